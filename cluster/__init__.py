@@ -1,0 +1,1 @@
+"""Where it runs: profiles of Ray clusters and job submission, apart from scpo and sweeps."""

@@ -1,0 +1,1 @@
+"""Human preferences as interactions: readers, checks, splits and a synthetic source."""

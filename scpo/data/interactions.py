@@ -1,0 +1,63 @@
+"""The interactions table: one row per (user, interaction), the unit everything downstream reads.
+
+An interaction is one prompt with K responses that one user judged. The judgement is given in
+one of two ways: `scores` (one number a response, higher is better) or, where only some
+comparisons were made, `comparisons` (a list of [chosen, rejected] positions in `responses`).
+Exactly one of the two is set in a row.
+"""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scpo.atomic import atomic_path
+
+INTERACTIONS_SCHEMA = pa.schema(
+    [
+        pa.field("interaction_id", pa.string(), nullable=False),
+        pa.field("user_id", pa.string(), nullable=False),
+        pa.field("country", pa.string(), nullable=False),
+        pa.field("prompt", pa.string(), nullable=False),
+        pa.field("responses", pa.list_(pa.string()), nullable=False),
+        pa.field("scores", pa.list_(pa.float64())),
+        pa.field("comparisons", pa.list_(pa.list_(pa.int32()))),
+        pa.field("turn", pa.int32(), nullable=False),
+    ]
+)
+
+
+def write_interactions(table: pa.Table, path: Path) -> None:
+    """Write an interactions table as Parquet, atomically.
+
+    Raises:
+        ValueError: The table's columns are not those of `INTERACTIONS_SCHEMA`.
+    """
+    if table.schema.names != INTERACTIONS_SCHEMA.names:
+        raise ValueError(
+            f"Columns {INTERACTIONS_SCHEMA.names} must hold, but got {table.schema.names}."
+        )
+    with atomic_path(path) as temporary:
+        pq.write_table(table.cast(INTERACTIONS_SCHEMA), temporary)
+
+
+def read_interactions(path: Path) -> pa.Table:
+    """Read an interactions table; `path` is the file or the folder that `scpo prepare` wrote.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: The file is not an interactions table.
+    """
+    file = path / "interactions.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"No interactions at {file}. Make them with `scpo prepare SOURCE --out {path}`."
+        )
+    try:
+        table = pq.read_table(file)
+    except pa.ArrowInvalid as error:
+        raise ValueError(f"{file} is not a Parquet file: {error}") from error
+    missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]
+    if missing:
+        raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")
+    return table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)

@@ -1,0 +1,1 @@
+"""Many trainings: search per country, ranking, data-efficiency curves, report."""

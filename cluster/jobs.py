@@ -1,0 +1,263 @@
+"""Sends jobs to a running Ray cluster through its Jobs API, follows, lists and stops them.
+
+In: a `Submission` and the address of a dashboard, http://host:8265. Out: what became of the job.
+Ray never retries a job; `submit` may be called again at any time and does what is missing.
+
+The log that `follow_logs` writes to standard output is all that is printed here.
+"""
+
+import asyncio
+import os
+import shlex
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Literal
+
+import aiohttp
+from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
+
+from cluster.connection import connect, explained_errors
+from cluster.submission import Submission
+
+POLL_INTERVAL_S = 0.5
+# Ray asks with SIGTERM and kills 3 s later (RAY_JOB_STOP_WAIT_TIME_S).
+STOP_TIMEOUT_S = 30.0
+# Ray watches an ended job once a second for a little longer. Whoever replaces the record within
+# that time finds the new job marked FAILED because the old one's actor died.
+RESUBMIT_DELAY_S = 5.0
+
+SubmitOutcome = Literal["submitted", "resubmitted", "attached"]
+
+
+@dataclass(frozen=True)
+class JobRecord:
+    """What the cluster knows of one submitted job.
+
+    Attributes:
+        submission_id: Name of the job; equal to the run name.
+        status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
+        message: Ray's remark on the status; after a failure it holds the last lines of the log.
+        entrypoint: The shell command.
+        started_at: Time in UTC, or None when it has not started.
+        ended_at: Time in UTC, or None when it has not ended.
+    """
+
+    submission_id: str
+    status: JobStatus
+    message: str
+    entrypoint: str
+    started_at: datetime | None
+    ended_at: datetime | None
+
+
+def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
+    """Send a job to the cluster, unless it is already there.
+
+    Args:
+        submission: The job.
+        address: See `cluster.connection.resolve_address`.
+
+    Returns:
+        "attached": a job of this name is pending, running or has succeeded; nothing was sent.
+        "resubmitted": it had failed or been stopped; its record was replaced, after 5 s. The log
+        on the cluster goes on after that of the earlier attempts.
+        "submitted": the name was new.
+
+    Raises:
+        ValueError: A variable of `env_names` is not set, or a job of this name that has not
+            failed runs another command or configuration.
+        RuntimeError: The cluster cannot be reached or refuses the token.
+    """
+    environment = _read_environment(submission.env_names)
+    url, client = connect(address)
+    with explained_errors(url):
+        existing = _find_job(client, submission.submission_id)
+        if existing is not None and existing.status not in (JobStatus.FAILED, JobStatus.STOPPED):
+            _check_same(submission, existing)
+            return "attached"
+        if existing is not None:
+            time.sleep(RESUBMIT_DELAY_S)
+            client.delete_job(submission.submission_id)
+        client.submit_job(
+            entrypoint=shlex.join(submission.entrypoint),
+            submission_id=submission.submission_id,
+            runtime_env={
+                "working_dir": str(submission.working_dir),
+                "excludes": list(submission.excludes),
+                "env_vars": environment,
+            },
+            metadata=dict(submission.metadata),
+        )
+    return "submitted" if existing is None else "resubmitted"
+
+
+def follow_logs(address: str | None, submission_id: str) -> JobStatus:
+    """Print a job's log, from its beginning, until the job has ended.
+
+    A connection that breaks while the job runs is taken up again where the log stood. Leaving
+    with Ctrl-C does not stop the job.
+
+    Args:
+        address: See `cluster.connection.resolve_address`.
+        submission_id: Name of the job.
+
+    Returns:
+        STOPPED, SUCCEEDED or FAILED.
+
+    Raises:
+        ValueError: No job has this name.
+        RuntimeError: The cluster cannot be reached or refuses the token.
+    """
+    url, client = connect(address)
+    with explained_errors(url):
+        status = _require_job(client, url, submission_id).status
+        num_printed = 0
+        while True:
+            had_ended = status.is_terminal()
+            num_printed, is_whole = asyncio.run(_print_log(client, submission_id, num_printed))
+            status = client.get_job_status(submission_id)
+            # A log that broke off is asked for once more after the end.
+            if status.is_terminal() and (is_whole or had_ended):
+                return status
+            time.sleep(POLL_INTERVAL_S)
+
+
+def job_status(address: str | None, submission_id: str) -> JobRecord:
+    """Return what the cluster knows of one job.
+
+    Args:
+        address: See `cluster.connection.resolve_address`.
+        submission_id: Name of the job.
+
+    Raises:
+        ValueError: No job has this name.
+        RuntimeError: The cluster cannot be reached or refuses the token.
+    """
+    url, client = connect(address)
+    with explained_errors(url):
+        return _as_record(_require_job(client, url, submission_id))
+
+
+def list_jobs(address: str | None) -> list[JobRecord]:
+    """Return every job submitted to the cluster, the newest first.
+
+    Args:
+        address: See `cluster.connection.resolve_address`.
+
+    Raises:
+        RuntimeError: The cluster cannot be reached or refuses the token.
+    """
+    url, client = connect(address)
+    with explained_errors(url):
+        jobs = [job for job in client.list_jobs() if job.submission_id is not None]
+    jobs.sort(key=lambda job: (-(job.start_time or 0), job.submission_id))
+    return [_as_record(job) for job in jobs]
+
+
+def stop_job(address: str | None, submission_id: str) -> JobStatus:
+    """Stop a job and wait until it has ended; a job that has ended is left as it is.
+
+    Args:
+        address: See `cluster.connection.resolve_address`.
+        submission_id: Name of the job.
+
+    Returns:
+        The job's status: STOPPED, or SUCCEEDED or FAILED when it ended by itself.
+
+    Raises:
+        ValueError: No job has this name.
+        RuntimeError: The job has not ended within 30 s, or the cluster cannot be reached or
+            refuses the token.
+    """
+    url, client = connect(address)
+    with explained_errors(url):
+        status = _require_job(client, url, submission_id).status
+        if not status.is_terminal():
+            client.stop_job(submission_id)
+        deadline_s = time.monotonic() + STOP_TIMEOUT_S
+        while not status.is_terminal():
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(
+                    f"The job {submission_id} must end within {STOP_TIMEOUT_S:.0f} s, but it is "
+                    f"still {status}. Ask for its status again later."
+                )
+            time.sleep(POLL_INTERVAL_S)
+            status = client.get_job_status(submission_id)
+    return status
+
+
+async def _print_log(
+    client: JobSubmissionClient, submission_id: str, num_printed: int
+) -> tuple[int, bool]:
+    """Print what the log holds beyond `num_printed` characters.
+
+    Returns:
+        The new number of printed characters, and whether the log came to its end.
+    """
+    num_seen = 0
+    try:
+        async for text in client.tail_job_logs(submission_id):
+            print(text[max(0, num_printed - num_seen) :], end="", flush=True)
+            num_seen += len(text)
+            num_printed = max(num_printed, num_seen)
+    except (RuntimeError, aiohttp.ClientError):
+        # Sockets that idle behind a proxy break. The caller asks for the status and comes back.
+        return num_printed, False
+    return num_printed, True
+
+
+def _read_environment(names: Sequence[str]) -> dict[str, str]:
+    """Return the values of the named variables, all of which must be set."""
+    for name in names:
+        if name not in os.environ:
+            raise ValueError(
+                f"A variable to send must be set, but {name} is not. Set it, or do not name it."
+            )
+    return {name: os.environ[name] for name in names}
+
+
+def _find_job(client: JobSubmissionClient, submission_id: str) -> JobDetails | None:
+    """Return the job of this name, or None."""
+    return next((job for job in client.list_jobs() if job.submission_id == submission_id), None)
+
+
+def _require_job(client: JobSubmissionClient, url: str, submission_id: str) -> JobDetails:
+    """Return the job of this name; ValueError when the cluster has none."""
+    job = _find_job(client, submission_id)
+    if job is None:
+        raise ValueError(
+            f"The cluster at {url} must have a job {submission_id!r}, but it has none of that "
+            "name. List its jobs with `scpo status`."
+        )
+    return job
+
+
+def _check_same(submission: Submission, existing: JobDetails) -> None:
+    """Raise ValueError when the cluster's job runs another command or configuration."""
+    command = shlex.join(submission.entrypoint)
+    if existing.entrypoint != command or existing.metadata != submission.metadata:
+        raise ValueError(
+            f"A run name must stand for one command and configuration, but job "
+            f"{submission.submission_id} is {existing.status} with `{existing.entrypoint}` and "
+            f"{existing.metadata}, which differ from `{command}` and {submission.metadata}. "
+            "Give another run name, or stop that job first if it still runs."
+        )
+
+
+def _as_record(job: JobDetails) -> JobRecord:
+    """Return the part of Ray's record that is shown."""
+    return JobRecord(
+        submission_id=str(job.submission_id),
+        status=job.status,
+        message=job.message or "",
+        entrypoint=job.entrypoint,
+        started_at=_as_time(job.start_time),
+        ended_at=_as_time(job.end_time),
+    )
+
+
+def _as_time(time_ms: int | None) -> datetime | None:
+    """Return a Unix time in milliseconds as a time in UTC; Ray writes 0 for 'not yet'."""
+    return datetime.fromtimestamp(time_ms / 1000, UTC) if time_ms else None

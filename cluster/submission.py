@@ -1,0 +1,144 @@
+"""What a job on a Ray cluster is: one command line, one folder to send, one name.
+
+In: a configuration file, the output folder on the cluster's shared storage and overrides. Out: a
+`Submission`, plain values that `cluster.jobs` sends. Nothing here talks to a cluster.
+
+The command is `scpo sweep ... --resume`: on an empty output folder it starts afresh, on a folder
+with a ledger it goes on. Submitting again is therefore how an interrupted sweep is resumed.
+"""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
+"""Folders directly below the working directory that never travel to the cluster."""
+
+# Patterns of .gitignore. The folders are anchored: a bare `data` would also drop the package
+# scpo/data. Without a trailing slash they prune the walk instead of matching file by file.
+EXCLUDES = (
+    *(f"/{folder}" for folder in EXCLUDED_FOLDERS),
+    "__pycache__",
+    ".*_cache",
+    ".hypothesis",
+    ".env*",
+    "*.pem",
+    "*.arrow",
+    "*.bin",
+    "*.parquet",
+    "*.pt",
+    "*.safetensors",
+)
+
+_SECRET_NAME = re.compile(r"TOKEN|SECRET|KEY|PASSWORD", re.IGNORECASE)
+_SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One job, as it will be sent.
+
+    Attributes:
+        submission_id: Name of the job on the cluster; equal to the run name.
+        entrypoint: Command line as arguments, run in the copy of the working directory.
+        working_dir: Local folder that is sent, less `excludes` and what its .gitignore lists.
+        excludes: Patterns in .gitignore syntax, relative to `working_dir`.
+        env_names: Variables of the local environment whose values are sent with the job. The
+            cluster shows these values to everybody who can see the job.
+        metadata: Strings kept with the job's record.
+    """
+
+    submission_id: str
+    entrypoint: tuple[str, ...]
+    working_dir: Path
+    excludes: tuple[str, ...] = EXCLUDES
+    env_names: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not _SUBMISSION_ID.fullmatch(self.submission_id):
+            raise ValueError(
+                "The run name must be letters, digits, '.', '_' and '-', and begin with a letter "
+                f"or digit, but got {self.submission_id!r}. Give another run name."
+            )
+        for name in self.env_names:
+            if _SECRET_NAME.search(name):
+                raise ValueError(
+                    "A secret must not be sent by value, because the cluster shows and logs it, "
+                    f"but got the variable {name}. Set it on the cluster itself: a mounted file "
+                    "or a Kubernetes Secret."
+                )
+
+
+def plan_submission(
+    config: Path,
+    *,
+    out: str,
+    run_name: str | None = None,
+    root: Path = Path("."),
+    overrides: Sequence[str] = (),
+    env_names: Sequence[str] = (),
+) -> Submission:
+    """Return the job that runs the sweep `config` on a cluster.
+
+    Args:
+        config: Sweep configuration, inside `root`.
+        out: Output folder as the cluster sees it: absolute, on storage that every node mounts.
+        run_name: Name of the job; the last part of `out` when absent.
+        root: Working directory that is sent; relative to the current directory.
+        overrides: `key=value` settings, passed on as `--set`.
+        env_names: Variables of the local environment to send by value; no secrets.
+
+    Returns:
+        The job. Its metadata hold the configuration's path and sha256.
+
+    Raises:
+        FileNotFoundError: `root` is not a folder or `config` not a file.
+        ValueError: `config` lies outside `root` or in a folder that is not sent; `out` is
+            relative; the run name has other characters than letters, digits, '.', '_' and '-'; a
+            variable's name matches TOKEN, SECRET, KEY or PASSWORD.
+    """
+    relative = _locate_config(config, root)
+    if not PurePosixPath(out).is_absolute():
+        raise ValueError(
+            f"The output folder must be an absolute path on the cluster, but got {out!r}: a "
+            "relative one would lie in the job's temporary copy of the working directory and "
+            "vanish with it. Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
+        )
+    command = ["python", "-m", "scpo", "sweep", relative.as_posix(), "--out", out, "--resume"]
+    for override in overrides:
+        command += ["--set", override]
+    return Submission(
+        submission_id=PurePosixPath(out).name if run_name is None else run_name,
+        entrypoint=tuple(command),
+        working_dir=root.resolve(),
+        env_names=tuple(env_names),
+        metadata={
+            "scpo_config": relative.as_posix(),
+            "scpo_config_sha256": hashlib.sha256(config.read_bytes()).hexdigest(),
+        },
+    )
+
+
+def _locate_config(config: Path, root: Path) -> Path:
+    """Return `config` relative to `root`, after checking that it will be sent."""
+    if not root.is_dir():
+        raise FileNotFoundError(f"The working directory must be a folder, but got {root}.")
+    if not config.is_file():
+        raise FileNotFoundError(f"The configuration must be a file, but got {config}.")
+    folder = root.resolve()
+    if not config.resolve().is_relative_to(folder):
+        raise ValueError(
+            f"The configuration must lie inside the working directory {folder}, which is all that "
+            f"the cluster receives, but got {config.resolve()}. Copy it there, or start from the "
+            "folder that holds it."
+        )
+    relative = config.resolve().relative_to(folder)
+    if relative.parts[0] in EXCLUDED_FOLDERS:
+        raise ValueError(
+            f"The configuration must not lie in {relative.parts[0]}/, which is not sent to the "
+            f"cluster, but got {relative}. Copy it to another folder."
+        )
+    return relative

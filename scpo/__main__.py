@@ -1,0 +1,392 @@
+"""The command line: `scpo COMMAND ...`, also as `python -m scpo`.
+
+A handler reads its options, calls one function of the room that does the work, and prints what
+came of it. Handlers import what they need themselves, so that `scpo --help`, ranking and the
+report start without torch or Ray. Errors that a user can cause end in one line and exit code 2.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Reward models of one country's preferences: train, search, rank, report.",
+)
+console = Console(soft_wrap=True, highlight=False)
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+Data = Annotated[Path, typer.Option("--data", help="Folder that `scpo prepare` wrote.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Override: key.sub=value; may be repeated.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration only.")]
+Cache = Annotated[Path, typer.Option(help="Folder of cached reference rewards.")]
+MaxTokens = Annotated[int, typer.Option(help="Longest text, in tokens.")]
+Run = Annotated[Path, typer.Argument(help="Folder of a sweep.")]
+Address = Annotated[
+    str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")
+]
+GlobalModel = Annotated[str, typer.Option("--global-model", help="Hub name or folder.")]
+Country = Annotated[str, typer.Option("--country", help="The country to steer to.")]
+
+
+@app.command()
+def prepare(
+    source: Annotated[str, typer.Argument(help="prism, pairs or synthetic")],
+    out: Out,
+    path: Annotated[Path | None, typer.Option(help="File or folder; none: the hub.")] = None,
+    user_column: Annotated[str, typer.Option(help="pairs: column of the user.")] = "user",
+    country_column: Annotated[str, typer.Option(help="pairs: column of the country.")] = "country",
+    default_country: Annotated[
+        str | None, typer.Option(help="pairs: country of rows that name none.")
+    ] = None,
+    on_bad_rows: Annotated[
+        str, typer.Option(help="quarantine: go on without them; stop: end at the first.")
+    ] = "quarantine",
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Read preferences, check them, and write interactions.parquet."""
+    from scpo.config import DataConfig, dump_config, parse_options
+    from scpo.data.prepare import summary_table
+    from scpo.sources import prepare_source
+
+    config = parse_options(
+        DataConfig,
+        {
+            "source": source,
+            "path": None if path is None else str(path),
+            "user_column": user_column,
+            "country_column": country_column,
+            "default_country": default_country,
+            "on_bad_rows": on_bad_rows,
+        },
+        set_,
+    )
+    if dry_run:
+        console.print(dump_config(config), markup=False)
+        return
+    console.print(summary_table(prepare_source(config, out)))
+    console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
+
+
+@app.command("train-global")
+def train_global(
+    data: Data,
+    backbone: Annotated[str, typer.Option(help="Hub name or folder; gets a new reward head.")],
+    out: Out,
+    exclude: Annotated[
+        str, typer.Option(help="Countries to leave out, comma-separated: those to steer to.")
+    ] = "",
+    extra_pairs: Annotated[Path | None, typer.Option(help="A further pairs file.")] = None,
+    max_extra_pairs: Annotated[int | None, typer.Option(help="At most so many of it.")] = None,
+    max_tokens: MaxTokens = 512,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a global reward model on the countries that are not steered to."""
+    from scpo.config import GlobalModelConfig, TrainingConfig, dump_config, parse_options
+    from scpo.data.interactions import read_interactions
+    from scpo.global_model import pool_interactions, train_global_model
+
+    given = {
+        "backbone": backbone,
+        "extra_pairs": None if extra_pairs is None else str(extra_pairs),
+        "max_extra_pairs": max_extra_pairs,
+    }
+    model = parse_options(GlobalModelConfig, given, set_)
+    if dry_run:
+        console.print(dump_config(model), markup=False)
+        return
+    pooled = pool_interactions(
+        read_interactions(data),
+        model,
+        exclude=_names(exclude),
+        quarantine=out.parent / f"{out.name}-quarantine.jsonl",
+        seed=0,
+    )
+    result = train_global_model(pooled, model, TrainingConfig(), out=out, max_tokens=max_tokens)
+    console.print(result.in_words())
+    console.print(f"Written: {out}")
+
+
+@app.command()
+def score(
+    data: Data,
+    global_model: GlobalModel,
+    countries: Annotated[str, typer.Option(help="Comma-separated; none: all.")] = "",
+    cache: Cache = Path("runs/cache"),
+    max_tokens: MaxTokens = 512,
+) -> None:
+    """Score every response once with the global model; a second call runs no model."""
+    from scpo.single import score_data
+
+    report, folder = score_data(
+        data, global_model, _names(countries), cache=cache, max_tokens=max_tokens
+    )
+    console.print(
+        f"{report.num_scored} texts scored, {report.num_cached} from the cache, "
+        f"{report.num_quarantined} damaged parts moved aside. Rewards: {folder}"
+    )
+
+
+@app.command()
+def train(
+    data: Data,
+    global_model: GlobalModel,
+    country: Country,
+    out: Out,
+    arm: Annotated[str, typer.Option(help="full, filter, weight, inverse, scpo, random_k")] = (
+        "scpo"
+    ),
+    tau: Annotated[float, typer.Option(help="Filter threshold, (0, 1].")] = 0.7,
+    beta: Annotated[float, typer.Option(help="Weighting temperature, positive.")] = 1.1,
+    workers: Annotated[
+        int, typer.Option(help="1: this process, plain torch; more: Ray Train and DeepSpeed.")
+    ] = 1,
+    zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage, 0 to 3.")] = 2,
+    cache: Cache = Path("runs/cache"),
+    max_tokens: MaxTokens = 512,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train one country's reward model; the result is a Hugging Face folder."""
+    from scpo.config import TrainingConfig, dump_config, parse_options
+    from scpo.fitting import fit_on_device
+    from scpo.model import save_reward_model
+    from scpo.single import ready_training
+
+    training = parse_options(TrainingConfig, {}, set_)
+    if dry_run:
+        console.print(dump_config(training), markup=False)
+        return
+    ready = ready_training(
+        data,
+        global_model,
+        country,
+        arm=arm,
+        tau=tau,
+        beta=beta,
+        cache=cache,
+        max_tokens=max_tokens,
+        seed=training.seed,
+    )
+    if workers == 1:
+        result = fit_on_device(ready.reward, ready.pairs, training)
+        save_reward_model(ready.reward, out)
+    else:
+        from scpo.ray_training import start_ray, train_on_ray
+
+        start_ray()
+        result = train_on_ray(
+            ready.folder,
+            ready.pairs,
+            training,
+            workers=workers,
+            zero_stage=zero_stage,
+            out=out,
+            use_gpu=ready.reward.model.device.type == "cuda",
+        )
+    console.print(
+        f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
+        f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
+        f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
+    )
+    console.print(f"Written: {out}")
+
+
+@app.command()
+def evaluate(
+    data: Data,
+    global_model: GlobalModel,
+    model: Annotated[str, typer.Option(help="The model to judge: hub name or folder.")],
+    country: Country,
+    part: Annotated[str, typer.Option(help="test or validation users")] = "test",
+    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    cache: Cache = Path("runs/cache"),
+    max_tokens: MaxTokens = 512,
+) -> None:
+    """Judge a model on a country's held-out users: three layers, intervals, baselines."""
+    from scpo.atomic import write_json
+    from scpo.single import evaluate_country, evaluation_table
+
+    evaluation = evaluate_country(
+        data, global_model, model, country, part=part, cache=cache, max_tokens=max_tokens
+    )
+    console.print(evaluation_table(evaluation, country))
+    if out is not None:
+        write_json(out, evaluation)
+
+
+@app.command()
+def sweep(
+    config: Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")],
+    out: Out,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Search, train, test and rank: a whole sweep into one folder."""
+    from scpo.config import dump_config, load_config
+    from sweeps.config import SweepConfig
+
+    resolved = load_config(SweepConfig, config, set_ or [])
+    if dry_run:
+        console.print(dump_config(resolved), markup=False)
+        return
+    from sweeps.driver import run_sweep
+
+    run_sweep(resolved, out, resume=resume, say=_say)
+    _show_run(out, resolved.search.non_inferiority)
+
+
+@app.command()
+def rank(run: Run) -> None:
+    """Rank a sweep's settings per country and recommend one."""
+    from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.ranking import rank_run
+
+    rankings = rank_run(run, margin=_margin(run))
+    write_leaderboard(rankings, run / "leaderboard.csv")
+    console.print(leaderboard_table(rankings))
+    for ranking in rankings:
+        console.print(describe(ranking))
+    console.print(f"Written: {run / 'leaderboard.csv'}")
+
+
+@app.command()
+def curves(run: Run) -> None:
+    """Draw accuracy against pairs trained and labelled, for each arm of a sweep."""
+    from sweeps.curve_points import curve_points
+    from sweeps.curves import draw_curves, write_curves
+    from sweeps.records import read_records
+
+    points = curve_points(read_records(run))
+    write_curves(points, run / "curves.csv")
+    svg, png = draw_curves(points, run / "curves")
+    console.print(f"Written: {run / 'curves.csv'}, {svg}, {png}")
+
+
+@app.command()
+def report(run: Run) -> None:
+    """Write a sweep's page: report.html, one file that opens anywhere."""
+    from sweeps.arms_table import arm_rows, write_arms
+    from sweeps.records import read_records
+    from sweeps.report import write_report
+
+    write_arms(arm_rows(read_records(run)), run / "arms.csv")
+    console.print(f"Written: {write_report(run, margin=_margin(run))}, {run / 'arms.csv'}")
+
+
+@app.command()
+def submit(
+    config: Annotated[Path, typer.Argument(help="YAML file inside this folder.")],
+    out: Annotated[str, typer.Option("--out", help="Absolute folder on the cluster's storage.")],
+    address: Address = None,
+    name: Annotated[str | None, typer.Option(help="Run name; default: the end of OUT.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option(help="Environment variable to pass on, by name.")
+    ] = None,
+    follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Run a sweep as a job of a Ray cluster; submitting again resumes it."""
+    from cluster.submission import plan_submission
+
+    submission = plan_submission(
+        config, out=out, run_name=name, overrides=set_ or [], env_names=env or []
+    )
+    if dry_run:
+        console.print_json(json.dumps(submission.__dict__, default=str))
+        return
+    from cluster.jobs import follow_logs
+    from cluster.jobs import submit as submit_job
+
+    outcome = submit_job(submission, address=address)
+    console.print(f"{submission.submission_id}: {outcome}")
+    if follow:
+        status = follow_logs(address, submission.submission_id)
+        console.print(f"{submission.submission_id}: {status}")
+        if status != "SUCCEEDED":
+            raise typer.Exit(1)
+
+
+@app.command()
+def status(
+    name: Annotated[str | None, typer.Argument(help="Run name; none: all jobs.")] = None,
+    address: Address = None,
+) -> None:
+    """Say how submitted jobs stand."""
+    from cluster.jobs import job_status, list_jobs
+
+    for job in list_jobs(address) if name is None else [job_status(address, name)]:
+        console.print(f"{job.submission_id}  {job.status}  {job.message or ''}".rstrip())
+
+
+@app.command()
+def stop(name: Annotated[str, typer.Argument(help="Run name.")], address: Address = None) -> None:
+    """Stop a submitted job; what it finished stays, and submitting again resumes it."""
+    from cluster.jobs import stop_job
+
+    console.print(f"{name}: {stop_job(address, name)}")
+
+
+def main() -> None:
+    """Run the command line; an error a user can cause is one line on stderr, exit code 2."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    try:
+        app()
+    except (ValueError, FileNotFoundError, RuntimeError) as error:
+        if os.environ.get("SCPO_TRACEBACK"):
+            raise
+        sys.stderr.write(f"scpo: {error}\n")
+        raise SystemExit(2) from None
+
+
+def _show_run(run: Path, margin: float) -> None:
+    """Write what a finished sweep leaves and say what it found."""
+    from sweeps.arms_table import arm_rows, arms_rich_table
+    from sweeps.leaderboard import describe
+    from sweeps.ranking import rank_run
+    from sweeps.records import read_records
+
+    rank(run)
+    if any(record.purpose == "curve" for record in read_records(run)):
+        curves(run)
+    report(run)
+    console.print(arms_rich_table(arm_rows(read_records(run))))
+    for ranking in rank_run(run, margin=margin):
+        console.print(describe(ranking))
+    console.print(f"The page: {run / 'report.html'}")
+
+
+def _margin(run: Path) -> float:
+    """Return the non-inferiority margin of a run's configuration."""
+    import yaml
+
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
+    return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+
+
+def _names(text: str) -> list[str]:
+    """Return comma-separated names."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _say(line: str) -> None:
+    """Print a line of progress at once."""
+    console.print(line, markup=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""The arms of the experiment by name: which pairs an arm trains on, and with what weight.
+
+    full      every pair, weight 1                    (tau = 1, beta = inf)
+    filter    kept pairs, weight 1                    (tau,     beta = inf)
+    weight    every pair, SCPO weight                 (tau = 1, beta)
+    inverse   every pair, inverse weight
+    scpo      kept pairs, SCPO weight                 (tau,     beta)
+    random_k  as many random pairs as scpo keeps, weight 1
+    global    no training: it has no selection here
+
+In come reference margins, out come a mask and weights; no text, no model.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from scpo.weighting import (
+    PAPER_BETA,
+    PAPER_TAU,
+    BoolArray,
+    FloatArray,
+    beta_of_strength,
+    inverse_pair_weights,
+    keep_mask,
+    margin_scale,
+    pair_weights,
+    tau_of_retention,
+)
+
+TrainedArm = Literal["full", "filter", "weight", "inverse", "scpo", "random_k"]
+TRAINED_ARMS: tuple[str, ...] = get_args(TrainedArm)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What one arm trains on.
+
+    Attributes:
+        keep: Shape (P,), the pairs trained on.
+        weights: Shape (P,), the weight of each pair; those not kept have weight 0.
+        tau: Filter threshold that `keep` amounts to; None where the arm has no threshold.
+        beta: Weighting temperature; None for no weighting.
+    """
+
+    keep: BoolArray
+    weights: FloatArray
+    tau: float | None
+    beta: float | None
+
+
+def select_arm(
+    arm: str,
+    reference_margin: FloatArray,
+    *,
+    tau: float = PAPER_TAU,
+    beta: float = PAPER_BETA,
+    inverse_beta: float = 1.0,
+    seed: int = 0,
+) -> Selection:
+    """Return what a named arm trains on.
+
+    Args:
+        arm: One of `TRAINED_ARMS`.
+        reference_margin: d of the country's training pairs, shape (P,).
+        tau: Filter threshold, for the arms that filter.
+        beta: Weighting temperature, for the arms that weight.
+        inverse_beta: Temperature of the inverse weight (the authors use 1).
+        seed: Seed of the choice of `random_k`.
+
+    Raises:
+        ValueError: No such arm, or `tau`, `beta` or the margins are out of range.
+    """
+    if arm not in TRAINED_ARMS:
+        raise ValueError(f"arm must be one of {', '.join(TRAINED_ARMS)}, but got {arm!r}.")
+    filtered = keep_mask(reference_margin, tau)
+    everything = np.ones_like(filtered)
+    ones = np.ones(filtered.shape, dtype=np.float64)
+    if arm == "full":
+        return _selection(everything, ones, 1.0, None)
+    if arm == "filter":
+        return _selection(filtered, ones, tau, None)
+    if arm == "weight":
+        return _selection(everything, pair_weights(reference_margin, beta), 1.0, beta)
+    if arm == "inverse":
+        weights = inverse_pair_weights(reference_margin, inverse_beta)
+        return _selection(everything, weights, 1.0, inverse_beta)
+    if arm == "scpo":
+        return _selection(filtered, pair_weights(reference_margin, beta), tau, beta)
+    chosen = np.random.default_rng(seed).permutation(len(filtered))[: int(filtered.sum())]
+    keep = np.zeros_like(filtered)
+    keep[chosen] = True
+    return _selection(keep, ones, None, None)
+
+
+def select_setting(
+    reference_margin: FloatArray, *, retention: float, strength: float
+) -> Selection:
+    """Return what a point of the search space trains on.
+
+    Args:
+        reference_margin: d of the country's training pairs, shape (P,), P >= 2.
+        retention: Share of the pairs kept, smallest margin first, in (0, 1].
+        strength: Weighting strength s = scale / beta with scale the standard deviation of
+            d; 0 is no weighting. (1, 0) is the arm `full`.
+
+    Raises:
+        ValueError: `retention` or `strength` is out of range, or margins do not differ.
+    """
+    tau = tau_of_retention(reference_margin, retention)
+    beta = beta_of_strength(strength, margin_scale(reference_margin))
+    return _selection(
+        keep_mask(reference_margin, tau),
+        pair_weights(reference_margin, beta),
+        tau,
+        None if math.isinf(beta) else beta,
+    )
+
+
+def _selection(
+    keep: BoolArray, weights: FloatArray, tau: float | None, beta: float | None
+) -> Selection:
+    """Zero the weights of what is not kept."""
+    return Selection(keep, np.where(keep, weights, 0.0), tau, beta)

@@ -1,0 +1,144 @@
+"""Whole interactions as batches: each response encoded once, lengths bucketed.
+
+A step takes interactions until it has about `pairs_per_step` pairs; interactions of like length
+are put together within a shuffled window, and the steps are shuffled again, so lengths are
+bucketed while the order stays random. A step's texts are cut into forward passes of texts of
+nearly one length. The same seed gives the same steps on every rank.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo.encoding import TokenizedTexts
+from scpo.pairs import IntArray
+from scpo.weighting import FloatArray
+
+WINDOW_STEPS = 16
+LENGTH_SLACK = 0.85  # a forward pass holds texts down to this share of its longest
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """P weighted pairs over U tokenised texts.
+
+    Attributes:
+        texts: The texts, U of them.
+        chosen: Text number of y+, shape (P,).
+        rejected: Text number of y-, shape (P,).
+        interaction: Any number that tells interactions apart, shape (P,), ascending.
+        weights: Weight of each pair, shape (P,).
+    """
+
+    texts: TokenizedTexts
+    chosen: IntArray
+    rejected: IntArray
+    interaction: IntArray
+    weights: FloatArray
+
+    def __post_init__(self) -> None:
+        if len(self.chosen) == 0:
+            raise ValueError("At least one pair must be given to train on, but got none.")
+        if np.any(np.diff(self.interaction) < 0):
+            raise ValueError("Pairs must be sorted by interaction, but they are not.")
+
+
+def plan_steps(
+    data: TrainingSet, *, pairs_per_step: int, num_steps: int, seed: int
+) -> list[IntArray]:
+    """Return the pair numbers of each of `num_steps` steps, epoch after epoch.
+
+    Args:
+        data: Pairs to train on.
+        pairs_per_step: Pairs aimed at; an interaction is never split, so a step may hold fewer
+            or more (at least one interaction).
+        num_steps: Optimizer steps.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: `pairs_per_step >= 1` or `num_steps >= 1` does not hold.
+    """
+    if pairs_per_step < 1 or num_steps < 1:
+        raise ValueError(
+            "`pairs_per_step >= 1` and `num_steps >= 1` must hold, "
+            f"but got {pairs_per_step} and {num_steps}."
+        )
+    rng = np.random.default_rng(seed)
+    steps: list[IntArray] = []
+    while len(steps) < num_steps:
+        steps += plan_epoch(data, pairs_per_step=pairs_per_step, rng=rng)
+    return steps[:num_steps]
+
+
+def plan_epoch(
+    data: TrainingSet, *, pairs_per_step: int, rng: np.random.Generator
+) -> list[IntArray]:
+    """Return the pair numbers of each step of one pass over all interactions."""
+    groups = np.split(np.arange(len(data.chosen)), np.flatnonzero(np.diff(data.interaction)) + 1)
+    lengths = data.texts.lengths
+    longest = np.maximum(lengths[data.chosen], lengths[data.rejected])
+    size = np.array([longest[group].max() for group in groups])
+    order = rng.permutation(len(groups))
+    mean_pairs = len(data.chosen) / len(groups)
+    window = max(1, round(WINDOW_STEPS * pairs_per_step / mean_pairs))
+    steps: list[IntArray] = []
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        part = part[np.argsort(size[part], kind="stable")]
+        steps += _cut_steps([groups[number] for number in part], pairs_per_step)
+    return [steps[number] for number in rng.permutation(len(steps))]
+
+
+def steps_per_epoch(data: TrainingSet, *, pairs_per_step: int) -> int:
+    """Return how many steps one pass over the data takes (of one random order)."""
+    return len(plan_epoch(data, pairs_per_step=pairs_per_step, rng=np.random.default_rng(0)))
+
+
+def shard_step(data: TrainingSet, step: IntArray, *, rank: int, world_size: int) -> IntArray:
+    """Return the pairs of a step that one rank computes: whole interactions, dealt in turn."""
+    _, number = np.unique(data.interaction[step], return_inverse=True)
+    return step[number % world_size == rank]
+
+
+def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:
+    """Return the distinct texts of some pairs, longest first; text 0 when there are no pairs."""
+    if len(step) == 0:
+        return np.zeros(1, dtype=np.int64)
+    which = np.unique(np.concatenate([data.chosen[step], data.rejected[step]]))
+    return which[np.argsort(-data.texts.lengths[which], kind="stable")]
+
+
+def cut_forwards(which: IntArray, lengths: IntArray, *, max_tokens: int) -> list[IntArray]:
+    """Cut texts, longest first, into forward passes of nearly one length.
+
+    Args:
+        which: Text numbers, longest first, at least one.
+        lengths: Length of every text, in tokens.
+        max_tokens: Padded tokens of one forward pass; a single longer text gets its own.
+    """
+    forwards: list[IntArray] = []
+    start = 0
+    for stop in range(1, len(which) + 1):
+        longest = lengths[which[start]]
+        ends = stop == len(which) or (
+            lengths[which[stop]] < LENGTH_SLACK * longest
+            or (stop + 1 - start) * longest > max_tokens
+        )
+        if ends:
+            forwards.append(which[start:stop])
+            start = stop
+    return forwards
+
+
+def _cut_steps(groups: list[IntArray], pairs_per_step: int) -> list[IntArray]:
+    """Join neighbouring interactions into steps of about `pairs_per_step` pairs."""
+    steps: list[IntArray] = []
+    waiting: list[IntArray] = []
+    for group in groups:
+        if waiting and sum(map(len, waiting)) + len(group) > pairs_per_step:
+            steps.append(np.concatenate(waiting))
+            waiting = []
+        waiting.append(group)
+    if waiting:
+        steps.append(np.concatenate(waiting))
+    return steps

@@ -1,0 +1,171 @@
+"""The collector of rows that cannot be used: counted by reason, named by file and line.
+
+In goes every row that a reader refuses, with one of the codes of `REASONS`; out comes
+quarantine.jsonl, or under the policy "stop" a ValueError at the first such row. Harmless findings
+(a blank line, the same pair twice) are only counted, under the codes of `NOTES`.
+"""
+
+import json
+import math
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from scpo.atomic import write_text
+
+BadRowPolicy = Literal["quarantine", "stop"]
+
+REASONS = {
+    "not_utf8": "bytes that are not UTF-8",
+    "torn_line": "the last line stops in the middle",
+    "invalid_json": "a line that is not one JSON object with unique keys",
+    "invalid_csv": "a CSV record with broken quotes or a wrong number of fields",
+    "nul_character": "a NUL character in a line or a text",
+    "lone_surrogate": "half of a UTF-16 pair, which no UTF-8 file can hold",
+    "replacement_character": "U+FFFD: an earlier program lost characters here",
+    "missing_field": "a field that is absent or null",
+    "wrong_type": "a field of another type than the layout says",
+    "empty_text": "no visible character, or the literal EMPTY STRING",
+    "score_not_finite": "a score that is NaN or infinite",
+    "score_out_of_range": "a score outside 1..100",
+    "unknown_user": "a row whose user is not named, or not in the survey",
+    "user_without_country": "a row of a user whose country is missing or not said",
+    "conflicting_user": "one user id listed with different countries",
+    "duplicate_utterance": "one utterance id with different contents",
+    "mixed_interaction": "one interaction id with several users, prompts or turns",
+    "one_response": "an interaction with a single usable response",
+    "contradiction": "one user judged the same responses in both directions",
+    "chosen_equals_rejected": "a pair whose two texts are the same",
+}
+
+NOTES = {
+    "blank_line": "blank lines skipped",
+    "byte_order_mark": "byte order marks removed",
+    "repeated_header": "CSV headers repeated between records, skipped",
+    "repeated_user": "survey rows that repeat another one, merged",
+    "user_without_utterances": "survey users without any utterance",
+    "repeated_utterance": "utterances that repeat another one, merged",
+    "repeated_response": "same text and score within an interaction, merged",
+    "repeated_interaction": "interactions that repeat another one of that user, merged",
+    "large_interaction": "interactions of more than four responses, kept",
+    "repeated_pair": "pairs that repeat another one of that user, merged",
+    "user_in_several_countries": "user ids qualified by their country",
+}
+
+
+class RowFault(Exception):
+    """What is wrong with one row; the reader that knows file and line turns it into a rejection.
+
+    Args:
+        reason: One of `REASONS`.
+        message: What must hold and what was got.
+        field: Name of the field, or None when the whole row is meant.
+    """
+
+    def __init__(self, reason: str, message: str, field: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.field = field
+
+
+@dataclass
+class BadRows:
+    """Rows refused so far, and counts of what was harmless.
+
+    Attributes:
+        policy: "quarantine" collects, "stop" raises at the first bad row.
+        rejected: One dict a refused row, as written to quarantine.jsonl.
+        notes: Count by code of `NOTES`.
+        num_rows_read: Rows seen by the readers, good and bad; blank lines are none.
+    """
+
+    policy: BadRowPolicy = "quarantine"
+    rejected: list[dict[str, Any]] = field(default_factory=list)
+    notes: Counter[str] = field(default_factory=Counter)
+    num_rows_read: int = 0
+
+    def __post_init__(self) -> None:
+        if self.policy not in get_args(BadRowPolicy):
+            raise ValueError(
+                f"`policy` must be one of {list(get_args(BadRowPolicy))}, "
+                f"but got {self.policy!r}."
+            )
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Number of refused rows by reason."""
+        return Counter(entry["reason"] for entry in self.rejected)
+
+    def reject(
+        self,
+        reason: str,
+        message: str,
+        file: str | Path,
+        line: int,
+        row: object,
+        field: str | None = None,
+    ) -> None:
+        """Refuse one row.
+
+        Args:
+            reason: One of `REASONS`.
+            message: What must hold and what was got.
+            file: Where the row stands.
+            line: Line of the row, from 1 (row number in a Parquet file or a hub data set).
+            row: The row as far as it could be read: dict, text or bytes.
+            field: The field at fault, or None when the whole row is.
+
+        Raises:
+            ValueError: `reason` is none of `REASONS`; or the policy is "stop", then
+                "file:line: field ...: message".
+        """
+        if reason not in REASONS:
+            raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {reason!r}.")
+        if self.policy == "stop":
+            place = f"{file}:{line}: " + (f"field {field!r}: " if field else "")
+            raise ValueError(place + message)
+        self.rejected.append(
+            {
+                "reason": reason,
+                "message": message,
+                "file": str(file),
+                "line": line,
+                "field": field,
+                "row": _make_jsonable(row),
+            }
+        )
+
+    def reject_fault(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
+        """Refuse one row for `fault`; see `reject`."""
+        self.reject(fault.reason, fault.message, file, line, row, fault.field)
+
+    def note(self, code: str, count: int = 1) -> None:
+        """Count something harmless.
+
+        Raises:
+            ValueError: `code` is none of `NOTES`.
+        """
+        if code not in NOTES:
+            raise ValueError(f"`code` must be one of {list(NOTES)}, but got {code!r}.")
+        self.notes[code] += count
+
+    def write(self, path: Path) -> None:
+        """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order."""
+        write_text(path, "".join(json.dumps(entry) + "\n" for entry in self.rejected))
+
+
+def _make_jsonable(value: object) -> object:
+    """Return `value` with everything replaced that strict JSON cannot hold."""
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, bytes):
+        return value.decode("utf-8", errors="backslashreplace")
+    if isinstance(value, dict):
+        return {str(key): _make_jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_make_jsonable(item) for item in value]
+    return repr(value)

@@ -1,0 +1,121 @@
+"""Checks of single fields: a row and a field name come in, the clean value goes out.
+
+Texts leave in Unicode NFC without surrounding white space, so that equal texts are equal strings.
+Everything else raises `RowFault` with the reason, the field and what must hold.
+"""
+
+import math
+import reprlib
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from scpo.data.bad_rows import RowFault
+
+MIN_SCORE = 1
+MAX_SCORE = 100
+EMPTY_LITERAL = "EMPTY STRING"  # what PRISM stores where a model answered nothing
+
+
+def clean_text(value: object, field: str) -> str:
+    """Return a text in NFC without surrounding white space.
+
+    Raises:
+        RowFault: Not a string, a NUL, a lone surrogate, U+FFFD, no visible character, or the
+            literal "EMPTY STRING".
+    """
+    if not isinstance(value, str):
+        raise RowFault("wrong_type", f"A text must stand here, got {reprlib.repr(value)}.", field)
+    for reason, position in (
+        ("nul_character", value.find("\0")),
+        ("lone_surrogate", _find_surrogate(value)),
+        ("replacement_character", value.find("\ufffd")),
+    ):
+        if position >= 0:
+            raise RowFault(
+                reason,
+                f"Whole characters must stand here, got U+{ord(value[position]):04X} "
+                f"at character {position}.",
+                field,
+            )
+    text = unicodedata.normalize("NFC", value).strip()
+    if text == EMPTY_LITERAL or not any(_is_visible(character) for character in text):
+        raise RowFault("empty_text", f"Visible text must stand here, got {value[:40]!r}.", field)
+    return text
+
+
+def take_text(row: Mapping[str, Any], field: str) -> str:
+    """Return `row[field]` as a clean text; see `clean_text`.
+
+    Raises:
+        RowFault: The field is absent or null, or `clean_text` refuses it.
+    """
+    return clean_text(_take(row, field), field)
+
+
+def take_id(row: Mapping[str, Any], field: str) -> str:
+    """Return an identifier as a string; whole numbers are accepted too.
+
+    Raises:
+        RowFault: The field is absent or null, or neither a whole number nor a usable text.
+    """
+    value = _take(row, field)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return clean_text(value, field)
+
+
+def take_turn(row: Mapping[str, Any], field: str) -> int:
+    """Return the turn of a conversation, 0 for the first.
+
+    Raises:
+        RowFault: The field is absent or null, or no whole number in 0..2**31-1.
+    """
+    value = _take(row, field)
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
+        raise RowFault(
+            "wrong_type", f"A whole number >= 0 must stand here, got {reprlib.repr(value)}.", field
+        )
+    return value
+
+
+def take_score(row: Mapping[str, Any], field: str) -> float:
+    """Return a score in 1..100.
+
+    Raises:
+        RowFault: The field is absent or null, not a number, not finite, or out of range.
+    """
+    value = _take(row, field)
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise RowFault("wrong_type", f"A number must stand here, got {value!r:.40}.", field)
+    if isinstance(value, float) and not math.isfinite(value):
+        raise RowFault("score_not_finite", f"A score must be finite, got {value}.", field)
+    if not MIN_SCORE <= value <= MAX_SCORE:
+        raise RowFault(
+            "score_out_of_range",
+            f"`{MIN_SCORE} <= {field} <= {MAX_SCORE}` must hold, got {reprlib.repr(value)}.",
+            field,
+        )
+    return float(value)
+
+
+def _take(row: Mapping[str, Any], field: str) -> Any:
+    """Return `row[field]`, which must be there and not be null."""
+    value = row.get(field)
+    if value is None:
+        raise RowFault("missing_field", "The field must be there and not be null.", field)
+    return value
+
+
+def _find_surrogate(text: str) -> int:
+    """Return the position of the first lone surrogate, or -1."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        return error.start
+    return -1
+
+
+def _is_visible(character: str) -> bool:
+    """Tell whether a character is neither white space nor a control or format character."""
+    return unicodedata.category(character) not in {"Cc", "Cf", "Zs", "Zl", "Zp"}

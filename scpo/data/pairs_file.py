@@ -1,0 +1,244 @@
+"""Preference pairs from a file: JSON Lines (.jsonl, .jsonl.gz), CSV or Parquet, one pair a row.
+
+Rows of one user, country and prompt become one interaction with unique responses and
+`comparisons`. Without a column of users, each prompt of a country is its own user, so a split by
+user is a split by prompt. The result does not depend on the order of the rows: where a user
+judged two responses in both directions, all those rows are refused, not only the later ones.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from scpo.data.bad_rows import BadRows, RowFault
+from scpo.data.countries import canonical_country
+from scpo.data.fields import clean_text, take_id
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.jsonl import read_jsonl
+from scpo.data.tabular import read_csv, read_parquet
+from scpo.data.trl_columns import PairTexts, extract_texts
+
+GroupKey = tuple[str, str, str]  # country, user, prompt
+
+
+@dataclass(frozen=True)
+class PairColumns:
+    """Names of the columns of a pairs file; all others are ignored.
+
+    Attributes:
+        prompt: What was asked; the column may be absent (TRL's implicit prompt).
+        chosen: The preferred response.
+        rejected: The other response.
+        country: Country of the user; the column may be absent where a default is given.
+        user: Who judged. A file without the column "user" is read as one user a prompt; in one
+            that has it, rows that name no user are refused.
+    """
+
+    prompt: str = "prompt"
+    chosen: str = "chosen"
+    rejected: str = "rejected"
+    country: str = "country"
+    user: str = "user"
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """One good row of the file and where it stands."""
+
+    line: int
+    row: dict[str, Any]
+    user: str
+    country: str
+    texts: PairTexts
+
+
+def read_pairs(
+    path: Path,
+    bad_rows: BadRows,
+    *,
+    columns: PairColumns | None = None,
+    default_country: str | None = None,
+) -> pa.Table:
+    """Read a pairs file into an interactions table with `comparisons` and no scores.
+
+    Args:
+        path: A file ending in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet.
+        bad_rows: Collector of the rows that cannot be used.
+        columns: Names of the columns; None for `PairColumns()`.
+        default_country: Country of rows that name none.
+
+    Returns:
+        Table of `INTERACTIONS_SCHEMA`; responses and comparisons of a row are sorted.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: An unknown ending, an unreadable file, no row with the named columns; or a
+            bad row under the policy "stop".
+    """
+    names = PairColumns() if columns is None else columns
+    country = None if default_country is None else canonical_country(default_country)
+    if default_country is not None and country is None:
+        raise ValueError(f"`default_country` must name a country, but got {default_country!r}.")
+    rows = list(_read_rows(path, names, bad_rows))
+    has_user = _check_columns(rows, names, path)
+    judgements = []
+    for line, row in rows:
+        try:
+            judgements.append(_parse_row(line, row, names, country, has_user))
+        except RowFault as fault:
+            bad_rows.reject_fault(fault, path, line, row)
+    groups: dict[GroupKey, list[_Judgement]] = defaultdict(list)
+    for judgement in _qualify_users(judgements, bad_rows):
+        key = (judgement.country, judgement.user, judgement.texts.prompt)
+        groups[key].append(judgement)
+    kept = _refuse_contradictions(groups, path, bad_rows)
+    made = [_make_interaction(*key, kept[key], bad_rows) for key in sorted(kept)]
+    return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
+
+
+def _read_rows(
+    path: Path, names: PairColumns, bad_rows: BadRows
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Return the numbered rows of a file by its ending."""
+    ending = path.name.removesuffix(".gz").rpartition(".")[2]
+    if ending in ("jsonl", "ndjson"):
+        return read_jsonl(path, bad_rows)
+    if ending == "csv":
+        return read_csv(path, bad_rows)
+    if path.suffix == ".parquet":
+        wanted = [names.prompt, names.chosen, names.rejected, names.country, names.user]
+        return read_parquet(path, wanted, bad_rows)
+    raise ValueError(
+        f"A pairs file must end in .jsonl, .csv (both also .gz) or .parquet, but got {path}."
+    )
+
+
+def _check_columns(
+    rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path
+) -> bool:
+    """Check that the named columns occur at all; tell whether the one of users does."""
+    present = {name for _, row in rows for name in row}
+    needed = [names.chosen, names.rejected]
+    defaults = PairColumns()
+    for name, default in (
+        (names.prompt, defaults.prompt),
+        (names.country, defaults.country),
+        (names.user, defaults.user),
+    ):
+        if name != default:  # asked for by name, so it must be there
+            needed.append(name)
+    absent = [name for name in needed if name not in present]
+    if rows and absent:
+        raise ValueError(
+            f"{path} must have the columns {needed}, but {absent} are in no row; "
+            f"found {sorted(present)}."
+        )
+    return names.user in present
+
+
+def _parse_row(
+    line: int,
+    row: dict[str, Any],
+    names: PairColumns,
+    default_country: str | None,
+    has_user: bool,
+) -> _Judgement:
+    """Return the judgement of one row."""
+    texts = extract_texts(row, names.prompt, names.chosen, names.rejected)
+    country = default_country
+    if row.get(names.country) not in (None, ""):
+        country = canonical_country(clean_text(row[names.country], names.country))
+    if country is None:
+        raise RowFault(
+            "user_without_country",
+            "A country must be named, here or as the default country.",
+            names.country,
+        )
+    if not has_user:
+        user = _derive_user(country, texts.prompt)
+    elif row.get(names.user) in (None, ""):
+        message = "A user must be named, as in other rows of this file."
+        raise RowFault("unknown_user", message, names.user)
+    else:
+        user = take_id(row, names.user)
+    return _Judgement(line, row, user, country, texts)
+
+
+def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Judgement]:
+    """Return the judgements with the country put before each user id that has several.
+
+    Such an id (a question asked everywhere, say) stands for one user in each country.
+    """
+    countries: dict[str, set[str]] = defaultdict(set)
+    for judgement in judgements:
+        countries[judgement.user].add(judgement.country)
+    several = {user for user, places in countries.items() if len(places) > 1}
+    if several:
+        bad_rows.note("user_in_several_countries", len(several))
+    return [
+        replace(judgement, user=f"{judgement.country}/{judgement.user}")
+        if judgement.user in several
+        else judgement
+        for judgement in judgements
+    ]
+
+
+def _refuse_contradictions(
+    groups: dict[GroupKey, list[_Judgement]], path: Path, bad_rows: BadRows
+) -> dict[GroupKey, list[_Judgement]]:
+    """Return the groups without the rows that judge two responses in both directions."""
+    refused = []
+    kept: dict[GroupKey, list[_Judgement]] = {}
+    for key, judgements in groups.items():
+        judged = {(item.texts.chosen, item.texts.rejected) for item in judgements}
+        for item in judgements:
+            if (item.texts.rejected, item.texts.chosen) in judged:
+                refused.append(item)
+            else:
+                kept.setdefault(key, []).append(item)
+    for item in sorted(refused, key=lambda item: item.line):
+        bad_rows.reject(
+            "contradiction",
+            "One user must judge two responses in one direction only; other rows say the "
+            "opposite.",
+            path,
+            item.line,
+            item.row,
+        )
+    return kept
+
+
+def _make_interaction(
+    country: str, user: str, prompt: str, judgements: list[_Judgement], bad_rows: BadRows
+) -> dict[str, Any]:
+    """Return the table row of one user's judgements on one prompt."""
+    pairs = {(item.texts.chosen, item.texts.rejected) for item in judgements}
+    if len(pairs) < len(judgements):
+        bad_rows.note("repeated_pair", len(judgements) - len(pairs))
+    responses = sorted({text for pair in pairs for text in pair})
+    position = {text: index for index, text in enumerate(responses)}
+    return {
+        "interaction_id": _hash_texts(user, country, prompt)[:16],
+        "user_id": user,
+        "country": country,
+        "prompt": prompt,
+        "responses": responses,
+        "scores": None,
+        "comparisons": sorted([position[first], position[second]] for first, second in pairs),
+        "turn": 0,
+    }
+
+
+def _derive_user(country: str, prompt: str) -> str:
+    """Return the user id that stands for a prompt of a country."""
+    return "prompt-" + _hash_texts(country, prompt)[:12]
+
+
+def _hash_texts(*texts: str) -> str:
+    """Return the sha256 of texts, separated so that ("ab", "c") differs from ("a", "bc")."""
+    return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()

@@ -1,0 +1,249 @@
+"""PRISM's survey and utterances as interactions: the hub's data set or a folder comes in.
+
+One row of `utterances` is one response with one score; rows of one `interaction_id` are the
+responses that one user saw together. The country is where the user lives
+(`location.reside_country` of the survey). Bad rows go to the collector, and the result does not
+depend on the order of the rows.
+
+Reference: Kirk et al. 2024, "The PRISM Alignment Dataset", https://arxiv.org/abs/2404.16019
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from datasets import load_dataset
+
+from scpo.data.bad_rows import BadRows, RowFault
+from scpo.data.fields import take_id, take_score, take_text, take_turn
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.jsonl import read_jsonl
+from scpo.data.survey import NumberedRows, read_places
+
+PRISM_HUB_NAME = "HannahRoseKirk/prism-alignment"
+USUAL_MAX_RESPONSES = 4  # what PRISM's interface showed at once
+
+
+@dataclass(frozen=True)
+class _Utterance:
+    """One good row of the utterances and where it stands."""
+
+    line: int
+    row: dict[str, Any]
+    utterance_id: str
+    interaction_id: str
+    user_id: str
+    country: str
+    turn: int
+    prompt: str
+    response: str
+    score: float
+
+    def content(self) -> Hashable:
+        """Return what a repetition must have in common."""
+        place = (self.interaction_id, self.user_id, self.turn)
+        return (*place, self.prompt, self.response, self.score)
+
+
+def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
+    """Read PRISM, or anything in its layout, into an interactions table with scores.
+
+    Args:
+        source: `PRISM_HUB_NAME`, or a folder with survey.jsonl and utterances.jsonl (or .gz).
+        bad_rows: Collector of the rows that cannot be used.
+
+    Returns:
+        Table of `INTERACTIONS_SCHEMA`; responses stand in the order of their utterance ids.
+
+    Raises:
+        FileNotFoundError: No such folder, or a file is missing in it.
+        RuntimeError: The hub cannot be reached.
+        ValueError: A damaged file; or a bad row under the policy "stop".
+    """
+    survey_name, survey = _open_rows(source, "survey", bad_rows)
+    places = read_places(survey, survey_name, bad_rows)
+    file, rows = _open_rows(source, "utterances", bad_rows)
+    utterances = []
+    seen_users = set()
+    for line, row in rows:
+        seen_users.add(str(row.get("user_id")))
+        try:
+            utterances.append(_parse_utterance(line, row, places))
+        except RowFault as fault:
+            bad_rows.reject_fault(fault, file, line, row)
+    if places.keys() - seen_users:
+        bad_rows.note("user_without_utterances", len(places.keys() - seen_users))
+    utterances = _merge_repeated_utterances(utterances, file, bad_rows)
+    groups = _group_interactions(utterances, file, bad_rows)
+    interactions = [_make_interaction(group) for group in groups]
+    return pa.Table.from_pylist(
+        _merge_repeated_interactions(interactions, bad_rows), schema=INTERACTIONS_SCHEMA
+    )
+
+
+def find_prism_file(folder: Path, name: str) -> Path:
+    """Return `name`.jsonl or `name`.jsonl.gz in a folder.
+
+    Raises:
+        FileNotFoundError: Neither is there.
+    """
+    for file in (folder / f"{name}.jsonl", folder / f"{name}.jsonl.gz"):
+        if file.is_file():
+            return file
+    raise FileNotFoundError(
+        f"No {name}.jsonl in {folder}. Name a folder with survey.jsonl and utterances.jsonl, "
+        f"or {PRISM_HUB_NAME!r}."
+    )
+
+
+def _open_rows(source: str | Path, name: str, bad_rows: BadRows) -> tuple[str, NumberedRows]:
+    """Return what to call the place of the rows, and the numbered rows."""
+    if source == PRISM_HUB_NAME:
+        return f"{source}/{name}", _read_hub(name, bad_rows)
+    file = find_prism_file(Path(source), name)
+    return str(file), read_jsonl(file, bad_rows)
+
+
+def _read_hub(name: str, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of one configuration of the hub's data set, numbered from 1."""
+    try:
+        rows = load_dataset(PRISM_HUB_NAME, name, split="train")
+    except OSError as error:  # ConnectionError, also in offline mode
+        raise RuntimeError(
+            f"The data set {PRISM_HUB_NAME!r} must be reachable, but: {error}. Download it "
+            "where there is a network and name the folder instead."
+        ) from error
+    for line, row in enumerate(rows, start=1):
+        bad_rows.num_rows_read += 1
+        yield line, row
+
+
+def _parse_utterance(line: int, row: dict[str, Any], places: dict[str, str | None]) -> _Utterance:
+    """Return the utterance of one row."""
+    user = take_id(row, "user_id")
+    if user not in places:
+        raise RowFault("unknown_user", f"The survey must list user {user!r}.", "user_id")
+    country = places[user]
+    if country is None:
+        raise RowFault(
+            "user_without_country", f"The survey must name a country of user {user!r}.", "user_id"
+        )
+    return _Utterance(
+        line=line,
+        row=row,
+        utterance_id=take_id(row, "utterance_id"),
+        interaction_id=take_id(row, "interaction_id"),
+        user_id=user,
+        country=country,
+        turn=take_turn(row, "turn"),
+        prompt=take_text(row, "user_prompt"),
+        response=take_text(row, "model_response"),
+        score=take_score(row, "score"),
+    )
+
+
+def _merge_repeated_utterances(
+    utterances: list[_Utterance], file: str, bad_rows: BadRows
+) -> list[_Utterance]:
+    """Return one utterance an id; where contents differ, all rows of that id are refused."""
+    kept = []
+    for group in _group_by(utterances, lambda item: item.utterance_id):
+        if len({item.content() for item in group}) > 1:
+            message = "`utterance_id` must be unique; another row of this id differs."
+            _refuse(group, "duplicate_utterance", message, "utterance_id", file, bad_rows)
+            continue
+        kept.append(group[0])
+        if len(group) > 1:
+            bad_rows.note("repeated_utterance", len(group) - 1)
+    return kept
+
+
+def _group_interactions(
+    utterances: list[_Utterance], file: str, bad_rows: BadRows
+) -> Iterator[list[_Utterance]]:
+    """Yield the usable responses of each interaction, two at least."""
+    for group in _group_by(utterances, lambda item: item.interaction_id):
+        if len({(item.user_id, item.prompt, item.turn) for item in group}) > 1:
+            message = "An interaction must have one user, one prompt and one turn."
+            _refuse(group, "mixed_interaction", message, "interaction_id", file, bad_rows)
+            continue
+        responses = _merge_repeated_responses(group, file, bad_rows)
+        if len(responses) == 1:
+            message = "An interaction must have two usable responses at least, got one."
+            _refuse(responses, "one_response", message, "interaction_id", file, bad_rows)
+        elif responses:
+            if len(responses) > USUAL_MAX_RESPONSES:
+                bad_rows.note("large_interaction")
+            yield responses
+
+
+def _merge_repeated_responses(
+    group: list[_Utterance], file: str, bad_rows: BadRows
+) -> list[_Utterance]:
+    """Return one utterance a text; where scores differ, all rows of that text are refused."""
+    kept = []
+    for same in _group_by(group, lambda item: item.response):
+        if len({item.score for item in same}) > 1:
+            message = "One text must have one score within an interaction; another row differs."
+            _refuse(same, "contradiction", message, "score", file, bad_rows)
+            continue
+        kept.append(min(same, key=lambda item: item.utterance_id))
+        if len(same) > 1:
+            bad_rows.note("repeated_response", len(same) - 1)
+    return sorted(kept, key=lambda item: item.utterance_id)
+
+
+def _make_interaction(group: list[_Utterance]) -> dict[str, Any]:
+    """Return the table row of one interaction."""
+    first = group[0]
+    return {
+        "interaction_id": first.interaction_id,
+        "user_id": first.user_id,
+        "country": first.country,
+        "prompt": first.prompt,
+        "responses": [item.response for item in group],
+        "scores": [item.score for item in group],
+        "comparisons": None,
+        "turn": first.turn,
+    }
+
+
+def _merge_repeated_interactions(
+    interactions: list[dict[str, Any]], bad_rows: BadRows
+) -> list[dict[str, Any]]:
+    """Return one interaction of those with the same user, turn, prompt, responses and scores."""
+    kept: dict[Hashable, dict[str, Any]] = {}
+    for made in sorted(interactions, key=lambda made: made["interaction_id"]):
+        judged = frozenset(zip(made["responses"], made["scores"], strict=True))
+        key = (made["user_id"], made["turn"], made["prompt"], judged)
+        if key in kept:
+            bad_rows.note("repeated_interaction")
+        else:
+            kept[key] = made
+    return list(kept.values())
+
+
+def _group_by(
+    utterances: list[_Utterance], make_key: Callable[[_Utterance], str]
+) -> list[list[_Utterance]]:
+    """Return the utterances in groups of one key, in the order of the rows."""
+    groups: dict[str, list[_Utterance]] = defaultdict(list)
+    for item in utterances:
+        groups[make_key(item)].append(item)
+    return list(groups.values())
+
+
+def _refuse(
+    group: list[_Utterance],
+    reason: str,
+    message: str,
+    field: str,
+    file: str,
+    bad_rows: BadRows,
+) -> None:
+    """Refuse all rows of a group."""
+    for item in group:
+        bad_rows.reject(reason, message, file, item.line, item.row, field)

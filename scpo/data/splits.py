@@ -1,0 +1,149 @@
+"""Splits by user: an interactions table comes in, the side of each user goes out.
+
+A user is on one side only. The split of a country depends on the seed and on that country's user
+ids, not on the order of the rows nor on the other countries of the table.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+
+SIDES = ("train", "validation", "test")
+
+
+def split_users(
+    table: pa.Table,
+    countries: Sequence[str],
+    *,
+    seed: int = 0,
+    validation_share: float = 0.15,
+    test_share: float = 0.15,
+    min_users: int = 6,
+) -> dict[str, str]:
+    """Split the users of each country into train, validation and test.
+
+    Of n users, max(1, round(share * n)) go to test and to validation each, the rest to train.
+
+    Args:
+        table: Table of `INTERACTIONS_SCHEMA`.
+        countries: Countries to split; users of others are left out of the result.
+        seed: Seed of the random order of users.
+        validation_share: Share of the users in validation, in (0, 1).
+        test_share: Share of the users in test, in (0, 1).
+        min_users: Fewest users that a country may have, 3 at least.
+
+    Returns:
+        "train", "validation" or "test" by user id.
+
+    Raises:
+        ValueError: A share or `min_users` out of range; a country that is not in the table or
+            has too few users (all are named with the numbers); a user in two countries.
+    """
+    if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
+        raise ValueError(
+            "`0 < validation_share, 0 < test_share, validation_share + test_share < 1` must "
+            f"hold, but got {validation_share} and {test_share}."
+        )
+    if min_users < len(SIDES):
+        raise ValueError(f"`min_users >= {len(SIDES)}` must hold, but got min_users={min_users}.")
+    sides = {}
+    for country, users in _users_to_split(table, countries, min_users).items():
+        num_test = max(1, round(test_share * len(users)))
+        num_validation = max(1, round(validation_share * len(users)))
+        if num_test + num_validation >= len(users):
+            raise ValueError(
+                f"At least one user must be left to train on, but of {len(users)} users in "
+                f"{country!r} {num_validation} go to validation and {num_test} to test. "
+                "Lower the shares."
+            )
+        for position, user in enumerate(_shuffle(users, country, seed)):
+            is_held_out = position < num_test + num_validation
+            held_out = "test" if position < num_test else "validation"
+            sides[user] = held_out if is_held_out else "train"
+    return sides
+
+
+def fold_users(
+    table: pa.Table, country: str, *, num_folds: int, seed: int = 0
+) -> list[dict[str, str]]:
+    """Split the users of one country into folds that are the test side in turn.
+
+    Args:
+        table: Table of `INTERACTIONS_SCHEMA`.
+        country: The country.
+        num_folds: Number of folds, 3 at least; their sizes differ by one user at most.
+        seed: Seed of the random order of users.
+
+    Returns:
+        One split a fold, as `split_users` returns it: fold i tests, fold i + 1 (the first after
+        the last) validates, the others train.
+
+    Raises:
+        ValueError: Fewer than 3 folds, a country that is not in the table or has fewer users
+            than folds, or a user in two countries.
+    """
+    if num_folds < len(SIDES):
+        raise ValueError(
+            f"`num_folds >= {len(SIDES)}` must hold (one tests, one validates), but got "
+            f"num_folds={num_folds}."
+        )
+    users = _users_to_split(table, [country], num_folds)[country]
+    fold_of = {user: i % num_folds for i, user in enumerate(_shuffle(users, country, seed))}
+    roles = {0: "test", 1: "validation"}
+    return [
+        {user: roles.get((own - fold) % num_folds, "train") for user, own in fold_of.items()}
+        for fold in range(num_folds)
+    ]
+
+
+def shared_prompts(table: pa.Table, sides: Mapping[str, str]) -> int:
+    """Count the distinct prompts that users of more than one side saw.
+
+    They are reported, not refused: people ask the same questions. Rows of users without a side
+    are ignored; pass one country's rows to count within a country.
+    """
+    sides_of = defaultdict(set)
+    users, prompts = table["user_id"].to_pylist(), table["prompt"].to_pylist()
+    for user, prompt in zip(users, prompts, strict=True):
+        if user in sides:
+            sides_of[prompt].add(sides[user])
+    return sum(len(seen) > 1 for seen in sides_of.values())
+
+
+def _users_to_split(
+    table: pa.Table, countries: Sequence[str], min_users: int
+) -> dict[str, list[str]]:
+    """Return the sorted users of each of `countries`, after checking that they can be split."""
+    users_of: dict[str, set[str]] = defaultdict(set)
+    countries_of: dict[str, set[str]] = defaultdict(set)
+    columns = table["user_id"].to_pylist(), table["country"].to_pylist()
+    for user, country in zip(*columns, strict=True):
+        users_of[country].add(user)
+        countries_of[user].add(country)
+    absent = [country for country in countries if country not in users_of]
+    if absent:
+        raise ValueError(f"{absent} must be among the table's countries: {sorted(users_of)}.")
+    small = {name: len(users_of[name]) for name in countries if len(users_of[name]) < min_users}
+    if small:
+        numbers = ", ".join(f"{name} has {count}" for name, count in small.items())
+        raise ValueError(
+            f"At least {min_users} users a country must hold, but {numbers}. Leave these "
+            "countries out, or lower the minimum."
+        )
+    for user in sorted(user for country in countries for user in users_of[country]):
+        if len(countries_of[user]) > 1:
+            raise ValueError(
+                f"A user must live in one country, but {user!r} is in "
+                f"{sorted(countries_of[user])}."
+            )
+    return {country: sorted(users_of[country]) for country in countries}
+
+
+def _shuffle(users: list[str], country: str, seed: int) -> list[str]:
+    """Return sorted users in the random order that belongs to a seed and a country."""
+    digest = hashlib.sha256(f"{seed}\x1f{country}".encode()).digest()
+    generator = np.random.default_rng(int.from_bytes(digest))
+    return [users[index] for index in generator.permutation(len(users))]

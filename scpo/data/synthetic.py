@@ -1,0 +1,200 @@
+"""Synthetic cultures whose truth is known: seed and sizes come in, interactions and truth go out.
+
+A response shows levels of a few attributes (directness, formality, religion, ...). The utility of
+a response in a country is linear in the levels' values,
+
+    weights(country) = shared + shift * own(country),   utility = sum_a weights_a * value_a,
+
+and a user scores utility + Gumbel noise, so that of two responses i is preferred with probability
+sigmoid(utility_i - utility_j): the Bradley-Terry model. Some users are no such users: outliers
+rate by minus the shared utility, noise users at random. The same arguments give the same world.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+from scipy.special import expit
+
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.phrases import ATTRIBUTES, QUESTIONS, render_response
+
+COUNTRY_NAMES = (
+    *("Arvandia", "Belmora", "Cestria", "Dorvania", "Elandor", "Fennmark", "Galdova", "Hestria"),
+    *("Ilmeria", "Jorvania", "Kestovia", "Lumeria", "Morvath", "Nordelia", "Ostmere", "Pelund"),
+)
+MAX_RESPONSES = 8
+WEIGHT_SCALE = 0.7  # root mean square of a weight: utilities differ by about 3 within a prompt
+SCORE_WIDTH = 2.5  # noisy utility that moves a score from 50 to 73
+
+UserKind = Literal["typical", "outlier", "noise"]
+
+
+@dataclass(frozen=True)
+class SyntheticWorld:
+    """Interactions and what made them.
+
+    Attributes:
+        interactions: Table of `INTERACTIONS_SCHEMA`, sorted by country, user and interaction.
+        truth: JSON-ready: `attributes` (level values by name), `shared_weights`,
+            `country_weights`, `user_kinds`, `levels` (by interaction id: for each response the
+            level's position by attribute name).
+    """
+
+    interactions: pa.Table
+    truth: dict[str, Any]
+
+
+def make_synthetic(
+    *,
+    num_countries: int = 8,
+    users_per_country: int = 24,
+    interactions_per_user: int = 6,
+    responses_per_interaction: int = 4,
+    shift: float = 0.8,
+    outlier_share: float = 0.1,
+    noise_user_share: float = 0.1,
+    seed: int = 0,
+) -> SyntheticWorld:
+    """Make a world of synthetic cultures.
+
+    Args:
+        num_countries: Number of countries, in 1..16.
+        users_per_country: Users in each, in 1..999.
+        interactions_per_user: Questions that a user asks, in 1..24, each another one.
+        responses_per_interaction: Responses to each, in 2..8, of different attribute levels.
+        shift: How far a country's weights are from the shared ones, >= 0; 1 is as far as the
+            shared ones are from indifference.
+        outlier_share: Share of a country's users who rate by minus the shared utility, in 0..1.
+        noise_user_share: Share of a country's users who rate at random, in 0..1.
+        seed: Seed of everything.
+
+    Raises:
+        ValueError: An argument is out of range.
+    """
+    _check_range("num_countries", num_countries, 1, len(COUNTRY_NAMES))
+    _check_range("users_per_country", users_per_country, 1, 999)
+    _check_range("interactions_per_user", interactions_per_user, 1, len(QUESTIONS))
+    _check_range("responses_per_interaction", responses_per_interaction, 2, MAX_RESPONSES)
+    _check_range("shift", shift, 0, math.inf)
+    _check_range("outlier_share", outlier_share, 0, 1)
+    _check_range("noise_user_share", noise_user_share, 0, 1 - outlier_share)
+    generator = np.random.default_rng(seed)
+    shared = _draw_weights(generator)
+    country_weights, user_kinds, levels = {}, {}, {}
+    rows = []
+    for country in COUNTRY_NAMES[:num_countries]:
+        weights = shared + shift * _draw_weights(generator)
+        country_weights[country] = weights
+        kinds = _draw_kinds(users_per_country, outlier_share, noise_user_share, generator)
+        for number, kind in enumerate(kinds):
+            user = f"{country.lower()}-{number:03d}"
+            user_kinds[user] = kind
+            own = {"typical": weights, "outlier": -shared, "noise": 0 * shared}[kind]
+            questions = generator.permutation(list(QUESTIONS))[:interactions_per_user].tolist()
+            for index, prompt in enumerate(questions):
+                key = f"{user}-{index:02d}"
+                levels[key] = _draw_levels(responses_per_interaction, generator)
+                row = {"interaction_id": key, "user_id": user, "country": country}
+                rows.append(row | _judge(prompt, levels[key], own, generator))
+    truth = {
+        "attributes": {
+            name: [level.value for level in choices] for name, choices in ATTRIBUTES.items()
+        },
+        "shared_weights": _name_weights(shared),
+        "country_weights": {name: _name_weights(own) for name, own in country_weights.items()},
+        "user_kinds": user_kinds,
+        "levels": levels,
+    }
+    return SyntheticWorld(pa.Table.from_pylist(rows, schema=INTERACTIONS_SCHEMA), truth)
+
+
+def true_utilities(
+    world: SyntheticWorld, *, weights: Literal["country", "shared"] = "country"
+) -> dict[str, list[float]]:
+    """Return the noiseless utility of each response, by interaction id.
+
+    A model cannot do better than to rank by the utilities of "country", whatever the kind of the
+    user; ranking by those of "shared" is what a perfect global model does.
+
+    Args:
+        world: The world.
+        weights: Whose weights: those of the user's country, or the shared ones.
+    """
+    utilities = {}
+    truth = world.truth
+    ids, countries = world.interactions["interaction_id"], world.interactions["country"]
+    for key, country in zip(ids.to_pylist(), countries.to_pylist(), strict=True):
+        own = truth["shared_weights"] if weights == "shared" else truth["country_weights"][country]
+        utilities[key] = [
+            sum(own[name] * truth["attributes"][name][at] for name, at in response.items())
+            for response in truth["levels"][key]
+        ]
+    return utilities
+
+
+def _judge(
+    prompt: str,
+    levels: list[dict[str, int]],
+    weights: np.ndarray,
+    generator: np.random.Generator,
+) -> dict[str, Any]:
+    """Return the judged part of a table row: responses of these levels and a user's scores."""
+    advice = QUESTIONS[prompt]
+    responses = [
+        render_response(advice[generator.integers(len(advice))], response, generator)
+        for response in levels
+    ]
+    utilities = np.array([weights @ _take_values(response) for response in levels])
+    noisy = utilities + generator.gumbel(size=len(levels)) - np.euler_gamma
+    scores = np.rint(1 + 99 * expit(noisy / SCORE_WIDTH))
+    return {"prompt": prompt, "responses": responses, "scores": scores.tolist(), "turn": 0}
+
+
+def _draw_levels(num_responses: int, generator: np.random.Generator) -> list[dict[str, int]]:
+    """Return the attribute levels of each response, no two alike."""
+    levels: list[dict[str, int]] = []
+    while len(levels) < num_responses:
+        drawn = {
+            name: int(generator.integers(len(choices))) for name, choices in ATTRIBUTES.items()
+        }
+        if drawn not in levels:
+            levels.append(drawn)
+    return levels
+
+
+def _draw_weights(generator: np.random.Generator) -> np.ndarray:
+    """Return one weight an attribute, (A,), in a random direction of a fixed length."""
+    drawn = generator.normal(size=len(ATTRIBUTES))
+    return WEIGHT_SCALE * drawn / np.sqrt(np.mean(drawn**2))
+
+
+def _draw_kinds(
+    num_users: int, outlier_share: float, noise_share: float, generator: np.random.Generator
+) -> list[UserKind]:
+    """Return the kind of each user, in random order, with the shares rounded to whole users."""
+    num_outliers = round(outlier_share * num_users)
+    num_noise = min(round(noise_share * num_users), num_users - num_outliers)
+    kinds: list[UserKind] = ["outlier"] * num_outliers
+    kinds += ["noise"] * num_noise
+    kinds += ["typical"] * (num_users - len(kinds))
+    return [kinds[index] for index in generator.permutation(num_users)]
+
+
+def _take_values(levels: Mapping[str, int]) -> np.ndarray:
+    """Return the level values of a response, (A,)."""
+    return np.array([ATTRIBUTES[name][at].value for name, at in levels.items()])
+
+
+def _name_weights(weights: np.ndarray) -> dict[str, float]:
+    """Return weights by attribute name."""
+    return dict(zip(ATTRIBUTES, weights.tolist(), strict=True))
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    """Refuse an argument out of range, or not finite."""
+    if not (low <= value <= high and math.isfinite(value)):
+        raise ValueError(f"`{low} <= {name} <= {high}` must hold, but got {name}={value}.")

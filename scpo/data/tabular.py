@@ -1,0 +1,130 @@
+"""CSV and Parquet files: a path comes in, numbered rows as dicts go out.
+
+A row that cannot be read (bytes that are not UTF-8, broken quotes, a wrong number of fields) is
+handed to the collector of bad rows; a file that cannot be read at all raises ValueError.
+"""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scpo.data.bad_rows import BadRows, RowFault
+from scpo.data.jsonl import BYTE_ORDER_MARK, decode_line, read_lines
+
+
+def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line where the record starts, fields by column name); line 1 is the header.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: An unreadable header; or a bad record under the policy "stop".
+    """
+    lines = _CsvLines(path, bad_rows)
+    reader = csv.reader(lines, strict=True)
+    header = _read_header(reader, lines, path)
+    while True:
+        start = reader.line_num + 1
+        lines.start_record()
+        try:
+            record = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            record = []
+            lines.faults.append(RowFault("invalid_csv", f"One CSV record must hold: {error}."))
+        if record and len(record) != len(header):
+            message = f"{len(header)} fields must hold ({header}), got {len(record)}."
+            lines.faults.append(RowFault("invalid_csv", message))
+        if lines.faults:
+            bad_rows.num_rows_read += 1
+            bad_rows.reject_fault(lines.faults[0], path, start, lines.text)
+        elif not record:
+            bad_rows.note("blank_line")
+        elif record == header:
+            bad_rows.note("repeated_header")
+        else:
+            bad_rows.num_rows_read += 1
+            yield start, dict(zip(header, record, strict=True))
+
+
+def read_parquet(
+    path: Path, columns: Sequence[str], bad_rows: BadRows
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (row number from 1, values by column name) of those `columns` that the file has.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: Not a Parquet file, or a damaged one; or a bad row under the policy "stop".
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No file at {path}.")
+    line = 0
+    try:
+        file = pq.ParquetFile(path)
+        present = [name for name in columns if name in file.schema_arrow.names]
+        for batch in file.iter_batches(columns=present):
+            for scalars in zip(*batch.columns, strict=True):
+                line += 1
+                bad_rows.num_rows_read += 1
+                try:
+                    values = [scalar.as_py() for scalar in scalars]
+                except UnicodeDecodeError as error:
+                    message = f"UTF-8 must hold, got {error.object[:40]!r}: {error.reason}."
+                    bad_rows.reject("not_utf8", message, path, line, error.object)
+                else:
+                    yield line, dict(zip(present, values, strict=True))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path} must be a whole Parquet file, but: {error}.") from error
+
+
+class _CsvLines:
+    """Iterator of decoded lines for csv.reader that remembers the current record's raw lines.
+
+    Attributes:
+        faults: What is wrong with the bytes of the current record, empty when nothing is.
+        text: The current record as it stands in the file; undecodable bytes are escaped.
+    """
+
+    def __init__(self, path: Path, bad_rows: BadRows) -> None:
+        self._lines = read_lines(path)
+        self._bad_rows = bad_rows
+        self.start_record()
+
+    def start_record(self) -> None:
+        """Forget the last record."""
+        self.faults: list[RowFault] = []
+        self.text = ""
+
+    def __iter__(self) -> "_CsvLines":
+        return self
+
+    def __next__(self) -> str:
+        line, offset, content = next(self._lines)
+        if line == 1 and content.startswith(BYTE_ORDER_MARK):
+            content = content.removeprefix(BYTE_ORDER_MARK)
+            offset += len(BYTE_ORDER_MARK)
+            self._bad_rows.note("byte_order_mark")
+        try:
+            text = decode_line(content, offset)
+        except RowFault as fault:
+            self.faults.append(fault)
+            text = content.decode("utf-8", errors="backslashreplace")
+        self.text += text
+        return text
+
+
+def _read_header(reader: Iterator[list[str]], lines: _CsvLines, path: Path) -> list[str]:
+    """Return the column names, or an empty list for an empty file."""
+    try:
+        header = [name.strip() for name in next(reader, [])]
+    except csv.Error as error:
+        raise ValueError(f"{path}:1: a CSV header must stand here, but: {error}.") from error
+    if lines.faults:
+        raise ValueError(f"{path}:1: {lines.faults[0].message}")
+    if len(set(header)) != len(header):
+        raise ValueError(f"{path}:1: column names must be unique, but got {header}.")
+    return header

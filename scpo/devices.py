@@ -1,0 +1,44 @@
+"""Which device and which precision a run uses, decided once and written into its record."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+def pick_device() -> torch.device:
+    """Return the current CUDA device where there is one, else the CPU."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else (
+        torch.device("cpu")
+    )
+
+
+def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+    """Return the precision of the matrix products; `auto` is bf16 where the device has it.
+
+    A CPU without bf16 instructions emulates them a hundred times slower, so `auto` is fp32
+    there. Master weights, head, rewards and loss are float32 in either case.
+
+    Raises:
+        ValueError: Not one of auto, fp32, bf16.
+    """
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ValueError(f"precision must be auto, fp32 or bf16, but got {precision!r}.")
+    if precision != "auto":
+        return precision
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported() else "fp32"
+    capabilities = torch.cpu.get_capabilities()
+    fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
+    return "bf16" if fast else "fp32"
+
+
+def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> (
+    AbstractContextManager[object]
+):
+    """Return the context in which forward passes run."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)

@@ -1,0 +1,86 @@
+"""How well a reward model orders one country's held-out pairs, as plain values for a record.
+
+Beside the model's accuracy in three layers stand, on the same pairs, the global model and the
+length baseline (longer response wins), each with its interval by user bootstrap, and the counts
+per user that a paired comparison needs.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from scpo.country import CountryData, pair_margins
+from scpo.devices import Precision
+from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
+from scpo.model import RewardModel
+from scpo.pairs import IntArray
+from scpo.scoring import score_texts
+from scpo.weighting import FloatArray
+
+
+def evaluate_model(
+    reward: RewardModel, data: CountryData, part: str, *, precision: Precision = "auto"
+) -> dict[str, Any]:
+    """Score the responses of one part's pairs and evaluate the model on them.
+
+    Args:
+        reward: The model to judge.
+        data: The country's arrays.
+        part: "validation" or "test" (or "train", for a look).
+        precision: Precision of the matrix products.
+
+    Raises:
+        ValueError: The part has no pairs.
+        RuntimeError: A reward is not finite.
+    """
+    margin = score_pairs(reward, data, data.pairs_in(part), precision=precision)
+    return evaluate_margins(margin, data, part)
+
+
+def score_pairs(
+    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
+) -> FloatArray:
+    """Return the model's margin of each named pair, scoring only the texts they need.
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
+    needed = np.unique(np.concatenate([data.pairs.chosen[which], data.pairs.rejected[which]]))
+    rewards = np.zeros(len(data.texts))
+    rewards[needed] = score_texts(reward, data.texts, needed, precision=precision)
+    return pair_margins(rewards, data.pairs)[which]
+
+
+def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[str, Any]:
+    """Evaluate margins that are known already, such as the global model's own.
+
+    Args:
+        margin: The model's m of each of the part's pairs.
+        data: The country's arrays.
+        part: Which part's pairs these are.
+
+    Raises:
+        ValueError: A margin is not finite, or the number of margins is wrong.
+    """
+    which = data.pairs_in(part)
+    user = data.user[which]
+    reference = data.reference_margin[which]
+    layers = layered_accuracy(margin, reference, user)
+    return {
+        "part": part,
+        **{name: accuracy.as_dict() for name, accuracy in layers.items()},
+        "global_overall": pair_accuracy(reference, user).as_dict(),
+        "length": pair_accuracy(data.length_margin[which], user).as_dict(),
+        "by_user": counts_by_user(margin, user),
+        "global_by_user": counts_by_user(reference, user),
+    }
+
+
+def consensus_drop(evaluation: dict[str, Any]) -> float:
+    """Return how far consensus accuracy fell below the global model's (1 by construction).
+
+    A tie of the global model counts as consensus and as wrong, so its accuracy there is taken
+    as 1 and the drop is an upper bound. Without consensus pairs the drop is 0.
+    """
+    accuracy = evaluation["consensus"]["accuracy"]
+    return 0.0 if accuracy is None else 1.0 - float(accuracy)

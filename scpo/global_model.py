@@ -1,0 +1,187 @@
+"""The global model made offline: a backbone with a new head, trained on pooled preferences.
+
+Pooled are the pairs of the countries that are *not* steered to, and any further pairs file.
+Every pair has weight 1. One user in twenty is held out, so that the model comes with an accuracy.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from scpo.config import GlobalModelConfig, TrainingConfig
+from scpo.country import CountryData, rows_of, utterance_texts
+from scpo.data.bad_rows import BadRows
+from scpo.data.pairs_file import read_pairs
+from scpo.devices import pick_device
+from scpo.encoding import encode_texts
+from scpo.evaluation import score_pairs
+from scpo.fitting import fit_on_device
+from scpo.metrics import Accuracy, pair_accuracy
+from scpo.model import load_reward_model, save_reward_model
+from scpo.pairs import build_pairs
+
+HELD_OUT_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class GlobalTraining:
+    """What the training of a global model did.
+
+    Attributes:
+        pairs: Pairs trained on.
+        steps: Optimizer steps.
+        train_s: Seconds in the training loop.
+        held_out: Accuracy on the users held out.
+        length: The length baseline on the same pairs.
+    """
+
+    pairs: int
+    steps: int
+    train_s: float
+    held_out: Accuracy
+    length: Accuracy
+
+    def in_words(self) -> str:
+        """Return the outcome in a line for people."""
+        return (
+            f"global model: {self.pairs} pairs, {self.train_s:.0f} s; "
+            f"{_share(self.held_out.accuracy)} ({_share(self.held_out.low)} to "
+            f"{_share(self.held_out.high)}) of {self.held_out.pairs} held-out pairs of "
+            f"{self.held_out.users} users; the longer response wins {_share(self.length.accuracy)}"
+        )
+
+
+def train_global_model(
+    table: pa.Table,
+    model: GlobalModelConfig,
+    training: TrainingConfig,
+    *,
+    out: Path,
+    max_tokens: int,
+) -> GlobalTraining:
+    """Train a global reward model and write it as a Hugging Face folder.
+
+    Args:
+        table: Pooled interactions (`pool_interactions`).
+        model: Names the backbone, which gets a new head, and sets learning rate and epochs.
+        training: The rest of the training.
+        out: Folder of the model.
+        max_tokens: Token budget of a text.
+
+    Raises:
+        FileNotFoundError: No such backbone.
+        ValueError: There is no pair to train on.
+        RuntimeError: The loss is not finite.
+    """
+    training = training.model_copy(
+        update={"epochs": model.epochs, "learning_rate": model.learning_rate}
+    )
+    reward = load_reward_model(
+        str(model.backbone),
+        revision=model.revision,
+        new_head=True,
+        head_seed=training.seed,
+        trust_remote_code=model.trust_remote_code,
+    ).to(pick_device())
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    pairs = build_pairs(table)
+    user = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)[pairs.interaction]
+    held_out = _held_out(user, training.seed)
+    data = CountryData(
+        "pooled",
+        texts,
+        pairs,
+        user,
+        np.where(held_out, "test", "train"),
+        np.zeros(len(texts)),
+        np.array([len(response) for response in responses], dtype=np.int64),
+        0,
+    )
+    which = data.pairs_in("train")
+    result = fit_on_device(reward, data.training_set(which, np.ones(len(which))), training)
+    save_reward_model(reward, out)
+    tested = data.pairs_in("test")
+    margin = score_pairs(reward, data, tested, precision=training.precision)
+    return GlobalTraining(
+        len(which),
+        len(result.losses),
+        result.train_s,
+        pair_accuracy(margin, user[tested]),
+        pair_accuracy(data.length_margin[tested], user[tested]),
+    )
+
+
+def pool_interactions(
+    table: pa.Table,
+    model: GlobalModelConfig,
+    *,
+    exclude: Sequence[str],
+    only: Sequence[str] | None = None,
+    on_bad_rows: Literal["quarantine", "stop"] = "quarantine",
+    quarantine: Path,
+    seed: int,
+) -> pa.Table:
+    """Return the interactions that train a global model, each source cut at random.
+
+    Args:
+        table: Interactions of all countries.
+        model: Names the further pairs file and the largest numbers of pairs.
+        exclude: Countries to leave out: those that are steered to.
+        only: The countries to take of the rest; None for all.
+        on_bad_rows: What to do with bad rows of the further pairs file.
+        quarantine: Where they are written.
+        seed: Seed of the cut.
+
+    Raises:
+        FileNotFoundError: No such pairs file.
+        ValueError: Nothing is left to train on, or an excluded country does not exist.
+    """
+    steered = rows_of(table, list(exclude)) if exclude else None  # refuses a misspelt country
+    left = table
+    if steered is not None:
+        left = table.filter(pc.invert(pc.is_in(table["country"], pa.array(list(exclude)))))
+    if only is not None:
+        left = left.filter(pc.is_in(left["country"], pa.array(list(only))))
+    parts = [_cut(left, model.max_pairs, seed)]
+    if model.extra_pairs is not None:
+        bad_rows = BadRows(on_bad_rows)
+        extra = read_pairs(Path(model.extra_pairs), bad_rows, default_country="extra")
+        bad_rows.write(quarantine)
+        parts.append(_cut(extra, model.max_extra_pairs, seed))
+    pooled = pa.concat_tables(parts)
+    if pooled.num_rows == 0:
+        raise ValueError(
+            "A global model needs pairs of countries that are not steered to, but there are "
+            "none. Give a finished global model, a further pairs file, or steer to fewer."
+        )
+    return pooled
+
+
+def _cut(table: pa.Table, max_pairs: int | None, seed: int) -> pa.Table:
+    """Return random interactions that hold at most `max_pairs` pairs."""
+    if max_pairs is None:
+        return table
+    counts = np.bincount(build_pairs(table).interaction, minlength=table.num_rows)
+    order = np.random.default_rng(seed).permutation(table.num_rows)
+    taken = order[np.cumsum(counts[order]) <= max_pairs]
+    return table.take(pa.array(np.sort(taken)))
+
+
+def _held_out(user: NDArray[np.str_], seed: int) -> NDArray[np.bool_]:
+    """Return which pairs belong to the users held out, at least one user."""
+    users = np.unique(user)
+    count = max(1, round(HELD_OUT_SHARE * len(users)))
+    chosen = np.random.default_rng(seed).permutation(users)[:count]
+    return np.isin(user, chosen)
+
+
+def _share(value: float | None) -> str:
+    """Return a fraction as text."""
+    return "unknown" if value is None else f"{value:.1%}"

@@ -1,0 +1,62 @@
+"""The weighted Bradley-Terry loss, in float32 and stable for any margin.
+
+    loss = mean over pairs of W * softplus(-m),      softplus(-m) = -log sigmoid(m)
+
+with m = r(x, y+) - r(x, y-). The mean divides by the number of pairs, not by the sum of the
+weights. An optional centring term c * mean((r+ + r-)^2) keeps rewards near zero.
+
+Reference:
+    arXiv 2606.18606, section 3 (weighted loss); centring after Eisenstein et al., 2312.09244.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def weighted_bradley_terry(margin: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean over pairs of W * softplus(-m).
+
+    Args:
+        margin: m = r+ - r-, shape (B,).
+        weights: W >= 0, shape (B,), same device.
+
+    Returns:
+        A float32 (or wider) scalar that carries gradients to `margin`.
+
+    Shape legend: B pairs.
+
+    Raises:
+        ValueError: The shapes differ, are not one-dimensional, or there is no pair.
+    """
+    return pair_losses(margin, weights).mean()
+
+
+def pair_losses(margin: Tensor, weights: Tensor) -> Tensor:
+    """Return W * softplus(-m) of each pair, for callers that reduce over ranks themselves.
+
+    Args:
+        margin: m = r+ - r-, shape (B,).
+        weights: W >= 0, shape (B,).
+
+    Returns:
+        Shape (B,), at least float32.
+
+    Raises:
+        ValueError: The shapes differ, are not one-dimensional, or there is no pair.
+    """
+    if margin.shape != weights.shape or margin.dim() != 1:
+        raise ValueError(
+            "margin and weights must have one shape (B,), but got "
+            f"{tuple(margin.shape)} and {tuple(weights.shape)}."
+        )
+    if margin.numel() == 0:
+        raise ValueError("At least one pair must be given, but got none.")
+    wide = torch.promote_types(margin.dtype, torch.float32)
+    return weights.to(wide) * functional.softplus(-margin.to(wide))
+
+
+def centring_losses(chosen: Tensor, rejected: Tensor) -> Tensor:
+    """Return (r+ + r-)^2 of each pair, shape (B,), at least float32."""
+    wide = torch.promote_types(chosen.dtype, torch.float32)
+    return (chosen.to(wide) + rejected.to(wide)).square()

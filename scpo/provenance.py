@@ -1,0 +1,43 @@
+"""What a record needs to be traced: versions of what ran, the commit of the code, the time."""
+
+import platform
+import subprocess
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+RECORDED_PACKAGES = ("scpo", "torch", "transformers", "ray", "deepspeed", "optuna", "numpy")
+
+
+def installed_versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that shape a result."""
+    found = {"python": platform.python_version()}
+    for name in RECORDED_PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "absent"
+    return found
+
+
+def source_commit() -> str | None:
+    """Return the git commit of this code, with `+` when files differ from it; None outside git."""
+    folder = Path(__file__).resolve().parent
+    commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+    outputs = []
+    for command in commands:
+        try:
+            run = subprocess.run(
+                ["git", *command], cwd=folder, capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if run.returncode != 0:
+            return None
+        outputs.append(run.stdout.strip())
+    return outputs[0] + ("+" if outputs[1] else "")
+
+
+def utc_now() -> str:
+    """Return the time in UTC, ISO 8601, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,148 @@
+"""Reference rewards: the global model scores every response once, and a cache remembers.
+
+The cache is a folder of small Parquet parts, one folder per (model content, encoder settings);
+a part's name carries the hash of its bytes, so a damaged part is seen on reading, moved aside
+and scored again. Parts are written as scoring goes, so an interrupted run goes on where it was.
+tau and beta then cost an array operation, not a forward pass.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from scpo.atomic import hash_file
+from scpo.devices import Precision, resolve_precision
+from scpo.encoding import TokenizedTexts
+from scpo.model import RewardModel
+from scpo.pairs import IntArray
+from scpo.scoring import score_texts
+from scpo.weighting import FloatArray
+
+PART_TEXTS = 512
+
+
+@dataclass(frozen=True)
+class ScoringReport:
+    """What one call of `score_with_cache` did.
+
+    Attributes:
+        rewards: Reward of each text, shape (U,).
+        num_scored: Distinct texts that the model had to score now.
+        num_cached: Distinct texts found in the cache.
+        num_quarantined: Damaged parts that were moved aside.
+    """
+
+    rewards: FloatArray
+    num_scored: int
+    num_cached: int
+    num_quarantined: int
+
+
+def cache_folder(
+    cache: Path, *, model_hash: str, max_tokens: int, precision: str, scheme: int = 1
+) -> Path:
+    """Return the cache's folder for one model and one way of encoding.
+
+    Args:
+        cache: Root of all caches.
+        model_hash: `scpo.model.content_hash` of the model.
+        max_tokens: Token budget of a text.
+        precision: Resolved precision of the matrix products.
+        scheme: Version of the way texts become tokens.
+    """
+    key = {
+        "model": model_hash,
+        "max_tokens": max_tokens,
+        "precision": precision,
+        "scheme": scheme,
+    }
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache / "reference" / digest[:32]
+
+
+def score_with_cache(
+    reward: RewardModel | None,
+    texts: TokenizedTexts,
+    keys: Sequence[str],
+    folder: Path,
+    *,
+    precision: Precision = "auto",
+) -> ScoringReport:
+    """Return the reward of each text, from the cache where it is there.
+
+    Args:
+        reward: The model; None to read the cache only.
+        texts: U tokenised texts.
+        keys: Content key of each text (`text_keys`), length U.
+        folder: Folder of `cache_folder`; created when missing.
+        precision: Precision of the matrix products.
+
+    Raises:
+        ValueError: Texts are missing from the cache and no model was given.
+        RuntimeError: A reward is not finite.
+    """
+    known, num_quarantined = read_cache(folder)
+    first: dict[str, int] = {}
+    for number, key in enumerate(keys):
+        if key not in known:
+            first.setdefault(key, number)
+    missing = np.asarray(list(first.values()), dtype=np.int64)
+    num_cached = len({key for key in keys if key in known})
+    if len(missing):
+        if reward is None:
+            raise ValueError(f"{len(missing)} texts have no reward in {folder}; score them first.")
+        by_length = missing[np.argsort(-texts.lengths[missing], kind="stable")]
+        for start in range(0, len(by_length), PART_TEXTS):
+            part: IntArray = by_length[start : start + PART_TEXTS]
+            values = score_texts(reward, texts, part, precision=precision)
+            part_keys = [keys[number] for number in part]
+            _write_part(folder, part_keys, values)
+            known.update(zip(part_keys, values.tolist(), strict=True))
+    rewards = np.array([known[key] for key in keys], dtype=np.float64)
+    return ScoringReport(rewards, len(missing), num_cached, num_quarantined)
+
+
+def text_keys(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
+    """Return a content key per (prompt, response), 32 hexadecimal digits."""
+    return [
+        hashlib.sha256(f"{len(prompt)}:{prompt}{response}".encode()).hexdigest()[:32]
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+
+
+def read_cache(folder: Path) -> tuple[dict[str, float], int]:
+    """Return all rewards of a cache folder, and how many damaged parts were moved aside."""
+    known: dict[str, float] = {}
+    num_quarantined = 0
+    for path in sorted(folder.glob("part-*.parquet")):
+        if hash_file(path)[:16] != path.stem.removeprefix("part-"):
+            quarantine = folder / "quarantine"
+            quarantine.mkdir(exist_ok=True)
+            path.replace(quarantine / path.name)
+            num_quarantined += 1
+            continue
+        table = pq.read_table(path)
+        known.update(zip(table["key"].to_pylist(), table["reward"].to_pylist(), strict=True))
+    return known, num_quarantined
+
+
+def resolved_precision(reward: RewardModel, precision: Precision) -> str:
+    """Return the precision that scoring with this model uses, for the cache's key."""
+    return resolve_precision(precision, reward.model.device)
+
+
+def _write_part(folder: Path, keys: list[str], rewards: FloatArray) -> None:
+    """Write one part under the hash of its bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / f".part.{keys[0]}.tmp"
+    table = pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())})
+    pq.write_table(table, temporary)
+    with temporary.open("rb+") as handle:
+        handle.flush()
+    temporary.replace(folder / f"part-{hash_file(temporary)[:16]}.parquet")

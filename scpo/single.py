@@ -1,0 +1,175 @@
+"""One country, one model, by hand: what `scpo score`, `train` and `evaluate` read.
+
+All three read a prepared folder and a global model, and share the reference cache, so the global
+model runs once. The split is a function of the data and its seed, so training and evaluation
+agree on who is held out without a file between them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from scpo.arms import select_arm
+from scpo.batches import TrainingSet
+from scpo.config import SplitConfig
+from scpo.country import CountryData, rows_of, utterance_texts
+from scpo.data.interactions import read_interactions
+from scpo.devices import pick_device
+from scpo.encoding import encode_texts
+from scpo.evaluation import evaluate_model
+from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
+from scpo.reference import (
+    ScoringReport,
+    cache_folder,
+    resolved_precision,
+    score_with_cache,
+    text_keys,
+)
+from scpo.steering import steer_countries
+from scpo.weighting import effective_pairs
+
+
+def score_data(
+    data: Path, global_model: str, countries: Sequence[str], *, cache: Path, max_tokens: int
+) -> tuple[ScoringReport, Path]:
+    """Fill the reference cache for some countries, or all.
+
+    Returns:
+        What scoring did, and the cache's folder for this model.
+
+    Raises:
+        FileNotFoundError: No such data or model.
+        ValueError: A country is absent.
+    """
+    table = read_interactions(data)
+    if countries:
+        table = rows_of(table, list(countries))
+    folder, reward = _load(global_model)
+    prompts, responses = utterance_texts(table)
+    place = cache_folder(
+        cache,
+        model_hash=content_hash(folder),
+        max_tokens=max_tokens,
+        precision=resolved_precision(reward, "auto"),
+    )
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    return score_with_cache(reward, texts, text_keys(prompts, responses), place), place
+
+
+@dataclass(frozen=True)
+class CountryTraining:
+    """A training that is ready to start.
+
+    Attributes:
+        folder: Folder of the global model.
+        reward: The global model, on the device to use.
+        pairs: Pairs kept, with their weights.
+        num_available: The country's training pairs before the arm's filter.
+        effective_pairs: What the weights leave of the kept pairs.
+    """
+
+    folder: Path
+    reward: RewardModel
+    pairs: TrainingSet
+    num_available: int
+    effective_pairs: float
+
+
+def ready_training(
+    data: Path,
+    global_model: str,
+    country: str,
+    *,
+    arm: str,
+    tau: float,
+    beta: float,
+    cache: Path,
+    max_tokens: int,
+    seed: int,
+) -> CountryTraining:
+    """Select and weigh one country's training pairs.
+
+    Raises:
+        FileNotFoundError: No such data or model.
+        ValueError: The country is absent or too small, a setting is out of range, or no pair
+            is kept.
+    """
+    folder, reward = _load(global_model)
+    steered = _steer(data, folder, reward, country, cache, max_tokens)
+    which = steered.pairs_in("train")
+    selection = select_arm(
+        arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed
+    )
+    if not selection.keep.any():
+        raise ValueError(
+            f"{country}: tau={tau} keeps none of {len(which)} training pairs. Raise tau."
+        )
+    pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
+    return CountryTraining(
+        folder, reward, pairs, len(which), effective_pairs(selection.weights)
+    )
+
+
+def evaluate_country(
+    data: Path,
+    global_model: str,
+    model: str,
+    country: str,
+    *,
+    part: str,
+    cache: Path,
+    max_tokens: int,
+) -> dict[str, Any]:
+    """Judge a model on one part of a country's users.
+
+    Returns:
+        The evaluation, as `scpo.evaluation.evaluate_model` gives it.
+
+    Raises:
+        FileNotFoundError: No such data or model.
+        ValueError: The country is absent or too small, or no such part.
+    """
+    folder, reward = _load(global_model)
+    steered = _steer(data, folder, reward, country, cache, max_tokens)
+    _, judged = _load(model)
+    return evaluate_model(judged, steered, part)
+
+
+def evaluation_table(evaluation: dict[str, Any], country: str) -> Table:
+    """Return an evaluation as a table for people."""
+    table = Table(title=f"{country}, {evaluation['part']} users")
+    for name in ("", "accuracy", "95 % interval", "pairs", "users", "ties"):
+        table.add_column(name, justify="left" if not name else "right")
+    names = {"global_overall": "global model", "length": "longer response"}
+    for key in ("overall", "distinctive", "consensus", "global_overall", "length"):
+        row = evaluation[key]
+        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.1%}"
+        interval = "-" if row["low"] is None else f"{row['low']:.1%} to {row['high']:.1%}"
+        counts = [str(row[name]) for name in ("pairs", "users", "ties")]
+        table.add_row(names.get(key, key), accuracy, interval, *counts)
+    return table
+
+
+def _load(name: str) -> tuple[Path, RewardModel]:
+    """Return a model's folder and the model on the device to use."""
+    folder = resolve_model(name)
+    return folder, load_reward_model(str(folder)).to(pick_device())
+
+
+def _steer(
+    data: Path, folder: Path, reward: RewardModel, country: str, cache: Path, max_tokens: int
+) -> CountryData:
+    """Return the arrays of one country."""
+    steered = steer_countries(
+        read_interactions(data),
+        [country],
+        reward,
+        content_hash(folder),
+        split=SplitConfig(),
+        max_tokens=max_tokens,
+        cache=cache,
+    )
+    return steered.countries[country]

@@ -1,0 +1,104 @@
+"""From interactions to the arrays of each steered country: split, tokens, reference rewards.
+
+The tokens are made once and the global model scores every response once (or the cache knows the
+reward), for all countries together.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from scpo.config import SplitConfig
+from scpo.country import CountryData, build_country, rows_of, utterance_texts
+from scpo.data.splits import split_users
+from scpo.devices import Precision
+from scpo.encoding import encode_texts
+from scpo.model import RewardModel
+from scpo.pairs import utterance_interactions
+from scpo.reference import (
+    ScoringReport,
+    cache_folder,
+    resolved_precision,
+    score_with_cache,
+    text_keys,
+)
+
+
+@dataclass(frozen=True)
+class SteeredCountries:
+    """The arrays of each country, and how its reference rewards came about.
+
+    Attributes:
+        countries: Data by country name.
+        split: Part of each user id.
+        scoring: What scoring did.
+    """
+
+    countries: dict[str, CountryData]
+    split: Mapping[str, str]
+    scoring: ScoringReport
+
+
+def steer_countries(
+    table: pa.Table,
+    countries: Sequence[str],
+    reward: RewardModel,
+    model_hash: str,
+    *,
+    split: SplitConfig,
+    max_tokens: int,
+    cache: Path,
+    precision: Precision = "auto",
+) -> SteeredCountries:
+    """Build the arrays of some countries, scoring what the cache lacks.
+
+    Args:
+        table: Interactions of at least these countries.
+        countries: The countries to steer to.
+        reward: The global model, on its device.
+        model_hash: Its `scpo.model.content_hash`.
+        split: How users are divided.
+        max_tokens: Token budget of a text.
+        cache: Root of the reference cache.
+        precision: Precision of the matrix products.
+
+    Raises:
+        ValueError: A country is absent or has too few users.
+        RuntimeError: A reward is not finite.
+    """
+    rows = rows_of(table, list(countries))
+    parts = split_users(
+        rows,
+        list(countries),
+        seed=split.seed,
+        validation_share=split.validation_share,
+        test_share=split.test_share,
+        min_users=split.min_users,
+    )
+    prompts, responses = utterance_texts(rows)
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    folder = cache_folder(
+        cache,
+        model_hash=model_hash,
+        max_tokens=max_tokens,
+        precision=resolved_precision(reward, precision),
+    )
+    scoring = score_with_cache(
+        reward, texts, text_keys(prompts, responses), folder, precision=precision
+    )
+    owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)
+    owner_of_text = owner[utterance_interactions(rows)]
+    data = {}
+    for country in countries:
+        mine = np.flatnonzero(owner_of_text == country)
+        data[country] = build_country(
+            country,
+            rows.take(pa.array(np.flatnonzero(owner == country))),
+            parts,
+            texts.take(mine),
+            scoring.rewards[mine],
+        )
+    return SteeredCountries(data, parts, scoring)

@@ -1,0 +1,180 @@
+"""The SCPO filter and weights, from reference margins alone.
+
+With d = r_glo(x, y+) - r_glo(x, y-), the margin of the *global* reward model on a labelled pair:
+
+    keep     sigmoid(d) < tau                         the global model is not already sure
+    weight   W = min(exp(d / beta), 1)                trust extreme disagreement less
+    inverse  W = max(exp(-d / beta), 1)               the ablation: trust it more
+
+Everything is elementwise on arrays of one shape, in float64, and stable for |d| up to 1e4 and
+beyond: the exponent is clamped before `exp`. No array here knows about texts or models.
+
+Reference:
+    arXiv 2606.18606, section 3 (filter and weight), ablation "inverse weighting".
+"""
+
+import math
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit
+
+FloatArray: TypeAlias = NDArray[np.float64]
+BoolArray: TypeAlias = NDArray[np.bool_]
+
+PAPER_TAU = 0.7
+PAPER_BETA = 1.10
+INVERSE_WEIGHT_CAP = 1e3
+
+
+def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
+    """Return which pairs the training filter keeps: sigmoid(d) < tau, all of them at tau = 1.
+
+    Args:
+        reference_margin: d, shape (P,), finite.
+        tau: Threshold on the global preference probability, in (0, 1].
+
+    Returns:
+        Boolean array of shape (P,).
+
+    Raises:
+        ValueError: `0 < tau <= 1` does not hold, or a margin is not finite.
+    """
+    if not 0.0 < tau <= 1.0:
+        raise ValueError(f"`0 < tau <= 1` must hold, but got tau={tau}.")
+    margin = _finite(reference_margin)
+    if tau == 1.0:  # sigmoid rounds to 1 for d > 37, and tau = 1 means no filter
+        return np.ones(margin.shape, dtype=np.bool_)
+    return np.asarray(expit(margin) < tau)
+
+
+def pair_weights(reference_margin: ArrayLike, beta: float = PAPER_BETA) -> FloatArray:
+    """Return the SCPO weight W = min(exp(d / beta), 1) of each pair.
+
+    Args:
+        reference_margin: d, shape (P,), finite.
+        beta: Weighting temperature in reward units, positive; `math.inf` gives weights of 1.
+
+    Returns:
+        Weights of shape (P,) in [0, 1]; an extreme d underflows to 0.
+
+    Raises:
+        ValueError: `beta > 0` does not hold, or a margin is not finite.
+    """
+    _check_beta(beta)
+    return np.asarray(np.exp(np.minimum(_finite(reference_margin), 0.0) / beta))
+
+
+def inverse_pair_weights(
+    reference_margin: ArrayLike, beta: float = 1.0, *, cap: float = INVERSE_WEIGHT_CAP
+) -> FloatArray:
+    """Return the ablation's weight max(exp(-d / beta), 1): extreme disagreement counts more.
+
+    Args:
+        reference_margin: d, shape (P,), finite.
+        beta: Weighting temperature in reward units, positive.
+        cap: Largest weight, at least 1; the formula has none and overflows without one.
+
+    Returns:
+        Weights of shape (P,) in [1, cap].
+
+    Raises:
+        ValueError: `beta > 0` or `cap >= 1` does not hold, or a margin is not finite.
+    """
+    _check_beta(beta)
+    if not cap >= 1.0:
+        raise ValueError(f"`cap >= 1` must hold, but got cap={cap}.")
+    exponent = np.maximum(-_finite(reference_margin), 0.0) / beta
+    return np.asarray(np.exp(np.minimum(exponent, math.log(cap))))
+
+
+def effective_pairs(weights: ArrayLike) -> float:
+    """Return Kish's effective number of pairs, (sum W)^2 / sum W^2, 0 for no weight at all.
+
+    Args:
+        weights: Non-negative weights, shape (P,).
+
+    Raises:
+        ValueError: A weight is negative or not finite.
+    """
+    array = np.asarray(weights, dtype=np.float64)
+    if not np.all(np.isfinite(array)) or np.any(array < 0):
+        raise ValueError("Weights must be finite and non-negative, but got others.")
+    largest = float(array.max(initial=0.0))
+    if largest == 0.0:
+        return 0.0
+    scaled = array / largest  # keeps the squares of tiny weights above the smallest float
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+
+def margin_scale(reference_margin: ArrayLike) -> float:
+    """Return the standard deviation of the reference margins: the unit of the strength.
+
+    Raises:
+        ValueError: Fewer than two pairs, or a margin is not finite, or all margins are equal.
+    """
+    margin = _finite(reference_margin)
+    scale = float(margin.std()) if margin.size > 1 else 0.0
+    if scale == 0.0:
+        raise ValueError(
+            f"Reference margins that differ must be given, but {margin.size} pairs have "
+            "standard deviation 0. Does the global model give one score to everything?"
+        )
+    return scale
+
+
+def beta_of_strength(strength: float, scale: float) -> float:
+    """Return beta = scale / strength; strength 0 is no weighting, beta = infinity.
+
+    Raises:
+        ValueError: `strength >= 0` or `scale > 0` does not hold.
+    """
+    if not (strength >= 0.0 and math.isfinite(strength)):
+        raise ValueError(f"`0 <= strength < inf` must hold, but got strength={strength}.")
+    if not (scale > 0.0 and math.isfinite(scale)):
+        raise ValueError(f"`0 < scale < inf` must hold, but got scale={scale}.")
+    return math.inf if strength == 0.0 else scale / strength
+
+
+def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
+    """Return the tau that keeps a share `retention` of the pairs, smallest margin first.
+
+    The number kept is round(retention * P), at least 1; pairs that tie with the last one
+    kept stay in, so `keep_mask` with the result may keep a few more.
+
+    Args:
+        reference_margin: d, shape (P,), finite, P >= 1.
+        retention: Share of the pairs to keep, in (0, 1].
+
+    Returns:
+        tau in (0, 1]; exactly 1 when everything is kept.
+
+    Raises:
+        ValueError: `0 < retention <= 1` does not hold, or there are no pairs.
+    """
+    if not 0.0 < retention <= 1.0:
+        raise ValueError(f"`0 < retention <= 1` must hold, but got retention={retention}.")
+    margin = np.sort(_finite(reference_margin))
+    if margin.size == 0:
+        raise ValueError("At least one pair must be given to set a retention, but got none.")
+    num_kept = max(1, round(retention * margin.size))
+    above = margin[margin > margin[num_kept - 1]]
+    if above.size == 0:
+        return 1.0
+    return float(expit(0.5 * (margin[num_kept - 1] + above[0])))
+
+
+def _finite(reference_margin: ArrayLike) -> FloatArray:
+    """Return the margins as float64, refusing NaN and infinities."""
+    margin = np.asarray(reference_margin, dtype=np.float64)
+    bad = int(np.count_nonzero(~np.isfinite(margin)))
+    if bad:
+        raise ValueError(f"Reference margins must be finite, but {bad} of {margin.size} are not.")
+    return margin
+
+
+def _check_beta(beta: float) -> None:
+    """Refuse a temperature that is not positive."""
+    if not beta > 0.0:  # also refuses NaN
+        raise ValueError(f"`beta > 0` must hold, but got beta={beta}.")

@@ -1,0 +1,130 @@
+"""The configuration of a sweep: data, global model, search, curves, final trainings."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scpo.arms import TRAINED_ARMS
+from scpo.config import (
+    Config,
+    Count,
+    DataConfig,
+    EncoderConfig,
+    GlobalModelConfig,
+    Positive,
+    SplitConfig,
+    TrainingConfig,
+)
+from scpo.weighting import PAPER_BETA, PAPER_TAU
+
+Share = Annotated[float, Field(gt=0, le=1)]
+
+
+class SearchConfig(Config):
+    """The search of one country: an Optuna study with two objectives."""
+
+    num_trials: Count = Field(20, description="trials per country, failed ones included")
+    sampler: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
+    seed: int = Field(0, ge=0)
+    retention: tuple[Share, Share] = Field((0.2, 1.0), description="share of pairs kept")
+    strength: tuple[float, float] = Field((0.0, 3.0), description="scale / beta, 0 is none")
+    learning_rate: tuple[Positive, Positive] = (1e-6, 1e-4)
+    epochs: tuple[Positive, Positive] = (0.5, 2.0)
+    max_consensus_drop: float = Field(
+        0.25, ge=0, le=1, description="how far consensus accuracy may fall below the global's"
+    )
+    non_inferiority: float = Field(
+        0.01, ge=0, lt=1, description="accuracy that a cheaper setting may lose"
+    )
+    min_pairs: Count = Field(8, description="a setting that keeps fewer never starts")
+
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> "SearchConfig":
+        for name in ("retention", "strength", "learning_rate", "epochs"):
+            low, high = getattr(self, name)
+            if not 0 <= low <= high:
+                raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
+        return self
+
+
+class CurvesConfig(Config):
+    """Data-efficiency curves: arms at nested shares of the labelled pairs."""
+
+    arms: tuple[str, ...] = ("full", "scpo", "random_k")
+    budgets: tuple[Share, ...] = (0.25, 0.5, 1.0)
+    seeds: tuple[int, ...] = (0,)
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> "CurvesConfig":
+        _check_arms(self.arms)
+        return self
+
+
+class ShardedConfig(Config):
+    """Final trainings that run through Ray Train with DeepSpeed."""
+
+    countries: tuple[str, ...] = Field((), description="whose `scpo_tuned` is trained so")
+    workers: Count = 2
+    zero_stage: Literal[0, 1, 2, 3] = 2
+
+
+class FinalConfig(Config):
+    """Trainings that are tested, once, on the test users."""
+
+    arms: tuple[str, ...] = ("full", "filter", "weight", "inverse", "scpo")
+    seed: int = Field(1, ge=0, description="another seed than the search's")
+    sharded: ShardedConfig = ShardedConfig()
+
+    @model_validator(mode="after")
+    def _arms_exist(self) -> "FinalConfig":
+        _check_arms(self.arms)
+        return self
+
+
+class LanesConfig(Config):
+    """How trainings share the machine."""
+
+    cpus: Positive = Field(1.0, description="CPUs (and threads) of one lane")
+    gpus: float = Field(0.0, ge=0, description="GPUs of one lane; a fraction shares one")
+    num_lanes: int | None = Field(None, ge=1, description="none: as many as the cluster fits")
+
+
+class SweepConfig(Config):
+    """A whole sweep."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    countries: tuple[str, ...] = Field(min_length=1, description="the countries to steer to")
+    global_countries: tuple[str, ...] | None = Field(
+        None, description="whose pairs train a global model; none: all that are not steered"
+    )
+    data: DataConfig = DataConfig()
+    split: SplitConfig = SplitConfig()
+    global_model: GlobalModelConfig = GlobalModelConfig()
+    encoder: EncoderConfig = EncoderConfig()
+    training: TrainingConfig = TrainingConfig()
+    tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
+    beta: Positive = Field(PAPER_BETA, description="weighting temperature of the named arms")
+    search: SearchConfig = SearchConfig()
+    curves: CurvesConfig = CurvesConfig()
+    final: FinalConfig = FinalConfig()
+    lanes: LanesConfig = LanesConfig()
+    cache: str = Field("runs/cache", description="folder of reference rewards, shared by runs")
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "SweepConfig":
+        duplicates = {c for c in self.countries if self.countries.count(c) > 1}
+        if duplicates:
+            raise ValueError(f"countries must differ, but {sorted(duplicates)} stand twice")
+        unknown = set(self.final.sharded.countries) - set(self.countries)
+        if unknown:
+            raise ValueError(f"final.sharded.countries {sorted(unknown)} are not steered")
+        if (self.global_model.name is None) == (self.global_model.backbone is None):
+            raise ValueError("set either global_model.name or global_model.backbone")
+        return self
+
+
+def _check_arms(arms: tuple[str, ...]) -> None:
+    """Refuse an arm that does not exist."""
+    unknown = [arm for arm in arms if arm not in TRAINED_ARMS]
+    if unknown:
+        raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}")

@@ -1,0 +1,153 @@
+"""Matplotlib figures as files and as SVG for a page, without global state.
+
+Figures are `matplotlib.figure.Figure` objects, never pyplot's. SVG is deterministic: ids come
+from a fixed salt, no date is written. `inline_svg` makes a figure part of an HTML page: colours
+of the light theme below become CSS variables, so that one drawing serves light and dark.
+"""
+
+import io
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scpo.atomic import atomic_path
+
+INK = "#1f2430"
+MUTED = "#6b7280"
+GRID = "#e4e7ec"
+PAPER = "#ffffff"
+BLUE = "#0072b2"  # Okabe and Ito's palette, told apart by the colour-blind
+VERMILLION = "#d55e00"
+GREEN = "#009e73"
+PURPLE = "#cc79a7"
+CSS_NAMES = {
+    INK: "--ink",
+    MUTED: "--muted",
+    GRID: "--grid",
+    PAPER: "--paper",
+    BLUE: "--blue",
+    VERMILLION: "--vermillion",
+    GREEN: "--green",
+    PURPLE: "--purple",
+}
+
+_STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
+    "svg.hashsalt": "scpo",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "sans-serif",
+    "font.size": 9.0,
+    "text.color": INK,
+    "axes.edgecolor": MUTED,
+    "axes.labelcolor": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "figure.facecolor": PAPER,
+    "axes.facecolor": PAPER,
+    "savefig.facecolor": PAPER,
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw and save inside this block to have the project's look; settings come back after."""
+    with matplotlib.rc_context(_STYLE):
+        yield
+
+
+def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
+    """Write `path_stem`.svg and `path_stem`.png, each whole or not at all; return both paths."""
+    svg, png = path_stem.with_suffix(".svg"), path_stem.with_suffix(".png")
+    with drawing_style():
+        with atomic_path(svg) as temporary:
+            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+        with atomic_path(png) as temporary:
+            figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+    return svg, png
+
+
+def inline_svg(figure: Figure, label: str) -> str:
+    """Return the figure as an <svg> element for an HTML page.
+
+    Args:
+        figure: The figure.
+        label: What it shows, for those who cannot see it; plain text without quotes or tags.
+    """
+    text = io.StringIO()
+    with drawing_style():
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # ids nobody refers to would repeat in the page
+    head, rest = svg.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
+    for colour, name in CSS_NAMES.items():
+        rest = rest.replace(colour, f"var({name})")
+    return f'{head} role="img" aria-label="{label}">{rest}'
+
+
+def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
+    """Return positions moved apart to at least `gap`, in their order, as little as needed.
+
+    Of equal positions the first given comes out highest.
+
+    Args:
+        positions: Wanted positions, any order.
+        gap: Smallest distance between neighbours.
+    """
+    order = sorted(range(len(positions)), key=lambda index: (positions[index], -index))
+    blocks: list[list[float]] = []  # of [sum of wanted starts, members]: start = sum / members
+    for index in order:
+        blocks.append([positions[index], 1])
+        while len(blocks) > 1:
+            first, second = blocks[-2], blocks[-1]
+            if first[0] / first[1] + gap * first[1] <= second[0] / second[1]:
+                break
+            blocks.pop()
+            first[0] += second[0] - gap * first[1] * second[1]
+            first[1] += second[1]
+    placed = [block[0] / block[1] + gap * k for block in blocks for k in range(int(block[1]))]
+    moved = [0.0] * len(positions)
+    for index, position in zip(order, placed, strict=True):
+        moved[index] = position
+    return moved
+
+
+def label_right(axes: Axes, labels: Sequence[tuple[str, float, str]], *, gap: float) -> None:
+    """Write labels in the right margin of a panel, each at its height, moved apart.
+
+    Args:
+        axes: The panel; its limits must be final.
+        labels: (text, height in data units, colour) of each.
+        gap: Smallest distance of two labels, as a share of the panel's height.
+    """
+    low, high = axes.get_ylim()
+    heights = spread_positions([height for _, height, _ in labels], gap * (high - low))
+    for (text, _, colour), height in zip(labels, heights, strict=True):
+        axes.annotate(
+            text,
+            (1.0, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=8.5,
+            annotation_clip=False,
+        )

@@ -1,0 +1,91 @@
+"""A whole sweep, from a configuration to a ranked, tested run folder.
+
+    data -> global model -> reference rewards -> search -> curves -> final trainings -> page
+
+Every stage reads what the one before left in the run's folder, so `--resume` repeats nothing
+that is finished. The test users are looked at by the final trainings only, once.
+"""
+
+import os
+import platform
+from pathlib import Path
+
+from scpo.atomic import write_json, write_text
+from scpo.config import dump_config
+from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.ray_training import start_ray
+from sweeps.config import SweepConfig
+from sweeps.lanes import Workspace
+from sweeps.planned import run_curves, run_finals
+from sweeps.preparation import (
+    Say,
+    obtain_countries,
+    obtain_global_model,
+    obtain_interactions,
+)
+from sweeps.records import Ledger
+from sweeps.studies import search_countries
+
+
+def run_sweep(config: SweepConfig, run: Path, *, resume: bool, say: Say) -> None:
+    """Run a sweep, or what is left of it, into a folder.
+
+    Args:
+        config: The sweep.
+        run: Its folder.
+        resume: Go on with what the folder holds; an empty folder starts fresh.
+        say: Called with a line of progress.
+
+    Raises:
+        ValueError: The folder holds a run and `resume` is off, or holds one of another
+            configuration; data or countries do not suffice.
+        RuntimeError: The cluster does not hold one lane, or a global training went wrong.
+    """
+    ledger = open_run(config, run, resume=resume)
+    table = obtain_interactions(config.data, run / "data", say)
+    model = obtain_global_model(config, table, run / "global", say)
+    steered = obtain_countries(config, table, model, run, say)
+    start_ray()
+    workspace = Workspace(
+        model=model.resolve(),
+        countries=steered.countries,
+        training=config.training,
+        num_threads=max(1, int(config.lanes.cpus)),
+        trust_remote_code=config.global_model.trust_remote_code,
+    )
+    search_countries(config, workspace, ledger, run, say)
+    run_curves(config, workspace, ledger, run, say)
+    run_finals(config, workspace, ledger, run, say)
+
+
+def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
+    """Open a run's folder and write down what it is.
+
+    Raises:
+        ValueError: It holds a run and `resume` is off, or one of another configuration.
+    """
+    resolved = dump_config(config)
+    file = run / "config.yaml"
+    if file.is_file():
+        if not resume:
+            raise ValueError(
+                f"{run} holds a run already. Go on with it by --resume, or choose another --out."
+            )
+        if file.read_text(encoding="utf-8") != resolved:
+            raise ValueError(
+                f"{file} differs from the configuration given, and a run has one configuration. "
+                "Choose another --out, or resume with the same settings."
+            )
+    else:
+        write_text(file, resolved)
+        write_json(
+            run / "run.json",
+            {
+                "name": config.name,
+                "started": utc_now(),
+                "versions": installed_versions(),
+                "commit": source_commit(),
+                "machine": {"cpus": os.cpu_count(), "architecture": platform.machine()},
+            },
+        )
+    return Ledger(run)

@@ -1,0 +1,188 @@
+"""Paired bootstrap over users, from the counts that records carry.
+
+In come records whose models answered the same pairs; `align_by_user` lines their counts up as
+matrices. `bootstrap_means` then gives an interval for each row from ONE set of draws of whole
+users, so that rows can be compared. Also the one way in which an accuracy is written in words.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scpo.metrics import NUM_RESAMPLES
+from sweeps.records import EvaluationRecord, TrialRecord, UserCounts
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class UserMatrix:
+    """Counts of S records on the same U users.
+
+    Attributes:
+        users: Names of the users, sorted.
+        pairs: Shape (U,), pairs of each user.
+        correct: Shape (S, U), pairs that each record's model ordered right.
+        global_correct: Shape (U,), the same for the global model.
+    """
+
+    users: tuple[str, ...]
+    pairs: FloatArray
+    correct: FloatArray
+    global_correct: FloatArray
+
+
+def evaluation_of(record: TrialRecord, part: str) -> EvaluationRecord:
+    """Return a complete record's evaluation on the part of the users it must come from.
+
+    Raises:
+        ValueError: There is no evaluation, or it stems from another part.
+    """
+    if record.evaluation is None:
+        raise ValueError(f"Trial {record.trial_id} is complete but has no evaluation.")
+    if record.evaluation.part != part:
+        raise ValueError(
+            f"A {record.purpose} trial must be evaluated on {part} users, "
+            f"but trial {record.trial_id} has part={record.evaluation.part!r}."
+        )
+    return record.evaluation
+
+
+def align_by_user(records: Sequence[TrialRecord], part: str) -> UserMatrix:
+    """Return the counts of records on the same users, lined up by user name.
+
+    Args:
+        records: Complete records of one country, at least one.
+        part: "validation" or "test", where every evaluation must come from.
+
+    Raises:
+        ValueError: A record's users or pairs differ from the first record's, its counts
+            contradict each other, or its evaluation is missing or of another part.
+    """
+    first = _by_user(records[0], evaluation_of(records[0], part).by_user)
+    users = tuple(sorted(first))
+    pairs = {user: first[user][0] for user in users}
+    rows = []
+    for record in records:
+        counts = _by_user(record, evaluation_of(record, part).by_user)
+        _check_same(record, pairs, counts, records[0].trial_id)
+        rows.append([counts[user][1] for user in users])
+    global_counts = _by_user(records[0], evaluation_of(records[0], part).global_by_user)
+    _check_same(records[0], pairs, global_counts, "its own by_user")
+    return UserMatrix(
+        users,
+        np.array([pairs[user] for user in users], dtype=np.float64),
+        np.array(rows, dtype=np.float64).reshape(len(records), len(users)),
+        np.array([global_counts[user][1] for user in users], dtype=np.float64),
+    )
+
+
+def bootstrap_means(
+    totals: FloatArray,
+    pairs: FloatArray,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[FloatArray, FloatArray]:
+    """Return percentile intervals of total / pairs, resampling whole users once for all rows.
+
+    Args:
+        totals: Shape (S, U), per user the sum of the statistic: right pairs, or the difference
+            of two models' right pairs.
+        pairs: Shape (U,), pairs per user, positive.
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+        level: Coverage aimed at, in (0, 1).
+
+    Returns:
+        (low, high), each of shape (S,).
+
+    Raises:
+        ValueError: Fewer than two users.
+    """
+    num_users = len(pairs)
+    if num_users < 2:
+        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(num_users, np.full(num_users, 1 / num_users), size=num_resamples)
+    means = (draws @ totals.T) / (draws @ pairs)[:, None]
+    tail = (1 - level) / 2
+    low, high = np.quantile(means, [tail, 1 - tail], axis=0)
+    return low, high
+
+
+def mean_interval(
+    totals: FloatArray, pairs: FloatArray, *, seed: int = 0
+) -> tuple[float | None, float | None, float | None]:
+    """Return (mean, low, high) of one statistic; no ends with one user, nothing without pairs.
+
+    Args:
+        totals: Shape (U,), as a row of `bootstrap_means`.
+        pairs: Shape (U,).
+        seed: Seed of the draws.
+    """
+    if pairs.sum() == 0:
+        return None, None, None
+    mean = float(totals.sum() / pairs.sum())
+    if len(pairs) < 2:
+        return mean, None, None
+    low, high = bootstrap_means(totals[None, :], pairs, seed=seed)
+    return mean, float(low[0]), float(high[0])
+
+
+def format_accuracy(accuracy: float | None, low: float | None, high: float | None) -> str:
+    """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share."""
+    if accuracy is None:
+        return "no pairs"
+    if low is None or high is None:
+        return f"{100 * accuracy:.1f} %"
+    return f"{100 * accuracy:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+def format_difference(mean: float | None, low: float | None, high: float | None) -> str:
+    """Return a difference in points, e.g. "+1.2 (-0.8 to +3.0)"; "" for none."""
+    if mean is None:
+        return ""
+    if low is None or high is None:
+        return f"{100 * mean:+.1f}"
+    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _by_user(record: TrialRecord, counts: UserCounts) -> dict[str, tuple[int, int]]:
+    """Return {user: (pairs, correct)}, refusing lists that cannot belong together."""
+    sizes = {len(counts.users), len(counts.pairs), len(counts.correct), len(set(counts.users))}
+    if len(sizes) != 1:
+        raise ValueError(
+            f"users, pairs and correct of trial {record.trial_id} must be equally long and name "
+            f"each user once, but have lengths {len(counts.users)}, {len(counts.pairs)}, "
+            f"{len(counts.correct)}."
+        )
+    table = {}
+    for user, pairs, correct in zip(counts.users, counts.pairs, counts.correct, strict=True):
+        if not (pairs > 0 and 0 <= correct <= pairs):
+            raise ValueError(
+                f"`0 <= correct <= pairs` and `pairs > 0` must hold for every user, but trial "
+                f"{record.trial_id} has correct={correct}, pairs={pairs} for user {user}."
+            )
+        table[user] = (pairs, correct)
+    return table
+
+
+def _check_same(
+    record: TrialRecord, pairs: dict[str, int], counts: dict[str, tuple[int, int]], other: str
+) -> None:
+    """Refuse counts on other users or other pairs than those expected."""
+    if {user: count for user, (count, _) in counts.items()} != pairs:
+        differing = sorted(
+            user
+            for user in pairs.keys() | counts.keys()
+            if pairs.get(user) != counts.get(user, (None,))[0]
+        )
+        raise ValueError(
+            f"All {record.purpose} trials of {record.country} must be evaluated on the same pairs "
+            f"of the same users, but trial {record.trial_id} differs from {other} in users "
+            f"{', '.join(differing[:5])}. Do not mix runs with different splits."
+        )

@@ -1,0 +1,259 @@
+"""One training as a job: what is asked of a lane, and the record that comes back.
+
+A job names a country, an arm or a point of the search space, and the numbers of the training.
+It is plain values, so it travels as a Tune configuration and its hash identifies it in the
+ledger. `run_job` selects and weighs pairs, trains the lane's model in place and evaluates it.
+"""
+
+import hashlib
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scpo.arms import Selection, select_arm, select_setting
+from scpo.batches import TrainingSet
+from scpo.config import TrainingConfig
+from scpo.country import CountryData
+from scpo.evaluation import consensus_drop, evaluate_margins, evaluate_model
+from scpo.fitting import fit_on_device
+from scpo.model import RewardModel, save_reward_model
+from scpo.pairs import IntArray
+from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.training import TrainingResult
+from scpo.weighting import effective_pairs, margin_scale
+from sweeps.records import EvaluationRecord, Purpose, TrialRecord
+
+TUNED_ARM = "scpo_tuned"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training that is asked for.
+
+    Attributes:
+        trial_id: Name of the trial, unique in its run.
+        purpose: "search", "curve" or "final"; a final job looks at the test users.
+        country: The country to steer to.
+        arm: An arm's name, or `scpo_tuned` for a point of the search space.
+        retention: Share of pairs kept, of a point of the search space.
+        strength: Weighting strength, of the same.
+        tau: Filter threshold of a named arm.
+        beta: Weighting temperature of a named arm.
+        learning_rate: Peak learning rate.
+        epochs: Passes over the pairs trained on.
+        budget: Share of the country's labelled training pairs that may be used, nested.
+        seed: Seed of the order of the data, of the budget and of random choices.
+        max_consensus_drop: Bound of the constraint.
+        min_pairs: Fewer pairs than this are refused.
+        save_to: Folder for the trained model, or None.
+    """
+
+    trial_id: str
+    purpose: Purpose
+    country: str
+    arm: str
+    learning_rate: float
+    epochs: float
+    seed: int
+    retention: float | None = None
+    strength: float | None = None
+    tau: float | None = None
+    beta: float | None = None
+    budget: float = 1.0
+    max_consensus_drop: float = 1.0
+    min_pairs: int = 1
+    save_to: str | None = None
+
+    @property
+    def config(self) -> dict[str, float | int | str | None]:
+        """Return what was set, for the record."""
+        names = ("retention", "strength", "tau", "beta", "learning_rate", "epochs", "budget")
+        return {name: getattr(self, name) for name in names}
+
+    @property
+    def config_hash(self) -> str:
+        """Return 16 hexadecimal digits that identify the job, whatever its trial_id."""
+        key = {k: v for k, v in asdict(self).items() if k not in ("trial_id", "save_to")}
+        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def part(self) -> str:
+        """Return the users that judge the model."""
+        return "test" if self.purpose == "final" else "validation"
+
+
+def select_pairs(job: Job, data: CountryData) -> tuple[IntArray, Selection]:
+    """Return the labelled pairs a job may use, and what its arm selects of them.
+
+    Raises:
+        ValueError: Fewer pairs than `min_pairs` are kept, or a setting is out of range.
+    """
+    labelled = labelled_pairs(data, job.budget, job.seed)
+    margin = data.reference_margin[labelled]
+    if job.arm == TUNED_ARM:
+        if job.retention is None or job.strength is None:
+            raise ValueError(f"{job.trial_id}: retention and strength must be set.")
+        selection = select_setting(margin, retention=job.retention, strength=job.strength)
+    else:
+        given = {k: v for k, v in (("tau", job.tau), ("beta", job.beta)) if v is not None}
+        selection = select_arm(job.arm, margin, seed=job.seed, **given)
+    num_kept = int(selection.keep.sum())
+    if num_kept < job.min_pairs:
+        raise ValueError(
+            f"{job.country}: at least {job.min_pairs} pairs must be kept to train, but "
+            f"{job.arm} keeps {num_kept} of {len(labelled)}."
+        )
+    return labelled, selection
+
+
+def labelled_pairs(data: CountryData, budget: float, seed: int) -> IntArray:
+    """Return the training pairs within a budget: whole interactions in one order for all arms.
+
+    Budgets of one seed are nested, so arms and sizes share their random numbers.
+
+    Raises:
+        ValueError: `0 < budget <= 1` does not hold.
+    """
+    if not 0.0 < budget <= 1.0:
+        raise ValueError(f"`0 < budget <= 1` must hold, but got {budget}.")
+    pairs = data.pairs_in("train")
+    interactions, index, counts = np.unique(
+        data.pairs.interaction[pairs], return_inverse=True, return_counts=True
+    )
+    order = np.random.default_rng(seed).permutation(len(interactions))
+    before = np.zeros(len(interactions))
+    before[order] = np.cumsum(counts[order]) - counts[order]
+    return pairs[before[index] < budget * len(pairs)]
+
+
+def training_set(data: CountryData, labelled: IntArray, selection: Selection) -> TrainingSet:
+    """Return the pairs that a selection keeps, with their weights."""
+    return data.training_set(labelled[selection.keep], selection.weights[selection.keep])
+
+
+def run_job(
+    job: Job, data: CountryData, reward: RewardModel, training: TrainingConfig, *, engine: str
+) -> TrialRecord:
+    """Train the model in place as the job asks, evaluate it, and return the record.
+
+    Args:
+        job: What is asked.
+        data: The country's arrays.
+        reward: The global model's weights; they are changed.
+        training: What the job does not set.
+        engine: Where this runs, for the record.
+
+    Raises:
+        ValueError: Too few pairs, or a setting out of range.
+        RuntimeError: A loss or a reward is not finite.
+    """
+    started, clock = utc_now(), time.perf_counter()
+    labelled, selection = select_pairs(job, data)
+    result = fit_on_device(
+        reward, training_set(data, labelled, selection), job_training(job, training)
+    )
+    trained = time.perf_counter()
+    evaluation = evaluate_model(reward, data, job.part, precision=training.precision)
+    evaluated = time.perf_counter()
+    if job.save_to is not None:
+        save_reward_model(reward, Path(job.save_to))
+    times: dict[str, float | str] = {
+        "started": started,
+        "train_s": result.train_s,
+        "setup_s": trained - clock - result.train_s,
+        "evaluate_s": evaluated - trained,
+        "wall_s": time.perf_counter() - clock,
+    }
+    return make_record(job, data, labelled, selection, result, evaluation, times, engine)
+
+
+def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:
+    """Return the training configuration with the job's own numbers in it."""
+    own = {"learning_rate": job.learning_rate, "epochs": job.epochs, "seed": job.seed}
+    return training.model_copy(update=own)
+
+
+def make_record(
+    job: Job,
+    data: CountryData,
+    labelled: IntArray,
+    selection: Selection,
+    result: TrainingResult,
+    evaluation: dict[str, Any],
+    times: dict[str, float | str],
+    engine: str,
+) -> TrialRecord:
+    """Return the record of a training that ended well."""
+    num_kept = int(selection.keep.sum())
+    checked = EvaluationRecord.model_validate(evaluation)
+    objectives = {}
+    if job.part == "validation" and checked.overall.accuracy is not None:
+        objectives["validation_accuracy"] = checked.overall.accuracy
+        objectives["pairs_trained"] = float(num_kept)
+    return _record(job, state="complete", times=times, engine=engine).model_copy(
+        update={
+            "objectives": objectives,
+            "constraints": {
+                "consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop
+            },
+            "evaluation": checked,
+            "setting": {
+                "tau": selection.tau,
+                "beta": selection.beta,
+                "margin_scale": margin_scale(data.reference_margin[labelled]),
+            },
+            "counts": {
+                "pairs_available": len(data.pairs_in("train")),
+                "pairs_labelled": len(labelled),
+                "pairs_trained": num_kept,
+                "effective_pairs": effective_pairs(selection.weights),
+                "steps": len(result.losses),
+                "pairs_seen": result.pairs_seen,
+                "padding_efficiency": result.real_tokens / result.padded_tokens,
+            },
+            "model_path": job.save_to,
+        }
+    )
+
+
+def failed_record(job: Job, error: str) -> TrialRecord:
+    """Return the record of a training that failed."""
+    return _record(job, state="failed", times={"started": utc_now()}, engine="").model_copy(
+        update={"error": error}
+    )
+
+
+def global_record(job: Job, data: CountryData) -> TrialRecord:
+    """Return the record of the arm `global`: no training, the reference margins themselves."""
+    margin = data.reference_margin[data.pairs_in(job.part)]
+    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
+    return _record(job, state="complete", times={"started": utc_now()}, engine="none").model_copy(
+        update={
+            "evaluation": evaluation,
+            "counts": {"pairs_available": len(data.pairs_in("train")), "pairs_trained": 0.0},
+        }
+    )
+
+
+def _record(job: Job, *, state: str, times: dict[str, Any], engine: str) -> TrialRecord:
+    """Return what every record of a job says."""
+    return TrialRecord.model_validate(
+        {
+            "trial_id": job.trial_id,
+            "purpose": job.purpose,
+            "country": job.country,
+            "arm": job.arm,
+            "state": state,
+            "config": job.config,
+            "config_hash": job.config_hash,
+            "seed": job.seed,
+            "times": times,
+            "engine": engine,
+            "versions": installed_versions(),
+            "commit": source_commit(),
+        }
+    )

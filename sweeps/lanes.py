@@ -1,0 +1,84 @@
+"""Lanes: reused Tune actors in which trainings run one after another.
+
+A lane loads the model once and keeps tokens, reference rewards and base weights; for the next
+job it copies the base weights back, so a job costs its training and nothing else. Everything
+random is seeded by the job: the second job of a lane equals the first of another.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from ray.tune import Trainable
+from torch import Tensor
+
+from scpo.config import TrainingConfig
+from scpo.country import CountryData
+from scpo.devices import pick_device
+from scpo.model import RewardModel, load_reward_model
+from sweeps.jobs import Job, run_job
+
+RECORD_KEY = "record"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """What all lanes share; it lies in Ray's object store once a node.
+
+    Attributes:
+        model: Folder of the global model, readable from every node.
+        countries: Arrays by country.
+        training: What jobs do not set.
+        num_threads: CPU threads of a lane.
+        trust_remote_code: Whether the model may bring its own Python code.
+    """
+
+    model: Path
+    countries: dict[str, CountryData]
+    training: TrainingConfig
+    num_threads: int
+    trust_remote_code: bool = False
+
+
+class Lane(Trainable):
+    """A Tune trainable that does one job a trial and is reused for the next."""
+
+    def setup(self, config: dict[str, Any], *, workspace: Workspace | None = None) -> None:
+        """Load the model and keep its base weights; `tune.with_parameters` gives the workspace."""
+        if workspace is None:
+            raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
+        torch.set_num_threads(workspace.num_threads)
+        self.workspace = workspace
+        self.reward: RewardModel = load_reward_model(
+            str(workspace.model), trust_remote_code=workspace.trust_remote_code
+        ).to(pick_device())
+        self.base: dict[str, Tensor] = {
+            name: value.clone() for name, value in self.reward.model.state_dict().items()
+        }
+        self.job = Job(**config)
+
+    def reset_config(self, new_config: dict[str, Any]) -> bool:
+        """Take the next job."""
+        self.job = Job(**new_config)
+        return True
+
+    def step(self) -> dict[str, Any]:
+        """Do the job; the record travels as JSON text beside the objectives."""
+        self.reward.model.load_state_dict(self.base)
+        for parameter in self.reward.model.parameters():
+            parameter.grad = None
+        record = run_job(
+            self.job,
+            self.workspace.countries[self.job.country],
+            self.reward,
+            self.workspace.training,
+            engine="torch",
+        )
+        return {**record.objectives, RECORD_KEY: record.model_dump_json(), "done": True}
+
+    def save_checkpoint(self, checkpoint_dir: str) -> None:
+        """Save nothing: the record is the result."""
+
+    def load_checkpoint(self, checkpoint: Any) -> None:
+        """Load nothing: an unfinished job starts again."""

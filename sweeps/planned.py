@@ -1,0 +1,170 @@
+"""Trainings that are planned, not searched: points of the curves, and the final models.
+
+A final training looks at the test users, so it happens once: a record in the ledger is never
+made again. The final `scpo_tuned` is the recommended setting, trained with a new seed; its model
+is what a country takes home.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from scpo.country import CountryData
+from scpo.devices import pick_device
+from scpo.evaluation import evaluate_model
+from scpo.model import load_reward_model
+from scpo.provenance import utc_now
+from scpo.ray_training import train_on_ray
+from sweeps.config import SweepConfig
+from sweeps.jobs import (
+    TUNED_ARM,
+    Job,
+    global_record,
+    job_training,
+    make_record,
+    select_pairs,
+    training_set,
+)
+from sweeps.lanes import Workspace
+from sweeps.preparation import Say
+from sweeps.ranking import rank_records
+from sweeps.records import Ledger, TrialRecord
+from sweeps.search import point_of, slug
+from sweeps.tuning import run_jobs, tell_progress
+
+
+def run_curves(
+    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
+) -> None:
+    """Train the points of the data-efficiency curves that the ledger lacks."""
+    jobs = [
+        Job(
+            trial_id=f"{slug(country)}-curve-{arm}-{budget:g}-{seed}",
+            purpose="curve",
+            country=country,
+            arm=arm,
+            tau=config.tau,
+            beta=config.beta,
+            learning_rate=config.training.learning_rate,
+            epochs=config.training.epochs,
+            budget=budget,
+            seed=seed,
+        )
+        for country in config.countries
+        for seed in config.curves.seeds
+        for arm in config.curves.arms
+        for budget in config.curves.budgets
+    ]
+    done = {record.trial_id for record in ledger.read()}
+    left = [job for job in jobs if job.trial_id not in done]
+    if left:
+        say(f"curves: {len(left)} trainings")
+    run_jobs(left, workspace, config.lanes, ledger, run / ".tune", tell_progress(say, len(left)))
+    shutil.rmtree(run / ".tune", ignore_errors=True)
+
+
+def run_finals(
+    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
+) -> None:
+    """Train and test the arms and the recommended settings that the ledger lacks."""
+    records = ledger.read()
+    done = {record.trial_id for record in records}
+    left = [job for job in final_jobs(config, records, run, say) if job.trial_id not in done]
+    if left:
+        say(f"final: {len(left)} models, tested once")
+    sharded = [job for job in left if _is_sharded(job, config)]
+    listen = tell_progress(say, len(left))
+    for job in left:
+        if job.arm == "global":
+            record = global_record(job, workspace.countries[job.country])
+            ledger.append(record)
+            listen(record)
+    in_lanes = [job for job in left if job.arm != "global" and job not in sharded]
+    run_jobs(in_lanes, workspace, config.lanes, ledger, run / ".tune", listen)
+    shutil.rmtree(run / ".tune", ignore_errors=True)
+    for job in sharded:
+        record = _train_sharded(job, config, workspace)
+        ledger.append(record)
+        listen(record)
+
+
+def final_jobs(
+    config: SweepConfig, records: list[TrialRecord], run: Path, say: Say
+) -> list[Job]:
+    """Return the final trainings: global, the named arms and each recommended setting."""
+    rankings = rank_records(records, margin=config.search.non_inferiority)
+    recommended = {ranking.country: ranking.recommended for ranking in rankings}
+    jobs = []
+    for country in config.countries:
+        for arm in ("global", *config.final.arms):
+            jobs.append(
+                Job(
+                    trial_id=f"{slug(country)}-final-{arm}",
+                    purpose="final",
+                    country=country,
+                    arm=arm,
+                    tau=config.tau,
+                    beta=config.beta,
+                    learning_rate=config.training.learning_rate,
+                    epochs=config.training.epochs,
+                    seed=config.final.seed,
+                )
+            )
+        setting = recommended.get(country)
+        if setting is None:
+            say(f"{country}: no trial succeeded, so there is no setting to retrain")
+            continue
+        point = point_of(setting.record)
+        jobs.append(
+            Job(
+                trial_id=f"{slug(country)}-final-{TUNED_ARM}",
+                purpose="final",
+                country=country,
+                arm=TUNED_ARM,
+                retention=point["retention"],
+                strength=point["strength"],
+                learning_rate=point["learning_rate"],
+                epochs=point["epochs"],
+                seed=config.final.seed,
+                save_to=str((run / "models" / slug(country)).resolve()),
+            )
+        )
+    return jobs
+
+
+def _is_sharded(job: Job, config: SweepConfig) -> bool:
+    """Tell whether a job goes through Ray Train and DeepSpeed."""
+    return job.arm == TUNED_ARM and job.country in config.final.sharded.countries
+
+
+def _train_sharded(job: Job, config: SweepConfig, workspace: Workspace) -> TrialRecord:
+    """Train a final model on several workers, test it, and return the record."""
+    data: CountryData = workspace.countries[job.country]
+    plan = config.final.sharded
+    started, clock = utc_now(), time.perf_counter()
+    labelled, selection = select_pairs(job, data)
+    out = Path(str(job.save_to))
+    result = train_on_ray(
+        workspace.model,
+        training_set(data, labelled, selection),
+        job_training(job, workspace.training),
+        workers=plan.workers,
+        zero_stage=plan.zero_stage,
+        out=out,
+        use_gpu=config.lanes.gpus > 0,
+        trust_remote_code=workspace.trust_remote_code,
+    )
+    trained = time.perf_counter()
+    reward = load_reward_model(str(out), trust_remote_code=workspace.trust_remote_code)
+    evaluation = evaluate_model(
+        reward.to(pick_device()), data, job.part, precision=workspace.training.precision
+    )
+    times: dict[str, float | str] = {
+        "started": started,
+        "train_s": result.train_s,
+        "setup_s": trained - clock - result.train_s,
+        "evaluate_s": time.perf_counter() - trained,
+        "wall_s": time.perf_counter() - clock,
+    }
+    engine = f"deepspeed-zero{plan.zero_stage}-x{plan.workers}"
+    return make_record(job, data, labelled, selection, result, evaluation, times, engine)

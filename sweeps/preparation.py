@@ -1,0 +1,93 @@
+"""What a sweep needs before its first trial: data, global model, reference rewards.
+
+Each step leaves a file in the run's folder and is skipped when that file is there, so a run
+that was killed goes on where it stopped.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import pyarrow as pa
+
+from scpo.atomic import write_json
+from scpo.config import DataConfig
+from scpo.data.interactions import read_interactions
+from scpo.devices import pick_device
+from scpo.global_model import pool_interactions, train_global_model
+from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.sources import prepare_source
+from scpo.steering import SteeredCountries, steer_countries
+from sweeps.config import SweepConfig
+
+Say = Callable[[str], None]
+
+
+def obtain_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
+    """Return the interactions of a configuration, preparing them into `out` when needed."""
+    if config.source == "prepared":
+        if config.path is None:
+            raise ValueError("data.path must name the folder of prepared data.")
+        return read_interactions(Path(config.path))
+    if not (out / "interactions.parquet").is_file():
+        summary = prepare_source(config, out)
+        counts = summary.countries.values()
+        say(
+            f"data: {sum(c.pairs for c in counts)} pairs of {sum(c.users for c in counts)} users "
+            f"in {len(counts)} countries; {sum(summary.rejected.values())} bad rows in "
+            f"{out / 'quarantine.jsonl'}"
+        )
+    return read_interactions(out)
+
+
+def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Say) -> Path:
+    """Return the folder of the global model, training it into `out` when needed."""
+    given = config.global_model
+    if given.name is not None:
+        return resolve_model(given.name, revision=given.revision)
+    if (out / "config.json").is_file():
+        return out
+    pooled = pool_interactions(
+        table,
+        given,
+        exclude=config.countries,
+        only=config.global_countries,
+        on_bad_rows=config.data.on_bad_rows,
+        quarantine=out.parent / "quarantine-extra-pairs.jsonl",
+        seed=config.training.seed,
+    )
+    result = train_global_model(
+        pooled, given, config.training, out=out, max_tokens=config.encoder.max_tokens
+    )
+    write_json(out.parent / "global.json", asdict(result))
+    say(result.in_words())
+    return out
+
+
+def obtain_countries(
+    config: SweepConfig, table: pa.Table, model: Path, run: Path, say: Say
+) -> SteeredCountries:
+    """Return each country's arrays, scoring with the global model what the cache lacks."""
+    reward = load_reward_model(
+        str(model), trust_remote_code=config.global_model.trust_remote_code
+    ).to(pick_device())
+    steered = steer_countries(
+        table,
+        config.countries,
+        reward,
+        content_hash(model),
+        split=config.split,
+        max_tokens=config.encoder.max_tokens,
+        cache=Path(config.cache),
+        precision=config.training.precision,
+    )
+    write_json(run / "split.json", dict(steered.split))
+    scoring = steered.scoring
+    say(f"reference rewards: {scoring.num_scored} scored, {scoring.num_cached} from the cache")
+    for country, data in steered.countries.items():
+        parts = ", ".join(
+            f"{part} {(data.part == part).sum()} pairs of {len(set(data.user[data.part == part]))}"
+            for part in ("train", "validation", "test")
+        )
+        say(f"  {country}: {parts} users")
+    return steered

@@ -1,0 +1,258 @@
+"""Ranking of one country's searched settings, and the one to recommend.
+
+In come the `search` records of a run; out come, per country, the Pareto front (accuracy up,
+pairs trained down), for every setting a paired comparison with the best one by bootstrap over
+validation users, and a recommendation: the cheapest setting that is non-inferior to the best.
+The best is the most accurate *feasible* setting (of all, where none is feasible). Figures are
+those the search chose by, on validation users, so they flatter; test figures are in arms_table.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sweeps.intervals import align_by_user, bootstrap_means, evaluation_of
+from sweeps.pareto import pareto_front
+from sweeps.records import EvaluationRecord, TrialRecord, read_records
+
+MARGIN = 0.01
+NUM_RESAMPLES = 10_000
+
+
+@dataclass(frozen=True)
+class RankedSetting:
+    """One complete trial of a search among its country's others.
+
+    Attributes:
+        record: The trial.
+        evaluation: Its evaluation on validation users.
+        rank: 1 is the best: feasible first, then accuracy, then fewer pairs trained.
+        on_front: No feasible setting is as accurate and as cheap, and better in one.
+        recommended: The one setting to use.
+        violation: Sum of the broken constraints' values; 0 when feasible.
+        difference: Accuracy minus the best's, a fraction.
+        low: Lower end of the difference's 95 % interval; None with fewer than 2 users.
+        high: Upper end of the same interval.
+        non_inferior: `low > -margin`; always true of the best.
+        indistinguishable: The interval contains 0; None with fewer than 2 users.
+    """
+
+    record: TrialRecord
+    evaluation: EvaluationRecord
+    rank: int
+    on_front: bool
+    recommended: bool
+    violation: float
+    difference: float
+    low: float | None
+    high: float | None
+    non_inferior: bool
+    indistinguishable: bool | None
+
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return self.violation == 0.0
+
+    @property
+    def accuracy(self) -> float:
+        """Accuracy on all validation pairs, a fraction."""
+        return _accuracy(self.record)
+
+    @property
+    def pairs_trained(self) -> float:
+        """Pairs the setting trained on."""
+        return self.record.objectives["pairs_trained"]
+
+
+@dataclass(frozen=True)
+class CountryRanking:
+    """The ranked settings of one country; none when every trial failed.
+
+    Attributes:
+        country: Name of the country.
+        settings: Best rank first.
+        margin: Non-inferiority margin, a fraction of accuracy.
+        num_failed: Search trials that failed.
+        num_pruned: Search trials that were stopped early; they are not ranked.
+    """
+
+    country: str
+    settings: tuple[RankedSetting, ...]
+    margin: float
+    num_failed: int
+    num_pruned: int
+
+    @property
+    def recommended(self) -> RankedSetting | None:
+        """The setting to use; None when nothing could be ranked."""
+        return next((setting for setting in self.settings if setting.recommended), None)
+
+    @property
+    def front(self) -> tuple[RankedSetting, ...]:
+        """The settings on the Pareto front, fewest pairs first."""
+        front = [setting for setting in self.settings if setting.on_front]
+        return tuple(sorted(front, key=lambda setting: setting.pairs_trained))
+
+
+def rank_country(
+    records: Sequence[TrialRecord],
+    country: str,
+    *,
+    margin: float = MARGIN,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> CountryRanking:
+    """Rank the complete search trials of one country and choose one.
+
+    Of several records with one trial_id the last counts. Trials without validation pairs
+    cannot be ranked and are left out.
+
+    Args:
+        records: Records of a run, of any country and purpose.
+        country: The country to rank.
+        margin: How much accuracy, as a fraction, a cheaper setting may lose, in [0, 1).
+        num_resamples: Bootstrap draws, the same for every setting.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: `0 <= margin < 1` does not hold, the country has no search trial, a trial was
+            evaluated on other users than the rest, or lacks its evaluation or an objective.
+    """
+    if not 0.0 <= margin < 1.0:
+        raise ValueError(f"`0 <= margin < 1` must hold, but got margin={margin}.")
+    searched = [r for r in records if r.purpose == "search" and r.country == country]
+    if not searched:
+        raise ValueError(f"No search trial of {country!r} is in the records.")
+    complete = list({r.trial_id: r for r in searched if r.state == "complete"}.values())
+    rankable = [r for r in complete if evaluation_of(r, "validation").overall.pairs > 0]
+    for record in rankable:
+        if "pairs_trained" not in record.objectives:
+            raise ValueError(f"Trial {record.trial_id} has no objective `pairs_trained`.")
+    settings = _rank(rankable, margin, num_resamples, seed) if rankable else ()
+    num_failed = sum(r.state == "failed" for r in searched)
+    num_pruned = sum(r.state == "pruned" for r in searched)
+    return CountryRanking(country, settings, margin, num_failed, num_pruned)
+
+
+def rank_records(
+    records: Sequence[TrialRecord],
+    *,
+    margin: float = MARGIN,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> list[CountryRanking]:
+    """Rank every country that was searched, by name; arguments as `rank_country`."""
+    countries = sorted({r.country for r in records if r.purpose == "search"})
+    return [
+        rank_country(records, country, margin=margin, num_resamples=num_resamples, seed=seed)
+        for country in countries
+    ]
+
+
+def rank_run(
+    run: Path, *, margin: float = MARGIN, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> list[CountryRanking]:
+    """Rank every searched country of a run's ledger; arguments as `rank_country`.
+
+    Raises:
+        FileNotFoundError: The run has no ledger.
+        ValueError: The ledger holds no search trial, or as `rank_country`.
+    """
+    rankings = rank_records(
+        read_records(run), margin=margin, num_resamples=num_resamples, seed=seed
+    )
+    if not rankings:
+        raise ValueError(f"No search trial is in {run}. Run `scpo sweep` first.")
+    return rankings
+
+
+def _rank(
+    records: list[TrialRecord], margin: float, num_resamples: int, seed: int
+) -> tuple[RankedSetting, ...]:
+    """Order complete trials and compare each with the best, on one set of draws."""
+    records = sorted(records, key=_rank_key)
+    counts = align_by_user(records, "validation")
+    best = _best(records)
+    difference = counts.correct - counts.correct[best]
+    means = difference.sum(axis=1) / counts.pairs.sum()
+    lows: list[float | None] = [None] * len(records)
+    highs: list[float | None] = [None] * len(records)
+    if len(counts.users) > 1:
+        low, high = bootstrap_means(
+            difference, counts.pairs, num_resamples=num_resamples, seed=seed
+        )
+        lows, highs = low.tolist(), high.tolist()
+    non_inferior = [
+        row == best or (low is not None and low > -margin) for row, low in enumerate(lows)
+    ]
+    front = _front(records)
+    chosen = _recommend(records, non_inferior)
+    return tuple(
+        RankedSetting(
+            record=record,
+            evaluation=evaluation_of(record, "validation"),
+            rank=row + 1,
+            on_front=front[row],
+            recommended=row == chosen,
+            violation=_violation(record),
+            difference=float(means[row]),
+            low=lows[row],
+            high=highs[row],
+            non_inferior=non_inferior[row],
+            indistinguishable=_contains_zero(lows[row], highs[row]),
+        )
+        for row, record in enumerate(records)
+    )
+
+
+def _best(ordered: list[TrialRecord]) -> int:
+    """Return the row of the most accurate feasible trial; of all where none is feasible."""
+    if _violation(ordered[0]) == 0.0:
+        return 0
+    return max(range(len(ordered)), key=lambda row: (_accuracy(ordered[row]), -row))
+
+
+def _recommend(ordered: list[TrialRecord], non_inferior: list[bool]) -> int:
+    """Return the row to use: the cheapest non-inferior feasible one, else the least violating."""
+    feasible = [row for row, record in enumerate(ordered) if _violation(record) == 0.0]
+    if not feasible:
+        return 0  # the order begins with the smallest violation
+    good = [row for row in feasible if non_inferior[row]]
+    return min(good, key=lambda row: (ordered[row].objectives["pairs_trained"], row))
+
+
+def _front(records: list[TrialRecord]) -> list[bool]:
+    """Return which feasible trials are on the front; of all trials where none is feasible."""
+    feasible = [_violation(record) == 0.0 for record in records]
+    rows = [row for row, good in enumerate(feasible) if good or not any(feasible)]
+    values = [[_accuracy(records[row]), records[row].objectives["pairs_trained"]] for row in rows]
+    mask = pareto_front(np.array(values), ("maximize", "minimize"))
+    front = [False] * len(records)
+    for row, on_front in zip(rows, mask, strict=True):
+        front[row] = bool(on_front)
+    return front
+
+
+def _rank_key(record: TrialRecord) -> tuple[float, float, float, str]:
+    """Sort by violation (0 when feasible), accuracy, pairs trained, then the id."""
+    pairs = record.objectives["pairs_trained"]
+    return _violation(record), -_accuracy(record), pairs, record.trial_id
+
+
+def _violation(record: TrialRecord) -> float:
+    """Return the sum of the constraints that are above 0."""
+    return sum(value for value in record.constraints.values() if value > 0)
+
+
+def _accuracy(record: TrialRecord) -> float:
+    """Return the accuracy from the counts, so that ranking and bootstrap use one number."""
+    counts = evaluation_of(record, "validation").by_user
+    return sum(counts.correct) / sum(counts.pairs)
+
+
+def _contains_zero(low: float | None, high: float | None) -> bool | None:
+    """Return whether an interval contains 0; None without one."""
+    return None if low is None or high is None else low <= 0.0 <= high

@@ -1,0 +1,238 @@
+"""One self-contained page of a run: `report.html`.
+
+In come a run's ledger and, where present, its `config.yaml`; out comes HTML with inline SVG and
+CSS and nothing from outside: what is recommended and how sure that is, the arms on test users,
+the search's Pareto fronts, the curves, failed trials and the configuration. Texts of the ledger
+are escaped by the template.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from scpo.atomic import write_text
+from sweeps.arms_table import POOLED, ArmRow, arm_rows
+from sweeps.curve_points import CurvePoint, curve_points
+from sweeps.curves import curves_figure, missing_curve
+from sweeps.drawing import inline_svg
+from sweeps.intervals import format_accuracy, format_difference
+from sweeps.leaderboard import describe_evidence, describe_setting
+from sweeps.pareto_figure import pareto_figure
+from sweeps.ranking import MARGIN, CountryRanking, rank_records
+from sweeps.records import TrialRecord, read_records
+
+REPORT_NAME = "report.html"
+CONFIG_NAME = "config.yaml"
+MAX_FAILED_SHOWN = 50
+BAR_WIDTH = 124  # pixels, as the template draws it
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the page says first about one country."""
+
+    country: str
+    setting: str
+    evidence: str
+    test_sentence: str
+
+
+@dataclass(frozen=True)
+class Group:
+    """The arms of one country, or pooled, with what they are compared with."""
+
+    country: str
+    rows: tuple[ArmRow, ...]
+    pairs: int
+    users: int
+    global_accuracy: str
+    length_accuracy: str
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The axis of the table's interval bars, from the lowest to the highest accuracy shown."""
+
+    low: float
+    high: float
+
+    def x(self, accuracy: float) -> float:
+        """Return where an accuracy lies on the bar, in pixels."""
+        share = (accuracy - self.low) / max(self.high - self.low, 0.01)
+        return round(4 + (BAR_WIDTH - 8) * share, 1)
+
+
+def write_report(run: Path, *, margin: float = MARGIN) -> Path:
+    """Write `report.html` into a run's folder and return its path.
+
+    Args:
+        run: Folder with `trials.jsonl` and, optionally, `config.yaml`.
+        margin: Accuracy, as a fraction, that a recommended setting may lose to the best.
+
+    Raises:
+        FileNotFoundError: The run has no ledger.
+        ValueError: The ledger is empty, a line is broken, or its records do not fit together.
+    """
+    records = read_records(run)
+    if not records:
+        raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
+    config = run / CONFIG_NAME
+    html = render_report(
+        records,
+        name=run.resolve().name,
+        config=config.read_text(encoding="utf-8") if config.is_file() else None,
+        margin=margin,
+    )
+    path = run / REPORT_NAME
+    write_text(path, html)
+    return path
+
+
+def render_report(
+    records: Sequence[TrialRecord], *, name: str, config: str | None, margin: float = MARGIN
+) -> str:
+    """Return the page as text.
+
+    Args:
+        records: Every record of the run, at least one.
+        name: Title of the run.
+        config: Its resolved configuration as text, or None.
+        margin: As `write_report`.
+
+    Raises:
+        ValueError: Records do not fit together; see ranking, arms_table and curve_points.
+    """
+    rankings = rank_records(records, margin=margin)
+    rows = arm_rows(records)
+    points = curve_points(records)
+    failed = [record for record in records if record.state == "failed"]
+    environment = Environment(
+        loader=PackageLoader("sweeps", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(accuracy=format_accuracy, difference=format_difference)
+    return environment.get_template("report.html.j2").render(
+        name=name,
+        facts=_facts(records),
+        advice=[_advice(ranking, rows) for ranking in rankings],
+        margin=margin,
+        groups=_groups(rows),
+        bar=_bar(rows),
+        pareto=_pareto_svg(rankings),
+        curves=_curves_svgs(points),
+        missing_curve=missing_curve(points),
+        failed=failed[:MAX_FAILED_SHOWN],
+        num_failed=len(failed),
+        config=config,
+    )
+
+
+def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
+    """Return what the head of the page says about the run: when, how many, with what."""
+    started = sorted(str(r.times["started"]) for r in records if r.times.get("started"))
+    hours = sum(_seconds(record) for record in records) / 3600
+    versions = sorted({f"{k} {v}" for r in records for k, v in r.versions.items()})
+    facts = [("Trials", _count_trials(records))]
+    if started:
+        last = "" if started[0] == started[-1] else f" to {_minute(started[-1])}"
+        facts.append(("Started", f"{_minute(started[0])}{last} UTC"))
+    facts.append(("Training time", f"{hours:.2g} h over all trials"))
+    facts.append(("Engine", ", ".join(sorted({r.engine for r in records if r.engine}))))
+    facts.append(("Commit", ", ".join(sorted({r.commit[:12] for r in records if r.commit}))))
+    facts.append(("Versions", ", ".join(versions)))
+    return [(term, value) for term, value in facts if value]
+
+
+def _count_trials(records: Sequence[TrialRecord]) -> str:
+    """Return e.g. "24 search, 72 curve, 24 final; 1 failed"."""
+    purposes = [r.purpose for r in records]
+    parts = [f"{purposes.count(p)} {p}" for p in dict.fromkeys(purposes)]
+    states = [r.state for r in records]
+    rest = [f"{states.count(s)} {s}" for s in ("pruned", "failed") if s in states]
+    return "; ".join(filter(None, [", ".join(parts), ", ".join(rest)]))
+
+
+def _minute(iso: str) -> str:
+    """Return "2026-05-04 09:30" of an ISO 8601 time."""
+    return iso[:16].replace("T", " ")
+
+
+def _seconds(record: TrialRecord) -> float:
+    """Return a trial's training time in seconds, 0 where it was not taken."""
+    value = record.times.get("train_s", 0.0)
+    return float(value)
+
+
+def _advice(ranking: CountryRanking, rows: Sequence[ArmRow]) -> Advice:
+    """Return the recommendation of one country, with its test figure where there is one."""
+    chosen = ranking.recommended
+    tested = [r for r in rows if r.country == ranking.country and r.arm == "scpo_tuned"]
+    test_sentence = "Not tested yet: no final model of the searched setting."
+    if tested:
+        row = tested[0]
+        test_sentence = (
+            f"On {row.pairs} test pairs of {row.users} users, never seen in the search: "
+            f"{format_accuracy(row.accuracy, row.low, row.high)}"
+        )
+        for name, gain in (
+            ("full", (row.vs_full, row.vs_full_low, row.vs_full_high)),
+            ("the global model", (row.vs_global, row.vs_global_low, row.vs_global_high)),
+        ):
+            if gain[0] is not None:
+                test_sentence += f"; {format_difference(*gain)} points against {name}"
+        test_sentence += "."
+    return Advice(
+        country=ranking.country,
+        setting=describe_setting(chosen) if chosen else "no recommendation",
+        evidence=describe_evidence(ranking),
+        test_sentence=test_sentence,
+    )
+
+
+def _groups(rows: Sequence[ArmRow]) -> list[Group]:
+    """Return the rows of the table by country."""
+    groups = []
+    for country in dict.fromkeys(row.country for row in rows):
+        of_country = tuple(row for row in rows if row.country == country)
+        widest = max(of_country, key=lambda row: row.pairs)
+        groups.append(
+            Group(
+                country="All countries, pairs pooled" if country == POOLED else country,
+                rows=of_country,
+                pairs=widest.pairs,
+                users=widest.users,
+                global_accuracy=format_accuracy(widest.global_accuracy, None, None),
+                length_accuracy=format_accuracy(widest.length_accuracy, None, None),
+            )
+        )
+    return groups
+
+
+def _bar(rows: Sequence[ArmRow]) -> Bar:
+    """Return the axis that all rows of the table share."""
+    shown = [v for row in rows for v in (row.low, row.high, row.accuracy, row.global_accuracy)]
+    known = [value for value in shown if value is not None]
+    return Bar(min(known), max(known)) if known else Bar(0.0, 1.0)
+
+
+def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:
+    """Return the scatter of every searched country, or None without any."""
+    if not any(ranking.settings for ranking in rankings):
+        return None
+    label = "Accuracy on validation pairs against pairs trained on, a panel for each country"
+    return Markup(inline_svg(pareto_figure(rankings), label))
+
+
+def _curves_svgs(points: Sequence[CurvePoint]) -> list[Markup]:
+    """Return one figure per country, pooled first; none where there is no curve."""
+    if missing_curve(points):
+        return []
+    label = "Accuracy on validation pairs against pairs trained on and against pairs labelled"
+    countries = dict.fromkeys(point.country for point in points)
+    return [Markup(inline_svg(curves_figure(points, [name]), label)) for name in countries]

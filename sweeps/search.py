@@ -1,0 +1,176 @@
+"""The search: one Optuna study per country behind Ray Tune's OptunaSearch, countries in turn.
+
+Objectives are validation accuracy (maximise) and pairs trained (minimise); the space holds plain
+fine-tuning (retention 1, strength 0) as a corner, which is one of the first trials. Studies are
+rebuilt from the ledger when a run starts, so nothing that was finished is repeated and no trial
+is left running for ever.
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+from ray.tune.search.optuna import OptunaSearch
+
+from sweeps.config import SearchConfig
+from sweeps.jobs import Job
+from sweeps.records import TrialRecord
+
+OBJECTIVES = ("validation_accuracy", "pairs_trained")
+MODES = ("max", "min")
+PARAMETERS = ("retention", "strength", "learning_rate", "epochs")
+
+Point = dict[str, float]
+
+
+def search_space(config: SearchConfig) -> dict[str, BaseDistribution]:
+    """Return Optuna's distributions of the searched parameters."""
+    logarithmic = ("learning_rate", "epochs")
+    space: dict[str, BaseDistribution] = {}
+    for name in PARAMETERS:
+        low, high = getattr(config, name)
+        space[name] = FloatDistribution(low, high, log=name in logarithmic)
+    return space
+
+
+def clip_to_space(point: Mapping[str, float], config: SearchConfig) -> Point:
+    """Return a point moved to the nearest one inside the space."""
+    bounds = {name: getattr(config, name) for name in PARAMETERS}
+    return {name: min(max(point[name], low), high) for name, (low, high) in bounds.items()}
+
+
+def point_of(record: TrialRecord) -> Point:
+    """Return the point of the search space that a search record tried."""
+    return {name: float(record.config[name] or 0.0) for name in PARAMETERS}
+
+
+def make_sampler(config: SearchConfig, country: str) -> BaseSampler:
+    """Return the sampler that a configuration names, seeded by seed and country."""
+    digest = hashlib.sha256(f"{config.seed}:{country}".encode()).digest()
+    seed = int.from_bytes(digest[:4], "big")
+    if config.sampler == "tpe":
+        startup = min(10, max(4, config.num_trials // 3))
+        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
+    if config.sampler == "nsga2":
+        return optuna.samplers.NSGAIISampler(seed=seed)
+    if config.sampler == "gp":
+        return optuna.samplers.GPSampler(seed=seed)
+    return optuna.samplers.RandomSampler(seed=seed)
+
+
+class StudySearch(OptunaSearch):
+    """OptunaSearch of one country that records constraints and fails what is not finite.
+
+    Ray's own leaves a trial that reports NaN running for ever.
+    """
+
+    def __init__(
+        self, country: str, config: SearchConfig, storage: BaseStorage, first: Sequence[Point]
+    ) -> None:
+        super().__init__(
+            search_space(config),
+            metric=list(OBJECTIVES),
+            mode=list(MODES),
+            sampler=make_sampler(config, country),
+            study_name=study_name(country, config),
+            storage=storage,
+            points_to_evaluate=[dict(point) for point in first],
+        )
+        self.space = search_space(config)
+
+    def tell_known(self, records: Sequence[TrialRecord]) -> None:
+        """Add finished trials of an earlier session to the study."""
+        study: Any = self._ot_study
+        for record in records:
+            complete = record.state == "complete"
+            study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.COMPLETE if complete else TrialState.FAIL,
+                    values=[record.objectives[o] for o in OBJECTIVES] if complete else None,
+                    params=point_of(record),
+                    distributions=self.space,
+                    constraints=record.constraints if complete else None,
+                    user_attrs={"trial_id": record.trial_id},
+                )
+            )
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Tell the study: complete with finite objectives, failed otherwise."""
+        values = [(result or {}).get(name) for name in OBJECTIVES]
+        if error or any(value is None or not math.isfinite(value) for value in values):
+            super().on_trial_complete(trial_id, None, error=True)
+            return
+        record = TrialRecord.model_validate_json((result or {})["record"])
+        trial = self._ot_trials[trial_id]
+        trial.set_user_attr("trial_id", record.trial_id)
+        for name, value in record.constraints.items():
+            trial.set_constraint(name, value)
+        super().on_trial_complete(trial_id, result)
+
+
+class CountrySearch(Searcher):
+    """Gives trials of several studies in turn, so that lanes stay up across countries.
+
+    Args:
+        studies: Study by country.
+        remaining: Trials still to give, by country.
+        make_job: Turns (country, point) into a job.
+    """
+
+    def __init__(
+        self,
+        studies: Mapping[str, StudySearch],
+        remaining: Mapping[str, int],
+        make_job: Callable[[str, Point], Job],
+    ) -> None:
+        super().__init__()
+        self.studies = studies
+        self.remaining = dict(remaining)
+        self.make_job = make_job
+        self.country_of: dict[str, str] = {}
+
+    def suggest(self, trial_id: str) -> Any:
+        """Return the next job as a Tune configuration, or that there is none."""
+        country = max(self.remaining, key=lambda name: self.remaining[name], default=None)
+        if country is None or self.remaining[country] <= 0:
+            finished: str = Searcher.FINISHED
+            return finished
+        self.remaining[country] -= 1
+        self.country_of[trial_id] = country
+        point: Any = self.studies[country].suggest(trial_id)
+        return asdict(self.make_job(country, point))
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Pass the outcome on to the country's study."""
+        self.studies[self.country_of[trial_id]].on_trial_complete(trial_id, result, error)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: studies are rebuilt from the ledger."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Restore nothing: studies are rebuilt from the ledger."""
+
+
+def study_name(country: str, config: SearchConfig) -> str:
+    """Return a study's name: the country and a hash of the space."""
+    space = {name: getattr(config, name) for name in PARAMETERS}
+    digest = hashlib.sha256(repr(sorted(space.items())).encode()).hexdigest()[:8]
+    return f"{slug(country)}-{digest}"
+
+
+def slug(country: str) -> str:
+    """Return a country's name for file and trial names."""
+    return re.sub(r"[^A-Za-z0-9]+", "-", country).strip("-").lower()

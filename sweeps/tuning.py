@@ -1,0 +1,183 @@
+"""Trainings through Ray Tune: a search or a list of jobs goes in, records go to the ledger.
+
+The driver alone writes: a Tune callback appends each record as its trial ends. A trial that
+raises becomes a failed record with its error, and the others go on. Tune's own snapshots are
+never read back.
+"""
+
+import itertools
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import Callback, RunConfig, TuneConfig
+
+from sweeps.config import LanesConfig
+from sweeps.jobs import Job, failed_record
+from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.records import Ledger, TrialRecord
+from sweeps.search import CountrySearch
+
+Listener = Callable[[TrialRecord], None]
+
+
+class LedgerCallback(Callback):
+    """Appends the record of every trial that ends to the ledger.
+
+    Args:
+        ledger: Where records go.
+        listen: Called with each record after it is durable.
+    """
+
+    def __init__(self, ledger: Ledger, listen: Listener) -> None:
+        self.ledger = ledger
+        self.listen = listen
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[Any], trial: Any, **info: Any
+    ) -> None:
+        """Append a trial that returned its record."""
+        self._add(TrialRecord.model_validate_json(trial.last_result[RECORD_KEY]))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Append a trial that raised."""
+        self._add(failed_record(Job(**trial.config), _last_error(trial)))
+
+    def _add(self, record: TrialRecord) -> None:
+        """Make a record durable, then tell."""
+        self.ledger.append(record)
+        self.listen(record)
+
+
+def tell_progress(say: Callable[[str], None], total: int) -> Listener:
+    """Return a listener that says each record in a line, with the time left."""
+    started = time.monotonic()
+    count = itertools.count(1)
+
+    def listen(record: TrialRecord) -> None:
+        number = next(count)
+        left = (time.monotonic() - started) / number * (total - number)
+        say(f"  [{number}/{total}, {left:.0f} s left] {_in_words(record)}")
+
+    return listen
+
+
+def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
+    """Return how many lanes the cluster holds, at most one a job.
+
+    Raises:
+        RuntimeError: Not one lane fits; the message shows the arithmetic.
+    """
+    have = ray.cluster_resources()
+    needs = {"CPU": config.cpus, "GPU": config.gpus}
+    fits = min(
+        int(have.get(name, 0.0) / need + 1e-9) for name, need in needs.items() if need > 0
+    )
+    if fits < 1:
+        raise RuntimeError(
+            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs, but the cluster has "
+            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower lanes.cpus or lanes.gpus."
+        )
+    return max(1, min(config.num_lanes or fits, fits, num_jobs))
+
+
+def run_search(
+    search: CountrySearch,
+    num_trials: int,
+    workspace: Workspace,
+    lanes: LanesConfig,
+    ledger: Ledger,
+    storage: Path,
+    listen: Listener,
+) -> None:
+    """Run `num_trials` trials of a search in lanes."""
+    _fit({}, workspace, lanes, ledger, storage, listen, num_trials, search=search)
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    workspace: Workspace,
+    lanes: LanesConfig,
+    ledger: Ledger,
+    storage: Path,
+    listen: Listener,
+) -> None:
+    """Run a fixed list of jobs in lanes; nothing for an empty list."""
+    if not jobs:
+        return
+    space = {
+        name: tune.sample_from(_FieldOfJob([asdict(job) for job in jobs], name))
+        for name in asdict(jobs[0])
+    }
+    space["trial_id"] = tune.grid_search([job.trial_id for job in jobs])
+    _fit(space, workspace, lanes, ledger, storage, listen, 1, num_jobs=len(jobs))
+
+
+class _FieldOfJob:
+    """Returns a field of the job whose trial_id a grid point names."""
+
+    def __init__(self, jobs: list[dict[str, Any]], name: str) -> None:
+        self.values = {job["trial_id"]: job[name] for job in jobs}
+
+    def __call__(self, config: Mapping[str, Any]) -> Any:
+        return self.values[config["trial_id"]]
+
+
+def _fit(
+    space: dict[str, Any],
+    workspace: Workspace,
+    lanes: LanesConfig,
+    ledger: Ledger,
+    storage: Path,
+    listen: Listener,
+    num_samples: int,
+    *,
+    search: CountrySearch | None = None,
+    num_jobs: int | None = None,
+) -> None:
+    """Run one Tune experiment over reused lanes."""
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
+    num_lanes = count_lanes(lanes, num_jobs=num_jobs or num_samples)
+    resources = {"CPU": lanes.cpus, **({"GPU": lanes.gpus} if lanes.gpus else {})}
+    tuner = tune.Tuner(
+        tune.with_resources(tune.with_parameters(Lane, workspace=workspace), resources),
+        param_space=space,
+        tune_config=TuneConfig(
+            search_alg=search,
+            num_samples=num_samples,
+            max_concurrent_trials=num_lanes,
+            reuse_actors=True,
+        ),
+        run_config=RunConfig(
+            storage_path=str(storage.resolve()),
+            callbacks=[LedgerCallback(ledger, listen)],
+            verbose=0,
+        ),
+    )
+    tuner.fit()
+
+
+def _last_error(trial: Any) -> str:
+    """Return the last line of a failed trial's error."""
+    file = trial.error_file
+    text = Path(file).read_text(encoding="utf-8").strip() if file and Path(file).exists() else ""
+    return text.splitlines()[-1] if text else "the lane died without a word"
+
+
+def _in_words(record: TrialRecord) -> str:
+    """Return a record in a line."""
+    name = f"{record.trial_id} {record.arm}"
+    if record.evaluation is None:
+        return f"{name}: {record.state}: {record.error}"
+    overall = record.evaluation.overall
+    accuracy = "no pairs" if overall.accuracy is None else f"{overall.accuracy:.1%}"
+    return (
+        f"{name}: {accuracy} on {record.evaluation.part}, "
+        f"{record.counts.get('pairs_trained', 0):.0f} pairs, "
+        f"{record.times.get('train_s', 0):.1f} s"
+    )

@@ -1,0 +1,219 @@
+"""Submitting, following, stopping and listing, against a cluster in memory."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from ray.job_submission import JobDetails, JobStatus, JobType
+
+import cluster.jobs
+from cluster.jobs import follow_logs, job_status, list_jobs, stop_job, submit
+from cluster.submission import Submission
+
+SUBMISSION = Submission(
+    "prism", ("python", "-c", "print('a b')"), Path("/work dir"), excludes=("/data",),
+    metadata={"scpo_config": "prism.yaml", "scpo_config_sha256": "0" * 64},
+)  # fmt: skip
+COMMAND = """python -c 'print('"'"'a b'"'"')'"""
+
+
+class FakeCluster:
+    """Holds jobs; `next_statuses` are given out, one at each question for a status."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, JobDetails] = {}
+        self.calls: list[str] = []
+        self.sent: list[dict[str, Any]] = []
+        self.next_statuses: list[JobStatus] = []
+        self.logs: list[list[str | Exception]] = []
+
+    def add(self, name: str, status: JobStatus, **fields: Any) -> None:
+        defaults = {"entrypoint": COMMAND, "metadata": dict(SUBMISSION.metadata)}
+        self.jobs[name] = JobDetails(
+            type=JobType.SUBMISSION, submission_id=name, status=status, **(defaults | fields)
+        )
+
+    def list_jobs(self) -> list[JobDetails]:
+        driver = JobDetails(type=JobType.DRIVER, status=JobStatus.RUNNING, entrypoint="notebook")
+        return [driver, *self.jobs.values()]
+
+    def submit_job(self, **request: Any) -> str:
+        self.calls.append("submit")
+        self.sent.append(request)
+        return request["submission_id"]
+
+    def delete_job(self, name: str) -> bool:
+        self.calls.append(f"delete {name}")
+        return True
+
+    def stop_job(self, name: str) -> bool:
+        self.calls.append(f"stop {name}")
+        return True
+
+    def get_job_status(self, name: str) -> JobStatus:
+        return self.next_statuses.pop(0)
+
+    async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
+        self.calls.append(f"tail {name}")
+        for item in self.logs.pop(0):
+            if isinstance(item, Exception):
+                raise item
+            yield item
+
+
+@pytest.fixture
+def ray(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
+    fake = FakeCluster()
+    monkeypatch.setattr(cluster.jobs, "connect", lambda address: ("http://head:8265", fake))
+    monkeypatch.setattr(cluster.jobs, "POLL_INTERVAL_S", 0.0)
+    monkeypatch.setattr(cluster.jobs, "RESUBMIT_DELAY_S", 0.0)
+    return fake
+
+
+def test_new_job_is_sent_as_planned(ray: FakeCluster) -> None:
+    assert submit(SUBMISSION, address=None) == "submitted"
+    assert ray.calls == ["submit"]
+    assert ray.sent == [
+        {
+            "entrypoint": COMMAND,
+            "submission_id": "prism",
+            "runtime_env": {
+                "working_dir": "/work dir",
+                "excludes": ["/data"],
+                "env_vars": {},
+            },
+            "metadata": {"scpo_config": "prism.yaml", "scpo_config_sha256": "0" * 64},
+        }
+    ]
+
+
+def test_variables_are_sent_with_their_values(
+    ray: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HOME", "/mnt/hf")
+    submit(Submission("a", ("true",), Path("/x"), env_names=("HF_HOME",)), address=None)
+    assert ray.sent[0]["runtime_env"]["env_vars"] == {"HF_HOME": "/mnt/hf"}
+
+
+def test_unset_variable_is_refused(ray: FakeCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_HOME", raising=False)
+    with pytest.raises(ValueError, match=r"must be set, but HF_HOME is not\. Set it"):
+        submit(Submission("a", ("true",), Path("/x"), env_names=("HF_HOME",)), address=None)
+    assert ray.calls == []
+
+
+@pytest.mark.parametrize("status", [JobStatus.PENDING, JobStatus.RUNNING, JobStatus.SUCCEEDED])
+def test_live_or_finished_job_is_attached_to(ray: FakeCluster, status: JobStatus) -> None:
+    ray.add("prism", status)
+    assert submit(SUBMISSION, address=None) == "attached"
+    assert ray.calls == []
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.STOPPED])
+def test_failed_or_stopped_job_is_replaced(ray: FakeCluster, status: JobStatus) -> None:
+    ray.add("prism", status, entrypoint="another command")
+    assert submit(SUBMISSION, address=None) == "resubmitted"
+    assert ray.calls == ["delete prism", "submit"]
+
+
+@pytest.mark.parametrize(
+    "fields", [{"entrypoint": "sleep 1"}, {"metadata": {"scpo_config": "b.yaml"}}]
+)
+def test_other_job_of_the_same_name_is_refused(ray: FakeCluster, fields: dict[str, Any]) -> None:
+    ray.add("prism", JobStatus.RUNNING, **fields)
+    with pytest.raises(ValueError, match=r"job prism is RUNNING with.*Give another run name"):
+        submit(SUBMISSION, address=None)
+    assert ray.calls == []
+
+
+def test_log_of_a_running_job_is_followed(
+    ray: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ray.add("prism", JobStatus.PENDING)
+    ray.logs = [["one\n", "two\n"]]
+    ray.next_statuses = [JobStatus.SUCCEEDED]
+    assert follow_logs(None, "prism") is JobStatus.SUCCEEDED
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("WebSocket closed"), aiohttp.ClientError("WebSocket closed")]
+)
+def test_broken_log_is_taken_up_where_it_stood(
+    ray: FakeCluster, capsys: pytest.CaptureFixture[str], error: Exception
+) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    # The second time the log comes in other pieces, one of them across the break.
+    ray.logs = [["one\n", error], ["on", "e\ntw", error], ["one\ntwo\nthree\n"]]
+    ray.next_statuses = [JobStatus.RUNNING, JobStatus.FAILED, JobStatus.FAILED]
+    assert follow_logs(None, "prism") is JobStatus.FAILED
+    assert capsys.readouterr().out == "one\ntwo\nthree\n"
+
+
+def test_log_that_never_comes_does_not_hold_an_ended_job(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    ray.logs = [[RuntimeError("no sockets here")]] * 2
+    ray.next_statuses = [JobStatus.SUCCEEDED, JobStatus.SUCCEEDED]
+    assert follow_logs(None, "prism") is JobStatus.SUCCEEDED
+
+
+def test_log_of_an_ended_job_is_printed_once(
+    ray: FakeCluster, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ray.add("prism", JobStatus.STOPPED)
+    ray.logs = [["one\n"]]
+    ray.next_statuses = [JobStatus.STOPPED]
+    assert follow_logs(None, "prism") is JobStatus.STOPPED
+    assert capsys.readouterr().out == "one\n"
+    assert ray.calls == ["tail prism"]
+
+
+def test_running_job_is_stopped_and_waited_for(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    ray.next_statuses = [JobStatus.RUNNING, JobStatus.STOPPED]
+    assert stop_job(None, "prism") is JobStatus.STOPPED
+    assert ray.calls == ["stop prism"]
+
+
+def test_ended_job_is_not_stopped(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.SUCCEEDED)
+    assert stop_job(None, "prism") is JobStatus.SUCCEEDED
+    assert ray.calls == []
+
+
+def test_job_that_does_not_end_is_reported(
+    ray: FakeCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster.jobs, "STOP_TIMEOUT_S", -1.0)
+    ray.add("prism", JobStatus.RUNNING)
+    with pytest.raises(RuntimeError, match=r"prism must end within.*still RUNNING.*again later"):
+        stop_job(None, "prism")
+
+
+@pytest.mark.parametrize("function", [follow_logs, job_status, stop_job])
+def test_unknown_job_is_refused(ray: FakeCluster, function: Any) -> None:
+    with pytest.raises(ValueError, match=r"must have a job 'prism'.*scpo status"):
+        function(None, "prism")
+
+
+def test_status_says_when_and_why(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.FAILED, message="exit code 1", start_time=1000, end_time=2500)
+    record = job_status(None, "prism")
+    assert (record.submission_id, record.status) == ("prism", JobStatus.FAILED)
+    assert (record.message, record.entrypoint) == ("exit code 1", COMMAND)
+    assert record.started_at == datetime(1970, 1, 1, 0, 0, 1, tzinfo=UTC)
+    assert record.ended_at == datetime(1970, 1, 1, 0, 0, 2, 500_000, tzinfo=UTC)
+
+
+def test_list_is_newest_first_and_leaves_drivers_out(ray: FakeCluster) -> None:
+    ray.add("old", JobStatus.SUCCEEDED, start_time=1000)
+    ray.add("pending", JobStatus.PENDING, start_time=0)
+    ray.add("new", JobStatus.RUNNING, start_time=2000, end_time=0)
+    records = list_jobs(None)
+    assert [record.submission_id for record in records] == ["new", "old", "pending"]
+    assert records[0].ended_at is None
+    assert records[2].started_at is None
+    assert records[2].message == ""

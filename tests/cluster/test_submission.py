@@ -1,0 +1,138 @@
+"""A planned job: its command, its name, what is sent and what is refused."""
+
+import hashlib
+import zipfile
+from pathlib import Path
+
+import pytest
+from ray._private.runtime_env.packaging import create_package
+
+from cluster.submission import EXCLUDES, Submission, plan_submission
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "sweeps" / "configs" / "prism.yaml"
+    path.parent.mkdir(parents=True)
+    path.write_text("countries: [France]\n", encoding="utf-8")
+    return path
+
+
+def test_command_names_the_config_as_the_cluster_sees_it(config: Path, tmp_path: Path) -> None:
+    submission = plan_submission(config, out="/mnt/scpo/runs/prism", root=tmp_path)
+    assert submission.entrypoint == (
+        *("python", "-m", "scpo", "sweep", "sweeps/configs/prism.yaml"),
+        *("--out", "/mnt/scpo/runs/prism", "--resume"),
+    )
+    assert submission.working_dir == tmp_path.resolve()
+    assert submission.metadata == {
+        "scpo_config": "sweeps/configs/prism.yaml",
+        "scpo_config_sha256": hashlib.sha256(b"countries: [France]\n").hexdigest(),
+    }
+
+
+def test_overrides_and_variables_are_passed_on(config: Path, tmp_path: Path) -> None:
+    submission = plan_submission(
+        config,
+        out="/mnt/x",
+        root=tmp_path,
+        overrides=["seed=3", "name=a b; rm"],
+        env_names=["HF_HOME"],
+    )
+    assert submission.entrypoint[-4:] == ("--set", "seed=3", "--set", "name=a b; rm")
+    assert submission.env_names == ("HF_HOME",)
+
+
+def test_root_defaults_to_the_current_directory(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    submission = plan_submission(Path("sweeps/configs/prism.yaml"), out="/mnt/x")
+    assert submission.working_dir == tmp_path.resolve()
+    assert submission.entrypoint[4] == "sweeps/configs/prism.yaml"
+
+
+@pytest.mark.parametrize(
+    ("out", "run_name", "expected"),
+    [
+        ("/mnt/scpo/runs/prism", None, "prism"),
+        ("/mnt/scpo/runs/prism/", None, "prism"),
+        ("/mnt/scpo/runs/prism", "prism-2.b_1", "prism-2.b_1"),
+    ],
+)
+def test_submission_id_is_the_run_name(
+    config: Path, tmp_path: Path, out: str, run_name: str | None, expected: str
+) -> None:
+    submission = plan_submission(config, out=out, run_name=run_name, root=tmp_path)
+    assert submission.submission_id == expected
+
+
+@pytest.mark.parametrize("run_name", ["", "a/b", "-a", "a b", "a\n", "ä", ".."])
+def test_run_name_of_other_characters_is_refused(
+    config: Path, tmp_path: Path, run_name: str
+) -> None:
+    with pytest.raises(ValueError, match=r"run name must be letters.*Give another run name"):
+        plan_submission(config, out="/mnt/x", run_name=run_name, root=tmp_path)
+
+
+def test_out_without_a_name_is_refused(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="run name must be letters"):
+        plan_submission(config, out="/", root=tmp_path)
+
+
+@pytest.mark.parametrize("out", ["runs/prism", "", "s3://bucket/prism"])
+def test_relative_out_is_refused(config: Path, tmp_path: Path, out: str) -> None:
+    with pytest.raises(ValueError, match="must be an absolute path on the cluster"):
+        plan_submission(config, out=out, root=tmp_path)
+
+
+def test_config_outside_the_working_directory_is_refused(config: Path, tmp_path: Path) -> None:
+    root = tmp_path / "sweeps" / "elsewhere"
+    root.mkdir()
+    with pytest.raises(ValueError, match=r"must lie inside the working directory .*Copy it there"):
+        plan_submission(config, out="/mnt/x", root=root)
+
+
+def test_config_in_a_folder_that_is_not_sent_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "prism" / "config.yaml"
+    path.parent.mkdir(parents=True)
+    path.touch()
+    with pytest.raises(ValueError, match=r"must not lie in runs/.*Copy it to another folder"):
+        plan_submission(path, out="/mnt/x", root=tmp_path)
+
+
+def test_missing_paths_are_refused(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="configuration must be a file"):
+        plan_submission(config.with_name("none.yaml"), out="/mnt/x", root=tmp_path)
+    with pytest.raises(FileNotFoundError, match="working directory must be a folder"):
+        plan_submission(config, out="/mnt/x", root=tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    "name", ["HF_TOKEN", "aws_secret_access", "API_KEY", "DB_PASSWORD", "wandb_api_key"]
+)
+def test_secrets_are_not_sent_by_value(name: str) -> None:
+    with pytest.raises(ValueError, match=f"secret must not be sent by value.*{name}"):
+        Submission("a", ("true",), Path("/x"), env_names=("HF_HOME", name))
+
+
+def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    sent = ["scpo/data/pairs.py", "sweeps/configs/prism.yaml", "scpo/runs/kept.py"]
+    dropped = [
+        *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", ".git/HEAD", "caches/a"),
+        *("scpo/__pycache__/a.pyc", ".mypy_cache/a", "a.parquet", "scpo/model.safetensors"),
+        *(".env", "scpo/.env.local", "server.pem", "ignored/by_git.txt"),
+    ]
+    for name in [*sent, *dropped]:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("x", encoding="utf-8")
+    (root / ".gitignore").write_text("ignored/\n", encoding="utf-8")
+    package = tmp_path / "package.zip"
+    create_package(
+        str(root), package, include_gitignore=True, include_parent_dir=False,
+        excludes=list(EXCLUDES),
+    )  # fmt: skip
+    with zipfile.ZipFile(package) as archive:
+        names = {name for name in archive.namelist() if not name.endswith("/")}
+    assert names == {*sent, ".gitignore"}

@@ -1,0 +1,186 @@
+"""The whole way through a real cluster on loopback that asks for a token.
+
+The cluster and each client are processes of their own: Ray keeps the token and its mode for as
+long as a process lives. The cluster is ended by its process group, never by `ray stop`, which
+would end every other cluster on the machine.
+"""
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+SCENARIO = """
+import json, sys, time
+from pathlib import Path
+from ray.job_submission import JobStatus
+from cluster.jobs import follow_logs, job_status, list_jobs, stop_job, submit
+from cluster.submission import Submission
+
+address, folder = sys.argv[1], Path(sys.argv[2])
+program = "import os; print('hello', sorted(os.listdir('.')), os.listdir('scpo/data'))"
+hello = Submission("hello", ("python", "-c", program), folder, metadata={"scpo_config": "a"})
+seen = {"first": submit(hello, address=address)}
+submit(Submission("sleeper", ("sleep", "600"), folder), address=address)
+seen["hello"] = follow_logs(address, "hello")
+seen["again"] = submit(hello, address=address)
+
+while job_status(address, "sleeper").status is JobStatus.PENDING:
+    time.sleep(0.2)
+seen["stopped"] = stop_job(address, "sleeper")
+awake = Submission("sleeper", ("python", "-c", "print('awake')"), folder)
+seen["resubmitted"] = submit(awake, address=address)
+seen["awake"] = follow_logs(address, "sleeper")
+seen["jobs"] = [job.submission_id for job in list_jobs(address)]
+print("SEEN", json.dumps(seen))
+"""
+
+REFUSAL = """
+import sys
+from cluster.jobs import list_jobs
+try:
+    list_jobs(sys.argv[1])
+except RuntimeError as error:
+    print(error)
+"""
+
+
+@dataclass(frozen=True)
+class Head:
+    address: str
+    environment: dict[str, str]
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+def wait_for_dashboard(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline_s = time.monotonic() + 40
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"{address}/api/version", timeout=2).close()
+        except urllib.error.HTTPError as error:
+            error.close()
+            if error.code == 401:
+                return
+        except OSError:
+            time.sleep(0.2)
+    pytest.fail(f"no locked dashboard at {address}:\n{log.read_text()[-2000:]}")
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    # Short: Ray's sockets below it must keep to the 107 bytes of a socket's path.
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="sj"))
+    token = folder / "token"
+    token.touch(mode=0o600)
+    token.write_text(secrets.token_hex(32))
+    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
+    environment |= {
+        "HOME": str(folder),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(token),
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "no_proxy": "127.0.0.1",
+    }
+    port = free_port()
+    command = [
+        *("ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true"),
+        *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
+        *(f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}/ray"),
+        *(f"--ray-client-server-port={free_port()}", "--object-store-memory=100000000"),
+    ]
+    log = folder / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            env=environment,
+            cwd=folder,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        wait_for_dashboard(f"http://127.0.0.1:{port}", process, log)
+        yield Head(f"http://127.0.0.1:{port}", environment)
+    finally:
+        end_group(process)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def end_group(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(timeout=15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def run_client(program: str, *arguments: str, environment: dict[str, str]) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_submit_follow_attach_stop_and_resubmit(head: Head, tmp_path: Path) -> None:
+    for name in ("data/users.csv", "runs/a.jsonl", "scpo/data/pairs.py", "sweep.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("x")
+    printed = run_client(SCENARIO, head.address, str(tmp_path), environment=head.environment)
+    log, _, seen = printed.partition("SEEN ")
+    assert json.loads(seen) == {
+        "first": "submitted",
+        "hello": "SUCCEEDED",
+        "again": "attached",
+        "stopped": "STOPPED",
+        "resubmitted": "resubmitted",
+        "awake": "SUCCEEDED",
+        "jobs": ["sleeper", "hello"],
+    }
+    # Once: the second submission ran nothing. Data and runs stayed here, the package travelled.
+    assert log.count("\nhello ") == 1
+    assert "hello ['scpo', 'sweep.yaml'] ['pairs.py']\n" in log
+    assert log.endswith("\nawake\n")
+
+
+@pytest.mark.slow
+def test_missing_and_wrong_token_are_explained(head: Head) -> None:
+    without = {n: v for n, v in head.environment.items() if not n.startswith("RAY_AUTH")}
+    remedy = "Set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token"
+    for environment, reason in (
+        (without, "Missing authentication token"),
+        (without | {"RAY_AUTH_MODE": "token"}, "couldn't find an authentication token"),
+        (without | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}, "Invalid"),
+    ):
+        printed = run_client(REFUSAL, head.address, environment=environment)
+        assert reason in printed
+        assert remedy in printed

@@ -1,0 +1,101 @@
+import gzip
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from scpo.data.bad_rows import BadRows
+from scpo.data.jsonl import read_jsonl
+
+
+def read(tmp_path: Path, content: bytes) -> tuple[list[tuple[int, dict]], BadRows]:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(content)
+    bad_rows = BadRows()
+    return list(read_jsonl(path, bad_rows)), bad_rows
+
+
+def test_lines_are_numbered_and_blank_lines_skipped(tmp_path: Path) -> None:
+    rows, bad_rows = read(tmp_path, b'{"a": 1}\r\n\n  \n{"a": "\xc3\xa9"}')
+    assert rows == [(1, {"a": 1}), (4, {"a": "é"})]
+    assert bad_rows.rejected == []
+    assert bad_rows.notes == {"blank_line": 2}
+    assert bad_rows.num_rows_read == 2
+
+
+def test_unicode_line_separator_does_not_split(tmp_path: Path) -> None:
+    rows, _ = read(tmp_path, '{"a": "x\u2028y\x85z"}\n'.encode())
+    assert rows == [(1, {"a": "x\u2028y\x85z"})]
+
+
+@pytest.mark.parametrize(
+    ("line", "reason", "message"),
+    [
+        (b'{"a": "\xff"}\n', "not_utf8", "byte 0xff at byte offset 14 of the file"),
+        (b'{"a": 1\n', "invalid_json", "One JSON object must hold"),
+        (b'{"a": 1} {"b": 2}\n', "invalid_json", "Extra data"),
+        (b"[1]\n", "invalid_json", "got a list"),
+        (b'{"a": 1, "a": 2}\n', "invalid_json", "'a' comes twice"),
+        (b'{"a": ' + b"[" * 100_000 + b"\n", "invalid_json", "recursion"),
+        (b'{"a": ' + b"9" * 5000 + b"}\n", "invalid_json", "4300 digits"),
+        (b'{"a": "\0"}\n', "nul_character", "NUL at byte offset 14"),
+        (b'{"a": "cut of', "torn_line", "One JSON object"),
+        (b'{"a": "\xc3', "torn_line", "A whole line must hold"),
+        (b'{"a": {"b": 1}', "torn_line", "One JSON object"),
+        (b'{"a": "\xff"}', "not_utf8", "0xff"),
+        (b'{"a": 1, "a": 2}', "invalid_json", "twice"),
+    ],
+)
+def test_bad_line_is_refused(tmp_path: Path, line: bytes, reason: str, message: str) -> None:
+    rows, bad_rows = read(tmp_path, b"{}    \n" + line)
+    assert rows == [(1, {})]
+    assert bad_rows.counts == {reason: 1}
+    assert bad_rows.rejected[0]["line"] == 2
+    assert message in bad_rows.rejected[0]["message"]
+
+
+def test_byte_order_marks_are_removed_and_counted(tmp_path: Path) -> None:
+    mark = b"\xef\xbb\xbf"
+    rows, bad_rows = read(tmp_path, mark + b'{"a": 1}\n' + mark + b'{"a": 2}\n')
+    assert rows == [(1, {"a": 1}), (2, {"a": 2})]
+    assert bad_rows.notes == {"byte_order_mark": 2}
+
+
+def test_gzip_is_read_and_a_damaged_one_refused(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(b'{"a": 1}\n{"a": 2}\n'))
+    assert list(read_jsonl(path, BadRows())) == [(1, {"a": 1}), (2, {"a": 2})]
+    path.write_bytes(gzip.compress(b'{"a": 1}\n' * 1000)[:-20])
+    with pytest.raises(ValueError, match=r"rows\.jsonl\.gz:\d+: the gzip stream is damaged"):
+        list(read_jsonl(path, BadRows()))
+    path.write_bytes(b'{"a": 1}\n')
+    with pytest.raises(ValueError, match="damaged"):
+        list(read_jsonl(path, BadRows()))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No file at"):
+        list(read_jsonl(tmp_path / "no.jsonl", BadRows()))
+
+
+def test_stop_names_the_line(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_bytes(b'{"a": 1}\n{"a"\n')
+    with pytest.raises(ValueError, match=r"rows\.jsonl:2: One JSON object"):
+        list(read_jsonl(path, BadRows("stop")))
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.sampled_from([b'{"a": 1}', b"{", b"\xff", b"\0", b"", b'"x"', b"\xef\xbb\xbf"])
+        | st.binary(max_size=8)
+    )
+)
+def test_every_line_is_read_refused_or_blank(tmp_path: Path, parts: list[bytes]) -> None:
+    content = b"\n".join(parts)
+    rows, bad_rows = read(tmp_path, content)
+    num_lines = content.count(b"\n") + (not content.endswith(b"\n") and content != b"")
+    assert len(rows) + len(bad_rows.rejected) + bad_rows.notes["blank_line"] == num_lines
+    assert bad_rows.num_rows_read == len(rows) + len(bad_rows.rejected)

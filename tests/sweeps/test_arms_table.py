@@ -1,0 +1,176 @@
+import csv
+import io
+
+import pytest
+from rich.console import Console
+
+from scpo.metrics import bootstrap_by_user
+from sweeps.arms_table import (
+    ARM_ORDER,
+    POOLED,
+    arm_rows,
+    arms_markdown,
+    arms_rich_table,
+    write_arms,
+)
+
+
+def final(records, country: str, arm: str):
+    return next(
+        r for r in records if (r.purpose, r.country, r.arm) == ("final", country, arm)
+    )
+
+
+def row_of(rows, country: str, arm: str):
+    return next(row for row in rows if (row.country, row.arm) == (country, arm))
+
+
+def per_pair(pairs, correct):
+    """Right or wrong of each pair, and its user's number."""
+    values, users = [], []
+    for user, (count, right) in enumerate(zip(pairs, correct, strict=True)):
+        values += [1] * right + [0] * (count - right)
+        users += [user] * count
+    return values, users
+
+
+def test_pooled_comes_first_and_arms_in_the_order_of_the_paper(records):
+    rows = arm_rows(records)
+    assert list(dict.fromkeys(row.country for row in rows)) == [
+        POOLED,
+        "Chile",
+        "Mexico",
+        "South Africa",
+    ]
+    assert tuple(row.arm for row in rows[:8]) == ARM_ORDER
+    assert len(rows) == 4 * 8
+
+
+def test_a_row_repeats_its_record(records):
+    record = final(records, "Chile", "scpo")
+    row = row_of(arm_rows(records), "Chile", "scpo")
+    overall = record.evaluation.overall
+    assert (row.accuracy, row.low, row.high) == pytest.approx(
+        (overall.accuracy, overall.low, overall.high)
+    )
+    assert (row.pairs, row.users) == (overall.pairs, overall.users)
+    assert row.distinctive == record.evaluation.distinctive.accuracy
+    assert row.consensus_pairs == record.evaluation.consensus.pairs
+    assert row.global_accuracy == record.evaluation.global_overall.accuracy
+    assert row.length_accuracy == pytest.approx(record.evaluation.length.accuracy)
+    assert row.pairs_trained == record.counts["pairs_trained"] == 144
+    assert row.country_mean is None
+
+
+def test_paired_differences_agree_with_a_bootstrap_over_pairs(records):
+    scpo = final(records, "Chile", "scpo").evaluation.by_user
+    full = final(records, "Chile", "full").evaluation.by_user
+    right, users = per_pair(scpo.pairs, scpo.correct)
+    base, _ = per_pair(full.pairs, full.correct)
+    gains = [a - b for a, b in zip(right, base, strict=True)]
+    row = row_of(arm_rows(records), "Chile", "scpo")
+    assert row.vs_full == pytest.approx(sum(gains) / len(gains))
+    assert (row.vs_full_low, row.vs_full_high) == pytest.approx(bootstrap_by_user(gains, users))
+    assert row.vs_global == pytest.approx(row.accuracy - row.global_accuracy)
+
+
+def test_baselines_are_not_compared_with_themselves(records):
+    rows = arm_rows(records)
+    assert row_of(rows, "Chile", "full").vs_full is None
+    assert row_of(rows, "Chile", "global").vs_global is None
+    assert row_of(rows, "Chile", "global").vs_full is not None
+
+
+def test_pooled_joins_pairs_and_users_of_all_countries(records):
+    rows = arm_rows(records)
+    parts = [row_of(rows, c, "scpo") for c in ("Chile", "Mexico", "South Africa")]
+    pooled = row_of(rows, POOLED, "scpo")
+    assert pooled.pairs == sum(part.pairs for part in parts)
+    assert pooled.users == 15
+    assert pooled.num_countries == 3
+    total = sum(part.accuracy * part.pairs for part in parts)
+    assert pooled.accuracy == pytest.approx(total / pooled.pairs)
+    assert pooled.country_mean == pytest.approx(sum(part.accuracy for part in parts) / 3)
+    right = sum(part.distinctive * part.distinctive_pairs for part in parts)
+    assert pooled.distinctive == pytest.approx(right / pooled.distinctive_pairs)
+    assert pooled.pairs_trained == sum(part.pairs_trained for part in parts)
+    assert pooled.low < pooled.accuracy < pooled.high
+
+
+def test_seeds_are_averaged_per_user(records):
+    one = final(records, "Chile", "scpo")
+    other = final(records, "Chile", "weight")
+    two = other.model_copy(update={"arm": "scpo", "seed": one.seed + 1})
+    row = row_of(arm_rows([one, two]), "Chile", "scpo")
+    shares = [r.evaluation.overall.accuracy for r in (one, two)]
+    assert row.accuracy == pytest.approx(sum(shares) / 2)
+    assert row.num_seeds == 2
+    assert row.pairs == one.evaluation.overall.pairs
+    assert row.pairs_trained == (144 + 240) / 2
+
+
+def test_the_last_record_of_one_seed_counts(records):
+    one = final(records, "Chile", "scpo")
+    again = final(records, "Chile", "weight").model_copy(update={"arm": "scpo"})
+    (row,) = arm_rows([one, again])
+    assert row.accuracy == pytest.approx(again.evaluation.overall.accuracy)
+
+
+def test_without_full_there_is_no_difference_to_it_and_one_country_is_not_pooled(records):
+    (row,) = arm_rows([final(records, "Chile", "scpo")])
+    assert row.country == "Chile"
+    assert row.vs_full is None
+    assert row.vs_global is not None
+
+
+def test_an_arm_of_fewer_countries_says_so(records):
+    some = [r for r in records if (r.country, r.arm) != ("Mexico", "scpo")]
+    pooled = row_of(arm_rows(some), POOLED, "scpo")
+    assert pooled.num_countries == 2
+
+
+def test_failed_finals_are_left_out(records):
+    failed = final(records, "Chile", "scpo").model_copy(
+        update={"state": "failed", "evaluation": None}
+    )
+    assert arm_rows([failed]) == []
+
+
+def test_validation_figures_are_refused(records):
+    searched = records[0].model_copy(update={"purpose": "final"})
+    with pytest.raises(ValueError, match="must be evaluated on test users, but trial search-"):
+        arm_rows([searched])
+
+
+def test_other_users_are_refused(records):
+    one, other = final(records, "Chile", "scpo"), final(records, "Mexico", "full")
+    moved = other.model_copy(update={"country": "Chile"})
+    with pytest.raises(ValueError, match="trial final-Mexico-full differs"):
+        arm_rows([one, moved])
+
+
+def test_csv_has_a_column_for_each_field(tmp_path, records):
+    rows = arm_rows(records)
+    path = tmp_path / "arms.csv"
+    write_arms(rows, path)
+    read = list(csv.DictReader(path.read_text().splitlines()))
+    assert len(read) == len(rows)
+    assert read[0]["country"] == POOLED
+    assert read[1]["vs_full"] == ""
+    assert float(read[1]["accuracy"]) == round(rows[1].accuracy, 6)
+
+
+def test_markdown_and_table_show_the_same_cells(records):
+    renamed = [
+        r.model_copy(update={"country": "A|[b]B[/b]"}) if r.country == "Chile" else r
+        for r in records
+    ]
+    rows = arm_rows(renamed)
+    markdown = arms_markdown(rows)
+    assert len(markdown.splitlines()) == len(rows) + 2
+    assert "| A\\|[b]B[/b] | scpo_tuned |" in markdown
+    assert all(line.count(" | ") == 11 for line in markdown.splitlines()[2:])
+    console = Console(width=250, file=io.StringIO())
+    console.print(arms_rich_table(rows))
+    assert "A|[b]B[/b]" in console.file.getvalue()
+    assert "against full" in console.file.getvalue()

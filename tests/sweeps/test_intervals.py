@@ -1,0 +1,102 @@
+import numpy as np
+import pytest
+
+from scpo.metrics import bootstrap_by_user
+from sweeps.intervals import (
+    align_by_user,
+    bootstrap_means,
+    evaluation_of,
+    format_accuracy,
+    format_difference,
+    mean_interval,
+)
+from sweeps.records import UserCounts
+
+
+def with_counts(record, **counts):
+    by_user = record.evaluation.by_user.model_copy(update=counts)
+    evaluation = record.evaluation.model_copy(update={"by_user": by_user})
+    return record.model_copy(update={"trial_id": "odd", "evaluation": evaluation})
+
+
+def test_draws_are_those_of_the_metrics_module():
+    pairs, correct = np.array([3.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])
+    low, high = bootstrap_means(correct[None], pairs, num_resamples=500, seed=7)
+    values = [1, 0, 0, 1, 1, 1, 1, 1, 0]
+    expected = bootstrap_by_user(values, list("aaabbcccc"), num_resamples=500, seed=7)
+    assert (low[0], high[0]) == pytest.approx(expected)
+
+
+def test_rows_share_their_draws():
+    # a constant difference of one half per pair has no spread, whoever is drawn
+    pairs = np.array([2.0, 4.0, 6.0])
+    low, high = bootstrap_means(np.array([pairs / 2, pairs]), pairs, num_resamples=100)
+    assert low.tolist() == high.tolist() == [0.5, 1.0]
+
+
+def test_one_user_gives_no_interval():
+    with pytest.raises(ValueError, match="`users >= 2` must hold for an interval, but got 1"):
+        bootstrap_means(np.ones((1, 1)), np.ones(1))
+    assert mean_interval(np.array([3.0]), np.array([4.0])) == (0.75, None, None)
+
+
+def test_no_pairs_give_no_mean():
+    assert mean_interval(np.empty(0), np.empty(0)) == (None, None, None)
+
+
+def test_users_are_lined_up_by_name(records):
+    first = records[0]
+    counts = first.evaluation.by_user
+    reversed_lists = {name: getattr(counts, name)[::-1] for name in ("users", "pairs", "correct")}
+    matrix = align_by_user([first, with_counts(first, **reversed_lists)], "validation")
+    assert matrix.users == tuple(counts.users)
+    assert matrix.correct.tolist() == [counts.correct, counts.correct]
+    assert matrix.pairs.tolist() == counts.pairs
+
+
+def test_other_users_are_refused_by_trial_and_user(records):
+    users = ["stranger", *records[0].evaluation.by_user.users[1:]]
+    with pytest.raises(ValueError, match=r"trial odd differs from .*chi-v0, stranger"):
+        align_by_user([records[0], with_counts(records[0], users=users)], "validation")
+
+
+def test_other_pairs_of_a_user_are_refused(records):
+    counts = records[0].evaluation.by_user
+    pairs = [counts.pairs[0] + 1, *counts.pairs[1:]]
+    with pytest.raises(ValueError, match="same pairs of the same users, but trial odd differs"):
+        align_by_user([records[0], with_counts(records[0], pairs=pairs)], "validation")
+
+
+def test_the_global_model_must_have_the_same_users(records):
+    lonely = UserCounts(users=["x"], pairs=[1], correct=[1])
+    evaluation = records[0].evaluation.model_copy(update={"global_by_user": lonely})
+    record = records[0].model_copy(update={"evaluation": evaluation})
+    with pytest.raises(ValueError, match="differs from its own by_user"):
+        align_by_user([record], "validation")
+
+
+def test_lists_of_unequal_length_are_refused(records):
+    with pytest.raises(ValueError, match=r"of trial odd must be equally long"):
+        align_by_user([with_counts(records[0], pairs=[1])], "validation")
+
+
+def test_more_right_than_pairs_is_refused(records):
+    correct = [99] * len(records[0].evaluation.by_user.users)
+    with pytest.raises(ValueError, match=r"`0 <= correct <= pairs`.*correct=99"):
+        align_by_user([with_counts(records[0], correct=correct)], "validation")
+
+
+def test_missing_evaluation_and_wrong_part_are_refused(records):
+    with pytest.raises(ValueError, match="is complete but has no evaluation"):
+        evaluation_of(records[0].model_copy(update={"evaluation": None}), "validation")
+    with pytest.raises(ValueError, match="must be evaluated on test users, but trial search-"):
+        evaluation_of(records[0], "test")
+
+
+def test_figures_in_words():
+    assert format_accuracy(0.641, 0.589, 0.69) == "64.1 % (58.9-69.0)"
+    assert format_accuracy(0.641, None, None) == "64.1 %"
+    assert format_accuracy(None, None, None) == "no pairs"
+    assert format_difference(0.012, -0.008, 0.03) == "+1.2 (-0.8 to +3.0)"
+    assert format_difference(-0.05, None, None) == "-5.0"
+    assert format_difference(None, None, None) == ""

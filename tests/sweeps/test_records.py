@@ -1,0 +1,90 @@
+import json
+
+import pytest
+
+from sweeps.records import LEDGER_NAME, Ledger, TrialRecord, read_records
+
+
+def test_records_come_back_as_they_were_appended(tmp_path, records):
+    ledger = Ledger(tmp_path / "new" / "run")
+    for record in (records[0], records[-1]):
+        ledger.append(record)
+    assert ledger.read() == [records[0], records[-1]]
+    assert read_records(tmp_path / "new" / "run") == ledger.read()
+    assert read_records(ledger.path) == ledger.read()
+
+
+def test_a_new_ledger_is_empty(tmp_path):
+    assert Ledger(tmp_path).read() == []
+
+
+def test_names_outside_ascii_and_newlines_stay_on_one_line(tmp_path, records):
+    ledger = Ledger(tmp_path)
+    record = records[0].model_copy(update={"country": "Türkiye\n\u2028", "error": "a\nb"})
+    ledger.append(record)
+    assert ledger.path.read_bytes().count(b"\n") == 1
+    assert ledger.read() == [record]
+
+
+def test_a_torn_line_is_skipped_by_readers_and_moved_by_the_writer(tmp_path, records):
+    ledger = Ledger(tmp_path)
+    ledger.append(records[0])
+    with ledger.path.open("ab") as handle:
+        handle.write(b'{"trial_id": "to')
+    assert read_records(tmp_path) == [records[0]]
+    again = Ledger(tmp_path)
+    again.append(records[1])
+    assert again.read() == [records[0], records[1]]
+    assert (tmp_path / "trials.torn").read_bytes() == b'{"trial_id": "to\n'
+
+
+def test_a_missing_ledger_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"No ledger at .*trials\.jsonl"):
+        read_records(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"purpose": "play"}, "purpose: Input should be"),
+        ({"colour": 1}, "colour: Extra inputs are not permitted"),
+        ({"seed": "x"}, "seed: Input should be a valid integer"),
+    ],
+)
+def test_a_wrong_field_is_named_with_file_and_line(tmp_path, records, change, message):
+    ledger = Ledger(tmp_path)
+    ledger.append(records[0])
+    value = {**json.loads(records[1].model_dump_json()), **change}
+    with ledger.path.open("a") as handle:
+        handle.write(json.dumps(value) + "\n")
+    with pytest.raises(ValueError, match=rf"{LEDGER_NAME}:2: {message}"):
+        read_records(tmp_path)
+
+
+def test_a_line_that_is_no_json_is_named(tmp_path):
+    (tmp_path / LEDGER_NAME).write_text("hello\n")
+    with pytest.raises(ValueError, match=rf"{LEDGER_NAME}:1: the line: Invalid JSON"):
+        read_records(tmp_path)
+
+
+def test_nan_never_enters_the_ledger(tmp_path, records):
+    ledger = Ledger(tmp_path)
+    record = records[0].model_copy(update={"objectives": {"validation_accuracy": float("nan")}})
+    with pytest.raises(ValueError, match="Out of range float values"):
+        ledger.append(record)
+    assert ledger.read() == []
+
+
+def test_a_failed_record_needs_no_evaluation():
+    record = TrialRecord(
+        trial_id="a",
+        purpose="search",
+        country="Chile",
+        arm="scpo_tuned",
+        state="failed",
+        config={},
+        config_hash="0",
+        seed=0,
+        error="boom",
+    )
+    assert record.evaluation is None

@@ -27,6 +27,7 @@ from scpo.weighting import (
     keep_mask,
     margin_scale,
     pair_weights,
+    retention_mask,
     tau_of_retention,
 )
 
@@ -109,12 +110,11 @@ def select_setting(
     Raises:
         ValueError: `retention` or `strength` is out of range, or margins do not differ.
     """
-    tau = tau_of_retention(reference_margin, retention)
     beta = beta_of_strength(strength, margin_scale(reference_margin))
     return _selection(
-        keep_mask(reference_margin, tau),
+        retention_mask(reference_margin, retention),
         pair_weights(reference_margin, beta),
-        tau,
+        tau_of_retention(reference_margin, retention),
         None if math.isinf(beta) else beta,
     )
 

@@ -39,6 +39,12 @@ class TrainingSet:
     def __post_init__(self) -> None:
         if len(self.chosen) == 0:
             raise ValueError("At least one pair must be given to train on, but got none.")
+        sizes = [len(self.chosen), len(self.rejected), len(self.interaction), len(self.weights)]
+        if len(set(sizes)) != 1:
+            raise ValueError(
+                "chosen, rejected, interaction and weights must have one length, "
+                f"but got {sizes}."
+            )
         if np.any(np.diff(self.interaction) < 0):
             raise ValueError("Pairs must be sorted by interaction, but they are not.")
 
@@ -87,11 +93,6 @@ def plan_epoch(
         part = part[np.argsort(size[part], kind="stable")]
         steps += _cut_steps([groups[number] for number in part], pairs_per_step)
     return [steps[number] for number in rng.permutation(len(steps))]
-
-
-def steps_per_epoch(data: TrainingSet, *, pairs_per_step: int) -> int:
-    """Return how many steps one pass over the data takes (of one random order)."""
-    return len(plan_epoch(data, pairs_per_step=pairs_per_step, rng=np.random.default_rng(0)))
 
 
 def shard_step(data: TrainingSet, step: IntArray, *, rank: int, world_size: int) -> IntArray:

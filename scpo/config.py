@@ -27,6 +27,19 @@ class Config(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
+class SyntheticConfig(Config):
+    """A world of synthetic cultures; see `scpo.data.synthetic.make_synthetic`."""
+
+    num_countries: Count = 8
+    users_per_country: Count = 24
+    interactions_per_user: Count = 6
+    responses_per_interaction: int = Field(4, ge=2)
+    shift: float = Field(0.8, ge=0, description="how far a country's utility is from the shared")
+    outlier_share: float = Field(0.1, ge=0, le=1, description="users who choose against it")
+    noise_user_share: float = Field(0.1, ge=0, le=1, description="users who choose at random")
+    seed: int = Field(0, ge=0)
+
+
 class DataConfig(Config):
     """Where preferences come from."""
 
@@ -38,9 +51,7 @@ class DataConfig(Config):
     country_column: str = Field("country", description="pairs: column that names the country")
     default_country: str | None = Field(None, description="pairs: for rows that name none")
     on_bad_rows: Literal["quarantine", "stop"] = "quarantine"
-    synthetic: dict[str, float] = Field(
-        default_factory=dict, description="synthetic: arguments of scpo.data.synthetic"
-    )
+    synthetic: SyntheticConfig = SyntheticConfig()
 
 
 class SplitConfig(Config):

@@ -28,7 +28,8 @@ class TokenizedTexts:
 
     Attributes:
         ids: Token ids, int32, shape (N,).
-        types: Token types (0 prompt side, 1 response side), int8, shape (N,).
+        types: Token types as the tokenizer gives them (BERT: 1 for the response and the
+            separator that ends it), int8, shape (N,).
         offsets: Where each text starts, and N at the end, shape (U + 1,).
         num_truncated: Texts that were cut to the token budget.
     """
@@ -88,11 +89,11 @@ def encode_texts(
     num_truncated = 0
     for start in range(0, len(prompts), ENCODE_BATCH_TEXTS):
         stop = start + ENCODE_BATCH_TEXTS
-        for text_ids, sides in encode(tokenizer, prompts[start:stop], responses[start:stop]):
-            keep = positions_within(sides, max_tokens)
-            num_truncated += len(keep) < len(text_ids)
-            ids.append(text_ids[keep])
-            types.append((sides[keep] == 1).astype(np.int8))
+        for text in encode(tokenizer, prompts[start:stop], responses[start:stop]):
+            keep = positions_within(text.sides, max_tokens)
+            num_truncated += len(keep) < len(text.ids)
+            ids.append(text.ids[keep])
+            types.append(text.types[keep])
     return TokenizedTexts(
         np.concatenate(ids) if ids else np.zeros(0, np.int32),
         np.concatenate(types) if types else np.zeros(0, np.int8),
@@ -119,7 +120,8 @@ def positions_within(sides: NDArray[np.int8], max_tokens: int) -> IntArray:
     response = np.flatnonzero(sides == 1)
     dropped = prompt[:excess]
     if excess > len(prompt):
-        dropped = np.concatenate([dropped, response[len(response) - (excess - len(prompt)) :]])
+        num_left = max(0, len(response) - (excess - len(prompt)))
+        dropped = np.concatenate([dropped, response[num_left:]])
     return np.setdiff1d(np.arange(len(sides)), dropped)
 
 
@@ -152,14 +154,24 @@ def pad_texts(
     return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
 
 
+@dataclass(frozen=True)
+class _WholeText:
+    """One text before it is cut: token ids, types and sides (as of `positions_within`)."""
+
+    ids: NDArray[np.int32]
+    types: NDArray[np.int8]
+    sides: NDArray[np.int8]
+
+
 def _encode_pairs(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str]
-) -> list[tuple[NDArray[np.int32], NDArray[np.int8]]]:
-    """Return (ids, sides) of text pairs."""
+) -> list[_WholeText]:
+    """Return text pairs, whole."""
     encoded = tokenizer(list(prompts), list(responses), truncation=False, verbose=False)
     return [
-        (
+        _WholeText(
             np.asarray(encoding.ids, dtype=np.int32),
+            np.asarray(encoding.type_ids, dtype=np.int8),
             np.asarray([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int8),
         )
         for encoding in encoded.encodings
@@ -168,8 +180,8 @@ def _encode_pairs(
 
 def _encode_chat(
     tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str]
-) -> list[tuple[NDArray[np.int32], NDArray[np.int8]]]:
-    """Return (ids, sides) of conversations.
+) -> list[_WholeText]:
+    """Return conversations, whole.
 
     The part that the template also gives for the user's message alone is the prompt's side.
     The first token (BOS in every template known) is kept as special.
@@ -185,7 +197,7 @@ def _encode_chat(
         sides = np.ones(len(ids), dtype=np.int8)
         sides[:num_prompt] = 0
         sides[0] = -1
-        encoded.append((ids, sides))
+        encoded.append(_WholeText(ids, np.zeros(len(ids), dtype=np.int8), sides))
     return encoded
 
 

@@ -41,7 +41,12 @@ def fit_on_device(
         RuntimeError: The loss of a step is not finite.
     """
     torch.manual_seed(config.seed)
-    num_steps = count_steps(data, epochs=config.epochs, pairs_per_step=config.pairs_per_step)
+    num_steps = count_steps(
+        data,
+        epochs=config.epochs,
+        pairs_per_step=config.pairs_per_step,
+        seed=config.seed,
+    )
     engine = TorchEngine(
         reward,
         learning_rate=config.learning_rate,

@@ -12,10 +12,9 @@ from typing import Literal
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from scpo.config import GlobalModelConfig, TrainingConfig
-from scpo.country import CountryData, rows_of, utterance_texts
+from scpo.country import build_country, rows_of, utterance_texts
 from scpo.data.bad_rows import BadRows
 from scpo.data.pairs_file import read_pairs
 from scpo.devices import pick_device
@@ -91,30 +90,18 @@ def train_global_model(
     ).to(pick_device())
     prompts, responses = utterance_texts(table)
     texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
-    pairs = build_pairs(table)
-    user = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)[pairs.interaction]
-    held_out = _held_out(user, training.seed)
-    data = CountryData(
-        "pooled",
-        texts,
-        pairs,
-        user,
-        np.where(held_out, "test", "train"),
-        np.zeros(len(texts)),
-        np.array([len(response) for response in responses], dtype=np.int64),
-        0,
-    )
-    which = data.pairs_in("train")
+    split = _hold_out(table, training.seed)
+    data = build_country("pooled", table, split, texts, np.zeros(len(texts)))
+    which, tested = data.pairs_in("train"), data.pairs_in("test")
     result = fit_on_device(reward, data.training_set(which, np.ones(len(which))), training)
     save_reward_model(reward, out)
-    tested = data.pairs_in("test")
     margin = score_pairs(reward, data, tested, precision=training.precision)
     return GlobalTraining(
         len(which),
         len(result.losses),
         result.train_s,
-        pair_accuracy(margin, user[tested]),
-        pair_accuracy(data.length_margin[tested], user[tested]),
+        pair_accuracy(margin, data.user[tested]),
+        pair_accuracy(data.length_margin[tested], data.user[tested]),
     )
 
 
@@ -174,12 +161,13 @@ def _cut(table: pa.Table, max_pairs: int | None, seed: int) -> pa.Table:
     return table.take(pa.array(np.sort(taken)))
 
 
-def _held_out(user: NDArray[np.str_], seed: int) -> NDArray[np.bool_]:
-    """Return which pairs belong to the users held out, at least one user."""
-    users = np.unique(user)
-    count = max(1, round(HELD_OUT_SHARE * len(users)))
-    chosen = np.random.default_rng(seed).permutation(users)[:count]
-    return np.isin(user, chosen)
+def _hold_out(table: pa.Table, seed: int) -> dict[str, str]:
+    """Return the part of each user: some that gave pairs, at least one, are "test"."""
+    user = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)
+    able = np.unique(user[build_pairs(table).interaction])
+    count = max(1, round(HELD_OUT_SHARE * len(able)))
+    chosen = set(np.random.default_rng(seed).permutation(able)[:count].tolist())
+    return {name: "test" if name in chosen else "train" for name in np.unique(user).tolist()}
 
 
 def _share(value: float | None) -> str:

@@ -45,11 +45,7 @@ def pair_losses(margin: Tensor, weights: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes differ, are not one-dimensional, or there is no pair.
     """
-    if margin.shape != weights.shape or margin.dim() != 1:
-        raise ValueError(
-            "margin and weights must have one shape (B,), but got "
-            f"{tuple(margin.shape)} and {tuple(weights.shape)}."
-        )
+    _check_shapes("margin and weights", margin, weights)
     if margin.numel() == 0:
         raise ValueError("At least one pair must be given, but got none.")
     wide = torch.promote_types(margin.dtype, torch.float32)
@@ -57,6 +53,20 @@ def pair_losses(margin: Tensor, weights: Tensor) -> Tensor:
 
 
 def centring_losses(chosen: Tensor, rejected: Tensor) -> Tensor:
-    """Return (r+ + r-)^2 of each pair, shape (B,), at least float32."""
+    """Return (r+ + r-)^2 of each pair, shape (B,), at least float32.
+
+    Raises:
+        ValueError: The shapes differ or are not one-dimensional.
+    """
+    _check_shapes("chosen and rejected", chosen, rejected)
     wide = torch.promote_types(chosen.dtype, torch.float32)
     return (chosen.to(wide) + rejected.to(wide)).square()
+
+
+def _check_shapes(names: str, first: Tensor, second: Tensor) -> None:
+    """Refuse shapes that would broadcast: (B, 1) against (B,) gives (B, B) in silence."""
+    if first.shape != second.shape or first.dim() != 1:
+        raise ValueError(
+            f"{names} must have one shape (B,), but got "
+            f"{tuple(first.shape)} and {tuple(second.shape)}."
+        )

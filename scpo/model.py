@@ -26,7 +26,7 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.atomic import hash_file
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 
 
 @dataclass(frozen=True)
@@ -96,19 +96,20 @@ def load_reward_model(
     folder = resolve_model(name, revision=revision)
     code = {"trust_remote_code": trust_remote_code}
     tokenizer = AutoTokenizer.from_pretrained(folder, **code)
-    torch.manual_seed(head_seed)
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()  # the check below says it better
     transformers_logging.disable_progress_bar()
     try:
-        model, info = AutoModelForSequenceClassification.from_pretrained(
-            folder,
-            dtype=torch.float32,
-            use_safetensors=True,
-            output_loading_info=True,
-            **({"num_labels": 1} if new_head else {}),
-            **code,
-        )
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as before
+            torch.manual_seed(head_seed)
+            model, info = AutoModelForSequenceClassification.from_pretrained(
+                folder,
+                dtype=torch.float32,
+                use_safetensors=True,
+                output_loading_info=True,
+                **({"num_labels": 1, "ignore_mismatched_sizes": True} if new_head else {}),
+                **code,
+            )
     finally:
         transformers_logging.set_verbosity(verbosity)
     _check_loaded(name, model, info, new_head=new_head)
@@ -200,16 +201,17 @@ def _check_loaded(
     name: str, model: PreTrainedModel, info: Mapping[str, Any], *, new_head: bool
 ) -> None:
     """Refuse a checkpoint that did not fill the model, or that scores more than one number."""
-    if model.config.num_labels != 1:
-        raise ValueError(
-            f"{name}: a reward model has one output, but this one has {model.config.num_labels}. "
-            "Train a global model from it with `scpo train-global --backbone`."
-        )
-    missing = sorted(info["missing_keys"])
+    mismatched = {key for key, *_ in info["mismatched_keys"]}  # a head of other size
+    missing = sorted({*info["missing_keys"], *mismatched})
     head = [key for key in missing if not key.startswith(f"{model.base_model_prefix}.")]
     if missing and not (new_head and head == missing):
         raise ValueError(
             f"{name}: the checkpoint lacks {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
             "Use a trained reward model, or make one with `scpo train-global --backbone`."
+        )
+    if model.config.num_labels != 1:
+        raise ValueError(
+            f"{name}: a reward model has one output, but this one has {model.config.num_labels}. "
+            "Train a global model from it with `scpo train-global --backbone`."
         )

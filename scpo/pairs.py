@@ -54,13 +54,13 @@ def build_pairs(table: pa.Table) -> Pairs:
     """Return every pair of an interactions table.
 
     Raises:
-        ValueError: A row's scores and responses differ in number, or a comparison points
-            outside its interaction.
+        ValueError: A row's scores and responses differ in number, a score is not finite, or a
+            comparison is not a pair of numbers inside its interaction.
     """
     counts = response_counts(table)
     starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
     compared = _compared_pairs(table, counts)
-    scored = _scored_pairs(table, counts)
+    scored = _scored_pairs(table, counts, ~np.isin(np.arange(len(counts)), compared[0]))
     row = np.concatenate([compared[0], scored[0]])
     chosen = np.concatenate([compared[1], scored[1]])
     rejected = np.concatenate([compared[2], scored[2]])
@@ -69,11 +69,13 @@ def build_pairs(table: pa.Table) -> Pairs:
     return Pairs(starts[row] + chosen[order], starts[row] + rejected[order], row)
 
 
-def _scored_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
-    """Return (row, chosen position, rejected position) from scores."""
+def _scored_pairs(
+    table: pa.Table, counts: IntArray, wanted: NDArray[np.bool_]
+) -> tuple[IntArray, IntArray, IntArray]:
+    """Return (row, chosen position, rejected position) from the scores of the wanted rows."""
     column = table["scores"]
     num_scores = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
-    has_scores = num_scores > 0
+    has_scores = wanted & (num_scores > 0)
     if np.any(has_scores & (num_scores != counts)):
         bad = int(np.flatnonzero(has_scores & (num_scores != counts))[0])
         raise ValueError(
@@ -86,6 +88,12 @@ def _scored_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArray
     for size in np.unique(num_scores[has_scores]):
         group = np.flatnonzero(num_scores == size)
         scores = flat[starts[group][:, None] + np.arange(size)]
+        if not np.all(np.isfinite(scores)):  # NaN is unequal to all: it would make pairs
+            bad = int(group[np.flatnonzero(~np.isfinite(scores).all(axis=1))[0]])
+            raise ValueError(
+                f"Interaction {table['interaction_id'][bad].as_py()} has a score that is missing "
+                "or not finite. Drop the response or the row."
+            )
         first, second = np.triu_indices(size, k=1)
         difference = scores[:, first] - scores[:, second]
         which, pair = np.nonzero(difference)
@@ -101,10 +109,17 @@ def _compared_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArr
     column = table["comparisons"]
     sizes = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
     row = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-    positions = np.asarray(pc.list_flatten(pc.list_flatten(column)), dtype=np.int64)
-    if positions.size != 2 * row.size:
-        raise ValueError("A comparison must be [chosen, rejected], but some have other lengths.")
-    positions = positions.reshape(-1, 2)
+    lengths = np.asarray(
+        pc.fill_null(pc.list_value_length(pc.list_flatten(column)), 0), dtype=np.int64
+    )
+    if np.any(lengths != 2):
+        bad = int(row[np.flatnonzero(lengths != 2)[0]])
+        raise ValueError(
+            f"Interaction {table['interaction_id'][bad].as_py()} has a comparison of "
+            f"{int(lengths[lengths != 2][0])} numbers; it must be [chosen, rejected]."
+        )
+    flat = pc.list_flatten(pc.list_flatten(column))
+    positions = np.asarray(pc.fill_null(flat, -1), dtype=np.int64).reshape(-1, 2)
     outside = (positions < 0) | (positions >= counts[row][:, None])
     if outside.any():
         bad = int(row[np.flatnonzero(outside.any(axis=1))[0]])

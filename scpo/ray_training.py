@@ -94,23 +94,28 @@ def train_on_ray(
             worker_runtime_env={"env_vars": environment},
         ),
     )
-    result: Any = trainer.fit()
-    if result.error is not None or result.return_value is None:
-        raise RuntimeError(f"Training on {workers} workers failed: {result.error}")
+    try:
+        result: Any = trainer.fit()
+    except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
+        raise RuntimeError(f"Training on {workers} workers failed: {error}") from error
     return TrainingResult(**result.return_value)
 
 
 def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine."""
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine, loopback only."""
     if ray.is_initialized():
         return
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    for name in ("ray._private.authentication", "ray.tune", "ray.train"):
+        logging.getLogger(name).setLevel(logging.ERROR)  # records and errors say it better
+    # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    ray.init(
-        address=os.environ.get("RAY_ADDRESS", "local"),
-        log_to_driver=False,
-        logging_level=logging.WARNING,
-    )
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120")
+    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 is silent only without it
+    if "RAY_ADDRESS" in os.environ:
+        ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
+    else:
+        ray.init(address="local", include_dashboard=False, **quiet)
 
 
 def _check_capacity(workers: int, *, use_gpu: bool) -> None:
@@ -131,6 +136,8 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any] | None:
 
     from scpo.deepspeed_engine import DeepSpeedEngine
 
+    # Serves inference only, and would compile for most of a minute on first use.
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
     os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
     deepspeed.init_distributed(dist_backend=job["backend"], verbose=False)
     config = TrainingConfig.model_validate(job["config"])
@@ -140,7 +147,12 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any] | None:
         job["model"], trust_remote_code=job["trust_remote_code"]
     ).to(device)
     data: TrainingSet = job["data"]
-    num_steps = count_steps(data, epochs=config.epochs, pairs_per_step=config.pairs_per_step)
+    num_steps = count_steps(
+        data,
+        epochs=config.epochs,
+        pairs_per_step=config.pairs_per_step,
+        seed=config.seed,
+    )
     engine = DeepSpeedEngine(
         reward,
         zero_stage=job["zero_stage"],

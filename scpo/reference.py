@@ -8,6 +8,7 @@ tau and beta then cost an array operation, not a forward pass.
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,7 @@ class ScoringReport:
 
 
 def cache_folder(
-    cache: Path, *, model_hash: str, max_tokens: int, precision: str, scheme: int = 1
+    cache: Path, *, model_hash: str, max_tokens: int, precision: str, scheme: int = 2
 ) -> Path:
     """Return the cache's folder for one model and one way of encoding.
 
@@ -140,9 +141,9 @@ def resolved_precision(reward: RewardModel, precision: Precision) -> str:
 def _write_part(folder: Path, keys: list[str], rewards: FloatArray) -> None:
     """Write one part under the hash of its bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".part.{keys[0]}.tmp"
+    temporary = folder / f".part.{keys[0]}.{os.getpid()}.tmp"
     table = pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())})
     pq.write_table(table, temporary)
     with temporary.open("rb+") as handle:
-        handle.flush()
+        os.fsync(handle.fileno())
     temporary.replace(folder / f"part-{hash_file(temporary)[:16]}.parquet")

@@ -27,5 +27,5 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
         on_bad_rows=config.on_bad_rows,
         columns=columns if is_pairs else None,
         default_country=config.default_country if is_pairs else None,
-        synthetic_options=config.synthetic if config.source == "synthetic" else None,
+        synthetic_options=config.synthetic.model_dump() if config.source == "synthetic" else None,
     )

@@ -21,9 +21,9 @@ from torch import Tensor
 from scpo.batches import (
     TrainingSet,
     cut_forwards,
+    plan_epoch,
     plan_steps,
     shard_step,
-    steps_per_epoch,
     texts_of_step,
 )
 from scpo.encoding import pad_texts
@@ -83,15 +83,24 @@ class BatchInputs:
     with_types: bool
 
 
-def count_steps(data: TrainingSet, *, epochs: float, pairs_per_step: int) -> int:
+def count_steps(data: TrainingSet, *, epochs: float, pairs_per_step: int, seed: int) -> int:
     """Return the optimizer steps of `epochs` passes (a fraction is allowed), at least 1.
+
+    The seed is that of `plan_steps`: a pass takes a few steps more or fewer by its order, and
+    whole passes are to visit every pair.
 
     Raises:
         ValueError: `0 < epochs < inf` does not hold.
     """
     if not (epochs > 0 and math.isfinite(epochs)):
         raise ValueError(f"`0 < epochs < inf` must hold, but got {epochs}.")
-    return max(1, round(epochs * steps_per_epoch(data, pairs_per_step=pairs_per_step)))
+    rng = np.random.default_rng(seed)
+    passes = [
+        len(plan_epoch(data, pairs_per_step=pairs_per_step, rng=rng))
+        for _ in range(math.ceil(epochs))
+    ]
+    unfinished = (math.ceil(epochs) - epochs) * passes[-1]
+    return max(1, sum(passes) - round(unfinished))
 
 
 def train_reward_model(

@@ -74,17 +74,17 @@ def inverse_pair_weights(
     Args:
         reference_margin: d, shape (P,), finite.
         beta: Weighting temperature in reward units, positive.
-        cap: Largest weight, at least 1; the formula has none and overflows without one.
+        cap: Largest weight, 1 or more; the formula has none and overflows without one.
 
     Returns:
         Weights of shape (P,) in [1, cap].
 
     Raises:
-        ValueError: `beta > 0` or `cap >= 1` does not hold, or a margin is not finite.
+        ValueError: `beta > 0` or `1 <= cap < inf` does not hold, or a margin is not finite.
     """
     _check_beta(beta)
-    if not cap >= 1.0:
-        raise ValueError(f"`cap >= 1` must hold, but got cap={cap}.")
+    if not 1.0 <= cap < math.inf:
+        raise ValueError(f"`1 <= cap < inf` must hold, but got cap={cap}.")
     exponent = np.maximum(-_finite(reference_margin), 0.0) / beta
     return np.asarray(np.exp(np.minimum(exponent, math.log(cap))))
 
@@ -115,13 +115,13 @@ def margin_scale(reference_margin: ArrayLike) -> float:
         ValueError: Fewer than two pairs, or a margin is not finite, or all margins are equal.
     """
     margin = _finite(reference_margin)
-    scale = float(margin.std()) if margin.size > 1 else 0.0
-    if scale == 0.0:
+    spread = float(np.ptp(margin)) if margin.size > 1 else 0.0  # std of equal ones may round
+    if spread == 0.0:
         raise ValueError(
             f"Reference margins that differ must be given, but {margin.size} pairs have "
             "standard deviation 0. Does the global model give one score to everything?"
         )
-    return scale
+    return float(margin.std())
 
 
 def beta_of_strength(strength: float, scale: float) -> float:
@@ -137,32 +137,53 @@ def beta_of_strength(strength: float, scale: float) -> float:
     return math.inf if strength == 0.0 else scale / strength
 
 
-def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
-    """Return the tau that keeps a share `retention` of the pairs, smallest margin first.
+def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
+    """Return which pairs a share `retention` keeps, smallest margin first.
 
-    The number kept is round(retention * P), at least 1; pairs that tie with the last one
-    kept stay in, so `keep_mask` with the result may keep a few more.
+    The number kept is round(retention * P), at least 1; pairs that tie with the last one kept
+    stay in, so it may be a few more.
 
     Args:
         reference_margin: d, shape (P,), finite, P >= 1.
         retention: Share of the pairs to keep, in (0, 1].
 
     Returns:
-        tau in (0, 1]; exactly 1 when everything is kept.
+        Boolean array of shape (P,).
 
     Raises:
         ValueError: `0 < retention <= 1` does not hold, or there are no pairs.
     """
     if not 0.0 < retention <= 1.0:
         raise ValueError(f"`0 < retention <= 1` must hold, but got retention={retention}.")
-    margin = np.sort(_finite(reference_margin))
+    margin = _finite(reference_margin)
     if margin.size == 0:
         raise ValueError("At least one pair must be given to set a retention, but got none.")
     num_kept = max(1, round(retention * margin.size))
-    above = margin[margin > margin[num_kept - 1]]
-    if above.size == 0:
+    return np.asarray(margin <= np.sort(margin)[num_kept - 1])
+
+
+def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
+    """Return the tau that a share `retention` of the pairs amounts to.
+
+    `keep_mask` with it keeps the pairs of `retention_mask`, as far as the sigmoid can tell
+    them apart: above d = 30 its float64 values are too close to 1.
+
+    Args:
+        reference_margin: d, shape (P,), finite, P >= 1.
+        retention: Share of the pairs to keep, in (0, 1].
+
+    Returns:
+        tau in (0, 1]; exactly 1 when, and only when, everything is kept.
+
+    Raises:
+        ValueError: As of `retention_mask`.
+    """
+    keep = retention_mask(reference_margin, retention)
+    if keep.all():
         return 1.0
-    return float(expit(0.5 * (margin[num_kept - 1] + above[0])))
+    margin = _finite(reference_margin)
+    tau = float(expit(0.5 * (margin[keep].max() + margin[~keep].min())))
+    return min(max(tau, math.nextafter(0.0, 1.0)), math.nextafter(1.0, 0.0))
 
 
 def _finite(reference_margin: ArrayLike) -> FloatArray:

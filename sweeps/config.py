@@ -20,6 +20,13 @@ from scpo.weighting import PAPER_BETA, PAPER_TAU
 Share = Annotated[float, Field(gt=0, le=1)]
 
 
+def _check_arms(arms: tuple[str, ...]) -> None:
+    """Refuse an arm that does not exist."""
+    unknown = [arm for arm in arms if arm not in TRAINED_ARMS]
+    if unknown:
+        raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}")
+
+
 class SearchConfig(Config):
     """The search of one country: an Optuna study with two objectives."""
 
@@ -121,10 +128,3 @@ class SweepConfig(Config):
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self
-
-
-def _check_arms(arms: tuple[str, ...]) -> None:
-    """Refuse an arm that does not exist."""
-    unknown = [arm for arm in arms if arm not in TRAINED_ARMS]
-    if unknown:
-        raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}")

@@ -1,6 +1,6 @@
 """A whole sweep, from a configuration to a ranked, tested run folder.
 
-    data -> global model -> reference rewards -> search -> curves -> final trainings -> page
+    data -> global model -> reference rewards -> search -> final trainings and curves
 
 Every stage reads what the one before left in the run's folder, so `--resume` repeats nothing
 that is finished. The test users are looked at by the final trainings only, once.
@@ -16,7 +16,7 @@ from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.ray_training import start_ray
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace
-from sweeps.planned import run_curves, run_finals
+from sweeps.planned import run_planned
 from sweeps.preparation import (
     Say,
     obtain_countries,
@@ -54,8 +54,7 @@ def run_sweep(config: SweepConfig, run: Path, *, resume: bool, say: Say) -> None
         trust_remote_code=config.global_model.trust_remote_code,
     )
     search_countries(config, workspace, ledger, run, say)
-    run_curves(config, workspace, ledger, run, say)
-    run_finals(config, workspace, ledger, run, say)
+    run_planned(config, workspace, ledger, run, say)
 
 
 def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:

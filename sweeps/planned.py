@@ -7,6 +7,7 @@ is what a country takes home.
 
 import shutil
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from scpo.country import CountryData
@@ -33,20 +34,43 @@ from sweeps.search import point_of, slug
 from sweeps.tuning import run_jobs, tell_progress
 
 
-def run_curves(
+def run_planned(
     config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> None:
-    """Train the points of the data-efficiency curves that the ledger lacks."""
-    jobs = [
-        Job(
-            trial_id=f"{slug(country)}-curve-{arm}-{budget:g}-{seed}",
+    """Train the points of the curves and the final models that the ledger lacks."""
+    records = ledger.read()
+    done = {record.trial_id for record in records}
+    jobs = [*final_jobs(config, records, run, say), *curve_jobs(config)]
+    left = [job for job in jobs if job.trial_id not in done]
+    num_final = sum(job.purpose == "final" for job in left)
+    if left:
+        say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
+    listen = tell_progress(say, len(left))
+    in_lanes = []
+    sharded = []
+    for job in left:
+        if job.arm == "global":
+            record = global_record(job, workspace.countries[job.country])
+            ledger.append(record)
+            listen(record)
+        elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
+            sharded.append(job)
+        else:
+            in_lanes.append(job)
+    run_jobs(in_lanes, workspace, config.lanes, ledger, run / ".tune", listen)
+    shutil.rmtree(run / ".tune", ignore_errors=True)
+    for job in sharded:
+        record = _train_sharded(job, config, workspace)
+        ledger.append(record)
+        listen(record)
+
+
+def curve_jobs(config: SweepConfig) -> list[Job]:
+    """Return the points of the data-efficiency curves: arms at nested budgets."""
+    return [
+        replace(
+            _arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
             purpose="curve",
-            country=country,
-            arm=arm,
-            tau=config.tau,
-            beta=config.beta,
-            learning_rate=config.training.learning_rate,
-            epochs=config.training.epochs,
             budget=budget,
             seed=seed,
         )
@@ -55,37 +79,6 @@ def run_curves(
         for arm in config.curves.arms
         for budget in config.curves.budgets
     ]
-    done = {record.trial_id for record in ledger.read()}
-    left = [job for job in jobs if job.trial_id not in done]
-    if left:
-        say(f"curves: {len(left)} trainings")
-    run_jobs(left, workspace, config.lanes, ledger, run / ".tune", tell_progress(say, len(left)))
-    shutil.rmtree(run / ".tune", ignore_errors=True)
-
-
-def run_finals(
-    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
-) -> None:
-    """Train and test the arms and the recommended settings that the ledger lacks."""
-    records = ledger.read()
-    done = {record.trial_id for record in records}
-    left = [job for job in final_jobs(config, records, run, say) if job.trial_id not in done]
-    if left:
-        say(f"final: {len(left)} models, tested once")
-    sharded = [job for job in left if _is_sharded(job, config)]
-    listen = tell_progress(say, len(left))
-    for job in left:
-        if job.arm == "global":
-            record = global_record(job, workspace.countries[job.country])
-            ledger.append(record)
-            listen(record)
-    in_lanes = [job for job in left if job.arm != "global" and job not in sharded]
-    run_jobs(in_lanes, workspace, config.lanes, ledger, run / ".tune", listen)
-    shutil.rmtree(run / ".tune", ignore_errors=True)
-    for job in sharded:
-        record = _train_sharded(job, config, workspace)
-        ledger.append(record)
-        listen(record)
 
 
 def final_jobs(
@@ -97,44 +90,40 @@ def final_jobs(
     jobs = []
     for country in config.countries:
         for arm in ("global", *config.final.arms):
-            jobs.append(
-                Job(
-                    trial_id=f"{slug(country)}-final-{arm}",
-                    purpose="final",
-                    country=country,
-                    arm=arm,
-                    tau=config.tau,
-                    beta=config.beta,
-                    learning_rate=config.training.learning_rate,
-                    epochs=config.training.epochs,
-                    seed=config.final.seed,
-                )
-            )
+            jobs.append(_arm_job(config, country, arm, f"final-{arm}"))
         setting = recommended.get(country)
         if setting is None:
             say(f"{country}: no trial succeeded, so there is no setting to retrain")
             continue
         point = point_of(setting.record)
         jobs.append(
-            Job(
-                trial_id=f"{slug(country)}-final-{TUNED_ARM}",
-                purpose="final",
-                country=country,
-                arm=TUNED_ARM,
+            replace(
+                _arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
+                tau=None,
+                beta=None,
                 retention=point["retention"],
                 strength=point["strength"],
                 learning_rate=point["learning_rate"],
                 epochs=point["epochs"],
-                seed=config.final.seed,
                 save_to=str((run / "models" / slug(country)).resolve()),
             )
         )
     return jobs
 
 
-def _is_sharded(job: Job, config: SweepConfig) -> bool:
-    """Tell whether a job goes through Ray Train and DeepSpeed."""
-    return job.arm == TUNED_ARM and job.country in config.final.sharded.countries
+def _arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
+    """Return the final training of an arm with the configuration's own numbers."""
+    return Job(
+        trial_id=f"{slug(country)}-{name}",
+        purpose="final",
+        country=country,
+        arm=arm,
+        tau=config.tau,
+        beta=config.beta,
+        learning_rate=config.training.learning_rate,
+        epochs=config.training.epochs,
+        seed=config.final.seed,
+    )
 
 
 def _train_sharded(job: Job, config: SweepConfig, workspace: Workspace) -> TrialRecord:

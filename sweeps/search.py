@@ -157,6 +157,10 @@ class CountrySearch(Searcher):
         """Pass the outcome on to the country's study."""
         self.studies[self.country_of[trial_id]].on_trial_complete(trial_id, result, error)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: studies are rebuilt from the ledger."""
+        return {}
+
     def save(self, checkpoint_path: str) -> None:
         """Save nothing: studies are rebuilt from the ledger."""
 

@@ -38,6 +38,10 @@ class LedgerCallback(Callback):
         self.ledger = ledger
         self.listen = listen
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Give Tune's snapshot nothing: the ledger is the state."""
+        return {}
+
     def on_trial_complete(
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
     ) -> None:

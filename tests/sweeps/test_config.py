@@ -1,0 +1,47 @@
+"""The sweep's configuration: shipped files load, and what cannot be is refused in words."""
+
+from pathlib import Path
+
+import pytest
+
+from scpo.config import dump_config, load_config, parse_config
+from sweeps.config import SweepConfig
+
+CONFIGS = sorted((Path(__file__).parents[2] / "sweeps" / "configs").glob("*.yaml"))
+LEAST = {"name": "x", "countries": ["A"], "global_model": {"name": "m"}}
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_shipped_configuration_loads_and_reads_back(path: Path, tmp_path: Path) -> None:
+    config = load_config(SweepConfig, path)
+    copy = tmp_path / "copy.yaml"
+    copy.write_text(dump_config(config))
+    assert load_config(SweepConfig, copy) == config
+
+
+def test_the_paper_is_shipped() -> None:
+    assert {path.stem for path in CONFIGS} == {"demo", "prism", "prism-local"}
+    prism = load_config(SweepConfig, next(p for p in CONFIGS if p.stem == "prism"))
+    assert (prism.tau, prism.beta, len(prism.countries)) == (0.7, 1.1, 7)
+    assert prism.global_model.name == "OpenAssistant/reward-model-deberta-v3-base"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"countries": ["A", "A"]}, r"countries must differ, but \['A'\] stand twice"),
+        ({"countries": []}, "countries: List should have at least 1|at least 1 item"),
+        ({"name": "../x"}, "name: String should match pattern"),
+        ({"search": {"retention": [0.9, 0.2]}}, "`0 <= low <= high` must hold for retention"),
+        ({"search": {"retention": [0.0, 0.2]}}, "search.retention.0: Input should be greater"),
+        ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
+        ({"final": {"arms": ["global"]}}, "arms must be of full"),
+        ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] are not steered"),
+        ({"global_model": {}}, "set either global_model.name or global_model.backbone"),
+        ({"tau": 1.5}, "tau: Input should be less than or equal to 1"),
+        ({"beta": float("nan")}, "beta: Input should be"),
+    ],
+)
+def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        parse_config(SweepConfig, {**LEAST, **change}, "test")

@@ -1,0 +1,174 @@
+"""Whole sweeps through the real command line: finished, resumed, killed, and partly failing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import optuna
+import pytest
+import yaml
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from transformers import AutoModelForSequenceClassification
+
+from scpo.config import parse_config
+from sweeps.config import SweepConfig
+from sweeps.driver import open_run
+from sweeps.records import TrialRecord, read_records
+
+COUNTRIES = ["Arvandia", "Belmora"]
+
+
+def write_config(folder: Path, backbone: Path, **changes: object) -> Path:
+    config = {
+        "name": "tiny",
+        "countries": COUNTRIES,
+        "data": {
+            "source": "synthetic",
+            "synthetic": {
+                "num_countries": 3,
+                "users_per_country": 12,
+                "interactions_per_user": 2,
+            },
+        },
+        "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
+        "encoder": {"max_tokens": 96},
+        "training": {"pairs_per_step": 16, "learning_rate": 1e-3},
+        "search": {"num_trials": 4, "learning_rate": [1e-4, 1e-2], "epochs": [0.5, 1.0]},
+        "curves": {"arms": ["full", "scpo"], "budgets": [0.5, 1.0]},
+        "final": {"arms": ["full"]},
+        "cache": str(folder / "cache"),
+        **changes,
+    }
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(config))
+    return path
+
+
+def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "scpo", *arguments], capture_output=True, text=True, timeout=240
+    )
+
+
+def by_purpose(records: list[TrialRecord], purpose: str) -> list[TrialRecord]:
+    return [record for record in records if record.purpose == purpose]
+
+
+@pytest.mark.slow
+def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbone: Path) -> None:
+    sharded = {"countries": ["Arvandia"], "workers": 2, "zero_stage": 2}
+    config = write_config(tmp_path, tiny_backbone, final={"arms": ["full"], "sharded": sharded})
+    run = tmp_path / "run"
+    done = scpo("sweep", str(config), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    records = read_records(run)
+    search = by_purpose(records, "search")
+    assert len(search) == 8
+    assert {record.country for record in search} == set(COUNTRIES)
+    assert all(record.evaluation and record.evaluation.part == "validation" for record in search)
+    assert search[0].config["retention"] == 1.0
+    assert search[0].config["strength"] == 0.0
+    assert len(by_purpose(records, "curve")) == 8
+    finals = {(record.country, record.arm): record for record in by_purpose(records, "final")}
+    assert set(finals) == {(c, a) for c in COUNTRIES for a in ("global", "full", "scpo_tuned")}
+    assert all(r.evaluation and r.evaluation.part == "test" for r in finals.values())
+    assert finals["Arvandia", "scpo_tuned"].engine == "deepspeed-zero2-x2"
+    for name in ("leaderboard.csv", "curves.csv", "curves.svg", "curves.png", "arms.csv",
+                 "report.html", "config.yaml", "split.json", "data/interactions.parquet"):
+        assert (run / name).stat().st_size > 0, name
+    assert "%" in done.stdout.split("Arvandia:")[-1]
+    for country in ("arvandia", "belmora"):
+        AutoModelForSequenceClassification.from_pretrained(run / "models" / country)
+    storage = JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
+    states = [t.state.name for s in optuna.get_all_study_summaries(storage)
+              for t in optuna.load_study(study_name=s.study_name, storage=storage).trials]
+    assert states == ["COMPLETE"] * 8
+
+    again = scpo("sweep", str(config), "--out", str(run))
+    assert again.returncode == 2
+    assert "holds a run already. Go on with it by --resume" in again.stderr
+    resumed = scpo("sweep", str(config), "--out", str(run), "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    assert read_records(run) == records
+
+
+@pytest.mark.slow
+def test_killed_sweep_resumes_without_loss_repeat_or_ghost(
+    tmp_path: Path, tiny_backbone: Path
+) -> None:
+    config = write_config(
+        tmp_path, tiny_backbone, curves={"arms": [], "budgets": [1.0]}, final={"arms": []}
+    )
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "scpo", "sweep", str(config), "--out", str(run)]
+    driver = subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    ledger = run / "trials.jsonl"
+    deadline = time.monotonic() + 180
+    while not (ledger.exists() and ledger.read_bytes().count(b"\n") >= 3):
+        assert driver.poll() is None, "the sweep ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(driver.pid, signal.SIGKILL)
+    driver.wait()
+    before = [line for line in ledger.read_bytes().split(b"\n")[:-1]]
+    with ledger.open("ab") as handle:
+        handle.write(b'{"trial_id": "torn')
+    done = scpo("sweep", str(config), "--out", str(run), "--resume")
+    assert done.returncode == 0, done.stderr
+    lines = ledger.read_bytes().split(b"\n")[:-1]
+    assert lines[: len(before)] == before
+    search = by_purpose(read_records(run), "search")
+    assert len(search) == 8
+    assert len({record.trial_id for record in search}) == 8
+    for country in COUNTRIES:
+        firsts = [r for r in search if r.country == country and r.config["strength"] == 0.0
+                  and r.config["retention"] == 1.0]
+        assert len(firsts) == 1  # plain fine-tuning was tried once, though the driver died
+    storage = JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
+    for summary in optuna.get_all_study_summaries(storage):
+        study = optuna.load_study(study_name=summary.study_name, storage=storage)
+        assert [trial.state.name for trial in study.trials] == ["COMPLETE"] * 4
+
+
+@pytest.mark.slow
+def test_failing_trials_are_recorded_and_the_others_go_on(
+    tmp_path: Path, tiny_backbone: Path
+) -> None:
+    search = {"num_trials": 4, "learning_rate": [1e-4, 1e-3], "epochs": [0.5, 1.0],
+              "min_pairs": 90, "seed": 1}
+    config = write_config(
+        tmp_path,
+        tiny_backbone,
+        search=search,
+        curves={"arms": [], "budgets": [1.0]},
+        final={"arms": []},
+    )
+    run = tmp_path / "run"
+    done = scpo("sweep", str(config), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    records = by_purpose(read_records(run), "search")
+    assert len(records) == 8
+    failed = [record for record in records if record.state == "failed"]
+    assert 0 < len(failed) < 8
+    assert all("at least 90 pairs must be kept" in str(record.error) for record in failed)
+    assert "failed" in (run / "report.html").read_text()
+
+
+def test_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
+    raw = {"name": "x", "countries": ["A"], "global_model": {"name": "m"}}
+    first = parse_config(SweepConfig, raw, "test")
+    open_run(first, tmp_path, resume=True)
+    assert json.loads((tmp_path / "run.json").read_text())["name"] == "x"
+    open_run(first, tmp_path, resume=True)
+    with pytest.raises(ValueError, match=r"holds a run already. Go on with it by --resume"):
+        open_run(first, tmp_path, resume=False)
+    other = first.model_copy(update={"tau": 0.6})
+    with pytest.raises(ValueError, match="differs from the configuration given"):
+        open_run(other, tmp_path, resume=True)

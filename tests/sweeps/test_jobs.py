@@ -1,0 +1,137 @@
+"""One training as a job: nested budgets, selections, and records equal in every lane."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from scpo.config import SplitConfig, TrainingConfig
+from scpo.country import CountryData
+from scpo.data.synthetic import make_synthetic
+from scpo.model import RewardModel, content_hash, load_reward_model
+from scpo.steering import steer_countries
+from sweeps.jobs import Job, failed_record, global_record, labelled_pairs, run_job, select_pairs
+
+TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
+
+
+@pytest.fixture(scope="module")
+def reward(tiny_backbone: Path) -> RewardModel:
+    return load_reward_model(str(tiny_backbone), new_head=True)
+
+
+@pytest.fixture(scope="module")
+def country(
+    tiny_backbone: Path, reward: RewardModel, tmp_path_factory: pytest.TempPathFactory
+) -> CountryData:
+    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
+    steered = steer_countries(
+        world.interactions,
+        ["Arvandia"],
+        reward,
+        content_hash(tiny_backbone),
+        split=SplitConfig(),
+        max_tokens=96,
+        cache=tmp_path_factory.mktemp("cache"),
+    )
+    return steered.countries["Arvandia"]
+
+
+def make_job(**changes: object) -> Job:
+    job = Job("t-0", "search", "Arvandia", "scpo_tuned", 1e-3, 1.0, seed=0)
+    return replace(job, **{"retention": 0.6, "strength": 1.0, **changes})  # type: ignore[arg-type]
+
+
+def test_budgets_are_nested_and_hold_whole_interactions(country: CountryData) -> None:
+    train = country.pairs_in("train")
+    smaller: set[int] = set()
+    for budget in (0.1, 0.25, 0.5, 1.0):
+        labelled = labelled_pairs(country, budget, seed=3)
+        assert smaller <= set(labelled.tolist())
+        smaller = set(labelled.tolist())
+        inside = np.isin(country.pairs.interaction[train], country.pairs.interaction[labelled])
+        assert inside.sum() == len(labelled)
+        assert len(labelled) >= budget * len(train)
+    assert smaller == set(train.tolist())
+
+
+def test_budget_out_of_range_is_refused(country: CountryData) -> None:
+    with pytest.raises(ValueError, match="`0 < budget <= 1` must hold, but got 0"):
+        labelled_pairs(country, 0.0, seed=0)
+
+
+def test_point_keeps_its_retention(country: CountryData) -> None:
+    labelled, selection = select_pairs(make_job(retention=0.5), country)
+    assert selection.keep.sum() == round(0.5 * len(labelled))
+    margin = country.reference_margin[labelled]
+    assert margin[selection.keep].max() <= margin[~selection.keep].min()
+
+
+def test_corner_of_the_space_is_full(country: CountryData) -> None:
+    _, corner = select_pairs(make_job(retention=1.0, strength=0.0), country)
+    _, full = select_pairs(make_job(arm="full"), country)
+    assert corner.keep.all()
+    np.testing.assert_array_equal(corner.weights, full.weights)
+
+
+def test_too_few_pairs_are_refused_by_name(country: CountryData) -> None:
+    with pytest.raises(ValueError, match="Arvandia: at least 999 pairs must be kept"):
+        select_pairs(make_job(min_pairs=999), country)
+
+
+def test_point_without_numbers_is_refused(country: CountryData) -> None:
+    with pytest.raises(ValueError, match="t-0: retention and strength must be set"):
+        select_pairs(make_job(retention=None), country)
+
+
+def test_hash_knows_the_setting_and_not_the_name() -> None:
+    assert make_job().config_hash == make_job(trial_id="other", save_to="x").config_hash
+    assert make_job().config_hash != make_job(strength=1.5).config_hash
+    assert make_job().config_hash != make_job(seed=1).config_hash
+
+
+def test_second_job_of_a_lane_equals_the_first_of_another(
+    country: CountryData, reward: RewardModel
+) -> None:
+    base = {name: value.clone() for name, value in reward.model.state_dict().items()}
+    first = run_job(make_job(), country, reward, TRAINING, engine="torch")
+    run_job(make_job(arm="full"), country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
+    torch.manual_seed(99)
+    again = run_job(make_job(), country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
+    assert again.evaluation == first.evaluation
+    assert again.objectives == first.objectives
+    assert again.counts == first.counts
+
+
+def test_record_says_what_a_reader_needs(country: CountryData, reward: RewardModel) -> None:
+    base = {name: value.clone() for name, value in reward.model.state_dict().items()}
+    job = make_job(purpose="final", max_consensus_drop=0.3)
+    record = run_job(job, country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
+    assert record.evaluation is not None
+    assert record.evaluation.part == "test"
+    assert record.objectives == {}  # the test users are not an objective
+    layers = record.evaluation
+    assert layers.overall.pairs == layers.distinctive.pairs + layers.consensus.pairs
+    assert record.counts["pairs_trained"] < record.counts["pairs_available"]
+    assert record.counts["effective_pairs"] <= record.counts["pairs_trained"]
+    assert record.constraints["consensus_drop"] >= -0.3
+    assert record.setting["beta"] == pytest.approx(record.setting["margin_scale"])  # strength 1
+    assert {"torch", "ray", "optuna"} <= set(record.versions)
+
+
+def test_global_record_is_wrong_on_every_distinctive_pair(country: CountryData) -> None:
+    record = global_record(make_job(arm="global", purpose="final"), country)
+    assert record.evaluation is not None
+    assert record.evaluation.distinctive.accuracy == 0.0
+    assert record.evaluation.overall == record.evaluation.global_overall
+
+
+def test_failed_record_keeps_the_reason() -> None:
+    record = failed_record(make_job(), "RuntimeError: the loss is nan")
+    assert (record.state, record.error) == ("failed", "RuntimeError: the loss is nan")
+    assert record.evaluation is None

@@ -1,0 +1,162 @@
+"""Studies behind Ray's searcher: objectives, constraints, failures, and what resume tells them."""
+
+import math
+from typing import Any
+
+import optuna
+import pytest
+from optuna.storages import InMemoryStorage
+from optuna.trial import TrialState
+from ray.tune.search import Searcher
+
+from sweeps.config import SearchConfig
+from sweeps.jobs import Job
+from sweeps.records import TrialRecord
+from sweeps.search import (
+    CountrySearch,
+    StudySearch,
+    clip_to_space,
+    make_sampler,
+    point_of,
+    search_space,
+    slug,
+    study_name,
+)
+
+CONFIG = SearchConfig(num_trials=6, learning_rate=(1e-5, 1e-4), epochs=(0.5, 2.0))
+FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}
+
+
+def make_study(first: tuple[dict[str, float], ...] = (FULL,)) -> StudySearch:
+    return StudySearch("South Africa", CONFIG, InMemoryStorage(), first)
+
+
+def trials_of(study: StudySearch) -> list[optuna.trial.FrozenTrial]:
+    inner: Any = study._ot_study
+    return list(inner.get_trials(deepcopy=False))
+
+
+def make_record(point: dict[str, Any], **changes: Any) -> TrialRecord:
+    fields: dict[str, Any] = {
+        "trial_id": "south-africa-0000",
+        "purpose": "search",
+        "country": "South Africa",
+        "arm": "scpo_tuned",
+        "state": "complete",
+        "config": point,
+        "config_hash": "0",
+        "seed": 0,
+        "objectives": {"validation_accuracy": 0.6, "pairs_trained": 50.0},
+        "constraints": {"consensus_drop": 0.05},
+    }
+    return TrialRecord.model_validate({**fields, **changes})
+
+
+def finish(study: StudySearch, trial_id: str, **objectives: float) -> None:
+    record = make_record(point_of(make_record(FULL)))
+    study.on_trial_complete(
+        trial_id, {**objectives, "record": record.model_dump_json(), "done": True}
+    )
+
+
+def test_space_contains_plain_fine_tuning() -> None:
+    space = search_space(CONFIG)
+    assert all(space[name]._contains(value) for name, value in FULL.items())
+
+
+def test_points_are_moved_into_the_space() -> None:
+    outside = {"retention": 0.01, "strength": 9.0, "learning_rate": 1.0, "epochs": 1.0}
+    assert clip_to_space(outside, CONFIG) == {
+        "retention": 0.2,
+        "strength": 3.0,
+        "learning_rate": 1e-4,
+        "epochs": 1.0,
+    }
+
+
+def test_first_trial_is_the_enqueued_one() -> None:
+    assert make_study().suggest("a") == FULL
+
+
+def test_complete_trial_carries_values_and_constraint() -> None:
+    study = make_study()
+    study.suggest("a")
+    finish(study, "a", validation_accuracy=0.7, pairs_trained=40.0)
+    (trial,) = trials_of(study)
+    assert trial.state == TrialState.COMPLETE
+    assert trial.values == [0.7, 40.0]
+    assert trial.constraints == {"consensus_drop": 0.05}
+    assert trial.user_attrs["trial_id"] == "south-africa-0000"
+
+
+@pytest.mark.parametrize(
+    "objectives",
+    [
+        {"validation_accuracy": math.nan, "pairs_trained": 40.0},
+        {"validation_accuracy": 0.7, "pairs_trained": math.inf},
+        {"validation_accuracy": 0.7},
+        {},
+    ],
+)
+def test_values_that_are_not_numbers_fail_the_trial(objectives: dict[str, float]) -> None:
+    study = make_study()
+    study.suggest("a")
+    finish(study, "a", **objectives)
+    assert [trial.state for trial in trials_of(study)] == [TrialState.FAIL]
+
+
+def test_trial_that_raised_is_failed_and_none_is_left_running() -> None:
+    study = make_study()
+    study.suggest("a")
+    study.suggest("b")
+    study.on_trial_complete("a", None, error=True)
+    finish(study, "b", validation_accuracy=0.7, pairs_trained=40.0)
+    states = [trial.state for trial in trials_of(study)]
+    assert states == [TrialState.FAIL, TrialState.COMPLETE]
+
+
+def test_known_records_are_told_without_ghosts() -> None:
+    study = make_study(())
+    failed = make_record(FULL, state="failed", objectives={}, constraints={}, error="x")
+    study.tell_known([make_record(FULL), failed])
+    first, second = trials_of(study)
+    assert (first.state, first.values) == (TrialState.COMPLETE, [0.6, 50.0])
+    assert first.params == FULL
+    assert first.constraints == {"consensus_drop": 0.05}
+    assert second.state == TrialState.FAIL
+
+
+def test_countries_take_turns_and_end() -> None:
+    asked: list[str] = []
+
+    def make_job(country: str, point: dict[str, float]) -> Job:
+        asked.append(country)
+        return Job(f"{country}-{len(asked)}", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
+
+    storage = InMemoryStorage()
+    studies = {
+        name: StudySearch(name, CONFIG, storage, ()) for name in ("Mexico", "Israel")
+    }
+    search = CountrySearch(studies, {"Mexico": 2, "Israel": 1}, make_job)
+    given = [search.suggest(str(number)) for number in range(4)]
+    assert asked == ["Mexico", "Mexico", "Israel"]
+    assert given[0]["country"] == "Mexico"
+    assert given[3] == Searcher.FINISHED
+    search.on_trial_complete("2", None, error=True)
+    assert [trial.state for trial in trials_of(studies["Israel"])] == [TrialState.FAIL]
+
+
+def test_samplers_by_name_and_seed() -> None:
+    for name in ("tpe", "nsga2", "gp", "random"):
+        config = CONFIG.model_copy(update={"sampler": name})
+        assert isinstance(make_sampler(config, "Mexico"), optuna.samplers.BaseSampler)
+    one, two = (StudySearch("Mexico", CONFIG, InMemoryStorage(), ()) for _ in range(2))
+    assert one.suggest("a") == two.suggest("a")
+    other = StudySearch("Israel", CONFIG, InMemoryStorage(), ())
+    assert other.suggest("a") != one.suggest("b")
+
+
+def test_names_tell_country_and_space() -> None:
+    assert slug("South Africa") == "south-africa"
+    narrower = CONFIG.model_copy(update={"strength": (0.0, 1.0)})
+    assert study_name("Mexico", CONFIG) != study_name("Mexico", narrower)

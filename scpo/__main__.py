@@ -19,7 +19,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Reward models of one country's preferences: train, search, rank, report.",
 )
-console = Console(soft_wrap=True, highlight=False)
+WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
+console = Console(soft_wrap=True, highlight=False, width=WIDTH)
 
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that `scpo prepare` wrote.")]
@@ -353,19 +354,29 @@ def main() -> None:
 
 def _show_run(run: Path, margin: float) -> None:
     """Write what a finished sweep leaves and say what it found."""
-    from sweeps.arms_table import arm_rows, arms_rich_table
-    from sweeps.leaderboard import describe
+    from sweeps.arms_table import arm_rows, arms_rich_table, write_arms
+    from sweeps.curve_points import curve_points
+    from sweeps.curves import draw_curves, missing_curve, write_curves
+    from sweeps.leaderboard import describe, write_leaderboard
     from sweeps.ranking import rank_run
     from sweeps.records import read_records
+    from sweeps.report import write_report
 
-    rank(run)
-    if any(record.purpose == "curve" for record in read_records(run)):
-        curves(run)
-    report(run)
-    console.print(arms_rich_table(arm_rows(read_records(run))))
-    for ranking in rank_run(run, margin=margin):
-        console.print(describe(ranking))
-    console.print(f"The page: {run / 'report.html'}")
+    records = read_records(run)
+    rankings = rank_run(run, margin=margin)
+    write_leaderboard(rankings, run / "leaderboard.csv")
+    points = curve_points(records)
+    write_curves(points, run / "curves.csv")
+    if missing_curve(points) is None:
+        draw_curves(points, run / "curves")
+    rows = arm_rows(records)
+    write_arms(rows, run / "arms.csv")
+    page = write_report(run, margin=margin)
+    console.print(arms_rich_table(rows))
+    console.print("Recommended, by validation users:")
+    for ranking in rankings:
+        console.print(f"- {describe(ranking)}")
+    console.print(f"Models: {run / 'models'}. The page: {page}")
 
 
 def _margin(run: Path) -> float:

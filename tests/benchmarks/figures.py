@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -74,8 +74,15 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     return {"min": min(values), "max": max(values), "rounds": len(values)}
 
 
-def ratio_line(figure: str, ratios: Sequence[float], rates: dict[str, Sequence[float]], *,
-               reach: str, against: str, on: str) -> str:
+def ratio_line(
+    figure: str,
+    ratios: Sequence[float],
+    rates: Mapping[str, Sequence[float]],
+    *,
+    reach: str,
+    against: str,
+    on: str,
+) -> str:
     """Return the line of a ratio: the median over rounds, and the median rate of each side.
 
     Args:

@@ -19,9 +19,14 @@ def test_a_file_is_written_whole(tmp_path):
 def test_a_raise_inside_leaves_the_old_file(tmp_path):
     file = tmp_path / "file.txt"
     write_text(file, "old")
-    with pytest.raises(KeyboardInterrupt), atomic_path(file) as temporary:
-        temporary.write_text("half of the ne")
-        raise KeyboardInterrupt
+
+    def write_half():
+        with atomic_path(file) as temporary:
+            temporary.write_text("half of the ne")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_half()
     assert file.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file.txt"]
 

@@ -15,8 +15,8 @@ from scpo.reference import (
     text_keys,
 )
 
-PROMPTS = [f"{' '.join('abcdefgh'[: 1 + number % 8])}" for number in range(30)]
-RESPONSES = [f"{('good', 'bad', 'fine')[number % 3]} {'h ' * (number // 8)}" for number in range(30)]
+PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
+RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 8) for number in range(30)]
 
 
 @pytest.fixture

@@ -1,0 +1,110 @@
+"""Scoring speed: sorted by length against batches of 8 as the interactions come.
+
+Both score the same texts with MiniLM in float32, in one process, in turn, so that a busy machine
+slows both; a figure is the median over rounds of the ratio of texts per second. Two ways are
+compared with: each text once, 8 a batch, padded to the longest of the 8; and each text as often
+as pairs name it, 8 pairs a batch, as a scorer of pairs does. Sorting alone saves the padding of
+the first way and no more; a text counts once, however often it was scored.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from figures import machine, ratio_line
+from workload import Workload, load_minilm, make_workload
+
+from scpo.encoding import pad_texts
+from scpo.model import RewardModel, compute_rewards, takes_token_types
+from scpo.pairs import IntArray
+from scpo.scoring import score_texts
+
+INTERACTIONS_PER_ROUND = 32
+BATCH = 8
+
+
+def score_sorted(reward: RewardModel, work: Workload) -> None:
+    """Score each text once, sorted by length, as this project does."""
+    score_texts(reward, work.texts, np.arange(len(work.texts)), precision="fp32")
+
+
+def score_by_interaction(reward: RewardModel, work: Workload) -> None:
+    """Score each text once, in the order of the interactions."""
+    texts = np.arange(len(work.texts))
+    _score_batches(
+        reward, work, [texts[start : start + BATCH] for start in range(0, len(texts), BATCH)]
+    )
+
+
+def score_by_pair(reward: RewardModel, work: Workload) -> None:
+    """Score both texts of each pair, in the order of the interactions."""
+    pairs = work.pairs
+    for start in range(0, len(pairs), BATCH):
+        part = slice(start, start + BATCH)
+        _score_batches(reward, work, [pairs.chosen[part], pairs.rejected[part]])
+
+
+def measure(rounds: int) -> list[str]:
+    """Return the figures' lines, after `rounds` rounds."""
+    reward = load_minilm()
+    ways: dict[str, Callable[[RewardModel, Workload], None]] = {
+        "sorted": score_sorted,
+        "by_interaction": score_by_interaction,
+        "by_pair": score_by_pair,
+    }
+    rates: dict[str, list[float]] = {name: [] for name in ways}
+    score_by_interaction(reward, make_workload(reward, num_interactions=8, seed=0))
+    for number in range(1, rounds + 1):
+        work = make_workload(reward, num_interactions=INTERACTIONS_PER_ROUND, seed=number)
+        for name, way in ways.items():
+            started = time.perf_counter()
+            way(reward, work)
+            rates[name].append(len(work.texts) / (time.perf_counter() - started))
+    return [
+        _line(rates, "by_interaction", "scoring by interaction, unsorted, batch 8"),
+        _line(rates, "by_pair", "scoring both texts of each pair, unsorted, batch 8"),
+    ]
+
+
+def main() -> None:
+    """Measure, and print a JSON line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    for line in measure(arguments.rounds):
+        print(line, flush=True)
+
+
+def _score_batches(reward: RewardModel, work: Workload, batches: Sequence[IntArray]) -> None:
+    """Score batches as they are, padded to their longest text."""
+    with torch.inference_mode():
+        for which in batches:
+            inputs = pad_texts(
+                work.texts,
+                which,
+                pad_id=reward.tokenizer.pad_token_id,
+                with_types=takes_token_types(reward),
+                device=reward.model.device,
+            )
+            compute_rewards(reward.model, inputs)
+
+
+def _line(rates: dict[str, list[float]], other: str, against: str) -> str:
+    """Return the line of the ratio of sorted scoring to another way."""
+    pairs = zip(rates["sorted"], rates[other], strict=True)
+    return ratio_line(
+        f"scoring texts/s, ratio to {other}",
+        [ours / theirs for ours, theirs in pairs],
+        {"texts_per_s": rates["sorted"], f"{other}_texts_per_s": rates[other]},
+        reach=">= 4",
+        against=against,
+        on=machine("fp32"),
+    )
+
+
+if __name__ == "__main__":
+    main()

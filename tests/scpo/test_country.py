@@ -1,0 +1,123 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from scpo.country import build_country, pair_margins, rows_of, utterance_texts
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.splits import split_users
+from scpo.encoding import encode_texts
+from scpo.pairs import build_pairs
+
+
+def make_table(*rows):
+    """Rows of (user, responses, scores)."""
+    return pa.Table.from_pylist(
+        [
+            {
+                "interaction_id": f"i{number}",
+                "user_id": user,
+                "country": "A",
+                "prompt": f"{user} a",
+                "responses": responses,
+                "scores": scores,
+                "turn": 0,
+            }
+            for number, (user, responses, scores) in enumerate(rows)
+        ],
+        schema=INTERACTIONS_SCHEMA,
+    )
+
+
+def build(tokenizer, table, split, reference=None):
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(tokenizer, prompts, responses, max_tokens=32)
+    reference = np.arange(len(texts), dtype=float) if reference is None else reference
+    return build_country("A", table, split, texts, reference)
+
+
+@pytest.fixture
+def data(pair_tokenizer):
+    table = make_table(
+        ("b", ["good", "bad bad"], [2.0, 1.0]),
+        ("c", ["a", "a", "d"], [1.0, 3.0, 2.0]),  # the first two are one text
+        ("d", ["zzz", "yyy"], [1.0, 2.0]),  # both are one unknown token
+        ("b", ["g", "h h h"], [1.0, 9.0]),
+    )
+    split = {"b": "train", "c": "validation", "d": "test"}
+    return build(pair_tokenizer, table, split, np.array([1.0, 3, 0, 5, 9, 2, 2, 4, 4]))
+
+
+def test_pairs_of_equal_tokens_are_dropped_and_counted(data):
+    assert data.num_identical == 2
+    assert list(zip(data.pairs.chosen, data.pairs.rejected, strict=True)) == [
+        (0, 1),
+        (4, 2),
+        (3, 4),
+        (8, 7),
+    ]
+
+
+def test_arrays_by_hand(data):
+    assert data.user.tolist() == ["b", "c", "c", "b"]
+    assert data.part.tolist() == ["train", "validation", "validation", "train"]
+    assert data.reference_margin.tolist() == [-2.0, 9.0, -4.0, 0.0]
+    assert data.length_margin.tolist() == [-3.0, 0.0, 0.0, 4.0]  # characters
+    assert data.pairs_in("validation").tolist() == [1, 2]
+
+
+def test_parts_without_pairs_and_other_parts_are_refused(data):
+    with pytest.raises(ValueError, match="A: the test users gave no pair"):
+        data.pairs_in("test")
+    with pytest.raises(ValueError, match=r"part must be one of train, .*, but got 'dev'"):
+        data.pairs_in("dev")
+
+
+def test_a_training_set_keeps_its_pairs_and_only_their_texts(data):
+    whole = data.training_set(np.array([0, 2, 3]), np.array([0.1, 0.2, 0.3]))
+    assert len(whole.texts) == 6
+    for number, source in enumerate((0, 2, 3)):
+        for side in ("chosen", "rejected"):
+            ours = whole.texts.tokens_of(getattr(whole, side)[number])
+            theirs = data.texts.tokens_of(getattr(data.pairs, side)[source])
+            assert ours.tolist() == theirs.tolist()
+    assert whole.weights.tolist() == [0.1, 0.2, 0.3]
+    with pytest.raises(ValueError, match="must be sorted by interaction"):
+        data.training_set(np.array([3, 0]), np.ones(2))
+    with pytest.raises(ValueError, match="must have one length"):
+        data.training_set(np.array([0, 3]), np.ones(4))
+
+
+def test_lengths_are_characters_and_not_bytes(pair_tokenizer):
+    data = build(pair_tokenizer, make_table(("b", ["üü", "abc"], [1.0, 2.0])), {"b": "train"})
+    assert data.response_chars.tolist() == [2, 3]
+
+
+def test_users_are_never_on_two_sides(pair_tokenizer, interactions):
+    table = interactions(users={"A": 30}, per_user=4)
+    data = build(pair_tokenizer, table, split_users(table, ["A"]))
+    sides = {}
+    for user, part in zip(data.user.tolist(), data.part.tolist(), strict=True):
+        assert sides.setdefault(user, part) == part
+    assert set(sides.values()) == {"train", "validation", "test"}
+    together = [data.pairs_in(part) for part in ("train", "validation", "test")]
+    assert sorted(np.concatenate(together)) == list(range(len(data.pairs)))
+
+
+def test_texts_of_utterances_come_in_order(interactions):
+    table = interactions(users={"A": 2, "B": 1})
+    prompts, responses = utterance_texts(table)
+    expected = [(row["prompt"], text) for row in table.to_pylist() for text in row["responses"]]
+    assert list(zip(prompts, responses, strict=True)) == expected
+
+
+def test_rows_of_countries(interactions):
+    table = interactions(users={"A": 2, "B": 1, "C": 1})
+    assert set(rows_of(table, ["C", "A"])["country"].to_pylist()) == {"A", "C"}
+    assert rows_of(table, ["B"]).num_rows == 3
+    with pytest.raises(ValueError, match=r"No interactions of X, Y; there are some of A, B, C\."):
+        rows_of(table, ["A", "X", "Y"])
+
+
+def test_margins_by_hand(interactions):
+    pairs = build_pairs(make_table(("b", ["x", "y"], [2.0, 1.0])))
+    assert pair_margins(np.array([0.5, 2.0]), pairs).tolist() == [-1.5]

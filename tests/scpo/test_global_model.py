@@ -1,0 +1,107 @@
+"""The pool of a global model never holds a steered country; its training is judged on users."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from scpo.config import GlobalModelConfig, TrainingConfig
+from scpo.data.synthetic import make_synthetic
+from scpo.global_model import pool_interactions, train_global_model
+from scpo.model import load_reward_model
+from scpo.pairs import build_pairs
+
+
+@pytest.fixture(scope="module")
+def table() -> pa.Table:
+    return make_synthetic(
+        num_countries=3, users_per_country=8, interactions_per_user=2
+    ).interactions
+
+
+def pool(table: pa.Table, tmp_path: Path, *exclude: str, **model: object) -> pa.Table:
+    config = GlobalModelConfig.model_validate({"backbone": "x", **model})
+    return pool_interactions(
+        table, config, exclude=exclude, quarantine=tmp_path / "bad.jsonl", seed=0
+    )
+
+
+def test_steered_countries_are_left_out(table: pa.Table, tmp_path: Path) -> None:
+    pooled = pool(table, tmp_path, "Arvandia")
+    assert set(pooled["country"].to_pylist()) == {"Belmora", "Cestria"}
+
+
+def test_misspelt_country_is_refused(table: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="No interactions of Arvania; there are some of"):
+        pool(table, tmp_path, "Arvania")
+
+
+def test_nothing_left_is_refused(table: pa.Table, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="countries that are not steered to, but there are none"):
+        pool(table, tmp_path, "Arvandia", "Belmora", "Cestria")
+
+
+def test_largest_number_of_pairs_holds_and_is_seeded(table: pa.Table, tmp_path: Path) -> None:
+    pooled = pool(table, tmp_path, max_pairs=50)
+    assert 40 < len(build_pairs(pooled)) <= 50
+    assert pooled.equals(pool(table, tmp_path, max_pairs=50))
+
+
+def test_further_pairs_file_is_added_and_its_bad_rows_kept(
+    table: pa.Table, tmp_path: Path
+) -> None:
+    file = tmp_path / "extra.jsonl"
+    good = {"prompt": "Which?", "chosen": "this one", "rejected": "that one"}
+    bad = {**good, "rejected": "this one"}
+    file.write_text("".join(json.dumps(row) + "\n" for row in (good, bad)))
+    pooled = pool(table, tmp_path, "Arvandia", extra_pairs=str(file))
+    assert pooled.filter(pa.compute.equal(pooled["country"], "extra")).num_rows == 1
+    assert "chosen_equals_rejected" in (tmp_path / "bad.jsonl").read_text()
+
+
+def test_training_writes_a_model_and_judges_it_on_users_held_out(
+    table: pa.Table, tmp_path: Path, tiny_backbone: Path
+) -> None:
+    config = GlobalModelConfig(backbone=str(tiny_backbone), learning_rate=1e-3)
+    training = TrainingConfig(pairs_per_step=16)
+    out = tmp_path / "global"
+    result = train_global_model(table, config, training, out=out, max_tokens=96)
+    load_reward_model(str(out))
+    num_pairs = len(build_pairs(table))
+    assert result.pairs + result.held_out.pairs == num_pairs
+    assert result.held_out.users == max(1, round(0.05 * 24))
+    assert result.length.pairs == result.held_out.pairs
+    assert f"{result.pairs} pairs" in result.in_words()
+
+
+def test_pairs_of_equal_tokens_are_not_trained_on(
+    interactions: Callable[..., pa.Table], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    table = interactions(users={"A": 20})
+    # the tiny vocabulary knows neither of the first two: [UNK] against [UNK]
+    same = pa.array([["zzz", "yyy", "good"]] * table.num_rows, pa.list_(pa.string()))
+    table = table.set_column(table.schema.get_field_index("responses"), "responses", same)
+    config = GlobalModelConfig(backbone=str(model_folder("bert")), epochs=0.1)
+    result = train_global_model(
+        table, config, TrainingConfig(), out=tmp_path / "out", max_tokens=32
+    )
+    assert result.held_out.users == 1
+    assert result.pairs == 19 * 3 * 2  # of three pairs one teaches nothing
+    assert "(unknown to unknown)" in result.in_words()  # one user has no interval
+
+
+def test_one_user_cannot_both_train_and_test(
+    interactions: Callable[..., pa.Table], model_folder: Callable[[str], Path], tmp_path: Path
+) -> None:
+    config = GlobalModelConfig(backbone=str(model_folder("bert")))
+    with pytest.raises(ValueError, match="pooled: the train users gave no pair"):
+        train_global_model(
+            interactions(users={"A": 1}),
+            config,
+            TrainingConfig(),
+            out=tmp_path / "out",
+            max_tokens=32,
+        )
+    assert not (tmp_path / "out").exists()

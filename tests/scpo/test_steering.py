@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from scpo.config import SplitConfig
+from scpo.model import content_hash
+from scpo.scoring import score_texts
+from scpo.steering import steer_countries
+
+
+@pytest.fixture
+def steer(tiny_bert, model_folder, interactions, tmp_path):
+    table = interactions(users={"A": 8, "C": 3, "B": 7})
+    order = np.random.default_rng(0).permutation(table.num_rows)  # countries interleaved
+
+    def call(countries, **named):
+        return steer_countries(
+            table.take(order),
+            countries,
+            tiny_bert,
+            content_hash(model_folder("bert")),
+            split=SplitConfig(),
+            max_tokens=named.get("max_tokens", 32),
+            cache=tmp_path,
+            precision=named.get("precision", "fp32"),
+        )
+
+    return call
+
+
+def test_each_country_has_its_own_arrays(steer, tiny_bert):
+    steered = steer(["B", "A"])
+    assert list(steered.countries) == ["B", "A"]
+    for name, data in steered.countries.items():
+        assert {user.split("-")[0] for user in data.user} == {name}
+        assert set(data.part) == {"train", "validation", "test"}
+        assert all(
+            steered.split[user] == part
+            for user, part in zip(data.user.tolist(), data.part.tolist(), strict=True)
+        )
+        own = score_texts(tiny_bert, data.texts, np.arange(len(data.texts)), precision="fp32")
+        np.testing.assert_allclose(data.reference, own, atol=1e-5)
+    assert {user.split("-")[0] for user in steered.split} == {"A", "B"}
+
+
+def test_a_country_alone_is_as_it_is_among_others(steer):
+    together, alone = steer(["A", "B"]), steer(["A"])
+    assert together.scoring.num_scored > 0
+    assert alone.scoring.num_scored == 0
+    first, second = together.countries["A"], alone.countries["A"]
+    assert np.array_equal(first.part, second.part)
+    assert np.array_equal(first.reference, second.reference)
+    assert np.array_equal(first.texts.ids, second.texts.ids)
+
+
+def test_other_settings_are_scored_anew(steer):
+    steer(["A"])
+    assert steer(["A"]).scoring.num_scored == 0
+    assert steer(["A"], max_tokens=16).scoring.num_scored > 0
+    assert steer(["A"], precision="bf16").scoring.num_scored > 0
+
+
+def test_absent_and_small_countries_are_refused(steer):
+    with pytest.raises(ValueError, match=r"No interactions of X; there are some of A, B, C\."):
+        steer(["A", "X"])
+    with pytest.raises(ValueError, match="C"):
+        steer(["A", "C"])  # 3 users

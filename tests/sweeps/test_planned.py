@@ -1,0 +1,99 @@
+"""Planned trainings: which final models and curve points a configuration asks for."""
+
+from pathlib import Path
+
+import pytest
+
+from scpo.config import parse_config
+from sweeps.config import SweepConfig
+from sweeps.planned import curve_jobs, final_jobs
+from sweeps.records import TrialRecord
+
+CONFIG = parse_config(
+    SweepConfig,
+    {
+        "name": "x",
+        "countries": ["South Africa", "Mexico"],
+        "global_model": {"name": "m"},
+        "final": {"arms": ["full", "scpo"], "seed": 5},
+        "curves": {"arms": ["full", "random_k"], "budgets": [0.5, 1.0], "seeds": [0, 1]},
+        "tau": 0.6,
+        "beta": 2.0,
+    },
+    "test",
+)
+
+
+def search_record(country: str, accuracy: float, pairs: float, state: str) -> TrialRecord:
+    right = round(20 * accuracy)
+    block = {"accuracy": accuracy, "low": 0.1, "high": 0.9, "pairs": 20, "users": 2, "ties": 0}
+    counts = {"users": ["a", "b"], "pairs": [10, 10], "correct": [right // 2, right - right // 2]}
+    evaluation = {
+        "part": "validation",
+        **dict.fromkeys(("overall", "distinctive", "consensus"), block),
+        **dict.fromkeys(("global_overall", "length"), block),
+        **dict.fromkeys(("by_user", "global_by_user"), counts),
+    }
+    complete = state == "complete"
+    return TrialRecord.model_validate(
+        {
+            "trial_id": f"{country}-{pairs:.0f}",
+            "purpose": "search",
+            "country": country,
+            "arm": "scpo_tuned",
+            "state": state,
+            "config": {"retention": 0.4, "strength": 1.2, "learning_rate": 3e-5, "epochs": 0.5},
+            "config_hash": "0",
+            "seed": 0,
+            "objectives": {"validation_accuracy": accuracy, "pairs_trained": pairs}
+            if complete
+            else {},
+            "constraints": {"consensus_drop": -0.1} if complete else {},
+            "evaluation": evaluation if complete else None,
+            "error": None if complete else "ValueError: too few",
+        }
+    )
+
+
+def test_finals_are_the_arms_and_the_recommended_setting(tmp_path: Path) -> None:
+    said: list[str] = []
+    records = [
+        search_record("South Africa", 0.7, 40, "complete"),
+        search_record("Mexico", 0.5, 30, "failed"),
+    ]
+    jobs = final_jobs(CONFIG, records, tmp_path, said.append)
+    names = [job.trial_id for job in jobs]
+    assert names == [
+        "south-africa-final-global",
+        "south-africa-final-full",
+        "south-africa-final-scpo",
+        "south-africa-final-scpo_tuned",
+        "mexico-final-global",
+        "mexico-final-full",
+        "mexico-final-scpo",
+    ]
+    tuned = jobs[3]
+    assert (tuned.retention, tuned.strength, tuned.learning_rate) == (0.4, 1.2, 3e-5)
+    assert tuned.save_to == str(tmp_path / "models" / "south-africa")
+    assert {job.part for job in jobs} == {"test"}
+    assert {job.seed for job in jobs} == {5}
+    assert (jobs[2].tau, jobs[2].beta) == (0.6, 2.0)
+    assert said == ["Mexico: no trial succeeded, so there is no setting to retrain"]
+
+
+def test_curve_points_share_seeds_over_arms_and_spare_the_test_users() -> None:
+    jobs = curve_jobs(CONFIG)
+    assert len(jobs) == len({job.trial_id for job in jobs}) == 2 * 2 * 2 * 2
+    assert {job.part for job in jobs} == {"validation"}
+    assert {(job.arm, job.budget, job.seed) for job in jobs if job.country == "Mexico"} == {
+        (arm, budget, seed)
+        for arm in ("full", "random_k")
+        for budget in (0.5, 1.0)
+        for seed in (0, 1)
+    }
+    assert all(job.save_to is None for job in jobs)
+
+
+def test_no_countries_no_finals() -> None:
+    with pytest.raises(ValueError, match="countries"):
+        parse_config(SweepConfig, {"name": "x", "countries": []}, "test")

@@ -1,0 +1,73 @@
+"""Lanes are counted from the cluster; a lane that cannot fit is refused with the arithmetic."""
+
+import itertools
+
+import pytest
+import ray
+
+from sweeps import tuning
+from sweeps.config import LanesConfig
+from sweeps.records import TrialRecord
+from sweeps.tuning import count_lanes, tell_progress
+
+
+def lanes(
+    monkeypatch: pytest.MonkeyPatch, have: dict[str, float], jobs: int, **asked: float
+) -> int:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
+    return count_lanes(LanesConfig.model_validate(asked), num_jobs=jobs)
+
+
+@pytest.mark.parametrize(
+    ("have", "asked", "jobs", "expected"),
+    [
+        ({"CPU": 2.0}, {}, 20, 2),
+        ({"CPU": 2.0}, {}, 1, 1),
+        ({"CPU": 8.0}, {"cpus": 3}, 20, 2),
+        ({"CPU": 8.0}, {"num_lanes": 3}, 20, 3),
+        ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 0.25}, 20, 8),
+        ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 1}, 20, 2),
+        ({"CPU": 1.0}, {"cpus": 0.1}, 20, 10),
+    ],
+)
+def test_lanes_follow_the_cluster(
+    monkeypatch: pytest.MonkeyPatch,
+    have: dict[str, float],
+    asked: dict[str, float],
+    jobs: int,
+    expected: int,
+) -> None:
+    assert lanes(monkeypatch, have, jobs, **asked) == expected
+
+
+@pytest.mark.parametrize(
+    ("have", "asked"), [({"CPU": 2.0}, {"gpus": 1}), ({"CPU": 2.0}, {"cpus": 4})]
+)
+def test_lane_that_never_fits_is_refused_with_the_numbers(
+    monkeypatch: pytest.MonkeyPatch, have: dict[str, float], asked: dict[str, float]
+) -> None:
+    with pytest.raises(RuntimeError, match=r"A lane needs .* CPUs and .* but the cluster has 2"):
+        lanes(monkeypatch, have, 5, **asked)
+
+
+def test_progress_says_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = itertools.count(0, 10)
+    monkeypatch.setattr(tuning.time, "monotonic", lambda: float(next(clock)))
+    said: list[str] = []
+    listen = tell_progress(said.append, 3)
+    record = TrialRecord.model_validate(
+        {
+            "trial_id": "mexico-0000",
+            "purpose": "search",
+            "country": "Mexico",
+            "arm": "scpo_tuned",
+            "state": "failed",
+            "config": {},
+            "config_hash": "0",
+            "seed": 0,
+            "error": "ValueError: too few pairs",
+        }
+    )
+    listen(record)
+    expected = "  [1/3, 20 s left] mexico-0000 scpo_tuned: failed: ValueError: too few pairs"
+    assert said == [expected]

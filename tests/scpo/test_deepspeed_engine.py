@@ -89,7 +89,9 @@ def worlds(tmp_path_factory, model_folder, training_set):
                 code = rank.wait(timeout=300)
                 assert code == 0, (folder / f"log-{size}-{number}").read_text()[-4000:]
             found = iter(pickle.loads(out.read_bytes()))
-            results |= {(size, stage, kind): next(found) for stage in STAGES for kind in kinds[size]}
+            results |= {
+                (size, stage, kind): next(found) for stage in STAGES for kind in kinds[size]
+            }
     finally:
         for ranks, _ in started.values():
             for rank in ranks:

@@ -41,6 +41,14 @@ def test_the_target_is_untouched_until_the_end(tmp_path):
     assert file.read_text() == "new"
 
 
+def test_a_reader_in_the_middle_goes_on_with_the_old_file(tmp_path):
+    file = tmp_path / "file.txt"
+    write_text(file, "old")
+    with file.open(encoding="utf-8") as reader:
+        write_text(file, "new")
+        assert reader.read() == "old"
+
+
 def test_writing_nothing_is_an_error_and_not_an_empty_file(tmp_path):
     with pytest.raises(FileNotFoundError), atomic_path(tmp_path / "file.txt"):
         pass

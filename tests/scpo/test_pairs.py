@@ -55,7 +55,7 @@ def draw_table(seed, *, kinds):
     for _ in range(30):
         count, kind = int(rng.integers(1, 7)), rng.choice(kinds)
         if kind == "scores":
-            judged.append((count, rng.integers(0, 4, count).astype(float).tolist(), None))
+            judged.append((count, (rng.integers(0, 4, count) / 8).tolist(), None))
         elif kind == "none":
             judged.append((count, None, None))
         else:

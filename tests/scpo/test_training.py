@@ -80,6 +80,41 @@ def test_every_step_has_the_naive_loss(tiny_bert, training_set, centring):
     assert result.losses == pytest.approx(naive, rel=1e-6)
 
 
+class RankEngine(TorchEngine):
+    """One rank of a world whose other ranks run elsewhere: it sums over itself only."""
+
+    def __init__(self, reward, rank, world_size):
+        super().__init__(reward, learning_rate=1e-30, num_steps=100)
+        self.rank, self.world_size = rank, world_size
+
+
+@pytest.mark.parametrize("num_interactions", [1, 2, 16])
+def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_interactions):
+    data = training_set(num_interactions=num_interactions)
+    steps = plan_steps(data, pairs_per_step=10, num_steps=4, seed=0)
+    parts, forwards = [], []
+    for rank in range(3):  # with fewer interactions than ranks some have no pair
+        calls = []
+        hook = tiny_bert.model.register_forward_pre_hook(lambda *inputs, c=calls: c.append(0))
+        result = train_reward_model(
+            RankEngine(tiny_bert, rank, 3),
+            data,
+            batch_inputs(tiny_bert),
+            num_steps=4,
+            pairs_per_step=10,
+            seed=0,
+            centring=0.05,
+            max_tokens=30,
+        )
+        hook.remove()
+        parts.append(result.losses)
+        forwards.append(len(calls))
+    with torch.no_grad():
+        naive = [naive_loss(tiny_bert, data, step, 0.05).item() for step in steps]
+    np.testing.assert_allclose(np.sum(parts, axis=0), naive, rtol=1e-5)
+    assert len(set(forwards)) == 1  # sharded weights: every rank gathers as often
+
+
 def test_a_weight_scales_its_pair_and_not_the_others(tiny_bert, training_set):
     data = training_set(num_interactions=8)
     losses = []

@@ -9,21 +9,21 @@ import logging
 import os
 import uuid
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import ray
 import ray.train
-import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.batches import TrainingSet
 from scpo.config import TrainingConfig
-from scpo.devices import pick_device, resolve_precision
-from scpo.fitting import batch_inputs
+from scpo.devices import pick_device
+from scpo.fitting import fit_with
 from scpo.model import load_reward_model, save_reward_model
-from scpo.training import TrainingResult, count_steps, train_reward_model
+from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
 
@@ -140,38 +140,12 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any] | None:
     deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
     os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
     deepspeed.init_distributed(dist_backend=job["backend"], verbose=False)
-    config = TrainingConfig.model_validate(job["config"])
-    torch.manual_seed(config.seed)
-    device = pick_device()
     reward = load_reward_model(
         job["model"], trust_remote_code=job["trust_remote_code"]
-    ).to(device)
-    data: TrainingSet = job["data"]
-    num_steps = count_steps(
-        data,
-        epochs=config.epochs,
-        pairs_per_step=config.pairs_per_step,
-        seed=config.seed,
-    )
-    engine = DeepSpeedEngine(
-        reward,
-        zero_stage=job["zero_stage"],
-        learning_rate=config.learning_rate,
-        num_steps=num_steps,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        precision=resolve_precision(config.precision, device),
-    )
-    result = train_reward_model(
-        engine,
-        data,
-        batch_inputs(reward),
-        num_steps=num_steps,
-        pairs_per_step=config.pairs_per_step,
-        seed=config.seed,
-        centring=config.centring,
-        max_tokens=config.max_tokens_per_forward,
-    )
+    ).to(pick_device())
+    config = TrainingConfig.model_validate(job["config"])
+    make_engine = partial(DeepSpeedEngine, zero_stage=job["zero_stage"])
+    engine, result = fit_with(make_engine, reward, job["data"], config)
     state = engine.gather_weights()
     if state is None:
         return None

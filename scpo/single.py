@@ -15,20 +15,13 @@ from rich.table import Table
 from scpo.arms import select_arm
 from scpo.batches import TrainingSet
 from scpo.config import SplitConfig
-from scpo.country import CountryData, rows_of, utterance_texts
+from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
-from scpo.encoding import encode_texts
 from scpo.evaluation import evaluate_model
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
-from scpo.reference import (
-    ScoringReport,
-    cache_folder,
-    resolved_precision,
-    score_with_cache,
-    text_keys,
-)
-from scpo.steering import steer_countries
+from scpo.reference import ScoringReport
+from scpo.steering import score_table, steer_countries
 from scpo.weighting import effective_pairs
 
 
@@ -48,15 +41,10 @@ def score_data(
     if countries:
         table = rows_of(table, list(countries))
     folder, reward = _load(global_model)
-    prompts, responses = utterance_texts(table)
-    place = cache_folder(
-        cache,
-        model_hash=content_hash(folder),
-        max_tokens=max_tokens,
-        precision=resolved_precision(reward, "auto"),
+    _, report, place = score_table(
+        table, reward, content_hash(folder), max_tokens=max_tokens, cache=cache
     )
-    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
-    return score_with_cache(reward, texts, text_keys(prompts, responses), place), place
+    return report, place
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.splits import split_users
 from scpo.devices import Precision
-from scpo.encoding import encode_texts
+from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel
 from scpo.pairs import utterance_interactions
 from scpo.reference import (
@@ -78,16 +78,8 @@ def steer_countries(
         test_share=split.test_share,
         min_users=split.min_users,
     )
-    prompts, responses = utterance_texts(rows)
-    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
-    folder = cache_folder(
-        cache,
-        model_hash=model_hash,
-        max_tokens=max_tokens,
-        precision=resolved_precision(reward, precision),
-    )
-    scoring = score_with_cache(
-        reward, texts, text_keys(prompts, responses), folder, precision=precision
+    texts, scoring, _ = score_table(
+        rows, reward, model_hash, max_tokens=max_tokens, cache=cache, precision=precision
     )
     owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)
     owner_of_text = owner[utterance_interactions(rows)]
@@ -102,3 +94,40 @@ def steer_countries(
             scoring.rewards[mine],
         )
     return SteeredCountries(data, parts, scoring)
+
+
+def score_table(
+    table: pa.Table,
+    reward: RewardModel,
+    model_hash: str,
+    *,
+    max_tokens: int,
+    cache: Path,
+    precision: Precision = "auto",
+) -> tuple[TokenizedTexts, ScoringReport, Path]:
+    """Tokenise and score every response of an interactions table, through the cache.
+
+    Args:
+        table: Interactions.
+        reward: The global model, on its device.
+        model_hash: Its `scpo.model.content_hash`.
+        max_tokens: Token budget of a text.
+        cache: Root of the reference cache.
+        precision: Precision of the matrix products.
+
+    Returns:
+        The tokens, what scoring did, and the cache's folder for this model.
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    folder = cache_folder(
+        cache,
+        model_hash=model_hash,
+        max_tokens=max_tokens,
+        precision=resolved_precision(reward, precision),
+    )
+    keys = text_keys(prompts, responses)
+    return texts, score_with_cache(reward, texts, keys, folder, precision=precision), folder

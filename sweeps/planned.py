@@ -5,7 +5,6 @@ made again. The final `scpo_tuned` is the recommended setting, trained with a ne
 is what a country takes home.
 """
 
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -57,8 +56,7 @@ def run_planned(
             sharded.append(job)
         else:
             in_lanes.append(job)
-    run_jobs(in_lanes, workspace, config.lanes, ledger, run / ".tune", listen)
-    shutil.rmtree(run / ".tune", ignore_errors=True)
+    run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
     for job in sharded:
         record = _train_sharded(job, config, workspace)
         ledger.append(record)

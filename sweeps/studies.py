@@ -4,7 +4,6 @@ The Optuna storage is a journal file in the run's folder that only the driver wr
 optuna-dashboard opens it. It is built anew from the ledger at every start.
 """
 
-import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -74,10 +73,9 @@ def search_countries(
         workspace,
         config.lanes,
         ledger,
-        run / ".tune",
+        run,
         tell_progress(say, total),
     )
-    shutil.rmtree(run / ".tune", ignore_errors=True)
 
 
 def first_points(config: SweepConfig, data: CountryData) -> list[Point]:

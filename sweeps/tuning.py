@@ -7,6 +7,7 @@ never read back.
 
 import itertools
 import os
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -22,6 +23,8 @@ from sweeps.jobs import Job, failed_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
 from sweeps.records import Ledger, TrialRecord
 from sweeps.search import CountrySearch
+
+TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
 
 Listener = Callable[[TrialRecord], None]
 
@@ -96,11 +99,11 @@ def run_search(
     workspace: Workspace,
     lanes: LanesConfig,
     ledger: Ledger,
-    storage: Path,
+    run: Path,
     listen: Listener,
 ) -> None:
     """Run `num_trials` trials of a search in lanes."""
-    _fit({}, workspace, lanes, ledger, storage, listen, num_trials, search=search)
+    _fit({}, workspace, lanes, ledger, run, listen, num_trials, search=search)
 
 
 def run_jobs(
@@ -108,7 +111,7 @@ def run_jobs(
     workspace: Workspace,
     lanes: LanesConfig,
     ledger: Ledger,
-    storage: Path,
+    run: Path,
     listen: Listener,
 ) -> None:
     """Run a fixed list of jobs in lanes; nothing for an empty list."""
@@ -119,7 +122,7 @@ def run_jobs(
         for name in asdict(jobs[0])
     }
     space["trial_id"] = tune.grid_search([job.trial_id for job in jobs])
-    _fit(space, workspace, lanes, ledger, storage, listen, 1, num_jobs=len(jobs))
+    _fit(space, workspace, lanes, ledger, run, listen, 1, num_jobs=len(jobs))
 
 
 class _FieldOfJob:
@@ -137,7 +140,7 @@ def _fit(
     workspace: Workspace,
     lanes: LanesConfig,
     ledger: Ledger,
-    storage: Path,
+    run: Path,
     listen: Listener,
     num_samples: int,
     *,
@@ -158,12 +161,13 @@ def _fit(
             reuse_actors=True,
         ),
         run_config=RunConfig(
-            storage_path=str(storage.resolve()),
+            storage_path=str((run / TUNE_FOLDER).resolve()),
             callbacks=[LedgerCallback(ledger, listen)],
             verbose=0,
         ),
     )
     tuner.fit()
+    shutil.rmtree(run / TUNE_FOLDER, ignore_errors=True)
 
 
 def _last_error(trial: Any) -> str:

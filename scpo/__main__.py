@@ -183,9 +183,8 @@ def train(
         result = fit_on_device(ready.reward, ready.pairs, training)
         save_reward_model(ready.reward, out)
     else:
-        from scpo.ray_training import start_ray, train_on_ray
+        from scpo.ray_training import train_on_ray
 
-        start_ray()
         result = train_on_ray(
             ready.folder,
             ready.pairs,

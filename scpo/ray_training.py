@@ -41,7 +41,7 @@ def train_on_ray(
 ) -> TrainingResult:
     """Train a reward model on a Ray cluster and write it to `out`.
 
-    Ray must be initialised. Every call is a fresh Ray Train run.
+    Joins or starts Ray where that has not happened. Every call is a fresh Ray Train run.
 
     Args:
         model: Folder of the model to go on from, readable by every worker.
@@ -65,6 +65,7 @@ def train_on_ray(
             "`workers >= 1` and zero_stage in 0..3 must hold, "
             f"but got {workers} and {zero_stage}."
         )
+    start_ray()
     _check_capacity(workers, use_gpu=use_gpu)
     resources = {"GPU": 1.0} if use_gpu else {"CPU": CPUS_PER_WORKER}
     environment = {"TOKENIZERS_PARALLELISM": "false"}

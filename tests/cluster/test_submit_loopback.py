@@ -173,6 +173,29 @@ def test_submit_follow_attach_stop_and_resubmit(head: Head, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
+def test_commands_submit_follow_tell_and_stop(head: Head, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text("name: x\n")  # refused by the sweep, not by the cluster
+
+    def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "scpo", *arguments, "--address", head.address]
+        return subprocess.run(
+            command, cwd=tmp_path, env=head.environment, capture_output=True, text=True, timeout=90
+        )
+
+    sent = scpo("submit", "sweep.yaml", "--out", str(tmp_path / "runs" / "commanded"))
+    assert sent.returncode == 1
+    assert "commanded: submitted" in sent.stdout
+    assert "countries: Field required" in sent.stdout  # the job's own log, followed
+    assert "commanded: FAILED" in sent.stdout
+    assert scpo("status", "commanded").stdout.startswith("commanded  FAILED")
+    assert "commanded  FAILED" in scpo("status").stdout
+    assert scpo("stop", "commanded").stdout.strip() == "commanded: FAILED"
+    unknown = scpo("stop", "nobody")
+    assert unknown.returncode == 2
+    assert "nobody" in unknown.stderr
+
+
+@pytest.mark.slow
 def test_missing_and_wrong_token_are_explained(head: Head) -> None:
     without = {n: v for n, v in head.environment.items() if not n.startswith("RAY_AUTH")}
     remedy = "Set RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token"

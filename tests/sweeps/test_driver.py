@@ -96,6 +96,15 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     assert resumed.returncode == 0, resumed.stderr
     assert read_records(run) == records
 
+    made = {"rank": "leaderboard.csv", "curves": "curves.svg", "report": "report.html"}
+    for command, name in made.items():  # from the ledger alone, to the same bytes
+        before = (run / name).read_bytes()
+        (run / name).unlink()
+        redone = scpo(command, str(run))
+        assert redone.returncode == 0, redone.stderr
+        assert name in redone.stdout
+        assert (run / name).read_bytes() == before
+
 
 @pytest.mark.slow
 def test_killed_sweep_resumes_without_loss_repeat_or_ghost(

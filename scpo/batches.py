@@ -9,6 +9,7 @@ nearly one length. The same seed gives the same steps on every rank.
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scpo.encoding import TokenizedTexts
 from scpo.pairs import IntArray
@@ -28,6 +29,11 @@ class TrainingSet:
         rejected: Text number of y-, shape (P,).
         interaction: Any number that tells interactions apart, shape (P,), ascending.
         weights: Weight of each pair, shape (P,).
+        margins: Margin that each pair's reward difference is to exceed, shape (P,); None for 0.
+        reference: Reward of each text by the model to go on from, shape (U,); None where it has
+            a new head.
+        country: Whose pairs these are, for messages.
+        pair_ids: A name for each pair, for messages, shape (P,).
     """
 
     texts: TokenizedTexts
@@ -35,15 +41,25 @@ class TrainingSet:
     rejected: IntArray
     interaction: IntArray
     weights: FloatArray
+    margins: FloatArray | None = None
+    reference: FloatArray | None = None
+    country: str = ""
+    pair_ids: NDArray[np.str_] | None = None
 
     def __post_init__(self) -> None:
         if len(self.chosen) == 0:
             raise ValueError("At least one pair must be given to train on, but got none.")
-        sizes = [len(self.chosen), len(self.rejected), len(self.interaction), len(self.weights)]
-        if len(set(sizes)) != 1:
+        columns = {
+            name: len(column)
+            for name in ("chosen", "rejected", "interaction", "weights", "margins", "pair_ids")
+            if (column := getattr(self, name)) is not None
+        }
+        if len(set(columns.values())) != 1:
+            raise ValueError(f"The columns of pairs must have one length, but got {columns}.")
+        if self.reference is not None and len(self.reference) != len(self.texts):
             raise ValueError(
-                "chosen, rejected, interaction and weights must have one length, "
-                f"but got {sizes}."
+                f"reference must have one reward a text, but got {len(self.reference)} for "
+                f"{len(self.texts)} texts."
             )
         if np.any(np.diff(self.interaction) < 0):
             raise ValueError("Pairs must be sorted by interaction, but they are not.")

@@ -130,7 +130,7 @@ def test_a_training_set_must_be_whole(training_set):
         TrainingSet(
             data.texts, data.chosen, data.rejected, data.interaction[::-1], data.weights
         )
-    with pytest.raises(ValueError, match=r"weights must have one length, but got \[.*, 3\]"):
+    with pytest.raises(ValueError, match=r"pairs must have one length, but got \{.*: 3\}"):
         TrainingSet(
             data.texts, data.chosen, data.rejected, data.interaction, data.weights[:3]
         )

@@ -9,10 +9,13 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from scpo.config import EncoderConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,6 +33,10 @@ Set = Annotated[
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration only.")]
 Cache = Annotated[Path, typer.Option(help="Folder of cached reference rewards.")]
 MaxTokens = Annotated[int, typer.Option(help="Longest text, in tokens.")]
+Overlong = Annotated[
+    str,
+    typer.Option(help="Longer texts: truncate_prompt, truncate_left, or drop their pairs."),
+]
 Run = Annotated[Path, typer.Argument(help="Folder of a sweep.")]
 Address = Annotated[
     str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")
@@ -123,14 +130,23 @@ def score(
     data: Data,
     global_model: GlobalModel,
     countries: Annotated[str, typer.Option(help="Comma-separated; none: all.")] = "",
+    workers: Annotated[
+        int, typer.Option(help="1: this process; more: Ray actors, a device each; 0: all devices.")
+    ] = 1,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
+    overlong: Overlong = "truncate_prompt",
 ) -> None:
     """Score every response once with the global model; a second call runs no model."""
     from scpo.single import score_data
 
     report, folder = score_data(
-        data, global_model, _names(countries), cache=cache, max_tokens=max_tokens
+        data,
+        global_model,
+        _names(countries),
+        cache=cache,
+        encoder=_encoder(max_tokens, overlong),
+        workers=workers,
     )
     console.print(
         f"{report.num_scored} texts scored, {report.num_cached} from the cache, "
@@ -153,15 +169,21 @@ def train(
         int, typer.Option(help="1: this process, plain torch; more: Ray Train and DeepSpeed.")
     ] = 1,
     zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage, 0 to 3.")] = 2,
+    offload: Annotated[
+        str, typer.Option(help="To CPU memory: none, optimizer, or weights with it.")
+    ] = "none",
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
+    overlong: Overlong = "truncate_prompt",
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train one country's reward model; the result is a Hugging Face folder."""
+    """Train one country's reward model; the result is a Hugging Face folder.
+
+    Checkpoints go to OUT.checkpoints; the same command again goes on from there.
+    """
     from scpo.config import TrainingConfig, dump_config, parse_options
     from scpo.fitting import fit_on_device
-    from scpo.model import save_reward_model
     from scpo.single import ready_training
 
     training = parse_options(TrainingConfig, {}, set_)
@@ -176,24 +198,34 @@ def train(
         tau=tau,
         beta=beta,
         cache=cache,
-        max_tokens=max_tokens,
+        encoder=_encoder(max_tokens, overlong),
         seed=training.seed,
     )
+    checkpoints = out.with_name(f"{out.name}.checkpoints")
     if workers == 1:
-        result = fit_on_device(ready.reward, ready.pairs, training)
-        save_reward_model(ready.reward, out)
+        result = fit_on_device(
+            ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
+        )
     else:
-        from scpo.ray_training import train_on_ray
+        from scpo.ray_training import Cluster, train_on_ray
 
         result = train_on_ray(
             ready.folder,
             ready.pairs,
             training,
-            workers=workers,
-            zero_stage=zero_stage,
+            Cluster(
+                workers,
+                zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
+                offload=offload,  # type: ignore[arg-type]  # checked there
+                use_gpu=ready.reward.model.device.type == "cuda",
+            ),
             out=out,
-            use_gpu=ready.reward.model.device.type == "cuda",
+            checkpoints=checkpoints,
         )
+    for line in result.moved_aside:
+        console.print(f"Damaged checkpoint moved aside: {line}", markup=False)
+    if result.resumed_from:
+        console.print(f"Gone on from step {result.resumed_from}.")
     console.print(
         f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
@@ -212,13 +244,20 @@ def evaluate(
     out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
+    overlong: Overlong = "truncate_prompt",
 ) -> None:
     """Judge a model on a country's held-out users: three layers, intervals, baselines."""
     from scpo.atomic import write_json
     from scpo.single import evaluate_country, evaluation_table
 
     evaluation = evaluate_country(
-        data, global_model, model, country, part=part, cache=cache, max_tokens=max_tokens
+        data,
+        global_model,
+        model,
+        country,
+        part=part,
+        cache=cache,
+        encoder=_encoder(max_tokens, overlong),
     )
     console.print(evaluation_table(evaluation, country))
     if out is not None:
@@ -386,6 +425,14 @@ def _margin(run: Path) -> float:
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
     return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+
+
+def _encoder(max_tokens: int, overlong: str) -> "EncoderConfig":
+    """Return how texts become tokens, checked."""
+    from scpo.config import EncoderConfig, parse_config
+
+    given = {"max_tokens": max_tokens, "overlong": overlong}
+    return parse_config(EncoderConfig, given, "options")
 
 
 def _names(text: str) -> list[str]:

@@ -7,6 +7,7 @@ nearly one length. The same seed gives the same steps on every rank.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,6 +47,12 @@ class TrainingSet:
     country: str = ""
     pair_ids: NDArray[np.str_] | None = None
 
+    def names(self, pairs: IntArray) -> str:
+        """Return some pairs in words, for a message; at most eight are named."""
+        ids = pairs.astype(np.str_) if self.pair_ids is None else self.pair_ids[pairs]
+        more = f" and {len(pairs) - 8} more" if len(pairs) > 8 else ""
+        return ", ".join(ids[:8].tolist()) + more
+
     def __post_init__(self) -> None:
         if len(self.chosen) == 0:
             raise ValueError("At least one pair must be given to train on, but got none.")
@@ -61,6 +68,10 @@ class TrainingSet:
                 f"reference must have one reward a text, but got {len(self.reference)} for "
                 f"{len(self.texts)} texts."
             )
+        if not (np.all(np.isfinite(self.weights)) and np.all(self.weights >= 0)):
+            raise ValueError(f"{self.country or 'Pairs'}: weights must be finite and >= 0.")
+        if self.margins is not None and not np.all(np.isfinite(self.margins)):
+            raise ValueError(f"{self.country or 'Pairs'}: margins must be finite.")
         if np.any(np.diff(self.interaction) < 0):
             raise ValueError("Pairs must be sorted by interaction, but they are not.")
 
@@ -96,25 +107,33 @@ def plan_epoch(
     data: TrainingSet, *, pairs_per_step: int, rng: np.random.Generator
 ) -> list[IntArray]:
     """Return the pair numbers of each step of one pass over all interactions."""
-    groups = np.split(np.arange(len(data.chosen)), np.flatnonzero(np.diff(data.interaction)) + 1)
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(data.interaction)) + 1])
+    counts = np.diff(np.append(starts, len(data.chosen)))
     lengths = data.texts.lengths
     longest = np.maximum(lengths[data.chosen], lengths[data.rejected])
-    size = np.array([longest[group].max() for group in groups])
-    order = rng.permutation(len(groups))
-    mean_pairs = len(data.chosen) / len(groups)
-    window = max(1, round(WINDOW_STEPS * pairs_per_step / mean_pairs))
-    steps: list[IntArray] = []
-    for start in range(0, len(order), window):
-        part = order[start : start + window]
-        part = part[np.argsort(size[part], kind="stable")]
-        steps += _cut_steps([groups[number] for number in part], pairs_per_step)
+    size = np.maximum.reduceat(longest, starts)
+    order = rng.permutation(len(starts))
+    window = max(1, round(WINDOW_STEPS * pairs_per_step / counts.mean()))
+    order = order[np.lexsort((size[order], np.arange(len(order)) // window))]
+    edges = _cut_steps(counts[order], pairs_per_step, window)
+    steps = [
+        np.concatenate([np.arange(starts[n], starts[n] + counts[n]) for n in order[first:stop]])
+        for first, stop in pairwise(edges)
+    ]
     return [steps[number] for number in rng.permutation(len(steps))]
 
 
-def shard_step(data: TrainingSet, step: IntArray, *, rank: int, world_size: int) -> IntArray:
-    """Return the pairs of a step that one rank computes: whole interactions, dealt in turn."""
+def shard_step(data: TrainingSet, step: IntArray, *, shard: int, num_shards: int) -> IntArray:
+    """Return one shard's pairs of a step: whole interactions, dealt in turn, longest first.
+
+    A shard is what one rank computes at once; like lengths keep the ranks equally busy.
+    """
     _, number = np.unique(data.interaction[step], return_inverse=True)
-    return step[number % world_size == rank]
+    lengths = data.texts.lengths
+    tokens = np.bincount(number, lengths[data.chosen[step]] + lengths[data.rejected[step]])
+    place = np.empty(len(tokens), dtype=np.int64)
+    place[np.argsort(-tokens, kind="stable")] = np.arange(len(tokens))
+    return step[place[number] % num_shards == shard]
 
 
 def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:
@@ -147,15 +166,13 @@ def cut_forwards(which: IntArray, lengths: IntArray, *, max_tokens: int) -> list
     return forwards
 
 
-def _cut_steps(groups: list[IntArray], pairs_per_step: int) -> list[IntArray]:
-    """Join neighbouring interactions into steps of about `pairs_per_step` pairs."""
-    steps: list[IntArray] = []
-    waiting: list[IntArray] = []
-    for group in groups:
-        if waiting and sum(map(len, waiting)) + len(group) > pairs_per_step:
-            steps.append(np.concatenate(waiting))
-            waiting = []
-        waiting.append(group)
-    if waiting:
-        steps.append(np.concatenate(waiting))
-    return steps
+def _cut_steps(counts: IntArray, pairs_per_step: int, window: int) -> list[int]:
+    """Return the edges of steps of about `pairs_per_step` pairs, none across two windows."""
+    edges = [0]
+    held = 0
+    for number, count in enumerate(counts.tolist()):
+        if number > edges[-1] and (number % window == 0 or held + count > pairs_per_step):
+            edges.append(number)
+            held = 0
+        held += count
+    return [*edges, len(counts)]

@@ -15,6 +15,8 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scpo.devices import Precision
+from scpo.schedules import ScheduleKind
+from scpo.token_arrays import Overlong
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -83,6 +85,20 @@ class EncoderConfig(Config):
     """How a text becomes tokens."""
 
     max_tokens: int = Field(512, ge=8, description="longest text, in tokens")
+    overlong: Overlong = Field(
+        "truncate_prompt",
+        description="a longer text loses the left of its prompt; or its left (truncate_left); "
+        "or its pairs are dropped (drop)",
+    )
+
+
+class LoraConfig(Config):
+    """Low-rank adapters instead of full fine-tuning; the reward head is trained whole."""
+
+    rank: Count = 16
+    alpha: Positive = 32.0
+    target_modules: str | list[str] = "all-linear"
+    merge: bool = Field(True, description="export one model; else the adapter beside its base")
 
 
 class TrainingConfig(Config):
@@ -94,9 +110,15 @@ class TrainingConfig(Config):
     weight_decay: float = Field(0.0, ge=0)
     max_grad_norm: Positive = 1.0
     centring: float = Field(0.0, ge=0, description="coefficient c of the centring term")
+    schedule: ScheduleKind = Field("linear", description="of the learning rate")
+    warmup_share: float = Field(0.0, ge=0, lt=1, description="share of steps in which it rises")
+    accumulation: Count = Field(1, description="backward passes of a step: less memory")
+    activation_checkpointing: bool = Field(False, description="compute twice, keep less memory")
+    lora: LoraConfig | None = None
     precision: Precision = "auto"
     seed: int = Field(0, ge=0)
     max_tokens_per_forward: Count = 4096
+    checkpoint_every: Count = Field(100, description="steps between checkpoints, where kept")
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)

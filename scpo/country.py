@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from scpo.batches import TrainingSet
 from scpo.encoding import TokenizedTexts
-from scpo.pairs import IntArray, Pairs, build_pairs, utterance_interactions
+from scpo.pairs import IntArray, Pairs, build_pairs, response_counts, utterance_interactions
+from scpo.token_arrays import Overlong
 from scpo.weighting import BoolArray, FloatArray
 
 PARTS = ("train", "validation", "test")
@@ -34,6 +35,9 @@ class CountryData:
         reference: Reward of the global model for each utterance, shape (U,).
         response_chars: Length of each response in characters, shape (U,).
         num_identical: Pairs dropped because both texts have the same tokens.
+        num_truncated: Texts over the token budget.
+        num_overlong: Pairs dropped because a text was over it.
+        pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
     """
 
     country: str
@@ -44,6 +48,9 @@ class CountryData:
     reference: FloatArray
     response_chars: IntArray
     num_identical: int
+    num_truncated: int
+    num_overlong: int
+    pair_ids: NDArray[np.str_]
 
     @property
     def reference_margin(self) -> FloatArray:
@@ -71,6 +78,8 @@ class CountryData:
     def training_set(self, which: IntArray, weights: FloatArray) -> TrainingSet:
         """Return the named pairs with their weights, over only the texts they need.
 
+        They carry their margins, names and the reference rewards of their texts.
+
         Args:
             which: Numbers of pairs, ascending.
             weights: Weight of each of them.
@@ -85,6 +94,10 @@ class CountryData:
             renumbered[len(which) :],
             pairs.interaction,
             weights,
+            margins=pairs.margins,
+            reference=self.reference[needed],
+            country=self.country,
+            pair_ids=self.pair_ids[which],
         )
 
 
@@ -121,6 +134,8 @@ def build_country(
     split: Mapping[str, str],
     texts: TokenizedTexts,
     reference: FloatArray,
+    *,
+    overlong: Overlong = "truncate_prompt",
 ) -> CountryData:
     """Return a country's arrays.
 
@@ -130,23 +145,60 @@ def build_country(
         split: Part of each user id.
         texts: Tokenised utterances of `table`, in order.
         reference: Global reward of each, shape (U,).
+        overlong: The policy that `texts` were made with; under "drop", pairs with a text over
+            the token budget are left out.
     """
     pairs = build_pairs(table)
+    cut = (texts.overlong[pairs.chosen] | texts.overlong[pairs.rejected]) & (overlong == "drop")
+    pairs = pairs.take(~cut)
     identical = _identical(texts, pairs)
     pairs = pairs.take(~identical)
-    users = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)[pairs.interaction]
-    part = np.asarray([split[user] for user in users.tolist()], dtype=np.str_)
+    user_ids = table["user_id"].to_pylist()
+    users = np.asarray(user_ids, dtype=np.str_)[pairs.interaction]
+    part = np.asarray([split[user] for user in user_ids], dtype=np.str_)[pairs.interaction]
     chars = np.asarray(pc.utf8_length(pc.list_flatten(table["responses"])), dtype=np.int64)
     return CountryData(
-        country, texts, pairs, users, part, reference, chars, int(identical.sum())
+        country,
+        texts,
+        pairs,
+        users,
+        part,
+        reference,
+        chars,
+        num_identical=int(identical.sum()),
+        num_truncated=texts.num_truncated,
+        num_overlong=int(cut.sum()),
+        pair_ids=_pair_ids(table, pairs),
     )
 
 
+def _pair_ids(table: pa.Table, pairs: Pairs) -> NDArray[np.str_]:
+    """Return "interaction:chosen>rejected" of each pair, positions within the interaction."""
+    counts = response_counts(table)
+    first = (np.cumsum(counts) - counts)[pairs.interaction]
+    names = np.asarray(table["interaction_id"].to_pylist(), dtype=np.str_)[pairs.interaction]
+    numbers = np.array([str(position) for position in range(counts.max(initial=0))], dtype=np.str_)
+    ends = (":", numbers[pairs.chosen - first], ">", numbers[pairs.rejected - first])
+    for end in ends:
+        names = np.strings.add(names, end)
+    return names
+
+
 def _identical(texts: TokenizedTexts, pairs: Pairs) -> BoolArray:
-    """Return which pairs have the same tokens on both sides: they teach nothing."""
-    same = texts.lengths[pairs.chosen] == texts.lengths[pairs.rejected]
-    for number in np.flatnonzero(same):
-        same[number] = np.array_equal(
-            texts.tokens_of(pairs.chosen[number]), texts.tokens_of(pairs.rejected[number])
+    """Return which pairs have the same tokens on both sides: they teach nothing.
+
+    All pairs are compared at once, token by token from the end, where responses differ soonest.
+    """
+    lengths = texts.lengths[pairs.chosen]
+    same = lengths == texts.lengths[pairs.rejected]
+    chosen_end, rejected_end = texts.offsets[pairs.chosen + 1], texts.offsets[pairs.rejected + 1]
+    undecided = np.flatnonzero(same)
+    back = 1
+    while len(undecided := undecided[lengths[undecided] >= back]):
+        differ = (
+            texts.ids[chosen_end[undecided] - back] != texts.ids[rejected_end[undecided] - back]
         )
+        same[undecided[differ]] = False
+        undecided = undecided[~differ]
+        back += 1
     return same

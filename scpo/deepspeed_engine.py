@@ -5,19 +5,18 @@ torch's, so nothing is compiled at start. On a CPU set DS_ACCELERATOR=cpu and us
 """
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any
 
 import deepspeed
 import torch
 from torch import Tensor
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from scpo.devices import autocast
-from scpo.engines import linear_decay
+from scpo.engines import Offload, Optimization, ZeroStage, check_offload
 from scpo.model import RewardModel, compute_rewards
 
-ZeroStage = Literal[0, 1, 2, 3]
+STATE_TAG = "state"
 
 
 class DeepSpeedEngine:
@@ -27,56 +26,83 @@ class DeepSpeedEngine:
 
     Args:
         reward: Model to train, the same weights on every rank.
+        optimization: How to.
         zero_stage: 0 replicates, 1 shards the optimizer, 2 gradients too, 3 weights too.
-        learning_rate: Peak learning rate of AdamW.
-        num_steps: Steps after which the linear decay reaches zero.
-        weight_decay: AdamW's.
-        max_grad_norm: Gradients are scaled down to this norm.
-        precision: Resolved precision of the matrix products.
+        offload: What lies in CPU memory between uses.
     """
 
     def __init__(
         self,
         reward: RewardModel,
+        optimization: Optimization,
         *,
         zero_stage: ZeroStage,
-        learning_rate: float,
-        num_steps: int,
-        weight_decay: float = 0.0,
-        max_grad_norm: float = 1.0,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        offload: Offload = "none",
     ) -> None:
-        optimizer = AdamW(reward.model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+        optimizer, scheduler = optimization.make_optimizer(reward.model, fused=False)
         self.engine, *_ = deepspeed.initialize(
             model=reward.model,
             optimizer=optimizer,
-            lr_scheduler=LambdaLR(optimizer, linear_decay(num_steps)),
-            config=deepspeed_config(zero_stage, max_grad_norm),
+            lr_scheduler=scheduler,
+            config=deepspeed_config(
+                zero_stage,
+                optimization.max_grad_norm,
+                accumulation=optimization.accumulation,
+                offload=offload,
+            ),
         )
         self.rank = int(torch.distributed.get_rank())
         self.world_size = int(torch.distributed.get_world_size())
+        self.kind = f"zero{zero_stage}"
         self.zero_stage = zero_stage
-        self.precision: Literal["fp32", "bf16"] = precision
+        self.optimization = optimization
         self.device = torch.device(self.engine.device)
 
     def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.optimization.precision):
             return compute_rewards(self.engine, batch)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, averaged over ranks."""
-        self.engine.backward(loss)
+        self.engine.backward(loss, scale_wrt_gas=False)
 
-    def step(self) -> None:
-        """Clip, step, decay, clear."""
+    def step(self, *, last: bool) -> float | None:
+        """Count a backward pass; DeepSpeed clips, steps and clears at the step's last."""
         self.engine.step()
+        if not last:
+            return None
+        norm = self.engine.get_global_grad_norm()
+        return None if norm is None else float(norm)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's value, in the order of ranks."""
+        values: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
 
     def sum_over_ranks(self, value: float) -> float:
         """Return the sum of a number over all ranks."""
         total = torch.tensor(value, dtype=torch.float64, device=self.device)
         torch.distributed.all_reduce(total)
         return float(total)
+
+    def save_state(self, folder: Path) -> None:
+        """Write every rank's shards of weights, optimizer and schedule."""
+        self.engine.save_checkpoint(str(folder), tag=STATE_TAG, save_latest=False)
+
+    def load_state(self, folder: Path) -> None:
+        """Read what `save_state` of as many ranks wrote, into an engine just made.
+
+        DeepSpeed unpickles these files, so only a checkpoint of one's own storage, whose
+        manifest has been verified, may come here.
+
+        Raises:
+            RuntimeError: DeepSpeed found nothing to load.
+        """
+        found, _ = self.engine.load_checkpoint(str(folder), tag=STATE_TAG)
+        if found is None:  # DeepSpeed only warns, and would start from scratch
+            raise RuntimeError(f"DeepSpeed found no state in {folder}.")
 
     def gather_weights(self) -> dict[str, Tensor] | None:
         """Return the whole weights on rank 0, gathered one tensor at a time."""
@@ -90,22 +116,35 @@ class DeepSpeedEngine:
         return state if self.rank == 0 else None
 
 
-def deepspeed_config(zero_stage: ZeroStage, max_grad_norm: float) -> dict[str, Any]:
+def deepspeed_config(
+    zero_stage: ZeroStage,
+    max_grad_norm: float,
+    *,
+    accumulation: int = 1,
+    offload: Offload = "none",
+) -> dict[str, Any]:
     """Return the DeepSpeed configuration of one stage.
 
     The micro-batch of 1 is a placeholder that DeepSpeed wants: the loop makes its own batches.
 
     Raises:
-        ValueError: The stage is not 0, 1, 2 or 3.
+        ValueError: The stage is not 0, 1, 2 or 3, or it cannot offload that.
     """
     if zero_stage not in (0, 1, 2, 3):
         raise ValueError(f"zero_stage must be 0, 1, 2 or 3, but got {zero_stage}.")
+    check_offload(zero_stage, offload)
+    zero: dict[str, Any] = {"stage": zero_stage}
+    if offload != "none":
+        zero["offload_optimizer"] = {"device": "cpu"}
+    if offload == "weights":
+        zero["offload_param"] = {"device": "cpu"}
     return {
         "train_micro_batch_size_per_gpu": 1,
-        "gradient_accumulation_steps": 1,
+        "gradient_accumulation_steps": accumulation,
         "gradient_clipping": max_grad_norm,
-        "zero_optimization": {"stage": zero_stage},
+        "zero_optimization": zero,
         "zero_allow_untested_optimizer": True,  # torch's AdamW; cpu_adam would compile
+        "zero_force_ds_cpu_optimizer": False,
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
     }

@@ -1,15 +1,13 @@
 """Texts to tokens: the one function that builds the model input, for scoring and training.
 
 An encoder (BERT, DeBERTa) reads the text pair (prompt, response); a decoder with a chat template
-reads the conversation [user, assistant] through `apply_chat_template`. Texts longer than the
-budget lose tokens at the *left of the prompt*; only when no prompt is left does the response
-lose its end. All token ids of a data set lie in one flat array; padding happens a batch at a
-time.
+reads the conversation [user, assistant]. What happens to a text longer than the budget is a
+policy (`scpo.token_arrays.positions_within`). All token ids of a data set lie in one flat array;
+padding happens a batch at a time.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,9 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from scpo.chat_template import ChatLayout, learn_chat_layout
+from scpo.pair_layout import PairLayout, learn_pair_layout
 from scpo.pairs import IntArray
-
-ENCODE_BATCH_TEXTS = 1024
+from scpo.token_arrays import Overlong, offsets_of, positions_within, range_positions
+from scpo.weighting import BoolArray
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class TokenizedTexts:
         types: Token types as the tokenizer gives them (BERT: 1 for the response and the
             separator that ends it), int8, shape (N,).
         offsets: Where each text starts, and N at the end, shape (U + 1,).
-        num_truncated: Texts that were cut to the token budget.
+        overlong: Which texts were over the token budget and so were cut, shape (U,).
     """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int8]
     offsets: IntArray
-    num_truncated: int = 0
+    overlong: BoolArray
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -47,6 +47,11 @@ class TokenizedTexts:
         """Tokens of each text, shape (U,)."""
         return np.diff(self.offsets)
 
+    @property
+    def num_truncated(self) -> int:
+        """Texts that were cut to the token budget."""
+        return int(self.overlong.sum())
+
     def tokens_of(self, text: int) -> NDArray[np.int32]:
         """Return the token ids of one text."""
         return self.ids[self.offsets[text] : self.offsets[text + 1]]
@@ -54,9 +59,10 @@ class TokenizedTexts:
     def take(self, texts: IntArray) -> "TokenizedTexts":
         """Return the named texts, in the order named."""
         lengths = self.lengths[texts]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        source = np.repeat(self.offsets[texts] - offsets[:-1], lengths) + np.arange(offsets[-1])
-        return TokenizedTexts(self.ids[source], self.types[source], offsets)
+        source = range_positions(self.offsets[texts], lengths)
+        return TokenizedTexts(
+            self.ids[source], self.types[source], offsets_of(lengths), self.overlong[texts]
+        )
 
 
 def encode_texts(
@@ -65,6 +71,7 @@ def encode_texts(
     responses: Sequence[str],
     *,
     max_tokens: int,
+    overlong: Overlong = "truncate_prompt",
 ) -> TokenizedTexts:
     """Tokenise U (prompt, response) texts for a reward model.
 
@@ -73,9 +80,11 @@ def encode_texts(
         prompts: U prompts.
         responses: U responses.
         max_tokens: Longest text allowed, in tokens, special tokens included.
+        overlong: What happens to longer ones, as of `positions_within`.
 
     Raises:
-        ValueError: The lists differ in length, `max_tokens < 8`, or the tokenizer is not fast.
+        ValueError: The lists differ in length, `max_tokens < 8` or too small for the special
+            tokens, the tokenizer is not fast, or its pairs or conversations cannot be built.
     """
     if len(prompts) != len(responses):
         raise ValueError(f"{len(prompts)} prompts but {len(responses)} responses were given.")
@@ -83,46 +92,31 @@ def encode_texts(
         raise ValueError(f"`max_tokens >= 8` must hold, but got {max_tokens}.")
     if not tokenizer.is_fast:
         raise ValueError(f"A fast tokenizer is needed, but got {type(tokenizer).__name__}.")
-    encode = _encode_chat if tokenizer.chat_template else _encode_pairs
-    ids: list[NDArray[np.int32]] = []
-    types: list[NDArray[np.int8]] = []
-    num_truncated = 0
-    for start in range(0, len(prompts), ENCODE_BATCH_TEXTS):
-        stop = start + ENCODE_BATCH_TEXTS
-        for text in encode(tokenizer, prompts[start:stop], responses[start:stop]):
-            keep = positions_within(text.sides, max_tokens)
-            num_truncated += len(keep) < len(text.ids)
-            ids.append(text.ids[keep])
-            types.append(text.types[keep])
-    return TokenizedTexts(
-        np.concatenate(ids) if ids else np.zeros(0, np.int32),
-        np.concatenate(types) if types else np.zeros(0, np.int8),
-        np.concatenate([[0], np.cumsum([len(text) for text in ids])]).astype(np.int64),
-        num_truncated,
+    layout: ChatLayout | PairLayout = (
+        learn_chat_layout(tokenizer) if tokenizer.chat_template else learn_pair_layout(tokenizer)
     )
-
-
-def positions_within(sides: NDArray[np.int8], max_tokens: int) -> IntArray:
-    """Return the positions to keep so that at most `max_tokens` remain.
-
-    Args:
-        sides: 0 prompt, 1 response, -1 special token, shape (T,).
-        max_tokens: Tokens allowed.
-
-    Returns:
-        Positions in order: the prompt loses its left, then the response its right end; special
-        tokens always stay.
-    """
-    excess = len(sides) - max_tokens
-    if excess <= 0:
-        return np.arange(len(sides), dtype=np.int64)
-    prompt = np.flatnonzero(sides == 0)
-    response = np.flatnonzero(sides == 1)
-    dropped = prompt[:excess]
-    if excess > len(prompt):
-        num_left = max(0, len(response) - (excess - len(prompt)))
-        dropped = np.concatenate([dropped, response[num_left:]])
-    return np.setdiff1d(np.arange(len(sides)), dropped)
+    if max_tokens <= layout.num_special:
+        raise ValueError(
+            f"`max_tokens >= {layout.num_special + 1}` must hold, for the "
+            f"{'chat template' if tokenizer.chat_template else 'pair'} alone takes "
+            f"{layout.num_special} tokens, but got {max_tokens}."
+        )
+    ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
+    lengths = [np.zeros(0, np.int64)]
+    for whole in layout.encode(tokenizer, prompts, responses):
+        keep = positions_within(
+            whole.sides, whole.offsets, max_tokens=max_tokens, overlong=overlong
+        )
+        ids.append(whole.ids[keep])
+        types.append(whole.types[keep])
+        lengths.append(np.diff(whole.offsets))
+    before = np.concatenate(lengths)
+    return TokenizedTexts(
+        np.concatenate(ids),
+        np.concatenate(types),
+        offsets_of(np.minimum(before, max_tokens)),
+        before > max_tokens,
+    )
 
 
 def pad_texts(
@@ -152,60 +146,3 @@ def pad_texts(
     if with_types:
         batch["token_type_ids"] = np.where(mask, texts.types[source], 0).astype(np.int64)
     return {name: torch.from_numpy(array).to(device) for name, array in batch.items()}
-
-
-@dataclass(frozen=True)
-class _WholeText:
-    """One text before it is cut: token ids, types and sides (as of `positions_within`)."""
-
-    ids: NDArray[np.int32]
-    types: NDArray[np.int8]
-    sides: NDArray[np.int8]
-
-
-def _encode_pairs(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str]
-) -> list[_WholeText]:
-    """Return text pairs, whole."""
-    encoded = tokenizer(list(prompts), list(responses), truncation=False, verbose=False)
-    return [
-        _WholeText(
-            np.asarray(encoding.ids, dtype=np.int32),
-            np.asarray(encoding.type_ids, dtype=np.int8),
-            np.asarray([-1 if s is None else s for s in encoding.sequence_ids], dtype=np.int8),
-        )
-        for encoding in encoded.encodings
-    ]
-
-
-def _encode_chat(
-    tokenizer: PreTrainedTokenizerBase, prompts: Sequence[str], responses: Sequence[str]
-) -> list[_WholeText]:
-    """Return conversations, whole.
-
-    The part that the template also gives for the user's message alone is the prompt's side.
-    The first token (BOS in every template known) is kept as special.
-    """
-    encoded = []
-    for prompt, response in zip(prompts, responses, strict=True):
-        user: dict[str, str] = {"role": "user", "content": prompt}
-        ids = _chat_ids(tokenizer, [user, {"role": "assistant", "content": response}], False)
-        head = _chat_ids(tokenizer, [user], True)
-        shared = min(len(ids), len(head))
-        differs = np.flatnonzero(ids[:shared] != head[:shared])
-        num_prompt = int(differs[0]) if differs.size else shared
-        sides = np.ones(len(ids), dtype=np.int8)
-        sides[:num_prompt] = 0
-        sides[0] = -1
-        encoded.append(_WholeText(ids, np.zeros(len(ids), dtype=np.int8), sides))
-    return encoded
-
-
-def _chat_ids(
-    tokenizer: PreTrainedTokenizerBase, messages: list[dict[str, str]], open_reply: bool
-) -> NDArray[np.int32]:
-    """Return the token ids of a conversation through the tokenizer's own template."""
-    encoded: Any = tokenizer.apply_chat_template(
-        messages, tokenize=True, add_generation_prompt=open_reply, return_dict=True
-    )
-    return np.asarray(encoded["input_ids"], dtype=np.int32)

@@ -1,12 +1,14 @@
 """What the training loop needs of an engine, and the engine of one device in plain torch.
 
 An engine holds the model, the optimizer and the schedule. The loop asks it for rewards of a
-batch, a backward pass, an optimizer step and, at the end, the whole weights. AdamW with linear
-decay to zero and gradient clipping, as in the paper's runs. Rewards and loss are float32.
+batch, backward passes, an optimizer step, its state for a checkpoint and, at the end, the whole
+weights. AdamW with gradient clipping, as in the paper's runs. Rewards and loss are float32.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +17,49 @@ from torch.optim.lr_scheduler import LambdaLR
 
 from scpo.devices import autocast
 from scpo.model import RewardModel, compute_rewards
+from scpo.schedules import ScheduleKind, make_schedule
+
+ZeroStage = Literal[0, 1, 2, 3]
+Offload = Literal["none", "optimizer", "weights"]
+STATE_FILE = "engine.pt"
+
+
+@dataclass(frozen=True)
+class Optimization:
+    """How an engine optimizes.
+
+    Attributes:
+        learning_rate: Peak learning rate of AdamW.
+        num_steps: Optimizer steps in all; the schedule ends there.
+        weight_decay: AdamW's.
+        max_grad_norm: Gradients are scaled down to this norm.
+        precision: Resolved precision of the matrix products.
+        schedule: Course of the learning rate.
+        warmup_share: Share of the steps in which it rises.
+        accumulation: Backward passes of one optimizer step.
+    """
+
+    learning_rate: float
+    num_steps: int
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+    schedule: ScheduleKind = "linear"
+    warmup_share: float = 0.0
+    accumulation: int = 1
+
+    def make_optimizer(self, model: torch.nn.Module, *, fused: bool) -> tuple[AdamW, LambdaLR]:
+        """Return AdamW over the trainable weights of a model, and its schedule."""
+        optimizer = AdamW(
+            [weight for weight in model.parameters() if weight.requires_grad],
+            lr=self.learning_rate,
+            weight_decay=self.weight_decay,
+            fused=fused,
+        )
+        schedule = make_schedule(
+            self.schedule, num_steps=self.num_steps, warmup_share=self.warmup_share
+        )
+        return optimizer, LambdaLR(optimizer, schedule)
 
 
 class Engine(Protocol):
@@ -22,7 +67,9 @@ class Engine(Protocol):
 
     rank: int
     world_size: int
+    kind: str
     device: torch.device
+    optimization: Optimization
 
     def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
@@ -32,12 +79,28 @@ class Engine(Protocol):
         """Add the gradients of `loss`, which ranks average."""
         ...
 
-    def step(self) -> None:
-        """Take one optimizer step and clear the gradients."""
+    def step(self, *, last: bool) -> float | None:
+        """End a backward pass; at the step's last, clip, step and clear.
+
+        Returns:
+            The norm of the gradients before clipping, at the last; it may be infinite or NaN.
+        """
+        ...
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's value, in the order of ranks; also a barrier."""
         ...
 
     def sum_over_ranks(self, value: float) -> float:
         """Return the sum of a number over all ranks."""
+        ...
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights, optimizer and schedule; every rank must call."""
+        ...
+
+    def load_state(self, folder: Path) -> None:
+        """Read what `save_state` of an engine of the same kind and size wrote."""
         ...
 
     def gather_weights(self) -> dict[str, Tensor] | None:
@@ -50,60 +113,86 @@ class TorchEngine:
 
     Args:
         reward: Model to train, already on its device.
-        learning_rate: Peak learning rate of AdamW.
-        num_steps: Steps after which the linear decay reaches zero.
-        weight_decay: AdamW's.
-        max_grad_norm: Gradients are scaled down to this norm.
-        precision: Resolved precision of the matrix products.
+        optimization: How to.
     """
 
     rank = 0
     world_size = 1
+    kind = "torch"
 
-    def __init__(
-        self,
-        reward: RewardModel,
-        *,
-        learning_rate: float,
-        num_steps: int,
-        weight_decay: float = 0.0,
-        max_grad_norm: float = 1.0,
-        precision: Literal["fp32", "bf16"] = "fp32",
-    ) -> None:
+    def __init__(self, reward: RewardModel, optimization: Optimization) -> None:
         self.model = reward.model
         self.device = reward.model.device
-        self.precision: Literal["fp32", "bf16"] = precision
-        self.max_grad_norm = max_grad_norm
-        self.optimizer = AdamW(
-            self.model.parameters(), lr=learning_rate, weight_decay=weight_decay, fused=True
-        )
-        self.scheduler = LambdaLR(self.optimizer, linear_decay(num_steps))
+        self.optimization = optimization
+        self.optimizer, self.scheduler = optimization.make_optimizer(self.model, fused=True)
 
     def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
-        with autocast(self.device, self.precision):
+        with autocast(self.device, self.optimization.precision):
             return compute_rewards(self.model, batch)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
         loss.backward()
 
-    def step(self) -> None:
-        """Clip, step, decay, clear."""
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.max_grad_norm)
-        self.optimizer.step()
-        self.scheduler.step()
+    def step(self, *, last: bool) -> float | None:
+        """Clip, step, decay, clear; nothing before the last backward pass.
+
+        A norm that is not finite leaves the weights as they were.
+        """
+        if not last:
+            return None
+        norm = float(
+            torch.nn.utils.clip_grad_norm_(
+                self.model.parameters(), self.optimization.max_grad_norm
+            )
+        )
+        if norm < float("inf"):
+            self.optimizer.step()
+            self.scheduler.step()
         self.optimizer.zero_grad(set_to_none=True)
+        return norm
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the value: there is one rank."""
+        return [value]
 
     def sum_over_ranks(self, value: float) -> float:
         """Return `value`: there is one rank."""
         return value
+
+    def save_state(self, folder: Path) -> None:
+        """Write weights, optimizer and schedule."""
+        state = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+        }
+        torch.save(state, folder / STATE_FILE)
+
+    def load_state(self, folder: Path) -> None:
+        """Read what `save_state` wrote."""
+        state = torch.load(folder / STATE_FILE, map_location=self.device, weights_only=True)
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
 
     def gather_weights(self) -> dict[str, Tensor]:
         """Return the weights, on the CPU."""
         return {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
 
 
-def linear_decay(num_steps: int) -> Callable[[int], float]:
-    """Return step -> share of the learning rate."""
-    return lambda step: max(0.0, 1.0 - step / num_steps)
+def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:
+    """Refuse to move to CPU memory what a stage does not shard.
+
+    Raises:
+        ValueError: The stage cannot offload that.
+    """
+    needed = {"none": 0, "optimizer": 1, "weights": 3}.get(offload)
+    if needed is None:
+        raise ValueError(f"offload must be none, optimizer or weights, but got {offload!r}.")
+    if zero_stage < needed:
+        raise ValueError(
+            f"To offload {offload}, ZeRO stage {needed} at least must shard it, "
+            f"but got stage {zero_stage}."
+        )

@@ -4,25 +4,46 @@ This is what `scpo train` runs in its own process and what a lane of a sweep run
 it needs no Ray. `scpo.ray_training` does the same on several devices.
 """
 
+import hashlib
+import shutil
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import torch
 
+from scpo.adapters import add_lora, merge_lora
 from scpo.batches import TrainingSet
+from scpo.checkpoints import Checkpoints, TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.devices import resolve_precision
-from scpo.engines import Engine, TorchEngine
-from scpo.model import RewardModel, takes_token_types
-from scpo.training import (
-    BatchInputs,
-    Progress,
-    TrainingResult,
-    count_steps,
-    train_reward_model,
-)
+from scpo.engines import Engine, Optimization, TorchEngine
+from scpo.export import export_reward_model
+from scpo.forwards import BatchInputs, model_inputs
+from scpo.model import RewardModel, enable_activation_checkpointing
+from scpo.provenance import installed_versions
+from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
+from scpo.warm_start import TOLERANCE, rewards_through, sample_texts
 
 EngineType = TypeVar("EngineType", bound=Engine)
+
+
+@dataclass(frozen=True)
+class Fitted(Generic[EngineType]):
+    """A training that is done.
+
+    Attributes:
+        engine: Holds the trained weights.
+        reward: The model it was made of, adapters included.
+        inputs: What the model takes.
+        result: What was done.
+    """
+
+    engine: EngineType
+    reward: RewardModel
+    inputs: BatchInputs
+    result: TrainingResult
 
 
 def fit_on_device(
@@ -30,72 +51,199 @@ def fit_on_device(
     data: TrainingSet,
     config: TrainingConfig,
     *,
+    out: Path | None = None,
+    checkpoints: Path | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
-    """Train `reward` in place, on the device it is on.
+    """Train `reward` in place, on the device it is on; adapters end merged into it.
 
     Args:
         reward: Model to go on from.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
+        out: Folder of the trained model, or None.
+        checkpoints: Folder to save to and go on from; None for neither. It is removed once the
+            model is written.
         report: Called after every step.
 
     Raises:
-        RuntimeError: The loss of a step is not finite.
+        TrainingStopped: As of `scpo.training.train_reward_model`, or the model written does not
+            give the rewards of the one trained.
     """
-    _, result = fit_with(TorchEngine, reward, data, config, report=report)
-    return result
+    fitted = fit_with(TorchEngine, reward, data, config, checkpoints=checkpoints, report=report)
+    if out is not None:
+        export_trained(fitted, data, config, out, checkpoints=checkpoints)
+    if config.lora is not None:
+        merge_lora(fitted.reward)
+    return fitted.result
 
 
 def fit_with(
-    make_engine: Callable[..., EngineType],
+    make_engine: Callable[[RewardModel, Optimization], EngineType],
     reward: RewardModel,
     data: TrainingSet,
     config: TrainingConfig,
     *,
+    checkpoints: Path | None = None,
     report: Callable[[Progress], None] | None = None,
-) -> tuple[EngineType, TrainingResult]:
-    """Train through an engine made for the purpose, and return it with the result.
+) -> Fitted[EngineType]:
+    """Train through an engine made for the purpose; every rank must call.
 
     Args:
         make_engine: An engine's class, or a partial of it.
         reward: Model to go on from, on its device.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
+        checkpoints: Folder to save to and go on from; None for neither.
         report: Called after every step.
 
     Raises:
-        RuntimeError: The loss of a step is not finite.
+        TrainingStopped: As of `scpo.training.train_reward_model`, or ranks disagree.
     """
     torch.manual_seed(config.seed)
-    num_steps = count_steps(
-        data,
-        epochs=config.epochs,
-        pairs_per_step=config.pairs_per_step,
-        seed=config.seed,
-    )
-    engine = make_engine(
-        reward,
-        learning_rate=config.learning_rate,
-        num_steps=num_steps,
-        weight_decay=config.weight_decay,
-        max_grad_norm=config.max_grad_norm,
-        precision=resolve_precision(config.precision, reward.model.device),
-    )
+    reward.model.eval()
+    reward = _with_adapters(reward, config)
+    if config.activation_checkpointing:
+        enable_activation_checkpointing(reward.model)
+    inputs = model_inputs(reward)
+    engine = make_engine(reward, plan_optimization(reward, data, config))
+    settings = resolved_settings(engine, data, config)
+    require_agreement(engine, settings)
+    own = {name: text for name, text in settings.items() if name.startswith(("training.", "data"))}
     result = train_reward_model(
         engine,
         data,
-        batch_inputs(reward),
-        num_steps=num_steps,
+        inputs,
         pairs_per_step=config.pairs_per_step,
         seed=config.seed,
         centring=config.centring,
         max_tokens=config.max_tokens_per_forward,
+        checkpoints=(
+            None if checkpoints is None else Checkpoints(checkpoints, config.checkpoint_every, own)
+        ),
         report=report,
     )
-    return engine, result
+    result.settings = settings
+    return Fitted(engine, reward, inputs, result)
 
 
-def batch_inputs(reward: RewardModel) -> BatchInputs:
-    """Return how texts become inputs of this model."""
-    return BatchInputs(reward.tokenizer.pad_token_id, takes_token_types(reward))
+def export_trained(
+    fitted: Fitted[Any],
+    data: TrainingSet,
+    config: TrainingConfig,
+    out: Path,
+    *,
+    checkpoints: Path | None = None,
+) -> None:
+    """Write a trained model as one folder, read it back and compare; every rank must call.
+
+    Args:
+        fitted: The training.
+        data: Texts to compare rewards on.
+        config: Says whether adapters are merged.
+        out: Folder to write.
+        checkpoints: Folder of checkpoints that are no longer needed.
+
+    Raises:
+        TrainingStopped: The model written does not give the rewards of the one trained.
+    """
+    engine = fitted.engine
+    which = sample_texts(data)
+    expected = rewards_through(engine, data, fitted.inputs, [which])
+    state = engine.gather_weights()
+    fault = None
+    if engine.rank == 0:
+        try:
+            export_reward_model(
+                fitted.reward,
+                out,
+                texts=data.texts.take(which),
+                expected=expected,
+                state=state,
+                merge=config.lora is None or config.lora.merge,
+                tolerance=TOLERANCE[engine.optimization.precision],
+            )
+        except RuntimeError as error:  # told to every rank: none may wait for another
+            fault = str(error)
+    if (fault := engine.gather(fault)[0]) is not None:
+        raise TrainingStopped(fault)
+    if engine.rank == 0 and checkpoints is not None:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+
+
+def _with_adapters(reward: RewardModel, config: TrainingConfig) -> RewardModel:
+    """Return the model with the low-rank adapters that are asked for, or as it is."""
+    if config.lora is None:
+        return reward
+    return add_lora(
+        reward,
+        rank=config.lora.rank,
+        alpha=config.lora.alpha,
+        target_modules=config.lora.target_modules,
+    )
+
+
+def plan_optimization(
+    reward: RewardModel, data: TrainingSet, config: TrainingConfig
+) -> Optimization:
+    """Return what an engine needs to know of a training."""
+    return Optimization(
+        learning_rate=config.learning_rate,
+        num_steps=count_steps(
+            data,
+            epochs=config.epochs,
+            pairs_per_step=config.pairs_per_step,
+            seed=config.seed,
+        ),
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        precision=resolve_precision(config.precision, reward.model.device),
+        schedule=config.schedule,
+        warmup_share=config.warmup_share,
+        accumulation=config.accumulation,
+    )
+
+
+def resolved_settings(
+    engine: Engine, data: TrainingSet, config: TrainingConfig
+) -> dict[str, str]:
+    """Return what this rank really trains with, as plain texts by name."""
+    given = config.model_dump(exclude={"checkpoint_every"})
+    return {
+        **{f"training.{name}": str(value) for name, value in given.items()},
+        "engine": engine.kind,
+        "world_size": str(engine.world_size),
+        "num_steps": str(engine.optimization.num_steps),
+        "precision": engine.optimization.precision,
+        "device": engine.device.type,
+        "data": data_digest(data),
+        **{f"version.{name}": number for name, number in installed_versions().items()},
+    }
+
+
+def require_agreement(engine: Engine, settings: dict[str, str]) -> None:
+    """Stop when two ranks train with different settings; every rank must call.
+
+    Raises:
+        TrainingStopped: They do; rank, setting and both values are named.
+    """
+    first, *others = engine.gather(settings)
+    for rank, theirs in enumerate(others, 1):
+        differing = [name for name in {**first, **theirs} if first.get(name) != theirs.get(name)]
+        if differing:
+            words = "; ".join(f"{n}: {theirs.get(n)}, not {first.get(n)}" for n in differing)
+            raise TrainingStopped(
+                f"Every rank must train with the same settings, but rank {rank} differs from "
+                f"rank 0 ({words}). Give every node the same software and files."
+            )
+
+
+def data_digest(data: TrainingSet) -> str:
+    """Return 16 hexadecimal digits of all that a training set holds but names."""
+    digest = hashlib.sha256()
+    columns = (data.texts.ids, data.texts.offsets, data.chosen, data.rejected, data.interaction)
+    for column in (*columns, data.weights, data.margins, data.reference):
+        if column is not None:
+            digest.update(f"{column.dtype}{column.shape}".encode())
+            digest.update(column.tobytes())
+    return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ Every pair has weight 1. One user in twenty is held out, so that the model comes
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,6 +24,7 @@ from scpo.fitting import fit_on_device
 from scpo.metrics import Accuracy, pair_accuracy
 from scpo.model import load_reward_model, save_reward_model
 from scpo.pairs import build_pairs
+from scpo.token_arrays import Overlong
 
 HELD_OUT_SHARE = 0.05
 
@@ -63,6 +64,7 @@ def train_global_model(
     *,
     out: Path,
     max_tokens: int,
+    overlong: Overlong = "truncate_prompt",
 ) -> GlobalTraining:
     """Train a global reward model and write it as a Hugging Face folder.
 
@@ -72,6 +74,7 @@ def train_global_model(
         training: The rest of the training.
         out: Folder of the model.
         max_tokens: Token budget of a text.
+        overlong: What happens to texts over it; "drop" leaves their pairs out.
 
     Raises:
         FileNotFoundError: No such backbone.
@@ -89,11 +92,16 @@ def train_global_model(
         trust_remote_code=model.trust_remote_code,
     ).to(pick_device())
     prompts, responses = utterance_texts(table)
-    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    texts = encode_texts(
+        reward.tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
+    )
     split = _hold_out(table, training.seed)
-    data = build_country("pooled", table, split, texts, np.zeros(len(texts)))
+    data = build_country("pooled", table, split, texts, np.zeros(len(texts)), overlong=overlong)
     which, tested = data.pairs_in("train"), data.pairs_in("test")
-    result = fit_on_device(reward, data.training_set(which, np.ones(len(which))), training)
+    pairs = replace(  # the head is new: there are no rewards to go on from
+        data.training_set(which, np.ones(len(which))), reference=None
+    )
+    result = fit_on_device(reward, pairs, training)
     save_reward_model(reward, out)
     margin = score_pairs(reward, data, tested, precision=training.precision)
     return GlobalTraining(

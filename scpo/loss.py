@@ -1,12 +1,14 @@
 """The weighted Bradley-Terry loss, in float32 and stable for any margin.
 
-    loss = mean over pairs of W * softplus(-m),      softplus(-m) = -log sigmoid(m)
+    loss = mean over pairs of W * softplus(-(m - t)),      softplus(-z) = -log sigmoid(z)
 
-with m = r(x, y+) - r(x, y-). The mean divides by the number of pairs, not by the sum of the
-weights. An optional centring term c * mean((r+ + r-)^2) keeps rewards near zero.
+with m = r(x, y+) - r(x, y-) and t the margin that m is to exceed, 0 where none is given. The mean
+divides by the number of pairs, not by the sum of the weights. An optional centring term
+c * mean((r+ + r-)^2) keeps rewards near zero.
 
 Reference:
-    arXiv 2606.18606, section 3 (weighted loss); centring after Eisenstein et al., 2312.09244.
+    arXiv 2606.18606, section 3 (weighted loss); t after Touvron et al., 2307.09288, equation 2;
+    centring after Eisenstein et al., 2312.09244.
 """
 
 import torch
@@ -14,12 +16,15 @@ from torch import Tensor
 from torch.nn import functional
 
 
-def weighted_bradley_terry(margin: Tensor, weights: Tensor) -> Tensor:
-    """Return the mean over pairs of W * softplus(-m).
+def weighted_bradley_terry(
+    margin: Tensor, weights: Tensor, target: Tensor | None = None
+) -> Tensor:
+    """Return the mean over pairs of W * softplus(-(m - t)).
 
     Args:
         margin: m = r+ - r-, shape (B,).
         weights: W >= 0, shape (B,), same device.
+        target: t, the margin that m is to exceed, shape (B,), same device; None for 0.
 
     Returns:
         A float32 (or wider) scalar that carries gradients to `margin`.
@@ -29,15 +34,16 @@ def weighted_bradley_terry(margin: Tensor, weights: Tensor) -> Tensor:
     Raises:
         ValueError: The shapes differ, are not one-dimensional, or there is no pair.
     """
-    return pair_losses(margin, weights).mean()
+    return pair_losses(margin, weights, target).mean()
 
 
-def pair_losses(margin: Tensor, weights: Tensor) -> Tensor:
-    """Return W * softplus(-m) of each pair, for callers that reduce over ranks themselves.
+def pair_losses(margin: Tensor, weights: Tensor, target: Tensor | None = None) -> Tensor:
+    """Return W * softplus(-(m - t)) of each pair, for callers that reduce over ranks themselves.
 
     Args:
         margin: m = r+ - r-, shape (B,).
         weights: W >= 0, shape (B,).
+        target: t, the margin that m is to exceed, shape (B,); None for 0.
 
     Returns:
         Shape (B,), at least float32.
@@ -49,7 +55,11 @@ def pair_losses(margin: Tensor, weights: Tensor) -> Tensor:
     if margin.numel() == 0:
         raise ValueError("At least one pair must be given, but got none.")
     wide = torch.promote_types(margin.dtype, torch.float32)
-    return weights.to(wide) * functional.softplus(-margin.to(wide))
+    excess = margin.to(wide)
+    if target is not None:
+        _check_shapes("margin and target", margin, target)
+        excess = excess - target.to(wide)
+    return weights.to(wide) * functional.softplus(-excess)
 
 
 def centring_losses(chosen: Tensor, rejected: Tensor) -> Tensor:

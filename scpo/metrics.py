@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 NUM_RESAMPLES = 2000
+COUNTS_AT_ONCE = 1 << 22  # users' counts drawn at once: memory stays small with many users
 LAYERS = ("overall", "distinctive", "consensus")
 
 
@@ -77,11 +78,16 @@ def bootstrap_by_user(
     num_users = int(index.max(initial=-1)) + 1
     if num_users < 2:
         raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    sums = np.bincount(index, weights=value, minlength=num_users)
-    counts = np.bincount(index, minlength=num_users).astype(np.float64)
+    sums_and_counts = np.stack([np.bincount(index, weights=value), np.bincount(index)], axis=1)
     rng = np.random.default_rng(seed)
-    draws = rng.multinomial(num_users, np.full(num_users, 1 / num_users), size=num_resamples)
-    means = (draws @ sums) / (draws @ counts)
+    equal = np.full(num_users, 1 / num_users)
+    at_once = max(1, COUNTS_AT_ONCE // num_users)
+    drawn = np.empty((num_resamples, 2))
+    for start in range(0, num_resamples, at_once):
+        part = drawn[start : start + at_once]
+        draws = rng.multinomial(num_users, equal, size=len(part))
+        np.matmul(draws.astype(np.float64), sums_and_counts, out=part)
+    means = drawn[:, 0] / drawn[:, 1]
     tail = (1 - level) / 2
     low, high = np.quantile(means, [tail, 1 - tail])
     return float(low), float(high)
@@ -106,12 +112,13 @@ def pair_accuracy(margin: ArrayLike, user: ArrayLike, *, seed: int = 0) -> Accur
         )
     if not np.all(np.isfinite(margin)):
         raise ValueError("Margins must be finite to be counted, but some are not.")
-    num_users = len(np.unique(user))
+    _, index = np.unique(user, return_inverse=True)  # numbers sort faster than names
+    num_users = int(index.max(initial=-1)) + 1
     if margin.size == 0:
         return Accuracy(None, None, None, 0, 0, 0)
     correct = margin > 0
     low, high = (
-        bootstrap_by_user(correct, user, seed=seed) if num_users > 1 else (None, None)
+        bootstrap_by_user(correct, index, seed=seed) if num_users > 1 else (None, None)
     )
     ties = int(np.count_nonzero(margin == 0))
     return Accuracy(float(correct.mean()), low, high, margin.size, num_users, ties)
@@ -133,7 +140,7 @@ def layered_accuracy(
     """
     margin = np.asarray(margin, dtype=np.float64)
     reference = np.asarray(reference_margin, dtype=np.float64)
-    user = np.asarray(user)
+    _, user = np.unique(np.asarray(user), return_inverse=True)  # once for all layers
     if margin.shape != reference.shape:
         raise ValueError(
             "margin and reference_margin must have one shape, "

@@ -2,8 +2,9 @@
 
 An utterance is one response of one interaction; utterances are numbered through the table in
 order. Every two responses of an interaction with different scores give one pair, the higher
-scored is chosen, equal scores give none; rows with `comparisons` give exactly those. No Python
-loop runs over pairs: interactions are grouped by their number of responses K.
+scored is chosen, equal scores give none; rows with `comparisons` give exactly those, with their
+margins. No Python loop runs over pairs: interactions are taken a chunk at a time and grouped by
+their number of responses K.
 """
 
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from scpo.weighting import FloatArray
+
 IntArray: TypeAlias = NDArray[np.int64]
+
+CHUNK_ROWS = 1 << 15  # interactions turned into pairs at once: what is in between stays small
 
 
 @dataclass(frozen=True)
@@ -25,18 +30,22 @@ class Pairs:
         chosen: Utterance number of y+, shape (P,).
         rejected: Utterance number of y-, shape (P,).
         interaction: Row of the interactions table, shape (P,).
+        margins: Margin that each pair's reward difference is to exceed, 0 for a pair given
+            without one, shape (P,); None where no pair has one.
     """
 
     chosen: IntArray
     rejected: IntArray
     interaction: IntArray
+    margins: FloatArray | None = None
 
     def __len__(self) -> int:
         return len(self.chosen)
 
     def take(self, which: NDArray[np.bool_] | IntArray) -> "Pairs":
         """Return the pairs that a mask or an index array names, in its order."""
-        return Pairs(self.chosen[which], self.rejected[which], self.interaction[which])
+        margins = None if self.margins is None else self.margins[which]
+        return Pairs(self.chosen[which], self.rejected[which], self.interaction[which], margins)
 
 
 def response_counts(table: pa.Table) -> IntArray:
@@ -54,19 +63,42 @@ def build_pairs(table: pa.Table) -> Pairs:
     """Return every pair of an interactions table.
 
     Raises:
-        ValueError: A row's scores and responses differ in number, a score is not finite, or a
-            comparison is not a pair of numbers inside its interaction.
+        ValueError: A row's scores and responses differ in number, a score is not finite, a
+            comparison is not a pair of numbers inside its interaction; or a row's margins and
+            comparisons differ in number, or a margin is not finite.
     """
-    counts = response_counts(table)
-    starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
+    parts: list[tuple[IntArray, IntArray, IntArray, FloatArray]] = []
+    first_utterance = 0
+    for first_row in range(0, table.num_rows, CHUNK_ROWS):
+        rows = table.slice(first_row, CHUNK_ROWS)
+        counts = response_counts(rows)
+        starts = first_utterance + np.cumsum(counts) - counts
+        row, chosen, rejected, margins = _find_pairs(rows, counts)
+        parts.append((starts[row] + chosen, starts[row] + rejected, first_row + row, margins))
+        first_utterance += int(counts.sum())
+    given = pc.list_flatten(table["margins"])
+    return Pairs(
+        _join([part[0] for part in parts]),
+        _join([part[1] for part in parts]),
+        _join([part[2] for part in parts]),
+        None if given.null_count == len(given) else np.concatenate([part[3] for part in parts]),
+    )
+
+
+def _find_pairs(
+    table: pa.Table, counts: IntArray
+) -> tuple[IntArray, IntArray, IntArray, FloatArray]:
+    """Return (row, chosen position, rejected position, margin) of each pair, rows ascending."""
     compared = _compared_pairs(table, counts)
-    scored = _scored_pairs(table, counts, ~np.isin(np.arange(len(counts)), compared[0]))
-    row = np.concatenate([compared[0], scored[0]])
-    chosen = np.concatenate([compared[1], scored[1]])
-    rejected = np.concatenate([compared[2], scored[2]])
+    is_scored = np.ones(len(counts), dtype=np.bool_)
+    is_scored[compared[0]] = False
+    scored = _scored_pairs(table, counts, is_scored)
+    margins = np.concatenate([_compared_margins(table, compared[0]), np.zeros(len(scored[0]))])
+    row, chosen, rejected = (_join(list(both)) for both in zip(compared, scored, strict=True))
+    if np.all(row[1:] >= row[:-1]):
+        return row, chosen, rejected, margins
     order = np.argsort(row, kind="stable")
-    row = row[order]
-    return Pairs(starts[row] + chosen[order], starts[row] + rejected[order], row)
+    return row[order], chosen[order], rejected[order], margins[order]
 
 
 def _scored_pairs(
@@ -95,12 +127,11 @@ def _scored_pairs(
                 "or not finite. Drop the response or the row."
             )
         first, second = np.triu_indices(size, k=1)
-        difference = scores[:, first] - scores[:, second]
-        which, pair = np.nonzero(difference)
-        wins = difference[which, pair] > 0
-        rows.append(group[which])
-        chosen.append(np.where(wins, first[pair], second[pair]))
-        rejected.append(np.where(wins, second[pair], first[pair]))
+        left, right = scores[:, first], scores[:, second]
+        differs, left_wins = left != right, left > right
+        rows.append(np.repeat(group, np.count_nonzero(differs, axis=1)))
+        chosen.append(np.where(left_wins, first, second)[differs])
+        rejected.append(np.where(left_wins, second, first)[differs])
     return _join(rows), _join(chosen), _join(rejected)
 
 
@@ -130,6 +161,32 @@ def _compared_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArr
     return row, positions[:, 0], positions[:, 1]
 
 
+def _compared_margins(table: pa.Table, row: IntArray) -> FloatArray:
+    """Return the margin of each comparison, 0 where none is given; `row` is theirs."""
+    column = table["margins"]
+    has_margins = np.asarray(column.is_valid(), dtype=np.bool_)
+    sizes = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
+    num_compared = np.bincount(row, minlength=len(sizes))
+    wrong = np.flatnonzero(has_margins & (sizes != num_compared))
+    if len(wrong):
+        bad = int(wrong[0])
+        raise ValueError(
+            f"Interaction {table['interaction_id'][bad].as_py()} has {num_compared[bad]} "
+            f"comparisons but {sizes[bad]} margins."
+        )
+    margins = np.zeros(len(row), dtype=np.float64)
+    given = np.asarray(pc.fill_null(pc.list_flatten(column), 0.0), dtype=np.float64)
+    if not np.all(np.isfinite(given)):
+        bad = int(np.repeat(np.arange(len(sizes)), sizes)[~np.isfinite(given)][0])
+        raise ValueError(
+            f"Interaction {table['interaction_id'][bad].as_py()} has a margin that is not finite."
+        )
+    margins[has_margins[row]] = given
+    return margins
+
+
 def _join(parts: list[IntArray]) -> IntArray:
     """Concatenate, also nothing."""
-    return np.concatenate(parts).astype(np.int64) if parts else np.zeros(0, dtype=np.int64)
+    if not parts:
+        return np.zeros(0, dtype=np.int64)
+    return np.concatenate(parts).astype(np.int64, copy=False)

@@ -2,13 +2,16 @@
 
 The driver hands every worker the same arrays and configuration; each worker loads the model,
 joins the process group and runs the one training loop. Rank 0 writes the Hugging Face folder.
-gloo on CPUs, NCCL on GPUs, one device a worker.
+gloo on CPUs, NCCL on GPUs, one device a worker. When a worker dies, Ray Train starts all of them
+again and they go on from the newest checkpoint that verifies: ours, so that neither Ray's index of
+checkpoints nor DeepSpeed's `latest` can lead astray.
 """
 
 import logging
 import os
 import uuid
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,24 +22,57 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.batches import TrainingSet
+from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.devices import pick_device
-from scpo.fitting import fit_with
-from scpo.model import load_reward_model, save_reward_model
+from scpo.engines import Engine, Offload, Optimization, ZeroStage, check_offload
+from scpo.fitting import data_digest, export_trained, fit_with
+from scpo.model import RewardModel, load_reward_model
 from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The workers of one training.
+
+    Attributes:
+        workers: Their number, one device each.
+        zero_stage: DeepSpeed's, 0 to 3.
+        offload: What lies in CPU memory between uses: none, optimizer, or weights with it.
+        use_gpu: One GPU a worker, over NCCL; else CPUs, over gloo.
+        max_failures: How often the workers are started again after one died.
+    """
+
+    workers: int
+    zero_stage: ZeroStage = 2
+    offload: Offload = "none"
+    use_gpu: bool = False
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        if self.workers < 1 or self.zero_stage not in (0, 1, 2, 3):
+            raise ValueError(
+                "`workers >= 1` and zero_stage in 0..3 must hold, "
+                f"but got {self.workers} and {self.zero_stage}."
+            )
+        check_offload(self.zero_stage, self.offload)
+
+    @property
+    def backend(self) -> str:
+        """Return the name of the collectives' library."""
+        return "nccl" if self.use_gpu else "gloo"
 
 
 def train_on_ray(
     model: Path,
     data: TrainingSet,
     config: TrainingConfig,
+    cluster: Cluster,
     *,
-    workers: int,
-    zero_stage: int,
     out: Path,
-    use_gpu: bool = False,
+    checkpoints: Path | None = None,
     trust_remote_code: bool = False,
 ) -> TrainingResult:
     """Train a reward model on a Ray cluster and write it to `out`.
@@ -47,59 +83,66 @@ def train_on_ray(
         model: Folder of the model to go on from, readable by every worker.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
-        workers: Number of workers, one device each.
-        zero_stage: DeepSpeed's, 0 to 3.
+        cluster: The workers.
         out: Folder of the trained model, writable by rank 0; Ray's own files go beside it.
-        use_gpu: One GPU a worker, over NCCL; else CPUs, over gloo.
+        checkpoints: Folder to save to and go on from, one that every worker reaches; None for
+            neither: a worker that dies then costs the whole training.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
 
     Returns:
         The result of rank 0.
 
     Raises:
-        ValueError: `workers >= 1` does not hold, or the stage is not 0 to 3.
-        RuntimeError: The cluster cannot hold the workers, or the training failed.
+        TrainingStopped: As of `scpo.training.train_reward_model`; it is not tried again.
+        RuntimeError: The cluster cannot hold the workers, or workers died too often.
     """
-    if workers < 1 or zero_stage not in (0, 1, 2, 3):
-        raise ValueError(
-            "`workers >= 1` and zero_stage in 0..3 must hold, "
-            f"but got {workers} and {zero_stage}."
-        )
     start_ray()
-    _check_capacity(workers, use_gpu=use_gpu)
-    resources = {"GPU": 1.0} if use_gpu else {"CPU": CPUS_PER_WORKER}
+    _check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
+    job = {
+        "model": str(model.resolve()),
+        "data": data,
+        "digest": data_digest(data),
+        "config": config.model_dump(),
+        "zero_stage": cluster.zero_stage,
+        "offload": cluster.offload,
+        "out": str(out.resolve()),
+        "checkpoints": None if checkpoints is None else str(checkpoints.resolve()),
+        "backend": cluster.backend,
+        "trust_remote_code": trust_remote_code,
+    }
+    try:
+        result: Any = _make_trainer(job, cluster, out.parent / ".ray-train").fit()
+    except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
+        raise RuntimeError(f"Training on {cluster.workers} workers failed: {error}") from error
+    outcome = result.return_value
+    if "stopped" in outcome:
+        raise TrainingStopped(outcome["stopped"])
+    return TrainingResult(**outcome)
+
+
+def _make_trainer(job: dict[str, Any], cluster: Cluster, storage: Path) -> TorchTrainer:
+    """Return the Ray Train run of a job."""
     environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if not use_gpu:
+    if not cluster.use_gpu:
         environment["DS_ACCELERATOR"] = "cpu"
-    trainer = TorchTrainer(
+    return TorchTrainer(
         _train_worker,  # type: ignore[arg-type]  # V2 takes a loop that returns a value
-        train_loop_config={
-            "model": str(model.resolve()),
-            "data": data,
-            "config": config.model_dump(),
-            "zero_stage": zero_stage,
-            "out": str(out.resolve()),
-            "backend": "nccl" if use_gpu else "gloo",
-            "trust_remote_code": trust_remote_code,
-        },
-        torch_config=TorchConfig(backend="nccl" if use_gpu else "gloo"),
+        train_loop_config=job,
+        torch_config=TorchConfig(backend=cluster.backend),
         scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=use_gpu, resources_per_worker=resources
+            num_workers=cluster.workers,
+            use_gpu=cluster.use_gpu,
+            resources_per_worker={"GPU": 1.0} if cluster.use_gpu else {"CPU": CPUS_PER_WORKER},
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
             name=f"train-{uuid.uuid4().hex[:12]}",
-            storage_path=str((out.parent / ".ray-train").resolve()),
+            storage_path=str(storage.resolve()),
             failure_config=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=0, controller_failure_limit=3
+                max_failures=cluster.max_failures, controller_failure_limit=3
             ),
             worker_runtime_env={"env_vars": environment},
         ),
     )
-    try:
-        result: Any = trainer.fit()
-    except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
-        raise RuntimeError(f"Training on {workers} workers failed: {error}") from error
-    return TrainingResult(**result.return_value)
 
 
 def start_ray() -> None:
@@ -130,7 +173,7 @@ def _check_capacity(workers: int, *, use_gpu: bool) -> None:
         )
 
 
-def _train_worker(job: dict[str, Any]) -> dict[str, Any] | None:
+def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train on one worker; rank 0 saves the model and returns the result."""
     # DeepSpeed reads DS_ACCELERATOR when it is imported, so not before a worker has it.
     import deepspeed
@@ -141,14 +184,27 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any] | None:
     deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
     os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
     deepspeed.init_distributed(dist_backend=job["backend"], verbose=False)
-    reward = load_reward_model(
-        job["model"], trust_remote_code=job["trust_remote_code"]
-    ).to(pick_device())
+    try:
+        return _fit_worker(
+            job,
+            partial(DeepSpeedEngine, zero_stage=job["zero_stage"], offload=job["offload"]),
+        )
+    except (TrainingStopped, ValueError, FileNotFoundError) as error:
+        # Every rank meets it, and would again: not a failure that another attempt mends.
+        return {"stopped": str(error)}
+
+
+def _fit_worker(
+    job: dict[str, Any], make_engine: Callable[[RewardModel, Optimization], Engine]
+) -> dict[str, Any]:
+    """Load, train and export; every rank must call."""
     config = TrainingConfig.model_validate(job["config"])
-    make_engine = partial(DeepSpeedEngine, zero_stage=job["zero_stage"])
-    engine, result = fit_with(make_engine, reward, job["data"], config)
-    state = engine.gather_weights()
-    if state is None:
-        return None
-    save_reward_model(reward, Path(job["out"]), state)
-    return asdict(result)
+    reward = load_reward_model(job["model"], trust_remote_code=job["trust_remote_code"])
+    if (received := data_digest(job["data"])) != job["digest"]:
+        raise TrainingStopped(f"Data {job['digest']} were sent, but {received} arrived.")
+    checkpoints = None if job["checkpoints"] is None else Path(job["checkpoints"])
+    fitted = fit_with(
+        make_engine, reward.to(pick_device()), job["data"], config, checkpoints=checkpoints
+    )
+    export_trained(fitted, job["data"], config, Path(job["out"]), checkpoints=checkpoints)
+    return asdict(fitted.result)

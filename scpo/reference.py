@@ -8,7 +8,6 @@ tau and beta then cost an array operation, not a forward pass.
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.atomic import hash_file
+from scpo.atomic import atomic_path, hash_file
 from scpo.devices import Precision, resolve_precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
@@ -26,11 +25,12 @@ from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 
 PART_TEXTS = 512
+DEFAULT_OVERLONG = "truncate_prompt"
 
 
 @dataclass(frozen=True)
 class ScoringReport:
-    """What one call of `score_with_cache` did.
+    """What one call of `score_with_cache` or `score_on_ray` did.
 
     Attributes:
         rewards: Reward of each text, shape (U,).
@@ -45,8 +45,41 @@ class ScoringReport:
     num_quarantined: int
 
 
+@dataclass(frozen=True)
+class ScoringPlan:
+    """What a cache knows about some texts, and what a model has to score.
+
+    Attributes:
+        known: Reward by content key; whoever scores a shard adds its rewards.
+        shards: Numbers of the distinct texts to score, one cache part a shard, longest first.
+        num_cached: Distinct texts found in the cache.
+        num_quarantined: Damaged parts that were moved aside.
+    """
+
+    known: dict[str, float]
+    shards: list[IntArray]
+    num_cached: int
+    num_quarantined: int
+
+    @property
+    def num_missing(self) -> int:
+        """Distinct texts that the cache lacked."""
+        return sum(map(len, self.shards))
+
+    def report(self, keys: Sequence[str]) -> ScoringReport:
+        """Return the reward of each key, once all shards are known."""
+        rewards = np.array([self.known[key] for key in keys], dtype=np.float64)
+        return ScoringReport(rewards, self.num_missing, self.num_cached, self.num_quarantined)
+
+
 def cache_folder(
-    cache: Path, *, model_hash: str, max_tokens: int, precision: str, scheme: int = 2
+    cache: Path,
+    *,
+    model_hash: str,
+    max_tokens: int,
+    precision: str,
+    scheme: int = 2,
+    overlong: str = DEFAULT_OVERLONG,
 ) -> Path:
     """Return the cache's folder for one model and one way of encoding.
 
@@ -56,6 +89,7 @@ def cache_folder(
         max_tokens: Token budget of a text.
         precision: Resolved precision of the matrix products.
         scheme: Version of the way texts become tokens.
+        overlong: What happens to texts over the budget; the default is not part of the key.
     """
     key = {
         "model": model_hash,
@@ -63,6 +97,8 @@ def cache_folder(
         "precision": precision,
         "scheme": scheme,
     }
+    if overlong != DEFAULT_OVERLONG:
+        key["overlong"] = overlong
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache / "reference" / digest[:32]
 
@@ -88,25 +124,75 @@ def score_with_cache(
         ValueError: Texts are missing from the cache and no model was given.
         RuntimeError: A reward is not finite.
     """
+    plan = plan_scoring(texts, keys, folder)
+    if plan.shards:
+        if reward is None:
+            raise ValueError(
+                f"{plan.num_missing} texts have no reward in {folder}; score them first."
+            )
+        for shard in plan.shards:
+            part = [keys[number] for number in shard]
+            rewards = score_shard(reward, texts, shard, part, folder=folder, precision=precision)
+            plan.known.update(zip(part, rewards.tolist(), strict=True))
+    return plan.report(keys)
+
+
+def plan_scoring(texts: TokenizedTexts, keys: Sequence[str], folder: Path) -> ScoringPlan:
+    """Read the cache and cut the distinct texts that it lacks into shards, longest first.
+
+    Args:
+        texts: U tokenised texts.
+        keys: Content key of each text, length U.
+        folder: Folder of `cache_folder`; damaged parts are moved aside.
+    """
     known, num_quarantined = read_cache(folder)
     first: dict[str, int] = {}
     for number, key in enumerate(keys):
         if key not in known:
             first.setdefault(key, number)
     missing = np.asarray(list(first.values()), dtype=np.int64)
-    num_cached = len({key for key in keys if key in known})
-    if len(missing):
-        if reward is None:
-            raise ValueError(f"{len(missing)} texts have no reward in {folder}; score them first.")
-        by_length = missing[np.argsort(-texts.lengths[missing], kind="stable")]
-        for start in range(0, len(by_length), PART_TEXTS):
-            part: IntArray = by_length[start : start + PART_TEXTS]
-            values = score_texts(reward, texts, part, precision=precision)
-            part_keys = [keys[number] for number in part]
-            _write_part(folder, part_keys, values)
-            known.update(zip(part_keys, values.tolist(), strict=True))
-    rewards = np.array([known[key] for key in keys], dtype=np.float64)
-    return ScoringReport(rewards, len(missing), num_cached, num_quarantined)
+    by_length = missing[np.argsort(-texts.lengths[missing], kind="stable")]
+    return ScoringPlan(
+        known,
+        [by_length[at : at + PART_TEXTS] for at in range(0, len(by_length), PART_TEXTS)],
+        len({key for key in keys if key in known}),
+        num_quarantined,
+    )
+
+
+def score_shard(
+    reward: RewardModel,
+    texts: TokenizedTexts,
+    shard: IntArray,
+    keys: Sequence[str],
+    *,
+    folder: Path,
+    precision: Precision,
+) -> FloatArray:
+    """Score a shard's texts and write them to the cache as one part, whole or not at all.
+
+    Args:
+        reward: The model, on its device.
+        texts: Tokenised texts.
+        shard: The texts to score, shape (B,).
+        keys: Content keys of these B texts.
+        folder: Folder of `cache_folder`; created when missing.
+        precision: Precision of the matrix products.
+
+    Returns:
+        Their rewards, shape (B,).
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
+    rewards = score_texts(reward, texts, shard, precision=precision)
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())}), sink)
+    content = sink.getvalue().to_pybytes()
+    name = f"part-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
+    with atomic_path(folder / name) as temporary:
+        temporary.write_bytes(content)
+    return rewards
 
 
 def text_keys(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
@@ -137,13 +223,3 @@ def resolved_precision(reward: RewardModel, precision: Precision) -> str:
     """Return the precision that scoring with this model uses, for the cache's key."""
     return resolve_precision(precision, reward.model.device)
 
-
-def _write_part(folder: Path, keys: list[str], rewards: FloatArray) -> None:
-    """Write one part under the hash of its bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".part.{keys[0]}.{os.getpid()}.tmp"
-    table = pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())})
-    pq.write_table(table, temporary)
-    with temporary.open("rb+") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(folder / f"part-{hash_file(temporary)[:16]}.parquet")

@@ -7,6 +7,7 @@ agree on who is held out without a file between them.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +15,36 @@ from rich.table import Table
 
 from scpo.arms import select_arm
 from scpo.batches import TrainingSet
-from scpo.config import SplitConfig
+from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.evaluation import evaluate_model
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
+from scpo.ray_scoring import score_on_ray
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
 from scpo.weighting import effective_pairs
 
 
 def score_data(
-    data: Path, global_model: str, countries: Sequence[str], *, cache: Path, max_tokens: int
+    data: Path,
+    global_model: str,
+    countries: Sequence[str],
+    *,
+    cache: Path,
+    encoder: EncoderConfig,
+    workers: int = 1,
 ) -> tuple[ScoringReport, Path]:
     """Fill the reference cache for some countries, or all.
+
+    Args:
+        data: Prepared folder.
+        global_model: Hub name or folder.
+        countries: Names, or none for all.
+        cache: Root of the caches.
+        encoder: How texts become tokens.
+        workers: 1 scores in this process, more on as many devices of a Ray cluster, 0 on all.
 
     Returns:
         What scoring did, and the cache's folder for this model.
@@ -36,13 +52,26 @@ def score_data(
     Raises:
         FileNotFoundError: No such data or model.
         ValueError: A country is absent.
+        RuntimeError: The cluster has fewer devices.
     """
     table = read_interactions(data)
     if countries:
         table = rows_of(table, list(countries))
     folder, reward = _load(global_model)
+    on_ray = partial(
+        score_on_ray,
+        folder,
+        workers=workers or None,
+        use_gpu=reward.model.device.type == "cuda",
+    )
     _, report, place = score_table(
-        table, reward, content_hash(folder), max_tokens=max_tokens, cache=cache
+        table,
+        reward,
+        content_hash(folder),
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
+        cache=cache,
+        score=None if workers == 1 else on_ray,
     )
     return report, place
 
@@ -75,7 +104,7 @@ def ready_training(
     tau: float,
     beta: float,
     cache: Path,
-    max_tokens: int,
+    encoder: EncoderConfig,
     seed: int,
 ) -> CountryTraining:
     """Select and weigh one country's training pairs.
@@ -86,7 +115,7 @@ def ready_training(
             is kept.
     """
     folder, reward = _load(global_model)
-    steered = _steer(data, folder, reward, country, cache, max_tokens)
+    steered = _steer(data, folder, reward, country, cache, encoder)
     which = steered.pairs_in("train")
     selection = select_arm(
         arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed
@@ -109,7 +138,7 @@ def evaluate_country(
     *,
     part: str,
     cache: Path,
-    max_tokens: int,
+    encoder: EncoderConfig,
 ) -> dict[str, Any]:
     """Judge a model on one part of a country's users.
 
@@ -121,7 +150,7 @@ def evaluate_country(
         ValueError: The country is absent or too small, or no such part.
     """
     folder, reward = _load(global_model)
-    steered = _steer(data, folder, reward, country, cache, max_tokens)
+    steered = _steer(data, folder, reward, country, cache, encoder)
     _, judged = _load(model)
     return evaluate_model(judged, steered, part)
 
@@ -148,7 +177,12 @@ def _load(name: str) -> tuple[Path, RewardModel]:
 
 
 def _steer(
-    data: Path, folder: Path, reward: RewardModel, country: str, cache: Path, max_tokens: int
+    data: Path,
+    folder: Path,
+    reward: RewardModel,
+    country: str,
+    cache: Path,
+    encoder: EncoderConfig,
 ) -> CountryData:
     """Return the arrays of one country."""
     steered = steer_countries(
@@ -157,7 +191,8 @@ def _steer(
         reward,
         content_hash(folder),
         split=SplitConfig(),
-        max_tokens=max_tokens,
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
         cache=cache,
     )
     return steered.countries[country]

@@ -1,11 +1,12 @@
 """From interactions to the arrays of each steered country: split, tokens, reference rewards.
 
-The tokens are made once and the global model scores every response once (or the cache knows the
-reward), for all countries together.
+The tokens are made once (or the store has them) and the global model scores every response once
+(or the cache knows the reward), for all countries together.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.splits import split_users
 from scpo.devices import Precision
-from scpo.encoding import TokenizedTexts, encode_texts
+from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import utterance_interactions
 from scpo.reference import (
@@ -25,6 +26,10 @@ from scpo.reference import (
     score_with_cache,
     text_keys,
 )
+from scpo.token_arrays import Overlong
+from scpo.token_store import load_or_encode
+
+Score = Callable[..., ScoringReport]
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ def steer_countries(
     max_tokens: int,
     cache: Path,
     precision: Precision = "auto",
+    overlong: Overlong = "truncate_prompt",
+    score: Score | None = None,
 ) -> SteeredCountries:
     """Build the arrays of some countries, scoring what the cache lacks.
 
@@ -62,8 +69,10 @@ def steer_countries(
         model_hash: Its `scpo.model.content_hash`.
         split: How users are divided.
         max_tokens: Token budget of a text.
-        cache: Root of the reference cache.
+        cache: Root of the token store and the reference cache.
         precision: Precision of the matrix products.
+        overlong: What happens to texts over the budget; "drop" leaves their pairs out.
+        score: As of `score_table`.
 
     Raises:
         ValueError: A country is absent or has too few users.
@@ -79,7 +88,14 @@ def steer_countries(
         min_users=split.min_users,
     )
     texts, scoring, _ = score_table(
-        rows, reward, model_hash, max_tokens=max_tokens, cache=cache, precision=precision
+        rows,
+        reward,
+        model_hash,
+        max_tokens=max_tokens,
+        cache=cache,
+        precision=precision,
+        overlong=overlong,
+        score=score,
     )
     owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)
     owner_of_text = owner[utterance_interactions(rows)]
@@ -92,6 +108,7 @@ def steer_countries(
             parts,
             texts.take(mine),
             scoring.rewards[mine],
+            overlong=overlong,
         )
     return SteeredCountries(data, parts, scoring)
 
@@ -104,6 +121,8 @@ def score_table(
     max_tokens: int,
     cache: Path,
     precision: Precision = "auto",
+    overlong: Overlong = "truncate_prompt",
+    score: Score | None = None,
 ) -> tuple[TokenizedTexts, ScoringReport, Path]:
     """Tokenise and score every response of an interactions table, through the cache.
 
@@ -112,8 +131,11 @@ def score_table(
         reward: The global model, on its device.
         model_hash: Its `scpo.model.content_hash`.
         max_tokens: Token budget of a text.
-        cache: Root of the reference cache.
+        cache: Root of the token store and the reference cache.
         precision: Precision of the matrix products.
+        overlong: What happens to texts over the budget.
+        score: What scores the texts that the cache lacks: a partial of
+            `scpo.ray_scoring.score_on_ray` for all devices of a cluster; None for `reward` here.
 
     Returns:
         The tokens, what scoring did, and the cache's folder for this model.
@@ -122,12 +144,21 @@ def score_table(
         RuntimeError: A reward is not finite.
     """
     prompts, responses = utterance_texts(table)
-    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    texts = load_or_encode(
+        cache,
+        reward.tokenizer,
+        prompts,
+        responses,
+        max_tokens=max_tokens,
+        overlong=overlong,
+    )
     folder = cache_folder(
         cache,
         model_hash=model_hash,
         max_tokens=max_tokens,
         precision=resolved_precision(reward, precision),
+        overlong=overlong,
     )
     keys = text_keys(prompts, responses)
-    return texts, score_with_cache(reward, texts, keys, folder, precision=precision), folder
+    report = (score or partial(score_with_cache, reward))(texts, keys, folder, precision=precision)
+    return texts, report, folder

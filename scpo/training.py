@@ -1,35 +1,43 @@
 """The training loop of a reward model: one loop for every engine.
 
 A step encodes each response of its interactions once, forms the pairs from the rewards and
-takes the mean over all pairs of the step, over all ranks:
+takes the mean over all pairs of the step, over all ranks and micro-batches:
 
-    loss = (1 / B) sum_i W_i softplus(-m_i) + c (1 / B) sum_i (r+_i + r-_i)^2
+    loss = (1 / B) sum_i W_i softplus(-(m_i - t_i)) + c (1 / B) sum_i (r+_i + r-_i)^2
 
-Ranks average gradients, so a rank scales its part by the number of ranks; the loss does not
-depend on how pairs were dealt out. A loss that is not finite stops the run by name.
+with t the margin asked for (0 where none is). Ranks average gradients, so a rank scales its part
+by the number of ranks; the loss does not depend on how pairs were dealt out.
 """
 
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from scpo.batches import (
-    TrainingSet,
-    cut_forwards,
-    plan_epoch,
-    plan_steps,
-    shard_step,
-    texts_of_step,
+from scpo.batches import TrainingSet, plan_epoch, plan_steps, shard_step
+from scpo.checkpoints import (
+    Checkpoints,
+    Resumption,
+    TrainingStopped,
+    resume_training,
+    save_checkpoint,
 )
-from scpo.encoding import pad_texts
 from scpo.engines import Engine
+from scpo.forwards import (
+    BatchInputs,
+    Forward,
+    forward_inputs,
+    pick_rewards,
+    plain_forward,
+    plan_forwards,
+)
 from scpo.loss import centring_losses, pair_losses
 from scpo.pairs import IntArray
+from scpo.warm_start import prove_warm_start
 
 TRAINING_TOKENS = 4096
 
@@ -51,36 +59,34 @@ class Progress:
     pairs: int
 
 
-@dataclass(frozen=True)
+@dataclass
 class TrainingResult:
-    """What a training did.
+    """What a training did; times and tokens since it was last started, on this rank.
 
     Attributes:
         losses: Loss of each step.
         pairs_seen: Pairs over all steps, repeats included.
         train_s: Seconds in the loop.
+        model_s: Seconds of them in the engine: forward, backward, optimizer, other ranks.
         real_tokens: Tokens of the texts that this rank encoded.
         padded_tokens: The same with padding.
+        warm_start: Largest difference from the reference rewards before the first step, as a
+            share of their size; None where the head was new.
+        resumed_from: Steps that a checkpoint spared.
+        moved_aside: Checkpoints found damaged, with the reason.
+        settings: What every rank trained with.
     """
 
-    losses: list[float]
-    pairs_seen: int
-    train_s: float
-    real_tokens: int
-    padded_tokens: int
-
-
-@dataclass(frozen=True)
-class BatchInputs:
-    """What turns text numbers into model inputs.
-
-    Attributes:
-        pad_id: Token id of the padding.
-        with_types: Whether the model takes `token_type_ids`.
-    """
-
-    pad_id: int
-    with_types: bool
+    losses: list[float] = field(default_factory=list)
+    pairs_seen: int = 0
+    train_s: float = 0.0
+    model_s: float = 0.0
+    real_tokens: int = 0
+    padded_tokens: int = 0
+    warm_start: float | None = None
+    resumed_from: int = 0
+    moved_aside: list[str] = field(default_factory=list)
+    settings: dict[str, str] = field(default_factory=dict)
 
 
 def count_steps(data: TrainingSet, *, epochs: float, pairs_per_step: int, seed: int) -> int:
@@ -108,95 +114,156 @@ def train_reward_model(
     data: TrainingSet,
     inputs: BatchInputs,
     *,
-    num_steps: int,
     pairs_per_step: int,
     seed: int,
     centring: float = 0.0,
     max_tokens: int = TRAINING_TOKENS,
+    checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
-    """Train the engine's model on weighted pairs.
+    """Train the engine's model on weighted pairs, from the start or the newest checkpoint.
 
     Args:
         engine: Holds model, optimizer and schedule; every rank calls with the same arguments.
         data: The pairs, the same on every rank.
         inputs: How texts become model inputs.
-        num_steps: Optimizer steps.
         pairs_per_step: Pairs aimed at per step, over all ranks.
         seed: Seed of the order of the data.
         centring: Coefficient c of the centring term, 0 for none.
         max_tokens: Padded tokens of one forward pass.
+        checkpoints: Where to save and go on from; None for neither.
         report: Called after every step.
 
     Raises:
-        RuntimeError: The loss of a step is not finite.
+        TrainingStopped: A loss or gradient is not finite, the model is not the one that gave
+            the reference rewards, or a checkpoint is of another training.
     """
+    num_steps = engine.optimization.num_steps
     steps = plan_steps(data, pairs_per_step=pairs_per_step, num_steps=num_steps, seed=seed)
-    losses: list[float] = []
-    tokens = np.zeros(2, dtype=np.int64)
-    started = time.perf_counter()
-    for number, step in enumerate(steps, 1):
-        rewards, step_tokens = _step_rewards(engine, data, inputs, step, max_tokens)
-        tokens += step_tokens
-        part = _rank_loss(engine, data, step, rewards, centring)
-        loss = engine.sum_over_ranks(float(part.detach()))
-        if not math.isfinite(loss):
-            raise RuntimeError(
-                f"The loss of step {number} is {loss}, so training stopped there. Its pairs: "
-                f"{step[:8].tolist()}. Lower the learning rate, or use `precision: fp32`."
-            )
-        engine.backward(part * engine.world_size)
-        engine.step()
-        losses.append(loss)
-        if report is not None:
-            report(Progress(number, num_steps, loss, len(step)))
-    seconds = time.perf_counter() - started
-    return TrainingResult(losses, sum(map(len, steps)), seconds, int(tokens[0]), int(tokens[1]))
-
-
-def _step_rewards(
-    engine: Engine, data: TrainingSet, inputs: BatchInputs, step: IntArray, max_tokens: int
-) -> tuple[Tensor, IntArray]:
-    """Return the rewards of this rank's texts at their text numbers, and tokens used."""
-    lengths = data.texts.lengths
-    forwards = []
-    for rank in range(engine.world_size):  # sharded weights: every rank must run as many
-        mine = shard_step(data, step, rank=rank, world_size=engine.world_size)
-        forwards.append(cut_forwards(texts_of_step(data, mine), lengths, max_tokens=max_tokens))
-    own = forwards[engine.rank]
-    dummies = max(map(len, forwards)) - len(own)
-    rewards = []
-    for which in own + [own[-1][-1:]] * dummies:
-        batch = pad_texts(
-            data.texts,
-            which,
-            pad_id=inputs.pad_id,
-            with_types=inputs.with_types,
-            device=engine.device,
-        )
-        rewards.append(engine.rewards(batch))
-    count = sum(map(len, own))
-    flat = torch.cat(rewards)
-    values = flat[:count] + 0.0 * flat[count:].sum()
-    scattered = values.new_zeros(len(data.texts)).index_put(
-        (torch.from_numpy(np.concatenate(own)).to(engine.device),), values
+    start = (
+        Resumption(0, [], [])
+        if checkpoints is None
+        else resume_training(engine, checkpoints)
     )
-    real = int(sum(lengths[which].sum() for which in own))
-    padded = int(sum(lengths[which[0]] * len(which) for which in own))
-    return scattered, np.array([real, padded])
+    result = TrainingResult(
+        losses=start.losses, resumed_from=start.step, moved_aside=start.moved_aside
+    )
+    if data.reference is not None and start.step == 0:
+        result.warm_start = prove_warm_start(engine, data, inputs)
+    loop = _Loop(engine, data, inputs, centring, max_tokens, result)
+    started = time.perf_counter()
+    for number in range(start.step + 1, num_steps + 1):
+        step = steps[number - 1]
+        result.losses.append(loop.take_step(number, step))
+        if checkpoints is not None and number % checkpoints.every == 0 and number < num_steps:
+            save_checkpoint(engine, checkpoints, step=number, losses=result.losses)
+        if report is not None:
+            report(Progress(number, num_steps, result.losses[-1], len(step)))
+    result.train_s = time.perf_counter() - started
+    result.pairs_seen = sum(map(len, steps))
+    return result
 
 
-def _rank_loss(
-    engine: Engine, data: TrainingSet, step: IntArray, rewards: Tensor, centring: float
-) -> Tensor:
-    """Return this rank's share of the step's mean loss; ranks sum to the mean."""
-    mine = shard_step(data, step, rank=engine.rank, world_size=engine.world_size)
-    if len(mine) == 0:  # a rank without pairs still takes part in every collective
-        return 0.0 * rewards.sum()
-    chosen = rewards[torch.from_numpy(data.chosen[mine]).to(engine.device)]
-    rejected = rewards[torch.from_numpy(data.rejected[mine]).to(engine.device)]
-    weights = torch.from_numpy(data.weights[mine]).to(engine.device, torch.float32)
-    losses = pair_losses(chosen - rejected, weights)
-    if centring:
-        losses = losses + centring * centring_losses(chosen, rejected)
-    return losses.sum() / len(step)
+@dataclass(frozen=True)
+class _Loop:
+    """What a step needs; `result` counts tokens and time."""
+
+    engine: Engine
+    data: TrainingSet
+    inputs: BatchInputs
+    centring: float
+    max_tokens: int
+    result: TrainingResult
+
+    def take_step(self, number: int, step: IntArray) -> float:
+        """Take one optimizer step and return its loss."""
+        engine, accumulation = self.engine, self.engine.optimization.accumulation
+        own_loss = 0.0
+        for micro in range(accumulation):
+            mine, forwards, batches = self._prepare(step, micro)
+            started = time.perf_counter()
+            rewards = self._rewards(forwards, batches)
+            part = self._loss(mine, len(step), rewards)
+            own_loss += float(part.detach())
+            last = micro == accumulation - 1
+            if last:
+                loss = engine.sum_over_ranks(own_loss)
+                if not math.isfinite(loss):
+                    self._stop(number, f"loss is {loss}", step, mine, rewards)
+            engine.backward(part * engine.world_size)
+            norm = engine.step(last=last)
+            self.result.model_s += time.perf_counter() - started
+        if norm is not None and not math.isfinite(norm):
+            self._stop(number, f"norm of the gradient is {norm}", step, mine, rewards)
+        return loss
+
+    def _prepare(
+        self, step: IntArray, micro: int
+    ) -> tuple[IntArray, list[Forward], list[dict[str, Tensor]]]:
+        """Return this rank's pairs of a micro-batch, its forward passes and their tensors."""
+        engine, data = self.engine, self.data
+        num_shards = engine.world_size * engine.optimization.accumulation
+        plans = []
+        for rank in range(engine.world_size):  # sharded weights: every rank must run as many
+            shard = shard_step(
+                data, step, shard=micro * engine.world_size + rank, num_shards=num_shards
+            )
+            plans.append(
+                (shard, plan_forwards(data, shard, self.inputs, max_tokens=self.max_tokens))
+            )
+        mine, forwards = plans[engine.rank]
+        self.result.real_tokens += sum(forward.real_tokens for forward in forwards)
+        self.result.padded_tokens += sum(forward.padded_tokens for forward in forwards)
+        dummies = max(len(plan) for _, plan in plans) - len(forwards)
+        dummy = plain_forward(forwards[-1].texts[-1:], data.texts.lengths)
+        batches = [
+            forward_inputs(data.texts, forward, self.inputs, engine.device)
+            for forward in forwards + [dummy] * dummies
+        ]
+        return mine, forwards, batches
+
+    def _rewards(self, forwards: list[Forward], batches: list[dict[str, Tensor]]) -> Tensor:
+        """Return rewards at their text numbers; dummy passes add nothing but their graph."""
+        rewards = [self.engine.rewards(batch) for batch in batches]
+        dummies = rewards[len(forwards) :]
+        own = zip(rewards, forwards, strict=False)
+        values = torch.cat([pick_rewards(given, forward) for given, forward in own])
+        if dummies:
+            values = values + 0.0 * torch.cat([given.flatten() for given in dummies]).sum()
+        where = np.concatenate([forward.texts for forward in forwards])
+        return values.new_zeros(len(self.data.texts)).index_put(
+            (torch.from_numpy(where).to(values.device),), values
+        )
+
+    def _loss(self, mine: IntArray, num_pairs: int, rewards: Tensor) -> Tensor:
+        """Return this micro-batch's share of the step's mean loss; shares sum to the mean."""
+        if len(mine) == 0:  # a rank without pairs still takes part in every collective
+            return 0.0 * rewards.sum()
+        data, device = self.data, rewards.device
+        chosen = rewards[torch.from_numpy(data.chosen[mine]).to(device)]
+        rejected = rewards[torch.from_numpy(data.rejected[mine]).to(device)]
+        weights = torch.from_numpy(data.weights[mine]).to(device, torch.float32)
+        target = (
+            None
+            if data.margins is None
+            else torch.from_numpy(data.margins[mine]).to(device, torch.float32)
+        )
+        losses = pair_losses(chosen - rejected, weights, target)
+        if self.centring:
+            losses = losses + self.centring * centring_losses(chosen, rejected)
+        return losses.sum() / num_pairs
+
+    def _stop(
+        self, number: int, what: str, step: IntArray, mine: IntArray, rewards: Tensor
+    ) -> None:
+        """Stop by name: the pairs whose rewards are not finite, or else those of the step."""
+        values = rewards.detach().double().cpu().numpy()
+        margins = values[self.data.chosen[mine]] - values[self.data.rejected[mine]]
+        found = self.engine.gather(mine[~np.isfinite(margins)])
+        bad = np.concatenate(found)
+        raise TrainingStopped(
+            f"{self.data.country or 'The training'}: step {number} must have a finite loss and "
+            f"gradient, but its {what}. Pairs{'' if len(bad) else ' of the step'}: "
+            f"{self.data.names(bad if len(bad) else step)}. Nothing was saved of this step. "
+            "Lower the learning rate, or use `precision: fp32`."
+        )

@@ -15,6 +15,7 @@ from scpo.config import (
     SplitConfig,
     TrainingConfig,
 )
+from scpo.engines import Offload, ZeroStage
 from scpo.weighting import PAPER_BETA, PAPER_TAU
 
 Share = Annotated[float, Field(gt=0, le=1)]
@@ -72,7 +73,8 @@ class ShardedConfig(Config):
 
     countries: tuple[str, ...] = Field((), description="whose `scpo_tuned` is trained so")
     workers: Count = 2
-    zero_stage: Literal[0, 1, 2, 3] = 2
+    zero_stage: ZeroStage = 2
+    offload: Offload = Field("none", description="to CPU memory: optimizer, or weights with it")
 
 
 class FinalConfig(Config):

@@ -20,7 +20,7 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.evaluation import consensus_drop, evaluate_margins, evaluate_model
 from scpo.fitting import fit_on_device
-from scpo.model import RewardModel, save_reward_model
+from scpo.model import RewardModel
 from scpo.pairs import IntArray
 from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.training import TrainingResult
@@ -154,18 +154,18 @@ def run_job(
     started, clock = utc_now(), time.perf_counter()
     labelled, selection = select_pairs(job, data)
     result = fit_on_device(
-        reward, training_set(data, labelled, selection), job_training(job, training)
+        reward,
+        training_set(data, labelled, selection),
+        job_training(job, training),
+        out=None if job.save_to is None else Path(job.save_to),
     )
     trained = time.perf_counter()
     evaluation = evaluate_model(reward, data, job.part, precision=training.precision)
-    evaluated = time.perf_counter()
-    if job.save_to is not None:
-        save_reward_model(reward, Path(job.save_to))
     times: dict[str, float | str] = {
         "started": started,
         "train_s": result.train_s,
         "setup_s": trained - clock - result.train_s,
-        "evaluate_s": evaluated - trained,
+        "evaluate_s": time.perf_counter() - trained,
         "wall_s": time.perf_counter() - clock,
     }
     return make_record(job, data, labelled, selection, result, evaluation, times, engine)

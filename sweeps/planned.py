@@ -14,7 +14,7 @@ from scpo.devices import pick_device
 from scpo.evaluation import evaluate_model
 from scpo.model import load_reward_model
 from scpo.provenance import utc_now
-from scpo.ray_training import train_on_ray
+from scpo.ray_training import Cluster, train_on_ray
 from sweeps.config import SweepConfig
 from sweeps.jobs import (
     TUNED_ARM,
@@ -135,10 +135,14 @@ def _train_sharded(job: Job, config: SweepConfig, workspace: Workspace) -> Trial
         workspace.model,
         training_set(data, labelled, selection),
         job_training(job, workspace.training),
-        workers=plan.workers,
-        zero_stage=plan.zero_stage,
+        Cluster(
+            plan.workers,
+            zero_stage=plan.zero_stage,
+            offload=plan.offload,
+            use_gpu=config.lanes.gpus > 0,
+        ),
         out=out,
-        use_gpu=config.lanes.gpus > 0,
+        checkpoints=out.with_name(f"{out.name}.checkpoints"),
         trust_remote_code=workspace.trust_remote_code,
     )
     trained = time.perf_counter()

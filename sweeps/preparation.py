@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from scpo.atomic import write_json
 from scpo.config import DataConfig
+from scpo.country import CountryData
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
@@ -57,7 +58,12 @@ def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Sa
         seed=config.training.seed,
     )
     result = train_global_model(
-        pooled, given, config.training, out=out, max_tokens=config.encoder.max_tokens
+        pooled,
+        given,
+        config.training,
+        out=out,
+        max_tokens=config.encoder.max_tokens,
+        overlong=config.encoder.overlong,
     )
     write_json(out.parent / "global.json", asdict(result))
     say(result.in_words())
@@ -80,6 +86,7 @@ def obtain_countries(
         max_tokens=config.encoder.max_tokens,
         cache=Path(config.cache),
         precision=config.training.precision,
+        overlong=config.encoder.overlong,
     )
     write_json(run / "split.json", dict(steered.split))
     scoring = steered.scoring
@@ -89,5 +96,15 @@ def obtain_countries(
             f"{part} {(data.part == part).sum()} pairs of {len(set(data.user[data.part == part]))}"
             for part in ("train", "validation", "test")
         )
-        say(f"  {country}: {parts} users")
+        say(f"  {country}: {parts} users{_losses(data)}")
     return steered
+
+
+def _losses(data: CountryData) -> str:
+    """Return what of a country was cut or dropped, in words; nothing where nothing was."""
+    counts = {
+        "texts truncated": data.num_truncated,
+        "pairs dropped as overlong": data.num_overlong,
+        "pairs dropped as identical": data.num_identical,
+    }
+    return "".join(f"; {count} {what}" for what, count in counts.items() if count)

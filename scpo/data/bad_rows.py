@@ -29,6 +29,7 @@ REASONS = {
     "empty_text": "no visible character, or the literal EMPTY STRING",
     "score_not_finite": "a score that is NaN or infinite",
     "score_out_of_range": "a score outside 1..100",
+    "margin_out_of_range": "a margin that is not finite or beyond 10,000 either way",
     "unknown_user": "a row whose user is not named, or not in the survey",
     "user_without_country": "a row of a user whose country is missing or not said",
     "conflicting_user": "one user id listed with different countries",
@@ -36,6 +37,7 @@ REASONS = {
     "mixed_interaction": "one interaction id with several users, prompts or turns",
     "one_response": "an interaction with a single usable response",
     "contradiction": "one user judged the same responses in both directions",
+    "conflicting_margin": "one user judged the same responses with different margins",
     "chosen_equals_rejected": "a pair whose two texts are the same",
 }
 

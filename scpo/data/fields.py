@@ -14,6 +14,7 @@ from scpo.data.bad_rows import RowFault
 
 MIN_SCORE = 1
 MAX_SCORE = 100
+MAX_MARGIN = 1e4  # reward differences are of the order of 1: what is beyond is no margin
 EMPTY_LITERAL = "EMPTY STRING"  # what PRISM stores where a model answered nothing
 
 
@@ -97,6 +98,33 @@ def take_score(row: Mapping[str, Any], field: str) -> float:
             field,
         )
     return float(value)
+
+
+def take_margin(row: Mapping[str, Any], field: str) -> float | None:
+    """Return the margin of a pair, None where the field is absent, null or an empty text.
+
+    Either sign is good. A text that holds a number is one: a CSV file has no other numbers.
+
+    Raises:
+        RowFault: Not a number, not finite, or beyond `MAX_MARGIN` either way.
+    """
+    value = row.get(field)
+    if value is None or value == "":
+        return None
+    try:
+        number = float(value) if isinstance(value, str) else value
+    except ValueError:
+        number = None
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        message = f"A number must stand here, got {reprlib.repr(value)}."
+        raise RowFault("wrong_type", message, field)
+    if not abs(number) <= MAX_MARGIN:  # also refuses NaN
+        raise RowFault(
+            "margin_out_of_range",
+            f"`|{field}| <= {MAX_MARGIN:g}` must hold, got {reprlib.repr(value)}.",
+            field,
+        )
+    return float(number) + 0.0  # -0.0 becomes 0.0: equal margins are equal bytes
 
 
 def _take(row: Mapping[str, Any], field: str) -> Any:

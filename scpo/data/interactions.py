@@ -3,7 +3,9 @@
 An interaction is one prompt with K responses that one user judged. The judgement is given in
 one of two ways: `scores` (one number a response, higher is better) or, where only some
 comparisons were made, `comparisons` (a list of [chosen, rejected] positions in `responses`).
-Exactly one of the two is set in a row.
+Exactly one of the two is set in a row. `margins` goes with `comparisons`, one each: by how much
+the reward of chosen is to exceed that of rejected, null for a comparison without one; the whole
+list is null where no comparison of the row has one.
 """
 
 from pathlib import Path
@@ -22,9 +24,11 @@ INTERACTIONS_SCHEMA = pa.schema(
         pa.field("responses", pa.list_(pa.string()), nullable=False),
         pa.field("scores", pa.list_(pa.float64())),
         pa.field("comparisons", pa.list_(pa.list_(pa.int32()))),
+        pa.field("margins", pa.list_(pa.float64())),
         pa.field("turn", pa.int32(), nullable=False),
     ]
 )
+LATER_COLUMNS = ("margins",)  # files of earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:
@@ -57,6 +61,9 @@ def read_interactions(path: Path) -> pa.Table:
         table = pq.read_table(file)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{file} is not a Parquet file: {error}") from error
+    for field in map(INTERACTIONS_SCHEMA.field, LATER_COLUMNS):
+        if field.name not in table.schema.names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]
     if missing:
         raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")

@@ -1,15 +1,16 @@
 """Preference pairs from a file: JSON Lines (.jsonl, .jsonl.gz), CSV or Parquet, one pair a row.
 
 Rows of one user, country and prompt become one interaction with unique responses and
-`comparisons`. Without a column of users, each prompt of a country is its own user, so a split by
-user is a split by prompt. The result does not depend on the order of the rows: where a user
-judged two responses in both directions, all those rows are refused, not only the later ones.
+`comparisons`, and `margins` where a row has one. Without a column of users, each prompt of a
+country is its own user, so a split by user is a split by prompt. The result does not depend on
+the order of the rows: where a user judged two responses in both directions, or with different
+margins, all those rows are refused, not only the later ones.
 """
 
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 
 from scpo.data.bad_rows import BadRows, RowFault
 from scpo.data.countries import canonical_country
-from scpo.data.fields import clean_text, take_id
+from scpo.data.fields import clean_text, take_id, take_margin
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.jsonl import read_jsonl
 from scpo.data.tabular import read_csv, read_parquet
@@ -37,6 +38,8 @@ class PairColumns:
         country: Country of the user; the column may be absent where a default is given.
         user: Who judged. A file without the column "user" is read as one user a prompt; in one
             that has it, rows that name no user are refused.
+        margin: By how much the reward of chosen is to exceed that of rejected, a finite number
+            of either sign (TRL's column of that name); the column may be absent, or empty.
     """
 
     prompt: str = "prompt"
@@ -44,6 +47,7 @@ class PairColumns:
     rejected: str = "rejected"
     country: str = "country"
     user: str = "user"
+    margin: str = "margin"
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class _Judgement:
     user: str
     country: str
     texts: PairTexts
+    margin: float | None
 
 
 def read_pairs(
@@ -96,7 +101,7 @@ def read_pairs(
     for judgement in _qualify_users(judgements, bad_rows):
         key = (judgement.country, judgement.user, judgement.texts.prompt)
         groups[key].append(judgement)
-    kept = _refuse_contradictions(groups, path, bad_rows)
+    kept = _refuse_conflicts(groups, path, bad_rows, names.margin)
     made = [_make_interaction(*key, kept[key], bad_rows) for key in sorted(kept)]
     return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
 
@@ -111,8 +116,7 @@ def _read_rows(
     if ending == "csv":
         return read_csv(path, bad_rows)
     if path.suffix == ".parquet":
-        wanted = [names.prompt, names.chosen, names.rejected, names.country, names.user]
-        return read_parquet(path, wanted, bad_rows)
+        return read_parquet(path, list(asdict(names).values()), bad_rows)
     raise ValueError(
         f"A pairs file must end in .jsonl, .csv (both also .gz) or .parquet, but got {path}."
     )
@@ -129,6 +133,7 @@ def _check_columns(
         (names.prompt, defaults.prompt),
         (names.country, defaults.country),
         (names.user, defaults.user),
+        (names.margin, defaults.margin),
     ):
         if name != default:  # asked for by name, so it must be there
             needed.append(name)
@@ -166,7 +171,7 @@ def _parse_row(
         raise RowFault("unknown_user", message, names.user)
     else:
         user = take_id(row, names.user)
-    return _Judgement(line, row, user, country, texts)
+    return _Judgement(line, row, user, country, texts, take_margin(row, names.margin))
 
 
 def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Judgement]:
@@ -188,40 +193,53 @@ def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Jud
     ]
 
 
-def _refuse_contradictions(
-    groups: dict[GroupKey, list[_Judgement]], path: Path, bad_rows: BadRows
+def _refuse_conflicts(
+    groups: dict[GroupKey, list[_Judgement]], path: Path, bad_rows: BadRows, margin_field: str
 ) -> dict[GroupKey, list[_Judgement]]:
-    """Return the groups without the rows that judge two responses in both directions."""
-    refused = []
+    """Return the groups without the rows that contradict others, in direction or in margin."""
+    refused: list[tuple[str, str, str | None, _Judgement]] = []
     kept: dict[GroupKey, list[_Judgement]] = {}
     for key, judgements in groups.items():
-        judged = {(item.texts.chosen, item.texts.rejected) for item in judgements}
+        margins = _collect_margins(judgements)
         for item in judgements:
-            if (item.texts.rejected, item.texts.chosen) in judged:
-                refused.append(item)
+            texts = item.texts
+            if (texts.rejected, texts.chosen) in margins:
+                message = (
+                    "One user must judge two responses in one direction only; other rows say "
+                    "the opposite."
+                )
+                refused.append(("contradiction", message, None, item))
+            elif len(margins[texts.chosen, texts.rejected]) > 1:
+                message = "One user must give a pair one margin; other rows give another one."
+                refused.append(("conflicting_margin", message, margin_field, item))
             else:
                 kept.setdefault(key, []).append(item)
-    for item in sorted(refused, key=lambda item: item.line):
-        bad_rows.reject(
-            "contradiction",
-            "One user must judge two responses in one direction only; other rows say the "
-            "opposite.",
-            path,
-            item.line,
-            item.row,
-        )
+    for reason, message, field, item in sorted(refused, key=lambda entry: entry[-1].line):
+        bad_rows.reject(reason, message, path, item.line, item.row, field)
     return kept
+
+
+def _collect_margins(judgements: list[_Judgement]) -> dict[tuple[str, str], set[float]]:
+    """Return the margins given to each (chosen, rejected): none, one, or several that differ."""
+    margins: dict[tuple[str, str], set[float]] = defaultdict(set)
+    for item in judgements:
+        given = margins[item.texts.chosen, item.texts.rejected]
+        if item.margin is not None:
+            given.add(item.margin)
+    return dict(margins)
 
 
 def _make_interaction(
     country: str, user: str, prompt: str, judgements: list[_Judgement], bad_rows: BadRows
 ) -> dict[str, Any]:
     """Return the table row of one user's judgements on one prompt."""
-    pairs = {(item.texts.chosen, item.texts.rejected) for item in judgements}
-    if len(pairs) < len(judgements):
-        bad_rows.note("repeated_pair", len(judgements) - len(pairs))
-    responses = sorted({text for pair in pairs for text in pair})
+    given = _collect_margins(judgements)
+    if len(given) < len(judgements):
+        bad_rows.note("repeated_pair", len(judgements) - len(given))
+    responses = sorted({text for pair in given for text in pair})
+    pairs = sorted(given)  # as the responses are sorted, so are the comparisons
     position = {text: index for index, text in enumerate(responses)}
+    margins = [next(iter(given[pair]), None) for pair in pairs]
     return {
         "interaction_id": _hash_texts(user, country, prompt)[:16],
         "user_id": user,
@@ -229,7 +247,8 @@ def _make_interaction(
         "prompt": prompt,
         "responses": responses,
         "scores": None,
-        "comparisons": sorted([position[first], position[second]] for first, second in pairs),
+        "comparisons": [[position[first], position[second]] for first, second in pairs],
+        "margins": None if all(margin is None for margin in margins) else margins,
         "turn": 0,
     }
 

@@ -207,6 +207,7 @@ def _make_interaction(group: list[_Utterance]) -> dict[str, Any]:
         "responses": [item.response for item in group],
         "scores": [item.score for item in group],
         "comparisons": None,
+        "margins": None,
         "turn": first.turn,
     }
 

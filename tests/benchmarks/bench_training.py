@@ -11,12 +11,12 @@ other on a busy machine make all three many times slower, and no ratio holds.
 """
 
 import argparse
+import sys
 import tempfile
 import time
 import warnings
 from pathlib import Path
 
-import numpy as np
 import torch
 from datasets import Dataset, disable_progress_bars
 from figures import figure_line, machine, ratio_line
@@ -31,7 +31,7 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
-from workload import Workload, load_minilm, make_workload
+from workload import Workload, data_folder, load_minilm, make_workload, read_prism_work
 
 from scpo.config import TrainingConfig
 from scpo.encoding import TokenizedTexts
@@ -46,6 +46,7 @@ INTERACTIONS_PER_ROUND = 4
 PADDED_TOKENS = 512
 PADDED_PAIRS_PER_STEP = 4
 PADDED_PAIRS = 4
+PRISM_PAIRS = 24
 
 
 class LoopTimer(TrainerCallback):
@@ -144,22 +145,34 @@ def train_padded(reward: RewardModel, work: Workload, num_pairs: int) -> float:
 
 def measure(rounds: int) -> list[str]:
     """Return the figures' lines, after `rounds` rounds."""
-    ours, trl, padded = load_minilm(), load_minilm(), load_minilm()
-    warm_up = make_workload(ours, num_interactions=1, seed=0)
-    rates: dict[str, list[float]] = {"ours": [], "trl": [], "padded": []}
-    tokens = np.zeros(2)
+    models = {name: load_minilm() for name in ("ours", "trl", "padded")}
+    warm_up = make_workload(models["ours"], num_interactions=1, seed=0)
+    first_turns: dict[str, list[float]] = {name: [] for name in models}
+    prism: dict[str, list[float]] = {"ours": [], "trl": []}
+    done: list[TrainingResult] = []
+    real_data = data_folder()
     with tempfile.TemporaryDirectory() as folder:
-        train_ours(ours, warm_up)
-        train_with_trl(trl, warm_up, Path(folder))
-        train_padded(padded, warm_up, 1)
+        train_ours(models["ours"], warm_up)
+        train_with_trl(models["trl"], warm_up, Path(folder))
+        train_padded(models["padded"], warm_up, 1)
         for number in range(1, rounds + 1):
-            work = make_workload(ours, num_interactions=INTERACTIONS_PER_ROUND, seed=number)
-            rate, result = train_ours(ours, work)
-            tokens += (result.real_tokens, result.padded_tokens)
-            rates["ours"].append(rate)
-            rates["trl"].append(train_with_trl(trl, work, Path(folder)))
-            rates["padded"].append(train_padded(padded, work, PADDED_PAIRS))
-    return _lines(rates, float(tokens[0] / tokens[1]))
+            work = make_workload(
+                models["ours"], num_interactions=INTERACTIONS_PER_ROUND, seed=number
+            )
+            rate, result = train_ours(models["ours"], work)
+            first_turns["ours"].append(rate)
+            done.append(result)
+            first_turns["trl"].append(train_with_trl(models["trl"], work, Path(folder)))
+            first_turns["padded"].append(train_padded(models["padded"], work, PADDED_PAIRS))
+            if real_data is not None:
+                work = read_prism_work(
+                    models["ours"], real_data / "prism", num_pairs=PRISM_PAIRS, seed=number
+                )
+                rate, result = train_ours(models["ours"], work)
+                prism["ours"].append(rate)
+                done.append(result)
+                prism["trl"].append(train_with_trl(models["trl"], work, Path(folder)))
+    return _ratio_lines(first_turns, prism) + _share_lines(done)
 
 
 def main() -> None:
@@ -188,36 +201,58 @@ def _padded_rewards(reward: RewardModel, texts: TokenizedTexts, which: IntArray)
     return rewards.squeeze(-1)
 
 
-def _lines(rates: dict[str, list[float]], real_share: float) -> list[str]:
-    """Return the lines of the three figures."""
-    on = machine("fp32")
+def _ratio_lines(
+    first_turns: dict[str, list[float]], prism: dict[str, list[float]]
+) -> list[str]:
+    """Return the lines of pairs per second against the other ways."""
     lines = []
-    for name, reach, against in (
-        ("trl", ">= 4", "TRL RewardTrainer"),
-        ("padded", ">= 10", "a loop that pads to 512 tokens and runs two passes"),
+    for rates, name, reach, figure, against in (
+        (first_turns, "trl", ">= 4", "first turns of 4 responses", "TRL RewardTrainer"),
+        (prism, "trl", ">= 2.2", "PRISM", "TRL RewardTrainer"),
+        (
+            first_turns,
+            "padded",
+            ">= 10",
+            "first turns of 4 responses",
+            "a loop that pads to 512 tokens and runs two passes",
+        ),
     ):
         pairs = list(zip(rates["ours"], rates[name], strict=True))
+        if not pairs:
+            sys.stderr.write(f"{figure}: no data, set SCPO_DATA to the folder that has them\n")
+            continue
         lines.append(
             ratio_line(
-                f"training pairs/s, ratio to {name}",
+                f"training pairs/s, {figure}, ratio to {name}",
                 [ours / other for ours, other in pairs],
                 {"pairs_per_s": rates["ours"], f"{name}_pairs_per_s": rates[name]},
                 reach=reach,
                 against=against,
-                on=on,
+                on=machine("fp32"),
             )
         )
-    lines.append(
-        figure_line(
-            "real tokens / padded tokens in training",
-            real_share,
-            "fraction",
-            reach=">= 0.95",
-            against="1, no padding",
-            on=on,
-        )
-    )
     return lines
+
+
+def _share_lines(done: list[TrainingResult]) -> list[str]:
+    """Return the lines of padding and of the time that the model takes of the loop."""
+    shares = {
+        "real tokens / padded tokens in training": (
+            sum(result.real_tokens for result in done)
+            / sum(result.padded_tokens for result in done),
+            "1, no padding",
+        ),
+        "time in the model / time of the step loop": (
+            sum(result.model_s for result in done) / sum(result.train_s for result in done),
+            "1, nothing but the model",
+        ),
+    }
+    return [
+        figure_line(
+            name, value, "fraction", reach=">= 0.95", against=against, on=machine("fp32")
+        )
+        for name, (value, against) in shares.items()
+    ]
 
 
 if __name__ == "__main__":

@@ -4,9 +4,11 @@ Each has one prompt, four responses with different scores, hence all six pairs. 
 text in tokens is lognormal, with one part that the texts of an interaction share and one of its
 own, as PRISM's first turns of four responses have them; those made here have a median of about
 84, a mean of 100 and a 90th percentile of 192, and are cut at 256.
-The model is MiniLM with a new reward head, in float32.
+The model is MiniLM with a new reward head, in float32. Where PRISM's data are at hand (SCPO_DATA),
+some of its interactions are a second work.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +18,9 @@ import pyarrow as pa
 
 from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
+from scpo.data.bad_rows import BadRows
 from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.prism import read_prism
 from scpo.data.synthetic import make_synthetic
 from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel, load_reward_model
@@ -29,6 +33,7 @@ LOG_SD_BETWEEN = 0.24  # of the interactions' mean log lengths
 LOG_SD_WITHIN = 0.6  # of log lengths within an interaction
 SHORTEST_TOKENS = 20
 LONGEST_TOKENS = 256
+PRISM_TOKENS = 512
 WORDS_PER_TOKEN = 0.8  # of the synthetic texts, roughly, so lengths come out near those drawn
 
 
@@ -51,6 +56,13 @@ class Workload:
         return TrainingSet(self.texts, pairs.chosen, pairs.rejected, pairs.interaction, weights)
 
 
+def data_folder() -> Path | None:
+    """Return the folder of real data, or None where there is none."""
+    default = Path(__file__).parents[2] / ".." / "shared" / "data"
+    folder = Path(os.environ.get("SCPO_DATA", default)).resolve()
+    return folder if (folder / "prism" / "survey.jsonl").is_file() else None
+
+
 def load_minilm() -> RewardModel:
     """Return MiniLM with a new reward head of always the same seed."""
     return load_reward_model(str(MINILM), new_head=True)
@@ -67,6 +79,25 @@ def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> W
     table = _make_interactions(num_interactions, seed)
     prompts, responses = utterance_texts(table)
     texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=LONGEST_TOKENS)
+    return Workload(texts, build_pairs(table))
+
+
+def read_prism_work(reward: RewardModel, folder: Path, *, num_pairs: int, seed: int) -> Workload:
+    """Return random interactions of PRISM's data that hold about so many pairs, tokenised.
+
+    Args:
+        reward: Names the tokenizer.
+        folder: PRISM's folder, with survey.jsonl and utterances.jsonl.
+        num_pairs: Pairs aimed at.
+        seed: Seed of the choice.
+    """
+    table = read_prism(folder, BadRows("quarantine"))
+    counts = np.bincount(build_pairs(table).interaction, minlength=table.num_rows)
+    order = np.random.default_rng(seed).permutation(np.flatnonzero(counts))
+    taken = order[: int(np.searchsorted(np.cumsum(counts[order]), num_pairs)) + 1]
+    table = table.take(pa.array(np.sort(taken)))
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=PRISM_TOKENS)
     return Workload(texts, build_pairs(table))
 
 

@@ -159,7 +159,12 @@ def draw_text(rng: np.random.Generator, longest: int) -> str:
 
 
 def make_training_set(
-    *, num_interactions: int = 12, seed: int = 0, longest: int = 12, learnable: bool = False
+    *,
+    num_interactions: int = 12,
+    seed: int = 0,
+    longest: int = 12,
+    learnable: bool = False,
+    kind: str = "bert",
 ) -> TrainingSet:
     """Interactions of 2 to 4 responses; learnable: the chosen one says "good"."""
     rng = np.random.default_rng(seed)
@@ -175,7 +180,8 @@ def make_training_set(
         rejected += (first + low).tolist()
         chosen += (first + high).tolist()
         interaction += [7 * number] * len(low)
-    texts = encode_texts(make_pair_tokenizer(), prompts, responses, max_tokens=64)
+    tokenizer = make_pair_tokenizer() if kind in ENCODERS else make_chat_tokenizer()
+    texts = encode_texts(tokenizer, prompts, responses, max_tokens=64)
     weights = np.ones(len(chosen)) if learnable else rng.uniform(0.1, 1.0, len(chosen))
     return TrainingSet(
         texts, np.array(chosen), np.array(rejected), np.array(interaction), weights

@@ -1,53 +1,69 @@
 """One rank of a DeepSpeed world on CPUs: every case is trained in one process, one after another.
 
 Usage: python deepspeed_ranks.py JOB OUT, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT in the environment. JOB is a pickle of the model's folder and the cases; rank 0 writes
-the losses and the gathered weights of each case as a pickle to OUT.
+MASTER_PORT in the environment. JOB is a pickle of the cases; rank 0 writes what came of each as
+a pickle to OUT. A case that is to die at a step ends its process by SIGKILL; one that is to leave
+ends there, and the next begins.
 """
 
+import os
 import pickle
+import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
 
+from scpo.checkpoints import TrainingStopped
 from scpo.deepspeed_engine import DeepSpeedEngine
-from scpo.fitting import batch_inputs
+from scpo.fitting import export_trained, fit_with
 from scpo.model import load_reward_model
-from scpo.training import train_reward_model
 
 
-def run_case(model: str, case: dict[str, Any]) -> dict[str, Any]:
-    reward = load_reward_model(model)
-    engine = DeepSpeedEngine(
-        reward,
-        zero_stage=case["stage"],
-        learning_rate=case["learning_rate"],
-        num_steps=case["num_steps"],
-        weight_decay=case["weight_decay"],
-        max_grad_norm=case["max_grad_norm"],
+def run_case(case: dict[str, Any]) -> dict[str, Any]:
+    def report(progress: Any) -> None:
+        if progress.step == case.get("leave_at"):
+            raise KeyboardInterrupt
+        if progress.step == case.get("die_at") and torch.distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    make_engine = partial(
+        DeepSpeedEngine, zero_stage=case["stage"], offload=case.get("offload", "none")
     )
-    result = train_reward_model(
-        engine,
-        case["data"],
-        batch_inputs(reward),
-        num_steps=case["num_steps"],
-        pairs_per_step=case["pairs_per_step"],
-        seed=case["seed"],
-        centring=case["centring"],
-        max_tokens=case["max_tokens"],
-    )
-    weights = engine.gather_weights()
-    return {"losses": result.losses, "weights": weights, "training": engine.engine.module.training}
+    try:
+        fitted = fit_with(
+            make_engine,
+            load_reward_model(case["model"]),
+            case["data"],
+            case["config"],
+            checkpoints=case.get("checkpoints"),
+            report=report,
+        )
+        if "out" in case:
+            export_trained(fitted, case["data"], case["config"], case["out"])
+    except TrainingStopped as error:
+        return {"stopped": str(error)}
+    except KeyboardInterrupt:
+        return {}
+    return {
+        "losses": fitted.result.losses,
+        "resumed_from": fitted.result.resumed_from,
+        "moved_aside": fitted.result.moved_aside,
+        "warm_start": fitted.result.warm_start,
+        "weights": fitted.engine.gather_weights(),
+        "training": fitted.engine.engine.module.training,
+    }
 
 
 def main(job_file: Path, out: Path) -> None:
     torch.set_num_threads(1)
-    job = pickle.loads(job_file.read_bytes())
+    cases = pickle.loads(job_file.read_bytes())
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)  # would compile
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-    results = [run_case(job["model"], case) for case in job["cases"]]
+    results = [run_case(case) for case in cases]
     if torch.distributed.get_rank() == 0:
         out.write_bytes(pickle.dumps(results))
     torch.distributed.barrier()

@@ -81,7 +81,7 @@ def test_ranks_share_a_step_by_whole_interactions(training_set, world_size):
     data = training_set(num_interactions=40)
     step = plan_steps(data, pairs_per_step=24, num_steps=1, seed=0)[0]
     shards = [
-        shard_step(data, step, rank=rank, world_size=world_size) for rank in range(world_size)
+        shard_step(data, step, shard=rank, num_shards=world_size) for rank in range(world_size)
     ]
     assert sorted(np.concatenate(shards)) == sorted(step)
     owners = [set(data.interaction[shard].tolist()) for shard in shards]

@@ -1,6 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from scpo.country import build_country, pair_margins, rows_of, utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
@@ -28,11 +32,15 @@ def make_table(*rows):
     )
 
 
-def build(tokenizer, table, split, reference=None):
+def build(
+    tokenizer, table, split, reference=None, *, max_tokens=32, overlong="truncate_prompt"
+):
     prompts, responses = utterance_texts(table)
-    texts = encode_texts(tokenizer, prompts, responses, max_tokens=32)
+    texts = encode_texts(
+        tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
+    )
     reference = np.arange(len(texts), dtype=float) if reference is None else reference
-    return build_country("A", table, split, texts, reference)
+    return build_country("A", table, split, texts, reference, overlong=overlong)
 
 
 @pytest.fixture
@@ -55,6 +63,79 @@ def test_pairs_of_equal_tokens_are_dropped_and_counted(data):
         (3, 4),
         (8, 7),
     ]
+
+
+def test_pairs_are_named_by_interaction_and_positions(data):
+    assert data.pair_ids.tolist() == ["i0:0>1", "i1:2>0", "i1:1>2", "i3:1>0"]
+
+
+def test_a_tenth_response_has_its_own_number(pair_tokenizer):
+    table = make_table(("b", [*"abcdefgh", "good", "bad", "fine"], list(range(11))))
+    names = build(pair_tokenizer, table, {"b": "train"}).pair_ids.tolist()
+    assert len(set(names)) == 55
+    assert {"i0:10>9", "i0:10>1", "i0:1>0"} < set(names)
+
+
+def test_no_pair_at_all(pair_tokenizer):
+    data = build(pair_tokenizer, make_table(("b", ["a", "c"], [1.0, 1.0])), {"b": "train"})
+    assert data.pair_ids.shape == data.user.shape == data.part.shape == (0,)
+    assert (data.num_identical, data.num_overlong, data.num_truncated) == (0, 0, 0)
+
+
+OVERLONG = (
+    ("b", ["good", "a b c d e f g h", "fine"], [3.0, 2.0, 1.0]),
+    ("b", ["c c c c c c c good", "c c c c c c c bad"], [1.0, 2.0]),  # the same once cut
+    ("c", ["good", "bad"], [1.0, 2.0]),
+)
+
+
+def test_truncated_texts_stay_and_are_counted(pair_tokenizer):
+    split = {"b": "train", "c": "test"}
+    data = build(pair_tokenizer, make_table(*OVERLONG), split, max_tokens=9)
+    assert data.pair_ids.tolist() == ["i0:0>1", "i0:0>2", "i0:1>2", "i2:1>0"]
+    assert (data.num_truncated, data.num_overlong, data.num_identical) == (3, 0, 1)
+
+
+def test_a_response_cut_at_its_left_keeps_its_end(pair_tokenizer):
+    split = {"b": "train", "c": "test"}
+    table = make_table(*OVERLONG)
+    data = build(pair_tokenizer, table, split, max_tokens=9, overlong="truncate_left")
+    assert "i1:1>0" in data.pair_ids
+    assert (data.num_truncated, data.num_overlong, data.num_identical) == (3, 0, 0)
+
+
+def test_pairs_with_an_overlong_text_are_dropped_and_counted(pair_tokenizer):
+    split = {"b": "train", "c": "test"}
+    data = build(pair_tokenizer, make_table(*OVERLONG), split, max_tokens=9, overlong="drop")
+    assert data.pair_ids.tolist() == ["i0:0>2", "i2:1>0"]
+    assert data.user.tolist() == ["b", "c"]
+    assert data.part.tolist() == ["train", "test"]
+    assert (data.num_truncated, data.num_overlong, data.num_identical) == (3, 3, 0)
+
+
+@given(seed=st.integers(0, 10_000))
+def test_equal_pairs_are_those_of_a_naive_loop(pair_tokenizer, seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        (
+            "b",
+            [" ".join(rng.choice(["a", "b"], rng.integers(0, 4))) for _ in range(4)],
+            rng.permutation(4).astype(float).tolist(),
+        )
+        for _ in range(5)
+    ]
+    table = make_table(*rows)
+    data = build(pair_tokenizer, table, {"b": "train"})
+    pairs = build_pairs(table)
+    differ = [
+        number
+        for number in range(len(pairs))
+        if data.texts.tokens_of(pairs.chosen[number]).tolist()
+        != data.texts.tokens_of(pairs.rejected[number]).tolist()
+    ]
+    assert data.pairs.chosen.tolist() == pairs.chosen[differ].tolist()
+    assert data.pairs.rejected.tolist() == pairs.rejected[differ].tolist()
+    assert data.num_identical == len(pairs) - len(differ)
 
 
 def test_arrays_by_hand(data):
@@ -81,10 +162,20 @@ def test_a_training_set_keeps_its_pairs_and_only_their_texts(data):
             theirs = data.texts.tokens_of(getattr(data.pairs, side)[source])
             assert ours.tolist() == theirs.tolist()
     assert whole.weights.tolist() == [0.1, 0.2, 0.3]
+    assert whole.country == "A"
+    assert whole.pair_ids.tolist() == ["i0:0>1", "i1:1>2", "i3:1>0"]
+    assert whole.margins is None
+    assert pair_margins(whole.reference, whole).tolist() == [-2.0, -4.0, 0.0]
     with pytest.raises(ValueError, match="must be sorted by interaction"):
         data.training_set(np.array([3, 0]), np.ones(2))
     with pytest.raises(ValueError, match="must have one length"):
         data.training_set(np.array([0, 3]), np.ones(4))
+
+
+def test_a_training_set_carries_the_margins_of_its_pairs(data):
+    marked = replace(data, pairs=replace(data.pairs, margins=np.array([0.0, 0.5, 1.5, 2.0])))
+    whole = marked.training_set(np.array([1, 3]), np.ones(2))
+    assert whole.margins.tolist() == [0.5, 2.0]
 
 
 def test_lengths_are_characters_and_not_bytes(pair_tokenizer):

@@ -1,16 +1,15 @@
 import ast
+import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
+from tokenizers import processors
 from transformers import BertTokenizer, PythonBackend
 
 import scpo
-from scpo.encoding import encode_texts, pad_texts, positions_within
+from scpo.encoding import encode_texts, pad_texts
 
 CPU = torch.device("cpu")
 
@@ -47,6 +46,29 @@ def test_then_the_response_loses_its_end(pair_tokenizer):
     assert tokens(pair_tokenizer, texts, 0) == "[CLS] [SEP] c d e f g [SEP]"
 
 
+def test_or_the_response_loses_its_start(pair_tokenizer):
+    texts = encode_texts(
+        pair_tokenizer,
+        ["a b", "a b"],
+        ["c d e f g h good bad", "c d e f"],
+        max_tokens=8,
+        overlong="truncate_left",
+    )
+    assert tokens(pair_tokenizer, texts, 0) == "[CLS] [SEP] f g h good bad [SEP]"
+    assert tokens(pair_tokenizer, texts, 1) == "[CLS] b [SEP] c d e f [SEP]"
+    assert texts.overlong.tolist() == [True, True]
+
+
+def test_texts_to_drop_are_cut_and_named(pair_tokenizer):
+    prompts, responses = ["a", "a b c", "a b c"], ["b", "c d e", "c d"]
+    texts = encode_texts(pair_tokenizer, prompts, responses, max_tokens=8, overlong="drop")
+    cut = encode_texts(pair_tokenizer, prompts, responses, max_tokens=8)
+    assert texts.overlong.tolist() == [False, True, False]  # eight tokens are within eight
+    assert texts.num_truncated == 1
+    assert texts.ids.tolist() == cut.ids.tolist()
+    assert texts.offsets.tolist() == cut.offsets.tolist()
+
+
 def test_a_conversation_has_one_bos_and_its_end(chat_tokenizer):
     texts = encode_texts(chat_tokenizer, ["a b"], ["good"], max_tokens=32)
     assert tokens(chat_tokenizer, texts, 0) == (
@@ -57,10 +79,10 @@ def test_a_conversation_has_one_bos_and_its_end(chat_tokenizer):
     assert chat_tokenizer(text)["input_ids"][:2] == [4, 4]
 
 
-def test_a_conversation_keeps_bos_and_the_response(chat_tokenizer):
+def test_a_conversation_keeps_its_template_and_the_response(chat_tokenizer):
     texts = encode_texts(chat_tokenizer, ["a b c d e f g h"], ["good bad"], max_tokens=10)
     assert tokens(chat_tokenizer, texts, 0) == (
-        "<bos> f g h <eos> assistant : good bad <eos>"
+        "<bos> user : h <eos> assistant : good bad <eos>"
     )
     assert texts.num_truncated == 1
 
@@ -71,10 +93,10 @@ def test_one_function_serves_scoring_and_training():
     for file in sorted(Path(scpo.__file__).parent.rglob("*.py")):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call):
-                name = ast.unparse(node.func)
-                if name.endswith(("tokenizer", "apply_chat_template", "encode_plus")):
+                name = ast.unparse(node.func).split(".")[-1]
+                if name in ("tokenizer", "apply_chat_template", "encode_plus"):
                     calls.append(file.name)
-    assert set(calls) == {"encoding.py"}
+    assert set(calls) == {"chat_template.py", "pair_layout.py"}  # both called by encoding.py
 
 
 def test_many_texts_come_in_order(pair_tokenizer):
@@ -98,6 +120,16 @@ def test_bad_input_is_refused(pair_tokenizer):
         encode_texts(pair_tokenizer, ["a"], ["c"], max_tokens=7)
 
 
+def test_a_budget_below_the_special_tokens_is_refused(pair_tokenizer):
+    tokenizer = copy.deepcopy(pair_tokenizer)
+    tokenizer.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A", pair="[SEP] " * 9 + "$A $B", special_tokens=[("[SEP]", 3)]
+    )
+    with pytest.raises(ValueError, match=r"`max_tokens >= 10` .*pair alone takes 9 .*got 9"):
+        encode_texts(tokenizer, ["a"], ["c"], max_tokens=9)
+    assert encode_texts(tokenizer, ["a"], ["c"], max_tokens=10).lengths.tolist() == [10]
+
+
 def test_a_slow_tokenizer_is_refused():
     class Slow(PythonBackend):
         vocab_size = 1
@@ -108,21 +140,6 @@ def test_a_slow_tokenizer_is_refused():
     with pytest.raises(ValueError, match="A fast tokenizer is needed, but got Slow"):
         encode_texts(Slow(), ["a"], ["b"], max_tokens=8)
     assert BertTokenizer.is_fast  # what a real checkpoint of BERT loads
-
-
-@given(
-    sides=arrays(np.int8, st.integers(0, 40), elements=st.sampled_from([-1, 0, 1])),
-    max_tokens=st.integers(1, 40),
-)
-def test_positions_are_those_of_a_naive_loop(sides, max_tokens):
-    kept = list(range(len(sides)))
-    while len(kept) > max_tokens:
-        prompt = [position for position in kept if sides[position] == 0]
-        response = [position for position in kept if sides[position] == 1]
-        if not prompt and not response:
-            break
-        kept.remove(prompt[0] if prompt else response[-1])
-    assert positions_within(sides, max_tokens).tolist() == kept
 
 
 def test_padding_by_hand(pair_tokenizer):
@@ -141,10 +158,13 @@ def test_padding_by_hand(pair_tokenizer):
 
 def test_taking_texts_keeps_them(pair_tokenizer):
     prompts = ["a", "a b c", "d", "e f"]
-    texts = encode_texts(pair_tokenizer, prompts, ["good", "g", "h h", "b"], max_tokens=16)
+    replies = ["good", "g", "h h h h h h", "b"]
+    texts = encode_texts(pair_tokenizer, prompts, replies, max_tokens=8)
     taken = texts.take(np.array([2, 0, 2]))
     assert len(taken) == 3
     for number, source in enumerate([2, 0, 2]):
         assert taken.tokens_of(number).tolist() == texts.tokens_of(source).tolist()
         assert types(taken, number) == types(texts, source)
+    assert taken.overlong.tolist() == [True, False, True]
+    assert taken.num_truncated == 2
     assert len(texts.take(np.zeros(0, dtype=np.int64))) == 0

@@ -1,8 +1,8 @@
 import pytest
 import torch
-from transformers import get_linear_schedule_with_warmup
 
-from scpo.engines import TorchEngine, linear_decay
+from scpo.engines import Optimization, TorchEngine, check_offload
+from scpo.model import load_reward_model
 
 
 @pytest.fixture
@@ -10,31 +10,25 @@ def batch():
     return {"input_ids": torch.tensor([[2, 9, 3, 17, 3]]), "attention_mask": torch.ones(1, 5)}
 
 
-def test_the_schedule_is_the_linear_one_of_transformers():
-    parameter = torch.nn.Parameter(torch.zeros(1))
-    optimizer = torch.optim.AdamW([parameter], lr=1.0)
-    known = get_linear_schedule_with_warmup(optimizer, 0, 10)
-    decay = linear_decay(10)
-    for step in range(13):
-        assert decay(step) == pytest.approx(known.lr_lambdas[0](step))
-    assert [decay(0), decay(5), decay(10), decay(11)] == [1.0, 0.5, 0.0, 0.0]
+def make_engine(reward, **named):
+    return TorchEngine(reward, Optimization(**({"learning_rate": 1e-3, "num_steps": 2} | named)))
 
 
 def test_the_first_step_has_the_whole_rate_and_the_last_is_not_empty(tiny_bert, batch):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-2, num_steps=2)
+    engine = make_engine(tiny_bert, learning_rate=1e-2, num_steps=2)
     bias = tiny_bert.model.classifier.bias
     moved = []
     for _ in range(3):
         before = bias.item()
         engine.backward(engine.rewards(batch).sum())  # its gradient in the bias is 1
-        engine.step()
+        engine.step(last=True)
         moved.append(before - bias.item())
     # Adam moves by about the rate, whatever the size of the gradient
     assert moved == pytest.approx([1e-2, 5e-3, 0.0], abs=3e-4)
 
 
 def test_gradients_are_clipped_and_cleared(tiny_bert, batch):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=2, max_grad_norm=0.5)
+    engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2, max_grad_norm=0.5)
     norms = []
     engine.optimizer.register_step_pre_hook(
         lambda optimizer, *rest: norms.append(
@@ -43,20 +37,20 @@ def test_gradients_are_clipped_and_cleared(tiny_bert, batch):
         )
     )  # fmt: skip
     engine.backward(100 * engine.rewards(batch).sum())
-    engine.step()
+    engine.step(last=True)
     assert norms == pytest.approx([0.5], rel=1e-4)
     assert all(parameter.grad is None for parameter in tiny_bert.model.parameters())
 
 
 def test_backward_adds_up(tiny_bert, batch):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=2)
+    engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2)
     for _ in range(2):
         engine.backward(engine.rewards(batch).sum())
     assert tiny_bert.model.classifier.bias.grad.item() == pytest.approx(2.0)
 
 
 def test_one_rank_sums_to_itself_and_gives_all_weights(tiny_bert):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=2)
+    engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2)
     assert (engine.rank, engine.world_size, engine.sum_over_ranks(1.5)) == (0, 1, 1.5)
     weights = engine.gather_weights()
     assert weights.keys() == tiny_bert.model.state_dict().keys()
@@ -64,13 +58,80 @@ def test_one_rank_sums_to_itself_and_gives_all_weights(tiny_bert):
 
 
 def test_weight_decay_reaches_the_optimizer(tiny_bert):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=2, weight_decay=0.1)
+    engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2, weight_decay=0.1)
     assert {group["weight_decay"] for group in engine.optimizer.param_groups} == {0.1}
 
 
 def test_rewards_are_float32_in_bf16(tiny_bert, batch):
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=2, precision="bf16")
+    engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2, precision="bf16")
     rewards = engine.rewards(batch)
     assert rewards.dtype == torch.float32
     assert rewards.requires_grad
     assert rewards.shape == (1,)
+
+
+def test_nothing_moves_before_the_last_backward_pass(tiny_bert, batch):
+    engine = make_engine(tiny_bert, accumulation=2)
+    before = tiny_bert.model.classifier.bias.item()
+    engine.backward(engine.rewards(batch).sum())
+    assert engine.step(last=False) is None
+    assert tiny_bert.model.classifier.bias.item() == before
+    engine.backward(engine.rewards(batch).sum())
+    assert engine.step(last=True) > 2.0  # the bias alone has a gradient of 2
+    assert tiny_bert.model.classifier.bias.item() != before
+
+
+def test_gradients_that_are_not_finite_leave_the_weights(tiny_bert, batch):
+    engine = make_engine(tiny_bert)
+    before = engine.gather_weights()
+    before = {name: tensor.clone() for name, tensor in before.items()}
+    engine.backward(engine.rewards(batch).sum() * float("inf"))
+    assert not engine.step(last=True) < float("inf")
+    for name, tensor in engine.gather_weights().items():
+        assert torch.equal(tensor, before[name])
+    assert all(parameter.grad is None for parameter in tiny_bert.model.parameters())
+
+
+def test_frozen_weights_are_not_optimized(tiny_bert):
+    for parameter in tiny_bert.model.bert.parameters():
+        parameter.requires_grad = False
+    optimizer = make_engine(tiny_bert).optimizer
+    assert sum(len(group["params"]) for group in optimizer.param_groups) == 2  # the head's
+
+
+def test_a_state_that_is_read_back_goes_on_to_the_bit(model_folder, batch, tmp_path):
+    def step(engine):
+        engine.backward(engine.rewards(batch).square().sum())
+        engine.step(last=True)
+
+    whole = make_engine(load_reward_model(str(model_folder("bert"))), num_steps=5)
+    for _ in range(2):
+        step(whole)
+    whole.save_state(tmp_path)
+    other = make_engine(load_reward_model(str(model_folder("bert"))), num_steps=5)
+    other.load_state(tmp_path)
+    for engine in (whole, other):
+        step(engine)
+        step(engine)
+    assert whole.scheduler.get_last_lr() == other.scheduler.get_last_lr()
+    for name, tensor in whole.gather_weights().items():
+        assert torch.equal(tensor, other.gather_weights()[name])
+
+
+@pytest.mark.parametrize(
+    ("stage", "offload"), [(0, "optimizer"), (0, "weights"), (2, "weights")]
+)
+def test_what_is_not_sharded_cannot_be_offloaded(stage, offload):
+    with pytest.raises(ValueError, match=rf"To offload {offload}, ZeRO stage . .*stage {stage}"):
+        check_offload(stage, offload)
+
+
+def test_an_unknown_offload_is_refused():
+    with pytest.raises(ValueError, match="offload must be none, optimizer or weights"):
+        check_offload(3, "disk")
+
+
+def test_known_offloads_pass():
+    check_offload(0, "none")
+    check_offload(1, "optimizer")
+    check_offload(3, "weights")

@@ -7,11 +7,14 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from scpo.batches import TrainingSet
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.data.synthetic import make_synthetic
+from scpo.fitting import fit_on_device
 from scpo.global_model import pool_interactions, train_global_model
-from scpo.model import load_reward_model
+from scpo.model import RewardModel, load_reward_model
 from scpo.pairs import build_pairs
+from scpo.training import TrainingResult
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +93,42 @@ def test_pairs_of_equal_tokens_are_not_trained_on(
     assert result.held_out.users == 1
     assert result.pairs == 19 * 3 * 2  # of three pairs one teaches nothing
     assert "(unknown to unknown)" in result.in_words()  # one user has no interval
+
+
+def test_a_new_head_has_no_rewards_to_go_on_from(
+    table: pa.Table, tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = []
+
+    def spy(reward: RewardModel, data: TrainingSet, training: TrainingConfig) -> TrainingResult:
+        given.append(data)
+        return fit_on_device(reward, data, training)
+
+    monkeypatch.setattr("scpo.global_model.fit_on_device", spy)
+    config = GlobalModelConfig(backbone=str(tiny_backbone), epochs=0.05)
+    train_global_model(
+        table, config, TrainingConfig(), out=tmp_path / "out", max_tokens=96, overlong="drop"
+    )
+    assert given[0].reference is None
+    assert given[0].country == "pooled"
+
+
+def test_pairs_with_an_overlong_text_can_be_left_out(
+    table: pa.Table, tmp_path: Path, tiny_backbone: Path
+) -> None:
+    config = GlobalModelConfig(backbone=str(tiny_backbone), epochs=0.05)
+    num_pairs = [
+        train_global_model(
+            table,
+            config,
+            TrainingConfig(),
+            out=tmp_path / overlong,
+            max_tokens=75,
+            overlong=overlong,
+        ).pairs
+        for overlong in ("truncate_prompt", "drop")
+    ]
+    assert 0 < num_pairs[1] < num_pairs[0]
 
 
 def test_one_user_cannot_both_train_and_test(

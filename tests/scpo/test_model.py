@@ -1,19 +1,34 @@
+import copy
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForSequenceClassification
+from transformers import (
+    AutoModelForSequenceClassification,
+    MistralConfig,
+    MistralForSequenceClassification,
+    OPTConfig,
+    OPTForSequenceClassification,
+)
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scpo.encoding import encode_texts, pad_texts
 from scpo.model import (
+    RewardModel,
+    atomic_folder,
     compute_rewards,
     content_hash,
+    enable_activation_checkpointing,
+    head_digest,
     load_reward_model,
+    plain_model,
     resolve_model,
     save_reward_model,
+    takes_packed_rows,
     takes_token_types,
 )
 from scpo.scoring import score_texts
@@ -32,6 +47,43 @@ def score(reward, which=None, **named):
     texts = encode(reward)
     which = np.arange(len(texts)) if which is None else np.asarray(which)
     return score_texts(reward, texts, which, precision="fp32", **named)
+
+
+def pad(reward, which=None):
+    texts = encode(reward)
+    return pad_texts(
+        texts,
+        np.arange(len(texts)) if which is None else np.asarray(which),
+        pad_id=reward.tokenizer.pad_token_id,
+        with_types=takes_token_types(reward),
+        device=torch.device("cpu"),
+    )
+
+
+def move_padding_left(batch):
+    """The same rows, written out with the padding first."""
+    lengths = batch["attention_mask"].sum(1).tolist()
+    return {
+        name: torch.stack(
+            [torch.cat([row[n:], row[:n]]) for row, n in zip(rows, lengths, strict=True)]
+        )
+        for name, rows in batch.items()
+    }
+
+
+def rewards_of(model, batch):
+    with torch.no_grad():
+        return compute_rewards(model, batch).numpy()
+
+
+def gradients_of(model, rewards):
+    model.zero_grad()
+    (rewards * torch.arange(1.0, 1 + rewards.numel()).view_as(rewards)).sum().backward()
+    return {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
+
+
+def edit_json(file, **changes):
+    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
 
 
 def edit_weights(folder, out, change):
@@ -92,19 +144,13 @@ def test_transformers_alone_loads_it_and_agrees(model_folder, tmp_path, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_score_does_not_depend_on_its_batch(model_folder, kind):
     reward = load_reward_model(str(model_folder(kind)))
-    texts = encode(reward)
-    batch = pad_texts(
-        texts,
-        np.arange(8),
-        pad_id=reward.tokenizer.pad_token_id,
-        with_types=takes_token_types(reward),
-        device=torch.device("cpu"),
-    )
+    batch = pad(reward)
     assert (batch["attention_mask"] == 0).any()
-    with torch.no_grad():
-        together = compute_rewards(reward.model, batch).numpy()
     alone = [score(reward, [number])[0] for number in range(8)]
-    np.testing.assert_allclose(together, alone, atol=1e-5, rtol=0)
+    np.testing.assert_allclose(rewards_of(reward.model, batch), alone, atol=1e-5, rtol=0)
+    left = move_padding_left(batch)
+    assert not left["attention_mask"][:, 0].all()
+    np.testing.assert_allclose(rewards_of(reward.model, left), alone, atol=1e-5, rtol=0)
     for max_tokens in (1, 40, 4096):
         np.testing.assert_allclose(score(reward, max_tokens=max_tokens), alone, atol=1e-5, rtol=0)
 
@@ -222,14 +268,7 @@ def test_content_hash_sees_every_file_that_matters(model_folder, tmp_path):
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_head_stays_in_float32_under_autocast(model_folder, kind):
     reward = load_reward_model(str(model_folder(kind)))
-    texts = encode(reward)
-    batch = pad_texts(
-        texts,
-        np.arange(8),
-        pad_id=0,
-        with_types=takes_token_types(reward),
-        device=torch.device("cpu"),
-    )
+    batch = pad(reward)
     with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
         logits = reward.model(**batch).logits
     assert logits.dtype == torch.float32
@@ -249,3 +288,228 @@ def test_loading_leaves_the_random_state_of_others_alone(model_folder):
     torch.manual_seed(5)
     load_reward_model(str(model_folder("bert")))
     assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_copy_uses_its_own_head(model_folder, kind):
+    reward = load_reward_model(str(model_folder(kind)))
+    batch, before = pad(reward), score(reward)
+    other = copy.deepcopy(reward.model)
+    assert type(other).__name__ == type(reward.model).__name__
+    assert isinstance(getattr(other, HEADS[kind]), torch.nn.Linear)
+    with torch.no_grad():
+        getattr(other, HEADS[kind]).weight.mul_(2)
+        if kind in ("bert", "deberta"):
+            getattr(other, HEADS[kind]).bias.mul_(2)
+    np.testing.assert_allclose(rewards_of(other, batch), 2 * before, atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(rewards_of(reward.model, batch), rewards_of(reward.model, batch))
+    np.testing.assert_allclose(score(reward), before, atol=1e-6, rtol=0)
+    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert other(**batch).logits.dtype == torch.float32
+
+
+def test_padding_with_the_end_token_pools_that_token(model_folder, tmp_path):
+    """Each text ends with <eos>; padding with it must not move the pooling."""
+    for kind in ("llama", "qwen2"):
+        folder = shutil.copytree(model_folder(kind), tmp_path / kind)
+        edit_json(folder / "tokenizer_config.json", pad_token="<eos>")
+        reward = load_reward_model(str(folder))
+        assert reward.tokenizer.pad_token_id == reward.tokenizer.eos_token_id == 5
+        expected = score(load_reward_model(str(model_folder(kind))))
+        np.testing.assert_allclose(score(reward), expected, atol=1e-5, rtol=0)
+        for batch in (pad(reward), move_padding_left(pad(reward))):
+            np.testing.assert_allclose(
+                rewards_of(reward.model, batch), expected, atol=1e-5, rtol=0
+            )
+            with torch.no_grad():  # also without compute_rewards around it
+                logits = reward.model(**batch).logits
+            assert logits.shape == (8, 1)
+            np.testing.assert_allclose(logits[:, 0].numpy(), expected, atol=1e-5, rtol=0)
+        alone = {"input_ids": pad(reward, [0])["input_ids"]}
+        np.testing.assert_allclose(rewards_of(reward.model, alone), expected[:1], atol=1e-5)
+
+
+def test_a_model_that_cannot_tell_padding_from_the_end_is_refused(model_folder, tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "same")
+    edit_json(folder / "tokenizer_config.json", eos_token="[PAD]")
+    with pytest.raises(ValueError, match=r"must differ from the end token for Bert.*'\[PAD\]'"):
+        load_reward_model(str(folder))
+
+
+def pack(prompt, responses, width):
+    """One row: the prompt, each response behind it; padding sees itself."""
+    ids, position, segment = list(prompt), list(range(len(prompt))), [0] * len(prompt)
+    pool_at = []
+    for number, response in enumerate(responses, 1):
+        ids += response
+        position += range(len(prompt), len(prompt) + len(response))
+        segment += [number] * len(response)
+        pool_at.append(len(ids) - 1)
+    spare = width - len(ids)
+    ids, position = ids + [0] * spare, position + [0] * spare
+    segment += [-1] * spare
+    mask = torch.zeros(width, width, dtype=torch.bool)
+    for i in range(width):
+        for j in range(i + 1):
+            mask[i, j] = i == j or (segment[i] >= 0 and segment[j] in (0, segment[i]))
+    return torch.tensor(ids), torch.tensor(position), mask[None], torch.tensor(pool_at)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_packed_rows_score_as_separate_texts(model_folder, kind, attention):
+    reward = load_reward_model(str(model_folder(kind)))
+    model = reward.model
+    model.set_attn_implementation(attention)
+    assert takes_packed_rows(reward)
+    trees = [([4, 9, 10, 11, 5], [[12, 5], [13, 14, 15, 5], [16, 5]]), ([4, 5], [[9, 5]] * 3)]
+    names = ("input_ids", "position_ids", "attention_mask", "pool_at")
+    rows = [pack(prompt, responses, 16) for prompt, responses in trees]
+    packed = dict(zip(names, (torch.stack(x) for x in zip(*rows, strict=True)), strict=True))
+    texts = [prompt + response for prompt, responses in trees for response in responses]
+    separate = {
+        "input_ids": torch.tensor([t + [0] * (9 - len(t)) for t in texts]),
+        "attention_mask": torch.tensor([[1] * len(t) + [0] * (9 - len(t)) for t in texts]),
+    }
+    expected = compute_rewards(model, separate)
+    rewards = compute_rewards(model, packed)
+    assert rewards.shape == (2, 3)
+    assert model(**packed).logits.shape == (2, 3, 1)
+    torch.testing.assert_close(rewards.flatten(), expected, atol=1e-5, rtol=0)
+    assert np.ptp(rewards.detach().numpy()[0]) > 0.01
+    of_separate = gradients_of(model, expected)
+    of_packed = gradients_of(model, rewards)
+    assert of_packed.keys() == of_separate.keys() == dict(model.named_parameters()).keys()
+    for name, gradient in of_separate.items():
+        torch.testing.assert_close(of_packed[name], gradient, atol=2e-5, rtol=1e-5)
+
+
+def test_which_models_take_packed_rows(model_folder):
+    assert not takes_packed_rows(load_reward_model(str(model_folder("bert"))))
+    sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
+    heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 32}
+    llama = load_reward_model(str(model_folder("llama")))
+    llama.model.config.layer_types = ["full_attention", "sliding_attention"]
+    assert not takes_packed_rows(llama)
+    plain = MistralForSequenceClassification(MistralConfig(**sizes, **heads, sliding_window=4))
+    assert not takes_packed_rows(RewardModel(plain, llama.tokenizer))
+
+
+def test_a_pooling_that_cannot_be_is_refused(model_folder):
+    model = load_reward_model(str(model_folder("llama"))).model
+    ids = torch.tensor([[4, 9, 5]])
+    with pytest.raises(ValueError, match="computes no loss, but got `labels`"):
+        model(ids, labels=torch.zeros(1))
+    with pytest.raises(ValueError, match="4D attention_mask must come with `pool_at` and"):
+        model(ids, attention_mask=torch.ones(1, 1, 3, 3, dtype=torch.bool))
+    with pytest.raises(TypeError, match="transformers or peft model is needed, but got Linear"):
+        plain_model(torch.nn.Linear(1, 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_checkpointing_gives_the_same_gradients_without_dropout(model_folder, tmp_path, kind):
+    folder = shutil.copytree(model_folder(kind), tmp_path / "model")
+    rates = ("hidden_dropout_prob", "attention_probs_dropout_prob", "attention_dropout")
+    edit_json(folder / "config.json", **dict.fromkeys(rates, 0.5))
+    reward = load_reward_model(str(folder))
+    model, batch = reward.model, pad(reward)
+    kept = gradients_of(model, compute_rewards(model, batch))
+    calls = []
+    layer = next(m for m in model.modules() if isinstance(m, GradientCheckpointingLayer))
+    last = [module for module in layer.modules() if isinstance(module, torch.nn.Linear)][-1]
+    last.register_forward_pre_hook(lambda *_: calls.append(1))
+    for _ in range(2):  # a second time changes nothing, and eval() takes nothing back
+        enable_activation_checkpointing(model)
+        model.eval()
+        calls.clear()
+        rewards = compute_rewards(model, batch)
+        assert torch.equal(rewards, compute_rewards(model, batch))
+        assert len(calls) == 2
+        recomputed = gradients_of(model, rewards)
+        assert len(calls) == 3
+        assert recomputed.keys() == kept.keys()
+        for name, gradient in kept.items():
+            torch.testing.assert_close(recomputed[name], gradient, atol=1e-6, rtol=1e-6)
+    calls.clear()
+    rewards_of(model, batch)
+    assert len(calls) == 1
+    assert not any(module.training for module in model.modules())
+
+
+def test_checkpointing_keeps_off_the_dropout_of_a_layer_itself():
+    """OPT's layers ask their own `training` whether to drop."""
+    config = OPTConfig(
+        vocab_size=32,
+        hidden_size=16,
+        ffn_dim=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        word_embed_proj_dim=16,
+        dropout=0.5,
+        num_labels=1,
+    )
+    model = OPTForSequenceClassification(config).eval()
+    enable_activation_checkpointing(model)
+    batch = {"input_ids": torch.tensor([[4, 9, 5]]), "attention_mask": torch.ones(1, 3).long()}
+    assert torch.equal(compute_rewards(model, batch), compute_rewards(model, batch))
+
+
+def test_checkpointing_needs_layers(tiny_bert):
+    tiny_bert.model.bert.encoder.layer = torch.nn.ModuleList()
+    with pytest.raises(ValueError, match="BertForSequenceClassification marks none"):
+        enable_activation_checkpointing(tiny_bert.model)
+
+
+def test_the_head_digest_sees_the_head_and_nothing_else(model_folder):
+    digests = set()
+    for kind in KINDS:
+        model = load_reward_model(str(model_folder(kind))).model
+        first = head_digest(model)
+        assert first == head_digest(load_reward_model(str(model_folder(kind))).model)
+        head = getattr(model, HEADS[kind])
+        with torch.no_grad():
+            next(model.base_model.parameters()).add_(1)
+            assert head_digest(model) == first
+            head.weight[0, 3] += 1e-4
+        digests |= {first, head_digest(model)}
+    assert len(digests) == 2 * len(KINDS)
+
+
+def test_the_name_and_commit_of_a_model_are_kept(model_folder, tmp_path, monkeypatch):
+    reward = load_reward_model(str(model_folder("bert")))
+    assert reward.model.name_or_path == str(model_folder("bert").resolve())
+    assert reward.revision is None
+    commit = shutil.copytree(model_folder("bert"), tmp_path / "c0ffee")
+    monkeypatch.setattr("scpo.model.snapshot_download", lambda *_, **__: str(commit))
+    reward = load_reward_model("owner/model")
+    assert (reward.model.name_or_path, reward.revision) == ("owner/model", "c0ffee")
+
+
+def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
+    out = tmp_path / "deep" / "out"
+    with atomic_folder(out) as temporary:
+        (temporary / "sub").mkdir()
+        (temporary / "sub" / "file").write_text("old")
+        assert temporary.parent == out.parent
+        assert not out.exists()
+    with pytest.raises(FileNotFoundError, match="nowhere"), atomic_folder(out) as temporary:
+        shutil.copytree(tmp_path / "nowhere", temporary / "half")
+    real = Path.rename
+
+    def refuse_the_new(self, target):
+        if self.suffix == ".tmp":
+            raise OSError("no rename")
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", refuse_the_new)
+    for folder in (out, tmp_path / "never"):
+        with pytest.raises(OSError, match="no rename"), atomic_folder(folder) as temporary:
+            (temporary / "file").write_text("new")
+    assert (out / "sub" / "file").read_text() == "old"
+    assert not (tmp_path / "never").exists()
+    assert [path.name for path in out.parent.iterdir()] == ["out"]
+    monkeypatch.undo()
+    with atomic_folder(out) as temporary:
+        (temporary / "file").write_text("new")
+    assert [path.name for path in out.iterdir()] == ["file"]
+    assert [path.name for path in out.parent.iterdir()] == ["out"]

@@ -1,4 +1,8 @@
 import os
+import signal
+import threading
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -6,10 +10,12 @@ import ray
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from scpo.atomic import hash_file
+from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
-from scpo.ray_training import start_ray, train_on_ray
+from scpo.ray_training import Cluster, start_ray, train_on_ray
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centring=0.05, seed=3)
@@ -33,9 +39,7 @@ def cluster():
 def test_two_workers_train_what_one_device_trains(cluster, model_folder, training_set, tmp_path):
     data = training_set(num_interactions=16)
     out = tmp_path / "trained"
-    result = train_on_ray(
-        model_folder("bert"), data, CONFIG, workers=2, zero_stage=2, out=out
-    )
+    result = train_on_ray(model_folder("bert"), data, CONFIG, Cluster(2), out=out)
     expected = load_reward_model(str(model_folder("bert")))
     alone = fit_on_device(expected, data, CONFIG)
 
@@ -52,11 +56,11 @@ def test_two_workers_train_what_one_device_trains(cluster, model_folder, trainin
 
 @pytest.mark.slow
 def test_more_workers_than_the_cluster_holds_are_refused(cluster, training_set, tmp_path):
-    named = {"zero_stage": 2, "out": tmp_path / "out"}
+    out = tmp_path / "out"
     with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
-        train_on_ray(tmp_path, training_set(), CONFIG, workers=3, **named)
+        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(3), out=out)
     with pytest.raises(RuntimeError, match=r"1 workers need 1 GPUs, but the cluster has 0\."):
-        train_on_ray(tmp_path, training_set(), CONFIG, workers=1, use_gpu=True, **named)
+        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(1, use_gpu=True), out=out)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -67,22 +71,82 @@ def test_a_training_that_fails_names_its_error(monkeypatch, training_set, tmp_pa
     monkeypatch.setattr(TorchTrainer, "fit", fail)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"(?s)Training on 2 workers failed.*out of memory"):
-        train_on_ray(
-            tmp_path, training_set(), CONFIG, workers=2, zero_stage=0, out=tmp_path / "out"
-        )
+        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(2), out=tmp_path / "out")
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(0, 2), (-1, 0), (2, 4), (2, -1)])
-def test_workers_and_stages_out_of_range_are_refused(training_set, tmp_path, workers, stage):
+def test_workers_and_stages_out_of_range_are_refused(workers, stage):
     with pytest.raises(ValueError, match=rf"`workers >= 1` and zero_stage.*{workers} and {stage}"):
-        train_on_ray(
-            tmp_path,
-            training_set(),
-            CONFIG,
-            workers=workers,
-            zero_stage=stage,
-            out=tmp_path / "out",
+        Cluster(workers, zero_stage=stage)
+
+
+def test_what_a_stage_does_not_shard_is_not_offloaded():
+    with pytest.raises(ValueError, match="To offload weights, ZeRO stage 3"):
+        Cluster(2, zero_stage=2, offload="weights")
+
+
+def worker_pids():
+    """Processes of Ray Train's workers on this machine, by the name that Ray gives them."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (folder / "cmdline").read_bytes()
+        except OSError:  # it ended meanwhile
+            continue
+        if command.startswith(b"ray::") and b"RayTrainWorker" in command:
+            found.append(int(folder.name))
+    return found
+
+
+def kill_a_worker_after_its_first_checkpoint(folder, killed):
+    """Wait for a whole checkpoint, then end one worker by SIGKILL."""
+    for _ in range(2400):
+        if list(folder.glob("step-*")) and (pids := worker_pids()):
+            os.kill(max(pids), signal.SIGKILL)
+            killed.append(sorted(path.name for path in folder.iterdir()))
+            return
+        threading.Event().wait(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2, 3])
+def test_a_killed_worker_costs_no_bit(cluster, model_folder, training_set, tmp_path, stage):
+    data = training_set(num_interactions=40)
+    config = CONFIG.model_copy(
+        update={"epochs": 12.0, "pairs_per_step": 4, "checkpoint_every": 20}
+    )
+    outs, results, killed = [], [], []
+    for name in ("whole", "killed"):
+        outs.append(tmp_path / name)
+        folder = tmp_path / f"{name}.checkpoints"
+        if name == "killed":
+            killer = threading.Thread(
+                target=kill_a_worker_after_its_first_checkpoint, args=(folder, killed)
+            )
+            killer.start()
+        results.append(
+            train_on_ray(
+                model_folder("bert"),
+                data,
+                config,
+                Cluster(2, zero_stage=stage),
+                out=outs[-1],
+                checkpoints=folder,
+            )
         )
+    killer.join()
+    assert killed  # in the midst
+    assert results[0].resumed_from == 0 < results[1].resumed_from < len(results[1].losses)
+    assert results[0].losses == results[1].losses
+    assert hash_file(outs[0] / "model.safetensors") == hash_file(outs[1] / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, training_set, tmp_path):
+    data = replace(training_set(), reference=np.ones(len(training_set().texts)), country="Chile")
+    with pytest.raises(TrainingStopped, match="Chile must start from the model that gave"):
+        train_on_ray(model_folder("bert"), data, CONFIG, Cluster(1), out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_start_ray_joins_what_is_named_and_starts_one_otherwise(monkeypatch):

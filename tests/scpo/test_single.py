@@ -1,6 +1,7 @@
 import pytest
 from rich.console import Console
 
+from scpo.config import EncoderConfig
 from scpo.data.interactions import write_interactions
 from scpo.single import evaluate_country, evaluation_table, ready_training, score_data
 
@@ -14,7 +15,7 @@ def named(interactions, model_folder, tmp_path):
         "data": tmp_path / "data",
         "global_model": str(model_folder("bert")),
         "cache": tmp_path / "cache",
-        "max_tokens": 32,
+        "encoder": EncoderConfig(max_tokens=32),
     }
 
 

@@ -22,6 +22,7 @@ def steer(tiny_bert, model_folder, interactions, tmp_path):
             max_tokens=named.get("max_tokens", 32),
             cache=tmp_path,
             precision=named.get("precision", "fp32"),
+            overlong=named.get("overlong", "truncate_prompt"),
         )
 
     return call
@@ -57,6 +58,32 @@ def test_other_settings_are_scored_anew(steer):
     assert steer(["A"]).scoring.num_scored == 0
     assert steer(["A"], max_tokens=16).scoring.num_scored > 0
     assert steer(["A"], precision="bf16").scoring.num_scored > 0
+
+
+def test_the_policy_for_overlong_texts_reaches_tokens_pairs_and_cache(steer):
+    cut = steer(["A"], max_tokens=8).countries["A"]
+    assert cut.num_truncated > 0
+    assert cut.num_overlong == 0
+    dropped = steer(["A"], max_tokens=8, overlong="drop").countries["A"]
+    assert dropped.num_truncated == cut.num_truncated
+    assert len(dropped.pairs) + dropped.num_overlong + dropped.num_identical == (
+        len(cut.pairs) + cut.num_identical
+    )
+    assert not dropped.texts.overlong[dropped.pairs.chosen].any()
+    assert not dropped.texts.overlong[dropped.pairs.rejected].any()
+    left = steer(["A"], max_tokens=8, overlong="truncate_left")
+    assert left.scoring.num_scored > 0  # the same texts, but other tokens
+    assert not np.array_equal(left.countries["A"].texts.ids, cut.texts.ids)
+    assert steer(["A"], max_tokens=8, overlong="truncate_left").scoring.num_scored == 0
+
+
+def test_tokens_come_from_the_store_the_second_time(steer, tmp_path, monkeypatch):
+    first = steer(["A", "B"])
+    assert len(list((tmp_path / "tokens").glob("*.arrow"))) == 1
+    monkeypatch.setattr("scpo.token_store.encode_texts", None)
+    second = steer(["A", "B"])
+    for name, data in first.countries.items():
+        assert np.array_equal(data.texts.ids, second.countries[name].texts.ids)
 
 
 def test_absent_and_small_countries_are_refused(steer):

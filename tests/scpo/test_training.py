@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 import torch
 
+from scpo import forwards
 from scpo.batches import plan_steps
+from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.encoding import pad_texts
-from scpo.engines import TorchEngine
-from scpo.fitting import batch_inputs, fit_on_device
+from scpo.engines import Optimization, TorchEngine
+from scpo.fitting import fit_on_device
+from scpo.forwards import model_inputs
 from scpo.model import compute_rewards, load_reward_model
+from scpo.scoring import score_texts
 from scpo.training import count_steps, train_reward_model
 
 CPU = torch.device("cpu")
@@ -52,12 +56,12 @@ def test_training_is_that_of_naive_pair_batches(tiny_bert, training_set, centrin
     result = fit_on_device(tiny_bert, data, setting)
 
     num_steps = len(result.losses)
-    engine = TorchEngine(other, learning_rate=1e-3, num_steps=num_steps)
+    engine = TorchEngine(other, Optimization(1e-3, num_steps))
     losses = []
     for step in plan_steps(data, pairs_per_step=10, num_steps=num_steps, seed=0):
         loss = naive_loss(other, data, step, centring)
         loss.backward()
-        engine.step()
+        engine.step(last=True)
         losses.append(loss.item())
     assert num_steps >= 8
     assert result.losses[0] == pytest.approx(losses[0], rel=1e-6)
@@ -84,7 +88,7 @@ class RankEngine(TorchEngine):
     """One rank of a world whose other ranks run elsewhere: it sums over itself only."""
 
     def __init__(self, reward, rank, world_size):
-        super().__init__(reward, learning_rate=1e-30, num_steps=100)
+        super().__init__(reward, Optimization(1e-30, 4))
         self.rank, self.world_size = rank, world_size
 
 
@@ -99,8 +103,7 @@ def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_i
         result = train_reward_model(
             RankEngine(tiny_bert, rank, 3),
             data,
-            batch_inputs(tiny_bert),
-            num_steps=4,
+            model_inputs(tiny_bert),
             pairs_per_step=10,
             seed=0,
             centring=0.05,
@@ -182,17 +185,92 @@ def test_epochs_must_be_positive(training_set, epochs):
         count_steps(training_set(), epochs=epochs, pairs_per_step=8, seed=0)
 
 
-def test_a_loss_that_is_not_finite_stops_by_name(tiny_bert, training_set):
-    data = training_set(num_interactions=16)
+@pytest.mark.parametrize("poison", ["reward", "gradient"])
+def test_what_is_not_finite_stops_with_step_country_and_pairs(
+    tiny_bert, training_set, monkeypatch, poison
+):
+    data = replace(training_set(num_interactions=16), country="Chile")
+    named = np.array([f"c{number}:0>1" for number in range(len(data.chosen))])
+    data = replace(data, pair_ids=named)
     steps = plan_steps(data, pairs_per_step=8, num_steps=5, seed=0)
-    weights = data.weights.copy()
-    weights[steps[2][0]] = math.nan
-    poisoned = replace(data, weights=weights)
     seen = []
-    with pytest.raises(RuntimeError, match=rf"loss of step 3 is nan.*\[{steps[2][0]}"):
-        fit_on_device(tiny_bert, poisoned, config(), report=seen.append)
+    rewards = TorchEngine.rewards
+
+    def poisoned(engine, batch):
+        given = rewards(engine, batch)
+        if len(seen) < 2:
+            return given
+        if poison == "gradient":  # the loss is finite, its slope is not
+            return given + 0.0 * (given - given.detach()).abs().sqrt()
+        return given + torch.tensor([math.nan] + [0.0] * (len(given) - 1))
+
+    monkeypatch.setattr(TorchEngine, "rewards", poisoned)
+    what = "loss is nan" if poison == "reward" else "norm of the gradient is nan"
+    with pytest.raises(TrainingStopped, match=f"Chile: step 3 .*{what}") as stopped:
+        fit_on_device(tiny_bert, data, config(max_tokens_per_forward=10**6), report=seen.append)
+    assert any(name in str(stopped.value) for name in named[steps[2]])
+    assert not any(name in str(stopped.value) for name in named[steps[1]])
     assert [progress.step for progress in seen] == [1, 2]
     assert all(tensor.isfinite().all() for tensor in weights_of(tiny_bert).values())
+
+
+def test_margins_of_ten_thousand_do_not_overflow(tiny_bert, training_set):
+    data = training_set(num_interactions=4)
+    with torch.no_grad():
+        tiny_bert.model.classifier.weight.mul_(1e5)
+    rewards = score_texts(tiny_bert, data.texts, np.arange(len(data.texts)), precision="fp32")
+    margins = rewards[data.chosen] - rewards[data.rejected]
+    assert np.abs(margins).max() > 1e4
+    for precision in ("fp32", "bf16"):
+        result = fit_on_device(tiny_bert, data, config(learning_rate=1e-30, precision=precision))
+        assert np.all(np.isfinite(result.losses))
+    assert all(tensor.isfinite().all() for tensor in weights_of(tiny_bert).values())
+
+
+def test_a_margin_asks_for_more(tiny_bert, training_set):
+    data = training_set(num_interactions=8)
+    margins = np.linspace(-1.0, 2.0, len(data.chosen))
+    setting = config(pairs_per_step=1000, learning_rate=1e-30)
+    loss = fit_on_device(tiny_bert, replace(data, margins=margins), setting).losses[0]
+    rewards = score_texts(tiny_bert, data.texts, np.arange(len(data.texts)), precision="fp32")
+    beyond = rewards[data.chosen] - rewards[data.rejected] - margins
+    assert loss == pytest.approx(np.mean(data.weights * np.logaddexp(0, -beyond)), rel=1e-5)
+
+
+@pytest.mark.parametrize("accumulation", [2, 5])
+def test_micro_batches_train_as_one_batch_does(model_folder, training_set, accumulation):
+    data = training_set(num_interactions=16)
+    losses = []
+    for count in (1, accumulation):  # with 5, some micro-batches have no pair
+        reward = load_reward_model(str(model_folder("bert")))
+        setting = config(accumulation=count, pairs_per_step=10, centring=0.05)
+        losses.append(fit_on_device(reward, data, setting).losses)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_activation_checkpointing_changes_nothing_but_memory(model_folder, training_set, kind):
+    data = training_set(num_interactions=8)
+    losses = []
+    for given in (False, True):
+        reward = load_reward_model(str(model_folder(kind)))
+        setting = config(activation_checkpointing=given)
+        losses.append(fit_on_device(reward, data, setting).losses)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_shared_prompts_train_as_separate_texts_do(model_folder, training_set, kind, monkeypatch):
+    data = training_set(num_interactions=12, kind=kind)
+    losses, tokens = [], []
+    for saving in (0.0, 10.0):  # never share, always share
+        monkeypatch.setattr(forwards, "SAVING", saving)
+        reward = load_reward_model(str(model_folder(kind)))
+        result = fit_on_device(reward, data, config(pairs_per_step=10))
+        losses.append(result.losses)
+        tokens.append(result.real_tokens)
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    assert tokens[1] < tokens[0]
 
 
 def test_progress_and_counts(tiny_bert, training_set):
@@ -242,8 +320,8 @@ def test_bf16_training_is_near(model_folder, training_set):
 
 def test_the_loop_needs_no_configuration(tiny_bert, training_set):
     data = training_set()
-    engine = TorchEngine(tiny_bert, learning_rate=1e-3, num_steps=3)
+    engine = TorchEngine(tiny_bert, Optimization(1e-3, 3))
     result = train_reward_model(
-        engine, data, batch_inputs(tiny_bert), num_steps=3, pairs_per_step=8, seed=0
+        engine, data, model_inputs(tiny_bert), pairs_per_step=8, seed=0
     )
     assert len(result.losses) == 3

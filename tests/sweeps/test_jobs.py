@@ -97,6 +97,7 @@ def test_second_job_of_a_lane_equals_the_first_of_another(
 ) -> None:
     base = {name: value.clone() for name, value in reward.model.state_dict().items()}
     first = run_job(make_job(), country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
     run_job(make_job(arm="full"), country, reward, TRAINING, engine="torch")
     reward.model.load_state_dict(base)
     torch.manual_seed(99)
@@ -105,6 +106,14 @@ def test_second_job_of_a_lane_equals_the_first_of_another(
     assert again.evaluation == first.evaluation
     assert again.objectives == first.objectives
     assert again.counts == first.counts
+
+
+def test_a_job_must_find_the_base_weights(country: CountryData, reward: RewardModel) -> None:
+    base = {name: value.clone() for name, value in reward.model.state_dict().items()}
+    run_job(make_job(learning_rate=1e-2), country, reward, TRAINING, engine="torch")
+    with pytest.raises(RuntimeError, match="Arvandia must start from the model that gave"):
+        run_job(make_job(), country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
 
 
 def test_record_says_what_a_reader_needs(country: CountryData, reward: RewardModel) -> None:

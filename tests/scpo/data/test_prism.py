@@ -61,6 +61,7 @@ def test_good_rows_become_one_interaction(tmp_path: Path) -> None:
             "responses": ["blue", "red"],
             "scores": [80.0, 20.0],
             "comparisons": None,
+            "margins": None,
             "turn": 0,
         }
     ]

@@ -1,0 +1,132 @@
+"""LoRA adapters of reward models, through peft (the extra `lora`).
+
+In comes a reward model, out comes one whose backbone is frozen under low-rank updates
+W + (alpha / rank) B A while everything above the backbone trains in full, in float32. B starts
+at zero, so the rewards do not move when an adapter is added. `merge_lora` gives the plain class
+back.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from scpo.model import RewardModel, plain_model, quiet_peft, require_peft
+
+
+def add_lora(
+    reward: RewardModel,
+    *,
+    rank: int,
+    alpha: float,
+    dropout: float = 0.0,
+    target_modules: str | list[str] = "all-linear",
+) -> RewardModel:
+    """Return the reward model under a new LoRA adapter; its own model is changed in place.
+
+    A is drawn from torch's global random numbers: seed them before.
+
+    Args:
+        reward: Whole model, not yet sharded by an engine.
+        rank: Rank of the updates.
+        alpha: The updates count alpha / rank.
+        dropout: Share of an update's inputs dropped. It works only after
+            `enable_lora_dropout`, since a reward model stays in eval mode.
+        target_modules: Linear layers to update: names, or all of the backbone.
+
+    Raises:
+        RuntimeError: peft is not installed.
+        ValueError: Not `rank >= 1`, `alpha > 0` and `0 <= dropout < 1`; the model has an
+            adapter already; or no layer has a name of `target_modules`.
+    """
+    peft = require_peft()
+    if rank < 1:
+        raise ValueError(f"`rank >= 1` must hold, but got rank={rank}.")
+    if not alpha > 0:
+        raise ValueError(f"`alpha > 0` must hold, but got alpha={alpha}.")
+    if not 0 <= dropout < 1:
+        raise ValueError(f"`0 <= dropout < 1` must hold, but got dropout={dropout}.")
+    if has_lora(reward):
+        raise ValueError("The model has an adapter already. Merge it first with `merge_lora`.")
+    config = peft.LoraConfig(
+        task_type="SEQ_CLS",
+        r=rank,
+        lora_alpha=alpha,
+        lora_dropout=dropout,
+        target_modules=target_modules,
+        modules_to_save=head_modules(reward.model),
+        revision=reward.revision,
+    )
+    with quiet_peft():
+        model = peft.get_peft_model(reward.model, config)
+    return replace(reward, model=model.eval())
+
+
+def has_lora(reward: RewardModel) -> bool:
+    """Tell whether the model stands under an adapter."""
+    return plain_model(reward.model) is not reward.model
+
+
+def head_modules(model: PreTrainedModel) -> list[str]:
+    """Return the names of the modules above the backbone that hold weights."""
+    return [
+        name
+        for name, module in model.named_children()
+        if name != model.base_model_prefix and any(True for _ in module.parameters())
+    ]
+
+
+def enable_lora_dropout(model: nn.Module) -> None:
+    """Switch on the dropout of LoRA updates, and no other; `model.eval()` switches it off."""
+    for name, module in model.named_modules():
+        if name.endswith(".lora_dropout"):
+            module.train()
+
+
+def merge_lora(reward: RewardModel) -> RewardModel:
+    """Return a copy without adapter: the updates added to the weights, the plain class.
+
+    Every weight of the copy trains, as of a loaded model; `reward` stays as it is.
+
+    Raises:
+        ValueError: The model has no adapter.
+    """
+    if not has_lora(reward):
+        raise ValueError("A model with an adapter is needed, but got one without.")
+    model: Any = copy.deepcopy(reward.model)
+    merged = model.merge_and_unload(safe_merge=True)
+    return replace(reward, model=merged.requires_grad_(True).eval())
+
+
+def merge_state(reward: RewardModel, state: Mapping[str, Tensor]) -> RewardModel:
+    """Return the plain class with merged weights made of a gathered state alone.
+
+    The model of `reward` may be sharded: only its configuration is read. Good for saving; its
+    rotary buffers are empty, so it cannot score.
+
+    Args:
+        reward: Model with an adapter.
+        state: All its weights by the names of `named_parameters`, on the CPU.
+
+    Raises:
+        ValueError: The state lacks weights.
+    """
+    peft = require_peft()
+    plain = plain_model(reward.model)
+    adapter = copy.deepcopy(reward.model.peft_config["default"])
+    adapter.base_model_name_or_path = None
+    with torch.device("meta"), quiet_peft():
+        shell = peft.get_peft_model(type(plain)(copy.deepcopy(plain.config)), adapter)
+    shell.load_state_dict(dict(state), strict=False, assign=True)
+    plain_model(shell).tie_weights()
+    missing = [name for name, weight in shell.named_parameters() if weight.is_meta]
+    if missing:
+        raise ValueError(
+            f"A whole state is needed to merge, but it lacks {', '.join(missing[:4])}"
+            f"{' ...' if len(missing) > 4 else ''}. Gather all weights, frozen ones too."
+        )
+    return replace(reward, model=shell.merge_and_unload(safe_merge=True).eval())

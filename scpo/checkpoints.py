@@ -1,0 +1,244 @@
+"""Checkpoints of a training under a manifest: whole and verified, or moved aside.
+
+A checkpoint is a folder `step-N` with what every rank wrote (weights, optimizer, schedule, random
+states) and MANIFEST.json: size and sha256 of every file, step, losses so far, engine, number of
+ranks and the identity of the training. It is written beside, synced and renamed. Resuming takes
+the newest that verifies; a damaged one goes to `damaged/` with the reason. DeepSpeed itself checks
+nothing, and its `latest` file is not used.
+"""
+
+import hashlib
+import json
+import random
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from scpo.atomic import hash_file, sync_file, sync_folder, write_json, write_text
+from scpo.engines import Engine
+from scpo.provenance import installed_versions, utc_now
+
+MANIFEST = "MANIFEST.json"
+DAMAGED = "damaged"
+KEPT = 2
+
+
+class TrainingStopped(RuntimeError):
+    """A training ended for a reason that trying again would meet again."""
+
+
+@dataclass(frozen=True)
+class Checkpoints:
+    """Where and how often a training is saved.
+
+    Attributes:
+        folder: Folder of the checkpoints, one that every rank reaches.
+        every: Optimizer steps from one to the next.
+        identity: What must be equal for a checkpoint to be gone on from, by name.
+    """
+
+    folder: Path
+    every: int
+    identity: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.every < 1:
+            raise ValueError(f"`every >= 1` must hold, but got {self.every}.")
+
+
+@dataclass(frozen=True)
+class Resumption:
+    """Where a training goes on.
+
+    Attributes:
+        step: Steps done.
+        losses: Loss of each.
+        moved_aside: What was found damaged, with the reason, a line each.
+    """
+
+    step: int
+    losses: list[float]
+    moved_aside: list[str]
+
+
+def save_checkpoint(
+    engine: Engine, checkpoints: Checkpoints, *, step: int, losses: list[float]
+) -> None:
+    """Write a checkpoint and remove old ones; every rank must call.
+
+    Args:
+        engine: Holds the state.
+        checkpoints: Where.
+        step: Steps done.
+        losses: Loss of each.
+    """
+    final = checkpoints.folder / f"step-{step:08d}"
+    partial = checkpoints.folder / f".{final.name}.partial"
+    if engine.rank == 0:
+        for leftover in checkpoints.folder.glob(".step-*.partial"):
+            shutil.rmtree(leftover)
+        partial.mkdir(parents=True)
+    engine.gather(None)
+    engine.save_state(partial)
+    torch.save(_random_states(engine.device), partial / f"random-rank-{engine.rank:05d}.pt")
+    engine.gather(None)
+    written: dict[str, Any] = {}
+    for digests in engine.gather(_digest_share(engine, partial)):
+        written |= digests
+    if engine.rank == 0:
+        body = {
+            "step": step,
+            "losses": losses,
+            "engine": engine.kind,
+            "world_size": engine.world_size,
+            "identity": checkpoints.identity,
+            "versions": installed_versions(),
+            "written": utc_now(),
+            "files": written,
+        }
+        write_json(partial / MANIFEST, {**body, "sha256": _digest(body)})
+        shutil.rmtree(final, ignore_errors=True)
+        partial.replace(final)
+        sync_folder(checkpoints.folder)
+        for old in _steps(checkpoints.folder)[KEPT:]:
+            shutil.rmtree(old)
+    engine.gather(None)
+
+
+def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
+    """Load the newest checkpoint that verifies into an engine just made; every rank must call.
+
+    Returns:
+        Where to go on: step 0 when there is no checkpoint.
+
+    Raises:
+        TrainingStopped: The newest good checkpoint is of another training, another engine or
+            another number of ranks.
+    """
+    moved: list[str] = []
+    names = engine.gather([path.name for path in _steps(checkpoints.folder)])[0]
+    for name in names:
+        folder = checkpoints.folder / name
+        found = [fault for fault in engine.gather(_find_fault(engine, folder)) if fault]
+        if not found:
+            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            _check_same(engine, checkpoints, folder, manifest)
+            engine.load_state(folder)
+            _restore_random_states(folder / f"random-rank-{engine.rank:05d}.pt", engine.device)
+            return Resumption(int(manifest["step"]), list(manifest["losses"]), moved)
+        if engine.rank == 0:
+            _move_aside(folder, found[0])
+        engine.gather(None)
+        moved.append(f"{folder}: {found[0]}")
+    return Resumption(0, [], moved)
+
+
+def find_fault(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | None:
+    """Return what is wrong with a checkpoint, or None.
+
+    Args:
+        folder: The checkpoint.
+        share: Which share of its files to read.
+        num_shares: Number of shares: the ranks read one each.
+    """
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        files = manifest["files"]
+        whole = manifest.pop("sha256") == _digest(manifest)
+    except FileNotFoundError:
+        return "it has no manifest"
+    except (ValueError, KeyError, AttributeError, TypeError):
+        whole = False
+    if not whole:
+        return "its manifest is damaged"
+    for name in sorted(files)[share::num_shares]:
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if (folder / name).stat().st_size != files[name]["bytes"]:
+            return f"{name} has {(folder / name).stat().st_size} bytes, not those written"
+        if hash_file(folder / name) != files[name]["sha256"]:
+            return f"{name} has other bytes than were written"
+    return None
+
+
+def _find_fault(engine: Engine, folder: Path) -> str | None:
+    """Return what is wrong with this rank's share of a checkpoint."""
+    return find_fault(folder, share=engine.rank, num_shares=engine.world_size)
+
+
+def _check_same(
+    engine: Engine, checkpoints: Checkpoints, folder: Path, manifest: dict[str, Any]
+) -> None:
+    """Refuse a checkpoint that this training must not go on from."""
+    ours = json.loads(json.dumps(checkpoints.identity))
+    theirs = manifest["identity"]
+    differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
+    if differing:
+        words = "; ".join(f"{k}: {theirs.get(k)} there, {ours.get(k)} here" for k in differing)
+        raise TrainingStopped(
+            f"{folder} is of another training ({words}). Remove {checkpoints.folder} to start "
+            "afresh, or write to another folder."
+        )
+    if (manifest["engine"], manifest["world_size"]) != (engine.kind, engine.world_size):
+        raise TrainingStopped(
+            f"{folder} was written by {manifest['world_size']} ranks of {manifest['engine']}, "
+            f"and this training has {engine.world_size} of {engine.kind}: shards do not fit "
+            f"another number of ranks. Go on with as many, or remove {checkpoints.folder} to "
+            "start afresh."
+        )
+
+
+def _move_aside(folder: Path, reason: str) -> None:
+    """Move a damaged checkpoint into `damaged/`, with the reason in a file."""
+    target = folder.parent / DAMAGED / folder.name
+    shutil.rmtree(target, ignore_errors=True)
+    target.parent.mkdir(exist_ok=True)
+    folder.replace(target)
+    write_text(target / "reason.txt", f"{utc_now()} {reason}\n")
+
+
+def _steps(folder: Path) -> list[Path]:
+    """Return the checkpoints of a folder, newest first."""
+    return sorted(folder.glob("step-*"), reverse=True)
+
+
+def _digest_share(engine: Engine, folder: Path) -> dict[str, dict[str, Any]]:
+    """Return size and sha256 of this rank's share of the files, made durable."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    digests = {}
+    for path in files[engine.rank :: engine.world_size]:
+        sync_file(path)
+        name = path.relative_to(folder).as_posix()
+        digests[name] = {"bytes": path.stat().st_size, "sha256": hash_file(path)}
+    return digests
+
+
+def _digest(body: dict[str, Any]) -> str:
+    """Return the sha256 of plain values."""
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def _random_states(device: torch.device) -> dict[str, Any]:
+    """Return the states of Python's, numpy's and torch's random numbers."""
+    name, keys, *rest = tuple(np.random.get_state(legacy=True))
+    return {
+        "python": random.getstate(),
+        "numpy": (name, torch.from_numpy(np.array(keys)), *rest),
+        "torch": torch.get_rng_state(),
+        "device": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+    }
+
+
+def _restore_random_states(path: Path, device: torch.device) -> None:
+    """Put the states of `_random_states` back."""
+    states = torch.load(path, map_location="cpu", weights_only=True)
+    random.setstate(states["python"])
+    name, keys, *rest = states["numpy"]
+    np.random.set_state((name, keys.numpy(), *rest))
+    torch.set_rng_state(states["torch"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states["device"], device)

@@ -1,0 +1,139 @@
+"""A trained reward model to a folder that is known to score as the training did.
+
+In come a model, or its configuration and gathered weights, and a handful of texts with their
+rewards; out comes a Hugging Face folder. It is read back and scores the texts before it takes
+the place of an older folder, so a lost head, a wrong merge or another pooling is found here.
+"""
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+
+from scpo.adapters import has_lora, merge_state
+from scpo.encoding import TokenizedTexts, pad_texts
+from scpo.model import (
+    RewardModel,
+    atomic_folder,
+    compute_rewards,
+    load_reward_model,
+    takes_token_types,
+    write_model_files,
+)
+from scpo.weighting import FloatArray
+
+
+def export_reward_model(
+    reward: RewardModel,
+    out: Path,
+    *,
+    texts: TokenizedTexts,
+    expected: FloatArray,
+    state: Mapping[str, Tensor] | None = None,
+    merge: bool = True,
+    tolerance: float = 1e-3,
+    trust_remote_code: bool = False,
+) -> Path:
+    """Write a float32 model folder that scores as expected; a failure leaves the old one.
+
+    Args:
+        reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
+        out: Folder to write; an older one is replaced.
+        texts: A handful of texts, U; they go through the CPU in one batch.
+        expected: Their rewards, of float32 matrix products, shape (U,).
+        state: Weights by name, gathered from a sharded engine.
+        merge: Write a LoRA model as one whole model; else as an adapter that names its base.
+        tolerance: Allowed difference, times the larger of 1 and the largest |expected|.
+        trust_remote_code: Whether the model brings its own Python code.
+
+    Returns:
+        `out`.
+
+    Raises:
+        RuntimeError: The folder's rewards differ from those expected.
+        ValueError: `texts` and `expected` differ in number, or there are none; or the folder
+            lacks weights.
+
+    Warns:
+        UserWarning: Plain transformers scores the texts otherwise, since the padding is the
+            end token.
+    """
+    if len(texts) != len(expected) or not len(texts):
+        raise ValueError(
+            f"As many rewards as texts, and some, are needed, but got {len(expected)} rewards "
+            f"for {len(texts)} texts."
+        )
+    with atomic_folder(out) as temporary:
+        if merge and has_lora(reward):
+            merged = merge_state(reward, _weights_on_cpu(reward) if state is None else state)
+            write_model_files(merged, temporary)
+        else:
+            write_model_files(reward, temporary, state)
+        again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
+        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+        difference = _largest_difference(again, texts, expected)
+        if not difference <= allowed:
+            raise RuntimeError(_describe("the exported folder", difference, allowed))
+        if not has_lora(again):
+            plain = _load_plain(temporary, trust_remote_code=trust_remote_code)
+            _check_plain(replace(again, model=plain), texts, expected, allowed)
+    return out
+
+
+def _weights_on_cpu(reward: RewardModel) -> dict[str, Tensor]:
+    """Return the model's own weights by name, on the CPU."""
+    return {name: value.detach().cpu() for name, value in reward.model.state_dict().items()}
+
+
+def _load_plain(folder: Path, *, trust_remote_code: bool) -> PreTrainedModel:
+    """Return the model as anybody without this package loads it."""
+    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
+    )
+    return model.eval()
+
+
+def _check_plain(
+    plain: RewardModel, texts: TokenizedTexts, expected: FloatArray, allowed: float
+) -> None:
+    """Compare plain transformers' rewards; warn where its pooling explains a difference."""
+    difference = _largest_difference(plain, texts, expected)
+    if difference <= allowed:
+        return
+    if plain.tokenizer.pad_token_id != plain.tokenizer.eos_token_id:
+        raise RuntimeError(_describe("plain transformers", difference, allowed))
+    warnings.warn(
+        f"{_describe('plain transformers', difference, allowed)} The padding token is the end "
+        "token, and transformers scores the token before it. Load the folder with "
+        "scpo.model.load_reward_model, or train with another pad_token in tokenizer_config.json.",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
+def _largest_difference(
+    reward: RewardModel, texts: TokenizedTexts, expected: FloatArray
+) -> float:
+    """Return the largest distance of the rewards of all texts from those expected."""
+    batch = pad_texts(
+        texts,
+        np.arange(len(texts)),
+        pad_id=reward.tokenizer.pad_token_id,
+        with_types=takes_token_types(reward),
+        device=reward.model.device,
+    )
+    with torch.inference_mode():
+        rewards = compute_rewards(reward.model, batch).double().cpu().numpy()
+    return float(np.abs(rewards - expected).max())
+
+
+def _describe(who: str, difference: float, allowed: float) -> str:
+    return (
+        f"Rewards must agree within {allowed:.3g}, but those of {who} differ by up to "
+        f"{difference:.6g} from those expected."
+    )

@@ -1,0 +1,203 @@
+"""Reference rewards by all devices of a Ray cluster, into the cache that one device fills too.
+
+The driver reads the cache and cuts what it lacks into shards. One actor a device loads the
+model, takes shard after shard, longest texts first, and writes each as a part of its own, so the
+cache must lie on storage that all nodes share. A dead actor is restarted and scores its shard
+again; a dead driver leaves all parts but the shards then in flight, at most one an actor.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from ray.exceptions import RayActorError, RayTaskError
+
+from scpo.devices import Precision, pick_device
+from scpo.encoding import TokenizedTexts
+from scpo.model import RewardModel, load_reward_model
+from scpo.pairs import IntArray
+from scpo.ray_training import CPUS_PER_WORKER, start_ray
+from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, score_shard
+from scpo.weighting import FloatArray
+
+MAX_RESTARTS = 3  # of each actor
+
+
+def score_on_ray(
+    model: Path,
+    texts: TokenizedTexts,
+    keys: Sequence[str],
+    folder: Path,
+    *,
+    precision: Precision = "auto",
+    workers: int | None = None,
+    use_gpu: bool = False,
+    trust_remote_code: bool = False,
+) -> ScoringReport:
+    """Return the reward of each text; what the cache lacks is scored on a Ray cluster.
+
+    Joins or starts Ray where that has not happened and something has to be scored.
+
+    Args:
+        model: Folder of the model, readable by every worker.
+        texts: U tokenised texts.
+        keys: Content key of each text (`scpo.reference.text_keys`), length U.
+        folder: Folder of `scpo.reference.cache_folder`, shared by all nodes; created when missing.
+        precision: Precision of the matrix products; the one in the folder's key.
+        workers: Devices to use at most; None for all of the cluster. Never more than shards.
+        use_gpu: One GPU a worker; else one CPU and one thread.
+        trust_remote_code: Whether the checkpoint may bring its own Python code.
+
+    Raises:
+        ValueError: `workers >= 1` does not hold, or the model cannot be loaded.
+        FileNotFoundError: No such model.
+        RuntimeError: The cluster has fewer devices than asked for, or none; an actor died too
+            often; or a reward is not finite.
+    """
+    if workers is not None and workers < 1:
+        raise ValueError(f"`workers >= 1` must hold, but got {workers}.")
+    plan = plan_scoring(texts, keys, folder)
+    if plan.shards:
+        start_ray()
+        num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
+        texts_ref = ray.put(texts)
+        make_actor = ray.remote(Scorer).options(**_actor_options(use_gpu=use_gpu))
+        actors: list[Any] = [
+            make_actor.remote(
+                str(model.resolve()),
+                texts_ref,
+                folder.resolve(),
+                precision=precision,
+                use_gpu=use_gpu,
+                trust_remote_code=trust_remote_code,
+            )
+            for _ in range(num_actors)
+        ]
+        try:
+            _score_shards(actors, plan, keys)
+        finally:
+            for actor in actors:
+                ray.kill(actor)
+    return plan.report(keys)
+
+
+class Scorer:
+    """The model on one device, to score shards of the texts; Ray makes an actor of it.
+
+    Args:
+        model: Folder of the model.
+        texts: All texts; Ray passes a view of its object store.
+        folder: Folder of the cache.
+        precision: Precision of the matrix products.
+        use_gpu: Score on the actor's GPU, else on one thread of a CPU.
+        trust_remote_code: Whether the checkpoint may bring its own Python code.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        texts: TokenizedTexts,
+        folder: Path,
+        *,
+        precision: Precision,
+        use_gpu: bool,
+        trust_remote_code: bool,
+    ) -> None:
+        self._model = model
+        self._texts = texts
+        self._folder = folder
+        self._precision = precision
+        self._use_gpu = use_gpu
+        self._trust_remote_code = trust_remote_code
+        self._reward: RewardModel | None = None
+
+    def load(self) -> None:
+        """Load the model, unless this process has; a failure is an answer, not a dead actor."""
+        self._ready()
+
+    def score(self, shard: IntArray, keys: Sequence[str]) -> FloatArray:
+        """Score a shard, write it to the cache and return its rewards, shape (B,)."""
+        return score_shard(
+            self._ready(),
+            self._texts,
+            shard,
+            keys,
+            folder=self._folder,
+            precision=self._precision,
+        )
+
+    def _ready(self) -> RewardModel:
+        """Return the model on its device; a restarted actor loads it again."""
+        if self._reward is None:
+            if not self._use_gpu:
+                torch.set_num_threads(1)
+            device = pick_device() if self._use_gpu else torch.device("cpu")
+            self._reward = load_reward_model(
+                self._model, trust_remote_code=self._trust_remote_code
+            ).to(device)
+        return self._reward
+
+
+def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
+    """Return the actors that the cluster can hold, at most `workers`; refuse what never starts."""
+    name = "GPU" if use_gpu else "CPU"
+    have = int(ray.cluster_resources().get(name, 0.0))
+    wanted = have if workers is None else workers
+    if wanted > have or have == 0:
+        raise RuntimeError(
+            f"{max(wanted, 1)} workers need as many {name}s, but the cluster has {have}. "
+            "Ask for fewer workers, or add nodes."
+        )
+    return wanted
+
+
+def _actor_options(*, use_gpu: bool) -> dict[str, Any]:
+    """Return what one actor needs, and how often Ray restarts it and repeats its task."""
+    environment = {"TOKENIZERS_PARALLELISM": "false"}
+    if not use_gpu:
+        environment["OMP_NUM_THREADS"] = "1"
+    return {
+        "num_gpus": 1 if use_gpu else 0,
+        "num_cpus": 0 if use_gpu else CPUS_PER_WORKER,
+        "max_restarts": MAX_RESTARTS,
+        "max_task_retries": MAX_RESTARTS,
+        "runtime_env": {"env_vars": environment},
+    }
+
+
+def _score_shards(actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str]) -> None:
+    """Hand out the shards until all rewards are in `plan.known`.
+
+    An actor gets a shard only once its model is loaded, so that one which waits for a busy
+    device holds up nothing.
+    """
+    waiting = list(reversed(plan.shards))
+    num_open = len(waiting)
+    running: dict[Any, tuple[Any, list[str]]]
+    running = {actor.load.remote(): (actor, []) for actor in actors}
+    while num_open:
+        [done], _ = ray.wait(list(running), num_returns=1)
+        actor, part = running.pop(done)
+        rewards = _result_of(done)
+        if part:
+            plan.known.update(zip(part, rewards.tolist(), strict=True))
+            num_open -= 1
+        if waiting:
+            shard = waiting.pop()
+            part = [keys[number] for number in shard]
+            running[actor.score.remote(shard, part)] = (actor, part)
+
+
+def _result_of(task: Any) -> Any:
+    """Return what a task of an actor returned, or raise its own exception."""
+    try:
+        return ray.get(task)
+    except RayTaskError as error:
+        raise error.cause from error
+    except RayActorError as error:
+        raise RuntimeError(
+            f"A scoring worker died more than {MAX_RESTARTS} times ({error}). All shards scored "
+            "before are in the cache; look at the nodes' memory, and call again to go on."
+        ) from error

@@ -1,0 +1,105 @@
+"""The proof that a training goes on from the model that gave the reference rewards.
+
+SCPO continues a reward model. Before the first step a sample of texts goes through the very path
+that training uses, and the rewards must be those that were cached. A head made anew, another
+template or truncation, dropout, another pooling or precision all show here, and the training
+does not start.
+"""
+
+import numpy as np
+import torch
+
+from scpo.batches import TrainingSet
+from scpo.checkpoints import TrainingStopped
+from scpo.engines import Engine
+from scpo.forwards import BatchInputs, forward_inputs, plain_forward
+from scpo.pairs import IntArray
+from scpo.weighting import FloatArray
+
+SAMPLE_TEXTS = 16
+TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
+
+
+def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> float:
+    """Compare rewards through the training path with the reference; every rank must call.
+
+    The largest difference may be 1e-3 (float32) or 5e-2 (bf16) of the reference rewards' root
+    mean square over the sample: texts of every length, padded together.
+
+    Returns:
+        The largest difference, as a share of that root mean square.
+
+    Raises:
+        TrainingStopped: It is larger; the message says what seems to differ.
+        ValueError: The data have no reference rewards.
+    """
+    if data.reference is None:
+        raise ValueError("Reference rewards must be given to prove a warm start, but are not.")
+    which = sample_texts(data)
+    expected = data.reference[which]
+    scale = float(np.sqrt(np.mean(expected**2))) or 1.0
+    got = rewards_through(engine, data, inputs, [which])
+    difference = float(np.abs(got - expected).max()) / scale
+    tolerance = TOLERANCE[engine.optimization.precision]
+    # One rank decides for all: a rank that stops alone would leave the others waiting.
+    if engine.gather(difference <= tolerance)[0]:
+        return difference
+    worst = int(np.abs(got - expected).argmax())
+    raise TrainingStopped(
+        f"{data.country or 'The training'} must start from the model that gave the reference "
+        f"rewards, but through the training path rewards differ by {difference:.2g} of their "
+        f"size (allowed: {tolerance:g}; for example {got[worst]:.4f}, not {expected[worst]:.4f}). "
+        f"{_diagnose(engine, data, inputs, which, got, tolerance * scale)}"
+    )
+
+
+def sample_texts(data: TrainingSet) -> IntArray:
+    """Return up to 16 texts of evenly spread lengths, longest first."""
+    by_length = np.argsort(-data.texts.lengths, kind="stable")
+    count = min(SAMPLE_TEXTS, len(by_length))
+    return by_length[np.linspace(0, len(by_length) - 1, count).astype(np.int64)]
+
+
+def rewards_through(
+    engine: Engine, data: TrainingSet, inputs: BatchInputs, forwards: list[IntArray]
+) -> FloatArray:
+    """Return the rewards of some forward passes, as training runs them; every rank must call."""
+    rewards = []
+    with torch.no_grad():
+        for which in forwards:
+            forward = plain_forward(which, data.texts.lengths)
+            batch = forward_inputs(data.texts, forward, inputs, engine.device)
+            rewards.append(engine.rewards(batch).double().cpu().numpy())
+    return np.concatenate(rewards)
+
+
+def _diagnose(
+    engine: Engine,
+    data: TrainingSet,
+    inputs: BatchInputs,
+    which: IntArray,
+    got: FloatArray,
+    allowed: float,
+) -> str:
+    """Say what differs, by further forward passes."""
+    assert data.reference is not None
+    expected = data.reference[which]
+    again = rewards_through(engine, data, inputs, [which])
+    alone = rewards_through(engine, data, inputs, [which[n : n + 1] for n in range(len(which))])
+    wrong = np.abs(got - expected) > allowed
+    longest = data.texts.lengths[which] == data.texts.lengths.max()
+    if np.abs(again - got).max() > allowed / 10:
+        return "Dropout is on: two passes over the same texts differ."
+    if np.abs(alone - expected).max() <= allowed:
+        return "Pooling or padding: alone, each text has its reference reward."
+    if not np.any(wrong & ~longest):
+        return "Truncation: only the longest texts differ. Was max_tokens or overlong changed?"
+    if np.ptp(expected) > 0 and np.ptp(got) > 0 and np.corrcoef(got, expected)[0, 1] > 0.98:
+        return (
+            "The rewards rank alike: another dtype or a small change of template. "
+            "Score again in the precision of training."
+        )
+    return (
+        "The rewards are unrelated: the head is a new one, or the weights or the chat template "
+        "are not those of the global model. Check the model folder, and score again."
+    )

@@ -1,0 +1,229 @@
+"""A million interactions on one core: pairs, reference margins, selection, weights and batches.
+
+Each interaction has four responses with scores from 1 to 100, so there are nearly six million
+pairs. Timed are, one after the other, the pairs of the table, their margins under random
+rewards, what the arm `scpo` and a point of the search space select, the effective pairs of both,
+and one epoch's batches. The table is made without a Python loop over its rows; that is not timed,
+but its memory counts in the peak, which is that of the whole process with every import. The
+ratio is to a plain loop over the pairs of the first 20,000 interactions, in pairs per second, from
+the table to the effective pairs of the arm.
+"""
+
+import argparse
+import math
+import resource
+import statistics
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import torch
+from figures import figure_line, machine, ratio_line, spread
+
+from scpo.arms import Selection, select_arm, select_setting
+from scpo.batches import TrainingSet, plan_epoch
+from scpo.country import pair_margins
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.encoding import TokenizedTexts
+from scpo.pairs import Pairs, build_pairs
+from scpo.weighting import PAPER_BETA, PAPER_TAU, FloatArray, effective_pairs
+
+NUM_INTERACTIONS = 1_000_000
+NUM_LOOPED = 20_000
+NUM_RESPONSES = 4
+NUM_COUNTRIES = 8
+INTERACTIONS_PER_USER = 6
+PAIRS_PER_STEP = 64
+BYTES_PER_GIB = 2**30
+BYTES_PER_RSS_UNIT = 1024  # Linux counts ru_maxrss in KiB
+
+Result = TypeVar("Result")
+
+
+def make_table(num_interactions: int, seed: int) -> pa.Table:
+    """Return synthetic interactions with short texts; the same arguments give the same ones."""
+    generator = np.random.default_rng(seed)
+    row = np.arange(num_interactions)
+    num_utterances = num_interactions * NUM_RESPONSES
+    starts = pa.array(np.arange(0, num_utterances + 1, NUM_RESPONSES, dtype=np.int32))
+    scores = generator.integers(1, 101, size=num_utterances).astype(np.float64)
+    responses = _take_names("response of a few words", generator.integers(1000, size=len(scores)))
+    columns = {
+        "interaction_id": pa.array(row).cast(pa.string()),
+        "user_id": _take_names("user", row // INTERACTIONS_PER_USER),
+        "country": _take_names("country", row * NUM_COUNTRIES // num_interactions),
+        "prompt": _take_names("question", generator.integers(500, size=num_interactions)),
+        "responses": pa.ListArray.from_arrays(starts, responses),
+        "scores": pa.ListArray.from_arrays(starts, pa.array(scores)),
+        "turn": pa.array(np.zeros(num_interactions, dtype=np.int32)),
+    }
+    return pa.Table.from_arrays(
+        [
+            columns.get(field.name, pa.nulls(num_interactions, field.type))
+            for field in INTERACTIONS_SCHEMA
+        ],
+        schema=INTERACTIONS_SCHEMA,
+    )
+
+
+def make_texts(num_texts: int, seed: int) -> TokenizedTexts:
+    """Return texts of 4 to 12 tokens, all of them token 0."""
+    lengths = np.random.default_rng(seed).integers(4, 13, size=num_texts)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    return TokenizedTexts(
+        np.zeros(offsets[-1], dtype=np.int32),
+        np.zeros(offsets[-1], dtype=np.int8),
+        offsets,
+        np.zeros(num_texts, dtype=np.bool_),
+    )
+
+
+def loop_over_pairs(table: pa.Table, rewards: FloatArray) -> tuple[int, float]:
+    """Return the number of pairs, and the effective pairs of the arm `scpo`, by a plain loop."""
+    reward = rewards.tolist()
+    num_pairs, first, total, total_of_squares = 0, 0, 0.0, 0.0
+    for scores in table["scores"].to_pylist():
+        for a in range(len(scores)):
+            for b in range(a + 1, len(scores)):
+                if scores[a] == scores[b]:
+                    continue
+                chosen, rejected = (a, b) if scores[a] > scores[b] else (b, a)
+                margin = reward[first + chosen] - reward[first + rejected]
+                num_pairs += 1
+                if 1 / (1 + math.exp(-margin)) < PAPER_TAU:
+                    weight = math.exp(min(margin, 0.0) / PAPER_BETA)
+                    total += weight
+                    total_of_squares += weight**2
+        first += len(scores)
+    return num_pairs, total**2 / total_of_squares
+
+
+def run_parts(
+    table: pa.Table, texts: TokenizedTexts, rewards: FloatArray, seconds: dict[str, float]
+) -> tuple[int, float]:
+    """Do what is timed; return the number of pairs, and the effective pairs of `scpo`."""
+    pairs = _timed("pairs_s", seconds, lambda: build_pairs(table))
+    margin = _timed("margins_s", seconds, lambda: pair_margins(rewards, pairs))
+    arm = _timed("arm_s", seconds, lambda: select_arm("scpo", margin))
+    effective = _timed("effective_s", seconds, lambda: effective_pairs(arm.weights))
+    _timed("setting_s", seconds, lambda: _select_setting(margin))
+    _timed("plan_s", seconds, lambda: _plan(pairs, arm, texts))
+    return len(pairs), effective
+
+
+def measure(rounds: int, num_interactions: int) -> list[str]:
+    """Return the figures' lines, after `rounds` rounds.
+
+    Raises:
+        RuntimeError: The loop and the arrays disagree, so their times say nothing.
+    """
+    table = make_table(num_interactions, seed=0)
+    rewards = np.random.default_rng(1).normal(size=num_interactions * NUM_RESPONSES)
+    texts = make_texts(len(rewards), seed=2)
+    few, few_rewards = table.slice(0, NUM_LOOPED), rewards[: NUM_LOOPED * NUM_RESPONSES]
+    rates: dict[str, list[float]] = {"pairs_per_s": [], "loop_pairs_per_s": []}
+    parts: list[dict[str, float]] = []
+    for _ in range(rounds):
+        seconds: dict[str, float] = {}
+        num_pairs, _ = run_parts(table, texts, rewards, seconds)
+        compared = ("pairs_s", "margins_s", "arm_s", "effective_s")
+        rates["pairs_per_s"].append(num_pairs / sum(seconds[name] for name in compared))
+        parts.append(dict(seconds))
+        looped = _timed("loop_s", seconds, lambda: loop_over_pairs(few, few_rewards))
+        rates["loop_pairs_per_s"].append(looped[0] / seconds["loop_s"])
+    _check_agreement(looped, run_parts(few, texts, few_rewards, {}))
+    ratios = [ours / loop for ours, loop in zip(*rates.values(), strict=True)]
+    return [
+        _seconds_line(parts, num_interactions),
+        _peak_line(table, texts, num_interactions),
+        ratio_line(
+            "pairs, masks and weights, pairs/s, ratio to a loop",
+            ratios,
+            rates,
+            reach=">= 10",
+            against=f"a Python loop over the pairs of {few.num_rows:,} interactions",
+            on=machine("float64"),
+        ),
+    ]
+
+
+def main() -> None:
+    """Measure, and print a JSON line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--interactions", type=int, default=NUM_INTERACTIONS)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    pa.set_cpu_count(1)
+    for line in measure(arguments.rounds, arguments.interactions):
+        print(line, flush=True)
+
+
+def _take_names(kind: str, which: np.ndarray) -> pa.Array:
+    """Return "KIND NUMBER" of each of the numbers."""
+    names = [f"{kind} {number}" for number in range(int(which.max()) + 1)]
+    return pa.array(names).take(pa.array(which))
+
+
+def _timed(name: str, seconds: dict[str, float], part: Callable[[], Result]) -> Result:
+    """Do one part, and note how long it took."""
+    started = time.perf_counter()
+    result = part()
+    seconds[name] = time.perf_counter() - started
+    return result
+
+
+def _select_setting(margin: FloatArray) -> float:
+    """Return the effective pairs of one point of the search space."""
+    return effective_pairs(select_setting(margin, retention=0.7, strength=1.0).weights)
+
+
+def _plan(pairs: Pairs, selection: Selection, texts: TokenizedTexts) -> None:
+    """Plan one epoch over the selected pairs."""
+    kept, weights = pairs.take(selection.keep), selection.weights[selection.keep]
+    data = TrainingSet(texts, kept.chosen, kept.rejected, kept.interaction, weights)
+    plan_epoch(data, pairs_per_step=PAIRS_PER_STEP, rng=np.random.default_rng(3))
+
+
+def _check_agreement(looped: tuple[int, float], ours: tuple[int, float]) -> None:
+    """Refuse to compare the times of two ways whose results differ."""
+    if looped[0] != ours[0] or not math.isclose(looped[1], ours[1], rel_tol=1e-9):
+        raise RuntimeError(f"The loop found {looped} (pairs, effective), the arrays {ours}.")
+
+
+def _seconds_line(parts: list[dict[str, float]], num_interactions: int) -> str:
+    """Return the line of the seconds of all parts, with the median of each."""
+    totals = [sum(seconds.values()) for seconds in parts]
+    medians = {
+        name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]
+    }
+    return figure_line(
+        f"{num_interactions:,} interactions to weighted pairs and batches",
+        statistics.median(totals),
+        "s",
+        reach="<= 20",
+        against="",
+        on=machine("float64"),
+        detail=spread(totals) | medians,
+    )
+
+
+def _peak_line(table: pa.Table, texts: TokenizedTexts, num_interactions: int) -> str:
+    """Return the line of the largest resident memory of this process so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * BYTES_PER_RSS_UNIT
+    tokens = texts.ids.nbytes + texts.types.nbytes + texts.offsets.nbytes
+    return figure_line(
+        f"{num_interactions:,} interactions, peak memory of the process",
+        peak / BYTES_PER_GIB,
+        "GiB",
+        reach="<= 2",
+        against="",
+        on=machine("float64"),
+        detail={"table_gib": table.nbytes / BYTES_PER_GIB, "texts_gib": tokens / BYTES_PER_GIB},
+    )
+
+
+if __name__ == "__main__":
+    main()

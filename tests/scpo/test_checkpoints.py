@@ -1,0 +1,199 @@
+import json
+import random
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scpo.checkpoints import (
+    DAMAGED,
+    MANIFEST,
+    Checkpoints,
+    TrainingStopped,
+    find_fault,
+    resume_training,
+    save_checkpoint,
+)
+from scpo.config import TrainingConfig
+from scpo.engines import Optimization, TorchEngine
+from scpo.fitting import fit_on_device
+from scpo.model import load_reward_model
+
+CONFIG = TrainingConfig(
+    learning_rate=1e-3, precision="fp32", pairs_per_step=4, epochs=3.0, checkpoint_every=3
+)
+
+
+class Killed(Exception):
+    """The process died here."""
+
+
+@pytest.fixture
+def fresh(model_folder):
+    return lambda: load_reward_model(str(model_folder("bert")))
+
+
+@pytest.fixture
+def data(training_set):
+    return training_set(num_interactions=12)
+
+
+def kill_at(step):
+    def report(progress):
+        if progress.step == step:
+            raise Killed
+
+    return report
+
+
+def weights_equal(one, other):
+    theirs = other.model.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.model.state_dict().items())
+
+
+def interrupt(fresh, data, folder, step=8, config=CONFIG):
+    with pytest.raises(Killed):
+        fit_on_device(fresh(), data, config, checkpoints=folder, report=kill_at(step))
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_training_that_was_killed_goes_on_to_the_bit(fresh, data, tmp_path):
+    whole, resumed = fresh(), fresh()
+    uninterrupted = fit_on_device(whole, data, CONFIG)
+    assert interrupt(fresh, data, tmp_path) == ["step-00000003", "step-00000006"]
+    random.seed(99)  # what came between must not matter
+    np.random.seed(99)
+    torch.manual_seed(99)
+    result = fit_on_device(resumed, data, CONFIG, checkpoints=tmp_path)
+    assert result.resumed_from == 6
+    assert result.losses == uninterrupted.losses
+    assert result.pairs_seen == uninterrupted.pairs_seen
+    assert weights_equal(whole, resumed)
+
+
+def test_only_the_newest_two_are_kept(fresh, data, tmp_path):
+    assert interrupt(fresh, data, tmp_path, step=13) == ["step-00000009", "step-00000012"]
+
+
+def damage_byte(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def damage_manifest_value(path):
+    manifest = json.loads(path.read_text())
+    manifest["losses"][0] += 1.0
+    path.write_text(json.dumps(manifest))
+
+
+DAMAGES = {
+    "flipped byte": (lambda f: damage_byte(f / "engine.pt"), "engine.pt has other bytes"),
+    "cut short": (lambda f: (f / "engine.pt").write_bytes(b"PK"), "engine.pt has 2 bytes"),
+    "missing file": (lambda f: (f / "engine.pt").unlink(), "engine.pt is missing"),
+    "flipped byte of random states": (
+        lambda f: damage_byte(f / "random-rank-00000.pt"),
+        "random-rank-00000.pt has other bytes",
+    ),
+    "no manifest": (lambda f: (f / MANIFEST).unlink(), "it has no manifest"),
+    "empty manifest": (lambda f: (f / MANIFEST).write_text(""), "its manifest is damaged"),
+    "manifest of nothing": (lambda f: (f / MANIFEST).write_text("[]"), "its manifest is damaged"),
+    "changed manifest": (lambda f: damage_manifest_value(f / MANIFEST), "its manifest is damaged"),
+}
+
+
+@pytest.mark.parametrize("name", DAMAGES)
+def test_a_damaged_checkpoint_is_moved_aside_and_the_older_one_taken(fresh, data, tmp_path, name):
+    damage, reason = DAMAGES[name]
+    interrupt(fresh, data, tmp_path)
+    damage(tmp_path / "step-00000006")
+    assert reason in find_fault(tmp_path / "step-00000006")
+    resumed, whole = fresh(), fresh()
+    result = fit_on_device(resumed, data, CONFIG, checkpoints=tmp_path)
+    assert result.resumed_from == 3
+    assert reason in result.moved_aside[0]
+    assert reason in (tmp_path / DAMAGED / "step-00000006" / "reason.txt").read_text()
+    fit_on_device(whole, data, CONFIG)
+    assert weights_equal(whole, resumed)
+
+
+def test_when_all_are_damaged_the_training_starts_again_and_says_so(fresh, data, tmp_path):
+    interrupt(fresh, data, tmp_path)
+    for step in (3, 6):
+        damage_byte(tmp_path / f"step-{step:08d}" / "engine.pt")
+    result = fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    assert result.resumed_from == 0
+    assert len(result.moved_aside) == 2
+
+
+def test_a_half_written_checkpoint_is_never_taken(fresh, data, tmp_path, monkeypatch):
+    def die(engine, folder):
+        (folder / "engine.pt").write_bytes(b"half")
+        raise Killed
+
+    monkeypatch.setattr(TorchEngine, "save_state", die)
+    with pytest.raises(Killed):
+        fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".step-00000003.partial"]
+    monkeypatch.undo()
+    result = fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    assert result.resumed_from == 0
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_checkpoint_of_another_training_is_refused(fresh, data, tmp_path):
+    interrupt(fresh, data, tmp_path)
+    other = CONFIG.model_copy(update={"learning_rate": 1e-4})
+    with pytest.raises(TrainingStopped, match=r"of another training \(training.learning_rate: "
+                       r"0.001 there, 0.0001 here\)"):  # fmt: skip
+        fit_on_device(fresh(), data, other, checkpoints=tmp_path)
+    half = replace(data, weights=0.5 * data.weights)
+    with pytest.raises(TrainingStopped, match=r"of another training \(data: \w+ there"):
+        fit_on_device(fresh(), half, CONFIG, checkpoints=tmp_path)
+    assert len(list(tmp_path.glob("step-*"))) == 2
+
+
+def test_how_often_to_save_may_change(fresh, data, tmp_path):
+    interrupt(fresh, data, tmp_path)
+    other = CONFIG.model_copy(update={"checkpoint_every": 5})
+    assert fit_on_device(fresh(), data, other, checkpoints=tmp_path).resumed_from == 6
+
+
+def test_another_engine_or_number_of_ranks_is_refused(fresh, tmp_path):
+    engine = TorchEngine(fresh(), Optimization(1e-3, 4))
+    save_checkpoint(engine, Checkpoints(tmp_path, 1), step=1, losses=[0.5])
+    engine.kind = "zero2"
+    with pytest.raises(TrainingStopped, match="written by 1 ranks of torch.*has 1 of zero2"):
+        resume_training(engine, Checkpoints(tmp_path, 1))
+
+
+def test_checkpoints_must_be_some_steps_apart(tmp_path):
+    with pytest.raises(ValueError, match="`every >= 1` must hold, but got 0"):
+        Checkpoints(tmp_path, 0)
+
+
+def test_a_loss_that_is_not_finite_leaves_the_checkpoints(fresh, data, tmp_path, monkeypatch):
+    rewards = TorchEngine.rewards
+    calls = []
+
+    def poisoned(engine, batch):
+        calls.append(0)
+        return rewards(engine, batch) * (float("nan") if len(calls) > 10 else 1.0)
+
+    monkeypatch.setattr(TorchEngine, "rewards", poisoned)
+    with pytest.raises(TrainingStopped, match="loss is nan"):
+        fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    kept = list(tmp_path.glob("step-*"))
+    assert kept
+    assert [find_fault(folder) for folder in kept] == [None] * len(kept)
+
+
+def test_checkpoints_go_when_the_model_is_written(fresh, data, tmp_path):
+    folder, out = tmp_path / "checkpoints", tmp_path / "out"
+    interrupt(fresh, data, folder)
+    fit_on_device(fresh(), data, CONFIG, out=out, checkpoints=folder)
+    assert (out / "model.safetensors").is_file()
+    assert not folder.exists()
+    shutil.rmtree(out)

@@ -1,0 +1,198 @@
+import json
+
+import numpy as np
+import pytest
+import ray
+import torch
+
+from scpo.encoding import encode_texts
+from scpo.model import load_reward_model, save_reward_model
+from scpo.ray_scoring import score_on_ray
+from scpo.reference import score_with_cache, text_keys
+from scpo.scoring import score_texts
+
+PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(60)]
+RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 4) for number in range(60)]
+SHARD_TEXTS = 8
+
+# A checkpoint whose own code writes down every forward, and can be told to die in one.
+MORTAL_BERT = """
+import os
+import signal
+from pathlib import Path
+
+from transformers import BertForSequenceClassification
+
+
+class MortalBert(BertForSequenceClassification):
+    num_forwards = 0
+
+    def forward(self, input_ids=None, **named):
+        folder = Path(self.config.journal)
+        with (folder / "forwards").open("a") as journal:
+            journal.write(f"{os.getpid()} {len(input_ids)}\\n")
+        MortalBert.num_forwards += 1
+        if MortalBert.num_forwards == 3 and self.may_die(folder):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(input_ids=input_ids, **named)
+
+    def may_die(self, folder):
+        try:
+            (folder / f"death-{len(list(folder.glob('death-*')))}").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return len(list(folder.glob("death-*"))) <= self.config.num_deaths
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    """Two CPUs of this machine; never a cluster that happens to be near."""
+    environment = {"HF_MODULES_CACHE": str(tmp_path_factory.mktemp("modules"))}
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": environment},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture
+def texts(pair_tokenizer):
+    return encode_texts(pair_tokenizer, PROMPTS, RESPONSES, max_tokens=32)
+
+
+@pytest.fixture
+def keys(monkeypatch):
+    monkeypatch.setattr("scpo.reference.PART_TEXTS", SHARD_TEXTS)
+    return text_keys(PROMPTS, RESPONSES)
+
+
+@pytest.fixture
+def mortal_folder(model_writer, tmp_path):
+    """Writes the folder of a model that journals its forwards and dies `num_deaths` times."""
+
+    def write(num_deaths):
+        folder = model_writer(tmp_path / "mortal", "bert")
+        (folder / "modeling_mortal.py").write_text(MORTAL_BERT)
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {
+            "AutoModelForSequenceClassification": "modeling_mortal.MortalBert"
+        }
+        config |= {"journal": str(tmp_path), "num_deaths": num_deaths}
+        (folder / "config.json").write_text(json.dumps(config))
+        return folder
+
+    return write
+
+
+def expected_rewards(folder, texts):
+    reward = load_reward_model(str(folder))
+    return score_texts(reward, texts, np.arange(len(texts)), precision="fp32")
+
+
+@pytest.mark.slow
+def test_rewards_are_those_of_one_device_and_are_kept(
+    cluster, model_folder, texts, keys, tmp_path, monkeypatch
+):
+    report = score_on_ray(model_folder("bert"), texts, keys, tmp_path, precision="fp32")
+    np.testing.assert_allclose(
+        report.rewards, expected_rewards(model_folder("bert"), texts), atol=1e-5
+    )
+    assert (report.num_scored, report.num_cached, report.num_quarantined) == (60, 0, 0)
+    assert len(list(tmp_path.glob("part-*.parquet"))) == 8
+
+    damaged = sorted(tmp_path.glob("part-*.parquet"))[3]
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    again = score_on_ray(model_folder("bert"), texts, keys, tmp_path, precision="fp32")
+    assert again.num_quarantined == 1
+    assert 4 <= again.num_scored <= 8  # the last shard of 60 holds 4
+    assert again.num_scored + again.num_cached == 60
+    np.testing.assert_allclose(again.rewards, report.rewards, atol=1e-5)
+    assert [path.name for path in (tmp_path / "quarantine").iterdir()] == [damaged.name]
+
+    monkeypatch.setattr("scpo.ray_scoring.start_ray", lambda: pytest.fail("nothing to score"))
+    third = score_on_ray(tmp_path / "none", texts, keys, tmp_path)
+    assert (third.num_scored, third.num_cached, third.num_quarantined) == (0, 60, 0)
+    np.testing.assert_array_equal(third.rewards, again.rewards)
+    alone = score_with_cache(None, texts, keys, tmp_path)
+    np.testing.assert_array_equal(alone.rewards, again.rewards)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_at_most_its_shard(
+    cluster, mortal_folder, model_folder, texts, keys, tmp_path
+):
+    report = score_on_ray(
+        mortal_folder(num_deaths=1),
+        texts,
+        keys,
+        tmp_path / "cache",
+        precision="fp32",
+        trust_remote_code=True,
+    )
+    np.testing.assert_allclose(
+        report.rewards, expected_rewards(model_folder("bert"), texts), atol=1e-5
+    )
+    assert report.num_scored == 60
+    assert (tmp_path / "death-0").exists()
+    journal = [line.split() for line in (tmp_path / "forwards").read_text().splitlines()]
+    assert len({process for process, _ in journal}) >= 2
+    assert 60 < sum(int(count) for _, count in journal) <= 60 + SHARD_TEXTS
+
+
+@pytest.mark.slow
+def test_a_worker_that_always_dies_ends_the_call(
+    cluster, mortal_folder, texts, keys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("scpo.ray_scoring.MAX_RESTARTS", 0)
+    with pytest.raises(RuntimeError, match=r"(?s)A scoring worker died more than 0 times .*again"):
+        score_on_ray(
+            mortal_folder(num_deaths=9),
+            texts,
+            keys,
+            tmp_path / "cache",
+            workers=1,
+            trust_remote_code=True,
+        )
+
+
+@pytest.mark.slow
+def test_an_error_of_the_model_ends_the_call(
+    cluster, model_folder, texts, keys, tmp_path
+):
+    broken = load_reward_model(str(model_folder("bert")))
+    with torch.no_grad():
+        broken.model.classifier.bias.fill_(float("nan"))
+    save_reward_model(broken, tmp_path / "model")
+    with pytest.raises(RuntimeError, match="^Rewards must be finite, but 8 of 8 texts"):
+        score_on_ray(tmp_path / "model", texts, keys, tmp_path / "cache", workers=1)
+    assert not (tmp_path / "cache").exists()
+    with pytest.raises(FileNotFoundError, match="^No model folder at .*none"):
+        score_on_ray(tmp_path / "none", texts, keys, tmp_path / "cache", workers=1)
+
+
+@pytest.mark.parametrize("workers", [0, -2])
+def test_less_than_one_worker_is_refused(texts, keys, tmp_path, workers):
+    with pytest.raises(ValueError, match=rf"`workers >= 1` must hold, but got {workers}\."):
+        score_on_ray(tmp_path, texts, keys, tmp_path / "cache", workers=workers)
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ({"workers": 3}, r"3 workers need as many CPUs, but the cluster has 2\. Ask for fewer"),
+        ({"use_gpu": True}, r"1 workers need as many GPUs, but the cluster has 0\."),
+        ({"use_gpu": True, "workers": 2}, r"2 workers need as many GPUs, but the cluster has 0\."),
+    ],
+)
+def test_more_workers_than_devices_are_refused(
+    texts, keys, tmp_path, monkeypatch, named, message
+):
+    monkeypatch.setattr("scpo.ray_scoring.start_ray", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(RuntimeError, match=message):
+        score_on_ray(tmp_path, texts, keys, tmp_path / "cache", **named)

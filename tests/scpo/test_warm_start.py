@@ -1,0 +1,151 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from scpo.batches import TrainingSet
+from scpo.checkpoints import TrainingStopped
+from scpo.config import TrainingConfig
+from scpo.encoding import encode_texts
+from scpo.engines import Optimization, TorchEngine
+from scpo.fitting import fit_on_device
+from scpo.forwards import BatchInputs, model_inputs
+from scpo.model import load_reward_model
+from scpo.scoring import score_texts
+from scpo.warm_start import TOLERANCE, prove_warm_start, sample_texts
+
+CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32")
+KINDS = ("bert", "deberta", "llama", "qwen2")
+
+
+@pytest.fixture
+def referred(model_folder, training_set):
+    """A model and its training set, with the model's own rewards as the reference."""
+
+    def make(kind="bert"):
+        reward = load_reward_model(str(model_folder(kind)))
+        data = training_set(kind=kind, longest=20)
+        rewards = score_texts(reward, data.texts, np.arange(len(data.texts)), precision="fp32")
+        return reward, replace(data, reference=rewards, country="Chile")
+
+    return make
+
+
+def prove(reward, data, precision="fp32", inputs=None):
+    engine = TorchEngine(reward, Optimization(1e-3, 1, precision=precision))
+    return prove_warm_start(engine, data, inputs or model_inputs(reward))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_model_that_gave_the_rewards_may_start(referred, kind):
+    reward, data = referred(kind)
+    assert prove(reward, data) < 1e-5
+    assert fit_on_device(reward, data, CONFIG).warm_start < 1e-5
+
+
+def test_bf16_stays_within_its_tolerance(referred):
+    assert 0 < prove(*referred(), precision="bf16") < TOLERANCE["bf16"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_head_is_refused_before_the_first_step(referred, kind):
+    reward, data = referred(kind)
+    head = reward.model.score if kind in ("llama", "qwen2") else reward.model.classifier
+    torch.manual_seed(5)
+    torch.nn.init.normal_(head.weight)
+    before = {name: weight.clone() for name, weight in reward.model.state_dict().items()}
+    with pytest.raises(TrainingStopped, match=r"Chile must start from the model that gave.*"
+                       r"unrelated: the head is a new one"):  # fmt: skip
+        fit_on_device(reward, data, CONFIG)
+    assert all(torch.equal(w, before[name]) for name, w in reward.model.state_dict().items())
+
+
+def test_dropout_is_found(referred):
+    reward, data = referred()
+    for module in reward.model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.3
+    reward.model.train()
+    with pytest.raises(TrainingStopped, match="Dropout is on"):
+        prove(reward, data)
+
+
+def test_training_switches_dropout_off(referred):
+    reward, data = referred()
+    reward.model.train()
+    assert fit_on_device(reward, data, CONFIG).warm_start < 1e-5
+
+
+def test_pooling_or_padding_is_found(referred):
+    reward, data = referred("llama")
+    forward = type(reward.model).forward
+
+    def pool_last(self, input_ids, attention_mask, **named):
+        return forward(self, input_ids, torch.ones_like(attention_mask), **named)
+
+    broken = type("Broken", (type(reward.model),), {"forward": pool_last})
+    reward.model.__class__ = broken
+    with pytest.raises(TrainingStopped, match="Pooling or padding: alone, each text has"):
+        prove(reward, data)
+
+
+def test_a_wrong_padding_token_does_no_harm(referred):
+    reward, data = referred()
+    assert prove(reward, data, inputs=BatchInputs(7, True)) < 1e-5
+
+
+def test_truncation_is_found(model_folder):
+    reward = load_reward_model(str(model_folder("bert")))
+    prompts = ["a b"] * 6 + ["a b c d e f g h a b c d"] * 2
+    responses = ["good", "bad", "c d", "e f", "g", "h a b", "good fine bad cold", "warm h"]
+    whole, cut = (
+        encode_texts(reward.tokenizer, prompts, responses, max_tokens=size) for size in (64, 12)
+    )
+    rewards = score_texts(reward, whole, np.arange(8), precision="fp32")
+    data = _pairs(cut, rewards)
+    with pytest.raises(TrainingStopped, match="Truncation: only the longest texts differ"):
+        prove(reward, data)
+
+
+def test_another_scale_is_told_from_another_model(referred):
+    reward, data = referred()
+    with torch.no_grad():
+        reward.model.classifier.weight.mul_(1.1)
+        reward.model.classifier.bias.mul_(1.1)
+    with pytest.raises(TrainingStopped, match="rank alike: another dtype or a small change"):
+        prove(reward, data)
+
+
+def test_another_template_is_refused(model_folder):
+    reward = load_reward_model(str(model_folder("llama")))
+    prompts, responses = ["a b"] * 4, ["good", "bad c", "e f g", "cold"]
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=64)
+    rewards = score_texts(reward, texts, np.arange(4), precision="fp32")
+    reward.tokenizer.chat_template = reward.tokenizer.chat_template.replace("' : '", "' '")
+    reward.tokenizer.chat_template = reward.tokenizer.chat_template.replace(" : ", " ")
+    other = encode_texts(reward.tokenizer, prompts, responses, max_tokens=64)
+    assert len(other.ids) < len(texts.ids)
+    with pytest.raises(TrainingStopped, match="must start from the model"):
+        prove(reward, _pairs(other, rewards))
+
+
+def test_references_are_needed(referred):
+    reward, data = referred()
+    with pytest.raises(ValueError, match="Reference rewards must be given"):
+        prove(reward, replace(data, reference=None))
+
+
+def test_the_sample_spreads_over_lengths(training_set):
+    data = training_set(num_interactions=40, longest=30)
+    lengths = data.texts.lengths[sample_texts(data)]
+    assert len(lengths) == 16
+    assert (lengths[0], lengths[-1]) == (data.texts.lengths.max(), data.texts.lengths.min())
+    assert np.all(np.diff(lengths) <= 0)
+
+
+def _pairs(texts, rewards):
+    number = np.arange(len(texts) // 2)
+    return TrainingSet(
+        texts, 2 * number, 2 * number + 1, number, np.ones(len(number)), reference=rewards
+    )

@@ -8,6 +8,7 @@ report start without torch or Ray. Errors that a user can cause end in one line 
 import json
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -140,13 +141,18 @@ def score(
     """Score every response once with the global model; a second call runs no model."""
     from scpo.single import score_data
 
+    score_on = None
+    if workers != 1:
+        from scpo.ray_scoring import score_on_ray
+
+        score_on = partial(score_on_ray, workers=workers or None)
     report, folder = score_data(
         data,
         global_model,
         _names(countries),
         cache=cache,
         encoder=_encoder(max_tokens, overlong),
-        workers=workers,
+        score_on=score_on,
     )
     console.print(
         f"{report.num_scored} texts scored, {report.num_cached} from the cache, "

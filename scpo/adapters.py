@@ -88,16 +88,17 @@ def enable_lora_dropout(model: nn.Module) -> None:
 
 
 def merge_lora(reward: RewardModel) -> RewardModel:
-    """Return a copy without adapter: the updates added to the weights, the plain class.
+    """Return the plain class again, with the updates added to its weights, in place.
 
-    Every weight of the copy trains, as of a loaded model; `reward` stays as it is.
+    The model is the one that `add_lora` was given, and all its weights train again; the peft
+    model of `reward` is used up.
 
     Raises:
         ValueError: The model has no adapter.
     """
     if not has_lora(reward):
         raise ValueError("A model with an adapter is needed, but got one without.")
-    model: Any = copy.deepcopy(reward.model)
+    model: Any = reward.model
     merged = model.merge_and_unload(safe_merge=True)
     return replace(reward, model=merged.requires_grad_(True).eval())
 

@@ -55,9 +55,8 @@ def export_reward_model(
         `out`.
 
     Raises:
-        RuntimeError: The folder's rewards differ from those expected.
-        ValueError: `texts` and `expected` differ in number, or there are none; or the folder
-            lacks weights.
+        RuntimeError: The folder lacks weights, or its rewards differ from those expected.
+        ValueError: `texts` and `expected` differ in number, or there are none.
 
     Warns:
         UserWarning: Plain transformers scores the texts otherwise, since the padding is the
@@ -74,7 +73,7 @@ def export_reward_model(
             write_model_files(merged, temporary)
         else:
             write_model_files(reward, temporary, state)
-        again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
+        again = _load_again(temporary, trust_remote_code=trust_remote_code)
         allowed = tolerance * max(1.0, float(np.abs(expected).max()))
         difference = _largest_difference(again, texts, expected)
         if not difference <= allowed:
@@ -88,6 +87,14 @@ def export_reward_model(
 def _weights_on_cpu(reward: RewardModel) -> dict[str, Tensor]:
     """Return the model's own weights by name, on the CPU."""
     return {name: value.detach().cpu() for name, value in reward.model.state_dict().items()}
+
+
+def _load_again(folder: Path, *, trust_remote_code: bool) -> RewardModel:
+    """Return the model just written."""
+    try:
+        return load_reward_model(str(folder), trust_remote_code=trust_remote_code)
+    except ValueError as error:
+        raise RuntimeError(f"The exported folder must load, but {error}") from error
 
 
 def _load_plain(folder: Path, *, trust_remote_code: bool) -> PreTrainedModel:

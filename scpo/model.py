@@ -11,11 +11,13 @@ that deepcopy, state dicts and peft see ordinary modules.
 import hashlib
 import json
 import shutil
+import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -40,11 +42,6 @@ from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from transformers.utils import logging as transformers_logging
 
 from scpo.atomic import hash_file, sync_file, sync_folder
-
-try:
-    import peft
-except ImportError:  # the optional extra `lora`; `require_peft` says so where it is needed
-    peft = None
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 ADAPTER_CONFIG = "adapter_config.json"
@@ -179,12 +176,16 @@ def takes_packed_rows(reward: RewardModel) -> bool:
 
 
 def plain_model(model: nn.Module) -> PreTrainedModel:
-    """Return the transformers model inside an adapter's wrapper, or the model itself."""
-    if peft is not None and isinstance(model, peft.PeftModel):
-        return model.get_base_model()
-    if not isinstance(model, PreTrainedModel):
+    """Return the transformers model inside an adapter's wrapper, or the model itself.
+
+    Raises:
+        TypeError: It is neither a transformers nor a peft model.
+    """
+    peft = sys.modules.get("peft")  # imported, where there is such a model
+    plain = model.get_base_model() if peft and isinstance(model, peft.PeftModel) else model
+    if not isinstance(plain, PreTrainedModel):
         raise TypeError(f"A transformers or peft model is needed, but got {type(model).__name__}.")
-    return model
+    return plain
 
 
 def enable_activation_checkpointing(model: nn.Module) -> None:
@@ -304,14 +305,15 @@ def atomic_folder(out: Path) -> Iterator[Path]:
 
 
 def require_peft() -> ModuleType:
-    """Return the peft package.
+    """Return the peft package, the optional extra `lora`.
 
     Raises:
         RuntimeError: It is not installed.
     """
-    if peft is None:
-        raise RuntimeError("LoRA needs peft: pip install 'scpo[lora]'")
-    return peft
+    try:
+        return import_module("peft")
+    except ImportError as error:
+        raise RuntimeError("LoRA needs peft: pip install 'scpo[lora]'") from error
 
 
 @contextmanager

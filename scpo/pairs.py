@@ -130,8 +130,9 @@ def _scored_pairs(
         left, right = scores[:, first], scores[:, second]
         differs, left_wins = left != right, left > right
         rows.append(np.repeat(group, np.count_nonzero(differs, axis=1)))
-        chosen.append(np.where(left_wins, first, second)[differs])
-        rejected.append(np.where(left_wins, second, first)[differs])
+        better = np.where(left_wins, first, second)
+        chosen.append(better[differs])
+        rejected.append((first + second - better)[differs])
     return _join(rows), _join(chosen), _join(rejected)
 
 

@@ -5,7 +5,7 @@ model runs once. The split is a function of the data and its seed, so training a
 agree on who is held out without a file between them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,7 +21,6 @@ from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.evaluation import evaluate_model
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
-from scpo.ray_scoring import score_on_ray
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
 from scpo.weighting import effective_pairs
@@ -34,7 +33,7 @@ def score_data(
     *,
     cache: Path,
     encoder: EncoderConfig,
-    workers: int = 1,
+    score_on: Callable[..., ScoringReport] | None = None,
 ) -> tuple[ScoringReport, Path]:
     """Fill the reference cache for some countries, or all.
 
@@ -44,7 +43,7 @@ def score_data(
         countries: Names, or none for all.
         cache: Root of the caches.
         encoder: How texts become tokens.
-        workers: 1 scores in this process, more on as many devices of a Ray cluster, 0 on all.
+        score_on: `scpo.ray_scoring.score_on_ray`, to score on a cluster; None for this process.
 
     Returns:
         What scoring did, and the cache's folder for this model.
@@ -58,12 +57,9 @@ def score_data(
     if countries:
         table = rows_of(table, list(countries))
     folder, reward = _load(global_model)
-    on_ray = partial(
-        score_on_ray,
-        folder,
-        workers=workers or None,
-        use_gpu=reward.model.device.type == "cuda",
-    )
+    score = None
+    if score_on is not None:
+        score = partial(score_on, folder, use_gpu=reward.model.device.type == "cuda")
     _, report, place = score_table(
         table,
         reward,
@@ -71,7 +67,7 @@ def score_data(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
-        score=None if workers == 1 else on_ray,
+        score=score,
     )
     return report, place
 

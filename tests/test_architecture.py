@@ -16,6 +16,7 @@ MAY_NOT_IMPORT = {
     "cluster": {"scpo", "sweeps"},
 }
 RAY_FILES = {
+    "scpo.ray_scoring",
     "scpo.ray_training",
     "sweeps.lanes",
     "sweeps.search",
@@ -142,7 +143,8 @@ def test_what_is_unsafe_is_not_called(module):
     for node in ast.walk(parse(module)):
         if isinstance(node, ast.Call):
             called = ast.unparse(node.func)
-            assert called not in ("torch.load", "yaml.load", "eval", "exec", "os.system")
+            assert called not in ("yaml.load", "eval", "exec", "os.system")
+            assert called != "torch.load" or "weights_only=True" in ast.unparse(node)
             assert not called.startswith(("pickle.", "cloudpickle.", "dill."))
             for keyword in node.keywords:
                 is_true = isinstance(keyword.value, ast.Constant) and keyword.value.value is True

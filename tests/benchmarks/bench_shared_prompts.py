@@ -98,7 +98,9 @@ def measure(rounds: int) -> list[str]:
             data = make_set(prompt_tokens, number)
             rates["shared"].append(train(reward, data, shared))
             rates["apart"].append(train(reward, data, apart))
-        ratios = [ours / other for ours, other in zip(rates["shared"], rates["apart"], strict=True)]
+        ratios = [
+            ours / other for ours, other in zip(rates["shared"], rates["apart"], strict=True)
+        ]
         lines.append(
             ratio_line(
                 f"training pairs/s of a decoder, {name} prompt ({prompt_tokens} tokens, responses "

@@ -1,6 +1,7 @@
 import copy
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -110,17 +111,7 @@ def test_merged_and_adapter_folders_score_as_trained(model_folder, tmp_path, kin
     plain = load_reward_model(str(model_folder(kind)))
     rewards = rewards_of(reward)
     assert (rewards - rewards_of(plain)).abs().max() > 0.05
-    merged = merge_lora(reward)
-    close(rewards_of(merged), rewards)
-    close(rewards_of(reward), rewards, atol=1e-7)  # the adapter stays as it was
-    assert type(merged.model) is type(plain.model)
-    assert merged.model.state_dict().keys() == plain.model.state_dict().keys()
-    assert all(p.requires_grad for p in merged.model.parameters())
-    assert head_digest(merged.model) == head_digest(reward.model)
     gathered = {name: p.detach().clone() for name, p in reward.model.named_parameters()}
-    of_state = merge_state(reward, gathered).model.state_dict()
-    for name, tensor in merged.model.state_dict().items():
-        close(of_state[name], tensor, atol=1e-6)
     for name, state in (("live", None), ("gathered", gathered)):
         out = save_reward_model(reward, tmp_path / name, state)
         config = json.loads((out / "adapter_config.json").read_text())
@@ -133,6 +124,19 @@ def test_merged_and_adapter_folders_score_as_trained(model_folder, tmp_path, kin
         assert {n for n, p in again.model.named_parameters() if p.requires_grad} == {
             n for n, p in reward.model.named_parameters() if p.requires_grad
         }
+    of_state = merge_state(reward, gathered).model.state_dict()
+    close(rewards_of(reward), rewards, atol=0)
+    digest, inner = head_digest(reward.model), plain_model(reward.model)
+    merged = merge_lora(reward)
+    assert merged.model is inner
+    close(rewards_of(merged), rewards)
+    assert type(merged.model) is type(plain.model)
+    assert merged.model.state_dict().keys() == plain.model.state_dict().keys()
+    assert all(p.requires_grad for p in merged.model.parameters())
+    assert head_digest(merged.model) == digest
+    for name, tensor in merged.model.state_dict().items():
+        close(of_state[name], tensor, atol=1e-6)
+    add_lora(merged, rank=1, alpha=1.0)  # once more
 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
@@ -269,7 +273,7 @@ def test_values_that_cannot_be_are_refused(tiny_bert):
 
 def test_without_peft_only_adapters_fail(model_folder, tmp_path, monkeypatch, tiny_bert):
     out = save_reward_model(make_trained(model_folder("bert")), tmp_path / "out")
-    monkeypatch.setattr("scpo.model.peft", None)
+    monkeypatch.setitem(sys.modules, "peft", None)
     match = r"LoRA needs peft: pip install 'scpo\[lora\]'"
     with pytest.raises(RuntimeError, match=match):
         add_lora(tiny_bert, rank=1, alpha=1.0)

@@ -49,8 +49,8 @@ def kill_at(step):
 
 
 def weights_equal(one, other):
-    theirs = other.model.state_dict()
-    return all(torch.equal(tensor, theirs[name]) for name, tensor in one.model.state_dict().items())
+    ours, theirs = one.model.state_dict(), other.model.state_dict()
+    return all(torch.equal(tensor, theirs[name]) for name, tensor in ours.items())
 
 
 def interrupt(fresh, data, folder, step=8, config=CONFIG):
@@ -165,7 +165,7 @@ def test_another_engine_or_number_of_ranks_is_refused(fresh, tmp_path):
     engine = TorchEngine(fresh(), Optimization(1e-3, 4))
     save_checkpoint(engine, Checkpoints(tmp_path, 1), step=1, losses=[0.5])
     engine.kind = "zero2"
-    with pytest.raises(TrainingStopped, match="written by 1 ranks of torch.*has 1 of zero2"):
+    with pytest.raises(TrainingStopped, match=r"written by 1 ranks of torch.*has 1 of zero2"):
         resume_training(engine, Checkpoints(tmp_path, 1))
 
 

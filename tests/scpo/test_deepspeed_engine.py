@@ -139,7 +139,7 @@ def worlds(tmp_path_factory, model_folder, training_set, data):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("world_size", "stage", "name"),
-    [(w, s, name) for name, (_, _, sizes, stages) in SETTINGS.items() for w in sizes for s in stages]
+    [(w, s, name) for name, (_, _, size, stages) in SETTINGS.items() for w in size for s in stages]
     + [(2, stage, "one interaction") for stage in STAGES],
 )  # fmt: skip
 def test_ranks_and_stages_train_as_one_device_does(worlds, world_size, stage, name):

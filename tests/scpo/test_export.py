@@ -124,7 +124,7 @@ def test_a_lost_head_is_refused(model_folder, tmp_path, monkeypatch, lora):
         write(reward, folder, {n: t for n, t in state.items() if "score" not in n})
 
     monkeypatch.setattr(export, "write_model_files", lose_the_head)
-    with pytest.raises(ValueError, match=r"lacks score\.weight, so these weights would be random"):
+    with pytest.raises(RuntimeError, match=r"must load, but .* lacks score\.weight"):
         export_reward_model(reward, tmp_path / "out", **wanted)
     assert list(tmp_path.iterdir()) == []
 

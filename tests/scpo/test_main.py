@@ -93,6 +93,33 @@ def test_road_from_data_to_a_judged_model(
 
 
 @pytest.mark.slow
+def test_a_training_killed_goes_on_by_the_same_command(
+    prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    command = ["--data", prepared, "--global-model", global_model, "--country", "Arvandia"]
+    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "epochs=60"]
+    command += ["--set", "pairs_per_step=2", "--set", "checkpoint_every=100"]
+    code, whole, _ = run_cli("train", *command, "--out", tmp_path / "whole")
+    assert code == 0
+    arguments = ["train", *map(str, command), "--out", str(tmp_path / "killed")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "scpo", *arguments], stdout=subprocess.DEVNULL
+    )
+    checkpoints = tmp_path / "killed.checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("step-*")):
+        pass
+    process.kill()
+    assert process.wait() == -9  # in the midst
+    code, out, _ = run_cli(*arguments)
+    assert code == 0
+    assert out.startswith("Gone on from step ")
+    assert out.split("last loss ")[1].split()[0] == whole.split("last loss ")[1].split()[0]
+    files = [tmp_path / name / "model.safetensors" for name in ("whole", "killed")]
+    assert files[0].read_bytes() == files[1].read_bytes()
+    assert not checkpoints.exists()
+
+
+@pytest.mark.slow
 def test_train_on_two_workers_equals_one(
     prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
 ) -> None:
@@ -155,6 +182,8 @@ def test_bad_input_is_one_line(
         (["--arm", "scop"], "arm must be one of full, filter"),
         (["--tau", 1e-9], "keeps none of"),
         (["--workers", 0], "`workers >= 1`"),
+        (["--workers", 2, "--offload", "weights"], "To offload weights, ZeRO stage 3"),
+        (["--overlong", "cut"], "overlong: Input should be 'truncate_prompt'"),
         (["--set", "epochs=-1"], "epochs: Input should be greater than 0"),
         (["--set", "learning_rte=1"], "did you mean 'learning_rate'?"),
     ],

@@ -168,10 +168,10 @@ def test_an_error_of_the_model_ends_the_call(
     with torch.no_grad():
         broken.model.classifier.bias.fill_(float("nan"))
     save_reward_model(broken, tmp_path / "model")
-    with pytest.raises(RuntimeError, match="^Rewards must be finite, but 8 of 8 texts"):
+    with pytest.raises(RuntimeError, match=r"^Rewards must be finite, but 8 of 8 texts"):
         score_on_ray(tmp_path / "model", texts, keys, tmp_path / "cache", workers=1)
     assert not (tmp_path / "cache").exists()
-    with pytest.raises(FileNotFoundError, match="^No model folder at .*none"):
+    with pytest.raises(FileNotFoundError, match=r"^No model folder at .*none"):
         score_on_ray(tmp_path / "none", texts, keys, tmp_path / "cache", workers=1)
 
 

@@ -149,6 +149,15 @@ def test_every_setting_has_its_own_folder(tmp_path, model_folder):
     assert len(hashes) == 2
 
 
+def test_the_default_for_overlong_texts_is_no_part_of_the_key(tmp_path):
+    usual = {"model_hash": "a", "max_tokens": 64, "precision": "fp32"}
+    plain = cache_folder(tmp_path, **usual)
+    # caches written before there was a choice are still found
+    assert plain.name == "46950ea5ed97a1fca08c56772793caf8"
+    assert cache_folder(tmp_path, **usual, overlong="truncate_prompt") == plain
+    assert cache_folder(tmp_path, **usual, overlong="skip") != plain
+
+
 def test_keys_tell_prompt_and_response_apart():
     pairs = [("ab", "c"), ("a", "bc"), ("", "abc"), ("abc", ""), ("1:", "x"), ("", "1:x")]
     keys = text_keys(*map(list, zip(*pairs, strict=True)))

@@ -7,10 +7,12 @@ what a file holds.
 import hashlib
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 
 @contextmanager
@@ -32,6 +34,32 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)
+
+
+@contextmanager
+def atomic_folder(out: Path) -> Iterator[Path]:
+    """Yield a new folder beside `out` that takes its place when the block ends well.
+
+    The old folder is moved aside before and deleted after, so a whole one, old or new, is on
+    disk at every moment. When the block raises, `out` is untouched.
+
+    Args:
+        out: Folder to make or to replace. Its parents are created when missing.
+
+    Yields:
+        The empty folder to write to.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
+    temporary.mkdir()
+    try:
+        yield temporary
+        for path in temporary.rglob("*"):
+            (sync_folder if path.is_dir() else sync_file)(path)
+        sync_folder(temporary)
+        _replace_folder(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -64,3 +92,18 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _replace_folder(new: Path, out: Path) -> None:
+    """Rename `new` to `out`, an older folder there aside and then away."""
+    old = new.with_suffix(".old")
+    if out.exists():
+        out.rename(old)
+    try:
+        new.rename(out)
+    except OSError:
+        if old.exists():
+            old.rename(out)
+        raise
+    sync_folder(out.parent)
+    shutil.rmtree(old, ignore_errors=True)

@@ -12,9 +12,10 @@ import deepspeed
 import torch
 from torch import Tensor
 
+from scpo.classifier import compute_rewards
 from scpo.devices import autocast
 from scpo.engines import Offload, Optimization, ZeroStage, check_offload
-from scpo.model import RewardModel, compute_rewards
+from scpo.model import RewardModel
 
 STATE_TAG = "state"
 

@@ -15,8 +15,9 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from scpo.classifier import compute_rewards
 from scpo.devices import autocast
-from scpo.model import RewardModel, compute_rewards
+from scpo.model import RewardModel
 from scpo.schedules import ScheduleKind, make_schedule
 
 ZeroStage = Literal[0, 1, 2, 3]

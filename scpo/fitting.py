@@ -16,12 +16,13 @@ import torch
 from scpo.adapters import add_lora, merge_lora
 from scpo.batches import TrainingSet
 from scpo.checkpoints import Checkpoints, TrainingStopped
+from scpo.classifier import enable_activation_checkpointing
 from scpo.config import TrainingConfig
 from scpo.devices import resolve_precision
 from scpo.engines import Engine, Optimization, TorchEngine
 from scpo.export import export_reward_model
 from scpo.forwards import BatchInputs, model_inputs
-from scpo.model import RewardModel, enable_activation_checkpointing
+from scpo.model import RewardModel
 from scpo.provenance import installed_versions
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import TOLERANCE, rewards_through, sample_texts
@@ -145,7 +146,8 @@ def export_trained(
         checkpoints: Folder of checkpoints that are no longer needed.
 
     Raises:
-        TrainingStopped: The model written does not give the rewards of the one trained.
+        TrainingStopped: The model cannot be written, or does not give the rewards of the one
+            trained.
     """
     engine = fitted.engine
     which = sample_texts(data)
@@ -163,8 +165,8 @@ def export_trained(
                 merge=config.lora is None or config.lora.merge,
                 tolerance=TOLERANCE[engine.optimization.precision],
             )
-        except RuntimeError as error:  # told to every rank: none may wait for another
-            fault = str(error)
+        except (RuntimeError, ValueError, OSError) as error:  # no rank may wait for another
+            fault = f"{out} was not written. {error}"
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)
     if engine.rank == 0 and checkpoints is not None:

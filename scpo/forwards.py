@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from scpo.batches import TrainingSet, cut_forwards, texts_of_step
+from scpo.classifier import plain_model, takes_packed_rows
 from scpo.encoding import TokenizedTexts, pad_texts
-from scpo.model import RewardModel, plain_model, takes_packed_rows, takes_token_types
+from scpo.model import RewardModel, takes_token_types
 from scpo.pairs import IntArray
 
 SAVING = 0.9  # a shared prompt must bring the cost down to this
@@ -63,7 +64,7 @@ def model_inputs(reward: RewardModel) -> BatchInputs:
     """Return what a model takes; ask before its weights are sharded."""
     config = reward.model.config
     cost = None
-    if takes_packed_rows(reward):
+    if takes_packed_rows(reward.model):
         plain = plain_model(reward.model)
         base = plain.base_model
         embedded = sum(weight.numel() for weight in plain.get_input_embeddings().parameters())

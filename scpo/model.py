@@ -3,45 +3,33 @@
 In comes a model name or folder (whole, or a LoRA adapter that names its base), out comes a
 float32 model whose dropout is off. A checkpoint without a trained reward head is refused unless
 a new head is asked for: SCPO *continues* a reward model, and a silently fresh head is the
-classic way to lose it. What a loaded model does otherwise than the plain class (float32 head,
-pooling by mask, checkpointed layers) hangs on the class of its modules, not on the instance, so
-that deepcopy, state dicts and peft see ordinary modules.
+classic way to lose it.
 """
 
 import hashlib
 import json
-import shutil
-import sys
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
-from uuid import uuid4
 
 import torch
 from huggingface_hub import snapshot_download
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.modeling_layers import (
-    GenericForSequenceClassification,
-    GradientCheckpointingLayer,
-)
-from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 from transformers.utils import logging as transformers_logging
 
-from scpo.atomic import hash_file, sync_file, sync_folder
+from scpo.atomic import atomic_folder, hash_file
+from scpo.classifier import adapt_classes, is_backbone
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 ADAPTER_CONFIG = "adapter_config.json"
@@ -129,84 +117,15 @@ def load_reward_model(
     model, missing = _load_classifier(folder, new_head=new_head, head_seed=head_seed, **code)
     _check_loaded(name, model, missing, new_head=new_head)
     tokenizer = _load_tokenizer(name, folder, trust_remote_code=trust_remote_code)
-    _adapt_classes(name, model, tokenizer)
+    adapt_classes(name, model, tokenizer)
     local = Path(name).expanduser().is_dir()
     model.name_or_path = str(folder.resolve()) if local else name
     return RewardModel(model.eval(), tokenizer, None if local else folder.name)
 
 
-def compute_rewards(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-    """Return the reward of each text of a batch, float32.
-
-    Args:
-        model: A sequence classifier with one label, or an engine or adapter around it.
-        batch: Model inputs. Either B texts, `input_ids` and `attention_mask` (B, T) and perhaps
-            `token_type_ids`, padded at the right or left. Or B packed rows for a decoder that
-            `takes_packed_rows`: also `pool_at` (B, R), `position_ids` (B, T) and an
-            `attention_mask` (B, 1, T, T), True where the row's token sees the column's.
-
-    Returns:
-        Shape (B,), or (B, R) of packed rows.
-    """
-    rewards: Tensor = model(**_pad_at_right(batch)).logits
-    return rewards.squeeze(-1).float()
-
-
 def takes_token_types(reward: RewardModel) -> bool:
     """Tell whether the model reads `token_type_ids`, by its tokenizer's declaration."""
     return "token_type_ids" in reward.tokenizer.model_input_names
-
-
-def takes_packed_rows(reward: RewardModel) -> bool:
-    """Tell whether several texts can share a row through a 4D mask and `pool_at`.
-
-    A decoder that pools by mask, with full attention in every layer: transformers gives a 4D
-    mask to all layers alike, so a sliding window would be lost, and a state-space layer reads
-    no mask at all.
-    """
-    model = plain_model(reward.model)
-    config = model.config.get_text_config().to_dict()
-    return (
-        isinstance(model, _MaskPooling)
-        and model.config._attn_implementation in ("sdpa", "eager")
-        and not model._is_stateful
-        and config.get("sliding_window") is None
-        and set(config.get("layer_types") or ["full_attention"]) == {"full_attention"}
-    )
-
-
-def plain_model(model: nn.Module) -> PreTrainedModel:
-    """Return the transformers model inside an adapter's wrapper, or the model itself.
-
-    Raises:
-        TypeError: It is neither a transformers nor a peft model.
-    """
-    peft = sys.modules.get("peft")  # imported, where there is such a model
-    plain = model.get_base_model() if peft and isinstance(model, peft.PeftModel) else model
-    if not isinstance(plain, PreTrainedModel):
-        raise TypeError(f"A transformers or peft model is needed, but got {type(model).__name__}.")
-    return plain
-
-
-def enable_activation_checkpointing(model: nn.Module) -> None:
-    """Recompute each layer's activations in the backward pass instead of keeping them.
-
-    Non-reentrant. Transformers checkpoints only layers whose `training` is True, which would
-    also switch on dropout that a layer applies itself; here the layers' class does it whenever
-    gradients are on, so `eval()` and `train()` change nothing, and calling again is harmless.
-    Call it before an engine wraps the model.
-
-    Raises:
-        ValueError: The model has no layers that transformers marks as safe to recompute.
-    """
-    layers = [m for m in model.modules() if isinstance(m, GradientCheckpointingLayer)]
-    if not layers:
-        raise ValueError(
-            f"Activation checkpointing needs a model with layers to recompute, but "
-            f"{type(plain_model(model)).__name__} marks none. Turn activation checkpointing off."
-        )
-    for layer in layers:
-        _mix_in(_Checkpointed, layer)
 
 
 def content_hash(folder: Path) -> str:
@@ -221,23 +140,6 @@ def content_hash(folder: Path) -> str:
     if (folder / ADAPTER_CONFIG).is_file():
         base, revision = _base_of(folder)
         digest.update(content_hash(resolve_model(base, revision=revision)).encode())
-    return digest.hexdigest()
-
-
-def head_digest(model: nn.Module) -> str:
-    """Return a sha256 over the names and bytes of all weights above the backbone.
-
-    Of an adapter it is the trained copy of the head that counts, under its plain names: the
-    digest stays when the adapter is merged.
-    """
-    plain = plain_model(model)
-    digest = hashlib.sha256()
-    for name, tensor in sorted(plain.state_dict().items()):
-        if _is_backbone(plain, name) or ".original_module." in name:
-            continue
-        plain_name = name.replace(".modules_to_save.default.", ".")
-        digest.update(f"{plain_name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
-        digest.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -278,32 +180,6 @@ def write_model_files(
     reward.tokenizer.save_pretrained(folder)
 
 
-@contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out` that takes its place when the block ends well.
-
-    The old folder is moved aside before and deleted after, so a whole one, old or new, is on
-    disk at every moment. When the block raises, `out` is untouched.
-
-    Args:
-        out: Folder to make or to replace. Its parents are created when missing.
-
-    Yields:
-        The empty folder to write to.
-    """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
-    temporary.mkdir()
-    try:
-        yield temporary
-        for path in temporary.rglob("*"):
-            (sync_folder if path.is_dir() else sync_file)(path)
-        sync_folder(temporary)
-        _replace_folder(temporary, out)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 def require_peft() -> ModuleType:
     """Return the peft package, the optional extra `lora`.
 
@@ -322,125 +198,6 @@ def quiet_peft() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)
         yield
-
-
-class _Float32Head(nn.Module):
-    """A module above the backbone: floating inputs become float32, autocast is off inside.
-
-    Rewards of bf16 collapse into ties.
-    """
-
-    def forward(self, hidden: Tensor, *rest: Any, **named: Any) -> Any:
-        with torch.autocast(hidden.device.type, enabled=False):
-            return super().forward(hidden.float(), *rest, **named)
-
-
-class _MaskPooling(nn.Module):
-    """A decoder that scores the last token its attention mask calls real.
-
-    Transformers pools the right-most token that is not padding by its id, which is another one
-    where the padding is the end token. The head sees the pooled states only.
-    """
-
-    def forward(
-        self,
-        input_ids: Tensor,
-        attention_mask: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        pool_at: Tensor | None = None,
-        labels: Tensor | None = None,
-        **named: Any,
-    ) -> SequenceClassifierOutputWithPast:
-        if labels is not None:
-            raise ValueError("This model computes no loss, but got `labels`. Leave them out.")
-        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
-        if mask.ndim == 4 and (pool_at is None or position_ids is None):
-            raise ValueError("A 4D attention_mask must come with `pool_at` and `position_ids`.")
-        if position_ids is None:
-            position_ids = (mask.long().cumsum(1) - 1).clamp(min=0)
-        if pool_at is None:
-            column = torch.arange(mask.shape[1], device=mask.device)
-            places = (column * mask).argmax(1, keepdim=True)
-        else:
-            places = pool_at
-        named |= {"use_cache": False, "return_dict": True}
-        states = self.get_submodule(self.base_model_prefix)(  # type: ignore[arg-type]
-            input_ids, attention_mask=self._fit_mask(mask), position_ids=position_ids, **named
-        ).last_hidden_state
-        row = torch.arange(len(places), device=places.device)[:, None]
-        logits = self.score(states[row, places])  # type: ignore[operator]
-        return SequenceClassifierOutputWithPast(
-            logits=logits if pool_at is not None else logits.squeeze(1)
-        )
-
-    def _fit_mask(self, mask: Tensor) -> Tensor:
-        """Return a boolean 4D mask as eager attention adds it; any other as it is."""
-        eager = self.config._attn_implementation == "eager"  # type: ignore[union-attr]
-        if not eager or mask.ndim != 4 or mask.dtype != torch.bool:
-            return mask
-        added = torch.zeros(mask.shape, device=mask.device)
-        return added.masked_fill(~mask, torch.finfo(added.dtype).min)
-
-
-class _Checkpointed(nn.Module):
-    """A layer that keeps its inputs and computes the rest again in the backward pass."""
-
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        if not torch.is_grad_enabled():
-            return super().forward(*inputs, **named)
-        if "cache" in named:
-            named["cache"] = None  # the second pass would write to it again
-        return checkpoint(super().forward, *inputs, use_reentrant=False, **named)
-
-
-@cache
-def _mixed_class(mixin: type, base: type) -> type:
-    """Return `base` with the mixin's forward around its own, under the name of `base`."""
-    return type(base.__name__, (mixin, base), {"__module__": base.__module__})
-
-
-def _mix_in(mixin: Any, module: Any) -> None:
-    """Change a module's class in place, once."""
-    base: Any = type(module)
-    if not isinstance(module, mixin):
-        module.__class__ = _mixed_class(mixin, base)
-
-
-def _adapt_classes(
-    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
-    """Give a loaded model its padding token, float32 head and pooling by mask."""
-    pad_id = tokenizer.pad_token_id
-    pools_by_id = type(model).forward is GenericForSequenceClassification.forward
-    if pad_id == tokenizer.eos_token_id and not pools_by_id:
-        raise ValueError(
-            f"{name}: the padding token must differ from the end token for "
-            f"{type(model).__name__}, but both are {tokenizer.pad_token!r}. "
-            "Set pad_token in its tokenizer_config.json (any unused token but eos)."
-        )
-    model.config.pad_token_id = pad_id
-    if pools_by_id:
-        _mix_in(_MaskPooling, model)
-    for child, module in model.named_children():
-        if child != model.base_model_prefix:
-            _mix_in(_Float32Head, module)
-
-
-def _pad_at_right(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Rotate each row so that its first real token comes first; packed rows stay as they are.
-
-    BERT counts absolute positions and DeBERTa pools position 0. Always a gather, never a
-    question to the device.
-    """
-    mask = batch.get("attention_mask")
-    if mask is None or mask.ndim != 2 or "pool_at" in batch:
-        return batch
-    first = mask.long().argmax(1, keepdim=True)
-    source = (first + torch.arange(mask.shape[1], device=mask.device)) % mask.shape[1]
-    return {
-        name: tensor.gather(1, source) if tensor.shape == mask.shape else tensor
-        for name, tensor in batch.items()
-    }
 
 
 def _load_classifier(
@@ -494,7 +251,7 @@ def _load_adapter(name: str, folder: Path, *, trust_remote_code: bool) -> Reward
     base, fresh = _load_classifier(base_folder, new_head=True, head_seed=0, **code)
     _check_loaded(base_name, base, fresh, new_head=True)
     tokenizer = _load_tokenizer(name, folder, **code)
-    _adapt_classes(name, base, tokenizer)
+    adapt_classes(name, base, tokenizer)
     base.name_or_path = base_name
     config = lora.PeftConfig.from_pretrained(folder)
     config.inference_mode = False  # the adapter trains on
@@ -519,16 +276,11 @@ def _base_of(folder: Path) -> tuple[str, str | None]:
     return config["base_model_name_or_path"], config.get("revision")
 
 
-def _is_backbone(model: PreTrainedModel, name: str) -> bool:
-    """Tell whether a weight belongs to the backbone, by its name."""
-    return name.startswith(f"{model.base_model_prefix}.")
-
-
 def _check_loaded(
     name: str, model: PreTrainedModel, missing: list[str], *, new_head: bool
 ) -> None:
     """Refuse a checkpoint that did not fill the model, or that scores more than one number."""
-    if missing and not (new_head and not any(_is_backbone(model, key) for key in missing)):
+    if missing and not (new_head and not any(is_backbone(model, key) for key in missing)):
         raise ValueError(
             f"{name}: the checkpoint lacks {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
@@ -539,18 +291,3 @@ def _check_loaded(
             f"{name}: a reward model has one output, but this one has {model.config.num_labels}. "
             "Train a global model from it with `scpo train-global --backbone`."
         )
-
-
-def _replace_folder(new: Path, out: Path) -> None:
-    """Rename `new` to `out`, an older folder there aside and then away."""
-    old = new.with_suffix(".old")
-    if out.exists():
-        out.rename(old)
-    try:
-        new.rename(out)
-    except OSError:
-        if old.exists():
-            old.rename(out)
-        raise
-    sync_folder(out.parent)
-    shutil.rmtree(old, ignore_errors=True)

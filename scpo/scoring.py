@@ -18,9 +18,10 @@ from transformers import (
 )
 
 from scpo.batches import cut_forwards
+from scpo.classifier import compute_rewards, plain_model
 from scpo.devices import Precision, autocast, resolve_precision
 from scpo.encoding import TokenizedTexts, pad_texts
-from scpo.model import RewardModel, compute_rewards, plain_model, takes_token_types
+from scpo.model import RewardModel, takes_token_types
 from scpo.pairs import IntArray
 from scpo.weighting import FloatArray
 

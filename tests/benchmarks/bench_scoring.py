@@ -17,8 +17,9 @@ import torch
 from figures import machine, ratio_line
 from workload import NUM_RESPONSES, Workload, load_minilm, make_workload
 
+from scpo.classifier import compute_rewards
 from scpo.encoding import pad_texts
-from scpo.model import RewardModel, compute_rewards, takes_token_types
+from scpo.model import RewardModel, takes_token_types
 from scpo.pairs import IntArray
 from scpo.scoring import score_texts
 

@@ -16,17 +16,14 @@ from scpo.adapters import (
     merge_lora,
     merge_state,
 )
-from scpo.encoding import encode_texts, pad_texts
-from scpo.model import (
+from scpo.classifier import (
     compute_rewards,
-    content_hash,
     enable_activation_checkpointing,
     head_digest,
-    load_reward_model,
     plain_model,
-    save_reward_model,
-    takes_token_types,
 )
+from scpo.encoding import encode_texts, pad_texts
+from scpo.model import content_hash, load_reward_model, save_reward_model, takes_token_types
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 HEADS = {

@@ -4,6 +4,7 @@ import torch
 
 from scpo import forwards
 from scpo.batches import TrainingSet
+from scpo.classifier import compute_rewards
 from scpo.encoding import encode_texts, pad_texts
 from scpo.forwards import (
     BatchInputs,
@@ -13,7 +14,7 @@ from scpo.forwards import (
     plan_forwards,
     shared_tokens,
 )
-from scpo.model import compute_rewards, load_reward_model
+from scpo.model import load_reward_model
 
 CPU = torch.device("cpu")
 

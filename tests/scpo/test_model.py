@@ -16,19 +16,20 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from scpo.encoding import encode_texts, pad_texts
-from scpo.model import (
-    RewardModel,
-    atomic_folder,
+from scpo.atomic import atomic_folder
+from scpo.classifier import (
     compute_rewards,
-    content_hash,
     enable_activation_checkpointing,
     head_digest,
-    load_reward_model,
     plain_model,
+    takes_packed_rows,
+)
+from scpo.encoding import encode_texts, pad_texts
+from scpo.model import (
+    content_hash,
+    load_reward_model,
     resolve_model,
     save_reward_model,
-    takes_packed_rows,
     takes_token_types,
 )
 from scpo.scoring import score_texts
@@ -361,7 +362,7 @@ def test_packed_rows_score_as_separate_texts(model_folder, kind, attention):
     reward = load_reward_model(str(model_folder(kind)))
     model = reward.model
     model.set_attn_implementation(attention)
-    assert takes_packed_rows(reward)
+    assert takes_packed_rows(reward.model)
     trees = [([4, 9, 10, 11, 5], [[12, 5], [13, 14, 15, 5], [16, 5]]), ([4, 5], [[9, 5]] * 3)]
     names = ("input_ids", "position_ids", "attention_mask", "pool_at")
     rows = [pack(prompt, responses, 16) for prompt, responses in trees]
@@ -385,14 +386,14 @@ def test_packed_rows_score_as_separate_texts(model_folder, kind, attention):
 
 
 def test_which_models_take_packed_rows(model_folder):
-    assert not takes_packed_rows(load_reward_model(str(model_folder("bert"))))
+    assert not takes_packed_rows(load_reward_model(str(model_folder("bert"))).model)
     sizes = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2}
     heads = {"num_attention_heads": 2, "num_key_value_heads": 1, "vocab_size": 32}
     llama = load_reward_model(str(model_folder("llama")))
     llama.model.config.layer_types = ["full_attention", "sliding_attention"]
-    assert not takes_packed_rows(llama)
+    assert not takes_packed_rows(llama.model)
     plain = MistralForSequenceClassification(MistralConfig(**sizes, **heads, sliding_window=4))
-    assert not takes_packed_rows(RewardModel(plain, llama.tokenizer))
+    assert not takes_packed_rows(plain)
 
 
 def test_a_pooling_that_cannot_be_is_refused(model_folder):

@@ -5,8 +5,9 @@ import pytest
 import torch
 from transformers import BertForSequenceClassification
 
+from scpo.classifier import compute_rewards
 from scpo.encoding import encode_texts
-from scpo.model import compute_rewards, load_reward_model
+from scpo.model import load_reward_model
 from scpo.scoring import first_token_only, score_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]

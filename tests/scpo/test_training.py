@@ -8,12 +8,13 @@ import torch
 from scpo import forwards
 from scpo.batches import plan_steps
 from scpo.checkpoints import TrainingStopped
+from scpo.classifier import compute_rewards
 from scpo.config import TrainingConfig
 from scpo.encoding import pad_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.forwards import model_inputs
-from scpo.model import compute_rewards, load_reward_model
+from scpo.model import load_reward_model
 from scpo.scoring import score_texts
 from scpo.training import count_steps, train_reward_model
 

@@ -91,8 +91,8 @@ def first_token_only(model: PreTrainedModel) -> Iterator[None]:
     Args:
         model: The classifier itself, without wrappers.
     """
-    encoder: Any = model.base_model
-    layers = encoder.encoder.layer if type(model) in FIRST_TOKEN_CLASSES else ()
+    base: Any = model.base_model
+    layers: Any = base.encoder.layer if type(model) in FIRST_TOKEN_CLASSES else []
     if len(layers) < 2:
         yield
         return

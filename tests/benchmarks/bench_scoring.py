@@ -5,7 +5,7 @@ machine slows all of them; a figure is the median over rounds of the ratio of te
 "Batch 8" can mean three things, and each is a figure of its own: 8 interactions (their 32 texts
 padded to the longest), 8 texts (padded to the longest of the 8), and 8 pairs (both texts of each,
 so a text as often as pairs name it, as a scorer of pairs does). A text counts once, however
-often it was scored. What the first two waste is padding, which bounds their ratio.
+often it was scored. The first two waste hardly more than padding, which bounds their ratios.
 """
 
 import argparse

@@ -1,8 +1,9 @@
 """What a reward model does otherwise than the plain class of transformers.
 
-A float32 head, pooling at the last real token by the attention mask, layers that recompute, and
-texts padded at either side. All of it hangs on the class of a model's modules, not on the
-instance, so that deepcopy, state dicts and peft see ordinary modules.
+A float32 head, pooling at the last real token by the attention mask, a last layer that computes
+what the reward reads, layers that recompute, and texts padded at either side. All of it hangs on
+the class of a model's modules, not on the instance, so that deepcopy, state dicts and peft see
+ordinary modules.
 """
 
 import hashlib
@@ -14,12 +15,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    BertForSequenceClassification,
+    DebertaV2ForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 from transformers.modeling_layers import (
     GenericForSequenceClassification,
     GradientCheckpointingLayer,
 )
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
+
+# Of these very classes: a subclass may pool otherwise. DeBERTa's convolution over all tokens comes
+# behind its first layer.
+FIRST_TOKEN_CLASSES = (BertForSequenceClassification, DebertaV2ForSequenceClassification)
 
 
 def compute_rewards(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
@@ -76,6 +86,9 @@ def adapt_classes(
     model.config.pad_token_id = pad_id
     if pools_by_id:
         _mix_in(_MaskPooling, model)
+    base: Any = model.base_model
+    if type(model) in FIRST_TOKEN_CLASSES and len(base.encoder.layer) > 1:
+        _mix_in(_FirstTokenOnly, base.encoder.layer[-1].attention.output)
     for child, module in model.named_children():
         if child != model.base_model_prefix:
             _mix_in(_Float32Head, module)
@@ -151,6 +164,17 @@ class _Float32Head(nn.Module):
     def forward(self, hidden: Tensor, *rest: Any, **named: Any) -> Any:
         with torch.autocast(hidden.device.type, enabled=False):
             return super().forward(hidden.float(), *rest, **named)
+
+
+class _FirstTokenOnly(nn.Module):
+    """The output of an encoder's last attention, for position 0 alone, which the reward reads.
+
+    Behind that attention no token sees another; a seventh of MiniLM's work is spared.
+    """
+
+    def forward(self, attended: Tensor, residual: Tensor) -> Tensor:
+        kept: Tensor = super().forward(attended[:, :1], residual[:, :1])
+        return kept
 
 
 class _MaskPooling(nn.Module):

@@ -67,22 +67,43 @@ def build_pairs(table: pa.Table) -> Pairs:
             comparison is not a pair of numbers inside its interaction; or a row's margins and
             comparisons differ in number, or a margin is not finite.
     """
-    parts: list[tuple[IntArray, IntArray, IntArray, FloatArray]] = []
-    first_utterance = 0
+    most = _most_pairs(table)
+    chosen, rejected, interaction = (np.empty(most, dtype=np.int64) for _ in range(3))
+    margins = np.zeros(most, dtype=np.float64) if _has_margins(table) else None
+    num_pairs, num_utterances = 0, 0
     for first_row in range(0, table.num_rows, CHUNK_ROWS):
         rows = table.slice(first_row, CHUNK_ROWS)
         counts = response_counts(rows)
-        starts = first_utterance + np.cumsum(counts) - counts
-        row, chosen, rejected, margins = _find_pairs(rows, counts)
-        parts.append((starts[row] + chosen, starts[row] + rejected, first_row + row, margins))
-        first_utterance += int(counts.sum())
-    given = pc.list_flatten(table["margins"])
+        starts = num_utterances + np.cumsum(counts) - counts
+        row, better, worse, margin = _find_pairs(rows, counts)
+        here = slice(num_pairs, num_pairs + len(row))
+        np.add(starts[row], better, out=chosen[here])
+        np.add(starts[row], worse, out=rejected[here])
+        np.add(first_row, row, out=interaction[here])
+        if margins is not None:
+            margins[here] = margin
+        num_pairs += len(row)
+        num_utterances += int(counts.sum())
+    found = slice(0, num_pairs)
     return Pairs(
-        _join([part[0] for part in parts]),
-        _join([part[1] for part in parts]),
-        _join([part[2] for part in parts]),
-        None if given.null_count == len(given) else np.concatenate([part[3] for part in parts]),
+        chosen[found],
+        rejected[found],
+        interaction[found],
+        None if margins is None else margins[found],
     )
+
+
+def _most_pairs(table: pa.Table) -> int:
+    """Return the number of pairs, were there no equal scores."""
+    num_compared, num_scores = _sizes(table["comparisons"]), _sizes(table["scores"])
+    most = np.where(num_compared > 0, num_compared, num_scores * (num_scores - 1) // 2)
+    return int(most.sum())
+
+
+def _has_margins(table: pa.Table) -> bool:
+    """Tell whether any pair was given a margin."""
+    margins = pc.list_flatten(table["margins"])
+    return bool(margins.null_count < len(margins))
 
 
 def _find_pairs(
@@ -106,7 +127,7 @@ def _scored_pairs(
 ) -> tuple[IntArray, IntArray, IntArray]:
     """Return (row, chosen position, rejected position) from the scores of the wanted rows."""
     column = table["scores"]
-    num_scores = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
+    num_scores = _sizes(column)
     has_scores = wanted & (num_scores > 0)
     if np.any(has_scores & (num_scores != counts)):
         bad = int(np.flatnonzero(has_scores & (num_scores != counts))[0])
@@ -118,7 +139,7 @@ def _scored_pairs(
     starts = np.concatenate([[0], np.cumsum(num_scores)[:-1]])
     rows, chosen, rejected = [], [], []
     for size in np.unique(num_scores[has_scores]):
-        group = np.flatnonzero(num_scores == size)
+        group = np.flatnonzero(has_scores & (num_scores == size))
         scores = flat[starts[group][:, None] + np.arange(size)]
         if not np.all(np.isfinite(scores)):  # NaN is unequal to all: it would make pairs
             bad = int(group[np.flatnonzero(~np.isfinite(scores).all(axis=1))[0]])
@@ -139,11 +160,9 @@ def _scored_pairs(
 def _compared_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArray, IntArray]:
     """Return (row, chosen position, rejected position) from explicit comparisons."""
     column = table["comparisons"]
-    sizes = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
+    sizes = _sizes(column)
     row = np.repeat(np.arange(len(sizes), dtype=np.int64), sizes)
-    lengths = np.asarray(
-        pc.fill_null(pc.list_value_length(pc.list_flatten(column)), 0), dtype=np.int64
-    )
+    lengths = _sizes(pc.list_flatten(column))
     if np.any(lengths != 2):
         bad = int(row[np.flatnonzero(lengths != 2)[0]])
         raise ValueError(
@@ -166,7 +185,7 @@ def _compared_margins(table: pa.Table, row: IntArray) -> FloatArray:
     """Return the margin of each comparison, 0 where none is given; `row` is theirs."""
     column = table["margins"]
     has_margins = np.asarray(column.is_valid(), dtype=np.bool_)
-    sizes = np.asarray(pc.fill_null(pc.list_value_length(column), 0), dtype=np.int64)
+    sizes = _sizes(column)
     num_compared = np.bincount(row, minlength=len(sizes))
     wrong = np.flatnonzero(has_margins & (sizes != num_compared))
     if len(wrong):
@@ -186,8 +205,14 @@ def _compared_margins(table: pa.Table, row: IntArray) -> FloatArray:
     return margins
 
 
+def _sizes(lists: pa.ChunkedArray) -> IntArray:
+    """Return the length of each list, 0 for null."""
+    return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
+
+
 def _join(parts: list[IntArray]) -> IntArray:
-    """Concatenate, also nothing."""
-    if not parts:
+    """Concatenate, also nothing; a lone part that is not empty is returned as it is."""
+    full = [part for part in parts if len(part)]
+    if not full:
         return np.zeros(0, dtype=np.int64)
-    return np.concatenate(parts).astype(np.int64, copy=False)
+    return full[0] if len(full) == 1 else np.concatenate(full)

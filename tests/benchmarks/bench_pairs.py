@@ -5,8 +5,8 @@ pairs. Timed are, one after the other, the pairs of the table, their margins und
 rewards, what the arm `scpo` and a point of the search space select, the effective pairs of both,
 and one epoch's batches. The table is made without a Python loop over its rows; that is not timed,
 but its memory counts in the peak, which is that of the whole process with every import. The
-ratio is to a plain loop over the pairs of the first 20,000 interactions, in pairs per second, from
-the table to the effective pairs of the arm; both by CPU time, so that a busy machine slows neither.
+ratio is to a plain loop over the pairs of the first 20,000 interactions, in pairs per second,
+from the table to the effective pairs of the arm; both by CPU time, for machines that are shared.
 """
 
 import argparse

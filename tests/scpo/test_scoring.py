@@ -3,12 +3,9 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import BertForSequenceClassification
 
-from scpo.classifier import compute_rewards
 from scpo.encoding import encode_texts
-from scpo.model import load_reward_model
-from scpo.scoring import first_token_only, score_texts
+from scpo.scoring import score_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]
 RESPONSES = [("good ", "bad ")[number % 2] * (1 + number % 5) for number in range(20)]
@@ -70,50 +67,3 @@ def test_a_reward_that_is_not_finite_stops(tiny_bert, texts):
 def test_unknown_precisions_are_refused(tiny_bert, texts):
     with pytest.raises(ValueError, match="precision must be auto, fp32 or bf16, but got 'fp16'"):
         score_texts(tiny_bert, texts, np.arange(2), precision="fp16")
-
-
-@pytest.mark.parametrize("kind", ["bert", "deberta"])
-def test_the_first_token_alone_gives_the_same_rewards_in_less_work(
-    model_folder, pair_tokenizer, kind
-):
-    reward = load_reward_model(str(model_folder(kind)))
-    last = reward.model.base_model.encoder.layer[-1]
-    seen = []
-    last.intermediate.register_forward_pre_hook(
-        lambda module, inputs: seen.append(tuple(inputs[0].shape))
-    )
-    inputs = pair_tokenizer(PROMPTS, RESPONSES, padding=True, return_tensors="pt")
-    inputs = {name: inputs[name] for name in reward.tokenizer.model_input_names}
-    with torch.inference_mode():
-        whole = compute_rewards(reward.model, inputs)
-        with first_token_only(reward.model):
-            cut = compute_rewards(reward.model, inputs)
-        after = compute_rewards(reward.model, inputs)
-    width = inputs["input_ids"].shape[1]
-    assert seen == [(20, width, 16), (20, 1, 16), (20, width, 16)]
-    torch.testing.assert_close(cut, whole, atol=1e-6, rtol=0)
-    torch.testing.assert_close(after, whole, atol=0, rtol=0)
-
-
-def test_the_whole_layer_comes_back_after_an_error(tiny_bert):
-    last = tiny_bert.model.bert.encoder.layer[-1]
-    with pytest.raises(ValueError, match="input_ids"), first_token_only(tiny_bert.model):
-        compute_rewards(tiny_bert.model, {})
-    assert not last.attention.output._forward_pre_hooks
-
-
-class MeanBert(BertForSequenceClassification):
-    """Might read every token."""
-
-
-def test_models_that_may_read_other_tokens_run_whole(tiny_bert, model_folder):
-    tiny_bert.model.__class__ = MeanBert
-    with first_token_only(tiny_bert.model):
-        last = tiny_bert.model.bert.encoder.layer[-1]
-        assert not last.attention.output._forward_pre_hooks
-    one_layer = load_reward_model(str(model_folder("deberta"))).model
-    one_layer.deberta.encoder.layer = one_layer.deberta.encoder.layer[:1]
-    with first_token_only(one_layer):
-        assert not one_layer.deberta.encoder.layer[0].attention.output._forward_pre_hooks
-    with first_token_only(load_reward_model(str(model_folder("llama"))).model):
-        pass

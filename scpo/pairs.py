@@ -138,7 +138,7 @@ def _scored_pairs(
     flat = np.asarray(pc.list_flatten(column), dtype=np.float64)
     starts = np.concatenate([[0], np.cumsum(num_scores)[:-1]])
     rows, chosen, rejected = [], [], []
-    for size in np.unique(num_scores[has_scores]):
+    for size in np.flatnonzero(np.bincount(num_scores[has_scores])).tolist():
         group = np.flatnonzero(has_scores & (num_scores == size))
         scores = flat[starts[group][:, None] + np.arange(size)]
         if not np.all(np.isfinite(scores)):  # NaN is unequal to all: it would make pairs
@@ -148,12 +148,14 @@ def _scored_pairs(
                 "or not finite. Drop the response or the row."
             )
         first, second = np.triu_indices(size, k=1)
-        left, right = scores[:, first], scores[:, second]
-        differs, left_wins = left != right, left > right
-        rows.append(np.repeat(group, np.count_nonzero(differs, axis=1)))
-        better = np.where(left_wins, first, second)
+        left, right = scores[:, first].ravel(), scores[:, second].ravel()
+        differs = left != right
+        # Flat: numpy is slow where its innermost loop runs over the few pairs of a row.
+        first, second = np.tile(first, len(group)), np.tile(second, len(group))
+        better = np.where(left > right, first, second)
         chosen.append(better[differs])
         rejected.append((first + second - better)[differs])
+        rows.append(np.repeat(group, differs.reshape(len(group), -1).sum(axis=1)))
     return _join(rows), _join(chosen), _join(rejected)
 
 

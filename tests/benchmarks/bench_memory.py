@@ -18,7 +18,7 @@ from bench_training import train_ours, train_with_trl
 from datasets import disable_progress_bars
 from figures import figure_line, machine
 from transformers.utils import logging as transformers_logging
-from workload import load_minilm, make_workload
+from workload import load_minilm, load_plain_minilm, make_workload
 
 NUM_INTERACTIONS = 16
 KIB_PER_MIB = 1024
@@ -27,7 +27,7 @@ KIB_PER_MIB = 1024
 def measure_one(way: str) -> dict[str, float]:
     """Return resident memory before training and its peak, in MiB, of one way in this process."""
     torch.set_num_threads(1)
-    reward = load_minilm()
+    reward = load_minilm() if way == "ours" else load_plain_minilm()
     work = make_workload(reward, num_interactions=NUM_INTERACTIONS, seed=1)
     before = _status_mib("VmRSS")
     if way == "ours":

@@ -31,7 +31,14 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
-from workload import Workload, data_folder, load_minilm, make_workload, read_prism_work
+from workload import (
+    Workload,
+    data_folder,
+    load_minilm,
+    load_plain_minilm,
+    make_workload,
+    read_prism_work,
+)
 
 from scpo.config import TrainingConfig
 from scpo.encoding import TokenizedTexts
@@ -145,7 +152,7 @@ def train_padded(reward: RewardModel, work: Workload, num_pairs: int) -> float:
 
 def measure(rounds: int) -> list[str]:
     """Return the figures' lines, after `rounds` rounds."""
-    models = {name: load_minilm() for name in ("ours", "trl", "padded")}
+    models = {"ours": load_minilm(), "trl": load_plain_minilm(), "padded": load_plain_minilm()}
     warm_up = make_workload(models["ours"], num_interactions=1, seed=0)
     first_turns: dict[str, list[float]] = {name: [] for name in models}
     prism: dict[str, list[float]] = {"ours": [], "trl": []}

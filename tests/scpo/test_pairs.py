@@ -4,11 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from scpo import pairs as pairs_module
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.pairs import build_pairs, response_counts, utterance_interactions
 
 
-def make_table(*judged):
+def make_table(*judged, margins=None):
     """One interaction for each (number of responses, scores, comparisons)."""
     rows = [
         {
@@ -19,6 +20,7 @@ def make_table(*judged):
             "responses": [f"r{position}" for position in range(count)],
             "scores": scores,
             "comparisons": comparisons,
+            "margins": None if margins is None else margins[number],
             "turn": 0,
         }
         for number, (count, scores, comparisons) in enumerate(judged)
@@ -99,6 +101,58 @@ def test_by_hand():
 def test_comparisons_are_exact_where_there_are_scores_too():
     table = make_table((3, [1.0, 2.0, 3.0], [[0, 2]]), (2, [1.0, 2.0], []))
     assert as_rows(build_pairs(table)) == [(0, 0, 2), (1, 4, 3)]
+    same_size = make_table((2, [1.0, 2.0], [[0, 1]]), (2, [1.0, 2.0], None))
+    assert as_rows(build_pairs(same_size)) == [(0, 0, 1), (1, 3, 2)]
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 7, 30, 100])
+def test_the_size_of_a_chunk_changes_nothing(chunk_rows, monkeypatch):
+    table = draw_table(5, kinds=["scores", "comparisons", "none"])
+    whole = build_pairs(table)
+    monkeypatch.setattr(pairs_module, "CHUNK_ROWS", chunk_rows)
+    assert as_rows(build_pairs(table)) == as_rows(whole) == naive_pairs(table)
+    assert np.array_equal(build_pairs(table).interaction, whole.interaction)
+
+
+@pytest.mark.parametrize("chunk_rows", [1, 2, 100])
+def test_margins_go_with_their_comparisons(chunk_rows, monkeypatch):
+    monkeypatch.setattr(pairs_module, "CHUNK_ROWS", chunk_rows)
+    table = make_table(
+        (3, None, [[2, 0], [1, 0]]),
+        (2, [5.0, 1.0], None),
+        (2, None, [[1, 0]]),
+        (2, None, [[0, 1]]),
+        margins=[[0.5, None], None, None, [-2.0]],
+    )
+    pairs = build_pairs(table)
+    assert (pairs.chosen.tolist(), pairs.rejected.tolist()) == ([2, 1, 3, 6, 7], [0, 0, 4, 5, 8])
+    assert pairs.margins.tolist() == [0.5, 0.0, 0.0, 0.0, -2.0]
+    assert pairs.take(np.array([4, 0])).margins.tolist() == [-2.0, 0.5]
+    assert build_pairs(table.slice(1)).margins.tolist() == [0.0, 0.0, -2.0]
+
+
+@pytest.mark.parametrize("margins", [None, [None, None], [[None], None]])
+def test_a_table_without_margins_has_none(margins):
+    table = make_table((2, None, [[0, 1]]), (2, [1.0, 2.0], None), margins=margins)
+    pairs = build_pairs(table)
+    assert pairs.margins is None
+    assert pairs.take(np.array([0])).margins is None
+
+
+@pytest.mark.parametrize(
+    ("margins", "match"),
+    [
+        ([None, [1.0, 2.0]], "Interaction i1 has 1 comparisons but 2 margins"),
+        ([None, []], "Interaction i1 has 1 comparisons but 0 margins"),
+        ([[1.0], None], "Interaction i0 has 0 comparisons but 1 margins"),
+        ([None, [math.nan]], "Interaction i1 has a margin that is not finite"),
+        ([None, [math.inf]], "Interaction i1 has a margin that is not finite"),
+    ],
+)
+def test_margins_must_go_with_comparisons_and_be_finite(margins, match):
+    table = make_table((2, [1.0, 2.0], None), (2, None, [[0, 1]]), margins=margins)
+    with pytest.raises(ValueError, match=match):
+        build_pairs(table)
 
 
 @pytest.mark.parametrize(

@@ -109,7 +109,9 @@ def kill_a_worker_after_its_first_checkpoint(folder, killed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
+@pytest.mark.parametrize(
+    "stage", [*(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3]
+)
 def test_a_killed_worker_costs_no_bit(cluster, model_folder, training_set, tmp_path, stage):
     data = training_set(num_interactions=40)
     config = CONFIG.model_copy(

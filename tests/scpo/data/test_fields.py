@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from scpo.data.bad_rows import RowFault
-from scpo.data.fields import clean_text, take_id, take_score, take_text, take_turn
+from scpo.data.fields import clean_text, take_id, take_margin, take_score, take_text, take_turn
 
 
 def test_text_leaves_in_nfc_and_stripped() -> None:
@@ -76,3 +76,46 @@ def test_bad_turn_is_refused(value: Any) -> None:
     with pytest.raises(RowFault, match="A whole number >= 0"):
         take_turn({"t": value}, "t")
     assert take_turn({"t": 2}, "t") == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "margin"),
+    [
+        ({}, None),
+        ({"m": None}, None),
+        ({"m": ""}, None),
+        ({"m": 0}, 0.0),
+        ({"m": -1.5}, -1.5),
+        ({"m": "0.5"}, 0.5),  # of a CSV file
+        ({"m": 10_000}, 1e4),
+    ],
+)
+def test_a_margin_may_be_absent_and_of_either_sign(
+    row: dict[str, Any], margin: float | None
+) -> None:
+    assert take_margin(row, "m") == margin
+
+
+def test_equal_margins_are_equal_to_the_bit() -> None:
+    assert str(take_margin({"m": -0.0}, "m")) == "0.0"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (True, "wrong_type"),
+        ([1.0], "wrong_type"),
+        ("much", "wrong_type"),
+        (" ", "wrong_type"),
+        (float("nan"), "margin_out_of_range"),
+        ("nan", "margin_out_of_range"),
+        (float("-inf"), "margin_out_of_range"),
+        (10_001, "margin_out_of_range"),
+        (10**400, "margin_out_of_range"),
+    ],
+)
+def test_bad_margin_is_refused(value: Any, reason: str) -> None:
+    match = r"A number must stand here|`\|m\| <= 10000` must hold"
+    with pytest.raises(RowFault, match=match) as caught:
+        take_margin({"m": value}, "m")
+    assert (caught.value.reason, caught.value.field) == (reason, "m")

@@ -135,6 +135,84 @@ def test_contradicting_rows_are_all_refused(tmp_path: Path) -> None:
     assert [entry["line"] for entry in bad_rows.rejected] == [1, 3, 4]
 
 
+def test_margins_go_with_their_comparisons(tmp_path: Path) -> None:
+    rows, bad_rows = read(
+        tmp_path,
+        [
+            pair("b", "c", margin=2),
+            pair("a", "b"),
+            pair("a", "c", margin=-0.5),
+            pair("a", "b", user="u2", margin=None),
+            pair("a", "c", user="u3", margin=1.0),
+            pair("a", "c", user="u3"),
+            pair("a", "c", user="u3", margin=1),
+        ],
+    )
+    assert [(row["comparisons"], row["margins"]) for row in rows] == [
+        ([[0, 1], [0, 2], [1, 2]], [None, -0.5, 2.0]),
+        ([[0, 1]], None),
+        ([[0, 1]], [1.0]),  # a row without a margin says nothing against one
+    ]
+    assert not bad_rows.rejected
+    assert bad_rows.notes == {"repeated_pair": 2}
+
+
+def test_conflicting_margins_are_all_refused(tmp_path: Path) -> None:
+    rows, bad_rows = read(
+        tmp_path,
+        [
+            pair("a", "b", margin=1),
+            pair("a", "c", margin=1),
+            pair("a", "b"),
+            pair("a", "b", margin=2),
+            pair("a", "b", margin=2, user="u2"),
+        ],
+    )
+    assert [(row["responses"], row["margins"]) for row in rows] == [
+        (["a", "c"], [1.0]),
+        (["a", "b"], [2.0]),
+    ]
+    assert bad_rows.counts == {"conflicting_margin": 3}
+    assert [entry["line"] for entry in bad_rows.rejected] == [1, 3, 4]
+    assert {entry["field"] for entry in bad_rows.rejected} == {"margin"}
+
+
+def test_margin_by_another_name(tmp_path: Path) -> None:
+    columns = PairColumns(margin="gap")
+    rows, bad_rows = read(
+        tmp_path,
+        [pair("a", "b", gap=3, margin="no"), pair("a", "c", gap="no"), pair("a", "d", gap=10**5)],
+        columns=columns,
+    )
+    assert rows[0]["margins"] == [3.0]
+    assert [(entry["line"], entry["field"], entry["reason"]) for entry in bad_rows.rejected] == [
+        (2, "gap", "wrong_type"),
+        (3, "gap", "margin_out_of_range"),
+    ]
+    with pytest.raises(ValueError, match=r"\['gap'\] are in no row"):
+        read(tmp_path, [pair("a", "b", margin=1)], columns=columns)
+
+
+def test_margins_of_csv_parquet_and_json_are_the_same(tmp_path: Path) -> None:
+    rows = [pair("a", "b", margin=0.25), pair("a", "c", margin=None)]
+    write(tmp_path / "p.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    (tmp_path / "p.csv").write_text(
+        "user,country,prompt,chosen,rejected,margin\nu1,Canada,Sky?,a,b,0.25\nu1,Canada,Sky?,a,c,\n"
+    )
+    tables = [
+        read_pairs(tmp_path / name, BadRows()) for name in ("p.jsonl", "p.parquet", "p.csv")
+    ]
+    assert tables[0]["margins"].to_pylist() == [[0.25, None]]
+    assert all(table.equals(tables[0]) for table in tables)
+
+
+def test_stop_names_the_margin(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.jsonl", [pair("a", "b", margin=float("nan"))])
+    with pytest.raises(ValueError, match=r"pairs\.jsonl:1: field 'margin': `\|margin\| <= 10000`"):
+        read_pairs(path, BadRows("stop"))
+
+
 def test_default_country(tmp_path: Path) -> None:
     pairs = [pair("a", "b", country=None), pair("a", "b", country="US")]
     rows, _ = read(tmp_path, pairs, default_country="UK")
@@ -218,11 +296,14 @@ def test_result_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
             user=generator.choice(["u1", "u2", "u3"]),
             country=generator.choice(["Chile", "Canada"]),
             prompt=generator.choice(["Sky?", "Sea?", "Soil?"]),
+            margin=generator.choice([None, None, None, 0.0, -0.0, 0.5]),
         )
         for _ in range(80)
     ]
+    pairs += [pair("a", "b", user="u4", margin=margin) for margin in (1, 2, None)]
     expected, bad_rows = read(tmp_path, pairs)
     assert bad_rows.counts["contradiction"] > 0
+    assert bad_rows.counts["conflicting_margin"] >= 3
     for seed in range(3):
         rows, shuffled = read(tmp_path, random.Random(seed).sample(pairs, len(pairs)))
         assert rows == expected

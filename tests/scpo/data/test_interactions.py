@@ -1,0 +1,60 @@
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions, write_interactions
+from scpo.data.synthetic import make_synthetic
+
+ROW = {
+    "interaction_id": "i",
+    "user_id": "u",
+    "country": "Chile",
+    "prompt": "Sky?",
+    "responses": ["blue", "red", "grey"],
+    "scores": None,
+    "comparisons": [[0, 1], [0, 2]],
+    "margins": [0.5, None],
+    "turn": 0,
+}
+
+
+@pytest.fixture
+def table() -> pa.Table:
+    return pa.Table.from_pylist([ROW], schema=INTERACTIONS_SCHEMA)
+
+
+def test_what_was_written_is_read(tmp_path: Path, table: pa.Table) -> None:
+    write_interactions(table, tmp_path / "interactions.parquet")
+    for path in (tmp_path, tmp_path / "interactions.parquet"):
+        assert read_interactions(path).equals(table)
+        assert read_interactions(path).to_pylist() == [ROW]
+
+
+def test_a_file_of_before_margins_is_read_without(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table.drop_columns(["margins"]), tmp_path / "old.parquet")
+    found = read_interactions(tmp_path / "old.parquet")
+    assert found.schema == INTERACTIONS_SCHEMA
+    assert found.to_pylist() == [ROW | {"margins": None}]
+
+
+def test_scored_interactions_have_no_margins() -> None:
+    interactions = make_synthetic(num_countries=1, users_per_country=2).interactions
+    assert interactions["margins"].null_count == interactions.num_rows == 12
+
+
+def test_columns_must_be_those_of_the_schema(tmp_path: Path, table: pa.Table) -> None:
+    with pytest.raises(ValueError, match=r"Columns \['interaction_id', .* must hold, but got"):
+        write_interactions(table.drop_columns(["turn"]), tmp_path / "x.parquet")
+    pq.write_table(table.drop_columns(["turn"]), tmp_path / "x.parquet")
+    with pytest.raises(ValueError, match=r"x\.parquet lacks the columns \['turn'\]"):
+        read_interactions(tmp_path / "x.parquet")
+
+
+def test_what_is_no_table_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="No interactions at"):
+        read_interactions(tmp_path)
+    (tmp_path / "x.parquet").write_text("no")
+    with pytest.raises(ValueError, match="is not a Parquet file"):
+        read_interactions(tmp_path / "x.parquet")

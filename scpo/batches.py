@@ -7,13 +7,13 @@ nearly one length. The same seed gives the same steps on every rank.
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scpo.encoding import TokenizedTexts
 from scpo.pairs import IntArray
+from scpo.token_arrays import range_positions
 from scpo.weighting import FloatArray
 
 WINDOW_STEPS = 16
@@ -116,10 +116,8 @@ def plan_epoch(
     window = max(1, round(WINDOW_STEPS * pairs_per_step / counts.mean()))
     order = order[np.lexsort((size[order], np.arange(len(order)) // window))]
     edges = _cut_steps(counts[order], pairs_per_step, window)
-    steps = [
-        np.concatenate([np.arange(starts[n], starts[n] + counts[n]) for n in order[first:stop]])
-        for first, stop in pairwise(edges)
-    ]
+    ends = np.cumsum(counts[order])[np.array(edges) - 1]
+    steps = np.split(range_positions(starts[order], counts[order]), ends[:-1])
     return [steps[number] for number in rng.permutation(len(steps))]
 
 
@@ -167,11 +165,11 @@ def cut_forwards(which: IntArray, lengths: IntArray, *, max_tokens: int) -> list
 
 
 def _cut_steps(counts: IntArray, pairs_per_step: int, window: int) -> list[int]:
-    """Return the edges of steps of about `pairs_per_step` pairs, none across two windows."""
-    edges = [0]
+    """Return where steps of about `pairs_per_step` pairs end, none across two windows."""
+    edges = []
     held = 0
     for number, count in enumerate(counts.tolist()):
-        if number > edges[-1] and (number % window == 0 or held + count > pairs_per_step):
+        if held and (number % window == 0 or held + count > pairs_per_step):
             edges.append(number)
             held = 0
         held += count

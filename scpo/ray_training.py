@@ -18,6 +18,7 @@ from typing import Any
 
 import ray
 import ray.train
+import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
@@ -203,8 +204,9 @@ def _fit_worker(
     if (received := data_digest(job["data"])) != job["digest"]:
         raise TrainingStopped(f"Data {job['digest']} were sent, but {received} arrived.")
     checkpoints = None if job["checkpoints"] is None else Path(job["checkpoints"])
+    device = pick_device() if job["backend"] == "nccl" else torch.device("cpu")
     fitted = fit_with(
-        make_engine, reward.to(pick_device()), job["data"], config, checkpoints=checkpoints
+        make_engine, reward.to(device), job["data"], config, checkpoints=checkpoints
     )
     export_trained(fitted, job["data"], config, Path(job["out"]), checkpoints=checkpoints)
     return asdict(fitted.result)

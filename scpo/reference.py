@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scpo.atomic import atomic_path, hash_file
-from scpo.devices import Precision, resolve_precision
+from scpo.devices import Precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import IntArray
@@ -25,7 +25,6 @@ from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 
 PART_TEXTS = 512
-DEFAULT_OVERLONG = "truncate_prompt"
 
 
 @dataclass(frozen=True)
@@ -78,8 +77,8 @@ def cache_folder(
     model_hash: str,
     max_tokens: int,
     precision: str,
-    scheme: int = 2,
-    overlong: str = DEFAULT_OVERLONG,
+    scheme: int = 3,
+    overlong: str = "truncate_prompt",
 ) -> Path:
     """Return the cache's folder for one model and one way of encoding.
 
@@ -89,16 +88,15 @@ def cache_folder(
         max_tokens: Token budget of a text.
         precision: Resolved precision of the matrix products.
         scheme: Version of the way texts become tokens.
-        overlong: What happens to texts over the budget; the default is not part of the key.
+        overlong: What happens to texts over the budget.
     """
     key = {
         "model": model_hash,
         "max_tokens": max_tokens,
         "precision": precision,
+        "overlong": overlong,
         "scheme": scheme,
     }
-    if overlong != DEFAULT_OVERLONG:
-        key["overlong"] = overlong
     digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
     return cache / "reference" / digest[:32]
 
@@ -217,9 +215,3 @@ def read_cache(folder: Path) -> tuple[dict[str, float], int]:
         table = pq.read_table(path)
         known.update(zip(table["key"].to_pylist(), table["reward"].to_pylist(), strict=True))
     return known, num_quarantined
-
-
-def resolved_precision(reward: RewardModel, precision: Precision) -> str:
-    """Return the precision that scoring with this model uses, for the cache's key."""
-    return resolve_precision(precision, reward.model.device)
-

@@ -15,14 +15,13 @@ import pyarrow as pa
 from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.splits import split_users
-from scpo.devices import Precision
+from scpo.devices import Precision, resolve_precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import utterance_interactions
 from scpo.reference import (
     ScoringReport,
     cache_folder,
-    resolved_precision,
     score_with_cache,
     text_keys,
 )
@@ -152,13 +151,14 @@ def score_table(
         max_tokens=max_tokens,
         overlong=overlong,
     )
+    resolved = resolve_precision(precision, reward.model.device)
     folder = cache_folder(
         cache,
         model_hash=model_hash,
         max_tokens=max_tokens,
-        precision=resolved_precision(reward, precision),
+        precision=resolved,
         overlong=overlong,
     )
     keys = text_keys(prompts, responses)
-    report = (score or partial(score_with_cache, reward))(texts, keys, folder, precision=precision)
+    report = (score or partial(score_with_cache, reward))(texts, keys, folder, precision=resolved)
     return texts, report, folder

@@ -4,8 +4,10 @@ Each step leaves a file in the run's folder and is skipped when that file is the
 that was killed goes on where it stopped.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,6 +19,8 @@ from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
 from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.ray_scoring import score_on_ray
+from scpo.reference import ScoringReport
 from scpo.sources import prepare_source
 from scpo.steering import SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
@@ -87,6 +91,7 @@ def obtain_countries(
         cache=Path(config.cache),
         precision=config.training.precision,
         overlong=config.encoder.overlong,
+        score=_scorer(config, model),
     )
     write_json(run / "split.json", dict(steered.split))
     scoring = steered.scoring
@@ -108,3 +113,16 @@ def _losses(data: CountryData) -> str:
         "pairs dropped as identical": data.num_identical,
     }
     return "".join(f"; {count} {what}" for what, count in counts.items() if count)
+
+
+def _scorer(config: SweepConfig, model: Path) -> Callable[..., ScoringReport] | None:
+    """Return what scores on all devices of a cluster, or None where one process does as well."""
+    use_gpu = config.lanes.gpus > 0
+    if not (use_gpu or "RAY_ADDRESS" in os.environ):
+        return None
+    return partial(
+        score_on_ray,
+        model,
+        use_gpu=use_gpu,
+        trust_remote_code=config.global_model.trust_remote_code,
+    )

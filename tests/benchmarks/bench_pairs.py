@@ -168,7 +168,7 @@ def measure(rounds: int, num_interactions: int) -> list[str]:
             "pairs, masks and weights, pairs/s, ratio to a loop",
             ratios,
             rates,
-            reach=">= 10",
+            reach=">= 5",
             against=against,
             on=machine("float64"),
         ),

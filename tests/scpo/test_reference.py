@@ -10,7 +10,6 @@ from scpo.model import content_hash, load_reward_model
 from scpo.reference import (
     cache_folder,
     read_cache,
-    resolved_precision,
     score_with_cache,
     text_keys,
 )
@@ -140,22 +139,20 @@ def test_a_reward_that_is_not_finite_is_not_cached(tiny_bert, texts, keys, tmp_p
 
 def test_every_setting_has_its_own_folder(tmp_path, model_folder):
     usual = {"model_hash": "a", "max_tokens": 64, "precision": "fp32", "scheme": 1}
-    changes = ({}, {"model_hash": "b"}, {"max_tokens": 65}, {"precision": "bf16"}, {"scheme": 3})
+    changes = (
+        {},
+        {"model_hash": "b"},
+        {"max_tokens": 65},
+        {"precision": "bf16"},
+        {"overlong": "drop"},
+        {"scheme": 3},
+    )
     folders = {cache_folder(tmp_path, **(usual | change)) for change in changes}
     assert len(folders) == len(changes)
     assert cache_folder(tmp_path, **usual) in folders
     assert {folder.parent for folder in folders} == {tmp_path / "reference"}
     hashes = {content_hash(model_folder(kind)) for kind in ("bert", "llama")}
     assert len(hashes) == 2
-
-
-def test_the_default_for_overlong_texts_is_no_part_of_the_key(tmp_path):
-    usual = {"model_hash": "a", "max_tokens": 64, "precision": "fp32"}
-    plain = cache_folder(tmp_path, **usual)
-    # caches written before there was a choice are still found
-    assert plain.name == "46950ea5ed97a1fca08c56772793caf8"
-    assert cache_folder(tmp_path, **usual, overlong="truncate_prompt") == plain
-    assert cache_folder(tmp_path, **usual, overlong="skip") != plain
 
 
 def test_keys_tell_prompt_and_response_apart():
@@ -166,8 +163,3 @@ def test_keys_tell_prompt_and_response_apart():
     assert text_keys(["é"], ["ü"]) == text_keys(["é"], ["ü"])
     with pytest.raises(ValueError, match="zip"):
         text_keys(["a"], [])
-
-
-def test_the_precision_in_the_key_is_the_one_used(tiny_bert):
-    assert resolved_precision(tiny_bert, "bf16") == "bf16"
-    assert resolved_precision(tiny_bert, "auto") in ("fp32", "bf16")

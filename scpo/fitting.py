@@ -16,16 +16,19 @@ import torch
 from scpo.adapters import add_lora, merge_lora
 from scpo.batches import TrainingSet
 from scpo.checkpoints import Checkpoints, TrainingStopped
-from scpo.classifier import enable_activation_checkpointing
+from scpo.classifier import enable_activation_checkpointing, head_digest
 from scpo.config import TrainingConfig
 from scpo.devices import resolve_precision
 from scpo.engines import Engine, Optimization, TorchEngine
 from scpo.export import export_reward_model
-from scpo.forwards import BatchInputs, model_inputs
+from scpo.forwards import BatchInputs, model_inputs, plain_forward
 from scpo.model import RewardModel
 from scpo.provenance import installed_versions
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import TOLERANCE, rewards_through, sample_texts
+
+# What a checkpoint must share with the training that goes on from it, by how the names begin.
+IDENTITY = ("training.", "data", "head", "precision", "num_steps")
 
 EngineType = TypeVar("EngineType", bound=Engine)
 
@@ -107,10 +110,11 @@ def fit_with(
     if config.activation_checkpointing:
         enable_activation_checkpointing(reward.model)
     inputs = model_inputs(reward)
+    head = head_digest(reward.model)[:16]  # whole, before an engine shards it
     engine = make_engine(reward, plan_optimization(reward, data, config))
-    settings = resolved_settings(engine, data, config)
+    settings = {**resolved_settings(engine, data, config), "head": head}
     require_agreement(engine, settings)
-    own = {name: text for name, text in settings.items() if name.startswith(("training.", "data"))}
+    own = {name: text for name, text in settings.items() if name.startswith(IDENTITY)}
     result = train_reward_model(
         engine,
         data,
@@ -151,7 +155,8 @@ def export_trained(
     """
     engine = fitted.engine
     which = sample_texts(data)
-    expected = rewards_through(engine, data, fitted.inputs, [which])
+    together = plain_forward(which, data.texts.lengths)
+    expected = rewards_through(engine, data, fitted.inputs, [together])
     state = engine.gather_weights()
     fault = None
     if engine.rank == 0:
@@ -164,6 +169,7 @@ def export_trained(
                 state=state,
                 merge=config.lora is None or config.lora.merge,
                 tolerance=TOLERANCE[engine.optimization.precision],
+                trust_remote_code=fitted.reward.trust_remote_code,
             )
         except (RuntimeError, ValueError, OSError) as error:  # no rank may wait for another
             fault = f"{out} was not written. {error}"

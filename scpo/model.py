@@ -45,11 +45,13 @@ class RewardModel:
             around it after `scpo.adapters.add_lora` or from an adapter's folder.
         tokenizer: Its tokenizer.
         revision: Commit of a model from the hub, None for one from a folder.
+        trust_remote_code: Whether the checkpoint brought its own Python code, with leave.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     revision: str | None = None
+    trust_remote_code: bool = False
 
     def to(self, device: torch.device) -> "RewardModel":
         """Move the model to a device and return this reward model."""
@@ -120,7 +122,7 @@ def load_reward_model(
     adapt_classes(name, model, tokenizer)
     local = Path(name).expanduser().is_dir()
     model.name_or_path = str(folder.resolve()) if local else name
-    return RewardModel(model.eval(), tokenizer, None if local else folder.name)
+    return RewardModel(model.eval(), tokenizer, None if local else folder.name, **code)
 
 
 def takes_token_types(reward: RewardModel) -> bool:
@@ -267,7 +269,7 @@ def _load_adapter(name: str, folder: Path, *, trust_remote_code: bool) -> Reward
             "Export it again from the run that trained it."
         )
     lora.set_peft_model_state_dict(model, weights)
-    return RewardModel(model.eval(), tokenizer, revision)
+    return RewardModel(model.eval(), tokenizer, revision, **code)
 
 
 def _base_of(folder: Path) -> tuple[str, str | None]:

@@ -200,9 +200,7 @@ def _fit_worker(
 ) -> dict[str, Any]:
     """Load, train and export; every rank must call."""
     config = TrainingConfig.model_validate(job["config"])
-    reward = load_reward_model(job["model"], trust_remote_code=job["trust_remote_code"])
-    if (received := data_digest(job["data"])) != job["digest"]:
-        raise TrainingStopped(f"Data {job['digest']} were sent, but {received} arrived.")
+    reward = _load_everywhere(job)
     checkpoints = None if job["checkpoints"] is None else Path(job["checkpoints"])
     device = pick_device() if job["backend"] == "nccl" else torch.device("cpu")
     fitted = fit_with(
@@ -210,3 +208,19 @@ def _fit_worker(
     )
     export_trained(fitted, job["data"], config, Path(job["out"]), checkpoints=checkpoints)
     return asdict(fitted.result)
+
+
+def _load_everywhere(job: dict[str, Any]) -> RewardModel:
+    """Return the model; where one rank lacks it or the data, all stop: none may wait for it."""
+    fault = None
+    try:
+        reward = load_reward_model(job["model"], trust_remote_code=job["trust_remote_code"])
+        if (received := data_digest(job["data"])) != job["digest"]:
+            fault = f"data {job['digest']} were sent, but {received} arrived"
+    except (ValueError, OSError) as error:
+        fault = str(error)
+    faults: list[str | None] = [None] * int(torch.distributed.get_world_size())
+    torch.distributed.all_gather_object(faults, fault)
+    if found := [f"rank {rank}: {words}" for rank, words in enumerate(faults) if words]:
+        raise TrainingStopped(f"Every worker must load model and data, but {'; '.join(found)}")
+    return reward

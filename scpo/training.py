@@ -230,9 +230,13 @@ class _Loop:
         values = torch.cat([pick_rewards(given, forward) for given, forward in own])
         if dummies:
             values = values + 0.0 * torch.cat([given.flatten() for given in dummies]).sum()
-        where = np.concatenate([forward.texts for forward in forwards])
+        # Two interactions' rows may hold one text; its gradient must count once.
+        where, first = np.unique(
+            np.concatenate([forward.texts for forward in forwards]), return_index=True
+        )
         return values.new_zeros(len(self.data.texts)).index_put(
-            (torch.from_numpy(where).to(values.device),), values
+            (torch.from_numpy(where).to(values.device),),
+            values[torch.from_numpy(first).to(values.device)],
         )
 
     def _loss(self, mine: IntArray, num_pairs: int, rewards: Tensor) -> Tensor:

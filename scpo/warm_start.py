@@ -12,11 +12,19 @@ import torch
 from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.engines import Engine
-from scpo.forwards import BatchInputs, forward_inputs, plain_forward
+from scpo.forwards import (
+    BatchInputs,
+    Forward,
+    forward_inputs,
+    pick_rewards,
+    plain_forward,
+    plan_forwards,
+)
 from scpo.pairs import IntArray
 from scpo.weighting import FloatArray
 
 SAMPLE_TEXTS = 16
+SAMPLE_TOKENS = 4096  # of the rows that share a prompt
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
 
@@ -24,7 +32,8 @@ def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> 
     """Compare rewards through the training path with the reference; every rank must call.
 
     The largest difference may be 1e-3 (float32) or 5e-2 (bf16) of the reference rewards' root
-    mean square over the sample: texts of every length, padded together.
+    mean square over the sample: texts of every length, padded together, and for a decoder some
+    interactions as rows that share a prompt, where training would take them so.
 
     Returns:
         The largest difference, as a share of that root mean square.
@@ -35,10 +44,11 @@ def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> 
     """
     if data.reference is None:
         raise ValueError("Reference rewards must be given to prove a warm start, but are not.")
-    which = sample_texts(data)
+    forwards = [plain_forward(sample_texts(data), data.texts.lengths), *_rows(data, inputs)]
+    which = np.concatenate([forward.texts for forward in forwards])
     expected = data.reference[which]
     scale = float(np.sqrt(np.mean(expected**2))) or 1.0
-    got = rewards_through(engine, data, inputs, [which])
+    got = rewards_through(engine, data, inputs, forwards)
     difference = float(np.abs(got - expected).max()) / scale
     tolerance = TOLERANCE[engine.optimization.precision]
     # One rank decides for all: a rank that stops alone would leave the others waiting.
@@ -49,7 +59,7 @@ def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> 
         f"{data.country or 'The training'} must start from the model that gave the reference "
         f"rewards, but through the training path rewards differ by {difference:.2g} of their "
         f"size (allowed: {tolerance:g}; for example {got[worst]:.4f}, not {expected[worst]:.4f}). "
-        f"{_diagnose(engine, data, inputs, which, got, tolerance * scale)}"
+        f"{_diagnose(engine, data, inputs, forwards, got, tolerance * scale)}"
     )
 
 
@@ -61,38 +71,53 @@ def sample_texts(data: TrainingSet) -> IntArray:
 
 
 def rewards_through(
-    engine: Engine, data: TrainingSet, inputs: BatchInputs, forwards: list[IntArray]
+    engine: Engine, data: TrainingSet, inputs: BatchInputs, forwards: list[Forward]
 ) -> FloatArray:
     """Return the rewards of some forward passes, as training runs them; every rank must call."""
     rewards = []
     with torch.no_grad():
-        for which in forwards:
-            forward = plain_forward(which, data.texts.lengths)
+        for forward in forwards:
             batch = forward_inputs(data.texts, forward, inputs, engine.device)
-            rewards.append(engine.rewards(batch).double().cpu().numpy())
+            given = pick_rewards(engine.rewards(batch), forward)
+            rewards.append(given.double().cpu().numpy())
     return np.concatenate(rewards)
+
+
+def _rows(data: TrainingSet, inputs: BatchInputs) -> list[Forward]:
+    """Return one pass of rows that share a prompt, where training has such rows."""
+    interactions = np.unique(data.interaction)
+    spread = np.linspace(0, len(interactions) - 1, SAMPLE_TEXTS).astype(np.int64)
+    pairs = np.flatnonzero(np.isin(data.interaction, interactions[spread]))
+    plan = plan_forwards(data, pairs, inputs, max_tokens=SAMPLE_TOKENS)
+    return [forward for forward in plan if forward.rows][:1]
 
 
 def _diagnose(
     engine: Engine,
     data: TrainingSet,
     inputs: BatchInputs,
-    which: IntArray,
+    forwards: list[Forward],
     got: FloatArray,
     allowed: float,
 ) -> str:
     """Say what differs, by further forward passes."""
     assert data.reference is not None
+    lengths = data.texts.lengths
+    which = np.concatenate([forward.texts for forward in forwards])
     expected = data.reference[which]
-    again = rewards_through(engine, data, inputs, [which])
-    alone = rewards_through(engine, data, inputs, [which[n : n + 1] for n in range(len(which))])
-    wrong = np.abs(got - expected) > allowed
-    longest = data.texts.lengths[which] == data.texts.lengths.max()
+    again = rewards_through(engine, data, inputs, forwards)
+    apart = [plain_forward(which[n : n + 1], lengths) for n in range(len(which))]
+    alone = rewards_through(engine, data, inputs, apart)
+    wrong = ~(np.abs(got - expected) <= allowed)  # NaN is wrong too
+    longest = lengths[which] == lengths.max()
+    in_rows = np.arange(len(which)) >= len(forwards[0].texts)
     if np.abs(again - got).max() > allowed / 10:
         return "Dropout is on: two passes over the same texts differ."
     if np.abs(alone - expected).max() <= allowed:
+        if not np.any(wrong & ~in_rows):
+            return "Shared prompts: a text in a row of its own has its reference reward."
         return "Pooling or padding: alone, each text has its reference reward."
-    if not np.any(wrong & ~longest):
+    if not np.any(wrong & ~longest) and not np.all(longest):
         return "Truncation: only the longest texts differ. Was max_tokens or overlong changed?"
     if np.ptp(expected) > 0 and np.ptp(got) > 0 and np.corrcoef(got, expected)[0, 1] > 0.98:
         return (

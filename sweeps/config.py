@@ -1,5 +1,6 @@
 """The configuration of a sweep: data, global model, search, curves, final trainings."""
 
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -45,6 +46,20 @@ class SearchConfig(Config):
         0.01, ge=0, lt=1, description="accuracy that a cheaper setting may lose"
     )
     min_pairs: Count = Field(8, description="a setting that keeps fewer never starts")
+    min_effective_pairs: Positive = Field(
+        4.0, description="a setting whose weights leave fewer never starts"
+    )
+    rungs: tuple[Count, ...] = Field(
+        (), description="labelled pairs, ascending, at which a trial may be stopped early"
+    )
+    reduction: int = Field(3, ge=2, description="one trial in so many goes on from a rung")
+    max_wall_s: Positive | None = Field(None, description="no trial starts after so long")
+    max_device_hours: Positive | None = Field(
+        None, description="no trial starts after so much training, over all lanes"
+    )
+    target_accuracy: float | None = Field(
+        None, gt=0, le=1, description="a country with a feasible trial as good gets no more"
+    )
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "SearchConfig":
@@ -52,6 +67,8 @@ class SearchConfig(Config):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
+        if any(low >= high for low, high in pairwise(self.rungs)):
+            raise ValueError(f"rungs must ascend, but got {list(self.rungs)}")
         return self
 
 

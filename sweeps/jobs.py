@@ -8,7 +8,7 @@ ledger. `run_job` selects and weighs pairs, trains the lane's model in place and
 import hashlib
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from scpo.weighting import effective_pairs, margin_scale
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 
 TUNED_ARM = "scpo_tuned"
+NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,8 @@ class Job:
         max_consensus_drop: Bound of the constraint.
         min_pairs: Fewer pairs than this are refused.
         save_to: Folder for the trained model, or None.
+        rungs: Labelled pairs at which the trial may be stopped early, ascending.
+        exempt: Never stopped early: a first trial, whose rungs are a curve.
     """
 
     trial_id: str
@@ -67,6 +70,8 @@ class Job:
     max_consensus_drop: float = 1.0
     min_pairs: int = 1
     save_to: str | None = None
+    rungs: tuple[int, ...] = ()
+    exempt: bool = False
 
     @property
     def config(self) -> dict[str, float | int | str | None]:
@@ -77,7 +82,7 @@ class Job:
     @property
     def config_hash(self) -> str:
         """Return 16 hexadecimal digits that identify the job, whatever its trial_id."""
-        key = {k: v for k, v in asdict(self).items() if k not in ("trial_id", "save_to")}
+        key = {k: v for k, v in asdict(self).items() if k not in NOT_IDENTITY}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
@@ -216,6 +221,35 @@ def make_record(
                 "padding_efficiency": result.real_tokens / result.padded_tokens,
             },
             "model_path": job.save_to,
+        }
+    )
+
+
+def rung_job(job: Job, data: CountryData, rung: int) -> Job:
+    """Return the training of a job at one of its rungs: as many labelled pairs, or few more."""
+    return replace(
+        job,
+        trial_id=f"{job.trial_id}@{rung}",
+        budget=rung / len(data.pairs_in("train")),
+        min_pairs=1,
+    )
+
+
+def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
+    """Return the record of a trial that ended at a rung, given that rung's record.
+
+    It has no objectives and no evaluation, so that it is never mixed with trials of all pairs.
+    """
+    return record.model_copy(
+        update={
+            "trial_id": job.trial_id,
+            "purpose": job.purpose,
+            "state": "pruned",
+            "config": job.config,
+            "config_hash": job.config_hash,
+            "objectives": {},
+            "constraints": {},
+            "evaluation": None,
         }
     )
 

@@ -17,7 +17,8 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import RewardModel, load_reward_model
-from sweeps.jobs import Job, run_job
+from sweeps.jobs import Job, run_job, rung_job
+from sweeps.rungs import rungs_of
 
 RECORD_KEY = "record"
 
@@ -56,26 +57,41 @@ class Lane(Trainable):
         self.base: dict[str, Tensor] = {
             name: value.clone() for name, value in self.reward.model.state_dict().items()
         }
-        self.job = Job(**config)
+        self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job."""
-        self.job = Job(**new_config)
+        self._take(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do the job; the record travels as JSON text beside the objectives."""
+        """Do the job, or its next rung; the record travels as JSON text beside the objectives.
+
+        A result of a rung says `pruned`: that is what the trial is if it ends there.
+        """
         self.reward.model.load_state_dict(self.base)
         for parameter in self.reward.model.parameters():
             parameter.grad = None
-        record = run_job(
-            self.job,
-            self.workspace.countries[self.job.country],
-            self.reward,
-            self.workspace.training,
-            engine="torch",
-        )
-        return {**record.objectives, RECORD_KEY: record.model_dump_json(), "done": True}
+        data = self.workspace.countries[self.job.country]
+        rung = self.rungs.pop(0) if self.rungs else None
+        job = self.job if rung is None else rung_job(self.job, data, rung)
+        record = run_job(job, data, self.reward, self.workspace.training, engine="torch")
+        if rung is not None:
+            record = record.model_copy(update={"purpose": "rung", "rung": rung})
+        return {
+            **record.objectives,
+            RECORD_KEY: record.model_dump_json(),
+            "pruned": rung is not None,
+            "rung": rung,
+            "done": rung is None,
+        }
+
+    def _take(self, config: dict[str, Any]) -> None:
+        """Take a job and the rungs that its country has."""
+        self.job = Job(**config)
+        data = self.workspace.countries[self.job.country]
+        num_labelled = len(data.pairs_in("train")) if self.job.rungs else 0
+        self.rungs = rungs_of(self.job.rungs, num_labelled)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Save nothing: the record is the result."""

@@ -1,4 +1,4 @@
-"""Pareto front and hypervolume of a table of objective values.
+"""Pareto front, hypervolume and knee of a table of objective values.
 
 In come values of shape (N, M), one row per trial, and a direction per column. Directions become
 costs (smaller is better) in `as_costs` and nowhere else. A point is on the front when no other
@@ -8,6 +8,7 @@ point is at least as good everywhere and better somewhere, so equal points stay 
 from collections.abc import Sequence
 from typing import Literal
 
+import moocore
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -61,31 +62,56 @@ def pareto_front(values: ArrayLike, directions: Sequence[Direction]) -> NDArray[
     return front
 
 
-def hypervolume_2d(
+def hypervolume(
     values: ArrayLike, directions: Sequence[Direction], reference: Sequence[float]
 ) -> float:
-    """Return the area that two objectives dominate, up to a reference point; exact.
+    """Return the volume that the points dominate, up to a reference point; exact.
 
     Args:
-        values: Shape (N, 2), no NaN; N may be 0. Points not better than the reference in both
-            objectives add nothing.
-        directions: The two directions.
-        reference: A point worse than what counts, in the units of the values.
+        values: Shape (N, M), no NaN; N may be 0. Points not better than the reference in every
+            objective add nothing.
+        directions: One direction per column.
+        reference: Shape (M,), a point worse than what counts, in the units of the values.
 
     Returns:
-        The area, at least 0.
+        The volume (an area of two objectives), at least 0, in the product of their units.
+
+    Raises:
+        ValueError: As `as_costs`.
+    """
+    costs = as_costs(values, directions)
+    worst = as_costs([list(reference)], directions)[0]
+    return float(moocore.hypervolume(costs, ref=worst))
+
+
+def find_knee(values: ArrayLike, directions: Sequence[Direction]) -> int | None:
+    """Return the row where the front of two objectives bends most; None where none does.
+
+    Both objectives are scaled to 0..1 over the front. The knee is the point of the front that
+    lies farthest from the straight line between the front's two ends, on the better side of it:
+    with costs a and b in 0..1, the largest 1 - a - b above 0. Of equal ones the first row.
+
+    Args:
+        values: Shape (N, 2), no NaN; N may be 0. Rows off the front are never the knee.
+        directions: The two directions.
 
     Raises:
         ValueError: As `as_costs`, or there are not two objectives.
+
+    Reference:
+        Das, On characterizing the "knee" of the Pareto curve based on Normal-Boundary
+        Intersection, Structural Optimization 18 (1999); for two objectives.
     """
     if len(directions) != 2:
         raise ValueError(f"Two objectives must be given, but got {len(directions)}.")
     costs = as_costs(values, directions)
-    right, top = as_costs([list(reference)], directions)[0]
-    inside = costs[(costs[:, 0] < right) & (costs[:, 1] < top)]
-    area = 0.0
-    for first, second in inside[np.lexsort((inside[:, 1], inside[:, 0]))]:
-        if second < top:  # a strip of the staircase, from this point to the reference
-            area += (right - first) * (top - second)
-            top = second
-    return float(area)
+    rows = np.flatnonzero(pareto_front(values, directions))
+    if len(rows) == 0:
+        return None
+    front = costs[rows]
+    spread = np.ptp(front, axis=0)
+    if not spread.all():  # one point, or copies of it
+        return None
+    bend = 1.0 - ((front - front.min(axis=0)) / spread).sum(axis=1)
+    best = int(np.argmax(bend))
+    return int(rows[best]) if bend[best] > 1e-9 else None

@@ -67,7 +67,7 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
     """Return the points of the data-efficiency curves: arms at nested budgets."""
     return [
         replace(
-            _arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
+            arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
             purpose="curve",
             budget=budget,
             seed=seed,
@@ -88,7 +88,7 @@ def final_jobs(
     jobs = []
     for country in config.countries:
         for arm in ("global", *config.final.arms):
-            jobs.append(_arm_job(config, country, arm, f"final-{arm}"))
+            jobs.append(arm_job(config, country, arm, f"final-{arm}"))
         setting = recommended.get(country)
         if setting is None:
             say(f"{country}: no trial succeeded, so there is no setting to retrain")
@@ -96,7 +96,7 @@ def final_jobs(
         point = point_of(setting.record)
         jobs.append(
             replace(
-                _arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
+                arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
                 tau=None,
                 beta=None,
                 retention=point["retention"],
@@ -109,7 +109,7 @@ def final_jobs(
     return jobs
 
 
-def _arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
+def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
     """Return the final training of an arm with the configuration's own numbers."""
     return Job(
         trial_id=f"{slug(country)}-{name}",

@@ -1,10 +1,10 @@
 """Ranking of one country's searched settings, and the one to recommend.
 
 In come the `search` records of a run; out come, per country, the Pareto front (accuracy up,
-pairs trained down), for every setting a paired comparison with the best one by bootstrap over
-validation users, and a recommendation: the cheapest setting that is non-inferior to the best.
-The best is the most accurate *feasible* setting (of all, where none is feasible). Figures are
-those the search chose by, on validation users, so they flatter; test figures are in arms_table.
+pairs trained down) with knee and hypervolume, for every setting a paired comparison with the
+best feasible one by bootstrap over validation users, and the cheapest setting non-inferior to
+it. Figures are those the search chose by, so they flatter, by `optimism`; test figures are in
+arms_table. Pruned trials are counted and otherwise never looked at.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,17 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.intervals import align_by_user, bootstrap_means, evaluation_of
-from sweeps.pareto import pareto_front
+from sweeps.folds import pool_folds
+from sweeps.intervals import align_by_user, evaluation_of
+from sweeps.optimism import estimate_optimism
+from sweeps.pareto import Direction, find_knee, hypervolume, pareto_front
+from sweeps.recommendation import compare_settings
 from sweeps.records import EvaluationRecord, TrialRecord, read_records
 
 MARGIN = 0.01
 NUM_RESAMPLES = 10_000
+DIRECTIONS: tuple[Direction, Direction] = ("maximize", "minimize")
+REFERENCE = (0.5, 1.1)  # a coin's accuracy, at 110 % of the pairs so that `full` counts
 
 
 @dataclass(frozen=True)
@@ -30,6 +35,7 @@ class RankedSetting:
         evaluation: Its evaluation on validation users.
         rank: 1 is the best: feasible first, then accuracy, then fewer pairs trained.
         on_front: No feasible setting is as accurate and as cheap, and better in one.
+        is_knee: Where the front bends most; see `find_knee`.
         recommended: The one setting to use.
         violation: Sum of the broken constraints' values; 0 when feasible.
         difference: Accuracy minus the best's, a fraction.
@@ -43,6 +49,7 @@ class RankedSetting:
     evaluation: EvaluationRecord
     rank: int
     on_front: bool
+    is_knee: bool
     recommended: bool
     violation: float
     difference: float
@@ -75,20 +82,33 @@ class CountryRanking:
         country: Name of the country.
         settings: Best rank first.
         margin: Non-inferiority margin, a fraction of accuracy.
+        optimism: By how much the recommended setting's accuracy flatters it, a fraction; None
+            with fewer than 2 users.
+        hypervolume: Accuracy times share of the pairs that the feasible settings dominate, up
+            to `REFERENCE`; None where a trial does not say how many pairs there were.
         num_failed: Search trials that failed.
         num_pruned: Search trials that were stopped early; they are not ranked.
+        num_partial: Settings that lack the evaluation on a fold; they are not ranked.
     """
 
     country: str
     settings: tuple[RankedSetting, ...]
     margin: float
+    optimism: float | None
+    hypervolume: float | None
     num_failed: int
     num_pruned: int
+    num_partial: int
 
     @property
     def recommended(self) -> RankedSetting | None:
         """The setting to use; None when nothing could be ranked."""
         return next((setting for setting in self.settings if setting.recommended), None)
+
+    @property
+    def knee(self) -> RankedSetting | None:
+        """The setting at the front's knee; None where the front has no bend."""
+        return next((setting for setting in self.settings if setting.is_knee), None)
 
     @property
     def front(self) -> tuple[RankedSetting, ...]:
@@ -107,8 +127,8 @@ def rank_country(
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
-    Of several records with one trial_id the last counts. Trials without validation pairs
-    cannot be ranked and are left out.
+    Of several records with one trial_id the last counts. A setting trained once per fold is one
+    setting; see `pool_folds`. Trials without validation pairs cannot be ranked and are left out.
 
     Args:
         records: Records of a run, of any country and purpose.
@@ -126,15 +146,24 @@ def rank_country(
     searched = [r for r in records if r.purpose == "search" and r.country == country]
     if not searched:
         raise ValueError(f"No search trial of {country!r} is in the records.")
-    complete = list({r.trial_id: r for r in searched if r.state == "complete"}.values())
+    searched = list({r.trial_id: r for r in searched}.values())
+    complete = [r for r in searched if r.state == "complete"]
     rankable = [r for r in complete if evaluation_of(r, "validation").overall.pairs > 0]
     for record in rankable:
         if "pairs_trained" not in record.objectives:
             raise ValueError(f"Trial {record.trial_id} has no objective `pairs_trained`.")
-    settings = _rank(rankable, margin, num_resamples, seed) if rankable else ()
-    num_failed = sum(r.state == "failed" for r in searched)
-    num_pruned = sum(r.state == "pruned" for r in searched)
-    return CountryRanking(country, settings, margin, num_failed, num_pruned)
+    pooled, num_partial = pool_folds(rankable, "validation")
+    settings, optimism = _rank(pooled, margin, num_resamples, seed) if pooled else ((), None)
+    return CountryRanking(
+        country=country,
+        settings=settings,
+        margin=margin,
+        optimism=optimism,
+        hypervolume=_hypervolume(pooled) if pooled else None,
+        num_failed=sum(r.state == "failed" for r in searched),
+        num_pruned=sum(r.state == "pruned" for r in searched),
+        num_partial=num_partial,
+    )
 
 
 def rank_records(
@@ -171,69 +200,73 @@ def rank_run(
 
 def _rank(
     records: list[TrialRecord], margin: float, num_resamples: int, seed: int
-) -> tuple[RankedSetting, ...]:
-    """Order complete trials and compare each with the best, on one set of draws."""
+) -> tuple[tuple[RankedSetting, ...], float | None]:
+    """Return complete trials in order, compared with the best, and the choice's optimism."""
     records = sorted(records, key=_rank_key)
     counts = align_by_user(records, "validation")
-    best = _best(records)
-    difference = counts.correct - counts.correct[best]
-    means = difference.sum(axis=1) / counts.pairs.sum()
-    lows: list[float | None] = [None] * len(records)
-    highs: list[float | None] = [None] * len(records)
-    if len(counts.users) > 1:
-        low, high = bootstrap_means(
-            difference, counts.pairs, num_resamples=num_resamples, seed=seed
-        )
-        lows, highs = low.tolist(), high.tolist()
-    non_inferior = [
-        row == best or (low is not None and low > -margin) for row, low in enumerate(lows)
-    ]
+    costs = np.array([record.objectives["pairs_trained"] for record in records])
+    violation = np.array([_violation(record) for record in records])
+    table = (counts.correct, counts.pairs, costs, violation)
+    result = compare_settings(*table, margin=margin, num_resamples=num_resamples, seed=seed)
     front = _front(records)
-    chosen = _recommend(records, non_inferior)
-    return tuple(
+    knee = _knee(records, front)
+    lows = [None] * len(records) if result.low is None else result.low.tolist()
+    highs = [None] * len(records) if result.high is None else result.high.tolist()
+    settings = tuple(
         RankedSetting(
             record=record,
             evaluation=evaluation_of(record, "validation"),
             rank=row + 1,
             on_front=front[row],
-            recommended=row == chosen,
-            violation=_violation(record),
-            difference=float(means[row]),
+            is_knee=row == knee,
+            recommended=row == result.chosen,
+            violation=float(violation[row]),
+            difference=float(result.difference[row]),
             low=lows[row],
             high=highs[row],
-            non_inferior=non_inferior[row],
+            non_inferior=bool(result.non_inferior[row]),
             indistinguishable=_contains_zero(lows[row], highs[row]),
         )
         for row, record in enumerate(records)
     )
-
-
-def _best(ordered: list[TrialRecord]) -> int:
-    """Return the row of the most accurate feasible trial; of all where none is feasible."""
-    if _violation(ordered[0]) == 0.0:
-        return 0
-    return max(range(len(ordered)), key=lambda row: (_accuracy(ordered[row]), -row))
-
-
-def _recommend(ordered: list[TrialRecord], non_inferior: list[bool]) -> int:
-    """Return the row to use: the cheapest non-inferior feasible one, else the least violating."""
-    feasible = [row for row, record in enumerate(ordered) if _violation(record) == 0.0]
-    if not feasible:
-        return 0  # the order begins with the smallest violation
-    good = [row for row in feasible if non_inferior[row]]
-    return min(good, key=lambda row: (ordered[row].objectives["pairs_trained"], row))
+    optimism = estimate_optimism(*table, chosen=result.chosen, margin=margin, seed=seed)
+    return settings, optimism
 
 
 def _front(records: list[TrialRecord]) -> list[bool]:
     """Return which feasible trials are on the front; of all trials where none is feasible."""
     feasible = [_violation(record) == 0.0 for record in records]
     rows = [row for row, good in enumerate(feasible) if good or not any(feasible)]
-    values = [[_accuracy(records[row]), records[row].objectives["pairs_trained"]] for row in rows]
-    mask = pareto_front(np.array(values), ("maximize", "minimize"))
+    mask = pareto_front([_values(records[row]) for row in rows], DIRECTIONS)
     front = [False] * len(records)
     for row, on_front in zip(rows, mask, strict=True):
         front[row] = bool(on_front)
     return front
+
+
+def _knee(records: list[TrialRecord], front: list[bool]) -> int | None:
+    """Return the row of the front's knee, None without one."""
+    rows = [row for row, on_front in enumerate(front) if on_front]
+    knee = find_knee([_values(records[row]) for row in rows], DIRECTIONS)
+    return None if knee is None else rows[knee]
+
+
+def _hypervolume(records: list[TrialRecord]) -> float | None:
+    """Return the hypervolume of the feasible trials, with pairs trained as shares."""
+    available = [record.counts.get("pairs_available", 0.0) for record in records]
+    if not all(available):
+        return None
+    values = [
+        (_accuracy(record), record.objectives["pairs_trained"] / count)
+        for record, count in zip(records, available, strict=True)
+        if _violation(record) == 0.0
+    ]
+    return hypervolume(np.array(values).reshape(-1, 2), DIRECTIONS, REFERENCE)
+
+
+def _values(record: TrialRecord) -> tuple[float, float]:
+    """Return a trial's two objectives."""
+    return _accuracy(record), record.objectives["pairs_trained"]
 
 
 def _rank_key(record: TrialRecord) -> tuple[float, float, float, str]:

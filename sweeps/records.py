@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 LEDGER_NAME = "trials.jsonl"
 
-Purpose = Literal["search", "curve", "final"]
+Purpose = Literal["search", "rung", "curve", "final"]
 State = Literal["complete", "pruned", "failed"]
 
 
@@ -62,7 +62,9 @@ class TrialRecord(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trial_id: str
-    purpose: Purpose = Field(description="Part of a search, a point of a curve, a final model.")
+    purpose: Purpose = Field(
+        description="Part of a search, a rung of such a part, a point of a curve, a final model."
+    )
     country: str
     arm: str = Field(description="Arm of METHOD, or `scpo_tuned` for a point of the search.")
     state: State
@@ -71,6 +73,9 @@ class TrialRecord(BaseModel):
     )
     config_hash: str
     seed: int
+    rung: int | None = Field(
+        None, description="labelled pairs of a rung: its own, or where a pruned trial ended"
+    )
     objectives: dict[str, float] = Field(
         default_factory=dict,
         description="validation_accuracy (0..1, up) and pairs_trained (count, down)",

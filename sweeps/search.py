@@ -9,6 +9,7 @@ is left running for ever.
 import hashlib
 import math
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -28,6 +29,13 @@ from sweeps.records import TrialRecord
 OBJECTIVES = ("validation_accuracy", "pairs_trained")
 MODES = ("max", "min")
 PARAMETERS = ("retention", "strength", "learning_rate", "epochs")
+
+MAX_REFUSED = 200
+STATES = {
+    "complete": TrialState.COMPLETE,
+    "pruned": TrialState.PRUNED,
+    "failed": TrialState.FAIL,
+}
 
 Point = dict[str, float]
 
@@ -74,7 +82,12 @@ class StudySearch(OptunaSearch):
     """
 
     def __init__(
-        self, country: str, config: SearchConfig, storage: BaseStorage, first: Sequence[Point]
+        self,
+        country: str,
+        config: SearchConfig,
+        storage: BaseStorage,
+        first: Sequence[Point],
+        find_fault: Callable[[Point], str | None],
     ) -> None:
         super().__init__(
             search_space(config),
@@ -85,7 +98,32 @@ class StudySearch(OptunaSearch):
             storage=storage,
             points_to_evaluate=[dict(point) for point in first],
         )
+        self.country = country
         self.space = search_space(config)
+        self.find_fault = find_fault
+        self.num_refused = 0
+
+    def suggest(self, trial_id: str) -> Point:
+        """Return the next point that may start; those known degenerate are failed at once.
+
+        Raises:
+            RuntimeError: None of many points may start.
+        """
+        fault: str | None = None
+        study: Any = self._ot_study
+        for _ in range(MAX_REFUSED):
+            point: Any = super().suggest(trial_id)
+            fault = self.find_fault(point)
+            if fault is None:
+                return dict(point)
+            self.num_refused += 1
+            refused = self._ot_trials.pop(trial_id)
+            refused.set_user_attr("refused", fault)
+            study.tell(refused, state=TrialState.FAIL)
+        raise RuntimeError(
+            f"{self.country}: none of {MAX_REFUSED} points in a row may start ({fault}). Narrow "
+            "search.retention and search.strength, or lower search.min_pairs."
+        )
 
     def tell_known(self, records: Sequence[TrialRecord]) -> None:
         """Add finished trials of an earlier session to the study."""
@@ -94,7 +132,7 @@ class StudySearch(OptunaSearch):
             complete = record.state == "complete"
             study.add_trial(
                 optuna.trial.create_trial(
-                    state=TrialState.COMPLETE if complete else TrialState.FAIL,
+                    state=STATES[record.state],
                     values=[record.objectives[o] for o in OBJECTIVES] if complete else None,
                     params=point_of(record),
                     distributions=self.space,
@@ -108,6 +146,10 @@ class StudySearch(OptunaSearch):
     ) -> None:
         """Tell the study: complete with finite objectives, failed otherwise."""
         values = [(result or {}).get(name) for name in OBJECTIVES]
+        if not error and result is not None and result.get("pruned"):
+            self._ot_trials[trial_id].set_user_attr("rung", result["rung"])
+            super().on_trial_complete(trial_id)  # told as pruned: no value of a part of the data
+            return
         if error or any(value is None or not math.isfinite(value) for value in values):
             super().on_trial_complete(trial_id, None, error=True)
             return
@@ -126,6 +168,8 @@ class CountrySearch(Searcher):
         studies: Study by country.
         remaining: Trials still to give, by country.
         make_job: Turns (country, point) into a job.
+        limits: When to give no more.
+        spent_s: Seconds of training that earlier sessions spent.
     """
 
     def __init__(
@@ -133,29 +177,57 @@ class CountrySearch(Searcher):
         studies: Mapping[str, StudySearch],
         remaining: Mapping[str, int],
         make_job: Callable[[str, Point], Job],
+        limits: SearchConfig,
+        spent_s: float = 0.0,
     ) -> None:
         super().__init__()
         self.studies = studies
         self.remaining = dict(remaining)
         self.make_job = make_job
+        self.limits = limits
+        self.spent_s = spent_s
+        self.started = time.monotonic()
         self.country_of: dict[str, str] = {}
+        self.ended: dict[str, str] = {}
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a Tune configuration, or that there is none."""
+        if (limit := self._limit_reached()) is not None:
+            self.ended[""] = limit
+            self.remaining = dict.fromkeys(self.remaining, 0)
         country = max(self.remaining, key=lambda name: self.remaining[name], default=None)
         if country is None or self.remaining[country] <= 0:
             finished: str = Searcher.FINISHED
             return finished
         self.remaining[country] -= 1
         self.country_of[trial_id] = country
-        point: Any = self.studies[country].suggest(trial_id)
-        return asdict(self.make_job(country, point))
+        return asdict(self.make_job(country, self.studies[country].suggest(trial_id)))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
         """Pass the outcome on to the country's study."""
-        self.studies[self.country_of[trial_id]].on_trial_complete(trial_id, result, error)
+        country = self.country_of[trial_id]
+        self.studies[country].on_trial_complete(trial_id, result, error)
+        self.spent_s += float((result or {}).get("time_total_s", 0.0))
+        target = self.limits.target_accuracy
+        if target is None or error or result is None or result.get("pruned"):
+            return
+        record = TrialRecord.model_validate_json(result["record"])
+        feasible = all(value <= 0 for value in record.constraints.values())
+        if feasible and record.objectives[OBJECTIVES[0]] >= target:
+            self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
+            self.remaining[country] = 0
+
+    def _limit_reached(self) -> str | None:
+        """Return which limit of the whole search is reached, or None."""
+        limits = self.limits
+        if limits.max_wall_s is not None and time.monotonic() - self.started >= limits.max_wall_s:
+            return f"search.max_wall_s of {limits.max_wall_s:g} s is over"
+        hours = self.spent_s / 3600
+        if limits.max_device_hours is not None and hours >= limits.max_device_hours:
+            return f"search.max_device_hours of {limits.max_device_hours:g} are spent"
+        return None
 
     def __getstate__(self) -> dict[str, Any]:
         """Give Tune's snapshot nothing: studies are rebuilt from the ledger."""

@@ -5,16 +5,17 @@ optuna-dashboard opens it. It is built anew from the ledger at every start.
 """
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from scpo.arms import select_arm
+from scpo.arms import select_arm, select_setting
 from scpo.country import CountryData
-from scpo.weighting import margin_scale
-from sweeps.config import SweepConfig
+from scpo.weighting import effective_pairs, margin_scale
+from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
@@ -40,11 +41,17 @@ def search_countries(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(journal)))
     studies = {}
+    exempt: dict[str, list[Point]] = {}
     for country in config.countries:
         done = [record for record in known if record.country == country]
         first = first_points(config, workspace.countries[country])
+        exempt[country] = first
         studies[country] = StudySearch(
-            country, config.search, storage, _not_done(first, done)
+            country,
+            config.search,
+            storage,
+            _not_done(first, done),
+            partial(find_fault, config.search, workspace.countries[country]),
         )
         studies[country].tell_known(done)
     numbers = {country: _next_number(known, country) for country in config.countries}
@@ -64,11 +71,15 @@ def search_countries(
             strength=point["strength"],
             learning_rate=point["learning_rate"],
             epochs=point["epochs"],
+            rungs=config.search.rungs,
+            exempt=point in exempt[country],
         )
 
     say(f"search: {total} trials of {len(config.countries)} countries")
+    spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
+    search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
     run_search(
-        CountrySearch(studies, remaining, make_job),
+        search,
         total,
         workspace,
         config.lanes,
@@ -76,6 +87,28 @@ def search_countries(
         run,
         tell_progress(say, total),
     )
+    for country, study in studies.items():
+        if study.num_refused:
+            say(f"  {country}: {study.num_refused} settings keep too little and never started")
+    for country, reason in search.ended.items():
+        say(f"  {country + ': ' if country else ''}search ended early: {reason}")
+
+
+def find_fault(config: SearchConfig, data: CountryData, point: Point) -> str | None:
+    """Return why a point must not start, known before any training, or None."""
+    margin = data.reference_margin[data.pairs_in("train")]
+    selection = select_setting(
+        margin, retention=point["retention"], strength=point["strength"]
+    )
+    kept, effective = int(selection.keep.sum()), effective_pairs(selection.weights)
+    if kept < config.min_pairs:
+        return f"it keeps {kept} pairs, fewer than search.min_pairs of {config.min_pairs}"
+    if effective < config.min_effective_pairs:
+        return (
+            f"its weights leave {effective:.1f} effective pairs, fewer than "
+            f"search.min_effective_pairs of {config.min_effective_pairs:g}"
+        )
+    return None
 
 
 def first_points(config: SweepConfig, data: CountryData) -> list[Point]:

@@ -19,9 +19,10 @@ from ray import tune
 from ray.tune import Callback, RunConfig, TuneConfig
 
 from sweeps.config import LanesConfig
-from sweeps.jobs import Job, failed_record
+from sweeps.jobs import Job, failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
 from sweeps.records import Ledger, TrialRecord
+from sweeps.rungs import RungScheduler
 from sweeps.search import CountrySearch
 
 TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
@@ -45,11 +46,26 @@ class LedgerCallback(Callback):
         """Give Tune's snapshot nothing: the ledger is the state."""
         return {}
 
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[Any],
+        trial: Any,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        """Append a rung; it is a training of its own."""
+        if result.get("pruned"):
+            self.ledger.append(TrialRecord.model_validate_json(result[RECORD_KEY]))
+
     def on_trial_complete(
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
     ) -> None:
-        """Append a trial that returned its record."""
-        self._add(TrialRecord.model_validate_json(trial.last_result[RECORD_KEY]))
+        """Append a trial that returned its record, or ended at a rung."""
+        record = TrialRecord.model_validate_json(trial.last_result[RECORD_KEY])
+        if trial.last_result.get("pruned"):
+            record = pruned_record(record, Job(**trial.config))
+        self._add(record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         """Append a trial that raised."""
@@ -103,7 +119,18 @@ def run_search(
     listen: Listener,
 ) -> None:
     """Run `num_trials` trials of a search in lanes."""
-    _fit({}, workspace, lanes, ledger, run, listen, num_trials, search=search)
+    scheduler = RungScheduler(search.limits.reduction, ledger.read())
+    _fit(
+        {},
+        workspace,
+        lanes,
+        ledger,
+        run,
+        listen,
+        num_trials,
+        search=search,
+        scheduler=scheduler,
+    )
 
 
 def run_jobs(
@@ -145,6 +172,7 @@ def _fit(
     num_samples: int,
     *,
     search: CountrySearch | None = None,
+    scheduler: RungScheduler | None = None,
     num_jobs: int | None = None,
 ) -> None:
     """Run one Tune experiment over reused lanes."""
@@ -156,6 +184,7 @@ def _fit(
         param_space=space,
         tune_config=TuneConfig(
             search_alg=search,
+            scheduler=scheduler,
             num_samples=num_samples,
             max_concurrent_trials=num_lanes,
             reuse_actors=True,
@@ -180,6 +209,8 @@ def _last_error(trial: Any) -> str:
 def _in_words(record: TrialRecord) -> str:
     """Return a record in a line."""
     name = f"{record.trial_id} {record.arm}"
+    if record.state == "pruned":
+        return f"{name}: stopped at {record.rung} labelled pairs"
     if record.evaluation is None:
         return f"{name}: {record.state}: {record.error}"
     overall = record.evaluation.overall

@@ -19,6 +19,7 @@ RAY_FILES = {
     "scpo.ray_scoring",
     "scpo.ray_training",
     "sweeps.lanes",
+    "sweeps.rungs",
     "sweeps.search",
     "sweeps.tuning",
     "cluster.connection",

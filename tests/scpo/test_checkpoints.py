@@ -1,12 +1,14 @@
 import json
 import random
 import shutil
+import threading
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from scpo import fitting
 from scpo.checkpoints import (
     DAMAGED,
     MANIFEST,
@@ -167,6 +169,120 @@ def test_another_engine_or_number_of_ranks_is_refused(fresh, tmp_path):
     engine.kind = "zero2"
     with pytest.raises(TrainingStopped, match=r"written by 1 ranks of torch.*has 1 of zero2"):
         resume_training(engine, Checkpoints(tmp_path, 1))
+
+
+def test_the_number_of_ranks_must_be_the_same(fresh, tmp_path):
+    engine = TorchEngine(fresh(), Optimization(1e-3, 4))
+    save_checkpoint(engine, Checkpoints(tmp_path, 1), step=1, losses=[0.5])
+    engine.world_size = 2
+    with pytest.raises(TrainingStopped, match=r"written by 1 ranks of torch.*has 2 of torch"):
+        resume_training(engine, Checkpoints(tmp_path, 1))
+
+
+def test_what_only_the_checkpoint_names_differs_too(fresh, tmp_path):
+    engine = TorchEngine(fresh(), Optimization(1e-3, 4))
+    save_checkpoint(engine, Checkpoints(tmp_path, 1, {"a": 1, "b": 2}), step=1, losses=[0.5])
+    with pytest.raises(TrainingStopped, match=r"another training \(b: 2 there, None here\)"):
+        resume_training(engine, Checkpoints(tmp_path, 1, {"a": 1}))
+
+
+def test_another_model_is_refused(data, model_writer, fresh, tmp_path):
+    """Without reference rewards nothing else would tell."""
+    interrupt(fresh, data, tmp_path / "checkpoints")
+    other = load_reward_model(str(model_writer(tmp_path / "other", "bert", seed=9)))
+    with pytest.raises(TrainingStopped, match=r"of another training \(head: \w{16} there"):
+        fit_on_device(other, data, CONFIG, checkpoints=tmp_path / "checkpoints")
+
+
+def test_another_device_may_resolve_another_precision(fresh, data, tmp_path, monkeypatch):
+    auto = CONFIG.model_copy(update={"precision": "auto"})
+    monkeypatch.setattr(fitting, "resolve_precision", lambda *given: "fp32")
+    interrupt(fresh, data, tmp_path, config=auto)
+    monkeypatch.setattr(fitting, "resolve_precision", lambda *given: "bf16")
+    with pytest.raises(TrainingStopped, match=r"\(precision: fp32 there, bf16 here\)"):
+        fit_on_device(fresh(), data, auto, checkpoints=tmp_path)
+
+
+def draw():
+    return random.random(), np.random.rand(), torch.rand(1).item()
+
+
+def test_random_numbers_go_on_where_they_were(fresh, tmp_path):
+    engine = TorchEngine(fresh(), Optimization(1e-3, 4))
+    save_checkpoint(engine, Checkpoints(tmp_path, 1), step=1, losses=[0.5])
+    expected = draw()
+    between = draw()
+    resume_training(engine, Checkpoints(tmp_path, 1))
+    found = draw()
+    assert found == expected
+    assert all(one != other for one, other in zip(found, between, strict=True))
+
+
+class ThreadRank(TorchEngine):
+    """One of two ranks, a thread each, with a file of state of its own."""
+
+    world_size = 2
+
+    def __init__(self, reward, rank, barrier, board):
+        super().__init__(reward, Optimization(1e-3, 4))
+        self.rank, self.barrier, self.board = rank, barrier, board
+
+    def gather(self, value):
+        self.board[self.rank] = value
+        self.barrier.wait(timeout=60)
+        values = list(self.board)
+        self.barrier.wait(timeout=60)
+        return values
+
+    def save_state(self, folder):
+        (folder / f"state-{self.rank}").write_bytes(bytes([self.rank] * 9))
+
+    def load_state(self, folder):
+        assert (folder / f"state-{self.rank}").read_bytes() == bytes([self.rank] * 9)
+
+
+@pytest.fixture
+def on_two_ranks(fresh):
+    """Run a function of an engine on two ranks at once; what each returned."""
+
+    def run(function):
+        barrier, board, results = threading.Barrier(2), [None, None], [None, None]
+        engines = [ThreadRank(fresh(), rank, barrier, board) for rank in range(2)]
+
+        def work(engine):
+            try:
+                results[engine.rank] = function(engine)
+            except TrainingStopped as error:
+                results[engine.rank] = str(error)
+
+        threads = [threading.Thread(target=work, args=(engine,)) for engine in engines]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return results
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["state-0", "state-1", "random-rank-00001.pt", MANIFEST])
+def test_ranks_find_each_others_damage_together(on_two_ranks, tmp_path, name):
+    checkpoints = Checkpoints(tmp_path, 1)
+    for step in (1, 2):
+        on_two_ranks(
+            lambda engine, step=step: save_checkpoint(
+                engine, checkpoints, step=step, losses=[0.5] * step
+            )
+        )
+    manifest = json.loads((tmp_path / "step-00000002" / MANIFEST).read_text())
+    assert sorted(manifest["files"]) == [
+        "random-rank-00000.pt", "random-rank-00001.pt", "state-0", "state-1",
+    ]  # fmt: skip
+    damage_byte(tmp_path / "step-00000002" / name)
+    first, second = on_two_ranks(lambda engine: resume_training(engine, checkpoints))
+    assert first == second
+    assert (first.step, len(first.moved_aside)) == (1, 1)
+    assert (tmp_path / DAMAGED / "step-00000002" / name).is_file()
 
 
 def test_checkpoints_must_be_some_steps_apart(tmp_path):

@@ -152,3 +152,14 @@ def test_an_export_that_scores_otherwise_stops(tiny_bert, training_set, tmp_path
     with pytest.raises(TrainingStopped, match="Rewards must agree within"):
         fit_on_device(tiny_bert, training_set(), CONFIG, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("trusted", [False, True])
+def test_a_model_with_its_own_code_is_read_back_with_it(
+    model_folder, training_set, tmp_path, monkeypatch, trusted
+):
+    given = []
+    monkeypatch.setattr(fitting, "export_reward_model", lambda *rest, **named: given.append(named))
+    reward = load_reward_model(str(model_folder("bert")), trust_remote_code=trusted)
+    fit_on_device(reward, training_set(), CONFIG, out=tmp_path / "out")
+    assert [named["trust_remote_code"] for named in given] == [trusted]

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 import ray
 import ray.train
+import torch
 from ray.train.torch import TorchTrainer
 
 from scpo.atomic import hash_file
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
-from scpo.fitting import fit_on_device
+from scpo.fitting import data_digest, fit_on_device
 from scpo.model import load_reward_model
-from scpo.ray_training import Cluster, start_ray, train_on_ray
+from scpo.ray_training import Cluster, _load_everywhere, start_ray, train_on_ray
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centring=0.05, seed=3)
@@ -149,6 +150,45 @@ def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, trainin
     with pytest.raises(TrainingStopped, match="Chile must start from the model that gave"):
         train_on_ray(model_folder("bert"), data, CONFIG, Cluster(1), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def job(model_folder, training_set):
+    data = training_set()
+    model = str(model_folder("bert"))
+    return {"model": model, "data": data, "digest": data_digest(data), "trust_remote_code": False}
+
+
+def world_of_two(monkeypatch, other):
+    """The collectives of rank 0, where rank 1 says `other`."""
+    said = []
+
+    def gather(values, value):
+        said.append(value)
+        values[:] = [value, other]
+
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+    return said
+
+
+def test_workers_that_all_load_go_on(job, monkeypatch):
+    said = world_of_two(monkeypatch, None)
+    assert _load_everywhere(job).trust_remote_code is False
+    assert said == [None]
+
+
+def test_one_worker_that_cannot_load_stops_all(job, monkeypatch, tmp_path):
+    """The others would wait in their first collective for ever."""
+    world_of_two(monkeypatch, "No model folder at /here.")
+    with pytest.raises(TrainingStopped, match=r"load model and data, but rank 1: No model folder"):
+        _load_everywhere(job)
+    said = world_of_two(monkeypatch, None)
+    with pytest.raises(TrainingStopped, match="but rank 0: No model folder at"):
+        _load_everywhere(job | {"model": str(tmp_path / "none")})
+    with pytest.raises(TrainingStopped, match=r"rank 0: data 0f were sent, but \w+ arrived"):
+        _load_everywhere(job | {"digest": "0f"})
+    assert None not in said
 
 
 def test_start_ray_joins_what_is_named_and_starts_one_otherwise(monkeypatch):

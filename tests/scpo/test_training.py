@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from scpo import forwards
-from scpo.batches import plan_steps
+from scpo.batches import TrainingSet, plan_steps
 from scpo.checkpoints import TrainingStopped
 from scpo.classifier import compute_rewards
 from scpo.config import TrainingConfig
-from scpo.encoding import pad_texts
+from scpo.encoding import encode_texts, pad_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.forwards import model_inputs
@@ -90,19 +90,24 @@ class RankEngine(TorchEngine):
 
     def __init__(self, reward, rank, world_size):
         super().__init__(reward, Optimization(1e-30, 4))
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self.backward_losses = rank, world_size, []
+
+    def backward(self, loss):
+        self.backward_losses.append(loss.item())
+        super().backward(loss)
 
 
 @pytest.mark.parametrize("num_interactions", [1, 2, 16])
 def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_interactions):
     data = training_set(num_interactions=num_interactions)
     steps = plan_steps(data, pairs_per_step=10, num_steps=4, seed=0)
-    parts, forwards = [], []
+    parts, averaged, forwards = [], [], []
     for rank in range(3):  # with fewer interactions than ranks some have no pair
         calls = []
         hook = tiny_bert.model.register_forward_pre_hook(lambda *inputs, c=calls: c.append(0))
+        engine = RankEngine(tiny_bert, rank, 3)
         result = train_reward_model(
-            RankEngine(tiny_bert, rank, 3),
+            engine,
             data,
             model_inputs(tiny_bert),
             pairs_per_step=10,
@@ -112,10 +117,12 @@ def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_i
         )
         hook.remove()
         parts.append(result.losses)
+        averaged.append(engine.backward_losses)
         forwards.append(len(calls))
     with torch.no_grad():
         naive = [naive_loss(tiny_bert, data, step, 0.05).item() for step in steps]
     np.testing.assert_allclose(np.sum(parts, axis=0), naive, rtol=1e-5)
+    np.testing.assert_allclose(np.mean(averaged, axis=0), naive, rtol=1e-5)  # as ranks average
     assert len(set(forwards)) == 1  # sharded weights: every rank gathers as often
 
 
@@ -272,6 +279,22 @@ def test_shared_prompts_train_as_separate_texts_do(model_folder, training_set, k
         tokens.append(result.real_tokens)
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
     assert tokens[1] < tokens[0]
+
+
+def test_a_text_of_two_interactions_counts_once_in_shared_rows(
+    model_folder, chat_tokenizer, monkeypatch
+):
+    texts = encode_texts(chat_tokenizer, ["a b c"] * 3, ["good", "bad", "fine"], max_tokens=32)
+    data = TrainingSet(texts, np.array([0, 0]), np.array([1, 2]), np.array([0, 1]), np.ones(2))
+    norms = []
+    for saving in (0.0, 10.0):
+        monkeypatch.setattr(forwards, "SAVING", saving)
+        reward = load_reward_model(str(model_folder("llama")))
+        engine = TorchEngine(reward, Optimization(1e-30, 1))
+        step = engine.step
+        monkeypatch.setattr(engine, "step", lambda s=step, **named: norms.append(s(**named)))
+        train_reward_model(engine, data, model_inputs(reward), pairs_per_step=8, seed=0)
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
 def test_progress_and_counts(tiny_bert, training_set):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scpo import forwards
 from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
@@ -128,6 +129,85 @@ def test_another_template_is_refused(model_folder):
     assert len(other.ids) < len(texts.ids)
     with pytest.raises(TrainingStopped, match="must start from the model"):
         prove(reward, _pairs(other, rewards))
+
+
+def test_texts_of_one_length_are_not_called_truncated(model_folder):
+    reward = load_reward_model(str(model_folder("bert")))
+    responses = ["good c", "bad c", "e f", "g h"]
+    texts = encode_texts(reward.tokenizer, ["a b"] * 4, responses, max_tokens=64)
+    assert len(set(texts.lengths)) == 1
+    rewards = score_texts(reward, texts, np.arange(4), precision="fp32")
+    torch.manual_seed(5)
+    torch.nn.init.normal_(reward.model.classifier.weight)
+    with pytest.raises(TrainingStopped, match="the head is a new one"):
+        prove(reward, _pairs(texts, rewards))
+
+
+def test_rewards_that_are_not_a_number_are_refused(referred):
+    reward, data = referred()
+    with torch.no_grad():
+        reward.model.classifier.weight.fill_(float("nan"))
+    with pytest.raises(TrainingStopped, match=r"differ by nan of.*unrelated"):
+        prove(reward, data)
+
+
+@pytest.mark.parametrize("size", [1e-4, 1e4])
+def test_what_is_allowed_grows_and_shrinks_with_the_rewards(referred, size):
+    reward, data = referred()
+    rms = np.sqrt(np.mean(data.reference**2))
+    with torch.no_grad():
+        reward.model.classifier.weight.mul_(size)
+        reward.model.classifier.bias.mul_(size)
+    near, far = (replace(data, reference=size * (data.reference + off * rms))
+                 for off in (5e-4, 2e-3))  # fmt: skip
+    assert prove(reward, near) == pytest.approx(5e-4, rel=0.05)
+    with pytest.raises(TrainingStopped, match=r"differ by 0\.002 of their size"):
+        prove(reward, far)
+
+
+def test_rewards_of_zero_may_start(referred):
+    reward, data = referred()
+    with torch.no_grad():
+        reward.model.classifier.weight.zero_()
+        reward.model.classifier.bias.zero_()
+    assert prove(reward, replace(data, reference=0.0 * data.reference)) == 0.0
+
+
+class SecondRank(TorchEngine):
+    """Rank 1, where every answer that ranks give is rank 0's."""
+
+    def __init__(self, reward, answer):
+        super().__init__(reward, Optimization(1e-3, 1))
+        self.rank, self.world_size, self.answer = 1, 2, answer
+
+    def gather(self, value):
+        return [self.answer, value]
+
+
+def test_rank_0_decides_for_all(referred):
+    """A rank that stopped, or went on, alone would wait for the others for ever."""
+    reward, data = referred()
+    with pytest.raises(TrainingStopped, match="must start from the model"):
+        prove_warm_start(SecondRank(reward, False), data, model_inputs(reward))
+    with torch.no_grad():
+        reward.model.classifier.bias += 1.0
+    prove_warm_start(SecondRank(reward, True), data, model_inputs(reward))
+
+
+@pytest.mark.parametrize("kind", ["llama", "qwen2"])
+def test_rows_that_share_a_prompt_are_proven_too(referred, monkeypatch, kind):
+    monkeypatch.setattr(forwards, "SAVING", 10.0)
+    reward, data = referred(kind)
+    assert prove(reward, data) < 1e-5
+    pack = forwards._pack_rows
+
+    def pack_without_mask(*given):
+        packed = pack(*given)
+        return packed | {"attention_mask": torch.ones_like(packed["attention_mask"]).tril()}
+
+    monkeypatch.setattr(forwards, "_pack_rows", pack_without_mask)
+    with pytest.raises(TrainingStopped, match="Shared prompts: a text in a row of its own has"):
+        prove(reward, data)
 
 
 def test_references_are_needed(referred):

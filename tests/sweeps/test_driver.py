@@ -13,6 +13,7 @@ import pytest
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 from transformers import AutoModelForSequenceClassification
 
 from scpo.config import parse_config
@@ -57,6 +58,47 @@ def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 def by_purpose(records: list[TrialRecord], purpose: str) -> list[TrialRecord]:
     return [record for record in records if record.purpose == purpose]
+
+
+@pytest.mark.slow
+def test_rungs_stop_trials_and_leave_their_points(tmp_path: Path, tiny_backbone: Path) -> None:
+    search = {
+        "num_trials": 5,
+        "learning_rate": [1e-4, 1e-2],
+        "epochs": [0.5, 1.0],
+        "rungs": [12, 24, 10_000],
+        "reduction": 2,
+    }
+    config = write_config(
+        tmp_path,
+        tiny_backbone,
+        countries=["Arvandia"],
+        search=search,
+        curves={"arms": [], "budgets": [1.0]},
+        final={"arms": []},
+    )
+    run = tmp_path / "run"
+    done = scpo("sweep", str(config), "--out", str(run))
+    assert done.returncode == 0, done.stderr
+    records = read_records(run)
+    trials = {record.trial_id: record for record in by_purpose(records, "search")}
+    assert len(trials) == 5
+    pruned = [record for record in trials.values() if record.state == "pruned"]
+    assert pruned
+    assert all(not r.objectives and r.evaluation is None and r.rung in (12, 24) for r in pruned)
+    assert trials["arvandia-0000"].state == "complete"  # plain fine-tuning goes through all
+    rungs = by_purpose(records, "rung")
+    assert {record.trial_id for record in rungs} >= {"arvandia-0000@12", "arvandia-0000@24"}
+    for record in rungs:
+        assert record.rung is not None
+        assert record.rung <= record.counts["pairs_labelled"] < record.rung + 6
+        assert record.evaluation is not None
+    journal = JournalStorage(JournalFileBackend(str(run / "optuna.journal")))
+    (summary,) = optuna.get_all_study_summaries(journal)
+    study = optuna.load_study(study_name=summary.study_name, storage=journal)
+    states = [trial.state for trial in study.get_trials()]
+    assert states.count(TrialState.PRUNED) == len(pruned)
+    assert states.count(TrialState.RUNNING) == 0
 
 
 @pytest.mark.slow

@@ -28,7 +28,11 @@ FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}
 
 
 def make_study(first: tuple[dict[str, float], ...] = (FULL,)) -> StudySearch:
-    return StudySearch("South Africa", CONFIG, InMemoryStorage(), first)
+    return StudySearch("South Africa", CONFIG, InMemoryStorage(), first, allow)
+
+
+def allow(point: dict[str, float]) -> str | None:
+    return None
 
 
 def trials_of(study: StudySearch) -> list[optuna.trial.FrozenTrial]:
@@ -135,9 +139,9 @@ def test_countries_take_turns_and_end() -> None:
 
     storage = InMemoryStorage()
     studies = {
-        name: StudySearch(name, CONFIG, storage, ()) for name in ("Mexico", "Israel")
+        name: StudySearch(name, CONFIG, storage, (), allow) for name in ("Mexico", "Israel")
     }
-    search = CountrySearch(studies, {"Mexico": 2, "Israel": 1}, make_job)
+    search = CountrySearch(studies, {"Mexico": 2, "Israel": 1}, make_job, CONFIG)
     given = [search.suggest(str(number)) for number in range(4)]
     assert asked == ["Mexico", "Mexico", "Israel"]
     assert given[0]["country"] == "Mexico"
@@ -146,13 +150,91 @@ def test_countries_take_turns_and_end() -> None:
     assert [trial.state for trial in trials_of(studies["Israel"])] == [TrialState.FAIL]
 
 
+def test_a_trial_stopped_at_a_rung_is_pruned_without_values() -> None:
+    study = make_study()
+    study.suggest("a")
+    study.on_trial_complete(
+        "a", {"validation_accuracy": 0.9, "pairs_trained": 8.0, "pruned": True, "rung": 64}
+    )
+    (trial,) = trials_of(study)
+    assert trial.state == TrialState.PRUNED
+    assert trial.values is None
+    assert trial.user_attrs["rung"] == 64
+    again = make_study(())
+    again.tell_known([make_record(FULL, state="pruned", objectives={}, constraints={}, rung=64)])
+    assert [t.state for t in trials_of(again)] == [TrialState.PRUNED]
+
+
+def test_degenerate_points_are_failed_and_never_given() -> None:
+    asked: list[dict[str, float]] = []
+
+    def refuse_two(point: dict[str, float]) -> str | None:
+        asked.append(point)
+        return "it keeps 3 pairs" if len(asked) <= 2 else None
+
+    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (FULL,), refuse_two)
+    given = study.suggest("a")
+    assert asked[0] == FULL
+    assert given == asked[2]
+    assert study.num_refused == 2
+    states = [trial.state for trial in trials_of(study)]
+    assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
+    assert trials_of(study)[0].user_attrs["refused"] == "it keeps 3 pairs"
+
+
+def test_a_space_without_a_point_that_may_start_is_refused() -> None:
+    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (), lambda point: "it keeps 3 pairs")
+    with pytest.raises(RuntimeError, match=r"Mexico: none of 200 .* \(it keeps 3 pairs\)"):
+        study.suggest("a")
+    assert {trial.state for trial in trials_of(study)} == {TrialState.FAIL}
+
+
+def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
+    def make_job(country: str, point: dict[str, float]) -> Job:
+        return Job("x", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
+
+    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (), allow)
+    return CountrySearch({"Mexico": study}, {"Mexico": 5}, make_job, limits, spent_s)
+
+
+def test_device_hours_end_the_search() -> None:
+    search = make_search(CONFIG.model_copy(update={"max_device_hours": 1.0}), spent_s=1800.0)
+    assert isinstance(search.suggest("a"), dict)
+    search.on_trial_complete("a", {"time_total_s": 1801.0}, error=True)
+    assert search.suggest("b") == Searcher.FINISHED
+    assert search.ended == {"": "search.max_device_hours of 1 are spent"}
+
+
+def test_wall_time_ends_the_search() -> None:
+    search = make_search(CONFIG.model_copy(update={"max_wall_s": 10.0}))
+    assert isinstance(search.suggest("a"), dict)
+    search.started -= 11.0
+    assert search.suggest("b") == Searcher.FINISHED
+    assert search.ended == {"": "search.max_wall_s of 10 s is over"}
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "drop", "ends"), [(0.7, -0.1, True), (0.7, 0.1, False), (0.69, -0.1, False)]
+)
+def test_a_feasible_trial_at_the_target_ends_its_country(
+    accuracy: float, drop: float, ends: bool
+) -> None:
+    search = make_search(CONFIG.model_copy(update={"target_accuracy": 0.7}))
+    search.suggest("a")
+    objectives = {"validation_accuracy": accuracy, "pairs_trained": 40.0}
+    record = make_record(FULL, objectives=objectives, constraints={"consensus_drop": drop})
+    search.on_trial_complete("a", {**objectives, "record": record.model_dump_json()})
+    assert (search.suggest("b") == Searcher.FINISHED) is ends
+    assert ("Mexico" in search.ended) is ends
+
+
 def test_samplers_by_name_and_seed() -> None:
     for name in ("tpe", "nsga2", "gp", "random"):
         config = CONFIG.model_copy(update={"sampler": name})
         assert isinstance(make_sampler(config, "Mexico"), optuna.samplers.BaseSampler)
-    one, two = (StudySearch("Mexico", CONFIG, InMemoryStorage(), ()) for _ in range(2))
+    one, two = (StudySearch("Mexico", CONFIG, InMemoryStorage(), (), allow) for _ in range(2))
     assert one.suggest("a") == two.suggest("a")
-    other = StudySearch("Israel", CONFIG, InMemoryStorage(), ())
+    other = StudySearch("Israel", CONFIG, InMemoryStorage(), (), allow)
     assert other.suggest("a") != one.suggest("b")
 
 

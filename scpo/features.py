@@ -1,0 +1,253 @@
+"""Features: the vector of each text that the reward head reads, computed once and cached.
+
+With the backbone frozen a reward is linear in them, r = w . phi + b, with w and b of the head's
+last layer, so thousands of heads train on the features of one forward pass a text. The cache
+holds one folder per model and precision, of parts that are named by the hash of their bytes and
+whose rows are named by the hash of a text's tokens: a damaged part is moved aside and computed
+again, and an interrupted run goes on where it was.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from scpo.atomic import atomic_path, hash_file
+from scpo.batches import cut_forwards
+from scpo.classifier import compute_rewards, is_backbone, plain_model
+from scpo.devices import Precision, autocast, resolve_precision
+from scpo.encoding import TokenizedTexts, pad_texts
+from scpo.model import RewardModel, takes_token_types
+from scpo.pairs import IntArray
+from scpo.scoring import SCORING_TOKENS
+
+FeatureArray: TypeAlias = NDArray[np.float32]
+
+FEATURE_SCHEME = 1  # version of what a feature is, and of the cache's files
+PART_TEXTS = 512
+TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
+
+
+@dataclass(frozen=True)
+class FeatureReport:
+    """What one call of `features_with_cache` did.
+
+    Attributes:
+        features: Feature vector of each text asked for, shape (B, D).
+        num_computed: Distinct texts that the model had to read now.
+        num_cached: Distinct texts found in the cache.
+        num_quarantined: Damaged parts that were moved aside.
+    """
+
+    features: FeatureArray
+    num_computed: int
+    num_cached: int
+    num_quarantined: int
+
+
+def reward_head(reward: RewardModel) -> nn.Linear:
+    """Return the last layer: the one linear map to one output above the backbone.
+
+    Raises:
+        ValueError: There is none, or more than one.
+    """
+    model = plain_model(reward.model)
+    heads = [
+        module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear)
+        and module.out_features == 1
+        and not is_backbone(model, name)
+        and ".original_module" not in name  # an adapter trains a copy of the head
+    ]
+    if len(heads) != 1:
+        raise ValueError(
+            f"{type(model).__name__} must have one linear layer with one output above its "
+            f"backbone, but has {len(heads)}. Only such a head can be trained on features."
+        )
+    return heads[0]
+
+
+def compute_features(
+    reward: RewardModel,
+    texts: TokenizedTexts,
+    which: IntArray,
+    *,
+    precision: Precision = "auto",
+    max_tokens: int = SCORING_TOKENS,
+) -> FeatureArray:
+    """Return what the reward head reads of each named text, batched as `score_texts` does.
+
+    Args:
+        reward: Model, on the device to use, and tokenizer.
+        texts: Tokenised texts.
+        which: The texts to read, shape (B,).
+        precision: Precision of the matrix products.
+        max_tokens: Padded tokens of one forward pass.
+
+    Returns:
+        Features in the order of `which`, shape (B, D), float32.
+
+    Raises:
+        ValueError: The model has no linear head, or it is not the head on one vector a text
+            that makes the reward.
+        RuntimeError: A feature is not finite.
+    """
+    head = reward_head(reward)
+    device = reward.model.device
+    found = np.zeros((len(texts), head.in_features), dtype=np.float32)
+    longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
+    inputs = {
+        "pad_id": reward.tokenizer.pad_token_id,
+        "with_types": takes_token_types(reward),
+        "device": device,
+    }
+    reward.model.eval()
+    with (
+        torch.inference_mode(),
+        autocast(device, resolve_precision(precision, device)),
+        _inputs_of(head) as seen,
+    ):
+        for forward in cut_forwards(longest_first, texts.lengths, max_tokens=max_tokens):
+            seen.clear()
+            rewards = compute_rewards(reward.model, pad_texts(texts, forward, **inputs))
+            found[forward] = _check_linear(head, seen, rewards).cpu().numpy()
+    features = found[which]
+    if not np.all(np.isfinite(features)):
+        raise RuntimeError(
+            f"Features must be finite, but some of {len(which)} texts are NaN or infinity. "
+            "Try `precision: fp32`, or check the model's weights."
+        )
+    return features
+
+
+def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
+    """Return the cache's folder for one model; how texts were cut is in their tokens.
+
+    Args:
+        cache: Root of all caches.
+        model_hash: `scpo.model.content_hash` of the model.
+        precision: Resolved precision of the matrix products.
+    """
+    key = {"model": model_hash, "precision": precision, "scheme": FEATURE_SCHEME}
+    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
+    return cache / "features" / digest[:32]
+
+
+def features_with_cache(
+    reward: RewardModel | None,
+    texts: TokenizedTexts,
+    which: IntArray,
+    folder: Path,
+    *,
+    precision: Precision = "auto",
+) -> FeatureReport:
+    """Return the features of each named text, from the cache where they are there.
+
+    Args:
+        reward: The model; None to read the cache only.
+        texts: Tokenised texts.
+        which: The texts to read, shape (B,), B >= 1.
+        folder: Folder of `features_folder`; created when missing.
+        precision: Precision of the matrix products, the one in the folder's key.
+
+    Raises:
+        ValueError: Features are missing from the cache and no model was given, or as of
+            `compute_features`.
+        RuntimeError: A feature is not finite.
+    """
+    keys = token_keys(texts, which)
+    known, num_quarantined = read_features(folder)
+    first: dict[str, int] = {}
+    for key, text in zip(keys, which.tolist(), strict=True):
+        if key not in known:
+            first.setdefault(key, text)
+    if first and reward is None:
+        raise ValueError(f"{len(first)} texts have no features in {folder}; compute them first.")
+    num_cached = len({key for key in keys if key in known})
+    names = sorted(first, key=lambda key: -texts.lengths[first[key]])
+    for start in range(0, len(names), PART_TEXTS):
+        part = names[start : start + PART_TEXTS]
+        numbers = np.array([first[key] for key in part])
+        features = compute_features(reward, texts, numbers, precision=precision)  # type: ignore[arg-type]  # not None here
+        _write_part(folder, part, features)
+        known.update(zip(part, features, strict=True))
+    features = np.stack([known[key] for key in keys])
+    return FeatureReport(features, len(first), num_cached, num_quarantined)
+
+
+def token_keys(texts: TokenizedTexts, which: IntArray) -> list[str]:
+    """Return a content key per named text, of its tokens and their types, 32 digits."""
+    keys = []
+    for text in which.tolist():
+        part = slice(texts.offsets[text], texts.offsets[text + 1])
+        content = texts.ids[part].tobytes() + texts.types[part].tobytes()
+        keys.append(hashlib.sha256(content).hexdigest()[:32])
+    return keys
+
+
+def read_features(folder: Path) -> tuple[dict[str, FeatureArray], int]:
+    """Return all features of a folder, and how many damaged parts were moved aside."""
+    known: dict[str, FeatureArray] = {}
+    num_quarantined = 0
+    for path in sorted(folder.glob("part-*.arrow")):
+        if hash_file(path)[:16] != path.stem.removeprefix("part-"):
+            quarantine = folder / "quarantine"
+            quarantine.mkdir(exist_ok=True)
+            path.replace(quarantine / path.name)
+            num_quarantined += 1
+            continue
+        with pa.memory_map(str(path)) as file:
+            batch = pa.ipc.open_file(file).get_batch(0)
+        rows = batch["features"].flatten().to_numpy().reshape(batch.num_rows, -1)
+        known.update(zip(batch["key"].to_pylist(), rows, strict=True))
+    return known, num_quarantined
+
+
+@contextmanager
+def _inputs_of(head: nn.Linear) -> Iterator[list[Tensor]]:
+    """Yield a list to which every call of the head adds its input, in float32."""
+    seen: list[Tensor] = []
+    handle = head.register_forward_pre_hook(lambda _, given: seen.append(given[0].float()))
+    try:
+        yield seen
+    finally:
+        handle.remove()
+
+
+def _check_linear(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tensor:
+    """Return the features of a batch, shape (B, D), if the head on them makes the rewards."""
+    features = torch.cat([part.reshape(-1, head.in_features) for part in seen])
+    made = features @ head.weight[0].float()
+    if head.bias is not None:
+        made = made + head.bias.float()
+    scale = float(rewards.abs().max().nan_to_num(0.0)) + 1.0
+    differs = made.shape != rewards.shape or (made - rewards).abs().max() > TOLERANCE * scale
+    if differs:
+        raise ValueError(
+            f"The reward must be the head's linear map of one vector a text, but {len(rewards)} "
+            f"texts gave {len(features)} vectors or other rewards. This model cannot be probed."
+        )
+    return features
+
+
+def _write_part(folder: Path, keys: list[str], features: FeatureArray) -> None:
+    """Write features as one Arrow file, whole or not at all, named by its bytes."""
+    values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
+    batch = pa.record_batch({"key": pa.array(keys, pa.string()), "features": values})
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+    content = sink.getvalue()
+    name = f"part-{hashlib.sha256(content).hexdigest()[:16]}.arrow"
+    with atomic_path(folder / name) as temporary:
+        temporary.write_bytes(content)

@@ -1,0 +1,70 @@
+"""The winner's curse: by how much the figure a setting was chosen by flatters it.
+
+In come the counts per user that the choice was made on; out comes the optimism, a fraction of
+accuracy. The whole choice is made again on resamples of the users, and each time what was chosen
+is judged on the users that the resample left out (bootstrap bias corrected cross-validation).
+
+Reference:
+    Tsamardinos, Greasidou and Borboudakis, Bootstrapping the out-of-sample predictions for
+    efficient and accurate cross-validation, Machine Learning 107 (2018), section 3.
+"""
+
+import numpy as np
+
+from sweeps.intervals import FloatArray
+from sweeps.recommendation import compare_settings
+
+NUM_CHOICES = 200
+NUM_INNER_RESAMPLES = 200
+
+
+def estimate_optimism(
+    correct: FloatArray,
+    pairs: FloatArray,
+    pairs_trained: FloatArray,
+    violation: FloatArray,
+    *,
+    chosen: int,
+    margin: float,
+    seed: int = 0,
+) -> float | None:
+    """Return how much worse a setting does on users it was not chosen by, on average.
+
+    Per resample of the users: choose again by the same rule; on the users left out, take the
+    right pairs of the setting chosen on all users minus those of the setting chosen again. The
+    optimism is the sum of these over all resamples, divided by the pairs judged. Over resamples
+    the first has the validation accuracy as its mean, so accuracy - optimism estimates the
+    accuracy of the rule's choice on users who had no say in it.
+
+    Args:
+        correct: Shape (S, U), right pairs of each setting and user.
+        pairs: Shape (U,), pairs of each user.
+        pairs_trained: Shape (S,), what a setting costs.
+        violation: Shape (S,), by how much the constraint is broken; held as it is.
+        chosen: Row that was chosen on all users.
+        margin: Non-inferiority margin of the rule.
+        seed: Seed of the resamples.
+
+    Returns:
+        The optimism as a fraction, 0 with one setting; None with fewer than 2 users.
+    """
+    num_users = len(pairs)
+    if num_users < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(num_users, np.full(num_users, 1 / num_users), size=NUM_CHOICES)
+    lost = judged = 0.0
+    for number, draw in enumerate(draws):
+        drawn, left_out = np.repeat(np.arange(num_users), draw), draw == 0
+        again = compare_settings(
+            correct[:, drawn],
+            pairs[drawn],
+            pairs_trained,
+            violation,
+            margin=margin,
+            num_resamples=NUM_INNER_RESAMPLES,
+            seed=seed + number,
+        ).chosen
+        lost += float((correct[chosen, left_out] - correct[again, left_out]).sum())
+        judged += float(pairs[left_out].sum())
+    return lost / judged if judged else None

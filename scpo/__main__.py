@@ -235,7 +235,7 @@ def train(
     console.print(
         f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
-        f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
+        f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}{ready.losses}"
     )
     console.print(f"Written: {out}")
 

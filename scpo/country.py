@@ -62,6 +62,16 @@ class CountryData:
         """Return the difference of response lengths, the length baseline's margin, (P,)."""
         return pair_margins(self.response_chars.astype(np.float64), self.pairs)
 
+    @property
+    def losses(self) -> str:
+        """Return what was cut or dropped, in words; nothing where nothing was."""
+        counts = {
+            "texts truncated": self.num_truncated,
+            "pairs dropped as overlong": self.num_overlong,
+            "pairs dropped as identical": self.num_identical,
+        }
+        return "".join(f"; {count} {what}" for what, count in counts.items() if count)
+
     def pairs_in(self, part: str) -> IntArray:
         """Return the numbers of a part's pairs.
 
@@ -72,7 +82,7 @@ class CountryData:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, but got {part!r}.")
         which = np.flatnonzero(self.part == part)
         if len(which) == 0:
-            raise ValueError(f"{self.country}: the {part} users gave no pair.")
+            raise ValueError(f"{self.country}: the {part} users gave no pair{self.losses}.")
         return which
 
     def training_set(self, which: IntArray, weights: FloatArray) -> TrainingSet:

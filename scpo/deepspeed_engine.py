@@ -70,11 +70,14 @@ class DeepSpeedEngine:
 
     def step(self, *, last: bool) -> float | None:
         """Count a backward pass; DeepSpeed clips, steps and clears at the step's last."""
+        if last and self.zero_stage == 0:  # DeepSpeed keeps no norm here, and steps on NaN
+            reduced = [w.grad for w in self.engine.module.parameters() if w.grad is not None]
+            norm = float(torch.nn.utils.get_total_norm(reduced))
+            if norm < float("inf"):
+                self.engine.step()
+            return norm
         self.engine.step()
-        if not last:
-            return None
-        norm = self.engine.get_global_grad_norm()
-        return None if norm is None else float(norm)
+        return float(self.engine.get_global_grad_norm()) if last else None
 
     def gather(self, value: Any) -> list[Any]:
         """Return every rank's value, in the order of ranks."""

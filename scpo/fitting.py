@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from safetensors import SafetensorError
 
 from scpo.adapters import add_lora, merge_lora
 from scpo.batches import TrainingSet
@@ -171,7 +172,8 @@ def export_trained(
                 tolerance=TOLERANCE[engine.optimization.precision],
                 trust_remote_code=fitted.reward.trust_remote_code,
             )
-        except (RuntimeError, ValueError, OSError) as error:  # no rank may wait for another
+        except (RuntimeError, ValueError, OSError, SafetensorError) as error:
+            # A full disk is a SafetensorError. No rank may wait for another.
             fault = f"{out} was not written. {error}"
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)

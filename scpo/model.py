@@ -18,7 +18,7 @@ from types import ModuleType
 
 import torch
 from huggingface_hub import snapshot_download
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
     AutoModelForSequenceClassification,
@@ -176,10 +176,25 @@ def write_model_files(
     }
     transformers_logging.disable_progress_bar()
     if isinstance(reward.model, PreTrainedModel):
-        reward.model.save_pretrained(folder, state_dict=weights)
+        # Its own save_pretrained would import DeepSpeed where accelerate is installed.
+        reward.model.config.architectures = [type(reward.model).__name__]
+        reward.model.config.save_pretrained(folder)
+        apart = _without_sharing(weights)
+        save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
     else:  # never ask the hub whether the vocabulary grew
         reward.model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
     reward.tokenizer.save_pretrained(folder)
+
+
+def _without_sharing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that share no memory, as safetensors wants them."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in weights.items():
+        address = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if address in seen else tensor.contiguous()
+        seen.add(address)
+    return apart
 
 
 def require_peft() -> ModuleType:

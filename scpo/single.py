@@ -82,6 +82,7 @@ class CountryTraining:
         pairs: Pairs kept, with their weights.
         num_available: The country's training pairs before the arm's filter.
         effective_pairs: What the weights leave of the kept pairs.
+        losses: What of the country was cut or dropped, in words.
     """
 
     folder: Path
@@ -89,6 +90,7 @@ class CountryTraining:
     pairs: TrainingSet
     num_available: int
     effective_pairs: float
+    losses: str
 
 
 def ready_training(
@@ -122,7 +124,7 @@ def ready_training(
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
     return CountryTraining(
-        folder, reward, pairs, len(which), effective_pairs(selection.weights)
+        folder, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
     )
 
 

@@ -6,7 +6,7 @@ by side, accuracies over all pairs, intervals over all users. Every user is judg
 model that never trained on it. Without folds the records come out as they are.
 """
 
-import os.path
+import re
 from collections.abc import Sequence
 from itertools import combinations
 
@@ -57,12 +57,10 @@ def _join(records: list[TrialRecord], part: str) -> TrialRecord:
             "validation_accuracy": evaluation.overall.accuracy,
             "pairs_trained": float(np.mean(trained)),
         }
-    ids = [record.trial_id for record in records]
-    name = os.path.commonprefix(ids).removesuffix("-f")
     first = records[0]
     return first.model_copy(
         update={
-            "trial_id": name or ids[0],
+            "trial_id": re.sub(r"-f\d+$", "", first.trial_id),
             "objectives": objectives,
             "constraints": {
                 key: _mean([record.constraints[key] for record in records], weights)

@@ -13,13 +13,14 @@ from rich.table import Table
 
 from sweeps.csv_files import write_csv
 from sweeps.intervals import format_accuracy, format_difference
-from sweeps.ranking import CountryRanking, RankedSetting
+from sweeps.ranking import REFERENCE, CountryRanking, RankedSetting
 
 COLUMNS = (
     "country",
     "rank",
     "trial_id",
     "on_front",
+    "knee",
     "recommended",
     "feasible",
     "non_inferior",
@@ -34,6 +35,7 @@ COLUMNS = (
     "pairs_available",
     "effective_pairs",
     "accuracy",
+    "optimism",
     "low",
     "high",
     "pairs",
@@ -47,46 +49,83 @@ COLUMNS = (
     "consensus_drop",
     "train_s",
     "seed",
+    "hypervolume",
 )
 
 
 def describe(ranking: CountryRanking) -> str:
-    """Return the recommendation of one country and how sure it is, in one or two sentences."""
+    """Return the recommendation of one country, how sure it is, and its front, in words."""
     chosen = ranking.recommended
     setting = f"{describe_setting(chosen)}, " if chosen else ""
-    return f"{ranking.country}: {setting}{describe_evidence(ranking)}"
+    parts = (describe_evidence(ranking), describe_optimism(ranking), describe_front(ranking))
+    return f"{ranking.country}: {setting}{' '.join(filter(None, parts))}"
 
 
 def describe_evidence(ranking: CountryRanking) -> str:
     """Return what speaks for the recommendation of one country, without naming the setting."""
     chosen = ranking.recommended
     if chosen is None:
+        partial = f", {ranking.num_partial} without every fold" if ranking.num_partial else ""
         return (
             "no setting to recommend, for no search trial could be ranked "
-            f"({ranking.num_failed} failed, {ranking.num_pruned} pruned)."
+            f"({ranking.num_failed} failed, {ranking.num_pruned} pruned{partial})."
         )
     overall = chosen.evaluation.overall
-    users = f"{overall.users} user" + ("s" if overall.users != 1 else "")
     result = format_accuracy(overall.accuracy, overall.low, overall.high)
-    result = f"{result} on {overall.pairs} validation pairs of {users}"
+    result = f"{result} on {overall.pairs} validation pairs"
     feasible = [setting for setting in ranking.settings if setting.feasible]
-    warning = "" if feasible else (
-        f" None of the {len(ranking.settings)} settings keeps the constraint; "
-        f"this one breaks it least, by {100 * chosen.violation:.1f} points."
-    )
+    if feasible:
+        warning = ""
+    else:
+        warning = (
+            f" None of the {len(ranking.settings)} settings keeps the constraint; "
+            f"this one breaks it least, by {100 * chosen.violation:.1f} points."
+        )
     if overall.users < 2:
         return (
-            f"{result}. One user gives no interval, so how far other settings differ is not "
-            f"known.{warning}"
+            f"{result} of 1 user. One user gives no interval, so how far other settings differ "
+            f"is not known.{warning}"
         )
     compared = feasible or ranking.settings
     word = "settings" if len(compared) == len(ranking.settings) else "feasible settings"
+    num_good = sum(setting.non_inferior for setting in compared)
     return (
-        f"{result}; {sum(s.non_inferior for s in compared)} of {len(compared)} {word} are "
+        f"{result}; {num_good} of {len(compared)} {word} {'is' if num_good == 1 else 'are'} "
         f"non-inferior to the best (margin {100 * ranking.margin:.1f} points), "
-        f"{sum(bool(s.indistinguishable) for s in compared)} cannot be told apart from it."
-        f"{warning}"
+        f"{sum(bool(s.indistinguishable) for s in compared)} cannot be told apart from it with "
+        f"{overall.users} users.{warning}"
     )
+
+
+def describe_optimism(ranking: CountryRanking) -> str:
+    """Return by how much the search flatters its choice; "" where that is not known."""
+    chosen, optimism = ranking.recommended, ranking.optimism
+    if chosen is None or optimism is None:
+        return ""
+    if optimism <= 0:
+        return "Choosing again on resamples of the users does not find this figure flattered."
+    return (
+        f"Chosen by this figure, it is flattered by about {100 * optimism:.1f} points: expect "
+        f"{100 * (chosen.accuracy - optimism):.1f} % on other users."
+    )
+
+
+def describe_front(ranking: CountryRanking) -> str:
+    """Return the size, knee and hypervolume of a country's front; "" without a front."""
+    if not ranking.front:
+        return ""
+    num = len(ranking.front)
+    words = f"Front of {num} setting" + ("s" if num > 1 else "")
+    if ranking.knee is not None:
+        knee = ranking.knee
+        words += f", knee at {knee.pairs_trained:.0f} pairs ({100 * knee.accuracy:.1f} %)"
+    if ranking.hypervolume is not None:
+        accuracy, share = REFERENCE
+        words += (
+            f", hypervolume {ranking.hypervolume:.3f} (accuracy x share of the pairs, up to "
+            f"{100 * accuracy:.0f} % with {100 * share:.0f} % of the pairs)"
+        )
+    return f"{words}."
 
 
 def describe_setting(setting: RankedSetting) -> str:
@@ -138,6 +177,7 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
     rate = setting.record.config.get("learning_rate")
     remarks = [
         "recommended" if setting.recommended else "",
+        "knee" if setting.is_knee else "",
         "" if setting.feasible else f"breaks the constraint by {100 * setting.violation:.1f}",
     ]
     cells = (
@@ -162,6 +202,7 @@ def _csv_row(ranking: CountryRanking, setting: RankedSetting) -> dict[str, objec
         "rank": setting.rank,
         "trial_id": record.trial_id,
         "on_front": setting.on_front,
+        "knee": setting.is_knee,
         "recommended": setting.recommended,
         "feasible": setting.feasible,
         "non_inferior": setting.non_inferior,
@@ -173,6 +214,7 @@ def _csv_row(ranking: CountryRanking, setting: RankedSetting) -> dict[str, objec
         "pairs_available": record.counts.get("pairs_available"),
         "effective_pairs": record.counts.get("effective_pairs"),
         "accuracy": setting.accuracy,
+        "optimism": ranking.optimism if setting.recommended else None,
         "low": evaluation.overall.low,
         "high": evaluation.overall.high,
         "pairs": evaluation.overall.pairs,
@@ -186,4 +228,5 @@ def _csv_row(ranking: CountryRanking, setting: RankedSetting) -> dict[str, objec
         "consensus_drop": record.constraints.get("consensus_drop"),
         "train_s": record.times.get("train_s"),
         "seed": record.seed,
+        "hypervolume": ranking.hypervolume,
     }

@@ -10,6 +10,7 @@ Reference:
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
 from sweeps.intervals import FloatArray
 from sweeps.recommendation import compare_settings
@@ -48,15 +49,45 @@ def estimate_optimism(
     Returns:
         The optimism as a fraction, 0 with one setting; None with fewer than 2 users.
     """
-    num_users = len(pairs)
-    if num_users < 2:
+    if len(pairs) < 2:
         return None
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(num_users, np.full(num_users, 1 / num_users), size=NUM_CHOICES)
-    lost = judged = 0.0
+    draws, again = choose_again(correct, pairs, pairs_trained, violation, margin=margin, seed=seed)
+    left_out = draws == 0
+    judged = (left_out @ pairs).sum()
+    lost = (left_out * (correct[chosen] - correct[again])).sum()
+    return float(lost / judged) if judged else None
+
+
+def choose_again(
+    correct: FloatArray,
+    pairs: FloatArray,
+    pairs_trained: FloatArray,
+    violation: FloatArray,
+    *,
+    margin: float,
+    seed: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return resamples of the users and the row that the rule chooses on each.
+
+    Args:
+        correct: As `estimate_optimism`.
+        pairs: As `estimate_optimism`.
+        pairs_trained: As `estimate_optimism`.
+        violation: As `estimate_optimism`.
+        margin: As `estimate_optimism`.
+        seed: Seed of the resamples.
+
+    Returns:
+        How often each user was drawn, shape (B, U), and the chosen rows, shape (B,).
+    """
+    num_users = len(pairs)
+    draws = np.random.default_rng(seed).multinomial(
+        num_users, np.full(num_users, 1 / num_users), size=NUM_CHOICES
+    )
+    chosen = []
     for number, draw in enumerate(draws):
-        drawn, left_out = np.repeat(np.arange(num_users), draw), draw == 0
-        again = compare_settings(
+        drawn = np.repeat(np.arange(num_users), draw)
+        result = compare_settings(
             correct[:, drawn],
             pairs[drawn],
             pairs_trained,
@@ -64,7 +95,6 @@ def estimate_optimism(
             margin=margin,
             num_resamples=NUM_INNER_RESAMPLES,
             seed=seed + number,
-        ).chosen
-        lost += float((correct[chosen, left_out] - correct[again, left_out]).sum())
-        judged += float(pairs[left_out].sum())
-    return lost / judged if judged else None
+        )
+        chosen.append(result.chosen)
+    return draws, np.array(chosen)

@@ -1,8 +1,8 @@
 """Scatter of a search per country: accuracy against pairs trained, with the Pareto front.
 
 In come rankings, out comes one figure with a panel for each country. Dots on the front are
-filled and joined by a line, the recommendation has a ring and its interval, settings that break
-the constraint are crosses.
+filled and joined by a line, the knee has a diamond, the recommendation a ring and its
+interval, settings that break the constraint are crosses.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from sweeps.drawing import BLUE, INK, MUTED, PURPLE, VERMILLION, drawing_style, label_right
+from sweeps.drawing import BLUE, GREEN, INK, MUTED, PURPLE, VERMILLION, drawing_style, label_right
 from sweeps.ranking import CountryRanking, RankedSetting
 
 NUM_COLUMNS = 3
@@ -39,7 +39,7 @@ def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
         for axes in panels[len(shown) :]:
             axes.remove()
         handles, labels = _legend_entries(panels[: len(shown)])
-        figure.legend(handles, labels, loc="outside upper left", ncols=4, fontsize=8.5)
+        figure.legend(handles, labels, loc="outside upper left", ncols=5, fontsize=8.5)
     return figure
 
 
@@ -58,6 +58,9 @@ def _draw_country(axes: Axes, ranking: CountryRanking) -> None:
         drawstyle="steps-post",
     )
     _scatter(axes, list(front), "Pareto front", color=BLUE, s=26, linewidth=0, zorder=3)
+    if ranking.knee is not None:
+        diamond = {"marker": "D", "facecolor": "none", "edgecolor": GREEN, "linewidth": 1.6}
+        _scatter(axes, [ranking.knee], "knee of the front", s=56, zorder=4, **diamond)
     chosen = ranking.recommended
     if chosen is not None:
         overall = chosen.evaluation.overall

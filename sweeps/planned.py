@@ -6,6 +6,7 @@ is what a country takes home.
 """
 
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,10 +28,11 @@ from sweeps.jobs import (
 )
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
+from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
 from sweeps.records import Ledger, TrialRecord
 from sweeps.search import point_of, slug
-from sweeps.tuning import run_jobs, tell_progress
+from sweeps.tuning import run_jobs
 
 
 def run_planned(
@@ -44,23 +46,22 @@ def run_planned(
     num_final = sum(job.purpose == "final" for job in left)
     if left:
         say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
-    listen = tell_progress(say, len(left))
-    in_lanes = []
-    sharded = []
-    for job in left:
-        if job.arm == "global":
-            record = global_record(job, workspace.countries[job.country])
+    in_lanes, sharded = [], []
+    with follow_progress(say, Counter(job.country for job in left)) as listen:
+        for job in left:
+            if job.arm == "global":
+                record = global_record(job, workspace.countries[job.country])
+                ledger.append(record)
+                listen(record)
+            elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
+                sharded.append(job)
+            else:
+                in_lanes.append(job)
+        run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
+        for job in sharded:
+            record = _train_sharded(job, config, workspace)
             ledger.append(record)
             listen(record)
-        elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
-            sharded.append(job)
-        else:
-            in_lanes.append(job)
-    run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
-    for job in sharded:
-        record = _train_sharded(job, config, workspace)
-        ledger.append(record)
-        listen(record)
 
 
 def curve_jobs(config: SweepConfig) -> list[Job]:

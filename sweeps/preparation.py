@@ -14,7 +14,6 @@ import pyarrow as pa
 
 from scpo.atomic import write_json
 from scpo.config import DataConfig
-from scpo.country import CountryData
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
@@ -101,18 +100,8 @@ def obtain_countries(
             f"{part} {(data.part == part).sum()} pairs of {len(set(data.user[data.part == part]))}"
             for part in ("train", "validation", "test")
         )
-        say(f"  {country}: {parts} users{_losses(data)}")
+        say(f"  {country}: {parts} users{data.losses}")
     return steered
-
-
-def _losses(data: CountryData) -> str:
-    """Return what of a country was cut or dropped, in words; nothing where nothing was."""
-    counts = {
-        "texts truncated": data.num_truncated,
-        "pairs dropped as overlong": data.num_overlong,
-        "pairs dropped as identical": data.num_identical,
-    }
-    return "".join(f"; {count} {what}" for what, count in counts.items() if count)
 
 
 def _scorer(config: SweepConfig, model: Path) -> Callable[..., ScoringReport] | None:

@@ -106,6 +106,12 @@ class CountryRanking:
         return next((setting for setting in self.settings if setting.recommended), None)
 
     @property
+    def best(self) -> RankedSetting | None:
+        """The most accurate feasible setting, of all where none is feasible; or None."""
+        feasible = [setting for setting in self.settings if setting.feasible]
+        return max(feasible or self.settings, key=lambda one: one.accuracy, default=None)
+
+    @property
     def knee(self) -> RankedSetting | None:
         """The setting at the front's knee; None where the front has no bend."""
         return next((setting for setting in self.settings if setting.is_knee), None)

@@ -1,9 +1,10 @@
 """One self-contained page of a run: `report.html`.
 
 In come a run's ledger and, where present, its `config.yaml`; out comes HTML with inline SVG and
-CSS and nothing from outside: what is recommended and how sure that is, the arms on test users,
-the search's Pareto fronts, the curves, failed trials and the configuration. Texts of the ledger
-are escaped by the template.
+CSS and nothing from outside: what is recommended and how sure that is, what choosing flatters,
+the arms on test users, the search's Pareto fronts, the regret of one setting for all, what
+parameters mattered, the curves, failed trials and the configuration. Texts of the ledger are
+escaped by the template.
 """
 
 from collections.abc import Sequence
@@ -18,11 +19,19 @@ from sweeps.arms_table import POOLED, ArmRow, arm_rows
 from sweeps.curve_points import CurvePoint, curve_points
 from sweeps.curves import curves_figure, missing_curve
 from sweeps.drawing import inline_svg
+from sweeps.importance import country_importance
 from sweeps.intervals import format_accuracy, format_difference
-from sweeps.leaderboard import describe_evidence, describe_setting
+from sweeps.leaderboard import (
+    describe_evidence,
+    describe_front,
+    describe_optimism,
+    describe_setting,
+)
 from sweeps.pareto_figure import pareto_figure
 from sweeps.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.records import TrialRecord, read_records
+from sweeps.regret import describe_regret, regret_table
+from sweeps.winners import winner_rows
 
 REPORT_NAME = "report.html"
 CONFIG_NAME = "config.yaml"
@@ -37,6 +46,7 @@ class Advice:
     country: str
     setting: str
     evidence: str
+    front: str
     test_sentence: str
 
 
@@ -108,6 +118,8 @@ def render_report(
     rankings = rank_records(records, margin=margin)
     rows = arm_rows(records)
     points = curve_points(records)
+    regret = regret_table(records, rankings)
+    importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
     environment = Environment(
         loader=PackageLoader("sweeps", "templates"),
@@ -122,9 +134,14 @@ def render_report(
         facts=_facts(records),
         advice=[_advice(ranking, rows) for ranking in rankings],
         margin=margin,
+        winners=winner_rows(rankings, rows),
         groups=_groups(rows),
         bar=_bar(rows),
         pareto=_pareto_svg(rankings),
+        regret=regret,
+        regret_words=describe_regret(regret),
+        importances=importances,
+        parameters=list(dict.fromkeys(p.name for one in importances for p in one.parameters)),
         curves=_curves_svgs(points),
         missing_curve=missing_curve(points),
         failed=failed[:MAX_FAILED_SHOWN],
@@ -190,7 +207,8 @@ def _advice(ranking: CountryRanking, rows: Sequence[ArmRow]) -> Advice:
     return Advice(
         country=ranking.country,
         setting=describe_setting(chosen) if chosen else "no recommendation",
-        evidence=describe_evidence(ranking),
+        evidence=f"{describe_evidence(ranking)} {describe_optimism(ranking)}".rstrip(),
+        front=describe_front(ranking),
         test_sentence=test_sentence,
     )
 

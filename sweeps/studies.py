@@ -19,9 +19,10 @@ from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
+from sweeps.progress import follow_progress
 from sweeps.records import Ledger, TrialRecord
 from sweeps.search import CountrySearch, Point, StudySearch, clip_to_space, point_of, slug
-from sweeps.tuning import run_search, tell_progress
+from sweeps.tuning import run_search
 
 
 def search_countries(
@@ -78,15 +79,8 @@ def search_countries(
     say(f"search: {total} trials of {len(config.countries)} countries")
     spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
     search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
-    run_search(
-        search,
-        total,
-        workspace,
-        config.lanes,
-        ledger,
-        run,
-        tell_progress(say, total),
-    )
+    with follow_progress(say, remaining) as listen:
+        run_search(search, total, workspace, config.lanes, ledger, run, listen)
     for country, study in studies.items():
         if study.num_refused:
             say(f"  {country}: {study.num_refused} settings keep too little and never started")

@@ -5,11 +5,9 @@ raises becomes a failed record with its error, and the others go on. Tune's own 
 never read back.
 """
 
-import itertools
 import os
 import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,13 +19,12 @@ from ray.tune import Callback, RunConfig, TuneConfig
 from sweeps.config import LanesConfig
 from sweeps.jobs import Job, failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.progress import Listener
 from sweeps.records import Ledger, TrialRecord
 from sweeps.rungs import RungScheduler
 from sweeps.search import CountrySearch
 
 TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
-
-Listener = Callable[[TrialRecord], None]
 
 
 class LedgerCallback(Callback):
@@ -75,19 +72,6 @@ class LedgerCallback(Callback):
         """Make a record durable, then tell."""
         self.ledger.append(record)
         self.listen(record)
-
-
-def tell_progress(say: Callable[[str], None], total: int) -> Listener:
-    """Return a listener that says each record in a line, with the time left."""
-    started = time.monotonic()
-    count = itertools.count(1)
-
-    def listen(record: TrialRecord) -> None:
-        number = next(count)
-        left = (time.monotonic() - started) / number * (total - number)
-        say(f"  [{number}/{total}, {left:.0f} s left] {_in_words(record)}")
-
-    return listen
 
 
 def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
@@ -204,19 +188,3 @@ def _last_error(trial: Any) -> str:
     file = trial.error_file
     text = Path(file).read_text(encoding="utf-8").strip() if file and Path(file).exists() else ""
     return text.splitlines()[-1] if text else "the lane died without a word"
-
-
-def _in_words(record: TrialRecord) -> str:
-    """Return a record in a line."""
-    name = f"{record.trial_id} {record.arm}"
-    if record.state == "pruned":
-        return f"{name}: stopped at {record.rung} labelled pairs"
-    if record.evaluation is None:
-        return f"{name}: {record.state}: {record.error}"
-    overall = record.evaluation.overall
-    accuracy = "no pairs" if overall.accuracy is None else f"{overall.accuracy:.1%}"
-    return (
-        f"{name}: {accuracy} on {record.evaluation.part}, "
-        f"{record.counts.get('pairs_trained', 0):.0f} pairs, "
-        f"{record.times.get('train_s', 0):.1f} s"
-    )

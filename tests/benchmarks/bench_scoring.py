@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 from figures import figure_line, machine, ratio_line
+from transformers.utils import logging as transformers_logging
 from workload import NUM_RESPONSES, Workload, load_minilm, load_plain_minilm, make_workload
 
 from scpo.devices import Precision, resolve_precision
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    transformers_logging.set_verbosity_error()
     for line in measure(arguments.rounds):
         print(line, flush=True)
 

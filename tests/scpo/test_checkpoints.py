@@ -22,6 +22,7 @@ from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
+from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(
     learning_rate=1e-3, precision="fp32", pairs_per_step=4, epochs=3.0, checkpoint_every=3
@@ -73,6 +74,14 @@ def test_a_training_that_was_killed_goes_on_to_the_bit(fresh, data, tmp_path):
     assert result.losses == uninterrupted.losses
     assert result.pairs_seen == uninterrupted.pairs_seen
     assert weights_equal(whole, resumed)
+
+
+def test_the_reference_is_proven_before_the_first_step_only(fresh, data, tmp_path):
+    rewards = score_texts(fresh(), data.texts, np.arange(len(data.texts)), precision="fp32")
+    data = replace(data, reference=rewards)
+    interrupt(fresh, data, tmp_path)
+    result = fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    assert (result.resumed_from, result.warm_start) == (6, None)
 
 
 def test_only_the_newest_two_are_kept(fresh, data, tmp_path):

@@ -14,7 +14,7 @@ import torch
 
 from scpo.checkpoints import MANIFEST
 from scpo.config import LoraConfig, TrainingConfig
-from scpo.deepspeed_engine import deepspeed_config
+from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from scpo.engines import TorchEngine
 from scpo.fitting import fit_with
 from scpo.model import load_reward_model
@@ -45,6 +45,32 @@ SETTINGS = {
     "bf16": ({"precision": "bf16"}, {}, (2,), (3,)),
     "lora": ({"lora": LoraConfig(rank=2)}, {}, (2,), (2, 3)),
 }
+
+
+class StageZero:
+    """What DeepSpeed is at stage 0, where it keeps no norm of the gradient."""
+
+    def __init__(self, module):
+        self.module, self.num_steps = module, 0
+
+    def step(self):
+        self.num_steps += 1
+
+    def get_global_grad_norm(self):
+        return None
+
+
+@pytest.mark.parametrize(("slope", "num_steps"), [(3.0, 1), (float("nan"), 0), (float("inf"), 0)])
+def test_stage_0_tells_the_norm_and_takes_no_step_on_nan(slope, num_steps):
+    module = torch.nn.Linear(1, 1)
+    module.weight.grad, module.bias.grad = torch.full((1, 1), slope), torch.full((1,), 4.0)
+    module.register_parameter("frozen", torch.nn.Parameter(torch.zeros(1), requires_grad=False))
+    engine = object.__new__(DeepSpeedEngine)
+    engine.engine, engine.zero_stage = StageZero(module), 0
+    assert engine.step(last=True) == pytest.approx(slope + 2.0, nan_ok=True)  # 3, 4 and 5
+    assert engine.engine.num_steps == num_steps
+    assert engine.step(last=False) is None
+    assert engine.engine.num_steps == num_steps + 1
 
 
 def start_ranks(folder, cases, world_size):

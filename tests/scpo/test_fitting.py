@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from scpo import fitting
 from scpo.checkpoints import TrainingStopped
@@ -11,6 +12,7 @@ from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import (
     data_digest,
     fit_on_device,
+    fit_with,
     plan_optimization,
     require_agreement,
     resolved_settings,
@@ -56,6 +58,19 @@ def test_a_rank_that_differs_stops_the_training(tiny_bert, training_set, other, 
         require_agreement(engine, resolved_settings(engine, training_set(), CONFIG))
 
 
+def test_ranks_are_compared_before_the_first_step(tiny_bert, training_set):
+    before = {name: weight.clone() for name, weight in tiny_bert.model.state_dict().items()}
+    with pytest.raises(TrainingStopped, match=r"rank 1 differs from rank 0 \(head: other, not"):
+        fit_with(
+            lambda reward, optimization: ManyRanks(reward, [{"head": "other"}]),
+            tiny_bert,
+            training_set(),
+            CONFIG,
+        )
+    for name, weight in tiny_bert.model.state_dict().items():
+        assert torch.equal(weight, before[name])
+
+
 def test_the_result_says_what_was_trained_with(tiny_bert, training_set):
     data = training_set()
     settings = fit_on_device(tiny_bert, data, CONFIG).settings
@@ -71,10 +86,15 @@ def test_the_result_says_what_was_trained_with(tiny_bert, training_set):
 
 def test_the_digest_sees_every_column(training_set):
     data = training_set()
-    size = len(data.chosen)
+    size, texts = len(data.chosen), data.texts
     changed = [
         data,
+        replace(data, texts=replace(texts, ids=texts.ids + 1)),
+        replace(data, texts=replace(texts, offsets=np.append(0, texts.offsets[2:]))),
+        replace(data, chosen=data.rejected),
+        replace(data, rejected=data.chosen),
         replace(data, chosen=data.rejected, rejected=data.chosen),
+        replace(data, interaction=2 * data.interaction + 1),
         replace(data, weights=data.weights / 2),
         replace(data, margins=np.ones(size)),
         replace(data, reference=np.ones(len(data.texts))),
@@ -141,6 +161,19 @@ def test_a_model_trained_with_adapters_can_be_trained_again(model_folder, traini
     assert all(weight.requires_grad for weight in reward.model.parameters())
 
 
+def test_activation_checkpointing_reaches_the_layers(model_folder, training_set):
+    counts = []
+    for given in (False, True):
+        reward = load_reward_model(str(model_folder("bert")))
+        calls = []
+        attention = reward.model.bert.encoder.layer[0].attention
+        attention.register_forward_pre_hook(lambda *inputs, c=calls: c.append(0))
+        config = CONFIG.model_copy(update={"activation_checkpointing": given})
+        fit_on_device(reward, training_set(), config)
+        counts.append(len(calls))
+    assert counts[1] == 2 * counts[0]
+
+
 def test_an_export_that_scores_otherwise_stops(tiny_bert, training_set, tmp_path, monkeypatch):
     class Forgetful(TorchEngine):
         def gather_weights(self):
@@ -163,3 +196,18 @@ def test_a_model_with_its_own_code_is_read_back_with_it(
     reward = load_reward_model(str(model_folder("bert")), trust_remote_code=trusted)
     fit_on_device(reward, training_set(), CONFIG, out=tmp_path / "out")
     assert [named["trust_remote_code"] for named in given] == [trusted]
+
+
+@pytest.mark.parametrize("error", [SafetensorError, OSError])
+def test_a_full_disk_stops_every_rank_and_keeps_the_checkpoints(
+    tiny_bert, training_set, tmp_path, monkeypatch, error
+):
+    def fail(*rest, **named):
+        raise error("I/O error: No space left on device")
+
+    monkeypatch.setattr(fitting, "export_reward_model", fail)
+    config = CONFIG.model_copy(update={"checkpoint_every": 1})
+    out, folder = tmp_path / "out", tmp_path / "checkpoints"
+    with pytest.raises(TrainingStopped, match=r"out was not written\. I/O error: No space left"):
+        fit_on_device(tiny_bert, training_set(), config, out=out, checkpoints=folder)
+    assert list(folder.glob("step-*"))

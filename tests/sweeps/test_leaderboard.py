@@ -1,9 +1,19 @@
 import csv
 import io
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
-from sweeps.leaderboard import COLUMNS, describe, leaderboard_table, write_leaderboard
+from sweeps.leaderboard import (
+    COLUMNS,
+    describe,
+    describe_evidence,
+    describe_front,
+    describe_optimism,
+    leaderboard_table,
+    write_leaderboard,
+)
 from sweeps.ranking import rank_country, rank_records
 
 
@@ -19,9 +29,43 @@ def test_recommendation_in_words(trial):
     )
     assert describe(ranking) == (
         "Mexico: 41 % of the pairs (tau 0.62), strength 1.2 (beta 0.9), 80.0 % on 40 validation "
-        "pairs of 4 users; 1 of 2 settings are non-inferior to the best (margin 1.0 points), "
-        "1 cannot be told apart from it."
+        "pairs; 1 of 2 settings is non-inferior to the best (margin 1.0 points), 1 cannot be told "
+        "apart from it with 4 users. Choosing again on resamples of the users does not find this "
+        "figure flattered. Front of 2 settings."
     )
+
+
+def test_the_example_of_many_settings_in_words(trial):
+    trials = [trial(f"t{n}", [8, 8, 7, 6 + n % 3], 100 + n) for n in range(6)]
+    words = describe_evidence(rank_country(trials, "Mexico", margin=0.2))
+    assert "6 of 6 settings are non-inferior to the best (margin 20.0 points)" in words
+
+
+def test_what_choosing_flatters_is_said(trial):
+    ranking = rank_country([trial("a", [10, 0], 10), trial("b", [0, 10], 10)], "Mexico")
+    expected = 100 * (0.5 - ranking.optimism)
+    assert describe_optimism(ranking) == (
+        f"Chosen by this figure, it is flattered by about {100 * ranking.optimism:.1f} points: "
+        f"expect {expected:.1f} % on other users."
+    )
+    assert describe_optimism(rank_country([trial("a", [8], 10)], "Mexico")) == ""
+
+
+def test_front_knee_and_hypervolume_are_said(trial):
+    trials = [trial("top", [9, 9], 100), trial("knee", [8, 8], 30), trial("low", [6, 6], 10)]
+    known = [t.model_copy(update={"counts": {"pairs_available": 100.0}}) for t in trials]
+    assert describe_front(rank_country(known, "Mexico")) == (
+        "Front of 3 settings, knee at 30 pairs (80.0 %), hypervolume 0.270 (accuracy x share of "
+        "the pairs, up to 50 % with 110 % of the pairs)."
+    )
+    assert describe_front(rank_country(trials[:1], "Mexico")) == "Front of 1 setting."
+    assert "knee" in printed(leaderboard_table([rank_country(known, "Mexico")]))
+
+
+def test_settings_without_every_fold_are_counted(trial):
+    ranking = rank_country([trial("a", [8], 9, state="failed")], "Mexico")
+    partial = replace(ranking, num_partial=3)
+    assert "(1 failed, 0 pruned, 3 without every fold)" in describe(partial)
 
 
 def test_one_user_is_said(trial):
@@ -37,7 +81,7 @@ def test_a_broken_constraint_is_said(trial):
 
 def test_only_feasible_settings_are_counted(trial):
     trials = [trial("a", [8, 8], 9), trial("b", [8, 8], 9, drop=0.1)]
-    assert "1 of 1 feasible settings" in describe(rank_country(trials, "Mexico"))
+    assert "1 of 1 feasible settings is non-inferior" in describe(rank_country(trials, "Mexico"))
 
 
 def test_a_country_without_result_is_said(trial):
@@ -70,6 +114,9 @@ def test_csv_has_every_setting_and_empty_cells(tmp_path, records):
     assert float(last["accuracy"]) == round(setting.accuracy, 6)
     assert last["feasible"] == "true"
     assert last["seed"] == "7"
+    assert float(last["hypervolume"]) == pytest.approx(rankings[1].hypervolume, abs=1e-6)
+    assert sum(row["optimism"] != "" for row in rows) == 3
+    assert sum(row["knee"] == "true" for row in rows) == sum(r.knee is not None for r in rankings)
 
 
 def test_table_has_fronts_recommendations_and_failures(records, trial):

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sweeps.pareto import as_costs, hypervolume_2d, pareto_front
+from sweeps.pareto import as_costs, find_knee, hypervolume, pareto_front
 
 UP_DOWN = ("maximize", "minimize")
 
@@ -66,19 +66,19 @@ def test_unknown_direction_is_refused():
 def test_hypervolume_of_a_staircase_by_hand():
     # costs (1, 3), (2, 2), (3, 1) against (4, 4): strips 3 * 1 + 2 * 1 + 1 * 1 = 6
     values = [[1, 3], [2, 2], [3, 1]]
-    assert hypervolume_2d(values, ("minimize", "minimize"), (4, 4)) == 6.0
+    assert hypervolume(values, ("minimize", "minimize"), (4, 4)) == 6.0
 
 
 def test_hypervolume_of_accuracy_and_pairs_by_hand():
     # (0.75 - 0.5) * (100 - 40) = 15
-    assert hypervolume_2d([[0.75, 40]], UP_DOWN, (0.5, 100)) == 15.0
+    assert hypervolume([[0.75, 40]], UP_DOWN, (0.5, 100)) == 15.0
 
 
 def test_hypervolume_ignores_dominated_duplicate_and_outside_points():
     front = [[1, 3], [3, 1]]
     more = [*front, [3, 3], [1, 3], [5, 0], [0, 4]]
     both = ("minimize", "minimize")
-    assert hypervolume_2d(more, both, (4, 4)) == hypervolume_2d(front, both, (4, 4)) == 5.0
+    assert hypervolume(more, both, (4, 4)) == hypervolume(front, both, (4, 4)) == 5.0
 
 
 def test_hypervolume_counts_the_cells_of_a_grid():
@@ -89,13 +89,65 @@ def test_hypervolume_counts_the_cells_of_a_grid():
             any(p[0] <= x and p[1] <= y for p in points)
             for x, y in itertools.product(range(5), repeat=2)
         )
-        assert hypervolume_2d(points, ("minimize", "minimize"), (5, 5)) == covered
+        assert hypervolume(points, ("minimize", "minimize"), (5, 5)) == covered
 
 
 def test_hypervolume_of_nothing_is_zero():
-    assert hypervolume_2d(np.empty((0, 2)), UP_DOWN, (0, 1)) == 0.0
+    assert hypervolume(np.empty((0, 2)), UP_DOWN, (0, 1)) == 0.0
 
 
-def test_hypervolume_wants_two_objectives():
+def test_hypervolume_agrees_with_a_staircase_written_as_a_loop():
+    rng = np.random.default_rng(1)
+    for _ in range(50):
+        values = np.column_stack([rng.uniform(0.3, 0.9, 12), rng.uniform(0.1, 1.3, 12)])
+        area, reach = 0.0, 1.1
+        for share in np.sort(values[:, 1])[::-1]:  # each strip of pairs has its best accuracy
+            if share < 1.1:
+                best = values[values[:, 1] <= share, 0].max()
+                area += (reach - share) * max(0.0, best - 0.5)
+                reach = share
+        assert hypervolume(values, UP_DOWN, (0.5, 1.1)) == pytest.approx(area)
+
+
+def test_hypervolume_of_one_and_three_objectives_by_hand():
+    assert hypervolume([[1.0], [3.0]], ("minimize",), (4,)) == 3.0
+    three = ("maximize", "minimize", "minimize")
+    assert hypervolume([[2.0, 1.0, 1.0]], three, (0, 4, 5)) == 2 * 3 * 4
+
+
+def test_hypervolume_wants_a_reference_in_every_objective():
+    with pytest.raises(ValueError, match=r"values must have shape \(N, 2\)"):
+        hypervolume([[0.5, 3]], UP_DOWN, (0.5,))
+
+
+def test_the_knee_by_hand():
+    # costs of the front, scaled: (0, 1), (0.25, 0.5), (0.5, 0.25), (0.75, 0.125), (1, 0);
+    # 1 - a - b is 0, 0.25, 0.25, 0.125, 0, and of equals the first counts
+    values = [[0.5, 90], [1.0, 80], [0.875, 40], [0.75, 20], [0.625, 10], [0.5, 0]]
+    assert find_knee(values, UP_DOWN) == 2
+    assert find_knee(values[::-1], UP_DOWN) == 2
+
+
+def test_a_point_off_the_front_is_never_the_knee():
+    values = [[0.75, 41], [0.9, 100], [0.8, 40], [0.7, 0]]
+    assert find_knee(values, UP_DOWN) == 2
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.empty((0, 2)),
+        [[0.7, 50]],
+        [[0.7, 50], [0.7, 50]],
+        [[0.7, 50], [0.9, 80]],  # two ends and nothing between
+        [[0.6, 0], [0.7, 50], [0.8, 100]],  # a straight line
+        [[0.6, 0], [0.65, 80], [0.8, 100]],  # bent to the worse side
+    ],
+)
+def test_a_front_without_a_bend_has_no_knee(values):
+    assert find_knee(values, UP_DOWN) is None
+
+
+def test_the_knee_wants_two_objectives():
     with pytest.raises(ValueError, match="Two objectives must be given, but got 1"):
-        hypervolume_2d([[1.0]], ("minimize",), (2,))
+        find_knee([[1.0]], ("minimize",))

@@ -124,6 +124,92 @@ def test_pruned_and_failed_trials_are_counted_and_not_ranked(trial):
     assert (ranking.num_failed, ranking.num_pruned) == (1, 1)
 
 
+def test_a_pruned_trial_with_figures_changes_nothing(trial):
+    full = [trial("a", [8, 8, 8, 8], 100), trial("b", [6, 6, 6, 6], 40)]
+    better = trial("stopped", [10, 10, 10, 10], 10)
+    stopped = better.model_copy(update={"state": "pruned", "rung": 64})
+    same = stopped.model_copy(update={"config_hash": "a", "trial_id": "a@64"})
+    ranking = rank_country([*full, stopped, same], "Mexico")
+    assert ranking.num_pruned == 2
+    assert ranking.settings == rank_country(full, "Mexico").settings
+    assert ranking.optimism == rank_country(full, "Mexico").optimism
+
+
+def test_a_trial_that_was_pruned_or_failed_last_is_not_ranked_by_an_older_record(trial):
+    first = trial("a", [9, 9], 10)
+    last = first.model_copy(update={"state": "pruned", "rung": 64})
+    ranking = rank_country([first, last, trial("b", [5, 5], 10)], "Mexico")
+    assert [s.record.trial_id for s in ranking.settings] == ["b"]
+    again = trial("c", [7, 7], 10)
+    failed = again.model_copy(update={"state": "failed", "evaluation": None})
+    assert rank_country([failed, again], "Mexico").num_failed == 0  # it was repeated
+
+
+def test_rungs_are_no_search_trials(trial):
+    rung = trial("a@64", [10, 10], 5).model_copy(update={"purpose": "rung", "rung": 64})
+    ranking = rank_country([trial("a", [8, 8], 10), rung], "Mexico")
+    assert [s.record.trial_id for s in ranking.settings] == ["a"]
+
+
+def available(record, pairs=100.0):
+    return record.model_copy(update={"counts": {"pairs_available": pairs}})
+
+
+def test_hypervolume_and_knee_of_a_front_by_hand(trial):
+    trials = [
+        trial("top", [9, 9], 100),
+        trial("knee", [8, 8], 30),
+        trial("cheap", [6, 6], 10),
+        trial("broken", [10, 10], 5, drop=0.1),
+    ]
+    ranking = rank_country([available(t) for t in trials], "Mexico")
+    # against (0.5, 1.1): 0.4 * 0.1 + 0.3 * (1.0 - 0.3) + 0.1 * (0.3 - 0.1)
+    assert ranking.hypervolume == pytest.approx(0.04 + 0.21 + 0.02)
+    assert ranking.knee.record.trial_id == "knee"
+    assert [s.is_knee for s in ranking.settings] == [False, True, False, False]
+
+
+def test_plain_fine_tuning_alone_has_a_hypervolume_and_no_knee(trial):
+    ranking = rank_country([available(trial("full", [8, 8], 100))], "Mexico")
+    assert ranking.hypervolume == pytest.approx(0.3 * 0.1)
+    assert ranking.knee is None
+
+
+def test_without_a_feasible_setting_the_hypervolume_is_zero(trial):
+    ranking = rank_country([available(trial("a", [8, 8], 50, drop=0.1))], "Mexico")
+    assert ranking.hypervolume == 0.0
+
+
+def test_without_the_pairs_there_were_the_hypervolume_is_not_known(trial):
+    assert rank_country([trial("a", [8, 8], 50)], "Mexico").hypervolume is None
+
+
+def test_the_best_is_the_most_accurate_inside_the_constraint(trial):
+    trials = [trial("broken", [9, 9], 10, drop=0.1), trial("good", [6, 6], 100)]
+    assert rank_country(trials, "Mexico").best.record.trial_id == "good"
+    assert rank_country(trials[:1], "Mexico").best.record.trial_id == "broken"
+    failed = rank_country([trial("f", [1], 5, state="failed")], "Mexico")
+    assert (failed.best, failed.knee, failed.optimism, failed.hypervolume) == (None,) * 4
+
+
+def test_folds_of_a_setting_are_ranked_as_one(trial):
+    def folds(name, correct):
+        for number, users in enumerate(("ab", "cd")):
+            record = trial(f"{name}-f{number}", correct[2 * number : 2 * number + 2], 50 + number)
+            counts = record.evaluation.by_user.model_copy(update={"users": list(users)})
+            evaluation = record.evaluation.model_copy(
+                update={"by_user": counts, "global_by_user": counts}
+            )
+            yield record.model_copy(update={"config_hash": name, "evaluation": evaluation})
+
+    half = next(folds("half", [9, 9]))
+    ranking = rank_country([*folds("x", [9, 9, 7, 7]), *folds("y", [6, 6, 9, 9]), half], "Mexico")
+    assert [(s.record.trial_id, s.accuracy) for s in ranking.settings] == [("x", 0.8), ("y", 0.75)]
+    assert ranking.settings[0].evaluation.overall.users == 4
+    assert ranking.settings[0].pairs_trained == 50.5
+    assert ranking.num_partial == 1
+
+
 def test_a_country_whose_trials_all_failed_has_no_recommendation(trial):
     ranking = rank_country([trial("failed", [9], 5, state="failed")], "Mexico")
     assert ranking.settings == ()

@@ -5,6 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from sweeps.ranking import rank_records
 from sweeps.records import Ledger
 from sweeps.report import render_report, write_report
 
@@ -79,13 +80,48 @@ def test_head_says_what_when_and_with_what(page):
 
 def test_page_has_recommendations_arms_figures_and_errors(page):
     assert page.count('<article class="card">') == 3
-    assert "validation pairs of 5 users" in page
+    assert "cannot be told apart from it with 5 users" in page
     assert "never seen in the search" in page
     assert page.count('<tr class="tuned">') == 4
     assert "longer response wins" in page
     assert page.count("<figure>") == 1 + 4
     assert "pairs trained on (log2 scale)" in page
     assert "recommended, 95 % interval" in page
+
+
+def test_page_shows_what_choosing_flatters_beside_the_test(page, records):
+    assert "What choosing flatters" in page
+    assert page.count("it is flattered by about") == 3
+    section = page[page.index("What choosing flatters") : page.index("Final models on test")]
+    (ranking,) = rank_records([r for r in records if r.country == "Chile"])
+    chile = section[section.index("<td>Chile</td>") : section.index("<td>Mexico</td>")]
+    assert f"{100 * ranking.recommended.accuracy:.1f} %" in chile
+    assert f"{100 * ranking.optimism:+.1f}" in chile
+    assert f"{100 * (ranking.recommended.accuracy - ranking.optimism):.1f} %" in chile
+    assert "not tested yet" not in section
+
+
+def test_a_search_without_tests_says_so(records):
+    search = [r for r in records if r.purpose == "search" and r.country == "Chile"]
+    page = render_report(search, name="x", config=None)
+    assert '<td colspan="5">not tested yet</td>' in page
+    assert "needs at least two countries with ranked settings" in page
+
+
+def test_page_shows_regret_importance_knee_and_hypervolume(page):
+    assert "One setting for all, the best of" in page
+    assert "All countries, pairs pooled" in page
+    assert "hypervolume 0." in page
+    assert "knee of the front" in page
+    section = page[page.index("Which parameters mattered") :]
+    assert "<th>retention</th><th>strength</th><th>trials</th>" in section
+    assert section.count('class="share"') == 6
+
+
+def test_too_few_trials_for_importance_are_said(records):
+    few = [r for r in records if r.purpose == "search" and r.country == "Chile"][:5]
+    page = render_report(few, name="x", config=None)
+    assert "nothing to tell: 5 complete trials, but at least 8 are needed" in page
 
 
 def test_texts_of_the_ledger_are_escaped(page):
@@ -143,7 +179,7 @@ def test_reading_a_run_imports_neither_ray_nor_torch_nor_pyplot():
     code = (
         "import sys\n"
         "import sweeps.arms_table, sweeps.curves, sweeps.leaderboard, sweeps.report\n"
-        "heavy = {'ray', 'torch', 'transformers', 'deepspeed', 'optuna', 'matplotlib.pyplot'}\n"
+        "heavy = {'ray', 'torch', 'transformers', 'deepspeed', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -1,14 +1,10 @@
 """Lanes are counted from the cluster; a lane that cannot fit is refused with the arithmetic."""
 
-import itertools
-
 import pytest
 import ray
 
-from sweeps import tuning
 from sweeps.config import LanesConfig
-from sweeps.records import TrialRecord
-from sweeps.tuning import count_lanes, tell_progress
+from sweeps.tuning import count_lanes
 
 
 def lanes(
@@ -48,26 +44,3 @@ def test_lane_that_never_fits_is_refused_with_the_numbers(
 ) -> None:
     with pytest.raises(RuntimeError, match=r"A lane needs .* CPUs and .* but the cluster has 2"):
         lanes(monkeypatch, have, 5, **asked)
-
-
-def test_progress_says_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = itertools.count(0, 10)
-    monkeypatch.setattr(tuning.time, "monotonic", lambda: float(next(clock)))
-    said: list[str] = []
-    listen = tell_progress(said.append, 3)
-    record = TrialRecord.model_validate(
-        {
-            "trial_id": "mexico-0000",
-            "purpose": "search",
-            "country": "Mexico",
-            "arm": "scpo_tuned",
-            "state": "failed",
-            "config": {},
-            "config_hash": "0",
-            "seed": 0,
-            "error": "ValueError: too few pairs",
-        }
-    )
-    listen(record)
-    expected = "  [1/3, 20 s left] mexico-0000 scpo_tuned: failed: ValueError: too few pairs"
-    assert said == [expected]

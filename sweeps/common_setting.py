@@ -1,0 +1,135 @@
+"""Settings that every country tried, and the one to use if there may be only one.
+
+In come the records of a run and its rankings; out come, per country, the right pairs by user of
+the country's own settings and of the shared ones, on the same validation pairs. Since every
+country searches other points, shared are named arms and points of the search that are equal;
+their seeds are averaged.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sweeps.folds import pool_folds
+from sweeps.intervals import FloatArray, align_by_user, evaluation_of
+from sweeps.ranking import CountryRanking
+from sweeps.records import TrialRecord
+from sweeps.repeats import Identity, is_whole, setting_identity
+
+ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
+
+
+@dataclass(frozen=True)
+class SharedSettings:
+    """One country's own settings and the K that all countries share, on the same U users.
+
+    Attributes:
+        ranking: The country's ranking; it has a recommendation.
+        pairs: Shape (U,), validation pairs of each user.
+        own: Shape (S, U), right pairs of the ranking's settings, in its order.
+        shared: Shape (K, U), right pairs of the shared settings, seeds averaged.
+        pairs_trained: Shape (K,), pairs the shared settings trained on.
+        feasible: Shape (K,), whether they keep the constraint here.
+    """
+
+    ranking: CountryRanking
+    pairs: FloatArray
+    own: FloatArray
+    shared: FloatArray
+    pairs_trained: FloatArray
+    feasible: NDArray[np.bool_]
+
+    def gain_over(self, common: int) -> FloatArray:
+        """Return the recommended setting's right pairs minus a shared one's, shape (U,)."""
+        rows = [row for row, one in enumerate(self.ranking.settings) if one.recommended]
+        return self.own[rows[0]] - self.shared[common]
+
+
+def shared_settings(
+    records: Sequence[TrialRecord], rankings: Sequence[CountryRanking]
+) -> tuple[list[Identity], list[SharedSettings]]:
+    """Return what identifies the K shared settings, and each country's figures of them.
+
+    Args:
+        records: Every record of the run.
+        rankings: The rankings of the same run; those without settings are left out.
+
+    Raises:
+        ValueError: Records of one country and the same users disagree in their pairs.
+    """
+    ranked = [ranking for ranking in rankings if ranking.settings]
+    tried = [_tried(records, ranking) for ranking in ranked]
+    names = [{setting_identity(record) for record in those} for those in tried]
+    keys = sorted(set.intersection(*names)) if names else []
+    countries = [_align(one, those, keys) for one, those in zip(ranked, tried, strict=True)]
+    return keys, countries
+
+
+def choose_common(
+    countries: Sequence[SharedSettings], draws: Sequence[NDArray[np.int64]]
+) -> list[int]:
+    """Return, per resample, the shared setting of the highest mean accuracy over countries.
+
+    Only settings that keep the constraint in every country count, all where there are none; of
+    equal ones the first.
+
+    Args:
+        countries: The countries, with at least one shared setting.
+        draws: Per country of shape (B, U), how often each user counts.
+    """
+    feasible = np.all([country.feasible for country in countries], axis=0)
+    mean = np.mean(
+        [
+            (drawn @ country.shared.T) / (drawn @ country.pairs)[:, None]
+            for country, drawn in zip(countries, draws, strict=True)
+        ],
+        axis=0,
+    )
+    if feasible.any():
+        mean[:, ~feasible] = -np.inf
+    return [int(row) for row in mean.argmax(axis=1)]
+
+
+def _tried(records: Sequence[TrialRecord], ranking: CountryRanking) -> list[TrialRecord]:
+    """Return a country's ranked records, then other trainings judged on the same users."""
+    own = [setting.record for setting in ranking.settings]
+    others = [
+        record
+        for record in records
+        if record.country == ranking.country
+        and record.purpose != "search"
+        and record.arm in ARMS
+        and is_whole(record)
+        and record.evaluation is not None
+        and record.evaluation.part == "validation"
+    ]
+    pooled, _ = pool_folds(others, "validation")
+    return own + [record for record in pooled if _users(record) == _users(own[0])]
+
+
+def _align(
+    ranking: CountryRanking, tried: list[TrialRecord], keys: list[Identity]
+) -> SharedSettings:
+    """Return the figures of one country, its shared settings in the order of the keys."""
+    counts = align_by_user(tried, "validation")
+    rows: dict[Identity, list[int]] = defaultdict(list)
+    for row, record in enumerate(tried):
+        rows[setting_identity(record)].append(row)
+    cost = [record.objectives["pairs_trained"] for record in tried]
+    keeps = [all(value <= 0 for value in record.constraints.values()) for record in tried]
+    return SharedSettings(
+        ranking=ranking,
+        pairs=counts.pairs,
+        own=counts.correct[: len(ranking.settings)],
+        shared=np.array([counts.correct[rows[key]].mean(axis=0) for key in keys]),
+        pairs_trained=np.array([np.mean([cost[row] for row in rows[key]]) for key in keys]),
+        feasible=np.array([all(keeps[row] for row in rows[key]) for key in keys], dtype=bool),
+    )
+
+
+def _users(record: TrialRecord) -> frozenset[str]:
+    """Return the users who judged a record."""
+    return frozenset(evaluation_of(record, "validation").by_user.users)

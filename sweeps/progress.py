@@ -1,0 +1,116 @@
+"""How a search or a list of trainings goes: a live table on a terminal, lines elsewhere.
+
+In come records as they are made; shown are, per country, trials done of those planned, the best
+feasible validation accuracy, the size of the Pareto front, pruned and failed trials, and the time
+left at the pace so far.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from sweeps.pareto import pareto_front
+from sweeps.records import TrialRecord
+
+Listener = Callable[[TrialRecord], None]
+
+
+@contextmanager
+def follow_progress(
+    say: Callable[[str], None], planned: Mapping[str, int], console: Console | None = None
+) -> Iterator[Listener]:
+    """Yield what is to be called with each record.
+
+    Args:
+        say: Takes a line, where there is no terminal.
+        planned: Trainings still to come, by country.
+        console: Where the table goes; None for standard output.
+    """
+    console = console or Console()
+    started = time.monotonic()
+    records: list[TrialRecord] = []
+    if not console.is_terminal:
+
+        def tell(record: TrialRecord) -> None:
+            records.append(record)
+            left = time_left(time.monotonic() - started, len(records), sum(planned.values()))
+            number = f"{len(records)}/{sum(planned.values())}"
+            say(f"  [{number}, {left:.0f} s left] {describe_record(record)}")
+
+        yield tell
+        return
+    with Live(console=console, refresh_per_second=4) as live:
+
+        def show(record: TrialRecord) -> None:
+            records.append(record)
+            live.update(progress_table(records, planned, time.monotonic() - started))
+
+        live.update(progress_table(records, planned, 0.0))
+        yield show
+
+
+def progress_table(
+    records: Sequence[TrialRecord], planned: Mapping[str, int], elapsed_s: float
+) -> Table:
+    """Return how far each country is.
+
+    Args:
+        records: Those made so far.
+        planned: Trainings planned, by country.
+        elapsed_s: Seconds since the first began.
+    """
+    left = time_left(elapsed_s, len(records), sum(planned.values()))
+    title = f"{len(records)} of {sum(planned.values())} trainings, {left:.0f} s left"
+    table = Table(title=title, title_justify="left")
+    table.add_column("country")
+    for name in ("done", "best accuracy", "front", "pruned", "failed"):
+        table.add_column(name, justify="right")
+    for country, count in planned.items():
+        mine = [record for record in records if record.country == country]
+        complete = [r for r in mine if r.state == "complete" and r.objectives]
+        values = [
+            [r.objectives["validation_accuracy"], r.objectives["pairs_trained"]]
+            for r in complete
+            if is_feasible(r)
+        ]
+        front = pareto_front(np.array(values), ("maximize", "minimize")).sum() if values else 0
+        table.add_row(
+            country,
+            f"{len(mine)}/{count}",
+            f"{max(value[0] for value in values):.1%}" if values else "-",
+            str(front),
+            str(sum(record.state == "pruned" for record in mine)),
+            str(sum(record.state == "failed" for record in mine)),
+        )
+    return table
+
+
+def is_feasible(record: TrialRecord) -> bool:
+    """Tell whether a record keeps every constraint."""
+    return all(value <= 0 for value in record.constraints.values())
+
+
+def time_left(elapsed_s: float, done: int, planned: int) -> float:
+    """Return the seconds left at the pace so far; 0 before the first is done."""
+    return elapsed_s / done * max(0, planned - done) if done else 0.0
+
+
+def describe_record(record: TrialRecord) -> str:
+    """Return a record in a line."""
+    name = f"{record.trial_id} {record.arm}"
+    if record.state == "pruned":
+        return f"{name}: stopped at {record.rung} labelled pairs"
+    if record.evaluation is None:
+        return f"{name}: {record.state}: {record.error}"
+    overall = record.evaluation.overall
+    accuracy = "no pairs" if overall.accuracy is None else f"{overall.accuracy:.1%}"
+    return (
+        f"{name}: {accuracy} on {record.evaluation.part}, "
+        f"{record.counts.get('pairs_trained', 0):.0f} pairs, "
+        f"{record.times.get('train_s', 0):.1f} s"
+    )

@@ -1,0 +1,192 @@
+"""Sharded lanes: worker groups that stay up and train one job after another over several devices.
+
+A lane is one Ray Train run whose workers join the process group, import DeepSpeed and load the
+model once. Then all ranks take job after job from a queue: a fresh copy of the base weights, a
+fresh engine, training, evaluation on all ranks; rank 0 reports the record, and the engine goes.
+A job that would fail again has failed; workers that die are started again and go on from the
+job's checkpoints.
+"""
+
+import shutil
+import threading
+import uuid
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import ray
+import ray.train
+from ray.exceptions import RayError
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from scpo.checkpoints import TrainingStopped
+from scpo.ray_training import CPUS_PER_WORKER, Cluster, _check_capacity, start_ray
+from sweeps.job_queue import DeathNotes, JobQueue
+from sweeps.jobs import Job, failed_record
+from sweeps.lanes import Workspace
+from sweeps.records import TrialRecord
+from sweeps.sharded_worker import checkpoints_of, run_worker
+
+SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
+LOOK_S = 1.0  # how often the driver looks whether a lane still lives
+PENDING_STARTS = 1  # how often a worker group that did not start is tried again
+
+
+def run_sharded(
+    jobs: Sequence[Job],
+    workspace: Workspace,
+    cluster: Cluster,
+    run: Path,
+    on_record: Callable[[TrialRecord], None],
+) -> None:
+    """Train jobs one after another in a sharded lane; nothing for an empty list.
+
+    Args:
+        jobs: What is asked; rungs are not looked at.
+        workspace: Model and data, as of the lanes of one device.
+        cluster: The workers.
+        run: The run's folder, which every worker reaches.
+        on_record: Called with each record, complete or failed, in the order of the jobs.
+
+    Raises:
+        TrainingStopped: A worker cannot load the model.
+        RuntimeError: The cluster cannot hold the workers, they did not start, or died too often.
+    """
+    if not jobs:
+        return
+    with ShardedLane(workspace, cluster, run) as lane:
+        for job in jobs:
+            on_record(lane.train(job))
+
+
+class ShardedLane:
+    """A worker group that stays up; a context manager. Joins or starts Ray where needed.
+
+    Leaving it by an exception does not wait for the job in flight: workers end after that job,
+    or with the driver.
+
+    Args:
+        workspace: Model and data.
+        cluster: The workers; `max_failures` is how often in a row they are started again without
+            a job done.
+        run: The run's folder, which every worker reaches.
+
+    Raises:
+        RuntimeError: The cluster cannot hold the workers.
+    """
+
+    def __init__(self, workspace: Workspace, cluster: Cluster, run: Path) -> None:
+        start_ray()
+        _check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
+        self.cluster = cluster
+        self.folder = run.resolve() / SHARDED_FOLDER
+        self.storage = self.folder / f"lane-{uuid.uuid4().hex[:12]}"
+        here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+        make_queue = ray.remote(JobQueue).options(num_cpus=0, scheduling_strategy=here)
+        self.queue: Any = make_queue.remote(cluster.max_failures)
+        settings = {
+            "queue": self.queue,
+            "workspace": ray.put(workspace),
+            "cluster": cluster,
+            "folder": self.folder,
+        }
+        trainer = _make_trainer(settings, cluster, self.storage)
+        self.ended: Future[str | None] = Future()
+        self.thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
+        self.thread.start()
+
+    def train(self, job: Job) -> TrialRecord:
+        """Train and evaluate as a job asks, and return its record, complete or failed.
+
+        Raises:
+            TrainingStopped: A worker cannot load the model.
+            RuntimeError: The workers did not start, or died too often.
+        """
+        index = ray.get(self.queue.submit.remote(asdict(job)))
+        waiting = self.queue.outcome.remote(index)
+        while not ray.wait([waiting], timeout=LOOK_S)[0]:
+            if not self.thread.is_alive():
+                self._raise_end()
+        outcome = ray.get(waiting)
+        shutil.rmtree(checkpoints_of(job, self.folder), ignore_errors=True)
+        if "failed" in outcome:
+            return failed_record(job, outcome["failed"])
+        return TrialRecord.model_validate_json(outcome["record"])
+
+    def close(self) -> None:
+        """End the workers after the jobs that were given, and wait for it."""
+        ray.get(self.queue.close.remote())
+        self.thread.join()
+        ray.kill(self.queue)
+        shutil.rmtree(self.storage, ignore_errors=True)
+
+    def __enter__(self) -> "ShardedLane":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if error is None or not self.thread.is_alive():
+            self.close()
+        else:
+            self.queue.close.remote()
+
+    def _fit(self, trainer: TorchTrainer) -> None:
+        """Run Ray Train in this thread to its end, and keep what it said."""
+        try:
+            result: Any = trainer.fit()
+        except (ray.train.TrainingFailedError, RayError, RuntimeError, ValueError) as error:
+            self.ended.set_exception(error)
+        else:
+            self.ended.set_result(result.return_value)
+
+    def _raise_end(self) -> None:
+        """Say why the lane ended before its job was done."""
+        workers, use_gpu = self.cluster.workers, self.cluster.use_gpu
+        error = self.ended.exception(timeout=0)
+        if error is None:
+            raise TrainingStopped(f"The sharded lane ended. {self.ended.result()}")
+        if ray.get(self.queue.count_starts.remote()):
+            raise RuntimeError(f"The sharded lane of {workers} workers failed: {error}") from error
+        name, need = ("GPU", workers) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
+        have, free = ray.cluster_resources(), ray.available_resources()
+        raise RuntimeError(
+            f"A sharded lane of {workers} workers needs {need:g} {name}s, but did not start: of "
+            f"the cluster's {have.get(name, 0):g}, {free.get(name, 0):g} are free. End what holds "
+            f"the others, or ask for fewer workers. Ray Train said: {error}"
+        ) from error
+
+
+def _make_trainer(settings: dict[str, Any], cluster: Cluster, storage: Path) -> TorchTrainer:
+    """Return the Ray Train run of a lane."""
+    environment = {"TOKENIZERS_PARALLELISM": "false"}
+    if not cluster.use_gpu:
+        environment["DS_ACCELERATOR"] = "cpu"
+    return TorchTrainer(
+        run_worker,  # type: ignore[arg-type]  # V2 takes a loop that returns a value
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend=cluster.backend),
+        scaling_config=ScalingConfig(
+            num_workers=cluster.workers,
+            use_gpu=cluster.use_gpu,
+            resources_per_worker={"GPU": 1.0} if cluster.use_gpu else {"CPU": CPUS_PER_WORKER},
+        ),
+        run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
+            name="lane",
+            storage_path=str(storage),
+            failure_config=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
+                max_failures=-1,  # the queue counts: it knows what was done between
+                controller_failure_limit=PENDING_STARTS,
+            ),
+            callbacks=[DeathNotes(settings["queue"])],  # type: ignore[list-item]
+            worker_runtime_env={"env_vars": environment},
+        ),
+    )

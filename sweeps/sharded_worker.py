@@ -1,0 +1,213 @@
+"""A worker of a sharded lane: one loop over jobs, on every rank.
+
+Comes up once: process group, DeepSpeed, model. Then all ranks take job after job from the queue:
+a fresh copy of the base weights, a fresh engine, training, export, evaluation with the texts
+dealt out; rank 0 reports the outcome, and nothing of the job is left. A job that would fail
+again has failed and the loop goes on; any other error ends the worker, and Ray Train starts all
+of them again.
+"""
+
+import copy
+import gc
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+
+from scpo.batches import cut_forwards
+from scpo.checkpoints import TrainingStopped
+from scpo.country import CountryData
+from scpo.devices import pick_device
+from scpo.engines import Engine, Optimization
+from scpo.evaluation import evaluate_margins
+from scpo.fitting import Fitted, export_trained, fit_with
+from scpo.forwards import Forward, plain_forward
+from scpo.model import RewardModel, load_reward_model
+from scpo.pairs import IntArray
+from scpo.provenance import utc_now
+from scpo.ray_training import Cluster
+from scpo.scoring import SCORING_TOKENS
+from scpo.warm_start import rewards_through
+from scpo.weighting import FloatArray
+from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set
+from sweeps.lanes import Workspace
+
+
+def run_worker(settings: dict[str, Any]) -> str | None:
+    """Train job after job on one worker; return why the lane must end, None when it was closed."""
+    queue, cluster = settings["queue"], settings["cluster"]
+    rank = int(torch.distributed.get_rank())
+    begun = ray.get(queue.begin.remote()) if rank == 0 else None
+    index, fault = _gather(begun)[0]  # before anything that may fail, so that it is counted
+    if fault is not None:
+        return str(fault)
+    # DeepSpeed reads DS_ACCELERATOR when it is imported, so not before a worker has it.
+    import deepspeed
+
+    from scpo.deepspeed_engine import DeepSpeedEngine
+
+    # Serves inference only, and would compile for most of a minute on first use.
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
+    os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
+    deepspeed.init_distributed(dist_backend=cluster.backend, verbose=False)
+    workspace = ray.get(settings["workspace"])
+    base, faults = _load_everywhere(workspace)
+    if base is None:
+        return faults
+    make_engine = partial(
+        DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload
+    )
+    worker = _Worker(workspace, cluster, settings["folder"], base, make_engine)
+    while (given := ray.get(queue.take.remote(index, rank))) is not None:
+        outcome = worker.do(Job(**given))
+        if rank == 0:
+            ray.get(queue.report.remote(index, outcome))
+        index += 1
+    return None
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What a rank keeps between jobs; `base` holds the base weights in CPU memory."""
+
+    workspace: Workspace
+    cluster: Cluster
+    folder: Path
+    base: RewardModel
+    make_engine: Callable[[RewardModel, Optimization], Any]
+
+    def do(self, job: Job) -> dict[str, str]:
+        """Return the outcome of a job for the queue (rank 0's counts); nothing is left of it."""
+        engines: list[Any] = []
+
+        def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
+            engines.append(self.make_engine(reward, optimization))
+            return engines[-1]
+
+        try:
+            return self._train(job, make_engine)
+        except (TrainingStopped, ValueError, FileNotFoundError) as error:
+            # Every rank meets it, and would again: not a failure that another attempt mends.
+            return {"failed": f"{type(error).__name__}: {error}"}
+        finally:
+            for engine in engines:
+                engine.engine.destroy()
+            engines.clear()
+            gc.collect()  # engine and model refer to each other
+            if self.cluster.use_gpu:
+                torch.cuda.empty_cache()
+
+    def _train(
+        self, job: Job, make_engine: Callable[[RewardModel, Optimization], Any]
+    ) -> dict[str, str]:
+        """Train, export and evaluate; every rank must call."""
+        started, clock = utc_now(), time.perf_counter()
+        data = self.workspace.countries[job.country]
+        config = job_training(job, self.workspace.training)
+        labelled, selection = select_pairs(job, data)
+        pairs = training_set(data, labelled, selection)
+        # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
+        fresh = replace(self.base, model=copy.deepcopy(self.base.model))
+        device = pick_device() if self.cluster.use_gpu else torch.device("cpu")
+        fitted = fit_with(
+            make_engine,
+            fresh.to(device),
+            pairs,
+            config,
+            checkpoints=checkpoints_of(job, self.folder),
+        )
+        if job.save_to is not None:
+            export_trained(fitted, pairs, config, Path(job.save_to))
+        trained = time.perf_counter()
+        margin = score_part(fitted, data, job.part)
+        if fitted.engine.rank != 0:
+            return {}
+        evaluation = evaluate_margins(margin, data, job.part)
+        times: dict[str, float | str] = {
+            "started": started,
+            "train_s": fitted.result.train_s,
+            "setup_s": trained - clock - fitted.result.train_s,
+            "evaluate_s": time.perf_counter() - trained,
+            "wall_s": time.perf_counter() - clock,
+        }
+        name = f"deepspeed-zero{self.cluster.zero_stage}-x{self.cluster.workers}"
+        record = make_record(
+            job, data, labelled, selection, fitted.result, evaluation, times, name
+        )
+        return {"record": record.model_dump_json()}
+
+
+def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
+    """Return the margin of each pair of a part through a sharded engine; every rank must call.
+
+    Args:
+        fitted: The training whose weights score.
+        data: The country's arrays.
+        part: Whose pairs.
+    """
+    engine: Engine = fitted.engine
+    which = data.pairs_in(part)
+    pairs = data.training_set(which, np.ones(len(which)))
+    shares = share_forwards(pairs.texts.lengths, engine.world_size)
+    mine = rewards_through(engine, pairs, fitted.inputs, shares[engine.rank])
+    rewards = np.zeros(len(pairs.texts))
+    for forwards, given in zip(shares, engine.gather(mine), strict=True):
+        rewards[np.concatenate([forward.texts for forward in forwards])] = given
+    return rewards[pairs.chosen] - rewards[pairs.rejected]
+
+
+def share_forwards(lengths: IntArray, num_ranks: int) -> list[list[Forward]]:
+    """Return the forward passes of each rank over all texts: equally many, of like lengths.
+
+    A rank that has fewer takes its last text again; a rank without texts takes text 0.
+
+    Args:
+        lengths: Tokens of each text.
+        num_ranks: Number of ranks.
+    """
+    longest_first = np.argsort(-lengths, kind="stable")
+    shares = []
+    for rank in range(num_ranks):
+        texts = longest_first[rank::num_ranks]
+        if len(texts) == 0:
+            texts = np.zeros(1, dtype=np.int64)
+        cut = cut_forwards(texts, lengths, max_tokens=SCORING_TOKENS)
+        shares.append([plain_forward(part, lengths) for part in cut])
+    most = max(map(len, shares))
+    for share in shares:  # sharded weights: every rank must run as many
+        share += [plain_forward(share[-1].texts[-1:], lengths)] * (most - len(share))
+    return shares
+
+
+def checkpoints_of(job: Job, folder: Path) -> Path:
+    """Return the folder of a job's checkpoints; another setting never goes on from them."""
+    return folder / "checkpoints" / f"{job.trial_id}-{job.config_hash}"
+
+
+def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
+    """Return the model on the CPU; where one rank lacks it, none and why: none may wait."""
+    reward, fault = None, None
+    try:
+        reward = load_reward_model(
+            str(workspace.model), trust_remote_code=workspace.trust_remote_code
+        )
+    except (ValueError, OSError) as error:
+        fault = str(error)
+    found = [f"rank {rank}: {words}" for rank, words in enumerate(_gather(fault)) if words]
+    words = f"Every worker must load the model, but {'; '.join(found)}"
+    return (None, words) if found else (reward, "")
+
+
+def _gather(value: Any) -> list[Any]:
+    """Return every rank's value, in the order of ranks, before there is an engine."""
+    values: list[Any] = [None] * int(torch.distributed.get_world_size())
+    torch.distributed.all_gather_object(values, value)
+    return values

@@ -297,13 +297,18 @@ def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
     from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
     from sweeps.ranking import rank_run
+    from sweeps.records import read_records
+    from sweeps.regret import describe_regret, regret_table, write_regret
 
     rankings = rank_run(run, margin=_margin(run))
     write_leaderboard(rankings, run / "leaderboard.csv")
+    regret = regret_table(read_records(run), rankings)
+    write_regret(regret, run / "regret.csv")
     console.print(leaderboard_table(rankings))
     for ranking in rankings:
         console.print(describe(ranking))
-    console.print(f"Written: {run / 'leaderboard.csv'}")
+    console.print(describe_regret(regret))
+    console.print(f"Written: {run / 'leaderboard.csv'}, {run / 'regret.csv'}")
 
 
 @app.command()
@@ -398,29 +403,18 @@ def main() -> None:
 
 def _show_run(run: Path, margin: float) -> None:
     """Write what a finished sweep leaves and say what it found."""
-    from sweeps.arms_table import arm_rows, arms_rich_table, write_arms
-    from sweeps.curve_points import curve_points
-    from sweeps.curves import draw_curves, missing_curve, write_curves
-    from sweeps.leaderboard import describe, write_leaderboard
-    from sweeps.ranking import rank_run
-    from sweeps.records import read_records
-    from sweeps.report import write_report
+    from sweeps.arms_table import arms_rich_table
+    from sweeps.leaderboard import describe
+    from sweeps.outputs import write_outputs
+    from sweeps.regret import describe_regret
 
-    records = read_records(run)
-    rankings = rank_run(run, margin=margin)
-    write_leaderboard(rankings, run / "leaderboard.csv")
-    points = curve_points(records)
-    write_curves(points, run / "curves.csv")
-    if missing_curve(points) is None:
-        draw_curves(points, run / "curves")
-    rows = arm_rows(records)
-    write_arms(rows, run / "arms.csv")
-    page = write_report(run, margin=margin)
-    console.print(arms_rich_table(rows))
+    outputs = write_outputs(run, margin=margin)
+    console.print(arms_rich_table(outputs.arms))
     console.print("Recommended, by validation users:")
-    for ranking in rankings:
+    for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
-    console.print(f"Models: {run / 'models'}. The page: {page}")
+    console.print(describe_regret(outputs.regret))
+    console.print(f"Models: {run / 'models'}. The page: {outputs.page}")
 
 
 def _margin(run: Path) -> float:

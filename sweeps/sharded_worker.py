@@ -66,6 +66,8 @@ def run_worker(settings: dict[str, Any]) -> str | None:
         DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload
     )
     worker = _Worker(workspace, cluster, settings["folder"], base, make_engine)
+    gc.collect()
+    gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
     while (given := ray.get(queue.take.remote(index, rank))) is not None:
         outcome = worker.do(Job(**given))
         if rank == 0:

@@ -70,6 +70,29 @@ def test_rewards_are_float32_in_bf16(tiny_bert, batch):
     assert rewards.shape == (1,)
 
 
+def test_bf16_is_that_of_the_matrix_products(tiny_bert, batch):
+    exact, rounded = (
+        make_engine(tiny_bert, precision=precision).rewards(batch).item()
+        for precision in ("fp32", "bf16")
+    )
+    assert 1e-5 < abs(rounded - exact) < 0.1  # of 8 bits, not of 24
+
+
+def test_schedule_and_warm_up_reach_the_optimizer(tiny_bert, batch):
+    engine = make_engine(
+        tiny_bert, learning_rate=1.0, num_steps=6, schedule="cosine", warmup_share=1 / 3
+    )
+    rates = []
+    engine.optimizer.register_step_pre_hook(
+        lambda optimizer, *rest: rates.append(optimizer.param_groups[0]["lr"])
+    )
+    for _ in range(6):
+        engine.backward(engine.rewards(batch).sum())
+        engine.step(last=True)
+    # two steps up, then half a cosine over four: (1 + cos(pi n / 4)) / 2
+    assert rates == pytest.approx([0.0, 0.5, 1.0, 0.853553, 0.5, 0.146447], abs=1e-6)
+
+
 def test_nothing_moves_before_the_last_backward_pass(tiny_bert, batch):
     engine = make_engine(tiny_bert, accumulation=2)
     before = tiny_bert.model.classifier.bias.item()

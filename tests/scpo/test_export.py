@@ -103,7 +103,7 @@ def test_other_rewards_are_refused_and_the_old_folder_stays(model_folder, tmp_pa
     export_reward_model(reward, out, **wanted, tolerance=0.02)
     assert content_hash(out) != before
     nan = wanted | {"expected": np.full(3, np.nan)}
-    with pytest.raises(RuntimeError, match="by up to nan"):
+    with pytest.raises(RuntimeError, match="those of the exported folder differ by up to nan"):
         export_reward_model(reward, out, **nan)
 
 

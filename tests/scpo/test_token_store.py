@@ -72,6 +72,8 @@ def test_whatever_changes_the_tokens_has_its_own_file(tmp_path, pair_tokenizer, 
     spoken.chat_template = spoken.chat_template.replace("assistant", "user")
     unknown = copy.deepcopy(pair_tokenizer)
     unknown.backend_tokenizer.add_tokens(["new"])
+    split = copy.deepcopy(pair_tokenizer)
+    split.split_special_tokens = True
     one = (["a"], ["b"])
     calls = [
         (pair_tokenizer, *one, {}),
@@ -86,6 +88,7 @@ def test_whatever_changes_the_tokens_has_its_own_file(tmp_path, pair_tokenizer, 
         (chat_tokenizer, *one, {}),
         (spoken, *one, {}),
         (unknown, *one, {}),
+        (split, *one, {}),
     ]
     for number, (tokenizer, prompts, responses, named) in enumerate(calls):
         load(tmp_path, tokenizer, prompts, responses, **named)

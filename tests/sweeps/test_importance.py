@@ -31,7 +31,7 @@ def test_the_parameter_that_decides_is_found_with_its_direction(trial):
     )
     assert found.missing is None
     assert found.num_trials == 24
-    assert [one.name for one in found.parameters][0] == "retention"
+    assert found.parameters[0].name == "retention"
     assert sum(one.share for one in found.parameters) == pytest.approx(1.0)
     assert found.parameters[0].share > 0.6
     assert found.parameters[0].correlation == pytest.approx(-1.0, abs=0.01)

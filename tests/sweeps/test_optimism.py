@@ -27,7 +27,14 @@ def test_two_settings_that_suit_one_user_each_by_hand():
 
 
 def test_users_count_by_their_pairs():
-    # the second setting is never feasible: the choice never changes, so nothing is flattered
+    # as above, but row 1 is best of all and loses its 30 pairs where the first user was drawn
+    draws = np.random.default_rng(0).multinomial(2, [0.5, 0.5], size=NUM_CHOICES)
+    first, second = (draws[:, 0] == 2).sum(), (draws[:, 1] == 2).sum()
+    expected = 30 * first / (30 * first + 10 * second)
+    assert estimate([[10, 0], [0, 30]], [10, 30], chosen=1) == pytest.approx(expected)
+
+
+def test_what_breaks_the_constraint_is_never_chosen_again():
     assert estimate([[3, 9], [4, 20]], [4, 20], violation=[0.0, 0.1]) == 0.0
 
 

@@ -126,7 +126,7 @@ def test_pruned_rung_budget_and_foreign_records_are_never_common(trial, two_coun
         {"arm": "random_k"},
     ):
         table = table_of([*kept, *(record.model_copy(update=update) for record in full)])
-        assert table.missing == "no setting was tried in every country on the same validation users"
+        assert table.missing.startswith("no setting was tried in every country on the same")
     fewer_users = [arm(trial, r.country, "full", [8] * 3) for r in full]
     assert table_of([*kept, *fewer_users]).rows == ()
 

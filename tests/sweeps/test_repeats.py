@@ -32,8 +32,9 @@ def test_full_and_the_corner_of_the_search_are_one_setting(trial):
 
 def test_arms_are_told_by_what_they_use(trial):
     config = {"tau": 0.7, "beta": 1.1, "epochs": 2, "optimizer": "adamw"}
+    record = changed(trial("a", [8], 10), config=config)
     named = {
-        arm: describe_identity(setting_identity(changed(trial("a", [8], 10), arm=arm, config=config)))
+        arm: describe_identity(setting_identity(changed(record, arm=arm)))
         for arm in ("scpo", "filter", "weight")
     }
     assert named == {

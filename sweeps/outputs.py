@@ -1,0 +1,56 @@
+"""Everything that a run's ledger is turned into, written beside it in one go."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sweeps.arms_table import ArmRow, arm_rows, write_arms
+from sweeps.curve_points import curve_points
+from sweeps.curves import draw_curves, missing_curve, write_curves
+from sweeps.leaderboard import write_leaderboard
+from sweeps.ranking import CountryRanking, rank_records
+from sweeps.records import read_records
+from sweeps.regret import RegretTable, regret_table, write_regret
+from sweeps.report import write_report
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What was written, for whoever tells it.
+
+    Attributes:
+        rankings: The ranking of each country.
+        arms: Final figures by country and arm.
+        regret: What one setting for all countries costs.
+        page: The report.
+    """
+
+    rankings: Sequence[CountryRanking]
+    arms: Sequence[ArmRow]
+    regret: RegretTable
+    page: Path
+
+
+def write_outputs(run: Path, *, margin: float) -> Outputs:
+    """Write leaderboard, regret, curves, arms and the page of a run.
+
+    Args:
+        run: Its folder.
+        margin: Non-inferiority margin, a fraction of accuracy.
+
+    Raises:
+        FileNotFoundError: The run has no ledger.
+        ValueError: A record is broken.
+    """
+    records = read_records(run)
+    rankings = rank_records(records, margin=margin)
+    write_leaderboard(rankings, run / "leaderboard.csv")
+    regret = regret_table(records, rankings)
+    write_regret(regret, run / "regret.csv")
+    points = curve_points(records)
+    write_curves(points, run / "curves.csv")
+    if missing_curve(points) is None:
+        draw_curves(points, run / "curves")
+    rows = arm_rows(records)
+    write_arms(rows, run / "arms.csv")
+    return Outputs(rankings, rows, regret, write_report(run, margin=margin))

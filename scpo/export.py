@@ -43,7 +43,7 @@ def export_reward_model(
         expected: Their rewards, of float32 matrix products, shape (U,).
         state: Weights by name, gathered from a sharded engine.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
-        tolerance: Allowed difference, times the larger of 1 and the largest |expected|.
+        tolerance: Allowed difference, as a share of the largest |expected|.
         trust_remote_code: Whether the model brings its own Python code.
 
     Returns:
@@ -69,7 +69,7 @@ def export_reward_model(
         else:
             write_model_files(reward, temporary, state)
         again = _load_again(temporary, trust_remote_code=trust_remote_code)
-        allowed = tolerance * max(1.0, float(np.abs(expected).max()))
+        allowed = tolerance * (float(np.abs(expected).max()) or 1.0)
         difference = _largest_difference(again, texts, expected)
         if not difference <= allowed:
             raise RuntimeError(_describe("the exported folder", difference, allowed))

@@ -155,7 +155,8 @@ def train_reward_model(
     for number in range(start.step + 1, num_steps + 1):
         step = steps[number - 1]
         result.losses.append(loop.take_step(number, step))
-        if checkpoints is not None and number % checkpoints.every == 0 and number < num_steps:
+        last = number == num_steps  # kept until the model is written
+        if checkpoints is not None and (last or number % checkpoints.every == 0):
             save_checkpoint(engine, checkpoints, step=number, losses=result.losses)
         if report is not None:
             report(Progress(number, num_steps, result.losses[-1], len(step)))

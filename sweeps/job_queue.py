@@ -13,6 +13,7 @@ from typing import Any
 from ray.train import UserCallback
 
 HANDED_OUT_AT_MOST = 2
+DEATH_CHARS = 160
 
 
 class JobQueue:
@@ -118,9 +119,9 @@ class DeathNotes(UserCallback):
 
 
 def describe_deaths(errors: Mapping[int, Exception]) -> str:
-    """Return rank and error of workers, in one line."""
+    """Return rank and error of workers, in one line of at most `DEATH_CHARS` a rank."""
     lines = {rank: str(error).strip().splitlines() for rank, error in errors.items()}
     return "; ".join(
-        f"rank {rank}: {words[0] if words else type(errors[rank]).__name__}"
+        f"rank {rank}: {words[0][:DEATH_CHARS] if words else type(errors[rank]).__name__}"
         for rank, words in sorted(lines.items())
     )

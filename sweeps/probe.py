@@ -6,16 +6,13 @@ carries over to full fine-tuning is the selection: a point takes retention and s
 front, and learning rate and epochs from the configuration, for a head does not show those.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
-from rich.table import Table
 
-from scpo.arms import select_setting
 from scpo.country import CountryData
 from scpo.devices import pick_device, resolve_precision
 from scpo.features import (
@@ -26,9 +23,15 @@ from scpo.features import (
 )
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.pairs import IntArray
-from scpo.weighting import BoolArray, FloatArray, effective_pairs
+from scpo.weighting import (
+    BoolArray,
+    FloatArray,
+    effective_pairs,
+    margin_scale,
+    pair_weights,
+    retention_mask,
+)
 from sweeps.config import SearchConfig, SweepConfig
-from sweeps.csv_files import write_csv
 from sweeps.pareto import pareto_front
 from sweeps.preparation import (
     Say,
@@ -49,25 +52,6 @@ NUM_SETTINGS = 1024
 L2 = (1e-4, 10.0)
 STEPS = (2, 24)
 NUM_POINTS = 4
-
-COLUMNS = (
-    "country",
-    "retention",
-    "tau",
-    "strength",
-    "beta",
-    "l2",
-    "steps",
-    "pairs_trained",
-    "effective_pairs",
-    "accuracy",
-    "distinctive",
-    "consensus_drop",
-    "loss",
-    "feasible",
-    "on_front",
-)
-
 
 @dataclass(frozen=True)
 class ProbedPairs:
@@ -97,31 +81,28 @@ class ProbeResult:
     Attributes:
         country: Its name.
         settings: The settings that were trained, S of them.
-        tau: Filter threshold that each amounts to.
-        beta: Weighting temperature of each; infinity for no weighting.
         pairs_trained: Pairs kept.
         effective_pairs: What the weights leave of them.
         judged: Figures on validation pairs.
         feasible: Whether consensus accuracy fell no further than allowed.
-        on_front: Whether no feasible setting is better in accuracy or pairs and as good in both.
+        on_front: Whether it is feasible and nothing feasible dominates it in accuracy and pairs,
+            the global model with its 0 pairs included.
         global_accuracy: Of the global model on the same validation pairs.
-        num_available: Training pairs of the country.
+        reference_margin: Of the training pairs, ascending, shape (P,).
         num_validation: Validation pairs.
         num_users: Users that gave them.
-        num_skipped: Settings that kept too few pairs to start.
+        num_skipped: Settings that kept too little to start.
     """
 
     country: str
     settings: HeadSettings
-    tau: FloatArray
-    beta: FloatArray
     pairs_trained: IntArray
     effective_pairs: FloatArray
     judged: JudgedHeads
     feasible: BoolArray
     on_front: BoolArray
     global_accuracy: float
-    num_available: int
+    reference_margin: FloatArray
     num_validation: int
     num_users: int
     num_skipped: int
@@ -130,7 +111,7 @@ class ProbeResult:
 def run_probe(
     config: SweepConfig, run: Path, say: Say, *, num_settings: int = NUM_SETTINGS
 ) -> list[ProbeResult]:
-    """Probe every country of a configuration and write `probe.csv` into a run's folder.
+    """Probe every country of a configuration.
 
     Args:
         config: The sweep that the probe prepares.
@@ -144,11 +125,7 @@ def run_probe(
     table = obtain_interactions(config.data, run / "data", say)
     model = obtain_global_model(config, table, run / "global", say)
     steered = obtain_countries(config, table, model, run, say)
-    results = probe_countries(
-        config, steered.countries, model, say, num_settings=num_settings
-    )
-    write_probe(results, run / "probe.csv")
-    return results
+    return probe_countries(config, steered.countries, model, say, num_settings=num_settings)
 
 
 def probe_countries(
@@ -190,6 +167,7 @@ def probe_countries(
             settings,
             num_users=len(np.unique(data.user[data.pairs_in("validation")])),
             min_pairs=config.search.min_pairs,
+            min_effective_pairs=config.search.min_effective_pairs,
             max_consensus_drop=config.search.max_consensus_drop,
         )
         say(f"  {describe_probe(result)}")
@@ -255,6 +233,7 @@ def probe_pair_sets(
     *,
     num_users: int,
     min_pairs: int,
+    min_effective_pairs: float,
     max_consensus_drop: float,
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
@@ -266,33 +245,30 @@ def probe_pair_sets(
         settings: What to try.
         num_users: Users of the validation pairs.
         min_pairs: A setting that keeps fewer never starts.
+        min_effective_pairs: A setting whose weights leave fewer never starts.
         max_consensus_drop: Bound of the constraint.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.
     """
     train = train.take(np.argsort(train.reference_margin, kind="stable"))
-    selections = [
-        select_setting(train.reference_margin, retention=retention, strength=strength)
-        for retention, strength in zip(
-            settings.retention.tolist(), settings.strength.tolist(), strict=True
-        )
-    ]
-    kept = np.array([int(selection.keep.sum()) for selection in selections])
-    started = np.flatnonzero(kept >= min_pairs)
+    keep, weights = select_settings(train.reference_margin, settings)
+    kept = keep.sum(axis=1)
+    effective = np.array([effective_pairs(row) for row in weights])
+    started = np.flatnonzero((kept >= min_pairs) & (effective >= min_effective_pairs))
     if len(started) == 0:
         raise ValueError(
-            f"{country}: at least {min_pairs} pairs must be kept to train, but no setting keeps "
-            f"more than {kept.max()} of {len(train.offset)}."
+            f"{country}: {min_pairs} pairs and {min_effective_pairs:g} effective ones must be "
+            f"kept to train, but no setting keeps more than {kept.max()} and "
+            f"{effective.max():.1f} of {len(train.offset)}."
         )
-    chosen = [selections[number] for number in started]
-    weights = np.stack([selection.weights for selection in chosen])
-    settings = settings.take(started)
+    num_skipped = len(settings) - len(started)
+    settings, kept = settings.take(started), kept[started]
     moved = train_heads(
         train.differences,
         train.offset,
-        weights,
-        kept[started],
+        weights[started],
+        kept,
         l2=settings.l2,
         steps=settings.steps,
     )
@@ -300,22 +276,43 @@ def probe_pair_sets(
         moved, validation.differences, validation.offset, validation.reference_margin
     )
     feasible = judged.consensus_drop <= max_consensus_drop
+    global_accuracy = float(np.mean(validation.reference_margin > 0))
     return ProbeResult(
         country,
         settings,
-        np.array([selection.tau for selection in chosen], dtype=np.float64),
-        np.array([selection.beta or np.inf for selection in chosen]),
-        kept[started],
-        np.array([effective_pairs(row) for row in weights]),
+        kept,
+        effective[started],
         judged,
         feasible,
-        _front(judged, kept[started], feasible),
-        float(np.mean(validation.reference_margin > 0)),
-        len(train.offset),
+        _front(judged.accuracy, kept, feasible & (judged.accuracy > global_accuracy)),
+        global_accuracy,
+        train.reference_margin,
         len(validation.offset),
         num_users,
-        len(selections) - len(started),
+        num_skipped,
     )
+
+
+def select_settings(
+    reference_margin: FloatArray, settings: HeadSettings
+) -> tuple[BoolArray, FloatArray]:
+    """Return what each setting keeps and weighs, as `scpo.arms.select_setting` does one by one.
+
+    Args:
+        reference_margin: d of the country's training pairs, shape (P,).
+        settings: S settings.
+
+    Returns:
+        Mask and weights, each of shape (S, P); what is not kept has weight 0.
+
+    Raises:
+        ValueError: A retention or strength is out of range, or margins do not differ.
+    """
+    keep = np.stack(
+        [retention_mask(reference_margin, share) for share in settings.retention.tolist()]
+    )
+    in_scales = settings.strength[:, None] * (reference_margin / margin_scale(reference_margin))
+    return keep, np.where(keep, pair_weights(in_scales, beta=1.0), 0.0)
 
 
 def probe_points(
@@ -361,44 +358,10 @@ def front_settings(result: ProbeResult, *, num_points: int) -> IntArray:
     return distinct[np.rint(np.linspace(0, len(distinct) - 1, num_points)).astype(np.int64)]
 
 
-def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
-    """Write every setting of every country as CSV, whole or not at all."""
-    rows = [
-        _row(result, number) for result in results for number in range(len(result.settings))
-    ]
-    write_csv(COLUMNS, rows, path)
-
-
-def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS) -> Table:
-    """Return points of each country's front as a table for the terminal."""
-    table = Table(title="Fronts of linear heads, validation users", title_justify="left")
-    table.add_column("country")
-    for name in ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global"):
-        table.add_column(name, justify="right")
-    for result in results:
-        numbers = front_settings(result, num_points=num_points).tolist()
-        if not numbers:
-            table.add_row(escape(result.country), "none keeps the constraint")
-        for number in numbers:
-            row = _row(result, number)
-            table.add_row(
-                escape(result.country),
-                f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
-                f"{row['strength']:.2g} (beta {row['beta'] or np.inf:.2g})",
-                f"{row['l2']:.1e}",
-                f"{row['steps']}",
-                f"{row['accuracy']:.1%}",
-                "" if row["distinctive"] is None else f"{row['distinctive']:.1%}",
-                f"{result.global_accuracy:.1%}",
-            )
-        table.add_section()
-    return table
-
-
 def describe_probe(result: ProbeResult) -> str:
     """Return a country's probe in a sentence."""
-    skipped = f", {result.num_skipped} kept too few pairs" if result.num_skipped else ""
-    outcome = "none keeps the constraint"
+    skipped = f", {result.num_skipped} kept too little" if result.num_skipped else ""
+    outcome = "none keeps the constraint and beats the global model"
     if result.on_front.any():
         best = result.judged.accuracy[result.on_front].max()
         outcome = (
@@ -411,32 +374,9 @@ def describe_probe(result: ProbeResult) -> str:
     )
 
 
-def _front(judged: JudgedHeads, pairs_trained: IntArray, feasible: BoolArray) -> BoolArray:
-    """Return which feasible settings no other feasible one beats."""
-    values = np.stack([judged.accuracy, pairs_trained.astype(np.float64)], axis=1)
+def _front(accuracy: FloatArray, pairs_trained: IntArray, allowed: BoolArray) -> BoolArray:
+    """Return which allowed settings no other allowed one dominates."""
+    values = np.stack([accuracy, pairs_trained.astype(np.float64)], axis=1)
     front = np.zeros(len(values), dtype=np.bool_)
-    front[feasible] = pareto_front(values[feasible], ("maximize", "minimize"))
+    front[allowed] = pareto_front(values[allowed], ("maximize", "minimize"))
     return front
-
-
-def _row(result: ProbeResult, number: int) -> dict[str, Any]:
-    """Return one setting's cells by column; None for no weighting and for no such pairs."""
-    settings, judged = result.settings, result.judged
-    beta, distinctive = float(result.beta[number]), float(judged.distinctive[number])
-    return {
-        "country": result.country,
-        "retention": float(settings.retention[number]),
-        "tau": float(result.tau[number]),
-        "strength": float(settings.strength[number]),
-        "beta": None if np.isinf(beta) else beta,
-        "l2": float(settings.l2[number]),
-        "steps": int(settings.steps[number]),
-        "pairs_trained": int(result.pairs_trained[number]),
-        "effective_pairs": float(result.effective_pairs[number]),
-        "accuracy": float(judged.accuracy[number]),
-        "distinctive": None if np.isnan(distinctive) else distinctive,
-        "consensus_drop": float(judged.consensus_drop[number]),
-        "loss": float(judged.loss[number]),
-        "feasible": bool(result.feasible[number]),
-        "on_front": bool(result.on_front[number]),
-    }

@@ -33,7 +33,7 @@ from scpo.weighting import FloatArray
 
 Heads = NDArray[np.floating]
 
-NUM_RUNGS = 8  # bases of the span: of the first 1/8, 2/8, ... of the pairs
+NUM_RUNGS = 4  # bases of the span: of the first 1/4, 2/4, ... of the pairs
 HEADS_AT_ONCE = 128  # their margins stay in the processor's cache
 NOISE = 1e-10  # eigenvalues below this share of the largest are rounding
 FACE = 1 / 8  # share of draws without a filter, and of draws without weighting

@@ -34,6 +34,7 @@ from sweeps.sharded_worker import checkpoints_of, run_worker
 
 SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
 LOOK_S = 1.0  # how often the driver looks whether a lane still lives
+BAD_SETTINGS = (ValueError, OSError)  # such as a storage that cannot be written
 PENDING_STARTS = 1  # how often a worker group that did not start is tried again
 
 
@@ -143,7 +144,7 @@ class ShardedLane:
         """Run Ray Train in this thread to its end, and keep what it said."""
         try:
             result: Any = trainer.fit()
-        except (ray.train.TrainingFailedError, RayError, RuntimeError, ValueError) as error:
+        except (ray.train.TrainingFailedError, RayError, RuntimeError, *BAD_SETTINGS) as error:
             self.ended.set_exception(error)
         else:
             self.ended.set_result(result.return_value)

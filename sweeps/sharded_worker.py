@@ -100,9 +100,8 @@ class _Worker:
             # Every rank meets it, and would again: not a failure that another attempt mends.
             return {"failed": f"{type(error).__name__}: {error}"}
         finally:
-            for engine in engines:
-                engine.engine.destroy()
-            engines.clear()
+            while engines:
+                release_engine(engines.pop())
             gc.collect()  # engine and model refer to each other
             if self.cluster.use_gpu:
                 torch.cuda.empty_cache()
@@ -145,6 +144,21 @@ class _Worker:
             job, data, labelled, selection, fitted.result, evaluation, times, name
         )
         return {"record": record.model_dump_json()}
+
+
+def release_engine(engine: Any) -> None:
+    """Let go of a `DeepSpeedEngine`, the only one of this process, and of its model.
+
+    DeepSpeed's own `destroy` leaves two references of ZeRO-3 behind, in a list of modules and
+    in the cache of a method.
+    """
+    from deepspeed.runtime.zero import parameter_offload, partitioned_param_coordinator
+
+    engine.engine.destroy()
+    parameter_offload.FWD_MODULE_STACK.clear()
+    coordinator = vars(partitioned_param_coordinator.PartitionedParameterCoordinator)
+    traced = coordinator["_PartitionedParameterCoordinator__params_to_release"]
+    traced.__closure__[0].cell_contents.cache_clear()
 
 
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:

@@ -39,14 +39,14 @@ CLUSTER = Cluster(2, zero_stage=2)
 def make_workspace(folder: Path) -> Workspace:
     """Return a small country and MiniLM with a reward head, written into a folder."""
     model = save_reward_model(load_minilm(), folder / "model")
-    world = make_synthetic(num_countries=1, users_per_country=12, interactions_per_user=3, seed=1)
+    world = make_synthetic(num_countries=1, users_per_country=8, interactions_per_user=3, seed=1)
     steered = steer_countries(
         world.interactions,
         [COUNTRY],
         load_reward_model(str(model)),
         content_hash(model),
         split=SplitConfig(),
-        max_tokens=128,
+        max_tokens=64,
         cache=folder / "cache",
         precision="fp32",
     )

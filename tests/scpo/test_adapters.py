@@ -72,6 +72,16 @@ def close(first, second, atol=1e-5):
     torch.testing.assert_close(first, second, atol=atol, rtol=0)
 
 
+def test_an_update_is_alpha_over_rank_times_b_a(model_folder):
+    reward = make_trained(model_folder("bert"))
+    layer = reward.model.get_base_model().bert.encoder.layer[0].attention.self.query
+    low, high = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+    expected = layer.base_layer.weight + 4.0 / 2 * high @ low
+    assert (expected - layer.base_layer.weight).abs().max() > 1e-3
+    merged = merge_lora(reward).model
+    close(merged.bert.encoder.layer[0].attention.self.query.weight, expected)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_adapter_trains_updates_and_head_and_nothing_else(model_folder, kind):
     plain = load_reward_model(str(model_folder(kind)))

@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -134,3 +135,25 @@ def test_a_training_set_must_be_whole(training_set):
         TrainingSet(
             data.texts, data.chosen, data.rejected, data.interaction, data.weights[:3]
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"weights": -1.0}, "Chile: weights must be finite and >= 0"),
+        ({"weights": np.nan}, "Chile: weights must be finite and >= 0"),
+        ({"margins": np.inf}, "Chile: margins must be finite"),
+    ],
+)
+def test_numbers_out_of_range_are_refused(training_set, change, match):
+    data = training_set(num_interactions=4)
+    columns = {name: np.full(len(data.chosen), value) for name, value in change.items()}
+    with pytest.raises(ValueError, match=match):
+        replace(data, country="Chile", **columns)
+
+
+def test_a_reference_of_other_texts_is_refused(training_set):
+    data = training_set(num_interactions=4)
+    size = len(data.texts)
+    with pytest.raises(ValueError, match=rf"one reward a text, but got {size - 1} for {size}"):
+        replace(data, reference=np.zeros(size - 1))

@@ -211,3 +211,29 @@ def test_a_full_disk_stops_every_rank_and_keeps_the_checkpoints(
     with pytest.raises(TrainingStopped, match=r"out was not written\. I/O error: No space left"):
         fit_on_device(tiny_bert, training_set(), config, out=out, checkpoints=folder)
     assert list(folder.glob("step-*"))
+
+
+def test_an_export_that_failed_costs_no_step(
+    model_folder, training_set, tmp_path, monkeypatch
+):
+    def fail(*given, **named):
+        raise OSError(28, "No space left on device")
+
+    folder, out, data = tmp_path / "checkpoints", tmp_path / "out", training_set()
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "export_reward_model", fail)
+        with pytest.raises(TrainingStopped, match=r"was not written.*No space left"):
+            fit_on_device(
+                load_reward_model(str(model_folder("bert"))),
+                data,
+                CONFIG,
+                out=out,
+                checkpoints=folder,
+            )
+    again = load_reward_model(str(model_folder("bert")))
+    result = fit_on_device(again, data, CONFIG, out=out, checkpoints=folder)
+    assert result.resumed_from == len(result.losses)
+    np.testing.assert_allclose(
+        rewards_of(load_reward_model(str(out)), data), rewards_of(again, data), atol=1e-6
+    )
+    assert not folder.exists()

@@ -18,6 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scpo.atomic import atomic_folder
 from scpo.classifier import (
+    adapt_classes,
     compute_rewards,
     enable_activation_checkpointing,
     head_digest,
@@ -392,8 +393,12 @@ def test_which_models_take_packed_rows(model_folder):
     llama = load_reward_model(str(model_folder("llama")))
     llama.model.config.layer_types = ["full_attention", "sliding_attention"]
     assert not takes_packed_rows(llama.model)
-    plain = MistralForSequenceClassification(MistralConfig(**sizes, **heads, sliding_window=4))
-    assert not takes_packed_rows(plain)
+    for window in (None, 4):
+        config = MistralConfig(**sizes, **heads, num_labels=1, sliding_window=window)
+        mistral = MistralForSequenceClassification(config)
+        assert not takes_packed_rows(mistral)  # it does not pool by mask yet
+        adapt_classes("mistral", mistral, llama.tokenizer)
+        assert takes_packed_rows(mistral) is (window is None)
 
 
 def test_a_pooling_that_cannot_be_is_refused(model_folder):

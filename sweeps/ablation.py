@@ -1,0 +1,145 @@
+"""The ablation: every arm of the method on the same splits and seeds, judged side by side.
+
+Arms are trained with the configuration's own tau, beta, learning rate and epochs, several seeds
+each, and judged on validation users, so that test users stay untouched. Arms that keep the same
+pairs see them in the same order; `global` and `length` (longer response wins) are not trained.
+The records lie in a ledger of their own, in the run's folder `ablation`.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from scpo.arms import TRAINED_ARMS
+from scpo.country import CountryData
+from scpo.evaluation import evaluate_margins
+from scpo.ray_training import start_ray
+from sweeps.config import SweepConfig
+from sweeps.driver import open_run
+from sweeps.jobs import Job, global_record
+from sweeps.lanes import Workspace
+from sweeps.planned import arm_job
+from sweeps.preparation import (
+    Say,
+    obtain_countries,
+    obtain_global_model,
+    obtain_interactions,
+)
+from sweeps.progress import follow_progress
+from sweeps.records import EvaluationRecord, Ledger, TrialRecord
+from sweeps.tuning import run_jobs
+
+GLOBAL, LENGTH = "global", "length"
+UNTRAINED = (GLOBAL, LENGTH)
+ARMS = (GLOBAL, "full", "filter", "weight", "inverse", "scpo", "random_k", LENGTH)
+SEEDS = (0, 1, 2)
+FOLDER = "ablation"
+
+
+def run_ablation(
+    config: SweepConfig,
+    run: Path,
+    say: Say,
+    *,
+    arms: Sequence[str] = ARMS,
+    seeds: Sequence[int] = SEEDS,
+    part: str = "validation",
+    resume: bool = False,
+) -> list[TrialRecord]:
+    """Train and judge what an ablation's ledger lacks, and return its records.
+
+    Args:
+        config: The sweep whose data, global model and constants are used.
+        run: Its folder; data and global model are taken from there or put there.
+        say: Called with a line of progress.
+        arms: Which arms, of `ARMS`.
+        seeds: Seeds of each trained arm.
+        part: "validation" or, at the end of a study, "test".
+        resume: Go on with what the folder `ablation` holds.
+
+    Raises:
+        ValueError: No such arm or part, no seeds, seeds that repeat, or the folder holds an
+            ablation and `resume` is off, or one of another configuration.
+        RuntimeError: The cluster does not hold one lane.
+    """
+    jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
+    ledger = open_run(config, run / FOLDER, resume=resume)
+    table = obtain_interactions(config.data, run / "data", say)
+    model = obtain_global_model(config, table, run / "global", say)
+    steered = obtain_countries(config, table, model, run, say)
+    start_ray()
+    workspace = Workspace(
+        model=model.resolve(),
+        countries=steered.countries,
+        training=config.training,
+        num_threads=max(1, int(config.lanes.cpus)),
+        trust_remote_code=config.global_model.trust_remote_code,
+    )
+    run_ablation_jobs(config, jobs, workspace, ledger, run / FOLDER, say)
+    asked = {job.trial_id for job in jobs}
+    return [record for record in ledger.read() if record.trial_id in asked]
+
+
+def ablation_jobs(
+    config: SweepConfig,
+    *,
+    arms: Sequence[str] = ARMS,
+    seeds: Sequence[int] = SEEDS,
+    part: str = "validation",
+) -> list[Job]:
+    """Return the trainings of an ablation, and one job for each arm that is not trained.
+
+    Raises:
+        ValueError: No such arm or part, no seeds, or seeds or arms that repeat.
+    """
+    unknown = [arm for arm in arms if arm not in (*TRAINED_ARMS, *UNTRAINED)]
+    if unknown or len(set(arms)) != len(arms) or not arms:
+        raise ValueError(f"arms must be some of {', '.join(ARMS)}, once, but got {list(arms)}.")
+    if not seeds or len(set(seeds)) != len(seeds):
+        raise ValueError(f"seeds must be given and differ, but got {list(seeds)}.")
+    if part not in ("validation", "test"):
+        raise ValueError(f"part must be validation or test, but got {part!r}.")
+    return [
+        replace(
+            arm_job(config, country, arm, f"ablate-{part}-{arm}-{seed}"),
+            purpose="final" if part == "test" else "curve",  # which decides who judges
+            seed=seed,
+        )
+        for country in config.countries
+        for number, seed in enumerate(seeds)
+        for arm in arms
+        if number == 0 or arm not in UNTRAINED
+    ]
+
+
+def run_ablation_jobs(
+    config: SweepConfig,
+    jobs: Sequence[Job],
+    workspace: Workspace,
+    ledger: Ledger,
+    folder: Path,
+    say: Say,
+) -> None:
+    """Do the jobs that the ledger lacks: trainings in lanes, the others here."""
+    done = {record.trial_id for record in ledger.read()}
+    left = [job for job in jobs if job.trial_id not in done]
+    say(f"ablation: {len(left)} of {len(jobs)} to do")
+    with follow_progress(say, Counter(job.country for job in left)) as listen:
+        for job in left:
+            if job.arm in UNTRAINED:
+                record = untrained_record(job, workspace.countries[job.country])
+                ledger.append(record)
+                listen(record)
+        trained = [job for job in left if job.arm not in UNTRAINED]
+        run_jobs(trained, workspace, config.lanes, ledger, folder, listen)
+
+
+def untrained_record(job: Job, data: CountryData) -> TrialRecord:
+    """Return the record of `global` or `length`: margins that need no model of the country."""
+    record = global_record(job, data)
+    if job.arm == GLOBAL:
+        return record
+    margin = data.length_margin[data.pairs_in(job.part)]
+    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
+    return record.model_copy(update={"evaluation": evaluation})

@@ -1,0 +1,258 @@
+"""What a sweep would select and cost, before anything is trained.
+
+From reference rewards alone: per country, tau and beta the pairs kept, what weighting leaves of
+them and how the weights spread; and the work (`plan_work`). Nothing is trained and no GPU is
+needed; texts without a reference reward are scored first.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from rich.markup import escape
+from rich.table import Table
+
+from scpo.arms import select_arm
+from scpo.country import CountryData
+from scpo.weighting import PAPER_BETA, FloatArray, effective_pairs, margin_scale
+from sweeps.config import SweepConfig
+from sweeps.csv_files import write_csv
+from sweeps.plan_work import (
+    Rate,
+    WorkRow,
+    lanes_here,
+    rate_of_records,
+    time_model,
+    work_rows,
+)
+from sweeps.preparation import (
+    Say,
+    obtain_countries,
+    obtain_global_model,
+    obtain_interactions,
+)
+from sweeps.records import read_records
+
+TAUS = (0.5, 0.6, 0.7, 1.0)
+BETAS = (0.5, PAPER_BETA, 2.5, math.inf)
+NUM_BINS = 10
+BARS = " ▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True)
+class SelectionRow:
+    """What one (tau, beta) selects of a country's training pairs.
+
+    Attributes:
+        country: Its name.
+        tau: Filter threshold.
+        beta: Weighting temperature; infinity for no weighting.
+        retention: Share of the pairs kept.
+        strength: Weighting strength, scale / beta.
+        pairs_available: Training pairs.
+        pairs_kept: Of them, those that the filter keeps.
+        effective_pairs: Kish's effective number of the weights.
+        share_of_weight_1: Share of the kept pairs with weight 1.
+        histogram: Kept pairs by weight, in ten bins of equal width from 0 to 1.
+    """
+
+    country: str
+    tau: float
+    beta: float
+    retention: float
+    strength: float
+    pairs_available: int
+    pairs_kept: int
+    effective_pairs: float
+    share_of_weight_1: float
+    histogram: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SweepPlan:
+    """A sweep before it starts.
+
+    Attributes:
+        selections: By country, tau and beta.
+        work: By kind, and the total last.
+        rate: What the hours assume.
+        num_lanes: Trainings at a time.
+    """
+
+    selections: list[SelectionRow]
+    work: list[WorkRow]
+    rate: Rate
+    num_lanes: int
+
+
+def run_plan(
+    config: SweepConfig,
+    run: Path,
+    say: Say,
+    *,
+    ledger: Path | None = None,
+    num_lanes: int | None = None,
+    taus: Sequence[float] = TAUS,
+    betas: Sequence[float] = BETAS,
+) -> SweepPlan:
+    """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
+
+    Nothing is trained. Texts without a reference reward are scored, which is said.
+
+    Args:
+        config: The sweep.
+        run: Its folder; data are put there, and a trained global model is looked for there.
+        say: Called with a line of progress.
+        ledger: Ledger (or run folder) of an earlier run on the same kind of device, whose times
+            are taken; None to time the model.
+        num_lanes: Trainings at a time; None for what this machine holds.
+        taus: Filter thresholds to look at.
+        betas: Weighting temperatures to look at.
+
+    Raises:
+        ValueError: The data do not suffice, or a tau or beta is out of range.
+        FileNotFoundError: No such ledger.
+        RuntimeError: The global model would have to be trained first, or not one lane fits.
+    """
+    lanes = num_lanes or lanes_here(config.lanes)
+    given = config.global_model.name is not None
+    if not given and not (run / "global" / "config.json").is_file():
+        raise RuntimeError(
+            f"A plan reads the global model's rewards, but {run / 'global'} holds no trained "
+            "model and a plan trains none. Give the folder of a run that has one as --out, or "
+            "train it: scpo train-global, then --set global_model.name=FOLDER."
+        )
+    table = obtain_interactions(config.data, run / "data", say)
+    model = obtain_global_model(config, table, run / "global", say)
+    countries = obtain_countries(config, table, model, run, say).countries
+    selections = [
+        row for data in countries.values() for row in selection_rows(data, taus, betas)
+    ]
+    measured = None if ledger is None else rate_of_records(read_records(ledger), countries)
+    if ledger is not None and measured is None:
+        say(f"{ledger} has no training of these countries, so the model is timed instead")
+    rate = measured or time_model(config, model, countries)
+    say(f"rate: {rate.source}")
+    plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes)
+    write_plan(plan, run)
+    return plan
+
+
+def selection_rows(
+    data: CountryData, taus: Sequence[float] = TAUS, betas: Sequence[float] = BETAS
+) -> list[SelectionRow]:
+    """Return what each tau and beta selects of a country's training pairs.
+
+    Raises:
+        ValueError: A tau or beta is out of range, or the reference margins do not differ.
+    """
+    margin = data.reference_margin[data.pairs_in("train")]
+    scale = margin_scale(margin)
+    rows = []
+    for tau in taus:
+        for beta in betas:
+            selection = select_arm("scpo", margin, tau=tau, beta=beta)
+            kept = selection.weights[selection.keep]
+            rows.append(
+                SelectionRow(
+                    data.country,
+                    tau,
+                    beta,
+                    len(kept) / len(margin),
+                    scale / beta,
+                    len(margin),
+                    len(kept),
+                    effective_pairs(kept),
+                    float(np.mean(kept == 1.0)) if len(kept) else 0.0,
+                    weight_histogram(kept),
+                )
+            )
+    return rows
+
+
+def weight_histogram(weights: FloatArray) -> tuple[int, ...]:
+    """Return how many weights lie in each of ten bins of [0, 1]; 1 itself is in the last."""
+    counts, _ = np.histogram(weights, bins=NUM_BINS, range=(0.0, 1.0))
+    return tuple(int(count) for count in counts)
+
+
+def histogram_bars(histogram: Sequence[int]) -> str:
+    """Return counts as one bar a bin, the highest full; an empty bin is a space."""
+    highest = max(max(histogram), 1)
+    full = len(BARS) - 1
+    return "".join(BARS[math.ceil(full * count / highest)] for count in histogram)
+
+
+def write_plan(plan: SweepPlan, run: Path) -> None:
+    """Write `plan.csv` (selections) and `plan_work.csv`, each whole or not at all."""
+    bins = [f"weights_to_{(number + 1) / NUM_BINS:g}" for number in range(NUM_BINS)]
+    columns = [field.name for field in fields(SelectionRow) if field.name != "histogram"]
+    rows = []
+    for row in plan.selections:
+        cells = asdict(row) | dict(zip(bins, row.histogram, strict=True))
+        del cells["histogram"]
+        rows.append(cells | {"beta": None if math.isinf(row.beta) else row.beta})
+    write_csv([*columns, *bins], rows, run / "plan.csv")
+    work = [asdict(row) for row in plan.work]
+    write_csv([field.name for field in fields(WorkRow)], work, run / "plan_work.csv")
+
+
+def selection_table(plan: SweepPlan) -> Table:
+    """Return what each setting selects, as a table for the terminal."""
+    table = Table(title="Pairs selected, training users", title_justify="left")
+    table.add_column("country")
+    for name in ("tau", "beta", "strength", "kept", "effective", "weight 1"):
+        table.add_column(name, justify="right")
+    table.add_column("weights 0 to 1")
+    last = None
+    for row in plan.selections:
+        if last is not None and row.country != last:
+            table.add_section()
+        last = row.country
+        table.add_row(
+            escape(row.country),
+            f"{row.tau:g}",
+            "none" if math.isinf(row.beta) else f"{row.beta:g}",
+            f"{row.strength:.2g}",
+            f"{row.pairs_kept} of {row.pairs_available} ({row.retention:.0%})",
+            f"{row.effective_pairs:.0f}",
+            f"{row.share_of_weight_1:.0%}",
+            f"|{histogram_bars(row.histogram)}|",
+        )
+    return table
+
+
+def work_table(plan: SweepPlan) -> Table:
+    """Return trainings and hours as a table for the terminal."""
+    title = f"Work, {plan.num_lanes} at a time; {plan.rate.source}"
+    table = Table(title=escape(title), title_justify="left")
+    table.add_column("")
+    for name in ("trainings", "tokens trained", "tokens judged", "device-hours", "wall time"):
+        table.add_column(name, justify="right")
+    for row in plan.work:
+        table.add_row(
+            row.kind,
+            str(row.trainings),
+            f"{row.train_tokens:,.0f}",
+            f"{row.judge_tokens:,.0f}",
+            f"{row.device_h:.2f}",
+            format_hours(row.wall_h),
+            style="bold" if row.kind == "total" else None,
+        )
+    return table
+
+
+def format_hours(hours: float) -> str:
+    """Return e.g. "40 s", "12 min", "3 h 05 min" or "2 d 4 h"."""
+    seconds = round(3600 * hours)
+    if seconds < 60:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    whole = round(minutes / 60)
+    return f"{whole // 24} d {whole % 24} h"

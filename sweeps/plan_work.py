@@ -1,0 +1,260 @@
+"""The work of a sweep before it starts: trainings, tokens, device-hours and wall time.
+
+    tokens of a training = tokens of the distinct texts of its kept pairs x epochs
+
+Which pairs a job keeps is known from reference rewards alone; a search is a few retentions
+over its range, and with rungs one trial in `reduction` goes on from each. Tokens become hours at
+a rate that an earlier ledger measured, or that seconds of forward passes suggest.
+"""
+
+import math
+import os
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from scpo.country import CountryData
+from scpo.devices import pick_device
+from scpo.model import load_reward_model
+from scpo.pairs import IntArray
+from scpo.scoring import score_texts
+from scpo.weighting import FloatArray
+from sweeps.config import LanesConfig, SweepConfig
+from sweeps.jobs import TUNED_ARM, Job, rung_job, select_pairs
+from sweeps.planned import arm_job, curve_jobs
+from sweeps.records import TrialRecord
+from sweeps.rungs import rungs_of
+from sweeps.search import slug
+
+TIMING_S = 2.0
+TIMED_TEXTS = 32  # of a round of timing
+FORWARDS_PER_STEP = 3.0  # a training token costs its forward pass and a backward pass of twice it
+RETENTIONS = 8  # retentions that stand for a search
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How fast one lane works.
+
+    Attributes:
+        train_tokens_per_s: Tokens of a training, forward and backward.
+        judge_tokens_per_s: Tokens of an evaluation, forward only.
+        source: Where the rates come from, in words.
+    """
+
+    train_tokens_per_s: float
+    judge_tokens_per_s: float
+    source: str
+
+
+@dataclass(frozen=True)
+class WorkRow:
+    """The trainings of one kind, and what they cost.
+
+    Attributes:
+        kind: "search", "final" or "curves", or "total".
+        trainings: How many.
+        train_tokens: Tokens to train on, repeats included.
+        judge_tokens: Tokens to evaluate.
+        device_h: Hours of lanes.
+        wall_h: Hours on the clock, with all lanes busy.
+    """
+
+    kind: str
+    trainings: int
+    train_tokens: float
+    judge_tokens: float
+    device_h: float
+    wall_h: float
+
+
+def work_rows(
+    config: SweepConfig, countries: Mapping[str, CountryData], rate: Rate, num_lanes: int
+) -> list[WorkRow]:
+    """Return the trainings and what they cost, by kind, and the total last.
+
+    Args:
+        config: The sweep.
+        countries: Arrays by country.
+        rate: Tokens per second of a lane.
+        num_lanes: Trainings at a time.
+    """
+    kinds = {kind: np.zeros(3) for kind in ("search", "final", "curves")}
+    for country, data in countries.items():
+        final, curves = final_and_curve_jobs(config, country)
+        for kind, jobs in (("final", final), ("curves", curves)):
+            for job in jobs:
+                kinds[kind] += (1, *job_tokens(job, data))
+        trials = config.search.num_trials
+        kinds["search"] += (trials, *(trials * search_tokens(config, data)))
+    kinds["total"] = np.sum(list(kinds.values()), axis=0)
+    return [_work_row(kind, counts, rate, num_lanes) for kind, counts in kinds.items()]
+
+
+def final_and_curve_jobs(config: SweepConfig, country: str) -> tuple[list[Job], list[Job]]:
+    """Return the trainings of one country behind its search.
+
+    The final `scpo_tuned` is not known yet: a setting in the middle of the search stands for it.
+    """
+    final = [arm_job(config, country, arm, f"final-{arm}") for arm in config.final.arms]
+    middle = search_jobs(config, country)[RETENTIONS // 2]
+    tuned = replace(middle, purpose="final", trial_id=f"{slug(country)}-final-{TUNED_ARM}")
+    return [*final, tuned], [job for job in curve_jobs(config) if job.country == country]
+
+
+def search_jobs(config: SweepConfig, country: str) -> list[Job]:
+    """Return jobs at retentions evenly over the search's range, with its mean epochs."""
+    low, high = config.search.retention
+    tuned = replace(arm_job(config, country, TUNED_ARM, "search"), purpose="search")
+    return [
+        replace(
+            tuned,
+            retention=low + (high - low) * (number + 0.5) / RETENTIONS,
+            strength=0.0,
+            epochs=mean_of_logarithmic(*config.search.epochs),
+            seed=config.training.seed,
+        )
+        for number in range(RETENTIONS)
+    ]
+
+
+def search_tokens(config: SweepConfig, data: CountryData) -> FloatArray:
+    """Return the tokens that one trial of a country trains on and that judge it, on average."""
+    rungs = rungs_of(config.search.rungs, len(data.pairs_in("train")))
+    mean = np.zeros(2)
+    for job in search_jobs(config, data.country):
+        going_on = 1.0  # the share of trials that come so far
+        for stage in (*(rung_job(job, data, rung) for rung in rungs), job):
+            mean += going_on * np.array(job_tokens(stage, data)) / RETENTIONS
+            going_on /= config.search.reduction
+    return mean
+
+
+def job_tokens(job: Job, data: CountryData) -> tuple[float, float]:
+    """Return the tokens that a job trains on, repeats included, and those that judge it.
+
+    A job that keeps nothing fails at once and costs nothing.
+    """
+    labelled, selection = select_pairs(replace(job, min_pairs=0), data)
+    kept = labelled[selection.keep]
+    if len(kept) == 0:
+        return 0.0, 0.0
+    judged = float(_text_tokens(data, data.pairs_in(job.part)))
+    return job.epochs * _text_tokens(data, kept), judged
+
+
+def rate_of_records(
+    records: Iterable[TrialRecord], countries: Mapping[str, CountryData]
+) -> Rate | None:
+    """Return the rate of the trainings that a ledger holds of these countries, None without any.
+
+    Tokens are counted from the country's arrays, so these must be those of the ledger's run.
+    """
+    tokens, seconds, num = np.zeros(2), np.zeros(2), 0
+    for record in records:
+        data = countries.get(record.country)
+        trained, judged = record.times.get("train_s"), record.times.get("evaluate_s")
+        if record.state != "complete" or data is None:
+            continue
+        if not (isinstance(trained, float) and isinstance(judged, float)):
+            continue
+        tokens += job_tokens(_job_of(record), data)
+        seconds += (trained, judged)
+        num += 1
+    if num == 0 or min(seconds) <= 0.0:
+        return None
+    train, judge = (tokens / seconds).tolist()
+    source = (
+        f"{train:,.0f} tokens/s trained and {judge:,.0f} judged, measured over {num} trainings"
+    )
+    return Rate(train, judge, source)
+
+
+def time_model(
+    config: SweepConfig, model: Path, countries: Mapping[str, CountryData]
+) -> Rate:
+    """Time forward passes of the model for two seconds, on a lane's threads or device.
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
+    reward = load_reward_model(
+        str(model), trust_remote_code=config.global_model.trust_remote_code
+    ).to(pick_device())
+    texts = next(iter(countries.values())).texts
+    order = np.random.default_rng(0).permutation(len(texts))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(max(1, int(config.lanes.cpus)))
+    try:
+        score_texts(reward, texts, order[:TIMED_TEXTS], precision=config.training.precision)
+        tokens, started = 0, time.perf_counter()
+        while (passed := time.perf_counter() - started) < TIMING_S:
+            part, order = order[:TIMED_TEXTS], np.roll(order, -TIMED_TEXTS)
+            score_texts(reward, texts, part, precision=config.training.precision)
+            tokens += int(texts.lengths[part].sum())
+    finally:
+        torch.set_num_threads(threads)
+    forward = tokens / passed
+    source = (
+        f"{forward:,.0f} tokens/s forward, timed for {passed:.1f} s on {reward.model.device}; a "
+        f"training step is taken as {FORWARDS_PER_STEP:g} forward passes. Not a measured training"
+    )
+    return Rate(forward / FORWARDS_PER_STEP, forward, source)
+
+
+def lanes_here(config: LanesConfig) -> int:
+    """Return how many lanes this machine holds, as configured at most.
+
+    Raises:
+        RuntimeError: Not one fits.
+    """
+    have = {"CPUs": float(os.cpu_count() or 1), "GPUs": float(torch.cuda.device_count())}
+    need = {"CPUs": config.cpus, "GPUs": config.gpus}
+    fits = min(int(have[name] / share + 1e-9) for name, share in need.items() if share > 0)
+    if fits < 1:
+        raise RuntimeError(
+            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs, but this machine has "
+            f"{have['CPUs']:g} and {have['GPUs']:g}. Say how many lanes the cluster holds."
+        )
+    return min(config.num_lanes or fits, fits)
+
+
+def mean_of_logarithmic(low: float, high: float) -> float:
+    """Return the mean of a value drawn evenly on a logarithmic scale."""
+    return low if low == high else (high - low) / math.log(high / low)
+
+
+def _work_row(kind: str, counts: FloatArray, rate: Rate, num_lanes: int) -> WorkRow:
+    """Return what (trainings, tokens trained, tokens judged) cost; idle lanes do not help."""
+    trainings, train, judge = counts.tolist()
+    hours = (train / rate.train_tokens_per_s + judge / rate.judge_tokens_per_s) / 3600
+    busy = max(1.0, min(float(num_lanes), trainings))
+    return WorkRow(kind, int(trainings), train, judge, hours, hours / busy)
+
+
+def _text_tokens(data: CountryData, pairs: IntArray) -> int:
+    """Return the tokens of the distinct texts of some pairs."""
+    needed = np.unique(np.concatenate([data.pairs.chosen[pairs], data.pairs.rejected[pairs]]))
+    return int(data.texts.lengths[needed].sum())
+
+
+def _job_of(record: TrialRecord) -> Job:
+    """Return the job that a record answers."""
+    known = {field.name for field in fields(Job)}
+    settings = {
+        name: value
+        for name, value in record.config.items()
+        if name in known and value is not None
+    }
+    return Job(
+        trial_id=record.trial_id,
+        purpose=record.purpose,
+        country=record.country,
+        arm=record.arm,
+        seed=record.seed,
+        **settings,  # type: ignore[arg-type]  # the fields of Job.config
+    )

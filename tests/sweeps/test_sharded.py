@@ -1,0 +1,384 @@
+"""Sharded lanes: jobs one after another on two workers, equal to the bit, and through deaths."""
+
+import json
+import os
+import pickle
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+import ray
+import ray.train
+import torch
+from ray.train.torch import TorchTrainer
+
+from scpo.atomic import hash_file
+from scpo.checkpoints import TrainingStopped
+from scpo.config import SplitConfig, TrainingConfig
+from scpo.data.synthetic import make_synthetic
+from scpo.engines import TorchEngine
+from scpo.evaluation import evaluate_model, score_pairs
+from scpo.fitting import Fitted, plan_optimization
+from scpo.forwards import model_inputs
+from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.ray_training import Cluster
+from scpo.steering import steer_countries
+from scpo.training import TrainingResult
+from sweeps import sharded, sharded_worker
+from sweeps.jobs import Job
+from sweeps.lanes import Workspace
+from sweeps.records import TrialRecord
+from sweeps.sharded import ShardedLane, run_sharded
+from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
+
+COUNTRY = "Arvandia"
+TRAINING = TrainingConfig(pairs_per_step=12, precision="fp32", checkpoint_every=5)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[None]:
+    """Two CPUs of this machine; never a cluster that happens to be near."""
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    torch.set_num_threads(1)
+    folder = tmp_path_factory.mktemp("workspace")
+    reward = load_reward_model(str(tiny_backbone), new_head=True)
+    model = save_reward_model(reward, folder / "model")
+    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
+    steered = steer_countries(
+        world.interactions,
+        [COUNTRY],
+        reward,
+        content_hash(model),
+        split=SplitConfig(),
+        max_tokens=96,
+        cache=folder / "cache",
+        precision="fp32",
+    )
+    return Workspace(model, steered.countries, TRAINING, num_threads=1)
+
+
+def make_job(trial_id: str, **changes: Any) -> Job:
+    job = Job(trial_id, "search", COUNTRY, "scpo_tuned", 1e-3, 1.0, seed=0)
+    return replace(job, **{"retention": 0.6, "strength": 1.0, **changes})
+
+
+def own_workers() -> list[psutil.Process]:
+    """Ray Train's workers that this process's Ray started."""
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if "RayTrainWorker" in " ".join(child.cmdline()):
+                found.append(child)
+    return found
+
+
+def kill_a_worker_after_the_first_checkpoint(folder: Path, killed: list[int]) -> None:
+    """Wait for a whole checkpoint, then end one worker by SIGKILL."""
+    for _ in range(6000):
+        if list(folder.glob("step-*")) and (workers := own_workers()):
+            os.kill(workers[-1].pid, signal.SIGKILL)
+            killed.append(workers[-1].pid)
+            return
+        threading.Event().wait(0.01)
+
+
+@pytest.mark.slow
+def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
+    cluster: None, workspace: Workspace, tmp_path: Path
+) -> None:
+    """To the bit; a trial that cannot be done and a worker's death cost the others nothing."""
+    run = tmp_path / "run"
+    job = make_job("first", epochs=3.0, save_to=str(tmp_path / "first"))
+    records: list[TrialRecord] = []
+    run_sharded([job], workspace, Cluster(2), run, records.append)
+    bad = make_job("bad", min_pairs=999)
+    later = replace(job, trial_id="later", save_to=str(tmp_path / "later"))
+    again = replace(job, trial_id="again", save_to=str(tmp_path / "again"))
+    killed: list[int] = []
+    killer = threading.Thread(
+        target=kill_a_worker_after_the_first_checkpoint,
+        args=(checkpoints_of(again, run / ".sharded"), killed),
+    )
+    with ShardedLane(workspace, Cluster(2), run) as lane:
+        records += [lane.train(bad), lane.train(make_job("other", arm="full", seed=7))]
+        records.append(lane.train(later))
+        killer.start()
+        records.append(lane.train(again))
+    killer.join()
+    assert len(killed) == 1
+
+    first, failed, other, *same = records
+    assert [record.trial_id for record in records] == ["first", "bad", "other", "later", "again"]
+    assert failed.state == "failed"
+    assert failed.error is not None
+    assert failed.error.startswith("ValueError: Arvandia: at least 999 pairs must be kept")
+    assert first.engine == "deepspeed-zero2-x2"
+    assert {record.state for record in (first, other, *same)} == {"complete"}
+    for record in same:
+        assert record.evaluation == first.evaluation
+        assert record.objectives == first.objectives
+        assert record.counts | {"padding_efficiency": 0.0} == (
+            first.counts | {"padding_efficiency": 0.0}  # of what ran since a restart
+        )
+        assert hash_file(Path(str(record.model_path)) / "model.safetensors") == hash_file(
+            tmp_path / "first" / "model.safetensors"
+        )
+    assert other.evaluation != first.evaluation
+    trained = load_reward_model(str(tmp_path / "first"))
+    data = workspace.countries[COUNTRY]
+    alone = evaluate_model(trained, data, "validation", precision="fp32")
+    assert first.evaluation is not None
+    assert first.evaluation.model_dump() == alone
+    left = [path for path in (run / ".sharded").rglob("*") if path.name != "checkpoints"]
+    assert left == []
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_a_job_that_kills_workers_twice_has_failed_and_the_lane_goes_on(
+    cluster: None, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Without a checkpoint the job starts afresh, so that it can be met in flight again."""
+    killed: list[int] = []
+    job = make_job("poison", epochs=40.0)
+    folder = checkpoints_of(job, tmp_path / ".sharded")
+
+    def kill_twice() -> None:
+        kill_a_worker_after_the_first_checkpoint(folder, killed)
+        while own_workers():  # Ray Train ends the others
+            threading.Event().wait(0.05)
+        shutil.rmtree(folder)
+        kill_a_worker_after_the_first_checkpoint(folder, killed)
+
+    killer = threading.Thread(target=kill_twice)
+    with ShardedLane(workspace, Cluster(2), tmp_path) as lane:
+        killer.start()
+        poison, good = lane.train(job), lane.train(make_job("good"))
+    killer.join()
+    assert len(killed) == 2
+    assert poison.state == "failed"
+    assert poison.error is not None
+    assert poison.error.startswith("Its workers died 2 times: rank ")
+    assert good.state == "complete"
+    assert not folder.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_a_group_that_stays_pending_is_told_with_the_arithmetic(
+    cluster: None, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "2")
+    holder = ray.remote(Holder).options(num_cpus=1.5).remote()
+    ray.get(holder.ready.remote())  # type: ignore[attr-defined]
+    with (
+        pytest.raises(
+            RuntimeError,
+            match=r"2 workers needs 1\.8 CPUs, but did not start: of the cluster's 2, 0\.5 are",
+        ),
+        ShardedLane(workspace, Cluster(2), tmp_path) as lane,
+    ):
+        lane.train(make_job("never"))
+    ray.kill(holder)
+
+
+class Holder:
+    def ready(self) -> None:
+        """Answer once there is a place."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("began", "error", "message"),
+    [
+        (True, ray.train.WorkerGroupError("bad", {1: MemoryError()}), "workers failed: Training"),
+        (False, ray.train.ControllerError(ValueError("no place")), "needs 1.8 CPUs, but did not"),
+        (True, "rank 0: No model folder.", "The sharded lane ended. rank 0: No model folder."),
+    ],
+)
+def test_a_lane_that_ends_says_why(
+    cluster: None,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    began: bool,
+    error: Exception | str,
+    message: str,
+) -> None:
+    may_end = threading.Event()
+
+    def fit(trainer: TorchTrainer) -> SimpleNamespace:
+        may_end.wait()
+        if isinstance(error, Exception):
+            raise error
+        return SimpleNamespace(return_value=error)
+
+    monkeypatch.setattr(TorchTrainer, "fit", fit)
+    monkeypatch.setattr(sharded, "LOOK_S", 0.05)
+    lane = ShardedLane(workspace, Cluster(2), tmp_path)
+    if began:
+        ray.get(lane.queue.begin.remote())
+    may_end.set()
+    with lane, pytest.raises(RuntimeError, match=re.escape(message)):
+        lane.train(make_job("never"))
+
+
+def test_no_jobs_need_no_cluster(workspace: Workspace, tmp_path: Path) -> None:
+    def fail(record: TrialRecord) -> None:
+        raise AssertionError(record)
+
+    run_sharded([], workspace, Cluster(2), tmp_path, fail)
+    assert not ray.is_initialized() or list(tmp_path.iterdir()) == []
+
+
+def test_more_workers_than_the_cluster_holds_are_refused(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sharded, "start_ray", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
+        ShardedLane(workspace, Cluster(3), tmp_path)
+
+
+def test_ranks_run_equally_many_passes_over_all_texts() -> None:
+    lengths = np.array([10, 100, 50, 95, 9, 20])
+    first, second = share_forwards(lengths, 2)
+    # longest first: 1 3 2 5 0 4; dealt out in turn: 1 2 0 and 3 5 4, cut where shorter by 15 %
+    assert [forward.texts.tolist() for forward in first] == [[1], [2], [0]]
+    assert [forward.texts.tolist() for forward in second] == [[3], [5], [4]]
+    one, two = share_forwards(np.array([10, 9, 4]), 2)
+    assert [forward.texts.tolist() for forward in one] == [[0], [2]]
+    assert [forward.texts.tolist() for forward in two] == [[1], [1]]
+
+
+def test_a_rank_without_texts_takes_part() -> None:
+    shares = share_forwards(np.array([7]), 3)
+    assert [[forward.texts.tolist() for forward in share] for share in shares] == [[[0]]] * 3
+
+
+def test_margins_through_an_engine_are_those_of_scoring(workspace: Workspace) -> None:
+    reward = load_reward_model(str(workspace.model))
+    data = workspace.countries[COUNTRY]
+    which = data.pairs_in("test")
+    pairs = data.training_set(which, np.ones(len(which)))
+    engine = TorchEngine(reward, plan_optimization(reward, pairs, TRAINING))
+    fitted = Fitted(engine, reward, model_inputs(reward), TrainingResult())
+    expected = score_pairs(reward, data, which, precision="fp32")
+    np.testing.assert_allclose(score_part(fitted, data, "test"), expected, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -> None:
+    data = workspace.countries[COUNTRY]
+    which = data.pairs_in("validation")
+    job = tmp_path / "job.pickle"
+    job.write_bytes(pickle.dumps((data.training_set(which, np.ones(len(which))), TRAINING)))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    done = subprocess.run(
+        [sys.executable, Path(__file__).with_name("engines_in_turn.py"), workspace.model, job],
+        env=os.environ | world | {"MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"},
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    alive = json.loads(done.stdout.splitlines()[-1])
+    assert alive == {"zero0": [0, 0], "zero2": [0, 0], "zero3": [0, 0]}
+
+
+def world_of_two(monkeypatch: pytest.MonkeyPatch, other: Any) -> None:
+    """The collectives of rank 0, where rank 1 says `other`."""
+
+    def gather(values: list[Any], value: Any) -> None:
+        values[:] = [value, other]
+
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
+
+
+def test_one_worker_that_cannot_load_the_model_stops_all(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    world_of_two(monkeypatch, None)
+    reward, words = sharded_worker._load_everywhere(workspace)
+    assert reward is not None
+    assert words == ""
+    reward, words = sharded_worker._load_everywhere(replace(workspace, model=tmp_path / "none"))
+    assert reward is None
+    assert words.startswith("Every worker must load the model, but rank 0: No model folder at")
+    world_of_two(monkeypatch, "No model folder at /here.")
+    reward, words = sharded_worker._load_everywhere(workspace)
+    assert reward is None
+    assert words == "Every worker must load the model, but rank 1: No model folder at /here."
+
+
+@pytest.fixture
+def worker(workspace: Workspace, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """What a worker of one rank makes of a job, on a plain engine that it lets go of."""
+    released: list[Any] = []
+
+    def do(job: Job) -> dict[str, str]:
+        base = load_reward_model(str(workspace.model))
+        before = {name: value.clone() for name, value in base.model.state_dict().items()}
+        lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
+        outcome = lane.do(job)
+        for name, value in base.model.state_dict().items():
+            torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+        return outcome | {"released": str(len(released))}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharded_worker, "release_engine", released.append)
+        yield do  # type: ignore[misc]
+
+
+def test_a_job_leaves_the_base_weights_and_no_engine(
+    worker: Callable[..., dict[str, str]],
+) -> None:
+    outcome = worker(make_job("a"))
+    record = TrialRecord.model_validate_json(outcome["record"])
+    assert (record.trial_id, record.state) == ("a", "complete")
+    assert record.times.keys() == {"started", "train_s", "setup_s", "evaluate_s", "wall_s"}
+    assert outcome["released"] == "1"
+
+
+def test_a_job_that_would_fail_again_has_failed_by_name(
+    worker: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = worker(make_job("few", min_pairs=999))
+    assert few["failed"].startswith("ValueError: Arvandia: at least 999 pairs must be kept")
+    assert few["released"] == "0"
+
+    def stop(*args: Any, **named: Any) -> float:
+        raise TrainingStopped("Arvandia must start from the model.")
+
+    monkeypatch.setattr("scpo.training.prove_warm_start", stop)
+    stopped = worker(make_job("stopped"))
+    assert stopped["failed"] == "TrainingStopped: Arvandia must start from the model."
+    assert stopped["released"] == "1"

@@ -17,6 +17,7 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from scpo.config import EncoderConfig
+    from sweeps.config import SweepConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +27,7 @@ app = typer.Typer(
 WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
 console = Console(soft_wrap=True, highlight=False, width=WIDTH)
 
+Config = Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")]
 Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that `scpo prepare` wrote.")]
 Set = Annotated[
@@ -235,8 +237,10 @@ def train(
     console.print(
         f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
-        f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}{ready.losses}"
+        f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
     )
+    if ready.losses:
+        console.print(f"{country}: {ready.losses}")
     console.print(f"Written: {out}")
 
 
@@ -272,24 +276,89 @@ def evaluate(
 
 @app.command()
 def sweep(
-    config: Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")],
+    config: Config,
     out: Out,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
     """Search, train, test and rank: a whole sweep into one folder."""
-    from scpo.config import dump_config, load_config
-    from sweeps.config import SweepConfig
-
-    resolved = load_config(SweepConfig, config, set_ or [])
-    if dry_run:
-        console.print(dump_config(resolved), markup=False)
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
         return
     from sweeps.driver import run_sweep
 
     run_sweep(resolved, out, resume=resume, say=_say)
     _show_run(out, resolved.search.non_inferiority)
+
+
+@app.command()
+def probe(
+    config: Config,
+    out: Out,
+    settings: Annotated[int, typer.Option(help="Settings a country.")] = 1024,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Try thousands of settings on the frozen global model's features: minutes, not hours."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.probe import run_probe
+    from sweeps.probe_table import probe_table, write_probe
+
+    results = run_probe(resolved, out, _say, num_settings=settings)
+    write_probe(results, out / "probe.csv")
+    console.print(probe_table(results))
+    console.print(f"Written: {out / 'probe.csv'}")
+
+
+@app.command()
+def plan(
+    config: Config,
+    out: Out,
+    ledger: Annotated[
+        Path | None, typer.Option(help="An earlier run, to take its speed from.")
+    ] = None,
+    lanes: Annotated[int | None, typer.Option(help="Lanes; none: as this machine has.")] = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say what a sweep will keep, weigh and cost, before anything is trained."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.plan import run_plan, selection_table, work_table
+
+    planned = run_plan(resolved, out, _say, ledger=ledger, num_lanes=lanes)
+    console.print(selection_table(planned))
+    console.print(work_table(planned))
+    console.print(f"Written: {out / 'plan.csv'}, {out / 'plan_work.csv'}")
+
+
+@app.command()
+def ablate(
+    config: Config,
+    out: Out,
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated; 0, 1, 2.")] = None,
+    part: Annotated[str, typer.Option(help="validation or test users")] = "validation",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train every arm on the same splits, seeds and order of data, as a table."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.ablation import run_ablation
+    from sweeps.ablation_table import ablation_rows, ablation_table, write_ablation
+
+    seeds = tuple(seed or (0, 1, 2))
+    records = run_ablation(resolved, out, _say, seeds=seeds, part=part, resume=resume)
+    rows = ablation_rows(records, part)
+    write_ablation(rows, out / "ablation.csv")
+    console.print(ablation_table(rows, part))
+    console.print(f"Written: {out / 'ablation.csv'}")
 
 
 @app.command()
@@ -425,6 +494,20 @@ def _margin(run: Path) -> float:
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
     return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+
+
+def _sweep_config(
+    config: Path, overrides: list[str] | None, dry_run: bool
+) -> "SweepConfig | None":
+    """Return a sweep's configuration, or print it and return None on a dry run."""
+    from scpo.config import dump_config, load_config
+    from sweeps.config import SweepConfig
+
+    resolved = load_config(SweepConfig, config, overrides or [])
+    if not dry_run:
+        return resolved
+    console.print(dump_config(resolved), markup=False)
+    return None
 
 
 def _encoder(max_tokens: int, overlong: str) -> "EncoderConfig":

@@ -70,7 +70,7 @@ class CountryData:
             "pairs dropped as overlong": self.num_overlong,
             "pairs dropped as identical": self.num_identical,
         }
-        return "".join(f"; {count} {what}" for what, count in counts.items() if count)
+        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
 
     def pairs_in(self, part: str) -> IntArray:
         """Return the numbers of a part's pairs.
@@ -82,7 +82,8 @@ class CountryData:
             raise ValueError(f"part must be one of {', '.join(PARTS)}, but got {part!r}.")
         which = np.flatnonzero(self.part == part)
         if len(which) == 0:
-            raise ValueError(f"{self.country}: the {part} users gave no pair{self.losses}.")
+            why = f" ({self.losses})" if self.losses else ""
+            raise ValueError(f"{self.country}: the {part} users gave no pair{why}.")
         return which
 
     def training_set(self, which: IntArray, weights: FloatArray) -> TrainingSet:

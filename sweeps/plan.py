@@ -226,8 +226,12 @@ def selection_table(plan: SweepPlan) -> Table:
 
 def work_table(plan: SweepPlan) -> Table:
     """Return trainings and hours as a table for the terminal."""
-    title = f"Work, {plan.num_lanes} at a time; {plan.rate.source}"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(
+        title=f"Work, {plan.num_lanes} at a time",
+        title_justify="left",
+        caption=escape(plan.rate.source),
+        caption_justify="left",
+    )
     table.add_column("")
     for name in ("trainings", "tokens trained", "tokens judged", "device-hours", "wall time"):
         table.add_column(name, justify="right")

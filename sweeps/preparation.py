@@ -100,7 +100,7 @@ def obtain_countries(
             f"{part} {(data.part == part).sum()} pairs of {len(set(data.user[data.part == part]))}"
             for part in ("train", "validation", "test")
         )
-        say(f"  {country}: {parts} users{data.losses}")
+        say(f"  {country}: {parts} users{data.losses and '; ' + data.losses}")
     return steered
 
 

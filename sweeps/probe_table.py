@@ -45,7 +45,12 @@ def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
 
 def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS) -> Table:
     """Return points of each country's front as a table for the terminal."""
-    table = Table(title="Fronts of linear heads, validation users", title_justify="left")
+    table = Table(
+        title="Fronts of linear heads, validation users",
+        title_justify="left",
+        caption="The best of many heads on the users that chose them: optimistic.",
+        caption_justify="left",
+    )
     table.add_column("country")
     for name in ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global"):
         table.add_column(name, justify="right")

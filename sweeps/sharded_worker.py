@@ -22,8 +22,9 @@ import ray
 import ray.train
 import torch
 
-from scpo.batches import cut_forwards
+from scpo.batches import TrainingSet, cut_forwards
 from scpo.checkpoints import TrainingStopped
+from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization
@@ -35,6 +36,7 @@ from scpo.pairs import IntArray
 from scpo.provenance import utc_now
 from scpo.ray_training import Cluster
 from scpo.scoring import SCORING_TOKENS
+from scpo.training import count_steps
 from scpo.warm_start import rewards_through
 from scpo.weighting import FloatArray
 from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set
@@ -123,7 +125,7 @@ class _Worker:
             fresh.to(device),
             pairs,
             config,
-            checkpoints=checkpoints_of(job, self.folder),
+            checkpoints=self._checkpoints(job, pairs, config),
         )
         if job.save_to is not None:
             export_trained(fitted, pairs, config, Path(job.save_to))
@@ -144,6 +146,19 @@ class _Worker:
             job, data, labelled, selection, fitted.result, evaluation, times, name
         )
         return {"record": record.model_dump_json()}
+
+
+    def _checkpoints(self, job: Job, pairs: TrainingSet, config: TrainingConfig) -> Path | None:
+        """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
+
+        A training always saves its last step, for the export.
+        """
+        num_steps = count_steps(
+            pairs, epochs=config.epochs, pairs_per_step=config.pairs_per_step, seed=config.seed
+        )
+        if job.save_to is None and num_steps <= config.checkpoint_every:
+            return None
+        return checkpoints_of(job, self.folder)
 
 
 def release_engine(engine: Any) -> None:

@@ -18,9 +18,12 @@ MAY_NOT_IMPORT = {
 RAY_FILES = {
     "scpo.ray_scoring",
     "scpo.ray_training",
+    "sweeps.job_queue",
     "sweeps.lanes",
     "sweeps.rungs",
     "sweeps.search",
+    "sweeps.sharded",
+    "sweeps.sharded_worker",
     "sweeps.tuning",
     "cluster.connection",
     "cluster.jobs",
@@ -119,7 +122,7 @@ def test_ray_is_imported_in_few_files():
 
 def test_deepspeed_is_imported_in_the_engine_and_its_worker():
     users = {module for module in MODULES if "deepspeed" in rooms(everywhere(module))}
-    assert users == {"scpo.deepspeed_engine", "scpo.ray_training"}
+    assert users == {"scpo.deepspeed_engine", "scpo.ray_training", "sweeps.sharded_worker"}
 
 
 @pytest.mark.parametrize("module", ARRAY_ONLY)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -107,7 +108,7 @@ def test_a_training_killed_goes_on_by_the_same_command(
     )
     checkpoints = tmp_path / "killed.checkpoints"
     while process.poll() is None and not list(checkpoints.glob("step-*")):
-        pass
+        threading.Event().wait(0.02)
     process.kill()
     assert process.wait() == -9  # in the midst
     code, out, _ = run_cli(*arguments)

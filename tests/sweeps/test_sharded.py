@@ -368,6 +368,24 @@ def test_a_job_leaves_the_base_weights_and_no_engine(
     assert outcome["released"] == "1"
 
 
+@pytest.mark.parametrize(
+    ("every", "save_to", "saves"),
+    [(1, None, True), (10**6, None, False), (10**6, "model", True)],
+)
+def test_a_short_job_without_export_saves_no_checkpoint(
+    workspace: Workspace, tmp_path: Path, every: int, save_to: str | None, saves: bool
+) -> None:
+    base = load_reward_model(str(workspace.model))
+    lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
+    data = workspace.countries[COUNTRY]
+    which = data.pairs_in("validation")
+    pairs = data.training_set(which, np.ones(len(which)))
+    job = make_job("a", save_to=save_to)
+    config = TRAINING.model_copy(update={"checkpoint_every": every})
+    folder = lane._checkpoints(job, pairs, config)
+    assert folder == (checkpoints_of(job, tmp_path) if saves else None)
+
+
 def test_a_job_that_would_fail_again_has_failed_by_name(
     worker: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,14 +10,13 @@ import os
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
     from scpo.config import EncoderConfig
-    from sweeps.config import SweepConfig
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -498,7 +497,7 @@ def _margin(run: Path) -> float:
 
 def _sweep_config(
     config: Path, overrides: list[str] | None, dry_run: bool
-) -> "SweepConfig | None":
+) -> Any:
     """Return a sweep's configuration, or print it and return None on a dry run."""
     from scpo.config import dump_config, load_config
     from sweeps.config import SweepConfig

@@ -22,6 +22,8 @@ from cluster.connection import connect, explained_errors
 from cluster.submission import Submission
 
 POLL_INTERVAL_S = 0.5
+AGENT_TIMEOUT_S = 60.0
+NO_AGENT = "No available agent"  # Ray's words; it asks to be tried again
 # Ray asks with SIGTERM and kills 3 s later (RAY_JOB_STOP_WAIT_TIME_S).
 STOP_TIMEOUT_S = 30.0
 # Ray watches an ended job once a second for a little longer. Whoever replaces the record within
@@ -80,17 +82,33 @@ def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
         if existing is not None:
             time.sleep(RESUBMIT_DELAY_S)
             client.delete_job(submission.submission_id)
-        client.submit_job(
-            entrypoint=shlex.join(submission.entrypoint),
-            submission_id=submission.submission_id,
-            runtime_env={
-                "working_dir": str(submission.working_dir),
-                "excludes": list(submission.excludes),
-                "env_vars": environment,
-            },
-            metadata=dict(submission.metadata),
-        )
+        _send(client, submission, environment)
     return "submitted" if existing is None else "resubmitted"
+
+
+def _send(
+    client: JobSubmissionClient, submission: Submission, environment: dict[str, str]
+) -> None:
+    """Submit a job; a cluster that has just started may not have its job agent yet."""
+    deadline_s = time.monotonic() + AGENT_TIMEOUT_S
+    while True:
+        try:
+            client.submit_job(
+                entrypoint=shlex.join(submission.entrypoint),
+                submission_id=submission.submission_id,
+                runtime_env={
+                    "working_dir": str(submission.working_dir),
+                    "excludes": list(submission.excludes),
+                    "env_vars": environment,
+                },
+                metadata=dict(submission.metadata),
+            )
+        except RuntimeError as error:
+            if NO_AGENT not in str(error) or time.monotonic() > deadline_s:
+                raise
+            time.sleep(POLL_INTERVAL_S)
+        else:
+            return
 
 
 def follow_logs(address: str | None, submission_id: str) -> JobStatus:

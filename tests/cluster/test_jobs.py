@@ -29,6 +29,7 @@ class FakeCluster:
         self.sent: list[dict[str, Any]] = []
         self.next_statuses: list[JobStatus] = []
         self.logs: list[list[str | Exception]] = []
+        self.refusals: list[str] = []
 
     def add(self, name: str, status: JobStatus, **fields: Any) -> None:
         defaults = {"entrypoint": COMMAND, "metadata": dict(SUBMISSION.metadata)}
@@ -42,6 +43,8 @@ class FakeCluster:
 
     def submit_job(self, **request: Any) -> str:
         self.calls.append("submit")
+        if self.refusals:
+            raise RuntimeError(self.refusals.pop(0))
         self.sent.append(request)
         return request["submission_id"]
 
@@ -88,6 +91,23 @@ def test_new_job_is_sent_as_planned(ray: FakeCluster) -> None:
             "metadata": {"scpo_config": "prism.yaml", "scpo_config_sha256": "0" * 64},
         }
     ]
+
+
+def test_a_cluster_that_has_no_agent_yet_is_asked_again(ray: FakeCluster) -> None:
+    ray.refusals = ["status code 500: No available agent to submit job, please try again later.."]
+    assert submit(SUBMISSION, address=None) == "submitted"
+    assert ray.calls == ["submit", "submit"]
+
+
+@pytest.mark.parametrize("patience_s", [60.0, -1.0])
+def test_other_refusals_and_endless_ones_end(
+    ray: FakeCluster, monkeypatch: pytest.MonkeyPatch, patience_s: float
+) -> None:
+    monkeypatch.setattr(cluster.jobs, "AGENT_TIMEOUT_S", patience_s)
+    ray.refusals = ["No available agent" if patience_s < 0 else "status code 500: broken"]
+    with pytest.raises(RuntimeError, match="No available agent|broken"):
+        submit(SUBMISSION, address=None)
+    assert ray.calls == ["submit"]
 
 
 def test_variables_are_sent_with_their_values(

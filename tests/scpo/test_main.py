@@ -1,6 +1,7 @@
 """Every command through the command line: what it writes, and one line of error on bad input."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -104,7 +105,9 @@ def test_a_training_killed_goes_on_by_the_same_command(
     assert code == 0
     arguments = ["train", *map(str, command), "--out", str(tmp_path / "killed")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "scpo", *arguments], stdout=subprocess.DEVNULL
+        [sys.executable, "-m", "scpo", *arguments],
+        stdout=subprocess.DEVNULL,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as here: the bits depend on it
     )
     checkpoints = tmp_path / "killed.checkpoints"
     while process.poll() is None and not list(checkpoints.glob("step-*")):

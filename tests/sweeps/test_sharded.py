@@ -108,6 +108,7 @@ def kill_a_worker_after_the_first_checkpoint(folder: Path, killed: list[int]) ->
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
     cluster: None, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -124,6 +124,7 @@ def test_a_training_killed_goes_on_by_the_same_command(
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_train_on_two_workers_equals_one(
     prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
 ) -> None:

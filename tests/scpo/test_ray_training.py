@@ -145,6 +145,7 @@ def test_a_killed_worker_costs_no_bit(cluster, model_folder, training_set, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.exhaustive
 def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, training_set, tmp_path):
     data = replace(training_set(), reference=np.ones(len(training_set().texts)), country="Chile")
     with pytest.raises(TrainingStopped, match="Chile must start from the model that gave"):

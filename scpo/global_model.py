@@ -22,7 +22,7 @@ from scpo.encoding import encode_texts
 from scpo.evaluation import score_pairs
 from scpo.fitting import fit_on_device
 from scpo.metrics import Accuracy, pair_accuracy
-from scpo.model import load_reward_model, save_reward_model
+from scpo.model import load_reward_model
 from scpo.pairs import build_pairs
 from scpo.token_arrays import Overlong
 
@@ -101,8 +101,7 @@ def train_global_model(
     pairs = replace(  # the head is new: there are no rewards to go on from
         data.training_set(which, np.ones(len(which))), reference=None
     )
-    result = fit_on_device(reward, pairs, training)
-    save_reward_model(reward, out)
+    result = fit_on_device(reward, pairs, training, out=out)
     margin = score_pairs(reward, data, tested, precision=training.precision)
     return GlobalTraining(
         len(which),

@@ -100,9 +100,11 @@ def test_a_new_head_has_no_rewards_to_go_on_from(
 ) -> None:
     given = []
 
-    def spy(reward: RewardModel, data: TrainingSet, training: TrainingConfig) -> TrainingResult:
+    def spy(
+        reward: RewardModel, data: TrainingSet, training: TrainingConfig, *, out: Path
+    ) -> TrainingResult:
         given.append(data)
-        return fit_on_device(reward, data, training)
+        return fit_on_device(reward, data, training, out=out)
 
     monkeypatch.setattr("scpo.global_model.fit_on_device", spy)
     config = GlobalModelConfig(backbone=str(tiny_backbone), epochs=0.05)

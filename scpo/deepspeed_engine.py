@@ -14,7 +14,13 @@ from torch import Tensor
 
 from scpo.classifier import compute_rewards
 from scpo.devices import autocast
-from scpo.engines import Offload, Optimization, ZeroStage, check_offload
+from scpo.engines import (
+    Offload,
+    Optimization,
+    ZeroStage,
+    check_offload,
+    gather_from_ranks,
+)
 from scpo.model import RewardModel
 
 STATE_TAG = "state"
@@ -81,9 +87,7 @@ class DeepSpeedEngine:
 
     def gather(self, value: Any) -> list[Any]:
         """Return every rank's value, in the order of ranks."""
-        values: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(values, value)
-        return values
+        return gather_from_ranks(value)
 
     def sum_over_ranks(self, value: float) -> float:
         """Return the sum of a number over all ranks."""

@@ -183,6 +183,19 @@ class TorchEngine:
         return {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
 
 
+def gather_from_ranks(value: Any) -> list[Any]:
+    """Return every rank's value, in the order of ranks; a barrier of the process group."""
+    values: list[Any] = [None] * int(torch.distributed.get_world_size())
+    torch.distributed.all_gather_object(values, value)
+    return values
+
+
+def gather_faults(fault: str | None) -> str:
+    """Return what any rank found wrong, "rank 1: ...; rank 2: ...", or "" for nothing."""
+    faults = enumerate(gather_from_ranks(fault))
+    return "; ".join(f"rank {rank}: {words}" for rank, words in faults if words)
+
+
 def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:
     """Refuse to move to CPU memory what a stage does not shard.
 

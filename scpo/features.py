@@ -8,7 +8,6 @@ again, and an interrupted run goes on where it was.
 """
 
 import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,14 +20,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from scpo.atomic import atomic_path, hash_file
-from scpo.batches import cut_forwards
-from scpo.classifier import compute_rewards, is_backbone, plain_model
-from scpo.devices import Precision, autocast, resolve_precision
-from scpo.encoding import TokenizedTexts, pad_texts
-from scpo.model import RewardModel, takes_token_types
+from scpo.classifier import is_backbone, plain_model
+from scpo.devices import Precision
+from scpo.encoding import TokenizedTexts
+from scpo.model import RewardModel
 from scpo.pairs import IntArray
-from scpo.scoring import SCORING_TOKENS
+from scpo.parts import find_parts, keyed_folder, write_part
+from scpo.scoring import SCORING_TOKENS, run_forwards
 
 FeatureArray: TypeAlias = NDArray[np.float32]
 
@@ -103,24 +101,13 @@ def compute_features(
         RuntimeError: A feature is not finite.
     """
     head = reward_head(reward)
-    device = reward.model.device
     found = np.zeros((len(texts), head.in_features), dtype=np.float32)
-    longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
-    inputs = {
-        "pad_id": reward.tokenizer.pad_token_id,
-        "with_types": takes_token_types(reward),
-        "device": device,
-    }
-    reward.model.eval()
-    with (
-        torch.inference_mode(),
-        autocast(device, resolve_precision(precision, device)),
-        _inputs_of(head) as seen,
-    ):
-        for forward in cut_forwards(longest_first, texts.lengths, max_tokens=max_tokens):
-            seen.clear()
-            rewards = compute_rewards(reward.model, pad_texts(texts, forward, **inputs))
+    with torch.inference_mode(), _inputs_of(head) as seen:
+        for forward, rewards in run_forwards(
+            reward, texts, which, precision=precision, max_tokens=max_tokens
+        ):
             found[forward] = _check_linear(head, seen, rewards).cpu().numpy()
+            seen.clear()
     features = found[which]
     if not np.all(np.isfinite(features)):
         raise RuntimeError(
@@ -139,8 +126,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
         precision: Resolved precision of the matrix products.
     """
     key = {"model": model_hash, "precision": precision, "scheme": FEATURE_SCHEME}
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache / "features" / digest[:32]
+    return keyed_folder(cache / "features", key)
 
 
 def features_with_cache(
@@ -179,7 +165,7 @@ def features_with_cache(
         part = names[start : start + PART_TEXTS]
         numbers = np.array([first[key] for key in part])
         features = compute_features(reward, texts, numbers, precision=precision)  # type: ignore[arg-type]  # not None here
-        _write_part(folder, part, features)
+        _write_features(folder, part, features)
         known.update(zip(part, features, strict=True))
     features = np.stack([known[key] for key in keys])
     return FeatureReport(features, len(first), num_cached, num_quarantined)
@@ -198,14 +184,8 @@ def token_keys(texts: TokenizedTexts, which: IntArray) -> list[str]:
 def read_features(folder: Path) -> tuple[dict[str, FeatureArray], int]:
     """Return all features of a folder, and how many damaged parts were moved aside."""
     known: dict[str, FeatureArray] = {}
-    num_quarantined = 0
-    for path in sorted(folder.glob("part-*.arrow")):
-        if hash_file(path)[:16] != path.stem.removeprefix("part-"):
-            quarantine = folder / "quarantine"
-            quarantine.mkdir(exist_ok=True)
-            path.replace(quarantine / path.name)
-            num_quarantined += 1
-            continue
+    paths, num_quarantined = find_parts(folder, "arrow")
+    for path in paths:
         with pa.memory_map(str(path)) as file:
             batch = pa.ipc.open_file(file).get_batch(0)
         rows = batch["features"].flatten().to_numpy().reshape(batch.num_rows, -1)
@@ -240,14 +220,11 @@ def _check_linear(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tenso
     return features
 
 
-def _write_part(folder: Path, keys: list[str], features: FeatureArray) -> None:
+def _write_features(folder: Path, keys: list[str], features: FeatureArray) -> None:
     """Write features as one Arrow file, whole or not at all, named by its bytes."""
     values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
     batch = pa.record_batch({"key": pa.array(keys, pa.string()), "features": values})
     sink = pa.BufferOutputStream()
     with pa.ipc.new_file(sink, batch.schema) as writer:
         writer.write_batch(batch)
-    content = sink.getvalue()
-    name = f"part-{hashlib.sha256(content).hexdigest()[:16]}.arrow"
-    with atomic_path(folder / name) as temporary:
-        temporary.write_bytes(content)
+    write_part(folder, sink.getvalue().to_pybytes(), "arrow")

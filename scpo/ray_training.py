@@ -10,7 +10,7 @@ checkpoints nor DeepSpeed's `latest` can lead astray.
 import logging
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.devices import pick_device
-from scpo.engines import Engine, Offload, Optimization, ZeroStage, check_offload
+from scpo.engines import Engine, Offload, Optimization, ZeroStage, check_offload, gather_faults
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
 from scpo.training import TrainingResult
@@ -98,7 +98,7 @@ def train_on_ray(
         RuntimeError: The cluster cannot hold the workers, or workers died too often.
     """
     start_ray()
-    _check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
+    check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
     job = {
         "model": str(model.resolve()),
         "data": data,
@@ -112,7 +112,16 @@ def train_on_ray(
         "trust_remote_code": trust_remote_code,
     }
     try:
-        result: Any = _make_trainer(job, cluster, out.parent / ".ray-train").fit()
+        result: Any = make_trainer(
+            _train_worker,
+            job,
+            cluster,
+            name=f"train-{uuid.uuid4().hex[:12]}",
+            storage=out.parent / ".ray-train",
+            failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
+                max_failures=cluster.max_failures, controller_failure_limit=3
+            ),
+        ).fit()
     except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
         raise RuntimeError(f"Training on {cluster.workers} workers failed: {error}") from error
     outcome = result.return_value
@@ -121,14 +130,33 @@ def train_on_ray(
     return TrainingResult(**outcome)
 
 
-def _make_trainer(job: dict[str, Any], cluster: Cluster, storage: Path) -> TorchTrainer:
-    """Return the Ray Train run of a job."""
+def make_trainer(
+    loop: Callable[[dict[str, Any]], Any],
+    settings: dict[str, Any],
+    cluster: Cluster,
+    *,
+    name: str,
+    storage: Path,
+    failures: FailureConfig,
+    callbacks: Sequence[Any] = (),
+) -> TorchTrainer:
+    """Return a Ray Train run of a loop on every worker of a cluster.
+
+    Args:
+        loop: What each worker runs; what rank 0's returns is the run's result.
+        settings: Its argument.
+        cluster: The workers.
+        name: Of the run, unique in its storage: Ray would go on with an older one.
+        storage: Folder for Ray's own files.
+        failures: How often workers are started again.
+        callbacks: Ray Train's.
+    """
     environment = {"TOKENIZERS_PARALLELISM": "false"}
     if not cluster.use_gpu:
         environment["DS_ACCELERATOR"] = "cpu"
     return TorchTrainer(
-        _train_worker,  # type: ignore[arg-type]  # V2 takes a loop that returns a value
-        train_loop_config=job,
+        loop,
+        train_loop_config=settings,
         torch_config=TorchConfig(backend=cluster.backend),
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,
@@ -136,14 +164,26 @@ def _make_trainer(job: dict[str, Any], cluster: Cluster, storage: Path) -> Torch
             resources_per_worker={"GPU": 1.0} if cluster.use_gpu else {"CPU": CPUS_PER_WORKER},
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
-            name=f"train-{uuid.uuid4().hex[:12]}",
+            name=name,
             storage_path=str(storage.resolve()),
-            failure_config=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=cluster.max_failures, controller_failure_limit=3
-            ),
+            failure_config=failures,
+            callbacks=list(callbacks),
             worker_runtime_env={"env_vars": environment},
         ),
     )
+
+
+def start_deepspeed(backend: str) -> None:
+    """Bring DeepSpeed up in a worker, on the process group that Ray Train made.
+
+    DeepSpeed reads DS_ACCELERATOR when it is imported, so not before a worker has it.
+    """
+    import deepspeed
+
+    # Serves inference only, and would compile for most of a minute on first use.
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
+    os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
+    deepspeed.init_distributed(dist_backend=backend, verbose=False)
 
 
 def start_ray() -> None:
@@ -163,8 +203,12 @@ def start_ray() -> None:
         ray.init(address="local", include_dashboard=False, **quiet)
 
 
-def _check_capacity(workers: int, *, use_gpu: bool) -> None:
-    """Refuse workers that the cluster could never start: Ray would wait for ever."""
+def check_capacity(workers: int, *, use_gpu: bool) -> None:
+    """Refuse workers that the cluster could never start: Ray would wait for ever.
+
+    Raises:
+        RuntimeError: The cluster has fewer devices; the message shows the arithmetic.
+    """
     name, need = ("GPU", float(workers)) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
     have = float(ray.cluster_resources().get(name, 0.0))
     if need > have + 1e-9:
@@ -176,15 +220,9 @@ def _check_capacity(workers: int, *, use_gpu: bool) -> None:
 
 def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train on one worker; rank 0 saves the model and returns the result."""
-    # DeepSpeed reads DS_ACCELERATOR when it is imported, so not before a worker has it.
-    import deepspeed
-
+    start_deepspeed(job["backend"])
     from scpo.deepspeed_engine import DeepSpeedEngine
 
-    # Serves inference only, and would compile for most of a minute on first use.
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
-    os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
-    deepspeed.init_distributed(dist_backend=job["backend"], verbose=False)
     try:
         return _fit_worker(
             job,
@@ -219,8 +257,6 @@ def _load_everywhere(job: dict[str, Any]) -> RewardModel:
             fault = f"data {job['digest']} were sent, but {received} arrived"
     except (ValueError, OSError) as error:
         fault = str(error)
-    faults: list[str | None] = [None] * int(torch.distributed.get_world_size())
-    torch.distributed.all_gather_object(faults, fault)
-    if found := [f"rank {rank}: {words}" for rank, words in enumerate(faults) if words]:
-        raise TrainingStopped(f"Every worker must load model and data, but {'; '.join(found)}")
+    if found := gather_faults(fault):
+        raise TrainingStopped(f"Every worker must load model and data, but {found}")
     return reward

@@ -7,7 +7,6 @@ tau and beta then cost an array operation, not a forward pass.
 """
 
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,11 +15,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.atomic import atomic_path, hash_file
 from scpo.devices import Precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import IntArray
+from scpo.parts import find_parts, keyed_folder, write_part
 from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 
@@ -97,8 +96,7 @@ def cache_folder(
         "overlong": overlong,
         "scheme": scheme,
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return cache / "reference" / digest[:32]
+    return keyed_folder(cache / "reference", key)
 
 
 def score_with_cache(
@@ -186,10 +184,7 @@ def score_shard(
     rewards = score_texts(reward, texts, shard, precision=precision)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())}), sink)
-    content = sink.getvalue().to_pybytes()
-    name = f"part-{hashlib.sha256(content).hexdigest()[:16]}.parquet"
-    with atomic_path(folder / name) as temporary:
-        temporary.write_bytes(content)
+    write_part(folder, sink.getvalue().to_pybytes(), "parquet")
     return rewards
 
 
@@ -204,14 +199,8 @@ def text_keys(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
 def read_cache(folder: Path) -> tuple[dict[str, float], int]:
     """Return all rewards of a cache folder, and how many damaged parts were moved aside."""
     known: dict[str, float] = {}
-    num_quarantined = 0
-    for path in sorted(folder.glob("part-*.parquet")):
-        if hash_file(path)[:16] != path.stem.removeprefix("part-"):
-            quarantine = folder / "quarantine"
-            quarantine.mkdir(exist_ok=True)
-            path.replace(quarantine / path.name)
-            num_quarantined += 1
-            continue
+    paths, num_quarantined = find_parts(folder, "parquet")
+    for path in paths:
         table = pq.read_table(path)
         known.update(zip(table["key"].to_pylist(), table["reward"].to_pylist(), strict=True))
     return known, num_quarantined

@@ -1,7 +1,10 @@
 """Rewards of texts by one model: evaluation mode, no gradients, sorted by length."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
+from torch import Tensor
 
 from scpo.batches import cut_forwards
 from scpo.classifier import compute_rewards
@@ -37,20 +40,11 @@ def score_texts(
     Raises:
         RuntimeError: A reward is not finite.
     """
-    device = reward.model.device
-    resolved = resolve_precision(precision, device)
     rewards = np.zeros(len(texts), dtype=np.float64)
-    longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
-    inputs = {
-        "pad_id": reward.tokenizer.pad_token_id,
-        "with_types": takes_token_types(reward),
-        "device": device,
-    }
-    reward.model.eval()
-    with torch.inference_mode(), autocast(device, resolved):
-        for forward in cut_forwards(longest_first, texts.lengths, max_tokens=max_tokens):
-            batch = pad_texts(texts, forward, **inputs)
-            rewards[forward] = compute_rewards(reward.model, batch).cpu().numpy()
+    for forward, given in run_forwards(
+        reward, texts, which, precision=precision, max_tokens=max_tokens
+    ):
+        rewards[forward] = given.cpu().numpy()
     scored = rewards[which]
     if not np.all(np.isfinite(scored)):
         bad = which[~np.isfinite(scored)]
@@ -59,3 +53,33 @@ def score_texts(
             f"(first: text {bad[0]}). Try `precision: fp32`, or check the model's weights."
         )
     return scored
+
+
+def run_forwards(
+    reward: RewardModel,
+    texts: TokenizedTexts,
+    which: IntArray,
+    *,
+    precision: Precision,
+    max_tokens: int,
+) -> Iterator[tuple[IntArray, Tensor]]:
+    """Yield the texts of each forward pass, of nearly one length, and their rewards.
+
+    Arguments as of `score_texts`; the model is in evaluation mode and keeps no gradients.
+    """
+    device = reward.model.device
+    resolved = resolve_precision(precision, device)
+    longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
+    with_types = takes_token_types(reward)
+    reward.model.eval()
+    for forward in cut_forwards(longest_first, texts.lengths, max_tokens=max_tokens):
+        batch = pad_texts(
+            texts,
+            forward,
+            pad_id=reward.tokenizer.pad_token_id,
+            with_types=with_types,
+            device=device,
+        )
+        with torch.inference_mode(), autocast(device, resolved):
+            rewards = compute_rewards(reward.model, batch)
+        yield forward, rewards

@@ -14,18 +14,12 @@ from pathlib import Path
 from scpo.arms import TRAINED_ARMS
 from scpo.country import CountryData
 from scpo.evaluation import evaluate_margins
-from scpo.ray_training import start_ray
 from sweeps.config import SweepConfig
 from sweeps.driver import open_run
 from sweeps.jobs import Job, global_record
 from sweeps.lanes import Workspace
 from sweeps.planned import arm_job
-from sweeps.preparation import (
-    Say,
-    obtain_countries,
-    obtain_global_model,
-    obtain_interactions,
-)
+from sweeps.preparation import Say, open_workspace
 from sweeps.progress import follow_progress
 from sweeps.records import EvaluationRecord, Ledger, TrialRecord
 from sweeps.tuning import run_jobs
@@ -65,17 +59,7 @@ def run_ablation(
     """
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
     ledger = open_run(config, run / FOLDER, resume=resume)
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    steered = obtain_countries(config, table, model, run, say)
-    start_ray()
-    workspace = Workspace(
-        model=model.resolve(),
-        countries=steered.countries,
-        training=config.training,
-        num_threads=max(1, int(config.lanes.cpus)),
-        trust_remote_code=config.global_model.trust_remote_code,
-    )
+    workspace = open_workspace(config, run, say)
     run_ablation_jobs(config, jobs, workspace, ledger, run / FOLDER, say)
     asked = {job.trial_id for job in jobs}
     return [record for record in ledger.read() if record.trial_id in asked]

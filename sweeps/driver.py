@@ -13,16 +13,9 @@ from pathlib import Path
 from scpo.atomic import write_json, write_text
 from scpo.config import dump_config
 from scpo.provenance import installed_versions, source_commit, utc_now
-from scpo.ray_training import start_ray
 from sweeps.config import SweepConfig
-from sweeps.lanes import Workspace
 from sweeps.planned import run_planned
-from sweeps.preparation import (
-    Say,
-    obtain_countries,
-    obtain_global_model,
-    obtain_interactions,
-)
+from sweeps.preparation import Say, open_workspace
 from sweeps.records import Ledger
 from sweeps.studies import search_countries
 
@@ -42,17 +35,7 @@ def run_sweep(config: SweepConfig, run: Path, *, resume: bool, say: Say) -> None
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
     ledger = open_run(config, run, resume=resume)
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    steered = obtain_countries(config, table, model, run, say)
-    start_ray()
-    workspace = Workspace(
-        model=model.resolve(),
-        countries=steered.countries,
-        training=config.training,
-        num_threads=max(1, int(config.lanes.cpus)),
-        trust_remote_code=config.global_model.trust_remote_code,
-    )
+    workspace = open_workspace(config, run, say)
     search_countries(config, workspace, ledger, run, say)
     run_planned(config, workspace, ledger, run, say)
 

@@ -27,12 +27,7 @@ from sweeps.plan_work import (
     time_model,
     work_rows,
 )
-from sweeps.preparation import (
-    Say,
-    obtain_countries,
-    obtain_global_model,
-    obtain_interactions,
-)
+from sweeps.preparation import Say, obtain_all
 from sweeps.records import read_records
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
@@ -124,9 +119,8 @@ def run_plan(
             "model and a plan trains none. Give the folder of a run that has one as --out, or "
             "train it: scpo train-global, then --set global_model.name=FOLDER."
         )
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    countries = obtain_countries(config, table, model, run, say).countries
+    model, steered = obtain_all(config, run, say)
+    countries = steered.countries
     selections = [
         row for data in countries.values() for row in selection_rows(data, taus, betas)
     ]

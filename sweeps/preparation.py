@@ -19,12 +19,33 @@ from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
 from scpo.model import content_hash, load_reward_model, resolve_model
 from scpo.ray_scoring import score_on_ray
-from scpo.reference import ScoringReport
+from scpo.ray_training import start_ray
 from scpo.sources import prepare_source
-from scpo.steering import SteeredCountries, steer_countries
+from scpo.steering import Score, SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
+from sweeps.lanes import Workspace
 
 Say = Callable[[str], None]
+
+
+def open_workspace(config: SweepConfig, run: Path, say: Say) -> Workspace:
+    """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray."""
+    model, steered = obtain_all(config, run, say)
+    start_ray()
+    return Workspace(
+        model=model.resolve(),
+        countries=steered.countries,
+        training=config.training,
+        num_threads=max(1, int(config.lanes.cpus)),
+        trust_remote_code=config.global_model.trust_remote_code,
+    )
+
+
+def obtain_all(config: SweepConfig, run: Path, say: Say) -> tuple[Path, SteeredCountries]:
+    """Return the folder of the global model and each country's arrays, made where needed."""
+    table = obtain_interactions(config.data, run / "data", say)
+    model = obtain_global_model(config, table, run / "global", say)
+    return model, obtain_countries(config, table, model, run, say)
 
 
 def obtain_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
@@ -104,7 +125,7 @@ def obtain_countries(
     return steered
 
 
-def _scorer(config: SweepConfig, model: Path) -> Callable[..., ScoringReport] | None:
+def _scorer(config: SweepConfig, model: Path) -> Score | None:
     """Return what scores on all devices of a cluster, or None where one process does as well."""
     use_gpu = config.lanes.gpus > 0
     if not (use_gpu or "RAY_ADDRESS" in os.environ):

@@ -33,12 +33,7 @@ from scpo.weighting import (
 )
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
-from sweeps.preparation import (
-    Say,
-    obtain_countries,
-    obtain_global_model,
-    obtain_interactions,
-)
+from sweeps.preparation import Say, obtain_all
 from sweeps.probe_heads import (
     HeadSettings,
     JudgedHeads,
@@ -122,9 +117,7 @@ def run_probe(
     Raises:
         ValueError: As of `probe_countries`, or the data do not suffice.
     """
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    steered = obtain_countries(config, table, model, run, say)
+    model, steered = obtain_all(config, run, say)
     return probe_countries(config, steered.countries, model, say, num_settings=num_settings)
 
 

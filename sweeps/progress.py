@@ -76,7 +76,7 @@ def progress_table(
         values = [
             [r.objectives["validation_accuracy"], r.objectives["pairs_trained"]]
             for r in complete
-            if is_feasible(r)
+            if r.feasible
         ]
         front = pareto_front(np.array(values), ("maximize", "minimize")).sum() if values else 0
         table.add_row(
@@ -88,11 +88,6 @@ def progress_table(
             str(sum(record.state == "failed" for record in mine)),
         )
     return table
-
-
-def is_feasible(record: TrialRecord) -> bool:
-    """Tell whether a record keeps every constraint."""
-    return all(value <= 0 for value in record.constraints.values())
 
 
 def time_left(elapsed_s: float, done: int, planned: int) -> float:

@@ -100,6 +100,11 @@ class TrialRecord(BaseModel):
     error: str | None = None
     model_path: str | None = None
 
+    @property
+    def feasible(self) -> bool:
+        """Whether every constraint holds."""
+        return all(value <= 0 for value in self.constraints.values())
+
 
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.

@@ -214,8 +214,7 @@ class CountrySearch(Searcher):
         if target is None or error or result is None or result.get("pruned"):
             return
         record = TrialRecord.model_validate_json(result["record"])
-        feasible = all(value <= 0 for value in record.constraints.values())
-        if feasible and record.objectives[OBJECTIVES[0]] >= target:
+        if record.feasible and record.objectives[OBJECTIVES[0]] >= target:
             self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
             self.remaining[country] = 0
 

@@ -20,12 +20,18 @@ from typing import Any
 import ray
 import ray.train
 from ray.exceptions import RayError
-from ray.train import FailureConfig, RunConfig, ScalingConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train import FailureConfig
+from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.checkpoints import TrainingStopped
-from scpo.ray_training import CPUS_PER_WORKER, Cluster, _check_capacity, start_ray
+from scpo.ray_training import (
+    CPUS_PER_WORKER,
+    Cluster,
+    check_capacity,
+    make_trainer,
+    start_ray,
+)
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import Workspace
@@ -83,7 +89,7 @@ class ShardedLane:
 
     def __init__(self, workspace: Workspace, cluster: Cluster, run: Path) -> None:
         start_ray()
-        _check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
+        check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
         self.cluster = cluster
         self.folder = run.resolve() / SHARDED_FOLDER
         self.storage = self.folder / f"lane-{uuid.uuid4().hex[:12]}"
@@ -96,7 +102,18 @@ class ShardedLane:
             "cluster": cluster,
             "folder": self.folder,
         }
-        trainer = _make_trainer(settings, cluster, self.storage)
+        trainer = make_trainer(
+            run_worker,
+            settings,
+            cluster,
+            name="lane",
+            storage=self.storage,
+            failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
+                max_failures=-1,  # the queue counts: it knows what was done between
+                controller_failure_limit=PENDING_STARTS,
+            ),
+            callbacks=[DeathNotes(self.queue)],
+        )
         self.ended: Future[str | None] = Future()
         self.thread = threading.Thread(target=self._fit, args=(trainer,), daemon=True)
         self.thread.start()
@@ -164,30 +181,3 @@ class ShardedLane:
             f"the cluster's {have.get(name, 0):g}, {free.get(name, 0):g} are free. End what holds "
             f"the others, or ask for fewer workers. Ray Train said: {error}"
         ) from error
-
-
-def _make_trainer(settings: dict[str, Any], cluster: Cluster, storage: Path) -> TorchTrainer:
-    """Return the Ray Train run of a lane."""
-    environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if not cluster.use_gpu:
-        environment["DS_ACCELERATOR"] = "cpu"
-    return TorchTrainer(
-        run_worker,  # type: ignore[arg-type]  # V2 takes a loop that returns a value
-        train_loop_config=settings,
-        torch_config=TorchConfig(backend=cluster.backend),
-        scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=cluster.use_gpu,
-            resources_per_worker={"GPU": 1.0} if cluster.use_gpu else {"CPU": CPUS_PER_WORKER},
-        ),
-        run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
-            name="lane",
-            storage_path=str(storage),
-            failure_config=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=-1,  # the queue counts: it knows what was done between
-                controller_failure_limit=PENDING_STARTS,
-            ),
-            callbacks=[DeathNotes(settings["queue"])],  # type: ignore[list-item]
-            worker_runtime_env={"env_vars": environment},
-        ),
-    )

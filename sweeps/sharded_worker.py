@@ -9,7 +9,6 @@ of them again.
 
 import copy
 import gc
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import ray
-import ray.train
 import torch
 
 from scpo.batches import TrainingSet, cut_forwards
@@ -27,14 +25,14 @@ from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
-from scpo.engines import Engine, Optimization
+from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation import evaluate_margins
 from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
 from scpo.model import RewardModel, load_reward_model
 from scpo.pairs import IntArray
 from scpo.provenance import utc_now
-from scpo.ray_training import Cluster
+from scpo.ray_training import Cluster, start_deepspeed
 from scpo.scoring import SCORING_TOKENS
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
@@ -48,18 +46,13 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     queue, cluster = settings["queue"], settings["cluster"]
     rank = int(torch.distributed.get_rank())
     begun = ray.get(queue.begin.remote()) if rank == 0 else None
-    index, fault = _gather(begun)[0]  # before anything that may fail, so that it is counted
+    # Before anything that may fail, so that it is counted.
+    index, fault = gather_from_ranks(begun)[0]
     if fault is not None:
         return str(fault)
-    # DeepSpeed reads DS_ACCELERATOR when it is imported, so not before a worker has it.
-    import deepspeed
-
+    start_deepspeed(cluster.backend)
     from scpo.deepspeed_engine import DeepSpeedEngine
 
-    # Serves inference only, and would compile for most of a minute on first use.
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
-    os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
-    deepspeed.init_distributed(dist_backend=cluster.backend, verbose=False)
     workspace = ray.get(settings["workspace"])
     base, faults = _load_everywhere(workspace)
     if base is None:
@@ -147,7 +140,6 @@ class _Worker:
         )
         return {"record": record.model_dump_json()}
 
-
     def _checkpoints(self, job: Job, pairs: TrainingSet, config: TrainingConfig) -> Path | None:
         """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
 
@@ -232,13 +224,6 @@ def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
         )
     except (ValueError, OSError) as error:
         fault = str(error)
-    found = [f"rank {rank}: {words}" for rank, words in enumerate(_gather(fault)) if words]
-    words = f"Every worker must load the model, but {'; '.join(found)}"
-    return (None, words) if found else (reward, "")
-
-
-def _gather(value: Any) -> list[Any]:
-    """Return every rank's value, in the order of ranks, before there is an engine."""
-    values: list[Any] = [None] * int(torch.distributed.get_world_size())
-    torch.distributed.all_gather_object(values, value)
-    return values
+    if found := gather_faults(fault):
+        return None, f"Every worker must load the model, but {found}"
+    return reward, ""

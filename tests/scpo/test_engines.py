@@ -155,6 +155,5 @@ def test_an_unknown_offload_is_refused():
 
 
 def test_known_offloads_pass():
-    check_offload(0, "none")
-    check_offload(1, "optimizer")
-    check_offload(3, "weights")
+    for stage, offload in ((0, "none"), (1, "optimizer"), (3, "weights")):
+        assert check_offload(stage, offload) is None

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -11,13 +12,8 @@ RECORDED_PACKAGES = ("scpo", "torch", "transformers", "ray", "deepspeed", "optun
 
 def installed_versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that shape a result."""
-    found = {"python": platform.python_version()}
-    for name in RECORDED_PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = "absent"
-    return found
+    packages = {name: _version_of(name) for name in RECORDED_PACKAGES}
+    return {"python": platform.python_version(), **packages}
 
 
 def source_commit() -> str | None:
@@ -41,3 +37,12 @@ def source_commit() -> str | None:
 def utc_now() -> str:
     """Return the time in UTC, ISO 8601, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@cache
+def _version_of(name: str) -> str:
+    """Return a package's version, looked up once: a lane asks twice for every trial."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "absent"

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from scpo.classifier import compute_rewards
-from scpo.devices import autocast
+from scpo.devices import ResolvedPrecision, autocast
 from scpo.engines import (
     Offload,
     Optimization,
@@ -65,9 +65,11 @@ class DeepSpeedEngine:
         self.optimization = optimization
         self.device = torch.device(self.engine.device)
 
-    def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def rewards(
+        self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
+    ) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
-        with autocast(self.device, self.optimization.precision):
+        with autocast(self.device, precision or self.optimization.precision):
             return compute_rewards(self.engine, batch)
 
     def backward(self, loss: Tensor) -> None:

@@ -6,6 +6,7 @@ from typing import Literal
 import torch
 
 Precision = Literal["auto", "fp32", "bf16"]
+ResolvedPrecision = Literal["fp32", "bf16"]
 
 
 def pick_device() -> torch.device:
@@ -15,7 +16,7 @@ def pick_device() -> torch.device:
     )
 
 
-def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp32", "bf16"]:
+def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPrecision:
     """Return the precision of the matrix products; `auto` is bf16 where the device has it.
 
     A CPU without bf16 instructions emulates them a hundred times slower, so `auto` is fp32
@@ -35,7 +36,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> Literal["fp
     return "bf16" if fast else "fp32"
 
 
-def autocast(device: torch.device, precision: Literal["fp32", "bf16"]) -> (
+def autocast(device: torch.device, precision: ResolvedPrecision) -> (
     AbstractContextManager[object]
 ):
     """Return the context in which forward passes run."""

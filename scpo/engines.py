@@ -16,7 +16,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from scpo.classifier import compute_rewards
-from scpo.devices import autocast
+from scpo.devices import ResolvedPrecision, autocast
 from scpo.model import RewardModel
 from scpo.schedules import ScheduleKind, make_schedule
 
@@ -44,7 +44,7 @@ class Optimization:
     num_steps: int
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
-    precision: Literal["fp32", "bf16"] = "fp32"
+    precision: ResolvedPrecision = "fp32"
     schedule: ScheduleKind = "linear"
     warmup_share: float = 0.0
     accumulation: int = 1
@@ -72,8 +72,13 @@ class Engine(Protocol):
     device: torch.device
     optimization: Optimization
 
-    def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the rewards of B texts, shape (B,), float32, with gradients."""
+    def rewards(
+        self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
+    ) -> Tensor:
+        """Return the rewards of B texts, shape (B,), float32, with gradients.
+
+        Their matrix products are of the given precision, by default the training's.
+        """
         ...
 
     def backward(self, loss: Tensor) -> None:
@@ -127,9 +132,11 @@ class TorchEngine:
         self.optimization = optimization
         self.optimizer, self.scheduler = optimization.make_optimizer(self.model, fused=True)
 
-    def rewards(self, batch: Mapping[str, Tensor]) -> Tensor:
+    def rewards(
+        self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
+    ) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
-        with autocast(self.device, self.optimization.precision):
+        with autocast(self.device, precision or self.optimization.precision):
             return compute_rewards(self.model, batch)
 
     def backward(self, loss: Tensor) -> None:

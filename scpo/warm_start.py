@@ -11,6 +11,7 @@ import torch
 
 from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
+from scpo.devices import ResolvedPrecision
 from scpo.engines import Engine
 from scpo.forwards import (
     BatchInputs,
@@ -71,14 +72,22 @@ def sample_texts(data: TrainingSet) -> IntArray:
 
 
 def rewards_through(
-    engine: Engine, data: TrainingSet, inputs: BatchInputs, forwards: list[Forward]
+    engine: Engine,
+    data: TrainingSet,
+    inputs: BatchInputs,
+    forwards: list[Forward],
+    *,
+    precision: ResolvedPrecision | None = None,
 ) -> FloatArray:
-    """Return the rewards of some forward passes, as training runs them; every rank must call."""
+    """Return the rewards of some forward passes, as training runs them; every rank must call.
+
+    Their matrix products are of the given precision, by default the training's.
+    """
     rewards = []
     with torch.no_grad():
         for forward in forwards:
             batch = forward_inputs(data.texts, forward, inputs, engine.device)
-            given = pick_rewards(engine.rewards(batch), forward)
+            given = pick_rewards(engine.rewards(batch, precision=precision), forward)
             rewards.append(given.double().cpu().numpy())
     return np.concatenate(rewards)
 

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.folds import pool_folds
 from sweeps.intervals import FloatArray, align_by_user, evaluation_of
 from sweeps.ranking import CountryRanking
 from sweeps.records import TrialRecord
@@ -106,8 +105,7 @@ def _tried(records: Sequence[TrialRecord], ranking: CountryRanking) -> list[Tria
         and record.evaluation is not None
         and record.evaluation.part == "validation"
     ]
-    pooled, _ = pool_folds(others, "validation")
-    return own + [record for record in pooled if _users(record) == _users(own[0])]
+    return own + [record for record in others if _users(record) == _users(own[0])]
 
 
 def _align(

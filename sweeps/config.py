@@ -49,6 +49,9 @@ class SearchConfig(Config):
     min_effective_pairs: Positive = Field(
         4.0, description="a setting whose weights leave fewer never starts"
     )
+    folds: Count = Field(
+        1, description="trainings per setting, each judged on other users; 1 keeps the split"
+    )
     rungs: tuple[Count, ...] = Field(
         (), description="labelled pairs, ascending, at which a trial may be stopped early"
     )

@@ -1,53 +1,60 @@
-"""k folds of a small country, pooled: one record per setting from one record per fold.
+"""k folds of a small country: a setting is trained once a fold and judged on all its users.
 
-In come complete records of one country and purpose. Where one setting (one config hash) was
-judged on several disjoint sets of validation users, its records are joined: counts by user side
-by side, accuracies over all pairs, intervals over all users. Every user is judged by the one
-model that never trained on it. Without folds the records come out as they are.
+Users of training and validation are dealt into k folds; each fold judges the model that trained
+on the others, so every user is judged by the one model that never saw it. The k records become
+one: counts by user side by side, accuracies over all pairs, intervals over all users.
 """
 
-import re
 from collections.abc import Sequence
-from itertools import combinations
+from dataclasses import replace
 
 import numpy as np
 
+from scpo.country import CountryData
 from sweeps.intervals import FloatArray, align_by_user, evaluation_of, mean_interval
 from sweeps.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 
-Users = frozenset[str]
 
-
-def pool_folds(records: Sequence[TrialRecord], part: str) -> tuple[list[TrialRecord], int]:
-    """Return one record per setting that has every fold, and how many settings lack one.
-
-    Folds are told by their users: the sets of users in the records must be disjoint, and one
-    setting must have more than one of them. Otherwise there are no folds and nothing is joined.
-    Of several records of one setting and fold the last counts.
+def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
+    """Return a country once a fold, with other users as its validation; itself for one fold.
 
     Args:
-        records: Complete records of one country and purpose, with evaluations.
-        part: "validation" or "test", where every evaluation must come from.
+        data: The country's arrays; test users stay what they are.
+        num_folds: Number of folds, k.
+        seed: Seed of the order in which users are dealt.
+
+    Raises:
+        ValueError: `1 <= num_folds <= users of training and validation` does not hold.
+    """
+    if num_folds == 1:
+        return [data]
+    searched = data.part != "test"
+    users = np.random.default_rng(seed).permutation(np.unique(data.user[searched]))
+    if not 1 <= num_folds <= len(users):
+        raise ValueError(
+            f"{data.country}: `1 <= folds <= {len(users)}`, its users of training and "
+            f"validation, must hold, but got {num_folds}."
+        )
+    folds = []
+    for fold in range(num_folds):
+        part = np.where(np.isin(data.user, users[fold::num_folds]), "validation", "train")
+        folds.append(replace(data, part=np.where(searched, part, data.part)))
+    return folds
+
+
+def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
+    """Return the complete records of one setting's folds as one, with the first's name.
+
+    Args:
+        records: One record a fold, in the order of folds; a single one comes out as it is.
 
     Raises:
         ValueError: An evaluation is missing or of another part, or its counts contradict each
             other.
     """
-    settings: dict[str, dict[Users, TrialRecord]] = {}
-    for record in records:
-        users = frozenset(evaluation_of(record, part).by_user.users)
-        settings.setdefault(record.config_hash, {})[users] = record
-    folds = list(dict.fromkeys(users for by_fold in settings.values() for users in by_fold))
-    disjoint = not any(first & second for first, second in combinations(folds, 2))
-    if not disjoint or max(map(len, settings.values()), default=0) < 2:
-        return list(records), 0
-    whole = [by_fold for by_fold in settings.values() if len(by_fold) == len(folds)]
-    pooled = [_join([by_fold[users] for users in folds], part) for by_fold in whole]
-    return pooled, len(settings) - len(whole)
-
-
-def _join(records: list[TrialRecord], part: str) -> TrialRecord:
-    """Return the records of one setting's folds as one."""
+    if len(records) == 1:
+        return records[0]
+    part = "validation"
     weights = [evaluation_of(record, part).consensus.pairs for record in records]
     trained = [r.objectives["pairs_trained"] for r in records if "pairs_trained" in r.objectives]
     evaluation = _join_evaluations(records, part)
@@ -60,7 +67,6 @@ def _join(records: list[TrialRecord], part: str) -> TrialRecord:
     first = records[0]
     return first.model_copy(
         update={
-            "trial_id": re.sub(r"-f\d+$", "", first.trial_id),
             "objectives": objectives,
             "constraints": {
                 key: _mean([record.constraints[key] for record in records], weights)
@@ -82,7 +88,7 @@ def _join(records: list[TrialRecord], part: str) -> TrialRecord:
     )
 
 
-def _join_evaluations(records: list[TrialRecord], part: str) -> EvaluationRecord:
+def _join_evaluations(records: Sequence[TrialRecord], part: str) -> EvaluationRecord:
     """Return the evaluations of disjoint users as one; layers carry no counts by user."""
     parts = [evaluation_of(record, part) for record in records]
     matrices = [align_by_user([record], part) for record in records]
@@ -143,7 +149,7 @@ def _mean_or_none(values: list[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def _sum_times(records: list[TrialRecord]) -> dict[str, float | str]:
+def _sum_times(records: Sequence[TrialRecord]) -> dict[str, float | str]:
     """Return the seconds of all folds, and the earliest of what is no number."""
     times: dict[str, float | str] = {}
     for key in records[0].times:

@@ -28,6 +28,9 @@ from scpo.weighting import effective_pairs, margin_scale
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 
 TUNED_ARM = "scpo_tuned"
+SETTINGS = (
+    "retention", "strength", "tau", "beta", "learning_rate", "epochs", "budget", "folds"
+)
 NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
 
 
@@ -50,6 +53,7 @@ class Job:
         seed: Seed of the order of the data, of the budget and of random choices.
         max_consensus_drop: Bound of the constraint.
         min_pairs: Fewer pairs than this are refused.
+        folds: Times the setting is trained, each judged on other users; 1 for the split.
         save_to: Folder for the trained model, or None.
         rungs: Labelled pairs at which the trial may be stopped early, ascending.
         exempt: Never stopped early: a first trial, whose rungs are a curve.
@@ -69,6 +73,7 @@ class Job:
     budget: float = 1.0
     max_consensus_drop: float = 1.0
     min_pairs: int = 1
+    folds: int = 1
     save_to: str | None = None
     rungs: tuple[int, ...] = ()
     exempt: bool = False
@@ -76,8 +81,7 @@ class Job:
     @property
     def config(self) -> dict[str, float | int | str | None]:
         """Return what was set, for the record."""
-        names = ("retention", "strength", "tau", "beta", "learning_rate", "epochs", "budget")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in SETTINGS}
 
     @property
     def config_hash(self) -> str:

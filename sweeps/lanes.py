@@ -17,7 +17,9 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import RewardModel, load_reward_model
+from sweeps.folds import folds_of, pool_folds
 from sweeps.jobs import Job, run_job, rung_job
+from sweeps.records import TrialRecord
 from sweeps.rungs import rungs_of
 
 RECORD_KEY = "record"
@@ -69,13 +71,8 @@ class Lane(Trainable):
 
         A result of a rung says `pruned`: that is what the trial is if it ends there.
         """
-        self.reward.model.load_state_dict(self.base)
-        for parameter in self.reward.model.parameters():
-            parameter.grad = None
-        data = self.workspace.countries[self.job.country]
         rung = self.rungs.pop(0) if self.rungs else None
-        job = self.job if rung is None else rung_job(self.job, data, rung)
-        record = run_job(job, data, self.reward, self.workspace.training, engine="torch")
+        record = pool_folds([self._train(data, rung) for data in self.folds])
         if rung is not None:
             record = record.model_copy(update={"purpose": "rung", "rung": rung})
         return {
@@ -86,11 +83,19 @@ class Lane(Trainable):
             "done": rung is None,
         }
 
+    def _train(self, data: CountryData, rung: int | None) -> TrialRecord:
+        """Train from the base weights on one fold, on a rung's pairs or on all."""
+        self.reward.model.load_state_dict(self.base)
+        for parameter in self.reward.model.parameters():
+            parameter.grad = None
+        job = self.job if rung is None else rung_job(self.job, data, rung)
+        return run_job(job, data, self.reward, self.workspace.training, engine="torch")
+
     def _take(self, config: dict[str, Any]) -> None:
-        """Take a job and the rungs that its country has."""
+        """Take a job, its folds, and the rungs that its country has."""
         self.job = Job(**config)
-        data = self.workspace.countries[self.job.country]
-        num_labelled = len(data.pairs_in("train")) if self.job.rungs else 0
+        self.folds = folds_of(self.workspace.countries[self.job.country], self.job.folds)
+        num_labelled = len(self.folds[0].pairs_in("train")) if self.job.rungs else 0
         self.rungs = rungs_of(self.job.rungs, num_labelled)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:

@@ -65,10 +65,9 @@ def describe_evidence(ranking: CountryRanking) -> str:
     """Return what speaks for the recommendation of one country, without naming the setting."""
     chosen = ranking.recommended
     if chosen is None:
-        partial = f", {ranking.num_partial} without every fold" if ranking.num_partial else ""
         return (
             "no setting to recommend, for no search trial could be ranked "
-            f"({ranking.num_failed} failed, {ranking.num_pruned} pruned{partial})."
+            f"({ranking.num_failed} failed, {ranking.num_pruned} pruned)."
         )
     overall = chosen.evaluation.overall
     result = format_accuracy(overall.accuracy, overall.low, overall.high)

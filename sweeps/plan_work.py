@@ -24,6 +24,7 @@ from scpo.pairs import IntArray
 from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 from sweeps.config import LanesConfig, SweepConfig
+from sweeps.folds import folds_of
 from sweeps.jobs import TUNED_ARM, Job, rung_job, select_pairs
 from sweeps.planned import arm_job, curve_jobs
 from sweeps.records import TrialRecord
@@ -116,6 +117,7 @@ def search_jobs(config: SweepConfig, country: str) -> list[Job]:
             retention=low + (high - low) * (number + 0.5) / RETENTIONS,
             strength=0.0,
             epochs=mean_of_logarithmic(*config.search.epochs),
+            folds=config.search.folds,
             seed=config.training.seed,
         )
         for number in range(RETENTIONS)
@@ -139,12 +141,14 @@ def job_tokens(job: Job, data: CountryData) -> tuple[float, float]:
 
     A job that keeps nothing fails at once and costs nothing.
     """
-    labelled, selection = select_pairs(replace(job, min_pairs=0), data)
-    kept = labelled[selection.keep]
-    if len(kept) == 0:
-        return 0.0, 0.0
-    judged = float(_text_tokens(data, data.pairs_in(job.part)))
-    return job.epochs * _text_tokens(data, kept), judged
+    trained, judged = 0.0, 0.0
+    for fold in folds_of(data, job.folds):
+        labelled, selection = select_pairs(replace(job, min_pairs=0), fold)
+        kept = labelled[selection.keep]
+        if len(kept):
+            trained += job.epochs * _text_tokens(data, kept)
+            judged += _text_tokens(data, fold.pairs_in(job.part))
+    return trained, judged
 
 
 def rate_of_records(

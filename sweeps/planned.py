@@ -5,33 +5,21 @@ made again. The final `scpo_tuned` is the recommended setting, trained with a ne
 is what a country takes home.
 """
 
-import time
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scpo.country import CountryData
-from scpo.devices import pick_device
-from scpo.evaluation import evaluate_model
-from scpo.model import load_reward_model
-from scpo.provenance import utc_now
-from scpo.ray_training import Cluster, train_on_ray
+from scpo.ray_training import Cluster
 from sweeps.config import SweepConfig
-from sweeps.jobs import (
-    TUNED_ARM,
-    Job,
-    global_record,
-    job_training,
-    make_record,
-    select_pairs,
-    training_set,
-)
+from sweeps.jobs import TUNED_ARM, Job, global_record
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
 from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
 from sweeps.records import Ledger, TrialRecord
 from sweeps.search import point_of, slug
+from sweeps.sharded import run_sharded
 from sweeps.tuning import run_jobs
 
 
@@ -48,20 +36,20 @@ def run_planned(
         say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
     in_lanes, sharded = [], []
     with follow_progress(say, Counter(job.country for job in left)) as listen:
+
+        def keep(record: TrialRecord) -> None:
+            ledger.append(record)
+            listen(record)
+
         for job in left:
             if job.arm == "global":
-                record = global_record(job, workspace.countries[job.country])
-                ledger.append(record)
-                listen(record)
+                keep(global_record(job, workspace.countries[job.country]))
             elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
                 sharded.append(job)
             else:
                 in_lanes.append(job)
         run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
-        for job in sharded:
-            record = _train_sharded(job, config, workspace)
-            ledger.append(record)
-            listen(record)
+        _run_sharded(sharded, config, workspace, run, keep)
 
 
 def curve_jobs(config: SweepConfig) -> list[Job]:
@@ -71,6 +59,7 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
             arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
             purpose="curve",
             budget=budget,
+            folds=config.search.folds,
             seed=seed,
         )
         for country in config.countries
@@ -125,38 +114,19 @@ def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
     )
 
 
-def _train_sharded(job: Job, config: SweepConfig, workspace: Workspace) -> TrialRecord:
-    """Train a final model on several workers, test it, and return the record."""
-    data: CountryData = workspace.countries[job.country]
+def _run_sharded(
+    jobs: Sequence[Job],
+    config: SweepConfig,
+    workspace: Workspace,
+    run: Path,
+    keep: Callable[[TrialRecord], None],
+) -> None:
+    """Train final models one after another in one lane of several workers."""
     plan = config.final.sharded
-    started, clock = utc_now(), time.perf_counter()
-    labelled, selection = select_pairs(job, data)
-    out = Path(str(job.save_to))
-    result = train_on_ray(
-        workspace.model,
-        training_set(data, labelled, selection),
-        job_training(job, workspace.training),
-        Cluster(
-            plan.workers,
-            zero_stage=plan.zero_stage,
-            offload=plan.offload,
-            use_gpu=config.lanes.gpus > 0,
-        ),
-        out=out,
-        checkpoints=out.with_name(f"{out.name}.checkpoints"),
-        trust_remote_code=workspace.trust_remote_code,
+    cluster = Cluster(
+        plan.workers,
+        zero_stage=plan.zero_stage,
+        offload=plan.offload,
+        use_gpu=config.lanes.gpus > 0,
     )
-    trained = time.perf_counter()
-    reward = load_reward_model(str(out), trust_remote_code=workspace.trust_remote_code)
-    evaluation = evaluate_model(
-        reward.to(pick_device()), data, job.part, precision=workspace.training.precision
-    )
-    times: dict[str, float | str] = {
-        "started": started,
-        "train_s": result.train_s,
-        "setup_s": trained - clock - result.train_s,
-        "evaluate_s": time.perf_counter() - trained,
-        "wall_s": time.perf_counter() - clock,
-    }
-    engine = f"deepspeed-zero{plan.zero_stage}-x{plan.workers}"
-    return make_record(job, data, labelled, selection, result, evaluation, times, engine)
+    run_sharded(jobs, workspace, cluster, run, keep)

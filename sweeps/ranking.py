@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.folds import pool_folds
 from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.optimism import estimate_optimism
 from sweeps.pareto import Direction, find_knee, hypervolume, pareto_front
@@ -88,7 +87,6 @@ class CountryRanking:
             to `REFERENCE`; None where a trial does not say how many pairs there were.
         num_failed: Search trials that failed.
         num_pruned: Search trials that were stopped early; they are not ranked.
-        num_partial: Settings that lack the evaluation on a fold; they are not ranked.
     """
 
     country: str
@@ -98,7 +96,6 @@ class CountryRanking:
     hypervolume: float | None
     num_failed: int
     num_pruned: int
-    num_partial: int
 
     @property
     def recommended(self) -> RankedSetting | None:
@@ -133,8 +130,8 @@ def rank_country(
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
-    Of several records with one trial_id the last counts. A setting trained once per fold is one
-    setting; see `pool_folds`. Trials without validation pairs cannot be ranked and are left out.
+    Of several records with one trial_id the last counts. Trials without validation pairs cannot
+    be ranked and are left out.
 
     Args:
         records: Records of a run, of any country and purpose.
@@ -158,17 +155,15 @@ def rank_country(
     for record in rankable:
         if "pairs_trained" not in record.objectives:
             raise ValueError(f"Trial {record.trial_id} has no objective `pairs_trained`.")
-    pooled, num_partial = pool_folds(rankable, "validation")
-    settings, optimism = _rank(pooled, margin, num_resamples, seed) if pooled else ((), None)
+    settings, optimism = _rank(rankable, margin, num_resamples, seed) if rankable else ((), None)
     return CountryRanking(
         country=country,
         settings=settings,
         margin=margin,
         optimism=optimism,
-        hypervolume=_hypervolume(pooled) if pooled else None,
+        hypervolume=_hypervolume(rankable) if rankable else None,
         num_failed=sum(r.state == "failed" for r in searched),
         num_pruned=sum(r.state == "pruned" for r in searched),
-        num_partial=num_partial,
     )
 
 

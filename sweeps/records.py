@@ -69,7 +69,7 @@ class TrialRecord(BaseModel):
     arm: str = Field(description="Arm of METHOD, or `scpo_tuned` for a point of the search.")
     state: State
     config: dict[str, float | int | str | None] = Field(
-        description="retention, strength, learning_rate, epochs, budget (share of labelled pairs)"
+        description="retention, strength, learning_rate, epochs, folds, budget (share of pairs)"
     )
     config_hash: str
     seed: int

@@ -68,6 +68,7 @@ def search_countries(
             seed=config.training.seed,
             max_consensus_drop=config.search.max_consensus_drop,
             min_pairs=config.search.min_pairs,
+            folds=config.search.folds,
             retention=point["retention"],
             strength=point["strength"],
             learning_rate=point["learning_rate"],

@@ -37,7 +37,7 @@ USUAL = TrainingConfig(
 # name -> (changes of the configuration, further of the case, numbers of ranks, stages)
 SETTINGS = {
     "usual": ({}, {}, (1, 2), STAGES),
-    "accumulated": ({"accumulation": 2}, {}, (2,), STAGES),
+    "accumulated": ({"accumulation": 2}, {}, (2,), (0, 3)),
     "cosine": ({"schedule": "cosine", "warmup_share": 0.2}, {}, (2,), (2,)),
     "recomputed": ({"activation_checkpointing": True}, {}, (2,), (3,)),
     "optimizer offloaded": ({}, {"offload": "optimizer"}, (2,), (2,)),
@@ -230,23 +230,26 @@ DAMAGES = {
 }
 
 
-@pytest.fixture(scope="module")
-def resumed(tmp_path_factory, model_folder, data):
-    """Each stage ended at step 13, one by SIGKILL, then gone on with, whole or damaged."""
+@pytest.fixture(
+    scope="module", params=[pytest.param((1, 2), marks=pytest.mark.exhaustive), (3,)], ids=str
+)
+def resumed(request, tmp_path_factory, model_folder, data):
+    """Some stages ended at step 13, one by SIGKILL, then gone on with, whole or damaged."""
+    stages = request.param
     folder = tmp_path_factory.mktemp("killed")
     config = USUAL.model_copy(update={"checkpoint_every": 4})
     usual = {"model": str(model_folder("bert")), "data": data, "config": config}
-    end = {1: {"leave_at": 13}, 2: {"leave_at": 13}, 3: {"die_at": 13}}
     killed = [
-        usual | {"stage": stage, "checkpoints": folder / f"{stage}", **end[stage]}
-        for stage in (1, 2, 3)
+        usual | {"stage": stage, "checkpoints": folder / f"{stage}", "leave_at": 13}
+        for stage in stages
     ]
+    killed[-1]["die_at"] = killed[-1].pop("leave_at")
     ranks, _ = start_ranks(folder, killed, 2)
     assert ranks[1].wait(timeout=200) == -9
     ranks[0].kill()
     ranks[0].wait()
     cases = {}
-    for stage in (1, 2, 3):
+    for stage in stages:
         cases[stage, "never killed"] = usual | {"stage": stage}
         for name in ("whole", *DAMAGES):
             copy = folder / f"{stage}-{name}"
@@ -261,35 +264,36 @@ def resumed(tmp_path_factory, model_folder, data):
     found = dict(zip(cases, run_ranks(folder, list(cases.values()), 2), strict=True))
     alone = {
         (stage, "another size"): usual | {"stage": stage, "checkpoints": folder / f"{stage}"}
-        for stage in (1, 2, 3)
+        for stage in stages
     }
-    return found | dict(zip(alone, run_ranks(folder, list(alone.values()), 1), strict=True))
+    found |= dict(zip(alone, run_ranks(folder, list(alone.values()), 1), strict=True))
+    return found | {"stages": stages}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_a_killed_training_goes_on_to_the_same_bits(resumed, stage):
-    result, expected = resumed[stage, "whole"], resumed[stage, "never killed"]
-    assert result["resumed_from"] == 12
-    assert result["losses"] == expected["losses"]
-    assert digest(result["weights"]) == digest(expected["weights"])
+def test_a_killed_training_goes_on_to_the_same_bits(resumed):
+    for stage in resumed["stages"]:
+        result, expected = resumed[stage, "whole"], resumed[stage, "never killed"]
+        assert result["resumed_from"] == 12
+        assert result["losses"] == expected["losses"]
+        assert digest(result["weights"]) == digest(expected["weights"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
 @pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_checkpoint_never_starts_afresh_or_makes_nan(resumed, stage, name):
-    result, expected = resumed[stage, name], resumed[stage, "never killed"]
-    assert result["resumed_from"] == 8
-    assert len(result["moved_aside"]) == 1
-    assert digest(result["weights"]) == digest(expected["weights"])
+def test_a_damaged_checkpoint_never_starts_afresh_or_makes_nan(resumed, name):
+    for stage in resumed["stages"]:
+        result, expected = resumed[stage, name], resumed[stage, "never killed"]
+        assert result["resumed_from"] == 8
+        assert len(result["moved_aside"]) == 1
+        assert digest(result["weights"]) == digest(expected["weights"])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("stage", [1, 2, 3])
-def test_another_size_or_stage_is_refused(resumed, stage):
-    assert f"written by 2 ranks of zero{stage}" in resumed[stage, "another stage"]["stopped"]
-    assert "this training has 1 of" in resumed[stage, "another size"]["stopped"]
+def test_another_size_or_stage_is_refused(resumed):
+    for stage in resumed["stages"]:
+        assert f"written by 2 ranks of zero{stage}" in resumed[stage, "another stage"]["stopped"]
+        assert "this training has 1 of" in resumed[stage, "another size"]["stopped"]
 
 
 @pytest.mark.parametrize("stage", [-1, 4, "2"])

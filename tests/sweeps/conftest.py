@@ -5,8 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from scpo.config import SplitConfig, TrainingConfig
+from scpo.data.synthetic import make_synthetic
 from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
+from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.steering import steer_countries
+from sweeps.lanes import Workspace
 from sweeps.records import (
     AccuracyRecord,
     EvaluationRecord,
@@ -240,3 +246,25 @@ def run_folder(tmp_path: Path, records: list[TrialRecord]) -> Path:
 @pytest.fixture(scope="session")
 def trial() -> Callable[..., TrialRecord]:
     return search_trial
+
+
+@pytest.fixture(scope="session")
+def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A country, a tiny model with its rewards, and settings of which nothing is random."""
+    torch.set_num_threads(1)
+    training = TrainingConfig(pairs_per_step=12, precision="fp32", checkpoint_every=5)
+    folder = tmp_path_factory.mktemp("workspace")
+    reward = load_reward_model(str(tiny_backbone), new_head=True)
+    model = save_reward_model(reward, folder / "model")
+    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
+    steered = steer_countries(
+        world.interactions,
+        ["Arvandia"],
+        reward,
+        content_hash(model),
+        split=SplitConfig(),
+        max_tokens=96,
+        cache=folder / "cache",
+        precision="fp32",
+    )
+    return Workspace(model, steered.countries, training, num_threads=1)

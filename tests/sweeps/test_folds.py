@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from sweeps.folds import pool_folds
+from sweeps.folds import folds_of, pool_folds
 from sweeps.records import UserCounts
 
 
@@ -27,9 +28,8 @@ def test_counts_are_joined_and_accuracies_taken_over_all_pairs(trial):
         fold(trial, "x", 0, "ab", [8, 6]),
         fold(trial, "x", 1, "c", [15], pairs=[20]),
     ]
-    (pooled,), num_partial = pool_folds(folds, "validation")
-    assert num_partial == 0
-    assert pooled.trial_id == "x"
+    pooled = pool_folds(folds)
+    assert pooled.trial_id == "x-f0"
     counts = pooled.evaluation.by_user
     assert (counts.users, counts.pairs, counts.correct) == (
         ["a", "b", "c"],
@@ -56,7 +56,7 @@ def test_layers_and_constraints_are_weighted_by_their_pairs(trial):
                 update={"evaluation": evaluation, "constraints": {"consensus_drop": drop}}
             )
         )
-    (pooled,), _ = pool_folds(parts, "validation")
+    pooled = pool_folds(parts)
     assert pooled.evaluation.consensus.accuracy == (0.5 * 2 + 1.0 * 6) / 8
     assert pooled.evaluation.consensus.pairs == 8
     assert pooled.evaluation.consensus.low is None
@@ -70,7 +70,7 @@ def test_a_layer_without_pairs_stays_unknown(trial):
         layer = record.evaluation.consensus.model_copy(update={"accuracy": None, "pairs": 0})
         evaluation = record.evaluation.model_copy(update={"consensus": layer})
         folds.append(record.model_copy(update={"evaluation": evaluation}))
-    (pooled,), _ = pool_folds(folds, "validation")
+    pooled = pool_folds(folds)
     assert pooled.evaluation.consensus.accuracy is None
     assert pooled.constraints["consensus_drop"] == pytest.approx(0.05)
 
@@ -96,43 +96,34 @@ def test_settings_counts_and_times_of_the_folds(trial):
         counts={"pairs_available": 110.0},
         times={"started": "2026-05-04T09:30", "train_s": 3.0},
     )
-    (pooled,), _ = pool_folds([first, second], "validation")
+    pooled = pool_folds([first, second])
     assert pooled.setting == {"tau": pytest.approx(0.65), "beta": None}
     assert pooled.counts == {"pairs_available": 105.0}
     assert pooled.times == {"started": "2026-05-04T09:30", "train_s": 5.0}
 
 
-def test_settings_that_lack_a_fold_are_counted_and_left_out(trial):
-    folds = [
-        fold(trial, "x", 0, "a", [8]),
-        fold(trial, "y", 0, "a", [9]),
-        fold(trial, "x", 1, "b", [8]),
-    ]
-    pooled, num_partial = pool_folds(folds, "validation")
-    assert [record.trial_id for record in pooled] == ["x"]
-    assert num_partial == 1
+def test_one_record_comes_out_as_it_is(trial):
+    record = fold(trial, "x", 0, "a", [8])
+    assert pool_folds([record]) is record
 
 
-def test_of_two_records_of_one_fold_the_last_counts(trial):
-    folds = [
-        fold(trial, "x", 0, "a", [1]),
-        fold(trial, "x", 1, "b", [8]),
-        fold(trial, "x", 0, "a", [9]),
-    ]
-    (pooled,), _ = pool_folds(folds, "validation")
-    assert pooled.evaluation.by_user.correct == [9, 8]
+def test_every_searched_user_judges_once_and_test_users_never(workspace):
+    country_data = workspace.countries["Arvandia"]
+    folds = folds_of(country_data, 3, seed=1)
+    judges = [set(data.user[data.part == "validation"]) for data in folds]
+    searched = set(country_data.user[country_data.part != "test"])
+    assert set.union(*judges) == searched
+    assert sum(map(len, judges)) == len(searched)
+    for data, judging in zip(folds, judges, strict=True):
+        assert set(data.user[data.part == "train"]) == searched - judging
+        assert np.array_equal(data.part == "test", country_data.part == "test")
 
 
-def test_without_folds_records_come_out_as_they_are(trial):
-    same_users = [fold(trial, "x", 0, "ab", [8, 8]), fold(trial, "x", 1, "ab", [7, 7])]
-    assert pool_folds(same_users, "validation") == (same_users, 0)
-    two_splits = [fold(trial, "x", 0, "ab", [8, 8]), fold(trial, "y", 0, "cd", [7, 7])]
-    assert pool_folds(two_splits, "validation") == (two_splits, 0)
-    overlapping = [fold(trial, "x", 0, "ab", [8, 8]), fold(trial, "x", 1, "bc", [7, 7])]
-    assert pool_folds(overlapping, "validation") == (overlapping, 0)
-    assert pool_folds([], "validation") == ([], 0)
+def test_one_fold_is_the_split(workspace):
+    country_data = workspace.countries["Arvandia"]
+    assert folds_of(country_data, 1)[0] is country_data
 
 
-def test_a_record_of_another_part_is_refused(trial):
-    with pytest.raises(ValueError, match="must be evaluated on test users"):
-        pool_folds([fold(trial, "x", 0, "a", [8])], "test")
+def test_more_folds_than_users_are_refused(workspace):
+    with pytest.raises(ValueError, match="its users of training and validation, must hold"):
+        folds_of(workspace.countries["Arvandia"], 10_000)

@@ -1,42 +1,28 @@
 """One training as a job: nested budgets, selections, and records equal in every lane."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from scpo.config import SplitConfig, TrainingConfig
+from scpo.config import TrainingConfig
 from scpo.country import CountryData
-from scpo.data.synthetic import make_synthetic
-from scpo.model import RewardModel, content_hash, load_reward_model
-from scpo.steering import steer_countries
+from scpo.model import RewardModel, load_reward_model
 from sweeps.jobs import Job, failed_record, global_record, labelled_pairs, run_job, select_pairs
+from sweeps.lanes import Workspace
 
 TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
 
 
 @pytest.fixture(scope="module")
-def reward(tiny_backbone: Path) -> RewardModel:
-    return load_reward_model(str(tiny_backbone), new_head=True)
+def reward(workspace: Workspace) -> RewardModel:
+    return load_reward_model(str(workspace.model))
 
 
 @pytest.fixture(scope="module")
-def country(
-    tiny_backbone: Path, reward: RewardModel, tmp_path_factory: pytest.TempPathFactory
-) -> CountryData:
-    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
-    steered = steer_countries(
-        world.interactions,
-        ["Arvandia"],
-        reward,
-        content_hash(tiny_backbone),
-        split=SplitConfig(),
-        max_tokens=96,
-        cache=tmp_path_factory.mktemp("cache"),
-    )
-    return steered.countries["Arvandia"]
+def country(workspace: Workspace) -> CountryData:
+    return workspace.countries["Arvandia"]
 
 
 def make_job(**changes: object) -> Job:

@@ -1,6 +1,5 @@
 import csv
 import io
-from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -60,12 +59,6 @@ def test_front_knee_and_hypervolume_are_said(trial):
     )
     assert describe_front(rank_country(trials[:1], "Mexico")) == "Front of 1 setting."
     assert "knee" in printed(leaderboard_table([rank_country(known, "Mexico")]))
-
-
-def test_settings_without_every_fold_are_counted(trial):
-    ranking = rank_country([trial("a", [8], 9, state="failed")], "Mexico")
-    partial = replace(ranking, num_partial=3)
-    assert "(1 failed, 0 pruned, 3 without every fold)" in describe(partial)
 
 
 def test_one_user_is_said(trial):

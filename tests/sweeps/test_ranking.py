@@ -192,24 +192,6 @@ def test_the_best_is_the_most_accurate_inside_the_constraint(trial):
     assert (failed.best, failed.knee, failed.optimism, failed.hypervolume) == (None,) * 4
 
 
-def test_folds_of_a_setting_are_ranked_as_one(trial):
-    def folds(name, correct):
-        for number, users in enumerate(("ab", "cd")):
-            record = trial(f"{name}-f{number}", correct[2 * number : 2 * number + 2], 50 + number)
-            counts = record.evaluation.by_user.model_copy(update={"users": list(users)})
-            evaluation = record.evaluation.model_copy(
-                update={"by_user": counts, "global_by_user": counts}
-            )
-            yield record.model_copy(update={"config_hash": name, "evaluation": evaluation})
-
-    half = next(folds("half", [9, 9]))
-    ranking = rank_country([*folds("x", [9, 9, 7, 7]), *folds("y", [6, 6, 9, 9]), half], "Mexico")
-    assert [(s.record.trial_id, s.accuracy) for s in ranking.settings] == [("x", 0.8), ("y", 0.75)]
-    assert ranking.settings[0].evaluation.overall.users == 4
-    assert ranking.settings[0].pairs_trained == 50.5
-    assert ranking.num_partial == 1
-
-
 def test_a_country_whose_trials_all_failed_has_no_recommendation(trial):
     ranking = rank_country([trial("failed", [9], 5, state="failed")], "Mexico")
     assert ranking.settings == ()

@@ -27,15 +27,12 @@ from ray.train.torch import TorchTrainer
 
 from scpo.atomic import hash_file
 from scpo.checkpoints import TrainingStopped
-from scpo.config import SplitConfig, TrainingConfig
-from scpo.data.synthetic import make_synthetic
 from scpo.engines import TorchEngine
 from scpo.evaluation import evaluate_model, score_pairs
 from scpo.fitting import Fitted, plan_optimization
 from scpo.forwards import model_inputs
-from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.model import load_reward_model
 from scpo.ray_training import Cluster
-from scpo.steering import steer_countries
 from scpo.training import TrainingResult
 from sweeps import sharded, sharded_worker
 from sweeps.jobs import Job
@@ -45,7 +42,6 @@ from sweeps.sharded import ShardedLane, run_sharded
 from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
 
 COUNTRY = "Arvandia"
-TRAINING = TrainingConfig(pairs_per_step=12, precision="fp32", checkpoint_every=5)
 
 
 @pytest.fixture(scope="module")
@@ -60,26 +56,6 @@ def cluster() -> Iterator[None]:
     )
     yield
     ray.shutdown()
-
-
-@pytest.fixture(scope="module")
-def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    torch.set_num_threads(1)
-    folder = tmp_path_factory.mktemp("workspace")
-    reward = load_reward_model(str(tiny_backbone), new_head=True)
-    model = save_reward_model(reward, folder / "model")
-    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
-    steered = steer_countries(
-        world.interactions,
-        [COUNTRY],
-        reward,
-        content_hash(model),
-        split=SplitConfig(),
-        max_tokens=96,
-        cache=folder / "cache",
-        precision="fp32",
-    )
-    return Workspace(model, steered.countries, TRAINING, num_threads=1)
 
 
 def make_job(trial_id: str, **changes: Any) -> Job:
@@ -287,7 +263,7 @@ def test_margins_through_an_engine_are_those_of_scoring(workspace: Workspace) ->
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
-    engine = TorchEngine(reward, plan_optimization(reward, pairs, TRAINING))
+    engine = TorchEngine(reward, plan_optimization(reward, pairs, workspace.training))
     fitted = Fitted(engine, reward, model_inputs(reward), TrainingResult())
     expected = score_pairs(reward, data, which, precision="fp32")
     np.testing.assert_allclose(score_part(fitted, data, "test"), expected, atol=1e-6)
@@ -298,7 +274,8 @@ def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")
     job = tmp_path / "job.pickle"
-    job.write_bytes(pickle.dumps((data.training_set(which, np.ones(len(which))), TRAINING)))
+    pairs = data.training_set(which, np.ones(len(which)))
+    job.write_bytes(pickle.dumps((pairs, workspace.training)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -382,7 +359,7 @@ def test_a_short_job_without_export_saves_no_checkpoint(
     which = data.pairs_in("validation")
     pairs = data.training_set(which, np.ones(len(which)))
     job = make_job("a", save_to=save_to)
-    config = TRAINING.model_copy(update={"checkpoint_every": every})
+    config = workspace.training.model_copy(update={"checkpoint_every": every})
     folder = lane._checkpoints(job, pairs, config)
     assert folder == (checkpoints_of(job, tmp_path) if saves else None)
 

@@ -39,6 +39,12 @@ class SearchConfig(Config):
     strength: tuple[float, float] = Field((0.0, 3.0), description="scale / beta, 0 is none")
     learning_rate: tuple[Positive, Positive] = (1e-6, 1e-4)
     epochs: tuple[Positive, Positive] = (0.5, 2.0)
+    lora_rank: tuple[Count, Count] | None = Field(
+        None, description="rank of low-rank adapters; none: as `training.lora` says"
+    )
+    probe_points: int = Field(
+        0, ge=0, description="first trials from the front of `scpo probe`, at most"
+    )
     max_consensus_drop: float = Field(
         0.25, ge=0, le=1, description="how far consensus accuracy may fall below the global's"
     )
@@ -64,9 +70,15 @@ class SearchConfig(Config):
         None, gt=0, le=1, description="a country with a feasible trial as good gets no more"
     )
 
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Return the names of what is searched."""
+        names = ("retention", "strength", "learning_rate", "epochs")
+        return names if self.lora_rank is None else (*names, "lora_rank")
+
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "SearchConfig":
-        for name in ("retention", "strength", "learning_rate", "epochs"):
+        for name in self.parameters:
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")

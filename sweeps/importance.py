@@ -26,7 +26,7 @@ MIN_TRIALS = 8
 NUM_TOP = 5  # trials that count as the best: fewer say nothing, so Optuna's documentation
 LEAST_TOP_SHARE, MOST_TOP_SHARE = 0.1, 0.5
 LOGARITHMIC = ("learning_rate", "epochs", "steps", "lora_rank")
-NOT_SEARCHED = ("budget", "fold")
+NOT_SEARCHED = ("budget", "folds")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ import numpy as np
 
 from scpo.arms import Selection, select_arm, select_setting
 from scpo.batches import TrainingSet
-from scpo.config import TrainingConfig
+from scpo.config import LoraConfig, TrainingConfig
 from scpo.country import CountryData
 from scpo.evaluation import consensus_drop, evaluate_margins, evaluate_model
 from scpo.fitting import fit_on_device
@@ -28,8 +28,17 @@ from scpo.weighting import effective_pairs, margin_scale
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 
 TUNED_ARM = "scpo_tuned"
+OBJECTIVES = ("validation_accuracy", "pairs_trained")  # up, down
 SETTINGS = (
-    "retention", "strength", "tau", "beta", "learning_rate", "epochs", "budget", "folds"
+    "retention",
+    "strength",
+    "tau",
+    "beta",
+    "learning_rate",
+    "epochs",
+    "lora_rank",
+    "budget",
+    "folds",
 )
 NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
 
@@ -53,6 +62,7 @@ class Job:
         seed: Seed of the order of the data, of the budget and of random choices.
         max_consensus_drop: Bound of the constraint.
         min_pairs: Fewer pairs than this are refused.
+        lora_rank: Rank of low-rank adapters; None for what the training configuration says.
         folds: Times the setting is trained, each judged on other users; 1 for the split.
         save_to: Folder for the trained model, or None.
         rungs: Labelled pairs at which the trial may be stopped early, ascending.
@@ -73,6 +83,7 @@ class Job:
     budget: float = 1.0
     max_consensus_drop: float = 1.0
     min_pairs: int = 1
+    lora_rank: int | None = None
     folds: int = 1
     save_to: str | None = None
     rungs: tuple[int, ...] = ()
@@ -183,7 +194,12 @@ def run_job(
 def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:
     """Return the training configuration with the job's own numbers in it."""
     own = {"learning_rate": job.learning_rate, "epochs": job.epochs, "seed": job.seed}
-    return training.model_copy(update=own)
+    if job.lora_rank is None:
+        return training.model_copy(update=own)
+    lora = training.lora or LoraConfig()
+    alpha = lora.alpha / lora.rank * job.lora_rank  # adapters act as strongly at every rank
+    lora = lora.model_copy(update={"rank": job.lora_rank, "alpha": alpha})
+    return training.model_copy(update={**own, "lora": lora})
 
 
 def make_record(

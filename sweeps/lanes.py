@@ -5,6 +5,7 @@ job it copies the base weights back, so a job costs its training and nothing els
 random is seeded by the job: the second job of a lane equals the first of another.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import RewardModel, load_reward_model
 from sweeps.folds import folds_of, pool_folds
-from sweeps.jobs import Job, run_job, rung_job
+from sweeps.jobs import OBJECTIVES, Job, failed_record, run_job, rung_job
 from sweeps.records import TrialRecord
 from sweeps.rungs import rungs_of
 
@@ -53,9 +54,7 @@ class Lane(Trainable):
             raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
         torch.set_num_threads(workspace.num_threads)
         self.workspace = workspace
-        self.reward: RewardModel = load_reward_model(
-            str(workspace.model), trust_remote_code=workspace.trust_remote_code
-        ).to(pick_device())
+        self.reward: RewardModel = self._load()
         self.base: dict[str, Tensor] = {
             name: value.clone() for name, value in self.reward.model.state_dict().items()
         }
@@ -69,19 +68,32 @@ class Lane(Trainable):
     def step(self) -> dict[str, Any]:
         """Do the job, or its next rung; the record travels as JSON text beside the objectives.
 
-        A result of a rung says `pruned`: that is what the trial is if it ends there.
+        A result of a rung says `pruned`: that is what the trial is if it ends there. A job that
+        fails has a failed record and objectives that are not numbers; the lane stays up.
         """
         rung = self.rungs.pop(0) if self.rungs else None
-        record = pool_folds([self._train(data, rung) for data in self.folds])
+        try:
+            record = pool_folds([self._train(data, rung) for data in self.folds])
+        except (ValueError, RuntimeError) as error:
+            rung, record = None, failed_record(self.job, f"{type(error).__name__}: {error}")
+            self.reward = self._load()  # adapters may still be in it
         if rung is not None:
             record = record.model_copy(update={"purpose": "rung", "rung": rung})
         return {
+            **dict.fromkeys(OBJECTIVES, math.nan),
             **record.objectives,
             RECORD_KEY: record.model_dump_json(),
             "pruned": rung is not None,
             "rung": rung,
             "done": rung is None,
         }
+
+    def _load(self) -> RewardModel:
+        """Return the global model, on this lane's device."""
+        workspace = self.workspace
+        return load_reward_model(
+            str(workspace.model), trust_remote_code=workspace.trust_remote_code
+        ).to(pick_device())
 
     def _train(self, data: CountryData, rung: int | None) -> TrialRecord:
         """Train from the base weights on one fold, on a rung's pairs or on all."""

@@ -83,16 +83,13 @@ def final_jobs(
         if setting is None:
             say(f"{country}: no trial succeeded, so there is no setting to retrain")
             continue
-        point = point_of(setting.record)
+        point = point_of(setting.record, config.search)
         jobs.append(
             replace(
                 arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
                 tau=None,
                 beta=None,
-                retention=point["retention"],
-                strength=point["strength"],
-                learning_rate=point["learning_rate"],
-                epochs=point["epochs"],
+                **point,  # type: ignore[arg-type]  # its values are of the fields' types
                 save_to=str((run / "models" / slug(country)).resolve()),
             )
         )

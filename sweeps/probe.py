@@ -41,7 +41,7 @@ from sweeps.probe_heads import (
     judge_heads,
     train_heads,
 )
-from sweeps.search import Point, clip_to_space
+from sweeps.search import Point, clip_to_space, configured_numbers
 
 NUM_SETTINGS = 1024
 L2 = (1e-4, 10.0)
@@ -325,10 +325,9 @@ def probe_points(
     for number in front_settings(result, num_points=num_points).tolist():
         point = clip_to_space(
             {
+                **configured_numbers(config),
                 "retention": float(result.settings.retention[number]),
                 "strength": float(result.settings.strength[number]),
-                "learning_rate": config.training.learning_rate,
-                "epochs": config.training.epochs,
             },
             config.search,
         )

@@ -14,7 +14,7 @@ Identity = tuple[tuple[str, str], ...]
 
 _CONSTANTS = {"filter": ("tau",), "weight": ("beta",), "inverse": ("beta",)}
 _NO_REPEATS = ("global", "random_k")  # the one is not trained, the other draws pairs by its seed
-_NOT_SETTING = ("retention", "strength", "tau", "beta", "budget", "fold")
+_NOT_SETTING = ("retention", "strength", "tau", "beta", "budget", "folds")
 
 
 def setting_identity(record: TrialRecord) -> Identity:

@@ -15,20 +15,20 @@ from dataclasses import asdict
 from typing import Any
 
 import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 from ray.tune.search.optuna import OptunaSearch
 
-from sweeps.config import SearchConfig
-from sweeps.jobs import Job
+from scpo.config import LoraConfig
+from sweeps.config import SearchConfig, SweepConfig
+from sweeps.jobs import OBJECTIVES, Job
 from sweeps.records import TrialRecord
 
-OBJECTIVES = ("validation_accuracy", "pairs_trained")
 MODES = ("max", "min")
-PARAMETERS = ("retention", "strength", "learning_rate", "epochs")
+LOGARITHMIC = ("learning_rate", "epochs", "lora_rank")
 
 MAX_REFUSED = 200
 STATES = {
@@ -42,23 +42,38 @@ Point = dict[str, float]
 
 def search_space(config: SearchConfig) -> dict[str, BaseDistribution]:
     """Return Optuna's distributions of the searched parameters."""
-    logarithmic = ("learning_rate", "epochs")
     space: dict[str, BaseDistribution] = {}
-    for name in PARAMETERS:
+    for name in config.parameters:
         low, high = getattr(config, name)
-        space[name] = FloatDistribution(low, high, log=name in logarithmic)
+        kind = IntDistribution if isinstance(low, int) else FloatDistribution
+        space[name] = kind(low, high, log=name in LOGARITHMIC)
     return space
 
 
 def clip_to_space(point: Mapping[str, float], config: SearchConfig) -> Point:
     """Return a point moved to the nearest one inside the space."""
-    bounds = {name: getattr(config, name) for name in PARAMETERS}
+    bounds = {name: getattr(config, name) for name in config.parameters}
     return {name: min(max(point[name], low), high) for name, (low, high) in bounds.items()}
 
 
-def point_of(record: TrialRecord) -> Point:
+def configured_numbers(config: SweepConfig) -> Point:
+    """Return what the configuration's own trainings have of a point but retention and strength."""
+    numbers: Point = {
+        "learning_rate": config.training.learning_rate,
+        "epochs": config.training.epochs,
+    }
+    if config.search.lora_rank is not None:
+        numbers["lora_rank"] = (config.training.lora or LoraConfig()).rank
+    return numbers
+
+
+def point_of(record: TrialRecord, config: SearchConfig) -> Point:
     """Return the point of the search space that a search record tried."""
-    return {name: float(record.config[name] or 0.0) for name in PARAMETERS}
+    point: Point = {}
+    for name in config.parameters:
+        value: Any = record.config[name]
+        point[name] = value if isinstance(value, int) else float(value or 0.0)
+    return point
 
 
 def make_sampler(config: SearchConfig, country: str) -> BaseSampler:
@@ -99,6 +114,7 @@ class StudySearch(OptunaSearch):
             points_to_evaluate=[dict(point) for point in first],
         )
         self.country = country
+        self.config = config
         self.space = search_space(config)
         self.find_fault = find_fault
         self.num_refused = 0
@@ -134,7 +150,7 @@ class StudySearch(OptunaSearch):
                 optuna.trial.create_trial(
                     state=STATES[record.state],
                     values=[record.objectives[o] for o in OBJECTIVES] if complete else None,
-                    params=point_of(record),
+                    params=point_of(record, self.config),
                     distributions=self.space,
                     constraints=record.constraints if complete else None,
                     user_attrs={"trial_id": record.trial_id},
@@ -214,7 +230,9 @@ class CountrySearch(Searcher):
         if target is None or error or result is None or result.get("pruned"):
             return
         record = TrialRecord.model_validate_json(result["record"])
-        if record.feasible and record.objectives[OBJECTIVES[0]] >= target:
+        if record.state != "complete" or not record.feasible:
+            return
+        if record.objectives[OBJECTIVES[0]] >= target:
             self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
             self.remaining[country] = 0
 
@@ -241,7 +259,7 @@ class CountrySearch(Searcher):
 
 def study_name(country: str, config: SearchConfig) -> str:
     """Return a study's name: the country and a hash of the space."""
-    space = {name: getattr(config, name) for name in PARAMETERS}
+    space = {name: getattr(config, name) for name in config.parameters}
     digest = hashlib.sha256(repr(sorted(space.items())).encode()).hexdigest()[:8]
     return f"{slug(country)}-{digest}"
 

@@ -19,9 +19,18 @@ from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
+from sweeps.probe import probe_countries, probe_points
 from sweeps.progress import follow_progress
 from sweeps.records import Ledger, TrialRecord
-from sweeps.search import CountrySearch, Point, StudySearch, clip_to_space, point_of, slug
+from sweeps.search import (
+    CountrySearch,
+    Point,
+    StudySearch,
+    clip_to_space,
+    configured_numbers,
+    point_of,
+    slug,
+)
 from sweeps.tuning import run_search
 
 
@@ -41,17 +50,19 @@ def search_countries(
     journal.unlink(missing_ok=True)  # rebuilt from the ledger, so no ghost survives a kill
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(journal)))
+    unfinished = [country for country, count in remaining.items() if count > 0]
+    probed = _probed_points(config, workspace, unfinished, say)
     studies = {}
     exempt: dict[str, list[Point]] = {}
     for country in config.countries:
         done = [record for record in known if record.country == country]
-        first = first_points(config, workspace.countries[country])
-        exempt[country] = first
+        exempt[country] = first_points(config, workspace.countries[country])
+        first = [*exempt[country], *probed.get(country, ())]
         studies[country] = StudySearch(
             country,
             config.search,
             storage,
-            _not_done(first, done),
+            _not_done(first, done, config.search),
             partial(find_fault, config.search, workspace.countries[country]),
         )
         studies[country].tell_known(done)
@@ -69,10 +80,7 @@ def search_countries(
             max_consensus_drop=config.search.max_consensus_drop,
             min_pairs=config.search.min_pairs,
             folds=config.search.folds,
-            retention=point["retention"],
-            strength=point["strength"],
-            learning_rate=point["learning_rate"],
-            epochs=point["epochs"],
+            **point,  # type: ignore[arg-type]  # its values are of the fields' types
             rungs=config.search.rungs,
             exempt=point in exempt[country],
         )
@@ -109,10 +117,7 @@ def find_fault(config: SearchConfig, data: CountryData, point: Point) -> str | N
 def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
     """Return the first trials of a country: plain fine-tuning, and the paper's constants."""
     margin = data.reference_margin[data.pairs_in("train")]
-    numbers = {
-        "learning_rate": config.training.learning_rate,
-        "epochs": config.training.epochs,
-    }
+    numbers = configured_numbers(config)
     kept = float(select_arm("scpo", margin, tau=config.tau, beta=config.beta).keep.mean())
     paper = {"retention": kept, "strength": margin_scale(margin) / config.beta, **numbers}
     full = {"retention": 1.0, "strength": 0.0, **numbers}
@@ -120,10 +125,27 @@ def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
     return points if points[0] != points[1] else points[:1]
 
 
-def _not_done(points: Iterable[Point], done: list[TrialRecord]) -> list[Point]:
+def _not_done(
+    points: Iterable[Point], done: list[TrialRecord], config: SearchConfig
+) -> list[Point]:
     """Return the points that no record has tried."""
-    tried = [point_of(record) for record in done]
+    tried = [point_of(record, config) for record in done]
     return [point for point in points if point not in tried]
+
+
+def _probed_points(
+    config: SweepConfig, workspace: Workspace, countries: list[str], say: Say
+) -> dict[str, list[Point]]:
+    """Return points of each country's probe, where the configuration asks for some."""
+    if config.search.probe_points == 0:
+        return {}
+    probed = probe_countries(
+        config, {name: workspace.countries[name] for name in countries}, workspace.model, say
+    )
+    return {
+        result.country: probe_points(result, config, num_points=config.search.probe_points)
+        for result in probed
+    }
 
 
 def _next_number(records: list[TrialRecord], country: str) -> int:

@@ -183,7 +183,7 @@ def test_killed_sweep_resumes_without_loss_repeat_or_ghost(
         assert len(firsts) == 1  # plain fine-tuning was tried once, though the driver died
     failed = [record for record in search if record.state == "failed"]
     assert 0 < len(failed) < 5  # the first two of a country are of the configuration's own rate
-    assert all("must have a finite loss and gradient" in str(r.error) for r in failed)
+    assert all("finite" in str(record.error) for record in failed)
     assert "failed" in (run / "report.html").read_text()
     for name, states in studies(run):
         mine = [record for record in search if name.startswith(record.country.lower())]

@@ -55,9 +55,10 @@ def test_a_later_trial_of_a_lane_equals_the_first_of_another(
     other = make_job("other", learning_rate=5e-2, epochs=2.0, seed=7, folds=2, arm="full")
     lane.reset_config(asdict(other))
     finish(lane)
-    lane.reset_config(asdict(make_job("bad", min_pairs=999)))
-    with pytest.raises(ValueError, match="at least 999 pairs must be kept"):
-        lane.step()
+    lane.reset_config(asdict(make_job("bad", learning_rate=1e30)))
+    failed, _ = finish(lane)
+    assert failed.state == "failed"
+    assert "finite" in str(failed.error)
     for again in (lane, open_lane(workspace, other)):
         again.reset_config(asdict(replace(job, trial_id="b")))
         second, rungs_of_second = finish(again)

@@ -57,7 +57,7 @@ def make_record(point: dict[str, Any], **changes: Any) -> TrialRecord:
 
 
 def finish(study: StudySearch, trial_id: str, **objectives: float) -> None:
-    record = make_record(point_of(make_record(FULL)))
+    record = make_record(point_of(make_record(FULL), CONFIG))
     study.on_trial_complete(
         trial_id, {**objectives, "record": record.model_dump_json(), "done": True}
     )

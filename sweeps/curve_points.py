@@ -1,12 +1,14 @@
 """Points of data-efficiency curves: accuracy against pairs, for `full`, `scpo` and `random_k`.
 
-In come the `curve` records of a run, evaluated on validation users; out come points, one per
-country, arm, budget and seed, and one per country, arm and budget with the seeds averaged (seed
-None). Pooled points join all countries at one budget, a share of the labelled training pairs.
+In come the `curve` records of a run, evaluated on validation users, and what its search trained
+at the corner of the space that is `full`, rungs included; out come points, one per country, arm,
+budget and seed, and one per country, arm and budget with the seeds averaged (seed None). Pooled
+points join all countries at one budget, a share of the labelled training pairs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -87,13 +89,45 @@ def curve_points(records: Sequence[TrialRecord]) -> list[CurvePoint]:
     return points
 
 
+def full_of_search(records: Sequence[TrialRecord]) -> list[TrialRecord]:
+    """Return the trainings of a search that are plain fine-tuning, as records of arm `full`."""
+    return [
+        record.model_copy(update={"arm": "full"})
+        for record in records
+        if record.purpose in ("search", "rung")
+        and record.state == "complete"
+        and (record.config.get("retention"), record.config.get("strength")) == (1.0, 0.0)
+    ]
+
+
+def curve_numbers(config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what all points of a curve must share: rate, epochs, adapters and folds."""
+    return tuple(config.get(name) for name in ("learning_rate", "epochs", "lora_rank", "folds"))
+
+
+def _fitting(searched: list[TrialRecord], curves: list[TrialRecord]) -> list[TrialRecord]:
+    """Return the searched records that lie on one line with a country's others."""
+    lines: dict[str, set[tuple[Any, ...]]] = {}
+    for record in curves:
+        if record.arm == "full":
+            lines.setdefault(record.country, set()).add(_line(record))
+    for record in searched:
+        lines.setdefault(record.country, {_line(record)})
+    return [record for record in searched if _line(record) in lines[record.country]]
+
+
+def _line(record: TrialRecord) -> tuple[Any, ...]:
+    """Return what the points of one seed's line share."""
+    return record.seed, *curve_numbers(record.config)
+
+
 def _runs(records: Sequence[TrialRecord]) -> dict[str, dict[_Key, _Run]]:
     """Return {country: {(arm, budget, seed): run}}, all sorted."""
     found: dict[str, dict[_Key, TrialRecord]] = {}
-    for record in records:
-        if record.purpose == "curve" and record.state == "complete":
-            key = (record.arm, _budget(record), record.seed)
-            found.setdefault(record.country, {})[key] = record
+    curves = [r for r in records if r.purpose == "curve" and r.state == "complete"]
+    for record in (*_fitting(full_of_search(records), curves), *curves):
+        key = (record.arm, _budget(record), record.seed)
+        found.setdefault(record.country, {})[key] = record
     runs: dict[str, dict[_Key, _Run]] = {}
     for country in sorted(found):
         keys = sorted(found[country], key=_key_order)

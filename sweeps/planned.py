@@ -6,12 +6,14 @@ is what a country takes home.
 """
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from scpo.ray_training import Cluster
 from sweeps.config import SweepConfig
+from sweeps.curve_points import curve_numbers, full_of_search
 from sweeps.jobs import TUNED_ARM, Job, global_record
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
@@ -28,9 +30,8 @@ def run_planned(
 ) -> None:
     """Train the points of the curves and the final models that the ledger lacks."""
     records = ledger.read()
-    done = {record.trial_id for record in records}
     jobs = [*final_jobs(config, records, run, say), *curve_jobs(config)]
-    left = [job for job in jobs if job.trial_id not in done]
+    left = jobs_left(jobs, records)
     num_final = sum(job.purpose == "final" for job in left)
     if left:
         say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
@@ -50,6 +51,26 @@ def run_planned(
                 in_lanes.append(job)
         run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
         _run_sharded(sharded, config, workspace, run, keep)
+
+
+def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
+    """Return the jobs without a record; what the search trained of a curve is not repeated."""
+    done = {record.trial_id for record in records}
+    searched = {_curve_key(r.country, r.seed, r.config) for r in full_of_search(records)}
+    return [
+        job
+        for job in jobs
+        if job.trial_id not in done
+        and not (
+            (job.purpose, job.arm) == ("curve", "full")
+            and _curve_key(job.country, job.seed, job.config) in searched
+        )
+    ]
+
+
+def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what tells one training of a curve's `full` from another."""
+    return country, seed, config["budget"], *curve_numbers(config)
 
 
 def curve_jobs(config: SweepConfig) -> list[Job]:

@@ -167,3 +167,42 @@ def test_too_few_budgets_are_refused_with_what_to_do(tmp_path, chile):
         curves_figure(one)
     assert missing_curve(chile) is None
     assert list(tmp_path.iterdir()) == []
+
+
+def corner_of_search(records, budget, **config):
+    """A rung, or at budget 1 a whole trial, of plain fine-tuning in Chile's search."""
+    like = next(r for r in curve_records(records) if r.trial_id == "curve-Chile-full-1.0-0")
+    settings = {**like.config, "retention": 1.0, "strength": 0.0, "budget": budget, **config}
+    changes = {
+        "trial_id": f"chile-0000@{budget}",
+        "purpose": "rung" if budget < 1 else "search",
+        "arm": "scpo_tuned",
+        "config": settings,
+        "counts": {**like.counts, "pairs_labelled": round(240 * budget)},
+    }
+    return like.model_copy(update=changes)
+
+
+def test_plain_fine_tuning_of_the_search_is_a_curve_of_full(records):
+    corner = [corner_of_search(records, budget) for budget in (0.3, 1.0)]
+    pruned = corner[0].model_copy(update={"state": "pruned", "trial_id": "x"})
+    weighted = corner_of_search(records, 0.6, strength=1.0)
+    points = curve_points([*corner, pruned, weighted])
+    assert {(p.arm, p.budget, p.pairs_labelled) for p in points} == {
+        ("full", 0.3, 72),
+        ("full", 1.0, 240),
+    }
+
+
+def test_search_points_join_a_curve_of_the_same_numbers_only(records):
+    curve = curve_records(records)
+    budgets = {p.budget for p in curve_points([*curve, corner_of_search(records, 0.3)])}
+    assert budgets == {0.125, 0.25, 0.3, 0.5, 1.0}
+    other = corner_of_search(records, 0.3, learning_rate=0.5)
+    assert {p.budget for p in curve_points([*curve, other])} == {0.125, 0.25, 0.5, 1.0}
+
+
+def test_the_trained_curve_goes_before_the_searched_point(records):
+    curve = curve_records(records)
+    searched = corner_of_search(records, 1.0)
+    assert curve_points([searched, *curve]) == curve_points(curve)

@@ -18,6 +18,7 @@ from transformers import AutoModelForSequenceClassification
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
+from sweeps.curve_points import curve_points
 from sweeps.driver import open_run
 from sweeps.records import TrialRecord, read_records
 
@@ -111,7 +112,13 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     check_rungs(records)
     assert search[0].config["retention"] == 1.0
     assert search[0].config["strength"] == 0.0
-    assert len(by_purpose(records, "curve")) == 8
+    assert len(by_purpose(records, "curve")) == 6  # `full` on all pairs was a first trial
+    assert {(p.country, p.arm, p.budget) for p in curve_points(records)} >= {
+        (country, arm, budget)
+        for country in COUNTRIES
+        for arm in ("full", "scpo")
+        for budget in (0.5, 1.0)
+    }
     finals = {(record.country, record.arm): record for record in by_purpose(records, "final")}
     assert set(finals) == {(c, a) for c in COUNTRIES for a in ("global", "full", "scpo_tuned")}
     assert all(r.evaluation and r.evaluation.part == "test" for r in finals.values())

@@ -6,7 +6,7 @@ import pytest
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
-from sweeps.planned import curve_jobs, final_jobs
+from sweeps.planned import curve_jobs, final_jobs, jobs_left
 from sweeps.records import TrialRecord
 
 CONFIG = parse_config(
@@ -97,3 +97,17 @@ def test_curve_points_share_seeds_over_arms_and_spare_the_test_users() -> None:
 def test_no_countries_no_finals() -> None:
     with pytest.raises(ValueError, match="countries"):
         parse_config(SweepConfig, {"name": "x", "countries": []}, "test")
+
+
+def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:
+    jobs = curve_jobs(CONFIG)
+    (job,) = (j for j in jobs if j.country == "Mexico" and j.trial_id.endswith("-full-1-0"))
+    corner = {"retention": 1.0, "strength": 0.0}
+    record = search_record("Mexico", 0.5, 30, "complete").model_copy(
+        update={"config": {**job.config, **corner}, "seed": 0}
+    )
+    left = jobs_left(jobs, [record])
+    assert [other for other in jobs if other not in left] == [job]
+    other = record.model_copy(update={"config": {**record.config, "epochs": 9.0}})
+    done = record.model_copy(update={"trial_id": jobs[0].trial_id, "seed": 99})
+    assert jobs_left(jobs, [other, done]) == jobs[1:]

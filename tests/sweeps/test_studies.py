@@ -1,11 +1,16 @@
 """Which points of the search may start."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from optuna.distributions import IntDistribution
 
+from scpo.config import LoraConfig, TrainingConfig
 from sweeps.config import SearchConfig
+from sweeps.jobs import Job, job_training
+from sweeps.search import search_space, study_name
 from sweeps.studies import find_fault
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
@@ -34,3 +39,21 @@ def test_weights_that_leave_too_little_are_known_before() -> None:
     fault = find_fault(SearchConfig(), data, {**POINT, "strength": 10.0})
     assert fault is not None
     assert fault.startswith("its weights leave 1.4 effective pairs, fewer than")
+
+
+def test_a_point_is_a_job_of_its_numbers() -> None:
+    config = SearchConfig(lora_rank=(2, 8), learning_rate=(1e-5, 1e-4))
+    space = search_space(config)
+    assert isinstance(space["lora_rank"], IntDistribution)
+    assert space["lora_rank"].log
+    job = Job("t", "search", "A", "scpo_tuned", seed=0, **POINT, lora_rank=4)  # type: ignore[arg-type]
+    training = TrainingConfig(lora=LoraConfig(rank=8, alpha=32.0))
+    lora = job_training(job, training).lora
+    assert lora == LoraConfig(rank=4, alpha=16.0)  # as strong as rank 8 with 32
+    assert job_training(replace(job, lora_rank=None), training).lora == training.lora
+    assert job_training(job, TrainingConfig()).lora == LoraConfig(rank=4, alpha=8.0)
+
+
+def test_without_adapters_no_rank_is_searched() -> None:
+    assert "lora_rank" not in search_space(SearchConfig())
+    assert study_name("A", SearchConfig()) != study_name("A", SearchConfig(lora_rank=(2, 8)))

@@ -31,7 +31,7 @@ from sweeps.search import (
     point_of,
     slug,
 )
-from sweeps.tuning import run_search
+from sweeps.tuning import describe_lanes, run_search
 
 
 def search_countries(
@@ -85,7 +85,8 @@ def search_countries(
             exempt=point in exempt[country],
         )
 
-    say(f"search: {total} trials of {len(config.countries)} countries")
+    lanes = describe_lanes(config.lanes, num_jobs=total)
+    say(f"search: {total} trials of {len(config.countries)} countries in {lanes}")
     spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
     search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
     with follow_progress(say, remaining) as listen:

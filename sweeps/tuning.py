@@ -19,6 +19,7 @@ from ray.tune import Callback, RunConfig, TuneConfig
 from sweeps.config import LanesConfig
 from sweeps.jobs import Job, failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.pending import PendingWatch
 from sweeps.progress import Listener
 from sweeps.records import Ledger, TrialRecord
 from sweeps.rungs import RungScheduler
@@ -91,6 +92,19 @@ def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
             f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower lanes.cpus or lanes.gpus."
         )
     return max(1, min(config.num_lanes or fits, fits, num_jobs))
+
+
+def describe_lanes(config: LanesConfig, *, num_jobs: int) -> str:
+    """Return how many lanes there will be, with what each takes of the cluster.
+
+    Raises:
+        RuntimeError: As of `count_lanes`.
+    """
+    have = ray.cluster_resources()
+    parts = [f"{config.cpus:g} of {have.get('CPU', 0):g} CPUs"]
+    if config.gpus:
+        parts.append(f"{config.gpus:g} of {have.get('GPU', 0):g} GPUs")
+    return f"{count_lanes(config, num_jobs=num_jobs)} lanes, each {' and '.join(parts)}"
 
 
 def run_search(
@@ -175,7 +189,7 @@ def _fit(
         ),
         run_config=RunConfig(
             storage_path=str((run / TUNE_FOLDER).resolve()),
-            callbacks=[LedgerCallback(ledger, listen)],
+            callbacks=[LedgerCallback(ledger, listen), PendingWatch(resources)],
             verbose=0,
         ),
     )

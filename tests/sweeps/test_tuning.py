@@ -4,7 +4,7 @@ import pytest
 import ray
 
 from sweeps.config import LanesConfig
-from sweeps.tuning import count_lanes
+from sweeps.tuning import count_lanes, describe_lanes
 
 
 def lanes(
@@ -44,3 +44,10 @@ def test_lane_that_never_fits_is_refused_with_the_numbers(
 ) -> None:
     with pytest.raises(RuntimeError, match=r"A lane needs .* CPUs and .* but the cluster has 2"):
         lanes(monkeypatch, have, 5, **asked)
+
+
+def test_lanes_are_shown_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 64.0, "GPU": 2.0})
+    config = LanesConfig.model_validate({"cpus": 4, "gpus": 0.25})
+    said = describe_lanes(config, num_jobs=20)
+    assert said == "8 lanes, each 4 of 64 CPUs and 0.25 of 2 GPUs"

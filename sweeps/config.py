@@ -113,7 +113,9 @@ class FinalConfig(Config):
     """Trainings that are tested, once, on the test users."""
 
     arms: tuple[str, ...] = ("full", "filter", "weight", "inverse", "scpo")
-    seed: int = Field(1, ge=0, description="another seed than the search's")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (1,), min_length=1, description="others than the search's; the first gives the model"
+    )
     sharded: ShardedConfig = ShardedConfig()
 
     @model_validator(mode="after")

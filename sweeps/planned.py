@@ -98,23 +98,33 @@ def final_jobs(
     recommended = {ranking.country: ranking.recommended for ranking in rankings}
     jobs = []
     for country in config.countries:
-        for arm in ("global", *config.final.arms):
-            jobs.append(arm_job(config, country, arm, f"final-{arm}"))
+        jobs.append(arm_job(config, country, "global", "final-global"))
+        for arm in config.final.arms:
+            jobs += _of_every_seed(arm_job(config, country, arm, f"final-{arm}"), config)
         setting = recommended.get(country)
         if setting is None:
             say(f"{country}: no trial succeeded, so there is no setting to retrain")
             continue
         point = point_of(setting.record, config.search)
-        jobs.append(
-            replace(
-                arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
-                tau=None,
-                beta=None,
-                **point,  # type: ignore[arg-type]  # its values are of the fields' types
-                save_to=str((run / "models" / slug(country)).resolve()),
-            )
+        tuned = replace(
+            arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
+            tau=None,
+            beta=None,
+            **point,  # type: ignore[arg-type]  # its values are of the fields' types
         )
+        first, *others = _of_every_seed(tuned, config)
+        model = str((run / "models" / slug(country)).resolve())
+        jobs += [replace(first, save_to=model), *others]
     return jobs
+
+
+def _of_every_seed(job: Job, config: SweepConfig) -> list[Job]:
+    """Return a final training once a seed; the first keeps the name."""
+    others = [
+        replace(job, seed=seed, trial_id=f"{job.trial_id}-{seed}")
+        for seed in config.final.seeds[1:]
+    ]
+    return [job, *others]
 
 
 def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
@@ -128,7 +138,7 @@ def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
         beta=config.beta,
         learning_rate=config.training.learning_rate,
         epochs=config.training.epochs,
-        seed=config.final.seed,
+        seed=config.final.seeds[0],
     )
 
 

@@ -22,7 +22,7 @@ CONFIG = parse_config(
         "global_model": {"name": "m"},
         "tau": 0.6,
         "beta": 2.0,
-        "final": {"seed": 9},
+        "final": {"seeds": [9]},
     },
     "test",
 )

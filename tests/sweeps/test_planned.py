@@ -15,7 +15,7 @@ CONFIG = parse_config(
         "name": "x",
         "countries": ["South Africa", "Mexico"],
         "global_model": {"name": "m"},
-        "final": {"arms": ["full", "scpo"], "seed": 5},
+        "final": {"arms": ["full", "scpo"], "seeds": [5]},
         "curves": {"arms": ["full", "random_k"], "budgets": [0.5, 1.0], "seeds": [0, 1]},
         "tau": 0.6,
         "beta": 2.0,
@@ -97,6 +97,21 @@ def test_curve_points_share_seeds_over_arms_and_spare_the_test_users() -> None:
 def test_no_countries_no_finals() -> None:
     with pytest.raises(ValueError, match="countries"):
         parse_config(SweepConfig, {"name": "x", "countries": []}, "test")
+
+
+def test_finals_of_several_seeds_save_the_first_model(tmp_path: Path) -> None:
+    final = CONFIG.final.model_copy(update={"seeds": (5, 6)})
+    config = CONFIG.model_copy(update={"final": final, "countries": ("Mexico",)})
+    jobs = final_jobs(config, [search_record("Mexico", 0.7, 40, "complete")], tmp_path, print)
+    assert [(job.trial_id, job.seed, bool(job.save_to)) for job in jobs] == [
+        ("mexico-final-global", 5, False),
+        ("mexico-final-full", 5, False),
+        ("mexico-final-full-6", 6, False),
+        ("mexico-final-scpo", 5, False),
+        ("mexico-final-scpo-6", 6, False),
+        ("mexico-final-scpo_tuned", 5, True),
+        ("mexico-final-scpo_tuned-6", 6, False),
+    ]
 
 
 def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:

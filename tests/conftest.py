@@ -1,8 +1,10 @@
 """Fixtures that every package's tests may use."""
 
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
@@ -11,6 +13,7 @@ from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from scpo.data.synthetic import make_synthetic
+from scpo.pair_scores import PairScores
 
 
 @pytest.fixture(scope="session")
@@ -58,6 +61,61 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def scored_countries() -> Callable[..., list[PairScores]]:
+    """Rewards of models on made-up pairs: a country's own utility is the shared one, shifted."""
+    return _score_countries
+
+
+def _score_countries(
+    countries: Sequence[str] = ("Chile", "Peru"),
+    *,
+    arms: Sequence[str] = ("full", "scpo"),
+    parts: Sequence[str] = ("validation", "test"),
+    users: int = 6,
+    seed: int = 0,
+) -> list[PairScores]:
+    """Return `users` users a part, three interactions each of three responses, all pairs."""
+    rng = np.random.default_rng(seed)
+    shared = rng.normal(size=6)
+    own = {country: shared + rng.normal(size=6) for country in countries}
+    models = {"global": shared} | {
+        f"{country}/{arm}": own[country] + 0.3 * (number + 1) * rng.normal(size=6)
+        for number, arm in enumerate(arms)
+        for country in countries
+    }
+    scored = []
+    for country in countries:
+        shape = (len(parts) * users * 3, 3)
+        responses = rng.normal(size=(*shape, 6))
+        utility = responses @ own[country] + rng.gumbel(size=shape)
+        order = np.argsort(-utility, axis=1)
+        chosen, rejected = order[:, [0, 0, 1]], order[:, [1, 2, 2]]
+        user = np.repeat(np.arange(len(parts) * users), 9)
+        row = np.repeat(np.arange(shape[0]), 3)
+        rewards = {name: responses @ weights for name, weights in models.items()}
+        rewards["length"] = (100 + 40 * responses[:, :, 0]).round()
+        ends = {
+            name: np.column_stack(
+                [np.take_along_axis(given, end, axis=1).ravel() for end in (chosen, rejected)]
+            )
+            for name, given in rewards.items()
+        }
+        places = zip(row, chosen.ravel(), rejected.ravel(), strict=True)
+        scored.append(
+            PairScores(
+                country,
+                np.array([f"user-{number}" for number in user]),
+                np.array([f"{country}-{number}:{a}>{b}" for number, a, b in places]),
+                np.array(parts)[user // users],
+                ends["global"][:, 0] - ends["global"][:, 1],
+                ends["length"][:, 0] - ends["length"][:, 1],
+                ends,
+            )
+        )
+    return scored
 
 
 def _words(text: str) -> list[str]:

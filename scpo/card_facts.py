@@ -1,0 +1,83 @@
+"""What a model card says that no evaluation holds: base model, setting, data, licences, limits.
+
+Facts of several models lie in one YAML file: those that all share at the top, those of one model
+under `models`, by its label.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from scpo.config import Config, parse_config
+
+SETTING_WORDS = {
+    "tau": "filter threshold tau",
+    "beta": "weighting temperature beta, in reward units",
+    "retention": "retention, share of the country's training pairs kept",
+    "strength": "weighting strength, scale of the margins / beta",
+}
+INTENDED = (
+    "Ranking candidate answers for, or adding a reward term in the training of, assistants used "
+    "in {country}, beside other rewards and with people who look at what comes out.",
+    "Research on how preferences differ between countries, and how far a reward model shows it.",
+)
+MISUSES = (
+    "Judging, sorting or describing persons, or guessing where somebody comes from.",
+    "Speaking for the people of {country}: the model was tuned to {users_trained}, who are no "
+    "sample of a population, and people within one country disagree.",
+    "The only check of safety, truth or quality of an answer: it learned which of two answers "
+    "was preferred, errors and prejudices of the annotators included.",
+    "Rewarding one country's preferences where people of others are served; the table of other "
+    "countries shows what that costs.",
+    "Decisions with consequences for persons (work, credit, law, health, migration).",
+)
+
+
+class DataSource(Config):
+    """Data that went into the model."""
+
+    name: str = Field(description="what it is called; a hub name links to it")
+    license: str = Field(description="its licence, which binds the use of the model too")
+    use: str = Field("preference pairs", description="what it was used for")
+
+
+class CardFacts(Config):
+    """What a card says that no table holds."""
+
+    base_model: str = Field(description="the global model: hub name or a description")
+    license: str = Field(description="licence of the model, an identifier of the hub")
+    data: tuple[DataSource, ...] = Field(min_length=1, description="all data that went in")
+    language: tuple[str, ...] = Field((), description="language codes of prompts and responses")
+    setting: dict[str, float | int | str | None] = Field(
+        default_factory=dict,
+        description="tau, beta, retention, strength and what else was set; null: not used",
+    )
+    users_trained: int | None = Field(None, ge=1, description="users whose pairs trained it")
+    pairs_trained: int | None = Field(None, ge=1, description="pairs kept for the training")
+    pairs_labelled: int | None = Field(None, ge=1, description="pairs before the filter")
+
+
+def read_card_facts(path: Path) -> dict[str, CardFacts]:
+    """Return the facts of each model that a YAML file names, by label.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It is no YAML mapping with `models`, or a fact is missing, unknown or bad.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"No file with the facts of model cards at {path}.")
+    try:
+        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(raw, dict) or not isinstance(raw.get("models"), dict):
+        raise ValueError(f"{path} must be a mapping with `models`, facts by label; it is not.")
+    shared = {key: value for key, value in raw.items() if key != "models"}
+    models: Mapping[str, Any] = raw["models"]
+    return {
+        str(label): parse_config(CardFacts, {**shared, **(own or {})}, f"{path}: {label}")
+        for label, own in models.items()
+    }

@@ -1,0 +1,253 @@
+"""Rewards of several models on the same pairs: what every figure of an evaluation is made from.
+
+Models go by labels. "global" is the reference model and "length" the rule that the longer
+response wins; "Mexico/scpo" is Mexico's model of arm scpo, "Mexico" alone its only one; any
+other name ("full") is one model for all countries. `pairs.parquet` holds every reward at full
+precision, one row a pair and model, so that any figure can be made again from the file alone.
+
+Legend: P pairs, M models.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from scpo.atomic import atomic_path
+from scpo.weighting import BoolArray, FloatArray
+
+GLOBAL = "global"
+LENGTH = "length"
+OWN = "own"  # arm of a country's only model
+NAMES = ("country", "user", "pair_id", "part", "model")
+NUMBERS = ("reward_chosen", "reward_rejected", "reference_margin", "length_difference")
+
+
+@dataclass(frozen=True)
+class PairScores:
+    """Rewards of M models on a country's P pairs.
+
+    Attributes:
+        country: Its name.
+        user: User of each pair, shape (P,).
+        pair_id: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
+        part: "train", "validation" or "test" of each pair, shape (P,).
+        reference_margin: d = r_glo(y+) - r_glo(y-), which divides the layers at 0, shape (P,).
+        length_difference: Characters of y+ minus those of y-, shape (P,).
+        rewards: By label, the rewards of y+ and of y-, shape (P, 2).
+    """
+
+    country: str
+    user: NDArray[np.str_]
+    pair_id: NDArray[np.str_]
+    part: NDArray[np.str_]
+    reference_margin: FloatArray
+    length_difference: FloatArray
+    rewards: Mapping[str, FloatArray]
+
+    def __post_init__(self) -> None:
+        """Refuse arrays that do not belong together.
+
+        Raises:
+            ValueError: Lengths differ, a number is not finite, or a pair comes twice.
+        """
+        num_pairs = len(self.pair_id)
+        columns = (self.user, self.part, self.reference_margin, self.length_difference)
+        sizes = {len(column) for column in columns}
+        shapes = {rewards.shape for rewards in self.rewards.values()}
+        if sizes != {num_pairs} or not shapes <= {(num_pairs, 2)}:
+            raise ValueError(
+                f"{self.country}: columns of {num_pairs} pairs and rewards of shape "
+                f"({num_pairs}, 2) must hold, but got lengths {sorted(sizes)} and {shapes}."
+            )
+        for values in (self.reference_margin, self.length_difference, *self.rewards.values()):
+            if not np.all(np.isfinite(values)):
+                raise ValueError(f"{self.country}: rewards and margins must be finite.")
+        if len(np.unique(self.pair_id)) < num_pairs:
+            raise ValueError(
+                f"{self.country}: each pair must come once, but one comes twice. Give the "
+                "pairs of different folds or parts only."
+            )
+
+    def __len__(self) -> int:
+        return len(self.pair_id)
+
+    def margin(self, label: str) -> FloatArray:
+        """Return a model's m = r(y+) - r(y-), shape (P,).
+
+        Raises:
+            ValueError: No such model.
+        """
+        if label not in self.rewards:
+            raise ValueError(
+                f"{self.country}: the model must be one of {', '.join(self.rewards)}, but got "
+                f"{label!r}."
+            )
+        rewards = self.rewards[label]
+        return np.asarray(rewards[:, 0] - rewards[:, 1])
+
+    def take(self, which: BoolArray) -> "PairScores":
+        """Return the pairs of a mask."""
+        return PairScores(
+            self.country,
+            self.user[which],
+            self.pair_id[which],
+            self.part[which],
+            self.reference_margin[which],
+            self.length_difference[which],
+            {label: rewards[which] for label, rewards in self.rewards.items()},
+        )
+
+    def in_part(self, part: str) -> "PairScores":
+        """Return the pairs of one part.
+
+        Raises:
+            ValueError: It has none.
+        """
+        which = self.part == part
+        if not which.any():
+            raise ValueError(
+                f"{self.country}: there must be pairs of {part} users, but there are only those "
+                f"of {', '.join(sorted(set(self.part.tolist())))}."
+            )
+        return self.take(which)
+
+
+def own_labels(labels: Iterable[str], country: str, countries: Sequence[str]) -> dict[str, str]:
+    """Return the models to judge a country by, label by arm: those for all, and its own.
+
+    Args:
+        labels: All labels.
+        country: The country.
+        countries: Names of all countries, which a bare label may be.
+
+    Raises:
+        ValueError: Two models of one arm.
+    """
+    found: dict[str, str] = {}
+    for label in labels:
+        owner, arm = split_label(label, countries)
+        if owner not in (None, country):
+            continue
+        if arm in found:
+            raise ValueError(
+                f"{country} must have one model an arm, but {found[arm]!r} and {label!r} are "
+                f"both {arm!r}."
+            )
+        found[arm] = label
+    return found
+
+
+def split_label(label: str, countries: Sequence[str]) -> tuple[str | None, str]:
+    """Return (country, arm) of a label; None for the country of a model for all."""
+    head, slash, arm = label.partition("/")
+    if slash:
+        return head, arm
+    return (head, OWN) if head in countries else (None, head)
+
+
+def join_folds(folds: Sequence[PairScores]) -> PairScores:
+    """Return the folds of one country as one, each user judged by the model that never saw it.
+
+    Args:
+        folds: The pairs that each fold holds out, with the same models.
+
+    Raises:
+        ValueError: Countries or models differ, a pair is in two folds, or there is none.
+    """
+    kinds = {(fold.country, tuple(sorted(fold.rewards))) for fold in folds}
+    if len(kinds) != 1:
+        raise ValueError(f"Folds must be of one country and the same models, but got {kinds}.")
+    first = folds[0]
+    return PairScores(
+        first.country,
+        np.concatenate([fold.user for fold in folds]),
+        np.concatenate([fold.pair_id for fold in folds]),
+        np.concatenate([fold.part for fold in folds]),
+        np.concatenate([fold.reference_margin for fold in folds]),
+        np.concatenate([fold.length_difference for fold in folds]),
+        {
+            label: np.concatenate([fold.rewards[label] for fold in folds])
+            for label in first.rewards
+        },
+    )
+
+
+def write_pairs(scores: Sequence[PairScores], path: Path) -> None:
+    """Write one row a pair and model as Parquet, whole or not at all; rewards are float64."""
+    tables = [_table_of(each, label) for each in scores for label in each.rewards]
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.concat_tables(tables), temporary)
+
+
+def read_pairs(path: Path) -> list[PairScores]:
+    """Return what `write_pairs` wrote, equal to the bit.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: A model lacks pairs that another has.
+    """
+    table = pq.read_table(path)
+    scores = []
+    for country in pc.unique(table["country"]).to_pylist():
+        mine = table.filter(pc.equal(table["country"], country))
+        by_label = {
+            label: mine.filter(pc.equal(mine["model"], label))
+            for label in pc.unique(mine["model"]).to_pylist()
+        }
+        first = next(iter(by_label.values()))
+        for label, rows in by_label.items():
+            if not rows["pair_id"].equals(first["pair_id"]):
+                raise ValueError(
+                    f"{path}: all models of {country} must have the same pairs in one order, "
+                    f"but {label!r} has others."
+                )
+        user, pair_id, part = (
+            np.asarray(first[name].to_pylist(), dtype=np.str_)
+            for name in ("user", "pair_id", "part")
+        )
+        reference, length = (first[name].to_numpy() for name in NUMBERS[2:])
+        rewards = {
+            label: np.column_stack([rows[name].to_numpy() for name in NUMBERS[:2]])
+            for label, rows in by_label.items()
+        }
+        scores.append(PairScores(country, user, pair_id, part, reference, length, rewards))
+    return scores
+
+
+def recompute_accuracy(path: Path, *, part: str = "test") -> dict[tuple[str, str], float]:
+    """Return overall accuracy by (country, model) from a file of pairs, and nothing else.
+
+    Args:
+        path: What `write_pairs` wrote.
+        part: Whose pairs count.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    table = pq.read_table(path, filters=pc.field("part") == part)
+    right = pc.greater(table["reward_chosen"], table["reward_rejected"])
+    rows = table.append_column("right", pc.cast(right, pa.float64()))
+    means = rows.group_by(["country", "model"]).aggregate([("right", "mean")]).to_pylist()
+    return {(row["country"], row["model"]): row["right_mean"] for row in means}
+
+
+def _table_of(scores: PairScores, label: str) -> pa.Table:
+    """Return one model's rows."""
+    size = len(scores)
+    rewards = scores.rewards[label]
+    names = ([scores.country] * size, scores.user, scores.pair_id, scores.part, [label] * size)
+    numbers = (rewards[:, 0], rewards[:, 1], scores.reference_margin, scores.length_difference)
+    columns = {
+        **{name: pa.array(values, pa.string()) for name, values in zip(NAMES, names, strict=True)},
+        **{
+            name: pa.array(values, pa.float64())
+            for name, values in zip(NUMBERS, numbers, strict=True)
+        },
+    }
+    return pa.table(columns)

@@ -1,0 +1,142 @@
+"""Many figures at once from one bootstrap that draws whole users.
+
+In come sums by user, out come the same sums of each resample; a figure is any function of them,
+so figures that share a resample can be compared. A resample of U users is a multinomial count
+of each, and its sums are one matrix product. `quantile_ends` turns a figure's draws into an
+interval: with few users the plain percentile is too narrow (with 6 it holds the truth 82 to 86
+times in 100, not 95), so its tails are taken further out, as Student's t is wider than a normal.
+
+Legend: S statistics, U users, P pairs, R resamples.
+
+Reference:
+    Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile.
+"""
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.stats import norm, t
+
+from scpo.metrics import COUNTS_AT_ONCE
+from scpo.weighting import FloatArray
+
+NUM_RESAMPLES = 10_000
+LEVEL = 0.95
+
+
+def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
+    """Return the sum of each statistic over each user's pairs, users sorted by name.
+
+    Args:
+        values: Shape (S, P).
+        user: Shape (P,), any labels.
+
+    Returns:
+        Shape (S, U).
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    rows = np.asarray(values, dtype=np.float64)
+    names, index = np.unique(np.asarray(user), return_inverse=True)
+    if rows.ndim != 2 or rows.shape[1:] != index.shape:
+        raise ValueError(
+            f"values must be (S, P) and user (P,), but got {rows.shape} and {index.shape}."
+        )
+    sums = [np.bincount(index, weights=row, minlength=len(names)) for row in rows]
+    return np.array(sums, dtype=np.float64).reshape(len(rows), len(names))
+
+
+def resample_sums(
+    sums: FloatArray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> FloatArray:
+    """Return each statistic's sum over the users of each resample, shape (R, S).
+
+    The same seed and number of users give the same resamples.
+
+    Args:
+        sums: Sums by user, shape (S, U).
+        num_resamples: Bootstrap draws, R.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: No user.
+    """
+    num_users = sums.shape[1]
+    if num_users < 1:
+        raise ValueError("`users >= 1` must hold for a resample, but there is none.")
+    rng = np.random.default_rng(seed)
+    equal = np.full(num_users, 1 / num_users)
+    at_once = max(1, COUNTS_AT_ONCE // num_users)
+    drawn = np.empty((num_resamples, len(sums)))
+    for start in range(0, num_resamples, at_once):
+        part = drawn[start : start + at_once]
+        counts = rng.multinomial(num_users, equal, size=len(part))
+        np.matmul(counts.astype(np.float64), sums.T, out=part)
+    return drawn
+
+
+def divide_draws(totals: FloatArray, counts: FloatArray) -> FloatArray:
+    """Return totals / counts, NaN where a resample has nothing to count."""
+    empty = np.full(np.broadcast_shapes(totals.shape, counts.shape), np.nan)
+    return np.divide(totals, counts, out=empty, where=counts != 0)
+
+
+def quantile_ends(
+    drawn: FloatArray, num_users: int, *, level: float = LEVEL, widened: bool = True
+) -> tuple[float | None, float | None]:
+    """Return (low, high) of a figure from its draws; None for both with fewer than 2 users.
+
+    Args:
+        drawn: The figure in each resample, shape (R,); NaN where it had no pairs.
+        num_users: Users that the figure comes from.
+        level: Coverage aimed at, in (0, 1).
+        widened: Take the tails further out for few users; else the plain percentile.
+    """
+    finite = drawn[np.isfinite(drawn)]
+    if num_users < 2 or len(finite) == 0:
+        return None, None
+    tail = widened_tail(num_users, level) if widened else (1 - level) / 2
+    low, high = np.quantile(finite, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def widened_tail(num_users: int, level: float = LEVEL) -> float:
+    """Return the share of draws to leave out at each end: Phi(-t sqrt(U / (U - 1))).
+
+    t is Student's quantile with U - 1 degrees of freedom. It tends to (1 - level) / 2 with many
+    users; at a level of 0.95 it is 0.0010 for 5, 0.0086 for 10 and 0.0212 for 50.
+
+    Raises:
+        ValueError: Fewer than 2 users.
+    """
+    if num_users < 2:
+        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
+    quantile = t.ppf(0.5 + level / 2, num_users - 1)
+    return float(norm.cdf(-quantile * np.sqrt(num_users / (num_users - 1))))
+
+
+def jackknife_ends(
+    totals: FloatArray, counts: FloatArray, *, level: float = LEVEL
+) -> tuple[float | None, float | None]:
+    """Return (low, high) of totals.sum() / counts.sum() from leaving out one user at a time.
+
+    The standard error is the jackknife's about the whole figure, the quantile Student's t with
+    U - 1 degrees of freedom. No draw is made, and the ends may lie outside 0..1.
+
+    Args:
+        totals: Sum of the statistic over each user's pairs, shape (U,).
+        counts: Pairs of each user, shape (U,); users without one are left out.
+        level: Coverage aimed at, in (0, 1).
+
+    Returns:
+        The ends; None for both with fewer than 2 users.
+    """
+    totals, counts = totals[counts > 0], counts[counts > 0]
+    num_users = len(counts)
+    if num_users < 2:
+        return None, None
+    whole = totals.sum() / counts.sum()
+    without = (totals.sum() - totals) / (counts.sum() - counts)
+    variance = (num_users - 1) / num_users * np.sum((without - whole) ** 2)
+    reach = t.ppf(0.5 + level / 2, num_users - 1) * np.sqrt(variance)
+    return float(whole - reach), float(whole + reach)

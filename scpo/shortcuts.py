@@ -1,0 +1,201 @@
+"""How much of a model's accuracy is a preference for long responses.
+
+`length_deciles` shows accuracy from pairs whose chosen response is much shorter to those where it
+is much longer: a model that only likes length climbs from 0 to 1. `length_share` splits a gain
+over the global model. With w the shares of pairs whose chosen response is longer (+), shorter (-)
+or as long (0), and g the gain in accuracy on each,
+
+    gain         = w+ g+ + w- g- + w0 g0
+    length part  = (w+ - w-) (g+ - g-) / 2
+    rest         = gain - length part = (w+ + w-) (g+ + g-) / 2 + w0 g0
+
+The rest is the gain that would be left if the longer response were chosen as often as the shorter
+one. The length part is 0 where length tells nothing about the choice, or where the gain is the
+same on both sides; it is all of the gain where g+ = -g-. The share is length part / gain.
+
+Legend: P pairs. Lengths are in characters.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo.resampling import (
+    NUM_RESAMPLES,
+    divide_draws,
+    quantile_ends,
+    resample_sums,
+    sum_by_user,
+)
+from scpo.weighting import FloatArray
+
+NUM_DECILES = 10
+
+
+@dataclass(frozen=True)
+class LengthBin:
+    """Pairs whose lengths differ about as much.
+
+    Attributes:
+        decile: 1 (chosen much shorter) to 10 (chosen much longer).
+        shortest: Smallest difference of lengths, chosen minus rejected, in characters.
+        longest: Largest difference.
+        accuracy: Share of pairs ordered right, 0..1; a tie is wrong.
+        low: Lower end of the 95 % interval by user bootstrap; None with 1 user.
+        high: Its upper end.
+        pairs: Number of pairs.
+        users: Number of users.
+    """
+
+    decile: int
+    shortest: float
+    longest: float
+    accuracy: float
+    low: float | None
+    high: float | None
+    pairs: int
+    users: int
+
+
+@dataclass(frozen=True)
+class LengthShare:
+    """A gain in accuracy over a baseline, split into what length explains and the rest.
+
+    Attributes:
+        gain: Accuracy of the model minus the baseline's, in -1..1.
+        length_part: Part that leans on the longer response being chosen more (or less) often.
+        length_low: Lower end of its 95 % interval by user bootstrap; None with 1 user.
+        length_high: Its upper end.
+        rest: gain - length_part.
+        rest_low: Lower end of the interval of the rest.
+        rest_high: Its upper end.
+        share: length_part / gain; None where the gain is not positive. Below 0 or above 1 where
+            the two parts differ in sign.
+        pairs: Number of pairs.
+        users: Number of users.
+    """
+
+    gain: float
+    length_part: float
+    length_low: float | None
+    length_high: float | None
+    rest: float
+    rest_low: float | None
+    rest_high: float | None
+    share: float | None
+    pairs: int
+    users: int
+
+
+def length_deciles(
+    margin: ArrayLike,
+    length_difference: ArrayLike,
+    user: ArrayLike,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> list[LengthBin]:
+    """Return accuracy by decile of the difference of lengths; equal differences share one.
+
+    Args:
+        margin: m = r(y+) - r(y-), shape (P,), P >= 1.
+        length_difference: Length of y+ minus that of y-, shape (P,).
+        user: User of each pair, shape (P,).
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: Shapes differ, or there is no pair.
+    """
+    right, length = _checked(margin, length_difference, user)
+    rank = np.searchsorted(np.sort(length), length, side="left")
+    decile = rank * NUM_DECILES // len(length)
+    inside = np.arange(NUM_DECILES)[:, None] == decile
+    sums = sum_by_user(np.concatenate([inside * right, inside * 1.0]), user)
+    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+    shares = divide_draws(drawn[:, :NUM_DECILES], drawn[:, NUM_DECILES:])
+    table = []
+    for number in np.unique(decile).tolist():
+        here = inside[number]
+        users = int(np.count_nonzero(sums[NUM_DECILES + number]))
+        table.append(
+            LengthBin(
+                number + 1,
+                float(length[here].min()),
+                float(length[here].max()),
+                float(right[here].mean()),
+                *quantile_ends(shares[:, number], users),
+                int(here.sum()),
+                users,
+            )
+        )
+    return table
+
+
+def length_share(
+    margin: ArrayLike,
+    baseline: ArrayLike,
+    length_difference: ArrayLike,
+    user: ArrayLike,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> LengthShare:
+    """Return how much of a model's gain over a baseline length explains.
+
+    Args:
+        margin: The model's m, shape (P,), P >= 1.
+        baseline: The baseline's margins, such as the global model's, shape (P,).
+        length_difference: Length of y+ minus that of y-, shape (P,).
+        user: User of each pair, shape (P,).
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: Shapes differ, or there is no pair.
+    """
+    right, length = _checked(margin, length_difference, user)
+    also, _ = _checked(baseline, length_difference, user)
+    sides = np.stack([length > 0, length < 0]).astype(np.float64)
+    gains = right - also
+    sums = sum_by_user([*sides, *(sides * gains), gains, np.ones(len(gains))], user)
+    num_users = sums.shape[1]
+    gain, part = (float(values[0]) for values in _split_gain(sums.sum(axis=1)[None, :]))
+    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+    drawn_gain, drawn_part = _split_gain(drawn)
+    return LengthShare(
+        gain,
+        part,
+        *quantile_ends(drawn_part, num_users),
+        gain - part,
+        *quantile_ends(drawn_gain - drawn_part, num_users),
+        part / gain if gain > 0 else None,
+        len(gains),
+        num_users,
+    )
+
+
+def _split_gain(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (gain, length part) of rows of sums: pairs on both sides, gains there, gain, pairs.
+
+    A side without pairs has no gain of its own, so nothing is put down to length: part 0.
+    """
+    longer, shorter, gain_longer, gain_shorter, gain, pairs = sums.T
+    lean = divide_draws(gain_longer, longer) - divide_draws(gain_shorter, shorter)
+    part = (longer - shorter) / pairs * lean / 2
+    return gain / pairs, np.where(np.isnan(part), 0.0, part)
+
+
+def _checked(
+    margin: ArrayLike, length_difference: ArrayLike, user: ArrayLike
+) -> tuple[FloatArray, FloatArray]:
+    """Return 1 where a pair is ordered right, and the lengths, both of one shape."""
+    margins = np.asarray(margin, dtype=np.float64)
+    lengths = np.asarray(length_difference, dtype=np.float64)
+    if not margins.shape == lengths.shape == np.shape(user) or margins.size == 0:
+        raise ValueError(
+            "margin, length_difference and user must have one shape and hold a pair, but got "
+            f"{margins.shape}, {lengths.shape} and {np.shape(user)}."
+        )
+    return (margins > 0).astype(np.float64), lengths

@@ -1,0 +1,218 @@
+"""Figures of an evaluation: who a model serves, what its probabilities mean, what the knob does.
+
+In come the tables of `scpo.evaluation_suite`; out come SVG and PNG files. Colours are told apart
+by the colour-blind: blue is better than the global model, vermillion worse, and every cell of
+the heatmap carries its numbers.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator, PercentFormatter
+
+from scpo.evaluation_suite import VALIDATION, Tables
+from scpo.metrics import LAYERS
+from scpo.pair_scores import LENGTH
+from scpo.panels import POOLED, Row
+from sweeps.drawing import (
+    BLUE,
+    GREEN,
+    GRID,
+    INK,
+    MUTED,
+    PURPLE,
+    VERMILLION,
+    drawing_style,
+    label_right,
+    save_figure,
+)
+from sweeps.matrix_figure import matrix_figure
+
+LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
+NUM_COLUMNS = 3
+SMALLEST_WIDTH = 5.6
+RELIABILITY_CAPTION = (
+    "lines up and down: 95 % interval by user; bars: share of the pairs; dashed: calibrated"
+)
+KNOB_CAPTION = "band: 95 % interval by user of overall accuracy; dotted: what validation prefers"
+
+
+def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
+    """Write every figure that the tables have rows for, and return the paths.
+
+    Args:
+        tables: As `scpo.evaluation_suite.evaluate_models` returns them.
+        folder: Folder to write to: matrix-ARM and knob-ARM, reliability and length, each as .svg
+            and .png.
+    """
+    figures = {"reliability": reliability_figure(tables), "length": length_figure(tables)}
+    owned = [row["arm"] for row in tables["matrix"] if row["model_country"]]
+    for arm in dict.fromkeys(owned):
+        figures[f"matrix-{arm}"] = matrix_figure(tables, arm)
+    for arm in dict.fromkeys(row["arm"] for row in tables["knob"]):
+        figures[f"knob-{arm}"] = knob_figure(tables, arm)
+    paths: list[Path] = []
+    for name, figure in figures.items():
+        paths += save_figure(figure, folder / re.sub(r"[^\w-]+", "_", name))
+    return paths
+
+
+def reliability_figure(tables: Tables, country: str | None = None) -> Figure:
+    """Return confidence against the share of pairs that went its way, a panel an arm.
+
+    Args:
+        tables: The tables.
+        country: Whose pairs; None for all countries pooled, or the only one.
+    """
+    shown = country or tables["reliability"][0]["country"]
+    rows = [row for row in tables["reliability"] if row["country"] == shown]
+    errors = {row["arm"]: row for row in tables["calibration"] if row["country"] == shown}
+    arms = list(dict.fromkeys(row["arm"] for row in rows))
+    with drawing_style():
+        figure, panels = _grid(len(arms), sharey=True)
+        for axes, arm in zip(panels, arms, strict=True):
+            _draw_reliability(axes, [row for row in rows if row["arm"] == arm])
+            error = errors[arm]
+            axes.set_title(
+                f"{arm}: ECE {error['ece_width']:.3f}, Brier {error['brier']:.3f}",
+                loc="left",
+                fontweight="bold",
+                fontsize=9.5,
+            )
+        _name_outer(panels, "confidence sigmoid(|r+ - r-|)", "share chosen")
+        caption = f"{_place(shown, rows)}; {RELIABILITY_CAPTION}"
+        figure.suptitle(caption, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def length_figure(tables: Tables, country: str | None = None) -> Figure:
+    """Return accuracy by decile of the difference of lengths, a line an arm.
+
+    Args:
+        tables: The tables.
+        country: Whose pairs; None for all countries pooled, or the only one.
+    """
+    shown = country or tables["length_deciles"][0]["country"]
+    rows = [row for row in tables["length_deciles"] if row["country"] == shown]
+    arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm != LENGTH]
+    colours = [MUTED, BLUE, VERMILLION, GREEN, PURPLE, INK]
+    with drawing_style():
+        figure = Figure(figsize=(6.6, 3.6), layout="constrained")
+        axes = figure.subplots()
+        axes.axhline(0.5, color=MUTED, linewidth=0.9, linestyle=":")
+        labels = []
+        for number, arm in enumerate(arms):
+            line = [row for row in rows if row["arm"] == arm]
+            colour = colours[number % len(colours)]
+            style = "--" if number >= len(colours) else "-"
+            x = [row["decile"] for row in line]
+            y = [row["accuracy"] for row in line]
+            axes.plot(x, y, color=colour, marker="o", markersize=3.5, linestyle=style)
+            labels.append((arm, line[-1]["accuracy"], colour))
+        line = [row for row in rows if row["arm"] == arms[0]]
+        ticks = [f"{row['shortest']:+,.0f}\nto\n{row['longest']:+,.0f}" for row in line]
+        axes.set_xticks([row["decile"] for row in line], ticks, fontsize=7.5)
+        axes.set_xlabel("length of the chosen response minus the other's, characters (deciles)")
+        axes.set_ylabel("accuracy")
+        axes.set_ylim(0, 1)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        axes.set_title(_place(shown, line), loc="left", fontsize=9.0, color=MUTED)
+        label_right(axes, labels, gap=0.065)
+    return figure
+
+
+def knob_figure(tables: Tables, arm: str) -> Figure:
+    """Return accuracy by layer against s, a panel a country, with the s of validation users."""
+    rows = [row for row in tables["knob"] if row["arm"] == arm and row["part"] != VALIDATION]
+    rows = rows or [row for row in tables["knob"] if row["arm"] == arm]
+    countries = list(dict.fromkeys(row["country"] for row in rows))
+    preferred = {
+        row["country"]: row["share"] for row in tables["knob_choice"] if row["arm"] == arm
+    }
+    with drawing_style():
+        figure, panels = _grid(len(countries), sharey=True)
+        for axes, country in zip(panels, countries, strict=True):
+            mine = [row for row in rows if row["country"] == country]
+            share = preferred.get(country)
+            _draw_knob(axes, mine, share)
+            name = "All countries pooled" if country == POOLED else country
+            chosen = "" if share is None else f": validation prefers s = {share:.2f}"
+            axes.set_title(f"{name}{chosen}", loc="left", fontweight="bold", fontsize=9.0)
+        x = f"s (0: global model, 1: {arm})"
+        _name_outer(panels, x, f"accuracy, {rows[0]['part']} pairs")
+        figure.suptitle(KNOB_CAPTION, x=0.01, ha="left", fontsize=8.5, color=MUTED)
+    return figure
+
+
+def _draw_reliability(axes: Axes, rows: Sequence[Row]) -> None:
+    """Draw one arm's bins with intervals, the diagonal, and where the pairs are."""
+    axes.plot([0.5, 1], [0.5, 1], color=MUTED, linewidth=0.9, linestyle="--")
+    total = sum(row["pairs"] for row in rows)
+    for row in rows:
+        middle, width = (row["lowest"] + row["highest"]) / 2, row["highest"] - row["lowest"]
+        axes.bar(middle, row["pairs"] / total, 0.9 * width, color=GRID, zorder=1)
+        if row["low"] is not None:
+            ends = [row["low"], row["high"]]
+            axes.plot([row["confidence"]] * 2, ends, color=BLUE, linewidth=1.0, zorder=2)
+    x, y = ([row[name] for row in rows] for name in ("confidence", "right"))
+    axes.plot(x, y, color=BLUE, marker="o", markersize=4, linewidth=1.2, zorder=3)
+    axes.set_xlim(0.5, 1.0)
+    axes.set_ylim(0.0, 1.0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.xaxis.set_major_locator(MultipleLocator(0.1))
+
+
+def _draw_knob(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None:
+    """Draw one country's three layers, and the s that validation prefers."""
+    labels = []
+    for layer, colour in LAYER_COLOURS.items():
+        line = [row for row in rows if row["layer"] == layer and row["accuracy"] is not None]
+        if not line:
+            continue
+        x = [row["share"] for row in line]
+        axes.plot(x, [row["accuracy"] for row in line], color=colour, linewidth=1.6)
+        if layer == "overall" and line[0]["low"] is not None:
+            low, high = ([row[name] for row in line] for name in ("low", "high"))
+            axes.fill_between(x, low, high, color=colour, alpha=0.12, linewidth=0)
+        labels.append((layer, line[-1]["accuracy"], colour))
+    if preferred is not None:
+        axes.axvline(preferred, color=INK, linewidth=1.2, linestyle=":", clip_on=False)
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1.02)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    label_right(axes, labels, gap=0.1)
+
+
+def _grid(num_panels: int, *, sharey: bool) -> tuple[Figure, list[Axes]]:
+    """Return a figure of so many panels, three a row."""
+    num_columns = min(NUM_COLUMNS, num_panels)
+    num_rows = -(-num_panels // num_columns)
+    width = max(SMALLEST_WIDTH, 3.4 * num_columns + 0.4)  # the caption's
+    figure = Figure(figsize=(width, 2.7 * num_rows + 0.4), layout="constrained")
+    panels: list[Axes] = list(
+        figure.subplots(num_rows, num_columns, squeeze=False, sharey=sharey).ravel()
+    )
+    for axes in panels[num_panels:]:
+        axes.remove()
+    return figure, panels[:num_panels]
+
+
+def _name_outer(panels: Sequence[Axes], x: str, y: str) -> None:
+    """Name the axes, which are the same in each panel: x below each column, y left of each row."""
+    for number, axes in enumerate(panels):
+        if number % NUM_COLUMNS == 0:
+            axes.set_ylabel(y)
+        if number + NUM_COLUMNS >= len(panels):
+            axes.set_xlabel(x)
+
+
+def _place(country: str, rows: Sequence[Row]) -> str:
+    """Return whose pairs a figure shows."""
+    arm = rows[0]["arm"]
+    pairs = sum(row["pairs"] for row in rows if row["arm"] == arm)
+    name = "All countries pooled" if country == POOLED else country
+    return f"{name}: {pairs:,} pairs"

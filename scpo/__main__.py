@@ -40,16 +40,14 @@ Overlong = Annotated[
     typer.Option(help="Longer texts: truncate_prompt, truncate_left, or drop their pairs."),
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a sweep.")]
-Address = Annotated[
-    str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")
-]
+Address = Annotated[str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")]
 GlobalModel = Annotated[str, typer.Option("--global-model", help="Hub name or folder.")]
 Country = Annotated[str, typer.Option("--country", help="The country to steer to.")]
 
 
 @app.command()
 def prepare(
-    source: Annotated[str, typer.Argument(help="prism, pairs or synthetic")],
+    source: Annotated[str, typer.Argument(help="prism, pairs, opinions or synthetic")],
     out: Out,
     path: Annotated[Path | None, typer.Option(help="File or folder; none: the hub.")] = None,
     user_column: Annotated[str, typer.Option(help="pairs: column of the user.")] = "user",
@@ -274,6 +272,57 @@ def evaluate(
 
 
 @app.command()
+def opinions(
+    out: Out,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="LABEL=MODEL, repeated: global=DIR, Mexico=DIR or Mexico/scpo=DIR.",
+        ),
+    ] = None,
+    path: Annotated[
+        Path | None, typer.Option(help="CSV file of GlobalOpinionQA; none: the hub.")
+    ] = None,
+    countries: Annotated[
+        str, typer.Option(help="Comma-separated; none: those with a model, or many questions.")
+    ] = "",
+    min_questions: Annotated[int, typer.Option(help="What is many.")] = 100,
+    part: Annotated[
+        str, typer.Option(help="all questions; or validation or test, as `scpo train` splits.")
+    ] = "all",
+    temperature: Annotated[float, typer.Option(help="T of softmax(reward / T).")] = 1.0,
+    fit_temperature: Annotated[
+        bool, typer.Option("--fit-temperature", help="Fit T to the other countries' answers.")
+    ] = False,
+    max_tokens: MaxTokens = 512,
+    on_bad_rows: Annotated[str, typer.Option(help="quarantine or stop")] = "quarantine",
+) -> None:
+    """Compare reward models with what the people of each country answered in surveys."""
+    from scpo.opinions.command import OpinionSettings, run_opinions
+    from scpo.opinions.tables import countries_table, overall_table
+
+    settings = OpinionSettings(
+        countries=tuple(_names(countries)),
+        min_questions=min_questions,
+        part=part,
+        temperature=None if fit_temperature else temperature,
+        max_tokens=max_tokens,
+    )
+    records = run_opinions(
+        _labelled(model or []),
+        path,
+        out,
+        settings,
+        on_bad_rows=on_bad_rows,  # type: ignore[arg-type]  # checked there
+        say=_say,
+    )
+    console.print(overall_table(records))
+    console.print(countries_table(records))
+    console.print(f"Written: {out / 'opinions.csv'}, {out / 'opinions.json'}")
+
+
+@app.command()
 def sweep(
     config: Config,
     out: Out,
@@ -380,16 +429,27 @@ def rank(run: Run) -> None:
 
 
 @app.command()
-def curves(run: Run) -> None:
-    """Draw accuracy against pairs trained and labelled, for each arm of a sweep."""
-    from sweeps.curve_points import curve_points
-    from sweeps.curves import draw_curves, write_curves
+def curves(
+    run: Run,
+    target: Annotated[
+        float | None, typer.Option(help="A further accuracy to reach, 0..1.")
+    ] = None,
+) -> None:
+    """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
+    from sweeps.curves.figure import missing_curve
+    from sweeps.curves.files import write_curve_files
+    from sweeps.curves.points import curve_points
+    from sweeps.curves.table import summary_tables
     from sweeps.records import read_records
 
     points = curve_points(read_records(run))
-    write_curves(points, run / "curves.csv")
-    svg, png = draw_curves(points, run / "curves")
-    console.print(f"Written: {run / 'curves.csv'}, {svg}, {png}")
+    rows, paths = write_curve_files(points, run, target=target)
+    problem = missing_curve(points)
+    if problem:
+        raise ValueError(problem)
+    for table in summary_tables(rows):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, paths))}")
 
 
 @app.command()
@@ -495,9 +555,7 @@ def _margin(run: Path) -> float:
     return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
 
 
-def _sweep_config(
-    config: Path, overrides: list[str] | None, dry_run: bool
-) -> Any:
+def _sweep_config(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
     """Return a sweep's configuration, or print it and return None on a dry run."""
     from scpo.config import dump_config, load_config
     from sweeps.config import SweepConfig
@@ -520,6 +578,15 @@ def _encoder(max_tokens: int, overlong: str) -> "EncoderConfig":
 def _names(text: str) -> list[str]:
     """Return comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _labelled(texts: list[str]) -> dict[str, str]:
+    """Return what stands after the equals sign of each text by what stands before it."""
+    parts = [text.partition("=") for text in texts]
+    named = {label.strip(): value for label, _, value in parts}
+    if len(named) < len(texts) or not all(label and value for label, value in named.items()):
+        raise ValueError(f"Models are LABEL=MODEL with different labels, but got {texts}.")
+    return named
 
 
 def _say(line: str) -> None:

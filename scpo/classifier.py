@@ -62,9 +62,7 @@ def plain_model(model: nn.Module) -> PreTrainedModel:
     return plain
 
 
-def adapt_classes(
-    name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
-) -> None:
+def adapt_classes(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
     """Give a loaded model its padding token, float32 head and pooling by mask.
 
     Args:

@@ -45,7 +45,7 @@ class SyntheticConfig(Config):
 class DataConfig(Config):
     """Where preferences come from."""
 
-    source: Literal["prism", "pairs", "synthetic", "prepared"] = Field(
+    source: Literal["prism", "pairs", "opinions", "synthetic", "prepared"] = Field(
         "prism", description="`prepared`: a folder that `scpo prepare` wrote"
     )
     path: str | None = Field(None, description="file or folder; none: the hub, or made")
@@ -124,9 +124,7 @@ class TrainingConfig(Config):
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-def load_config(
-    kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()
-) -> ConfigType:
+def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()) -> ConfigType:
     """Read a YAML file into a configuration.
 
     Args:
@@ -237,7 +235,9 @@ def _explain(kind: type[Config], fault: Any) -> str:
         fields = getattr(fields[part].annotation, "model_fields", {})
     near = difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5)
     parent = ".".join(location[:-1])
-    hint = f"did you mean {'.'.join([*location[:-1], near[0]])!r}?" if near else (
-        f"valid keys{' of ' + parent if parent else ''} are {', '.join(fields)}."
+    hint = (
+        f"did you mean {'.'.join([*location[:-1], near[0]])!r}?"
+        if near
+        else (f"valid keys{' of ' + parent if parent else ''} are {', '.join(fields)}.")
     )
     return f"unknown key {where!r}; {hint}"

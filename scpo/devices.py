@@ -11,8 +11,10 @@ ResolvedPrecision = Literal["fp32", "bf16"]
 
 def pick_device() -> torch.device:
     """Return the current CUDA device where there is one, else the CPU."""
-    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else (
-        torch.device("cpu")
+    return (
+        torch.device("cuda", torch.cuda.current_device())
+        if torch.cuda.is_available()
+        else (torch.device("cpu"))
     )
 
 
@@ -36,9 +38,7 @@ def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPre
     return "bf16" if fast else "fp32"
 
 
-def autocast(device: torch.device, precision: ResolvedPrecision) -> (
-    AbstractContextManager[object]
-):
+def autocast(device: torch.device, precision: ResolvedPrecision) -> AbstractContextManager[object]:
     """Return the context in which forward passes run."""
     if precision == "fp32":
         return nullcontext()

@@ -214,9 +214,7 @@ def plan_optimization(
     )
 
 
-def resolved_settings(
-    engine: Engine, data: TrainingSet, config: TrainingConfig
-) -> dict[str, str]:
+def resolved_settings(engine: Engine, data: TrainingSet, config: TrainingConfig) -> dict[str, str]:
     """Return what this rank really trains with, as plain texts by name."""
     given = config.model_dump(exclude={"checkpoint_every"})
     return {

@@ -19,7 +19,7 @@ from scpo.data.bad_rows import BadRows
 from scpo.data.pairs_file import read_pairs
 from scpo.devices import pick_device
 from scpo.encoding import encode_texts
-from scpo.evaluation import score_pairs
+from scpo.evaluation.held_out import score_pairs
 from scpo.fitting import fit_on_device
 from scpo.metrics import Accuracy, pair_accuracy
 from scpo.model import load_reward_model

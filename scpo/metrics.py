@@ -16,8 +16,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scpo.resampling import resample_sums, widened_tail
+
 NUM_RESAMPLES = 2000
-COUNTS_AT_ONCE = 1 << 22  # users' counts drawn at once: memory stays small with many users
 LAYERS = ("overall", "distinctive", "consensus")
 
 
@@ -54,7 +55,7 @@ def bootstrap_by_user(
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Return a percentile interval of mean(correct), resampling whole users.
+    """Return an interval of mean(correct) from resampling whole users, widened for few.
 
     Args:
         correct: Shape (P,), the statistic of each pair: 0/1, or a difference of two models.
@@ -78,18 +79,10 @@ def bootstrap_by_user(
     num_users = int(index.max(initial=-1)) + 1
     if num_users < 2:
         raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    sums_and_counts = np.stack([np.bincount(index, weights=value), np.bincount(index)], axis=1)
-    rng = np.random.default_rng(seed)
-    equal = np.full(num_users, 1 / num_users)
-    at_once = max(1, COUNTS_AT_ONCE // num_users)
-    drawn = np.empty((num_resamples, 2))
-    for start in range(0, num_resamples, at_once):
-        part = drawn[start : start + at_once]
-        draws = rng.multinomial(num_users, equal, size=len(part))
-        np.matmul(draws.astype(np.float64), sums_and_counts, out=part)
-    means = drawn[:, 0] / drawn[:, 1]
-    tail = (1 - level) / 2
-    low, high = np.quantile(means, [tail, 1 - tail])
+    sums_and_counts = np.stack([np.bincount(index, weights=value), np.bincount(index) * 1.0])
+    drawn = resample_sums(sums_and_counts, num_resamples=num_resamples, seed=seed)
+    tail = widened_tail(num_users, level)
+    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
     return float(low), float(high)
 
 
@@ -117,9 +110,7 @@ def pair_accuracy(margin: ArrayLike, user: ArrayLike, *, seed: int = 0) -> Accur
     if margin.size == 0:
         return Accuracy(None, None, None, 0, 0, 0)
     correct = margin > 0
-    low, high = (
-        bootstrap_by_user(correct, index, seed=seed) if num_users > 1 else (None, None)
-    )
+    low, high = bootstrap_by_user(correct, index, seed=seed) if num_users > 1 else (None, None)
     ties = int(np.count_nonzero(margin == 0))
     return Accuracy(float(correct.mean()), low, high, margin.size, num_users, ties)
 

@@ -241,9 +241,7 @@ def _fit_worker(
     reward = _load_everywhere(job)
     checkpoints = None if job["checkpoints"] is None else Path(job["checkpoints"])
     device = pick_device() if job["backend"] == "nccl" else torch.device("cpu")
-    fitted = fit_with(
-        make_engine, reward.to(device), job["data"], config, checkpoints=checkpoints
-    )
+    fitted = fit_with(make_engine, reward.to(device), job["data"], config, checkpoints=checkpoints)
     export_trained(fitted, job["data"], config, Path(job["out"]), checkpoints=checkpoints)
     return asdict(fitted.result)
 

@@ -1,8 +1,8 @@
 """Many figures at once from one bootstrap that draws whole users.
 
 In come sums by user, out come the same sums of each resample; a figure is any function of them,
-so figures that share a resample can be compared. A resample of U users is a multinomial count
-of each, and its sums are one matrix product. `quantile_ends` turns a figure's draws into an
+so figures that share a resample can be compared. A resample of U users is a count of each, and
+its sums are one matrix product. `quantile_ends` turns a figure's draws into an
 interval: with few users the plain percentile is too narrow (with 6 it holds the truth 82 to 86
 times in 100, not 95), so its tails are taken further out, as Student's t is wider than a normal.
 
@@ -13,14 +13,16 @@ Reference:
 """
 
 import numpy as np
-from numpy.typing import ArrayLike
-from scipy.stats import norm, t
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import ndtr, stdtrit
 
-from scpo.metrics import COUNTS_AT_ONCE
 from scpo.weighting import FloatArray
+
+IntArray = NDArray[np.int64]
 
 NUM_RESAMPLES = 10_000
 LEVEL = 0.95
+COUNTS_AT_ONCE = 1 << 20  # of the (R, U) draws, so that many users cost no more memory
 
 
 def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
@@ -65,14 +67,19 @@ def resample_sums(
     if num_users < 1:
         raise ValueError("`users >= 1` must hold for a resample, but there is none.")
     rng = np.random.default_rng(seed)
-    equal = np.full(num_users, 1 / num_users)
     at_once = max(1, COUNTS_AT_ONCE // num_users)
     drawn = np.empty((num_resamples, len(sums)))
     for start in range(0, num_resamples, at_once):
         part = drawn[start : start + at_once]
-        counts = rng.multinomial(num_users, equal, size=len(part))
-        np.matmul(counts.astype(np.float64), sums.T, out=part)
+        np.matmul(draw_users(rng, len(part), num_users).astype(np.float64), sums.T, out=part)
     return drawn
+
+
+def draw_users(rng: np.random.Generator, num_resamples: int, num_users: int) -> IntArray:
+    """Return how often each resample holds each user, shape (R, U): rows add up to U."""
+    chosen = rng.integers(num_users, size=(num_resamples, num_users))
+    chosen += num_users * np.arange(num_resamples)[:, None]  # thrice as fast as rng.multinomial
+    return np.bincount(chosen.ravel(), minlength=chosen.size).reshape(chosen.shape)
 
 
 def divide_draws(totals: FloatArray, counts: FloatArray) -> FloatArray:
@@ -111,8 +118,8 @@ def widened_tail(num_users: int, level: float = LEVEL) -> float:
     """
     if num_users < 2:
         raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    quantile = t.ppf(0.5 + level / 2, num_users - 1)
-    return float(norm.cdf(-quantile * np.sqrt(num_users / (num_users - 1))))
+    quantile = stdtrit(num_users - 1, 0.5 + level / 2)
+    return float(ndtr(-quantile * np.sqrt(num_users / (num_users - 1))))
 
 
 def jackknife_ends(
@@ -138,5 +145,5 @@ def jackknife_ends(
     whole = totals.sum() / counts.sum()
     without = (totals.sum() - totals) / (counts.sum() - counts)
     variance = (num_users - 1) / num_users * np.sum((without - whole) ** 2)
-    reach = t.ppf(0.5 + level / 2, num_users - 1) * np.sqrt(variance)
+    reach = stdtrit(num_users - 1, 0.5 + level / 2) * np.sqrt(variance)
     return float(whole - reach), float(whole + reach)

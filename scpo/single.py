@@ -19,7 +19,7 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
-from scpo.evaluation import evaluate_model
+from scpo.evaluation.held_out import evaluate_model
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
@@ -115,9 +115,7 @@ def ready_training(
     folder, reward = _load(global_model)
     steered = _steer(data, folder, reward, country, cache, encoder)
     which = steered.pairs_in("train")
-    selection = select_arm(
-        arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed
-    )
+    selection = select_arm(arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed)
     if not selection.keep.any():
         raise ValueError(
             f"{country}: tau={tau} keeps none of {len(which)} training pairs. Raise tau."
@@ -141,7 +139,7 @@ def evaluate_country(
     """Judge a model on one part of a country's users.
 
     Returns:
-        The evaluation, as `scpo.evaluation.evaluate_model` gives it.
+        The evaluation, as `scpo.evaluation.held_out.evaluate_model` gives it.
 
     Raises:
         FileNotFoundError: No such data or model.

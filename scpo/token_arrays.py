@@ -94,9 +94,7 @@ def positions_within(
     return np.flatnonzero(~cut)
 
 
-def _ranks(
-    wanted: NDArray[np.bool_], text: IntArray, num_texts: int
-) -> tuple[IntArray, IntArray]:
+def _ranks(wanted: NDArray[np.bool_], text: IntArray, num_texts: int) -> tuple[IntArray, IntArray]:
     """Return how many wanted tokens of its text precede each token, and each text's count."""
     counts = np.bincount(text[wanted], minlength=num_texts)
     before: IntArray = np.cumsum(wanted) - wanted

@@ -140,11 +140,7 @@ def train_reward_model(
     """
     num_steps = engine.optimization.num_steps
     steps = plan_steps(data, pairs_per_step=pairs_per_step, num_steps=num_steps, seed=seed)
-    start = (
-        Resumption(0, [], [])
-        if checkpoints is None
-        else resume_training(engine, checkpoints)
-    )
+    start = Resumption(0, [], []) if checkpoints is None else resume_training(engine, checkpoints)
     result = TrainingResult(
         losses=start.losses, resumed_from=start.step, moved_aside=start.moved_aside
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scpo.arms import TRAINED_ARMS
 from scpo.country import CountryData
-from scpo.evaluation import evaluate_margins
+from scpo.evaluation.held_out import evaluate_margins
 from sweeps.config import SweepConfig
 from sweeps.driver import open_run
 from sweeps.jobs import Job, global_record

@@ -26,6 +26,7 @@ BLUE = "#0072b2"  # Okabe and Ito's palette, told apart by the colour-blind
 VERMILLION = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
+ORANGE = "#e69f00"
 CSS_NAMES = {
     INK: "--ink",
     MUTED: "--muted",
@@ -35,6 +36,7 @@ CSS_NAMES = {
     VERMILLION: "--vermillion",
     GREEN: "--green",
     PURPLE: "--purple",
+    ORANGE: "--orange",
 }
 
 _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.metrics import NUM_RESAMPLES
+from scpo.resampling import draw_users, widened_tail
 from sweeps.records import EvaluationRecord, TrialRecord, UserCounts
 
 FloatArray = NDArray[np.float64]
@@ -88,7 +89,9 @@ def bootstrap_means(
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[FloatArray, FloatArray]:
-    """Return percentile intervals of total / pairs, resampling whole users once for all rows.
+    """Return intervals of total / pairs, resampling whole users once for all rows.
+
+    The tails are taken further out for few users (`scpo.resampling.widened_tail`).
 
     Args:
         totals: Shape (S, U), per user the sum of the statistic: right pairs, or the difference
@@ -107,10 +110,9 @@ def bootstrap_means(
     num_users = len(pairs)
     if num_users < 2:
         raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    rng = np.random.default_rng(seed)
-    draws = rng.multinomial(num_users, np.full(num_users, 1 / num_users), size=num_resamples)
+    draws = draw_users(np.random.default_rng(seed), num_resamples, num_users)
     drawn_pairs = (draws @ pairs)[:, None]
-    tail = (1 - level) / 2
+    tail = widened_tail(num_users, level)
     ends = np.empty((2, len(totals)))
     for start in range(0, len(totals), ROWS_AT_ONCE):
         rows = slice(start, start + ROWS_AT_ONCE)

@@ -18,7 +18,7 @@ from scpo.arms import Selection, select_arm, select_setting
 from scpo.batches import TrainingSet
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.country import CountryData
-from scpo.evaluation import consensus_drop, evaluate_margins, evaluate_model
+from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
 from scpo.pairs import IntArray
@@ -222,9 +222,7 @@ def make_record(
     return _record(job, state="complete", times=times, engine=engine).model_copy(
         update={
             "objectives": objectives,
-            "constraints": {
-                "consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop
-            },
+            "constraints": {"consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop},
             "evaluation": checked,
             "setting": {
                 "tau": selection.tau,

@@ -1,6 +1,6 @@
 """Heatmap of an arm: each country's model on each country's pairs, beside the global model.
 
-In come the tables of `scpo.evaluation_suite`. Colour says points against the global model, blue
+In come the tables of `scpo.evaluation.suite`. Colour says points against the global model, blue
 for better and vermillion for worse, which the colour-blind tell apart; every cell carries its
 numbers, so colour is never alone.
 """
@@ -13,9 +13,9 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from scpo.evaluation_suite import Tables
-from scpo.pair_scores import GLOBAL
-from scpo.panels import Row
+from scpo.evaluation.pair_scores import GLOBAL
+from scpo.evaluation.panels import Row
+from scpo.evaluation.suite import Tables
 from sweeps.drawing import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 
 AGAINST_GLOBAL = LinearSegmentedColormap.from_list("against", [VERMILLION, PAPER, BLUE])
@@ -70,9 +70,7 @@ def matrix_figure(tables: Tables, arm: str) -> Figure:
     return figure
 
 
-def _write_cell(
-    axes: Axes, column: int, line: int, cell: Row, *, span: float, own: bool
-) -> None:
+def _write_cell(axes: Axes, column: int, line: int, cell: Row, *, span: float, own: bool) -> None:
     """Write accuracy and points of one cell, light on dark; frame the own country."""
     points = cell["against_global"]
     sure = cell["against_low"] is not None and cell["against_low"] * cell["against_high"] > 0

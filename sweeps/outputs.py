@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.arms_table import ArmRow, arm_rows, write_arms
-from sweeps.curve_points import curve_points
-from sweeps.curves import draw_curves, missing_curve, write_curves
+from sweeps.curves.files import write_curve_files
+from sweeps.curves.points import curve_points
 from sweeps.leaderboard import write_leaderboard
 from sweeps.ranking import CountryRanking, rank_records
 from sweeps.records import read_records
@@ -47,10 +47,7 @@ def write_outputs(run: Path, *, margin: float) -> Outputs:
     write_leaderboard(rankings, run / "leaderboard.csv")
     regret = regret_table(records, rankings)
     write_regret(regret, run / "regret.csv")
-    points = curve_points(records)
-    write_curves(points, run / "curves.csv")
-    if missing_curve(points) is None:
-        draw_curves(points, run / "curves")
+    write_curve_files(curve_points(records), run)
     rows = arm_rows(records)
     write_arms(rows, run / "arms.csv")
     return Outputs(rankings, rows, regret, write_report(run, margin=margin))

@@ -121,9 +121,7 @@ def run_plan(
         )
     model, steered = obtain_all(config, run, say)
     countries = steered.countries
-    selections = [
-        row for data in countries.values() for row in selection_rows(data, taus, betas)
-    ]
+    selections = [row for data in countries.values() for row in selection_rows(data, taus, betas)]
     measured = None if ledger is None else rate_of_records(read_records(ledger), countries)
     if ledger is not None and measured is None:
         say(f"{ledger} has no training of these countries, so the model is timed instead")

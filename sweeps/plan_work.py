@@ -179,9 +179,7 @@ def rate_of_records(
     return Rate(train, judge, source)
 
 
-def time_model(
-    config: SweepConfig, model: Path, countries: Mapping[str, CountryData]
-) -> Rate:
+def time_model(config: SweepConfig, model: Path, countries: Mapping[str, CountryData]) -> Rate:
     """Time forward passes of the model for two seconds, on a lane's threads or device.
 
     Raises:
@@ -251,9 +249,7 @@ def _job_of(record: TrialRecord) -> Job:
     """Return the job that a record answers."""
     known = {field.name for field in fields(Job)}
     settings = {
-        name: value
-        for name, value in record.config.items()
-        if name in known and value is not None
+        name: value for name, value in record.config.items() if name in known and value is not None
     }
     return Job(
         trial_id=record.trial_id,

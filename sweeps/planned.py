@@ -13,7 +13,7 @@ from typing import Any
 
 from scpo.ray_training import Cluster
 from sweeps.config import SweepConfig
-from sweeps.curve_points import curve_numbers, full_of_search
+from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs import TUNED_ARM, Job, global_record
 from sweeps.lanes import Workspace
 from sweeps.preparation import Say
@@ -90,9 +90,7 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
     ]
 
 
-def final_jobs(
-    config: SweepConfig, records: list[TrialRecord], run: Path, say: Say
-) -> list[Job]:
+def final_jobs(config: SweepConfig, records: list[TrialRecord], run: Path, say: Say) -> list[Job]:
     """Return the final trainings: global, the named arms and each recommended setting."""
     rankings = rank_records(records, margin=config.search.non_inferiority)
     recommended = {ranking.country: ranking.recommended for ranking in rankings}

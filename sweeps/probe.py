@@ -48,6 +48,7 @@ L2 = (1e-4, 10.0)
 STEPS = (2, 24)
 NUM_POINTS = 4
 
+
 @dataclass(frozen=True)
 class ProbedPairs:
     """The pairs of one part of a country's users, as differences of features.
@@ -200,9 +201,7 @@ def probe_pairs(
     """
     parts = [data.pairs_in("train"), data.pairs_in("validation")]
     both = data.pairs.take(np.concatenate(parts))
-    needed, number = np.unique(
-        np.concatenate([both.chosen, both.rejected]), return_inverse=True
-    )
+    needed, number = np.unique(np.concatenate([both.chosen, both.rejected]), return_inverse=True)
     report = features_with_cache(reward, data.texts, needed, folder, precision=precision)
     say(
         f"{data.country}: features of {report.num_computed} texts computed, "

@@ -230,9 +230,7 @@ def _span(x: Tensor) -> tuple[Tensor, Tensor]:
     return (x.T @ vectors / energy.sqrt() if wide else vectors), energy
 
 
-def _descend(
-    span: _Span, shares: Tensor, bound: Tensor, pull: Tensor, steps: IntArray
-) -> Tensor:
+def _descend(span: _Span, shares: Tensor, bound: Tensor, pull: Tensor, steps: IntArray) -> Tensor:
     """Return the changes of C heads in the span, shape (C, R), most steps first.
 
     Args:

@@ -37,9 +37,7 @@ COLUMNS = (
 
 def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
     """Write every setting of every country as CSV, whole or not at all."""
-    rows = [
-        _row(result, number) for result in results for number in range(len(result.settings))
-    ]
+    rows = [_row(result, number) for result in results for number in range(len(result.settings))]
     write_csv(COLUMNS, rows, path)
 
 

@@ -16,8 +16,8 @@ from markupsafe import Markup
 
 from scpo.atomic import write_text
 from sweeps.arms_table import POOLED, ArmRow, arm_rows
-from sweeps.curve_points import CurvePoint, curve_points
-from sweeps.curves import curves_figure, missing_curve
+from sweeps.curves.figure import curves_figure, missing_curve
+from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.drawing import inline_svg
 from sweeps.importance import country_importance
 from sweeps.intervals import format_accuracy, format_difference

@@ -16,7 +16,6 @@ from typing import Any
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
@@ -26,6 +25,7 @@ from scpo.config import LoraConfig
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import OBJECTIVES, Job
 from sweeps.records import TrialRecord
+from sweeps.samplers import make_sampler
 
 MODES = ("max", "min")
 LOGARITHMIC = ("learning_rate", "epochs", "lora_rank")
@@ -76,24 +76,15 @@ def point_of(record: TrialRecord, config: SearchConfig) -> Point:
     return point
 
 
-def make_sampler(config: SearchConfig, country: str) -> BaseSampler:
-    """Return the sampler that a configuration names, seeded by seed and country."""
-    digest = hashlib.sha256(f"{config.seed}:{country}".encode()).digest()
-    seed = int.from_bytes(digest[:4], "big")
-    if config.sampler == "tpe":
-        startup = min(10, max(4, config.num_trials // 3))
-        return optuna.samplers.TPESampler(seed=seed, n_startup_trials=startup)
-    if config.sampler == "nsga2":
-        return optuna.samplers.NSGAIISampler(seed=seed)
-    if config.sampler == "gp":
-        return optuna.samplers.GPSampler(seed=seed)
-    return optuna.samplers.RandomSampler(seed=seed)
-
-
 class StudySearch(OptunaSearch):
     """OptunaSearch of one country that records constraints and fails what is not finite.
 
     Ray's own leaves a trial that reports NaN running for ever.
+
+    Attributes:
+        number: Number of the trial that was suggested last; a resumed search first gives the
+            numbers that it lost.
+        num_refused: Points that were known degenerate and never started.
     """
 
     def __init__(
@@ -116,7 +107,10 @@ class StudySearch(OptunaSearch):
         self.country = country
         self.config = config
         self.space = search_space(config)
+        self.first = list(first)
         self.find_fault = find_fault
+        self.known: set[int] = set()
+        self.number = -1
         self.num_refused = 0
 
     def suggest(self, trial_id: str) -> Point:
@@ -127,12 +121,20 @@ class StudySearch(OptunaSearch):
         """
         fault: str | None = None
         study: Any = self._ot_study
+        self.number += 1
+        while self.number in self.known:
+            self.number += 1
+        attempt = 0
         for _ in range(MAX_REFUSED):
+            study.sampler = make_sampler(
+                self.config, self.country, number=self.number, attempt=attempt
+            )
             point: Any = super().suggest(trial_id)
             fault = self.find_fault(point)
             if fault is None:
                 return dict(point)
             self.num_refused += 1
+            attempt += point not in self.first  # these were not drawn
             refused = self._ot_trials.pop(trial_id)
             refused.set_user_attr("refused", fault)
             study.tell(refused, state=TrialState.FAIL)
@@ -142,9 +144,10 @@ class StudySearch(OptunaSearch):
         )
 
     def tell_known(self, records: Sequence[TrialRecord]) -> None:
-        """Add finished trials of an earlier session to the study."""
+        """Add finished trials of an earlier session to the study, in the order of proposing."""
         study: Any = self._ot_study
-        for record in records:
+        for record in sorted(records, key=lambda record: _number_of(record.trial_id)):
+            self.known.add(_number_of(record.trial_id))
             complete = record.state == "complete"
             study.add_trial(
                 optuna.trial.create_trial(
@@ -183,7 +186,7 @@ class CountrySearch(Searcher):
     Args:
         studies: Study by country.
         remaining: Trials still to give, by country.
-        make_job: Turns (country, point) into a job.
+        make_job: Turns country, trial number and point into a job.
         limits: When to give no more.
         spent_s: Seconds of training that earlier sessions spent.
     """
@@ -192,7 +195,7 @@ class CountrySearch(Searcher):
         self,
         studies: Mapping[str, StudySearch],
         remaining: Mapping[str, int],
-        make_job: Callable[[str, Point], Job],
+        make_job: Callable[[str, int, Point], Job],
         limits: SearchConfig,
         spent_s: float = 0.0,
     ) -> None:
@@ -217,7 +220,9 @@ class CountrySearch(Searcher):
             return finished
         self.remaining[country] -= 1
         self.country_of[trial_id] = country
-        return asdict(self.make_job(country, self.studies[country].suggest(trial_id)))
+        study = self.studies[country]
+        point = study.suggest(trial_id)
+        return asdict(self.make_job(country, study.number, point))
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
@@ -267,3 +272,8 @@ def study_name(country: str, config: SearchConfig) -> str:
 def slug(country: str) -> str:
     """Return a country's name for file and trial names."""
     return re.sub(r"[^A-Za-z0-9]+", "-", country).strip("-").lower()
+
+
+def _number_of(trial_id: str) -> int:
+    """Return the number at the end of a search trial's name."""
+    return int(trial_id.rsplit("-", 1)[1])

@@ -26,7 +26,7 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
-from scpo.evaluation import evaluate_margins
+from scpo.evaluation.held_out import evaluate_margins
 from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
 from scpo.model import RewardModel, load_reward_model
@@ -57,9 +57,7 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     base, faults = _load_everywhere(workspace)
     if base is None:
         return faults
-    make_engine = partial(
-        DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload
-    )
+    make_engine = partial(DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload)
     worker = _Worker(workspace, cluster, settings["folder"], base, make_engine)
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at

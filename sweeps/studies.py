@@ -47,7 +47,8 @@ def search_countries(
     if total == 0:
         return
     journal = run / "optuna.journal"
-    journal.unlink(missing_ok=True)  # rebuilt from the ledger, so no ghost survives a kill
+    for file in run.glob(f"{journal.name}*"):
+        file.unlink()  # rebuilt from the ledger, so no ghost and no lock survives a kill
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = JournalStorage(JournalFileBackend(str(journal)))
     unfinished = [country for country, count in remaining.items() if count > 0]
@@ -66,11 +67,8 @@ def search_countries(
             partial(find_fault, config.search, workspace.countries[country]),
         )
         studies[country].tell_known(done)
-    numbers = {country: _next_number(known, country) for country in config.countries}
 
-    def make_job(country: str, point: Point) -> Job:
-        number = numbers[country]
-        numbers[country] += 1
+    def make_job(country: str, number: int, point: Point) -> Job:
         return Job(
             trial_id=f"{slug(country)}-{number:04d}",
             purpose="search",
@@ -101,9 +99,7 @@ def search_countries(
 def find_fault(config: SearchConfig, data: CountryData, point: Point) -> str | None:
     """Return why a point must not start, known before any training, or None."""
     margin = data.reference_margin[data.pairs_in("train")]
-    selection = select_setting(
-        margin, retention=point["retention"], strength=point["strength"]
-    )
+    selection = select_setting(margin, retention=point["retention"], strength=point["strength"])
     kept, effective = int(selection.keep.sum()), effective_pairs(selection.weights)
     if kept < config.min_pairs:
         return f"it keeps {kept} pairs, fewer than search.min_pairs of {config.min_pairs}"
@@ -147,9 +143,3 @@ def _probed_points(
         result.country: probe_points(result, config, num_points=config.search.probe_points)
         for result in probed
     }
-
-
-def _next_number(records: list[TrialRecord], country: str) -> int:
-    """Return the number after the highest of a country's search trials."""
-    numbers = [int(r.trial_id.rsplit("-", 1)[1]) for r in records if r.country == country]
-    return max(numbers, default=-1) + 1

@@ -83,9 +83,7 @@ def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
     """
     have = ray.cluster_resources()
     needs = {"CPU": config.cpus, "GPU": config.gpus}
-    fits = min(
-        int(have.get(name, 0.0) / need + 1e-9) for name, need in needs.items() if need > 0
-    )
+    fits = min(int(have.get(name, 0.0) / need + 1e-9) for name, need in needs.items() if need > 0)
     if fits < 1:
         raise RuntimeError(
             f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs, but the cluster has "
@@ -175,6 +173,7 @@ def _fit(
 ) -> None:
     """Run one Tune experiment over reused lanes."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
     num_lanes = count_lanes(lanes, num_jobs=num_jobs or num_samples)
     resources = {"CPU": lanes.cpus, **({"GPU": lanes.gpus} if lanes.gpus else {})}
     tuner = tune.Tuner(

@@ -13,7 +13,7 @@ from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from scpo.data.synthetic import make_synthetic
-from scpo.pair_scores import PairScores
+from scpo.evaluation.pair_scores import PairScores
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,14 @@ REASONS = {
     "contradiction": "one user judged the same responses in both directions",
     "conflicting_margin": "one user judged the same responses with different margins",
     "chosen_equals_rejected": "a pair whose two texts are the same",
+    "invalid_literal": "a printed list or dict that is none",
+    "too_few_options": "a survey question with fewer than two options",
+    "repeated_option": "a survey question that offers one option twice",
+    "no_answer": "a survey question that no country answered",
+    "share_out_of_range": "a share of people that is no number in 0..1",
+    "shares_do_not_fit": "another number of shares than of options",
+    "shares_do_not_sum": "shares whose sum is further from 1 than rounding explains",
+    "conflicting_shares": "one country answered one question with different shares",
 }
 
 NOTES = {
@@ -53,6 +61,8 @@ NOTES = {
     "large_interaction": "interactions of more than four responses, kept",
     "repeated_pair": "pairs that repeat another one of that user, merged",
     "user_in_several_countries": "user ids qualified by their country",
+    "shares_rescaled": "rounded shares scaled to the sum of 1",
+    "repeated_answer": "a country's answers that repeat another one, merged",
 }
 
 
@@ -91,8 +101,7 @@ class BadRows:
     def __post_init__(self) -> None:
         if self.policy not in get_args(BadRowPolicy):
             raise ValueError(
-                f"`policy` must be one of {list(get_args(BadRowPolicy))}, "
-                f"but got {self.policy!r}."
+                f"`policy` must be one of {list(get_args(BadRowPolicy))}, but got {self.policy!r}."
             )
 
     @property

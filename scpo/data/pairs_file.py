@@ -122,9 +122,7 @@ def _read_rows(
     )
 
 
-def _check_columns(
-    rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path
-) -> bool:
+def _check_columns(rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path) -> bool:
     """Check that the named columns occur at all; tell whether the one of users does."""
     present = {name for _, row in rows for name in row}
     needed = [names.chosen, names.rejected]
@@ -241,7 +239,7 @@ def _make_interaction(
     position = {text: index for index, text in enumerate(responses)}
     margins = [next(iter(given[pair]), None) for pair in pairs]
     return {
-        "interaction_id": _hash_texts(user, country, prompt)[:16],
+        "interaction_id": hash_texts(user, country, prompt)[:16],
         "user_id": user,
         "country": country,
         "prompt": prompt,
@@ -255,9 +253,9 @@ def _make_interaction(
 
 def _derive_user(country: str, prompt: str) -> str:
     """Return the user id that stands for a prompt of a country."""
-    return "prompt-" + _hash_texts(country, prompt)[:12]
+    return "prompt-" + hash_texts(country, prompt)[:12]
 
 
-def _hash_texts(*texts: str) -> str:
+def hash_texts(*texts: str) -> str:
     """Return the sha256 of texts, separated so that ("ab", "c") differs from ("a", "bc")."""
     return hashlib.sha256("\x1f".join(texts).encode()).hexdigest()

@@ -298,9 +298,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 }
 
 
-def render_response(
-    advice: str, levels: Mapping[str, int], generator: np.random.Generator
-) -> str:
+def render_response(advice: str, levels: Mapping[str, int], generator: np.random.Generator) -> str:
     """Return a response that gives `advice` and shows one level of each attribute.
 
     Args:

@@ -1,8 +1,8 @@
 """From a source to a folder: what `scpo prepare` does.
 
-In goes a source (PRISM, a pairs file, or synthetic cultures); out come interactions.parquet,
-quarantine.jsonl, summary.json and, for synthetic cultures, truth.json. summary.json is written
-last. The interactions depend on the set of input rows, not on their order.
+In goes a source (PRISM, a pairs file, survey opinions, or synthetic cultures); out come
+interactions.parquet, quarantine.jsonl, summary.json and, for synthetic cultures, truth.json.
+summary.json is written last. The interactions depend on the set of input rows, not on their order.
 """
 
 from collections import defaultdict
@@ -18,12 +18,14 @@ from rich.text import Text
 
 from scpo.atomic import hash_file, write_json
 from scpo.data.bad_rows import BadRowPolicy, BadRows
+from scpo.data.global_opinions import OPINIONS_HUB_NAME
 from scpo.data.interactions import write_interactions
+from scpo.data.opinion_pairs import read_opinion_interactions
 from scpo.data.pairs_file import PairColumns, read_pairs
 from scpo.data.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.synthetic import make_synthetic
 
-Source = Literal["prism", "pairs", "synthetic"]
+Source = Literal["prism", "pairs", "opinions", "synthetic"]
 
 SORT_ORDER = [("country", "ascending"), ("user_id", "ascending"), ("interaction_id", "ascending")]
 
@@ -44,7 +46,7 @@ class PrepareSummary:
     """What was read and what came of it.
 
     Attributes:
-        source: "prism", "pairs" or "synthetic".
+        source: "prism", "pairs", "opinions" or "synthetic".
         path: File, folder or hub name; None for synthetic.
         files: sha256 by path of each file that was read; empty for the hub.
         options: Options of the source: columns and default country, or the synthetic world's.
@@ -78,7 +80,8 @@ def prepare(
 
     Args:
         source: Which reader.
-        path: Pairs file; or folder of PRISM, None for the hub; None for synthetic.
+        path: Pairs file; or folder of PRISM or CSV file of opinions, None for the hub; None for
+            synthetic.
         out: Folder to write to; it is created.
         on_bad_rows: "quarantine" goes on without bad rows, "stop" raises at the first and
             writes nothing.
@@ -99,6 +102,9 @@ def prepare(
     if source == "prism":
         path = PRISM_HUB_NAME if path is None else path
         table = read_prism(path, bad_rows)
+    elif source == "opinions":
+        path = OPINIONS_HUB_NAME if path is None else path
+        table = read_opinion_interactions(path, bad_rows)
     elif source == "pairs":
         options = {"columns": asdict(columns or PairColumns()), "default_country": default_country}
         table = read_pairs(
@@ -181,7 +187,7 @@ def summary_table(summary: PrepareSummary) -> Table:
 
 def _hash_files(source: str, path: str | Path | None) -> dict[str, str]:
     """Return the sha256 of each file that was read, by its path."""
-    if path is None or path == PRISM_HUB_NAME:
+    if path is None or path in (PRISM_HUB_NAME, OPINIONS_HUB_NAME):
         return {}
     files = [Path(path)]
     if source == "prism":
@@ -219,9 +225,7 @@ def _check_options(
         )
 
 
-def _describe_nothing(
-    source: str, path: str | Path | None, bad_rows: BadRows, out: Path
-) -> str:
+def _describe_nothing(source: str, path: str | Path | None, bad_rows: BadRows, out: Path) -> str:
     """Return the message for a source without a usable interaction."""
     message = (
         f"At least one usable interaction must be there, but {path or source} has none: "

@@ -216,9 +216,7 @@ def _check_agreement(looped: tuple[int, float], ours: Weighed) -> None:
 def _seconds_line(parts: list[dict[str, float]], num_interactions: int) -> str:
     """Return the line of the seconds of all parts, with the median of each."""
     totals = [sum(seconds.values()) for seconds in parts]
-    medians = {
-        name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]
-    }
+    medians = {name: statistics.median(seconds[name] for seconds in parts) for name in parts[0]}
     return figure_line(
         f"{num_interactions:,} interactions to weighted pairs and batches",
         statistics.median(totals),

@@ -30,9 +30,7 @@ INTERACTIONS_PER_ROUND = 32
 BATCH = 8
 
 
-def score_sorted(
-    reward: RewardModel, work: Workload, precision: Precision = "auto"
-) -> FloatArray:
+def score_sorted(reward: RewardModel, work: Workload, precision: Precision = "auto") -> FloatArray:
     """Return the reward of each text, scored once, sorted by length, as this project does."""
     return score_texts(reward, work.texts, np.arange(len(work.texts)), precision=precision)
 
@@ -73,9 +71,7 @@ def measure(rounds: int) -> list[str]:
         rewards = score_sorted(reward, work)
         rates["sorted"].append(len(work.texts) / (time.perf_counter() - started))
         exact = rewards if precision == "fp32" else score_sorted(reward, work, "fp32")
-        alike.append(
-            float(np.mean((_margins(rewards, work) > 0) == (_margins(exact, work) > 0)))
-        )
+        alike.append(float(np.mean((_margins(rewards, work) > 0) == (_margins(exact, work) > 0))))
         for name, way in ways.items():
             started = time.perf_counter()
             way(plain, work)

@@ -21,7 +21,7 @@ from workload import load_minilm
 
 from scpo.config import SplitConfig, TrainingConfig
 from scpo.data.synthetic import make_synthetic
-from scpo.evaluation import evaluate_model
+from scpo.evaluation.held_out import evaluate_model
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.ray_training import Cluster, train_on_ray
 from scpo.steering import steer_countries

@@ -208,9 +208,7 @@ def _padded_rewards(reward: RewardModel, texts: TokenizedTexts, which: IntArray)
     return rewards.squeeze(-1)
 
 
-def _ratio_lines(
-    first_turns: dict[str, list[float]], prism: dict[str, list[float]]
-) -> list[str]:
+def _ratio_lines(first_turns: dict[str, list[float]], prism: dict[str, list[float]]) -> list[str]:
     """Return the lines of pairs per second against the other ways."""
     lines = []
     for rates, name, reach, figure, against in (
@@ -255,9 +253,7 @@ def _share_lines(done: list[TrainingResult]) -> list[str]:
         ),
     }
     return [
-        figure_line(
-            name, value, "fraction", reach=">= 0.95", against=against, on=machine("fp32")
-        )
+        figure_line(name, value, "fraction", reach=">= 0.95", against=against, on=machine("fp32"))
         for name, (value, against) in shares.items()
     ]
 

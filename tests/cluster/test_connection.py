@@ -63,7 +63,11 @@ def http_server(status: int, body: str) -> HTTPServer:
         ("http://head:8265/", {}, "http://head:8265"),
         ("https://ray.example.com", {}, "https://ray.example.com"),
         (None, {"RAY_ADDRESS": "http://b:1/"}, "http://b:1"),
-        (None, {"RAY_ADDRESS": "http://b:1", "RAY_API_SERVER_ADDRESS": "http://a:1"}, "http://a:1"),
+        (
+            None,
+            {"RAY_ADDRESS": "http://b:1", "RAY_API_SERVER_ADDRESS": "http://a:1"},
+            "http://a:1",
+        ),
         ("http://a:1", {"RAY_API_SERVER_ADDRESS": "http://a:1/"}, "http://a:1"),
     ],
 )

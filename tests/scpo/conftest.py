@@ -183,9 +183,7 @@ def make_training_set(
     tokenizer = make_pair_tokenizer() if kind in ENCODERS else make_chat_tokenizer()
     texts = encode_texts(tokenizer, prompts, responses, max_tokens=64)
     weights = np.ones(len(chosen)) if learnable else rng.uniform(0.1, 1.0, len(chosen))
-    return TrainingSet(
-        texts, np.array(chosen), np.array(rejected), np.array(interaction), weights
-    )
+    return TrainingSet(texts, np.array(chosen), np.array(rejected), np.array(interaction), weights)
 
 
 @pytest.fixture(scope="session")
@@ -193,9 +191,7 @@ def training_set() -> Callable[..., TrainingSet]:
     return make_training_set
 
 
-def make_interactions(
-    *, users: dict[str, int], per_user: int = 3, seed: int = 0
-) -> pa.Table:
+def make_interactions(*, users: dict[str, int], per_user: int = 3, seed: int = 0) -> pa.Table:
     """Interactions of 3 scored responses by `users[country]` users of each country."""
     rng = np.random.default_rng(seed)
     rows = [

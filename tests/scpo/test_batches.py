@@ -22,9 +22,7 @@ LENGTHS = st.lists(st.integers(1, 64), min_size=1, max_size=60)
 def test_an_epoch_visits_every_pair_once(training_set, pairs_per_step):
     data = training_set(num_interactions=40)
     for seed in range(5):
-        steps = plan_epoch(
-            data, pairs_per_step=pairs_per_step, rng=np.random.default_rng(seed)
-        )
+        steps = plan_epoch(data, pairs_per_step=pairs_per_step, rng=np.random.default_rng(seed))
         assert np.array_equal(np.sort(np.concatenate(steps)), np.arange(len(data.chosen)))
 
 
@@ -128,13 +126,9 @@ def test_a_training_set_must_be_whole(training_set):
     with pytest.raises(ValueError, match="At least one pair"):
         TrainingSet(data.texts, empty, empty, empty, np.zeros(0))
     with pytest.raises(ValueError, match="must be sorted by interaction"):
-        TrainingSet(
-            data.texts, data.chosen, data.rejected, data.interaction[::-1], data.weights
-        )
+        TrainingSet(data.texts, data.chosen, data.rejected, data.interaction[::-1], data.weights)
     with pytest.raises(ValueError, match=r"pairs must have one length, but got \{.*: 3\}"):
-        TrainingSet(
-            data.texts, data.chosen, data.rejected, data.interaction, data.weights[:3]
-        )
+        TrainingSet(data.texts, data.chosen, data.rejected, data.interaction, data.weights[:3])
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,7 @@ def with_template(chat_tokenizer):
 
 
 def said(tokenizer, prompt, response, *, max_tokens=32, overlong="truncate_prompt"):
-    texts = encode_texts(
-        tokenizer, [prompt], [response], max_tokens=max_tokens, overlong=overlong
-    )
+    texts = encode_texts(tokenizer, [prompt], [response], max_tokens=max_tokens, overlong=overlong)
     return " ".join(tokenizer.convert_ids_to_tokens(texts.ids.tolist()))
 
 

@@ -32,13 +32,9 @@ def make_table(*rows):
     )
 
 
-def build(
-    tokenizer, table, split, reference=None, *, max_tokens=32, overlong="truncate_prompt"
-):
+def build(tokenizer, table, split, reference=None, *, max_tokens=32, overlong="truncate_prompt"):
     prompts, responses = utterance_texts(table)
-    texts = encode_texts(
-        tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
-    )
+    texts = encode_texts(tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong)
     reference = np.arange(len(texts), dtype=float) if reference is None else reference
     return build_country("A", table, split, texts, reference, overlong=overlong)
 

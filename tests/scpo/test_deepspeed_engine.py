@@ -311,4 +311,3 @@ def test_the_configuration_says_stage_clipping_accumulation_and_offload():
     }
     assert config["gradient_clipping"] == 0.5
     assert config["gradient_accumulation_steps"] == 4
-

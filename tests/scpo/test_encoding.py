@@ -71,9 +71,7 @@ def test_texts_to_drop_are_cut_and_named(pair_tokenizer):
 
 def test_a_conversation_has_one_bos_and_its_end(chat_tokenizer):
     texts = encode_texts(chat_tokenizer, ["a b"], ["good"], max_tokens=32)
-    assert tokens(chat_tokenizer, texts, 0) == (
-        "<bos> user : a b <eos> assistant : good <eos>"
-    )
+    assert tokens(chat_tokenizer, texts, 0) == ("<bos> user : a b <eos> assistant : good <eos>")
     # the tokenizer alone would add a second one
     text = chat_tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
     assert chat_tokenizer(text)["input_ids"][:2] == [4, 4]
@@ -81,9 +79,7 @@ def test_a_conversation_has_one_bos_and_its_end(chat_tokenizer):
 
 def test_a_conversation_keeps_its_template_and_the_response(chat_tokenizer):
     texts = encode_texts(chat_tokenizer, ["a b c d e f g h"], ["good bad"], max_tokens=10)
-    assert tokens(chat_tokenizer, texts, 0) == (
-        "<bos> user : h <eos> assistant : good bad <eos>"
-    )
+    assert tokens(chat_tokenizer, texts, 0) == ("<bos> user : h <eos> assistant : good bad <eos>")
     assert texts.num_truncated == 1
 
 

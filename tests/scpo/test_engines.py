@@ -141,9 +141,7 @@ def test_a_state_that_is_read_back_goes_on_to_the_bit(model_folder, batch, tmp_p
         assert torch.equal(tensor, other.gather_weights()[name])
 
 
-@pytest.mark.parametrize(
-    ("stage", "offload"), [(0, "optimizer"), (0, "weights"), (2, "weights")]
-)
+@pytest.mark.parametrize(("stage", "offload"), [(0, "optimizer"), (0, "weights"), (2, "weights")])
 def test_what_is_not_sharded_cannot_be_offloaded(stage, offload):
     with pytest.raises(ValueError, match=rf"To offload {offload}, ZeRO stage . .*stage {stage}"):
         check_offload(stage, offload)

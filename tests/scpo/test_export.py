@@ -114,9 +114,7 @@ def test_a_lost_head_is_refused(model_folder, tmp_path, monkeypatch, lora):
     wanted, state = expect(reward), state_of(reward)
     name = next(n for n in state if "score" in n and "original" not in n)
     with pytest.raises(RuntimeError, match="those of the exported folder differ by up to"):
-        export_reward_model(
-            reward, tmp_path / "out", **wanted, state=state | {name: -state[name]}
-        )
+        export_reward_model(reward, tmp_path / "out", **wanted, state=state | {name: -state[name]})
     write = export.write_model_files
 
     def lose_the_head(reward, folder, state=None):

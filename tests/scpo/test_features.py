@@ -101,9 +101,7 @@ def test_equal_texts_are_read_once_and_only_new_ones_later(tiny_bert, texts, tmp
     np.testing.assert_array_equal(report.features[:30], report.features[30:])
 
 
-def test_a_damaged_part_is_moved_aside_and_computed_again(
-    tiny_bert, texts, tmp_path, small_parts
-):
+def test_a_damaged_part_is_moved_aside_and_computed_again(tiny_bert, texts, tmp_path, small_parts):
     first = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32")
     damaged = parts(tmp_path)[1]
     content = bytearray(damaged.read_bytes())

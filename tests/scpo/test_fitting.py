@@ -213,9 +213,7 @@ def test_a_full_disk_stops_every_rank_and_keeps_the_checkpoints(
     assert list(folder.glob("step-*"))
 
 
-def test_an_export_that_failed_costs_no_step(
-    model_folder, training_set, tmp_path, monkeypatch
-):
+def test_an_export_that_failed_costs_no_step(model_folder, training_set, tmp_path, monkeypatch):
     def fail(*given, **named):
         raise OSError(28, "No space left on device")
 

@@ -58,9 +58,7 @@ def test_packed_rows_give_the_rewards_and_gradients_of_texts_apart(
     rewards = torch.zeros(7)
     slope = torch.linspace(-1.0, 2.0, 7)
     for forward in plan:
-        given = compute_rewards(
-            reward.model, forward_inputs(shared.texts, forward, inputs, CPU)
-        )
+        given = compute_rewards(reward.model, forward_inputs(shared.texts, forward, inputs, CPU))
         rewards[torch.from_numpy(forward.texts)] = pick_rewards(given, forward)
     (rewards * slope).sum().backward()
     packed = {name: weight.grad.clone() for name, weight in reward.model.named_parameters()}

@@ -99,9 +99,7 @@ def test_loss_and_gradient_with_a_target_are_the_naive_ones(drawn):
     loss.backward()
     excess = margin.detach() - target
     assert loss.item() == pytest.approx(naive_loss(excess, weights), rel=1e-6)
-    np.testing.assert_allclose(
-        margin.grad, naive_gradient(excess, weights), rtol=1e-6, atol=1e-12
-    )
+    np.testing.assert_allclose(margin.grad, naive_gradient(excess, weights), rtol=1e-6, atol=1e-12)
     in_float32 = weighted_bradley_terry(margin.detach().float(), weights, target)
     assert in_float32.dtype == torch.float32
     assert in_float32.item() == pytest.approx(loss.item(), rel=1e-5)

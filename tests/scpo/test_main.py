@@ -231,9 +231,7 @@ def test_dry_run_prints_the_resolved_configuration(run_cli: RunCli, tmp_path: Pa
     assert not (tmp_path / "x").exists()
 
 
-def test_submit_dry_run_sends_nothing(
-    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_submit_dry_run_sends_nothing(run_cli: RunCli, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     code, out, _ = run_cli(
         *("submit", "sweeps/configs/demo.yaml", "--out", "/mnt/runs/demo", "--dry-run")
@@ -245,7 +243,7 @@ def test_submit_dry_run_sends_nothing(
 def test_light_commands_import_neither_ray_nor_torch() -> None:
     check = (
         "import sys; from scpo import __main__; import sweeps.ranking, sweeps.report, "
-        "sweeps.curves; print(sorted({'ray', 'torch', 'deepspeed'} & set(sys.modules)))"
+        "sweeps.curves.figure; print(sorted({'ray', 'torch', 'deepspeed'} & set(sys.modules)))"
     )
     command = [sys.executable, "-c", check]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)

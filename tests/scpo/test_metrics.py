@@ -6,21 +6,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scpo.metrics import bootstrap_by_user, counts_by_user, layered_accuracy, pair_accuracy
+from scpo.resampling import draw_users, widened_tail
 
 
 def naive_interval(correct, user, *, num_resamples, seed):
     """Draw how often each user comes, then average every pair so many times, in plain loops."""
     names = sorted(set(user))
-    draws = np.random.default_rng(seed).multinomial(
-        len(names), [1 / len(names)] * len(names), size=num_resamples
-    )
+    draws = draw_users(np.random.default_rng(seed), num_resamples, len(names))
     means = []
     for draw in draws:
         values = []
         for name, times in zip(names, draw, strict=True):
             values += int(times) * [c for c, u in zip(correct, user, strict=True) if u == name]
         means.append(sum(values) / len(values))
-    return np.quantile(means, 0.025), np.quantile(means, 0.975)
+    tail = widened_tail(len(names))
+    return np.quantile(means, tail), np.quantile(means, 1 - tail)
 
 
 def test_the_interval_is_that_of_a_naive_loop():

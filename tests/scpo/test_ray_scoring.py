@@ -79,9 +79,7 @@ def mortal_folder(model_writer, tmp_path):
         folder = model_writer(tmp_path / "mortal", "bert")
         (folder / "modeling_mortal.py").write_text(MORTAL_BERT)
         config = json.loads((folder / "config.json").read_text())
-        config["auto_map"] = {
-            "AutoModelForSequenceClassification": "modeling_mortal.MortalBert"
-        }
+        config["auto_map"] = {"AutoModelForSequenceClassification": "modeling_mortal.MortalBert"}
         config |= {"journal": str(tmp_path), "num_deaths": num_deaths}
         (folder / "config.json").write_text(json.dumps(config))
         return folder
@@ -161,9 +159,7 @@ def test_a_worker_that_always_dies_ends_the_call(
 
 
 @pytest.mark.slow
-def test_an_error_of_the_model_ends_the_call(
-    cluster, model_folder, texts, keys, tmp_path
-):
+def test_an_error_of_the_model_ends_the_call(cluster, model_folder, texts, keys, tmp_path):
     broken = load_reward_model(str(model_folder("bert")))
     with torch.no_grad():
         broken.model.classifier.bias.fill_(float("nan"))
@@ -189,9 +185,7 @@ def test_less_than_one_worker_is_refused(texts, keys, tmp_path, workers):
         ({"use_gpu": True, "workers": 2}, r"2 workers need as many GPUs, but the cluster has 0\."),
     ],
 )
-def test_more_workers_than_devices_are_refused(
-    texts, keys, tmp_path, monkeypatch, named, message
-):
+def test_more_workers_than_devices_are_refused(texts, keys, tmp_path, monkeypatch, named, message):
     monkeypatch.setattr("scpo.ray_scoring.start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=message):

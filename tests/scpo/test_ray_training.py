@@ -115,9 +115,7 @@ def kill_a_worker_after_its_first_checkpoint(folder, killed):
 )
 def test_a_killed_worker_costs_no_bit(cluster, model_folder, training_set, tmp_path, stage):
     data = training_set(num_interactions=40)
-    config = CONFIG.model_copy(
-        update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 15}
-    )
+    config = CONFIG.model_copy(update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 15})
     outs, results, killed = [], [], []
     for name in ("whole", "killed"):
         outs.append(tmp_path / name)

@@ -31,13 +31,25 @@ def test_sums_are_those_of_a_loop(pairs):
     np.testing.assert_array_equal(sum_by_user(values, user), expected)
 
 
-def test_the_plain_percentile_is_that_of_the_metrics(pairs):
+def test_the_plain_percentile_is_that_of_a_loop_over_the_users_drawn(pairs):
     values, user = pairs
     sums = sum_by_user([values[0], np.ones(60)], user)
-    drawn = resample_sums(sums, num_resamples=400, seed=3)
+    drawn = resample_sums(sums, num_resamples=200, seed=3)
     ends = quantile_ends(divide_draws(drawn[:, 0], drawn[:, 1]), 5, widened=False)
-    expected = bootstrap_by_user(values[0], user, num_resamples=400, seed=3)
-    assert ends == pytest.approx(expected, abs=1e-12)
+    means = []
+    for draw in np.random.default_rng(3).integers(5, size=(200, 5)):
+        names = ["abcde"[number] for number in draw]
+        means.append(np.mean([v for n in names for v in values[0][user == n]]))
+    assert ends == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=1e-12)
+
+
+def test_many_draws_give_the_interval_of_the_metrics(pairs):
+    values, user = pairs
+    sums = sum_by_user([values[0], np.ones(60)], user)
+    drawn = resample_sums(sums, num_resamples=40_000)
+    ends = quantile_ends(divide_draws(drawn[:, 0], drawn[:, 1]), 5)
+    expected = bootstrap_by_user(values[0], user, num_resamples=40_000)
+    assert ends == pytest.approx(expected, abs=0.01)
 
 
 def test_memory_in_parts_gives_the_same_draws(pairs, monkeypatch):

@@ -67,9 +67,7 @@ def test_bad_settings_countries_and_places_are_refused(named):
 
 
 def test_the_global_model_judged_by_itself(named):
-    evaluation = evaluate_country(
-        **named, model=named["global_model"], country="A", part="test"
-    )
+    evaluation = evaluate_country(**named, model=named["global_model"], country="A", part="test")
     assert evaluation["overall"] == evaluation["global_overall"]
     assert evaluation["distinctive"]["accuracy"] in (0.0, None)
     with pytest.raises(ValueError, match="part must be one of"):

@@ -15,9 +15,7 @@ ARRAYS = ("ids", "types", "offsets", "overlong")
 
 
 def load(store, tokenizer, prompts=PROMPTS, responses=RESPONSES, **named):
-    return load_or_encode(
-        store, tokenizer, prompts, responses, **{"max_tokens": 8, **named}
-    )
+    return load_or_encode(store, tokenizer, prompts, responses, **{"max_tokens": 8, **named})
 
 
 def files(store, pattern="*.arrow"):
@@ -37,9 +35,7 @@ def no_encoding(monkeypatch):
 
 
 @pytest.mark.parametrize("overlong", ["truncate_prompt", "truncate_left", "drop"])
-def test_a_second_call_reads_what_the_first_wrote(
-    tmp_path, pair_tokenizer, no_encoding, overlong
-):
+def test_a_second_call_reads_what_the_first_wrote(tmp_path, pair_tokenizer, no_encoding, overlong):
     direct = encode_texts(pair_tokenizer, PROMPTS, RESPONSES, max_tokens=8, overlong=overlong)
     assert direct.overlong.tolist() == [True, False, False, False]
     assert_equal(load(tmp_path, pair_tokenizer, overlong=overlong), direct)

@@ -179,9 +179,7 @@ def test_whole_epochs_visit_every_pair_as_often(tiny_bert, training_set, seed, e
 def test_a_fraction_of_an_epoch(training_set):
     data = training_set(num_interactions=60)
     named = {"pairs_per_step": 8, "seed": 0}
-    whole, half, more = (
-        count_steps(data, epochs=epochs, **named) for epochs in (1.0, 0.5, 1.5)
-    )
+    whole, half, more = (count_steps(data, epochs=epochs, **named) for epochs in (1.0, 0.5, 1.5))
     assert abs(half - whole / 2) <= 1
     assert whole < more < 2 * whole
     assert count_steps(data, epochs=1e-9, **named) == 1
@@ -345,7 +343,5 @@ def test_bf16_training_is_near(model_folder, training_set):
 def test_the_loop_needs_no_configuration(tiny_bert, training_set):
     data = training_set()
     engine = TorchEngine(tiny_bert, Optimization(1e-3, 3))
-    result = train_reward_model(
-        engine, data, model_inputs(tiny_bert), pairs_per_step=8, seed=0
-    )
+    result = train_reward_model(engine, data, model_inputs(tiny_bert), pairs_per_step=8, seed=0)
     assert len(result.losses) == 3

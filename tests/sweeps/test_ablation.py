@@ -29,8 +29,14 @@ CONFIG = parse_config(
 
 
 def make_record(
-    country: str, arm: str, seed: int, correct: list[int], *, part: str = "validation",
-    trained: float | None = 40.0, state: str = "complete",
+    country: str,
+    arm: str,
+    seed: int,
+    correct: list[int],
+    *,
+    part: str = "validation",
+    trained: float | None = 40.0,
+    state: str = "complete",
 ) -> TrialRecord:
     """Users with 10 pairs each; a layer of 4 distinctive and 6 consensus pairs a user."""
     users = [f"{country}-{number}" for number in range(len(correct))]
@@ -158,9 +164,14 @@ def test_pooled_rows_join_countries_and_their_common_seeds() -> None:
 def test_rows_come_pooled_first_then_by_country_and_arm_without_failed_ones() -> None:
     order = [(row.country, row.arm) for row in ablation_rows(RECORDS, "validation")]
     assert order == [
-        ("pooled", "global"), ("pooled", "full"), ("pooled", "scpo"),
-        ("Mexico", "global"), ("Mexico", "full"), ("Mexico", "scpo"),
-        ("Chile", "full"), ("Chile", "scpo"),
+        ("pooled", "global"),
+        ("pooled", "full"),
+        ("pooled", "scpo"),
+        ("Mexico", "global"),
+        ("Mexico", "full"),
+        ("Mexico", "scpo"),
+        ("Chile", "full"),
+        ("Chile", "scpo"),
     ]
     alone = [record for record in RECORDS if record.country == "Chile"]
     assert [row.country for row in ablation_rows(alone, "validation")] == ["Chile", "Chile"]
@@ -201,7 +212,9 @@ def test_a_whole_ablation_and_its_resumption(tiny_backbone: Path, tmp_path: Path
             "countries": ["Arvandia"],
             "data": {"source": "synthetic", "synthetic": synthetic},
             "global_model": {
-                "backbone": str(tiny_backbone), "learning_rate": 1e-3, "max_pairs": 60,
+                "backbone": str(tiny_backbone),
+                "learning_rate": 1e-3,
+                "max_pairs": 60,
             },
             "encoder": {"max_tokens": 96},
             "training": {"pairs_per_step": 16, "learning_rate": 1e-3},
@@ -212,11 +225,14 @@ def test_a_whole_ablation_and_its_resumption(tiny_backbone: Path, tmp_path: Path
     arms = ("global", "full", "scpo", "length")
     said: list[str] = []
     try:
-        records = run_ablation(
-            config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1)
-        )
+        records = run_ablation(config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1))
         assert {(r.arm, r.seed) for r in records} == {
-            ("global", 0), ("length", 0), ("full", 0), ("full", 1), ("scpo", 0), ("scpo", 1),
+            ("global", 0),
+            ("length", 0),
+            ("full", 0),
+            ("full", 1),
+            ("scpo", 0),
+            ("scpo", 1),
         }
         assert {record.state for record in records} == {"complete"}
         by_arm = {record.arm: record.evaluation for record in records}

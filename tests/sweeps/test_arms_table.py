@@ -16,9 +16,7 @@ from sweeps.arms_table import (
 
 
 def final(records, country: str, arm: str):
-    return next(
-        r for r in records if (r.purpose, r.country, r.arm) == ("final", country, arm)
-    )
+    return next(r for r in records if (r.purpose, r.country, r.arm) == ("final", country, arm))
 
 
 def row_of(rows, country: str, arm: str):

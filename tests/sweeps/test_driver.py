@@ -18,7 +18,7 @@ from transformers import AutoModelForSequenceClassification
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
-from sweeps.curve_points import curve_points
+from sweeps.curves.points import curve_points
 from sweeps.driver import open_run
 from sweeps.records import TrialRecord, read_records
 
@@ -123,8 +123,17 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     assert set(finals) == {(c, a) for c in COUNTRIES for a in ("global", "full", "scpo_tuned")}
     assert all(r.evaluation and r.evaluation.part == "test" for r in finals.values())
     assert finals["Arvandia", "scpo_tuned"].engine == "deepspeed-zero2-x2"
-    for name in ("leaderboard.csv", "curves.csv", "curves.svg", "curves.png", "arms.csv",
-                 "report.html", "config.yaml", "split.json", "data/interactions.parquet"):
+    for name in (
+        "leaderboard.csv",
+        "curves.csv",
+        "curves.svg",
+        "curves.png",
+        "arms.csv",
+        "report.html",
+        "config.yaml",
+        "split.json",
+        "data/interactions.parquet",
+    ):
         assert (run / name).stat().st_size > 0, name
     assert "%" in done.stdout.split("Arvandia:")[-1]
     for country in ("arvandia", "belmora"):
@@ -185,8 +194,13 @@ def test_killed_sweep_resumes_without_loss_repeat_or_ghost(
     assert len(search) == 8
     assert len({record.trial_id for record in search}) == 8
     for country in COUNTRIES:
-        firsts = [r for r in search if r.country == country and r.config["strength"] == 0.0
-                  and r.config["retention"] == 1.0]
+        firsts = [
+            r
+            for r in search
+            if r.country == country
+            and r.config["strength"] == 0.0
+            and r.config["retention"] == 1.0
+        ]
         assert len(firsts) == 1  # plain fine-tuning was tried once, though the driver died
     failed = [record for record in search if record.state == "failed"]
     assert 0 < len(failed) < 5  # the first two of a country are of the configuration's own rate

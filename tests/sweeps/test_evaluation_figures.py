@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from scpo.evaluation_suite import evaluate_models
+from scpo.evaluation.suite import evaluate_models
 from sweeps.drawing import BLUE, VERMILLION, save_figure
 from sweeps.evaluation_figures import (
     draw_evaluation,
@@ -60,9 +60,7 @@ def test_reliability_has_a_panel_an_arm_with_a_point_a_bin(tables):
     titles = [axes.get_title(loc="left").split(":")[0] for axes in figure.axes]
     assert titles == ["global", "scpo"]  # length has no probabilities
     rows = [
-        row
-        for row in tables["reliability"]
-        if (row["country"], row["arm"]) == ("pooled", "scpo")
+        row for row in tables["reliability"] if (row["country"], row["arm"]) == ("pooled", "scpo")
     ]
     line = figure.axes[1].lines[-1]
     assert line.get_xdata().tolist() == [row["confidence"] for row in rows]

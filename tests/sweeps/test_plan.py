@@ -48,7 +48,9 @@ def make_country(reference: list[float]) -> CountryData:
     """Four interactions of a pair each: three to train on, one to validate and test by."""
     offsets = np.concatenate([[0], np.cumsum(LENGTHS)])
     texts = TokenizedTexts(
-        np.zeros(offsets[-1], np.int32), np.zeros(offsets[-1], np.int8), offsets,
+        np.zeros(offsets[-1], np.int32),
+        np.zeros(offsets[-1], np.int8),
+        offsets,
         np.zeros(8, dtype=bool),
     )
     pairs = Pairs(np.array([0, 2, 4, 6, 6]), np.array([1, 3, 5, 7, 7]), np.array([0, 1, 2, 3, 4]))
@@ -86,7 +88,10 @@ def make_config(**changes: object) -> SweepConfig:
 def test_selections_by_hand() -> None:
     rows = selection_rows(COUNTRY, taus=(0.7, 1.0), betas=(1.1, math.inf))
     assert [(row.tau, row.beta) for row in rows] == [
-        (0.7, 1.1), (0.7, math.inf), (1.0, 1.1), (1.0, math.inf),
+        (0.7, 1.1),
+        (0.7, math.inf),
+        (1.0, 1.1),
+        (1.0, math.inf),
     ]
     first = rows[0]  # sigmoid(2) = 0.88 is over 0.7; weights exp(-1) and 1
     small = math.exp(-1)
@@ -152,8 +157,12 @@ def test_retentions_of_a_search_are_averaged() -> None:
 
 def test_rungs_cost_what_comes_so_far() -> None:
     laddered = {
-        "num_trials": 1, "retention": [1.0, 1.0], "epochs": [1.0, 1.0],
-        "rungs": [2, 50], "reduction": 2, "min_pairs": 1,
+        "num_trials": 1,
+        "retention": [1.0, 1.0],
+        "epochs": [1.0, 1.0],
+        "rungs": [2, 50],
+        "reduction": 2,
+        "min_pairs": 1,
     }
     config = make_config(search=laddered)
     plain = make_config(search={**laddered, "rungs": []})
@@ -176,8 +185,15 @@ def make_record(**changes: object) -> TrialRecord:
         "country": "Chile",
         "arm": "scpo_tuned",
         "state": "complete",
-        "config": {"retention": 1.0, "strength": 0.0, "learning_rate": 1e-5, "epochs": 2.0,
-                   "tau": None, "beta": None, "budget": 1.0},
+        "config": {
+            "retention": 1.0,
+            "strength": 0.0,
+            "learning_rate": 1e-5,
+            "epochs": 2.0,
+            "tau": None,
+            "beta": None,
+            "budget": 1.0,
+        },
         "config_hash": "0",
         "seed": 0,
         "times": {"train_s": 4.0, "evaluate_s": 0.5},
@@ -188,7 +204,8 @@ def make_record(**changes: object) -> TrialRecord:
 
 def test_the_rate_of_a_ledger_by_hand() -> None:
     filtered = make_record(
-        arm="filter", config={"tau": 0.7, "beta": 1.1, "learning_rate": 1e-5, "epochs": 1.0},
+        arm="filter",
+        config={"tau": 0.7, "beta": 1.1, "learning_rate": 1e-5, "epochs": 1.0},
         times={"train_s": 1.0, "evaluate_s": 0.5},
     )
     skipped = [
@@ -229,9 +246,7 @@ def test_hours_in_words(hours: float, words: str) -> None:
 
 def test_tables_and_csv(tmp_path: Path) -> None:
     selections = selection_rows(COUNTRY, taus=(0.7,), betas=(1.1, math.inf))
-    plan = SweepPlan(
-        selections, work_rows(make_config(), {"Chile": COUNTRY}, RATE, 2), RATE, 2
-    )
+    plan = SweepPlan(selections, work_rows(make_config(), {"Chile": COUNTRY}, RATE, 2), RATE, 2)
     write_plan(plan, tmp_path)
     with (tmp_path / "plan.csv").open(newline="") as file:
         first, second = csv.DictReader(file)

@@ -73,7 +73,9 @@ def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> P
         accuracy, np.full(size, np.nan), np.zeros(size), np.array(loss or [0.5] * size)
     )
     settings = HeadSettings(
-        np.array(retention or pairs / 100), np.arange(size) / 10, np.full(size, 0.1),
+        np.array(retention or pairs / 100),
+        np.arange(size) / 10,
+        np.full(size, 0.1),
         np.full(size, 4),
     )
     return ProbeResult(
@@ -221,7 +223,9 @@ def test_a_whole_probe_and_its_second_run(tiny_backbone: Path, tmp_path: Path) -
                 },
             },
             "global_model": {
-                "backbone": str(tiny_backbone), "learning_rate": 1e-3, "max_pairs": 60,
+                "backbone": str(tiny_backbone),
+                "learning_rate": 1e-3,
+                "max_pairs": 60,
             },
             "encoder": {"max_tokens": 96},
             "training": {"pairs_per_step": 16, "precision": "fp32"},

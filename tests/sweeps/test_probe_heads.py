@@ -106,13 +106,9 @@ def test_gradient_vanishes_where_a_head_ends_and_is_what_the_first_step_follows(
     x, head, _, weights, kept = make_problem()
     one, many = np.array([1]), np.array([400])
     given = (x, head, weights[5], kept[5], 0.2)
-    [end] = train_heads(
-        x, x @ head, weights[5:6], kept[5:6], l2=np.array([0.2]), steps=many
-    )
+    [end] = train_heads(x, x @ head, weights[5:6], kept[5:6], l2=np.array([0.2]), steps=many)
     np.testing.assert_allclose(approx_fprime(head + end, objective, 1e-7, *given), 0, atol=1e-6)
-    [first] = train_heads(
-        x, x @ head, weights[5:6], kept[5:6], l2=np.array([0.2]), steps=one
-    )
+    [first] = train_heads(x, x @ head, weights[5:6], kept[5:6], l2=np.array([0.2]), steps=one)
     slope = approx_fprime(head, objective, 1e-7, *given)
     assert slope @ first < 0
     assert objective(head + first, *given) < objective(head, *given)

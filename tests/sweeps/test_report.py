@@ -85,7 +85,7 @@ def test_page_has_recommendations_arms_figures_and_errors(page):
     assert page.count('<tr class="tuned">') == 4
     assert "longer response wins" in page
     assert page.count("<figure>") == 1 + 4
-    assert "pairs trained on (log2 scale)" in page
+    assert "pairs trained on (log scale)" in page
     assert "recommended, 95 % interval" in page
 
 
@@ -178,7 +178,7 @@ def test_an_empty_or_missing_ledger_is_refused(tmp_path):
 def test_reading_a_run_imports_neither_ray_nor_torch_nor_pyplot():
     code = (
         "import sys\n"
-        "import sweeps.arms_table, sweeps.curves, sweeps.leaderboard, sweeps.report\n"
+        "import sweeps.arms_table, sweeps.curves.figure, sweeps.leaderboard, sweeps.report\n"
         "heavy = {'ray', 'torch', 'transformers', 'deepspeed', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

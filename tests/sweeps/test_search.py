@@ -16,7 +16,6 @@ from sweeps.search import (
     CountrySearch,
     StudySearch,
     clip_to_space,
-    make_sampler,
     point_of,
     search_space,
     slug,
@@ -133,7 +132,7 @@ def test_known_records_are_told_without_ghosts() -> None:
 def test_countries_take_turns_and_end() -> None:
     asked: list[str] = []
 
-    def make_job(country: str, point: dict[str, float]) -> Job:
+    def make_job(country: str, number: int, point: dict[str, float]) -> Job:
         asked.append(country)
         return Job(f"{country}-{len(asked)}", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
 
@@ -190,7 +189,7 @@ def test_a_space_without_a_point_that_may_start_is_refused() -> None:
 
 
 def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
-    def make_job(country: str, point: dict[str, float]) -> Job:
+    def make_job(country: str, number: int, point: dict[str, float]) -> Job:
         return Job("x", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
 
     study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (), allow)
@@ -226,16 +225,6 @@ def test_a_feasible_trial_at_the_target_ends_its_country(
     search.on_trial_complete("a", {**objectives, "record": record.model_dump_json()})
     assert (search.suggest("b") == Searcher.FINISHED) is ends
     assert ("Mexico" in search.ended) is ends
-
-
-def test_samplers_by_name_and_seed() -> None:
-    for name in ("tpe", "nsga2", "gp", "random"):
-        config = CONFIG.model_copy(update={"sampler": name})
-        assert isinstance(make_sampler(config, "Mexico"), optuna.samplers.BaseSampler)
-    one, two = (StudySearch("Mexico", CONFIG, InMemoryStorage(), (), allow) for _ in range(2))
-    assert one.suggest("a") == two.suggest("a")
-    other = StudySearch("Israel", CONFIG, InMemoryStorage(), (), allow)
-    assert other.suggest("a") != one.suggest("b")
 
 
 def test_names_tell_country_and_space() -> None:

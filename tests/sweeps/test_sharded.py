@@ -28,7 +28,7 @@ from ray.train.torch import TorchTrainer
 from scpo.atomic import hash_file
 from scpo.checkpoints import TrainingStopped
 from scpo.engines import TorchEngine
-from scpo.evaluation import evaluate_model, score_pairs
+from scpo.evaluation.held_out import evaluate_model, score_pairs
 from scpo.fitting import Fitted, plan_optimization
 from scpo.forwards import model_inputs
 from scpo.model import load_reward_model

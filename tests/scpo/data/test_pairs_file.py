@@ -105,9 +105,7 @@ def test_without_users_each_prompt_of_a_country_is_one(tmp_path: Path) -> None:
         (pair("a", "b", user=[1]), "wrong_type", "user"),
     ],
 )
-def test_one_planted_bad_row(
-    tmp_path: Path, row: dict[str, Any], reason: str, field: str
-) -> None:
+def test_one_planted_bad_row(tmp_path: Path, row: dict[str, Any], reason: str, field: str) -> None:
     rows, bad_rows = read(tmp_path, [pair("x", "y"), row, pair("x", "z")])
     assert len(rows) == 1
     assert rows[0]["comparisons"] == [[0, 1], [0, 2]]
@@ -200,9 +198,7 @@ def test_margins_of_csv_parquet_and_json_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(
         "user,country,prompt,chosen,rejected,margin\nu1,Canada,Sky?,a,b,0.25\nu1,Canada,Sky?,a,c,\n"
     )
-    tables = [
-        read_pairs(tmp_path / name, BadRows()) for name in ("p.jsonl", "p.parquet", "p.csv")
-    ]
+    tables = [read_pairs(tmp_path / name, BadRows()) for name in ("p.jsonl", "p.parquet", "p.csv")]
     assert tables[0]["margins"].to_pylist() == [[0.25, None]]
     assert all(table.equals(tables[0]) for table in tables)
 

@@ -28,9 +28,7 @@ def write(path: Path, rows: list[dict[str, Any]]) -> Path:
 
 def write_prism(folder: Path) -> Path:
     folder.mkdir()
-    write(
-        folder / "survey.jsonl", [{"user_id": "u1", "location": {"reside_country": "Viet Nam"}}]
-    )
+    write(folder / "survey.jsonl", [{"user_id": "u1", "location": {"reside_country": "Viet Nam"}}])
     scores = {"a": 10, "b": 10, "c": 30, "d": 200}
     rows = [
         {
@@ -157,7 +155,7 @@ def test_printed_table(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "path", "options", "match"),
     [
-        ("hub", None, {}, r"`source` must be one of \['prism', 'pairs', 'synthetic'\]"),
+        ("hub", None, {}, r"one of \['prism', 'pairs', 'opinions', 'synthetic'\]"),
         ("pairs", None, {}, "needs the path of a file"),
         ("synthetic", "x.jsonl", {}, "reads no file, but got the path x.jsonl"),
         ("prism", None, {"columns": PairColumns()}, "belong to the source 'pairs'"),

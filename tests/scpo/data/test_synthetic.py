@@ -8,9 +8,7 @@ from scpo.data.phrases import ATTRIBUTES, QUESTIONS
 from scpo.data.synthetic import COUNTRY_NAMES, SyntheticWorld, make_synthetic, true_utilities
 
 
-def measure_accuracy(
-    world: SyntheticWorld, utilities: dict[str, list[float]], kind: str
-) -> float:
+def measure_accuracy(world: SyntheticWorld, utilities: dict[str, list[float]], kind: str) -> float:
     """The share of untied pairs of users of a kind that utilities order as the scores do."""
     right = []
     for row in world.interactions.to_pylist():

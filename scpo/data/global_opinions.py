@@ -1,0 +1,204 @@
+"""GlobalOpinionQA: its rows come in, survey questions with each country's answer go out.
+
+A row is one question. `options` is a printed list, `selections` a printed defaultdict of shares by
+country; both are parsed as literals, nothing is evaluated. A row that cannot be used is refused;
+where only one country's answer is broken, that answer is refused and the others of the row stay.
+Shares that miss the sum of 1 by rounding are scaled to it. Options such as "DK/Refused" are kept:
+they are part of what was answered. The result does not depend on the order of the rows.
+
+Reference: Durmus et al. 2023, "Towards Measuring the Representation of Subjective Global Opinions
+in Language Models", https://arxiv.org/abs/2306.16388
+"""
+
+import math
+import reprlib
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from datasets import load_dataset
+
+from scpo.data.bad_rows import BadRows, RowFault
+from scpo.data.countries import canonical_country
+from scpo.data.fields import clean_text, take_text
+from scpo.data.printed import parse_printed
+from scpo.data.tabular import read_csv
+
+OPINIONS_HUB_NAME = "Anthropic/llm_global_opinions"
+SUM_TOLERANCE = 0.02  # four shares, each rounded to a whole per cent
+EXACT_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class SurveyQuestion:
+    """A question and how the people of each country answered it.
+
+    Attributes:
+        question: The text.
+        options: Two different texts at least.
+        shares: By country, the share of people who chose each option, in 0..1 with sum 1.
+    """
+
+    question: str
+    options: tuple[str, ...]
+    shares: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One country's good answer to one question and where it stands."""
+
+    line: int
+    label: str
+    country: str
+    question: str
+    options: tuple[str, ...]
+    shares: tuple[float, ...]
+
+    def as_row(self) -> dict[str, Any]:
+        """Return what the quarantine shows of it."""
+        return {"question": self.question, "country": self.label, "shares": self.shares}
+
+
+def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQuestion]:
+    """Read GlobalOpinionQA, or anything in its layout.
+
+    Args:
+        source: `OPINIONS_HUB_NAME`, or a .csv file (or .csv.gz) with the columns question,
+            selections and options.
+        bad_rows: Collector of the rows, and of single countries' answers, that cannot be used.
+
+    Returns:
+        Questions sorted by text and options, each with one country's answer at least.
+
+    Raises:
+        FileNotFoundError: No such file.
+        RuntimeError: The hub cannot be reached.
+        ValueError: A damaged file; or a bad row under the policy "stop".
+    """
+    is_hub = source == OPINIONS_HUB_NAME
+    rows = _read_hub(bad_rows) if is_hub else read_csv(Path(source), bad_rows)
+    answers: list[_Answer] = []
+    for line, row in rows:
+        try:
+            question, options, selections = _parse_row(row)
+        except RowFault as fault:
+            bad_rows.reject_fault(fault, source, line, row)
+            continue
+        for label, given in selections.items():
+            try:
+                country, shares = _parse_country(label), _parse_shares(given, options, bad_rows)
+            except RowFault as fault:
+                seen = {"question": question, "country": label, "shares": given}
+                bad_rows.reject_fault(fault, source, line, seen)
+            else:
+                answers.append(_Answer(line, label, country, question, options, shares))
+    return _group_questions(_merge_repeated(answers, source, bad_rows))
+
+
+def _read_hub(bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of the hub's data set, numbered from 1."""
+    try:
+        rows = load_dataset(OPINIONS_HUB_NAME, split="train")
+    except OSError as error:  # ConnectionError, also in offline mode
+        raise RuntimeError(
+            f"The data set {OPINIONS_HUB_NAME!r} must be reachable, but: {error}. Download its "
+            "CSV file where there is a network and name the file instead."
+        ) from error
+    for line, row in enumerate(rows, start=1):
+        bad_rows.num_rows_read += 1
+        yield line, row
+
+
+def _parse_row(row: dict[str, Any]) -> tuple[str, tuple[str, ...], dict[Any, Any]]:
+    """Return question, options and what each label chose, as far as it belongs to the row."""
+    question = take_text(row, "question")
+    listed = parse_printed(take_text(row, "options"), "options")
+    if not isinstance(listed, list | tuple):
+        message = f"A list of options must stand here, got {reprlib.repr(listed)}."
+        raise RowFault("wrong_type", message, "options")
+    options = tuple(clean_text(_as_text(option), "options") for option in listed)
+    if len(options) < 2:
+        message = f"Two options at least must stand here, got {len(options)}."
+        raise RowFault("too_few_options", message, "options")
+    if len(set(options)) < len(options):
+        message = f"Options must differ, got {reprlib.repr(listed)}."
+        raise RowFault("repeated_option", message, "options")
+    selections = parse_printed(take_text(row, "selections"), "selections")
+    if not isinstance(selections, dict):
+        message = f"Shares by country must stand here, got {reprlib.repr(selections)}."
+        raise RowFault("wrong_type", message, "selections")
+    if not selections:
+        raise RowFault("no_answer", "One country at least must have answered.", "selections")
+    return question, options, selections
+
+
+def _as_text(option: object) -> object:
+    """Return the text of an option that is a number (a scale of 0 to 10), others unchanged."""
+    is_number = isinstance(option, int | float) and not isinstance(option, bool)
+    return f"{option:g}" if is_number else option
+
+
+def _parse_country(label: object) -> str:
+    """Return the one name of a country."""
+    country = canonical_country(clean_text(label, "selections"))
+    if country is None:
+        message = f"A country must be named, got {label!r}."
+        raise RowFault("user_without_country", message, "selections")
+    return country
+
+
+def _parse_shares(given: object, options: tuple[str, ...], bad_rows: BadRows) -> tuple[float, ...]:
+    """Return the shares of one country, scaled to the sum of 1."""
+    if not isinstance(given, list | tuple) or not all(_is_number(share) for share in given):
+        message = f"A list of numbers must stand here, got {reprlib.repr(given)}."
+        raise RowFault("wrong_type", message, "selections")
+    if len(given) != len(options):
+        message = f"{len(options)} shares must hold, one an option, got {len(given)}."
+        raise RowFault("shares_do_not_fit", message, "selections")
+    if not all(0 <= share <= 1 for share in given):  # also refuses NaN
+        message = f"Shares must be in 0..1, got {reprlib.repr(given)}."
+        raise RowFault("share_out_of_range", message, "selections")
+    total = math.fsum(given)
+    if abs(total - 1) > SUM_TOLERANCE:
+        message = f"The sum of shares must be 1 to {SUM_TOLERANCE}, got {total:g}."
+        raise RowFault("shares_do_not_sum", message, "selections")
+    if abs(total - 1) > EXACT_TOLERANCE:
+        bad_rows.note("shares_rescaled")
+    return tuple(share / total for share in given)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _merge_repeated(
+    answers: Iterable[_Answer], source: str | Path, bad_rows: BadRows
+) -> list[_Answer]:
+    """Return one answer per country and question; where shares differ, all of them are refused."""
+    groups: dict[tuple[str, str, tuple[str, ...]], list[_Answer]] = defaultdict(list)
+    for answer in answers:
+        groups[answer.country, answer.question, answer.options].append(answer)
+    kept = []
+    for group in groups.values():
+        if len({answer.shares for answer in group}) == 1:
+            kept.append(group[0])
+            if len(group) > 1:
+                bad_rows.note("repeated_answer", len(group) - 1)
+            continue
+        for answer in group:
+            message = f"{answer.country} must answer a question once; another answer differs."
+            bad_rows.reject(
+                "conflicting_shares", message, source, answer.line, answer.as_row(), "selections"
+            )
+    return kept
+
+
+def _group_questions(answers: Iterable[_Answer]) -> list[SurveyQuestion]:
+    """Return the questions, sorted, with their countries sorted."""
+    shares: dict[tuple[str, tuple[str, ...]], dict[str, tuple[float, ...]]] = defaultdict(dict)
+    for answer in sorted(answers, key=lambda item: (item.question, item.options, item.country)):
+        shares[answer.question, answer.options][answer.country] = answer.shares
+    return [SurveyQuestion(*key, by_country) for key, by_country in shares.items()]

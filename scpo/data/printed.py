@@ -1,0 +1,45 @@
+"""Printed Python values: the text of a list, dict or defaultdict comes in, the value goes out.
+
+Some data sets store columns this way. Only literals are read; nothing is evaluated.
+"""
+
+import ast
+import math
+import re
+import reprlib
+from typing import Any
+
+from scpo.data.bad_rows import RowFault
+
+PRINTED_DEFAULTDICT = re.compile(r"defaultdict\([^{]*?, (\{.*\})\)", re.DOTALL)
+NOT_FINITE = {"nan": math.nan, "inf": math.inf}
+
+
+def parse_printed(text: str, field: str) -> Any:
+    """Return the value of a printed literal, or of the dict in a printed defaultdict.
+
+    `nan` and `inf`, which are no literals, are read as the numbers that print so.
+
+    Raises:
+        RowFault: The text is anything else, such as a call or a name.
+    """
+    found = PRINTED_DEFAULTDICT.fullmatch(text)
+    try:
+        tree = ast.parse(found[1] if found else text, mode="eval")
+        return ast.literal_eval(_NotFinite().visit(tree))
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise RowFault(
+            "invalid_literal",
+            f"A printed list or dict must stand here, got {reprlib.repr(text)}: {error}.",
+            field,
+        ) from error
+
+
+class _NotFinite(ast.NodeTransformer):
+    """Turns the names nan and inf into numbers."""
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        """Return a constant for nan and inf, any other name unchanged."""
+        if node.id not in NOT_FINITE:
+            return node
+        return ast.copy_location(ast.Constant(NOT_FINITE[node.id]), node)

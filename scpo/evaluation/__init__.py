@@ -1,0 +1,1 @@
+"""Evaluation: how well reward models order held-out pairs, and what else they lean on."""

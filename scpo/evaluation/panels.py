@@ -1,0 +1,171 @@
+"""What stands side by side in a table: the models that judge one country, on its own pairs.
+
+A panel is a country's pairs with the margins of each arm's model there, or all countries' pairs
+pooled, each pair judged by its own country's model of that arm. From panels come the rows of an
+evaluation's tables, plain values by column name.
+
+Legend: P pairs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scpo.evaluation.calibration import calibration, reliability_table
+from scpo.evaluation.layers import layer_accuracies
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
+from scpo.evaluation.paired import paired_differences
+from scpo.evaluation.shortcuts import length_deciles, length_share
+from scpo.metrics import LAYERS
+from scpo.weighting import FloatArray
+
+POOLED = "pooled"
+BASELINES = (GLOBAL, "full", LENGTH)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """P pairs of one country, or of all.
+
+    Attributes:
+        country: Its name, or "pooled".
+        user: User of each pair, shape (P,); users of different countries differ.
+        reference_margin: d of each pair, shape (P,).
+        length_difference: Characters of y+ minus those of y-, shape (P,).
+        margins: By arm, the margins of the model that judges the pair's country, shape (P,).
+    """
+
+    country: str
+    user: NDArray[np.str_]
+    reference_margin: FloatArray
+    length_difference: FloatArray
+    margins: Mapping[str, FloatArray]
+
+
+def build_panels(scores: Sequence[PairScores]) -> list[Panel]:
+    """Return all countries pooled, where there are two, and then each country.
+
+    Args:
+        scores: One part's pairs of each country. An arm that a country has no model of is left
+            out of the pooled panel.
+
+    Raises:
+        ValueError: A country has no global model, or two models of an arm.
+    """
+    countries = [each.country for each in scores]
+    panels = []
+    for each in scores:
+        labels = own_labels(each.rewards, each.country, countries)
+        if GLOBAL not in labels:
+            raise ValueError(
+                f"{each.country}: rewards of the model {GLOBAL!r} must be given, but there are "
+                f"those of {', '.join(each.rewards) or 'none'}."
+            )
+        margins = {arm: each.margin(label) for arm, label in labels.items()}
+        panels.append(
+            Panel(each.country, each.user, each.reference_margin, each.length_difference, margins)
+        )
+    return [*([pool_panels(panels)] if len(panels) > 1 else []), *panels]
+
+
+def pool_panels(panels: Sequence[Panel]) -> Panel:
+    """Return several countries' panels as one, with the arms that all of them have."""
+    arms = [arm for arm in panels[0].margins if all(arm in panel.margins for panel in panels)]
+    users = [np.strings.add(f"{panel.country}/", panel.user) for panel in panels]
+    return Panel(
+        POOLED,
+        np.concatenate(users),
+        np.concatenate([panel.reference_margin for panel in panels]),
+        np.concatenate([panel.length_difference for panel in panels]),
+        {arm: np.concatenate([panel.margins[arm] for panel in panels]) for arm in arms},
+    )
+
+
+def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+    """Return accuracy, interval and counts by arm and layer."""
+    found = layer_accuracies(
+        panel.margins, panel.reference_margin, panel.user, num_resamples=num_resamples, seed=seed
+    )
+    return [
+        {"country": panel.country, "arm": arm, "layer": layer, **asdict(accuracy)}
+        for arm, layers in found.items()
+        for layer, accuracy in layers.items()
+    ]
+
+
+def paired_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+    """Return the difference of each arm to `global`, `full` and `length`, by layer."""
+    distinctive = panel.reference_margin < 0
+    inside = dict(zip(LAYERS, (np.ones_like(distinctive), distinctive, ~distinctive), strict=True))
+    rows = []
+    for baseline in BASELINES:
+        others = [arm for arm in panel.margins if arm != baseline]
+        if baseline not in panel.margins or not others:
+            continue
+        for layer, which in inside.items():
+            found = paired_differences(
+                {arm: panel.margins[arm][which] for arm in others},
+                panel.margins[baseline][which],
+                panel.user[which],
+                num_resamples=num_resamples,
+                seed=seed,
+            )
+            head = {"country": panel.country, "baseline": baseline, "layer": layer}
+            rows += [{**head, "arm": arm, **asdict(found[arm])} for arm in others]
+    return rows
+
+
+def calibration_rows(panel: Panel, *, seed: int = 0) -> list[Row]:
+    """Return the calibration of each arm; `length` has no probabilities."""
+    return [
+        {"country": panel.country, "arm": arm, **asdict(calibration(margin, seed=seed))}
+        for arm, margin in panel.margins.items()
+        if arm != LENGTH
+    ]
+
+
+def reliability_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+    """Return the bins of equal width of each arm but `length`."""
+    rows = []
+    for arm, margin in panel.margins.items():
+        if arm != LENGTH:
+            bins = reliability_table(margin, panel.user, num_resamples=num_resamples, seed=seed)
+            rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in bins]
+    return rows
+
+
+def length_decile_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+    """Return the accuracy of each arm by decile of the difference of lengths."""
+    rows = []
+    for arm, margin in panel.margins.items():
+        deciles = length_deciles(
+            margin,
+            panel.length_difference,
+            panel.user,
+            num_resamples=num_resamples,
+            seed=seed,
+        )
+        rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in deciles]
+    return rows
+
+
+def length_share_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+    """Return how much of each arm's gain over the global model length explains."""
+    rows = []
+    for arm, margin in panel.margins.items():
+        if arm != GLOBAL:
+            share = length_share(
+                margin,
+                panel.margins[GLOBAL],
+                panel.length_difference,
+                panel.user,
+                num_resamples=num_resamples,
+                seed=seed,
+            )
+            rows.append({"country": panel.country, "arm": arm, **asdict(share)})
+    return rows

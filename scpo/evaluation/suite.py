@@ -1,0 +1,154 @@
+"""Everything that is told of trained models, from their rewards alone, into one folder.
+
+In come the rewards of all models on the pairs of several countries; out come the tables below,
+as `evaluation.json`, one CSV a table, and `pairs.parquet` with every reward at full precision.
+
+    accuracy         by country, arm and layer, with intervals by user, counts and ties
+    paired           each arm against global, full and length on the same pairs, with McNemar
+    matrix           every model on every country's pairs
+    worst            the country that a model, or an arm at home, serves worst
+    movement         rank correlation with the global model's rewards
+    knob             accuracy by layer against s; knob_choice: the s that validation prefers
+    mixtures         several countries' models mixed with equal weights
+    calibration      ECE, Brier, NLL; reliability: the bins of the plot
+    length_deciles   accuracy by difference of lengths; length_share: what length explains
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as csv
+
+from scpo.atomic import atomic_path, write_json
+from scpo.evaluation.knob_rows import choice_rows, knob_rows, mixture_rows
+from scpo.evaluation.over_bias import country_matrix, movements, worst_countries
+from scpo.evaluation.pair_scores import PairScores, write_pairs
+from scpo.evaluation.panels import (
+    Row,
+    accuracy_rows,
+    build_panels,
+    calibration_rows,
+    length_decile_rows,
+    length_share_rows,
+    paired_rows,
+    reliability_rows,
+)
+from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.resampling import NUM_RESAMPLES
+
+VALIDATION = "validation"
+
+Tables = dict[str, list[Row]]
+
+
+def evaluate_models(
+    scores: Sequence[PairScores],
+    out: Path | None = None,
+    *,
+    part: str = "test",
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+    about: Mapping[str, Any] | None = None,
+) -> Tables:
+    """Return every table of an evaluation, and write them where a folder is given.
+
+    Args:
+        scores: Of each country, the rewards of all models on its pairs: "global" must be among
+            them; "length", models for all ("full") and countries' own ("Mexico/scpo") may be.
+            Validation pairs beside those of `part` let the knob choose its s.
+        out: Folder to write to; None to write nothing.
+        part: Whose pairs judge. Look at "test" once.
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+        about: Plain values for `evaluation.json`: what the models are and where they lie.
+
+    Returns:
+        Rows by table; a row is plain values by column.
+
+    Raises:
+        ValueError: A country comes twice, lacks pairs of the part or the global model, or has
+            two models of an arm.
+    """
+    countries = [each.country for each in scores]
+    if len(set(countries)) < len(countries) or not countries:
+        raise ValueError(f"Each country must come once, and one at least, but got {countries}.")
+    judged = [each.in_part(part) for each in scores]
+    tables = _tables(judged, num_resamples, seed)
+    tables |= _knob_tables(scores, judged, part, num_resamples, seed)
+    if out is not None:
+        settings = {"part": part, "num_resamples": num_resamples, "seed": seed}
+        write_evaluation(tables, scores, out, {**settings, **(about or {})})
+    return tables
+
+
+def write_evaluation(
+    tables: Tables, scores: Sequence[PairScores], out: Path, about: Mapping[str, Any]
+) -> None:
+    """Write `pairs.parquet`, a CSV a table, and `evaluation.json`, which comes last.
+
+    Args:
+        tables: As `evaluate_models` returns them.
+        scores: All pairs, of every part.
+        out: Folder.
+        about: Plain values that say how the tables were made.
+    """
+    write_pairs(scores, out / "pairs.parquet")
+    for name, rows in tables.items():
+        if rows:
+            with atomic_path(out / f"{name}.csv") as temporary:
+                csv.write_csv(pa.Table.from_pylist(rows), temporary)
+        else:
+            (out / f"{name}.csv").unlink(missing_ok=True)  # an earlier evaluation's
+    made = {"versions": installed_versions(), "commit": source_commit(), "time": utc_now()}
+    write_json(out / "evaluation.json", {**about, **made, "tables": tables})
+
+
+def _tables(judged: Sequence[PairScores], num_resamples: int, seed: int) -> Tables:
+    """Return the tables that one part's pairs give."""
+    panels = build_panels(judged)
+    drawing = {"num_resamples": num_resamples, "seed": seed}
+    cells = country_matrix(judged, **drawing)
+    return {
+        "accuracy": [row for panel in panels for row in accuracy_rows(panel, **drawing)],
+        "paired": [row for panel in panels for row in paired_rows(panel, **drawing)],
+        "matrix": [asdict(cell) for cell in cells],
+        "worst": [asdict(each) for each in worst_countries(cells)],
+        "movement": [asdict(each) for each in movements(judged, **drawing)],
+        "calibration": [row for panel in panels for row in calibration_rows(panel, seed=seed)],
+        "reliability": [row for panel in panels for row in reliability_rows(panel, **drawing)],
+        "length_deciles": [
+            row for panel in panels for row in length_decile_rows(panel, **drawing)
+        ],
+        "length_share": [row for panel in panels for row in length_share_rows(panel, **drawing)],
+    }
+
+
+def _knob_tables(
+    scores: Sequence[PairScores],
+    judged: Sequence[PairScores],
+    part: str,
+    num_resamples: int,
+    seed: int,
+) -> Tables:
+    """Return the tables of the steering knob; choices only of countries with validation pairs."""
+    drawing = {"num_resamples": num_resamples, "seed": seed}
+    by_part = {part: build_panels(judged)}
+    choosing = [each.in_part(VALIDATION) for each in scores if np.any(each.part == VALIDATION)]
+    if choosing and part != VALIDATION:
+        by_part[VALIDATION] = build_panels(choosing)
+    curves = [
+        row
+        for name, panels in by_part.items()
+        for panel in panels
+        for row in knob_rows(panel, name, **drawing)
+    ]
+    validation = by_part[VALIDATION] if part != VALIDATION and choosing else []
+    return {
+        "knob": curves,
+        "knob_choice": choice_rows(validation, by_part[part], **drawing),
+        "mixtures": mixture_rows(judged, **drawing),
+    }

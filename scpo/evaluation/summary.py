@@ -1,0 +1,111 @@
+"""The tables of `scpo.evaluation.suite` as people read them in a terminal."""
+
+from collections.abc import Mapping
+
+from rich.table import Table
+from rich.text import Text
+
+from scpo.evaluation.pair_scores import GLOBAL
+from scpo.evaluation.panels import BASELINES, Row
+from scpo.evaluation.suite import Tables
+
+
+def summary_tables(tables: Tables) -> list[Table]:
+    """Return accuracy with differences, the cross-country matrix, and the knob's choices."""
+    made = [accuracy_summary(tables)]
+    if any(row["model_country"] for row in tables["matrix"]):
+        made.append(matrix_summary(tables))
+    if tables["knob_choice"]:
+        made.append(knob_summary(tables))
+    return made
+
+
+def accuracy_summary(tables: Tables) -> Table:
+    """Return accuracy by country and arm, in percent, with differences in points."""
+    titles = ("overall", "against global", "against full", "against length", "distinctive")
+    table = _table("Held-out users", ("country", "arm"), (*titles, "consensus", "pairs", "users"))
+    by_layer = {(row["country"], row["arm"], row["layer"]): row for row in tables["accuracy"]}
+    paired = {
+        (row["country"], row["arm"], row["baseline"]): row
+        for row in tables["paired"]
+        if row["layer"] == "overall"
+    }
+    places = list(dict.fromkeys((country, arm) for country, arm, _ in by_layer))
+    for position, (country, arm) in enumerate(places):
+        overall, distinctive, consensus = (
+            by_layer[country, arm, layer] for layer in ("overall", "distinctive", "consensus")
+        )
+        table.add_row(
+            Text(country),
+            Text(arm),
+            share_in_words(overall),
+            *(difference_in_words(paired.get((country, arm, name))) for name in BASELINES),
+            f"{share_in_words(distinctive, ends=False)} of {distinctive['pairs']}",
+            f"{share_in_words(consensus, ends=False)} of {consensus['pairs']}",
+            f"{overall['pairs']:,}",
+            f"{overall['users']:,}",
+            end_section=any(name != country for name, _ in places[position + 1 : position + 2]),
+        )
+    return table
+
+
+def matrix_summary(tables: Tables) -> Table:
+    """Return each model's accuracy on each country's pairs, in percent."""
+    by_place = {(row["model"], row["country"]): row for row in tables["matrix"]}
+    countries = list(dict.fromkeys(country for _, country in by_place))
+    worst = {row["model"]: row for row in tables["worst"] if not row["own"]}
+    table = _table("Every model on every country", ("model",), (*countries, "worst"))
+    for model in dict.fromkeys(model for model, _ in by_place):
+        cells = [share_in_words(by_place.get((model, name)), ends=False) for name in countries]
+        table.add_row(Text(model), *cells, worst[model]["country"] if model in worst else "-")
+    return table
+
+
+def knob_summary(tables: Tables) -> Table:
+    """Return the s that validation prefers and what it gives on the pairs that judge."""
+    titles = ("s", "accuracy", "against s = 1", "against global", "validation pairs", "pairs")
+    table = _table("(1 - s) global + s country, s from validation", ("country", "arm"), titles)
+    for row in tables["knob_choice"]:
+        table.add_row(
+            Text(row["country"]),
+            Text(row["arm"]),
+            "each its own" if row["share"] is None else f"{row['share']:.2f}",
+            share_in_words(row),
+            difference_in_words(row, "against_whole"),
+            difference_in_words(row, f"against_{GLOBAL}"),
+            f"{row['pairs_chosen_on']:,}",
+            f"{row['pairs']:,}",
+        )
+    return table
+
+
+def share_in_words(row: Row | None, *, ends: bool = True) -> str:
+    """Return an accuracy as "64.1 % (58.9-69.0)"; without `ends` only the share."""
+    if row is None or row["accuracy"] is None:
+        return "-"
+    share = f"{100 * row['accuracy']:.1f} %"
+    if not ends or row["low"] is None:
+        return share
+    return f"{share} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
+
+
+def difference_in_words(row: Mapping[str, float | None] | None, name: str = "difference") -> str:
+    """Return a difference in points as "+1.2 (-0.8 to +3.0)"; "" for none."""
+    head = "" if name == "difference" else f"{name}_"
+    difference = None if row is None else row[name]
+    if row is None or difference is None:
+        return ""
+    low, high = row[f"{head}low"], row[f"{head}high"]
+    if low is None or high is None:
+        return f"{100 * difference:+.1f}"
+    return f"{100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+
+
+def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
+    """Return an empty table with columns for names and for numbers."""
+    table = Table(title=title, title_justify="left")
+    for name in names:
+        table.add_column(Text(name))
+    for name in numbers:
+        table.add_column(Text(name), justify="right")
+    return table

@@ -1,0 +1,1 @@
+"""GlobalOpinionQA: how near reward models come to what the people of countries answered."""

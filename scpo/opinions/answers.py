@@ -1,0 +1,220 @@
+"""Option distributions of surveys and of reward models, and how near one is to the other.
+
+A reward model gives the options of a question Bradley-Terry's own choice rule,
+
+    p_i = softmax_i(r(question, option_i) / T),
+
+and its score is 1 minus the Jensen-Shannon *distance* (the root of the divergence) to the shares
+of people. Base 2 has the range 0..1; the literature's natural logarithm cannot go below
+1 - sqrt(ln 2) = 0.167. Total variation is the share of people to move from one to the other.
+
+Legend: Q questions, K the most options that one has, N answers (one country, one question).
+Options that a question does not have are 0 in a distribution and -inf in rewards.
+
+Reference: Durmus et al. 2023, https://arxiv.org/abs/2306.16388; Zhao et al. 2023 (GPO),
+https://arxiv.org/abs/2310.11523
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from scpo.data.global_opinions import SurveyQuestion
+from scpo.pairs import IntArray
+from scpo.weighting import FloatArray
+
+METRICS = ("similarity_base2", "similarity_natural", "total_variation")
+
+
+@dataclass(frozen=True)
+class Answers:
+    """N answers of countries to Q questions, as arrays.
+
+    Attributes:
+        countries: Their names, sorted.
+        country: Country of each answer as a position in `countries`, shape (N,).
+        question: Question of each answer, ascending, shape (N,).
+        shares: Share of people by option, shape (N, K).
+        num_options: Options of each question, shape (Q,).
+    """
+
+    countries: tuple[str, ...]
+    country: IntArray
+    question: IntArray
+    shares: FloatArray
+    num_options: IntArray
+
+
+def build_answers(questions: Sequence[SurveyQuestion]) -> Answers:
+    """Return the answers of some questions as arrays.
+
+    Raises:
+        ValueError: No questions.
+    """
+    if not questions:
+        raise ValueError("One question at least must be given, but got none.")
+    countries = sorted({country for item in questions for country in item.shares})
+    position = {country: index for index, country in enumerate(countries)}
+    num_options = np.array([len(item.options) for item in questions], dtype=np.int64)
+    question = np.repeat(np.arange(len(questions)), [len(item.shares) for item in questions])
+    shares = np.zeros((len(question), num_options.max()))
+    given = [row for item in questions for row in item.shares.values()]
+    shares[_is_option(num_options)[question]] = np.concatenate(given)
+    return Answers(
+        tuple(countries),
+        np.array([position[name] for item in questions for name in item.shares], dtype=np.int64),
+        question,
+        shares,
+        num_options,
+    )
+
+
+def arrange_rewards(rewards: ArrayLike, num_options: IntArray) -> FloatArray:
+    """Return rewards given one after another as a matrix.
+
+    Args:
+        rewards: The rewards of all options of the first question, then the second, and so on.
+        num_options: Shape (Q,).
+
+    Returns:
+        Shape (Q, K), -inf where there is no option.
+
+    Raises:
+        ValueError: The number of rewards is not that of the options.
+    """
+    given = np.asarray(rewards, dtype=np.float64)
+    if given.shape != (num_options.sum(),):
+        raise ValueError(
+            f"One reward an option must hold, {num_options.sum()} in all, but got the shape "
+            f"{given.shape}."
+        )
+    matrix = np.full((len(num_options), num_options.max()), -np.inf)
+    matrix[_is_option(num_options)] = given
+    return matrix
+
+
+def option_probabilities(rewards: ArrayLike, *, temperature: ArrayLike = 1.0) -> FloatArray:
+    """Return softmax(rewards / temperature) over the options of each question.
+
+    Args:
+        rewards: Shape (..., K), finite or -inf, one finite value a row at least.
+        temperature: T, positive and finite: one number, or one a row.
+
+    Returns:
+        Shape (..., K), each row with the sum 1.
+
+    Raises:
+        ValueError: A temperature or a reward out of range.
+    """
+    temperatures = np.asarray(temperature, dtype=np.float64)
+    if not np.all((temperatures > 0) & np.isfinite(temperatures)):
+        raise ValueError(f"`0 < temperature < inf` must hold, but got {temperature!r}.")
+    given = np.asarray(rewards, dtype=np.float64)
+    highest = given.max(axis=-1, keepdims=True)
+    if not np.all(np.isfinite(highest)):
+        raise ValueError(
+            "Rewards must be finite, and one option a question at least must have one, but "
+            f"{int(np.sum(~np.isfinite(highest)))} questions break this."
+        )
+    powers = np.exp((given - highest) / temperatures[..., np.newaxis])
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def uniform_answer(answers: Answers) -> FloatArray:
+    """Return 1 / (number of options) for each option, shape (N, K)."""
+    equal = _is_option(answers.num_options) / answers.num_options[:, np.newaxis]
+    return equal[answers.question]
+
+
+def average_answer(answers: Answers) -> FloatArray:
+    """Return the mean answer of all countries to the question, the own one in it, shape (N, K)."""
+    sums, counts = sum_by_question(answers)
+    return (sums / counts[:, np.newaxis])[answers.question]
+
+
+def average_of_others(answers: Answers) -> FloatArray:
+    """Return the mean answer of the other countries to the question, shape (N, K).
+
+    Where nobody else was asked it is the uniform answer: nothing else is known.
+    """
+    sums, counts = sum_by_question(answers)
+    num_others = (counts - 1)[answers.question][:, np.newaxis]
+    others = (sums[answers.question] - answers.shares) / np.maximum(num_others, 1)
+    return np.where(num_others > 0, np.clip(others, 0, None), uniform_answer(answers))
+
+
+def sum_by_question(answers: Answers) -> tuple[FloatArray, IntArray]:
+    """Return the sum of shares (Q, K) and the number of answers (Q,) of each question."""
+    sums = np.zeros((len(answers.num_options), answers.shares.shape[1]))
+    np.add.at(sums, answers.question, answers.shares)
+    return sums, np.bincount(answers.question, minlength=len(sums))
+
+
+def js_similarity(first: FloatArray, second: FloatArray, *, base: float = 2.0) -> FloatArray:
+    """Return 1 - Jensen-Shannon distance of distributions.
+
+    Args:
+        first: Shape (..., K), each row with the sum 1.
+        second: The same shape.
+        base: Base of the logarithm, above 1: 2 (range 0..1) or e (range 0.167..1).
+
+    Returns:
+        Shape (...), 1 for equal distributions.
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    check_shapes(first, second)
+    middle = (first + second) / 2
+    divergence = (_relative_entropy(first, middle) + _relative_entropy(second, middle)) / 2
+    distance: FloatArray = np.sqrt(np.clip(divergence, 0, None) / math.log(base))
+    return 1 - distance
+
+
+def total_variation(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return half the sum of absolute differences, in 0..1, 0 for equal distributions.
+
+    Shapes and errors as of `js_similarity`.
+    """
+    check_shapes(first, second)
+    distance: FloatArray = np.abs(first - second).sum(axis=-1) / 2
+    return distance
+
+
+def score_answers(predicted: FloatArray, shares: FloatArray) -> FloatArray:
+    """Return the `METRICS` of N predicted answers, shape (N, 3).
+
+    Args:
+        predicted: Shape (N, K).
+        shares: What people answered, shape (N, K).
+
+    Raises:
+        ValueError: Shapes differ.
+    """
+    columns = (
+        js_similarity(predicted, shares, base=2.0),
+        js_similarity(predicted, shares, base=math.e),
+        total_variation(predicted, shares),
+    )
+    return np.stack(columns, axis=-1)
+
+
+def check_shapes(first: FloatArray, second: FloatArray) -> None:
+    """Refuse arrays that would broadcast in silence."""
+    if first.shape != second.shape:
+        raise ValueError(f"Shapes must be equal, but got {first.shape} and {second.shape}.")
+
+
+def _is_option(num_options: IntArray) -> np.ndarray:
+    """Return where each question has an option, bool, shape (Q, K)."""
+    return np.arange(num_options.max()) < num_options[:, np.newaxis]
+
+
+def _relative_entropy(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return sum of p ln(p / q) over the last axis; p = 0 adds nothing."""
+    ratio = np.divide(first, second, out=np.ones_like(first), where=first > 0)
+    total: FloatArray = np.sum(first * np.log(ratio), axis=-1)
+    return total

@@ -1,0 +1,184 @@
+"""`scpo opinions`: how near reward models come to what the people of countries answered.
+
+In come models and GlobalOpinionQA; out come opinions.csv and opinions.json (means with intervals
+and how they were made), opinions.parquet (each row's score of each answer, at full precision) and
+quarantine.jsonl. Beside the models always stand the uniform answer and the average of countries.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scpo.atomic import hash_file, write_json
+from scpo.data.bad_rows import BadRowPolicy, BadRows
+from scpo.data.global_opinions import OPINIONS_HUB_NAME, SurveyQuestion, read_global_opinions
+from scpo.devices import Precision, pick_device
+from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.opinions.answers import Answers, build_answers
+from scpo.opinions.models import (
+    ModelLabel,
+    baseline_rows,
+    fit_temperatures,
+    model_row,
+    own_and_others,
+    parse_labels,
+    score_options,
+)
+from scpo.opinions.selection import pick_countries, select_answers
+from scpo.opinions.summary import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.tables import write_answers, write_records
+from scpo.pairs import IntArray
+from scpo.provenance import installed_versions, source_commit, utc_now
+
+REFERENCE = "global"  # the label of the model that the others are compared with
+
+
+@dataclass(frozen=True)
+class OpinionSettings:
+    """How models are judged.
+
+    Attributes:
+        countries: Countries to judge; none: those that have a model, or else those with
+            `min_questions`.
+        min_questions: Fewest questions of a country that was not named.
+        part: "all" questions, or those that `scpo train` holds out of a country as "validation"
+            or "test": for models trained on the survey itself.
+        temperature: T of the choice rule; None: fitted per model and country on the answers of
+            the other countries.
+        max_tokens: Longest text.
+        precision: Precision of the matrix products.
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+    """
+
+    countries: tuple[str, ...] = ()
+    min_questions: int = 100
+    part: str = "all"
+    temperature: float | None = 1.0
+    max_tokens: int = 512
+    precision: Precision = "auto"
+    num_resamples: int = NUM_RESAMPLES
+    seed: int = 0
+
+
+def run_opinions(
+    models: Mapping[str, str],
+    source: str | Path | None,
+    out: Path,
+    settings: OpinionSettings,
+    *,
+    on_bad_rows: BadRowPolicy = "quarantine",
+    say: Callable[[str], None] = print,
+) -> list[OpinionRecord]:
+    """Judge reward models by a survey and write what came of it.
+
+    Args:
+        models: Folder or hub name by label, as of `scpo.opinions.models`; may be empty.
+        source: CSV file of GlobalOpinionQA; None for the hub.
+        out: Folder to write to.
+        settings: How to judge.
+        on_bad_rows: "quarantine" goes on without bad rows, "stop" raises at the first.
+        say: Prints a line of progress.
+
+    Raises:
+        FileNotFoundError: No such file or model.
+        RuntimeError: The hub cannot be reached, or a reward is not finite.
+        ValueError: A bad row under "stop"; a label, country or setting that does not fit; or no
+            answer to judge.
+    """
+    place = OPINIONS_HUB_NAME if source is None else source
+    bad_rows = BadRows(on_bad_rows)
+    survey = read_global_opinions(place, bad_rows)
+    bad_rows.write(out / "quarantine.jsonl")
+    counts = Counter(country for item in survey for country in item.shares)
+    labels = parse_labels(list(models), list(counts))
+    folders = {name: resolve_model(model) for name, model in models.items()}
+    countries = pick_countries(
+        counts,
+        named=settings.countries,
+        with_model=[label.country for label in labels if label.country],
+        min_questions=settings.min_questions,
+    )
+    questions, which = select_answers(survey, countries, settings.part)
+    answers = build_answers(questions)
+    judged = _name_judged(answers, which, countries)
+    say(f"{len(which):,} answers of {len(countries)} countries to {len(questions):,} questions")
+    rows = baseline_rows(answers, which)
+    described = _describe(place, bad_rows, settings, countries)
+    for label in labels:
+        folder = folders[label.name]
+        row, used = _judge(label, folder, questions, answers, which, settings)
+        rows.append(row)
+        described["models"][label.name] = {
+            "model": models[label.name],
+            "content": content_hash(folder),
+            "temperature": {name: used[name] for name in countries},
+        }
+        say(f"{label.name}: scored")
+    rows += own_and_others(labels, rows, [countries[each] for each in judged.country])
+    records = summarise(
+        rows,
+        judged,
+        reference=REFERENCE if REFERENCE in models else None,
+        num_resamples=settings.num_resamples,
+        seed=settings.seed,
+    )
+    write_records(records, out / "opinions.csv")
+    write_answers(rows, judged, questions, out / "opinions.parquet")
+    described["records"] = [asdict(record) for record in records]
+    write_json(out / "opinions.json", described)
+    return records
+
+
+def _judge(
+    label: ModelLabel,
+    folder: Path,
+    questions: Sequence[SurveyQuestion],
+    answers: Answers,
+    which: IntArray,
+    settings: OpinionSettings,
+) -> tuple[ScoredRow, dict[str, float]]:
+    """Return the row of one model, and its temperature by country."""
+    reward = load_reward_model(str(folder)).to(pick_device())
+    rewards = score_options(
+        reward, questions, max_tokens=settings.max_tokens, precision=settings.precision
+    )
+    if settings.temperature is None:
+        used = fit_temperatures(rewards, answers)
+    else:
+        used = np.full(len(answers.countries), settings.temperature)
+    row = model_row(label, rewards, used, answers, which)
+    return row, dict(zip(answers.countries, used.tolist(), strict=True))
+
+
+def _name_judged(answers: Answers, which: IntArray, countries: Sequence[str]) -> Judged:
+    """Return country and question of the judged answers, countries counted among the judged."""
+    position = {country: index for index, country in enumerate(countries)}
+    names = [answers.countries[each] for each in answers.country[which]]
+    return Judged(
+        tuple(countries),
+        np.array([position[name] for name in names], dtype=np.int64),
+        answers.question[which],
+    )
+
+
+def _describe(
+    place: str | Path, bad_rows: BadRows, settings: OpinionSettings, countries: Sequence[str]
+) -> dict[str, Any]:
+    """Return where the figures come from."""
+    return {
+        "source": str(place),
+        "sha256": None if place == OPINIONS_HUB_NAME else hash_file(Path(place)),
+        "rows_read": bad_rows.num_rows_read,
+        "rejected": dict(sorted(bad_rows.counts.items())),
+        "notes": dict(sorted(bad_rows.notes.items())),
+        "settings": asdict(settings) | {"countries": list(countries)},
+        "models": {},
+        "versions": installed_versions(),
+        "commit": source_commit(),
+        "time": utc_now(),
+    }

@@ -1,0 +1,190 @@
+"""Reward models answering a survey: labels and folders come in, scored rows go out.
+
+A label says whose model it is: "Mexico" is Mexico's model, "Mexico/scpo" its model of arm scpo,
+any other name (such as "global") a model for everyone.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from scpo.data.countries import canonical_country
+from scpo.data.global_opinions import SurveyQuestion
+from scpo.devices import Precision
+from scpo.encoding import encode_texts
+from scpo.model import RewardModel
+from scpo.opinions.answers import (
+    METRICS,
+    Answers,
+    arrange_rewards,
+    average_answer,
+    average_of_others,
+    option_probabilities,
+    score_answers,
+    uniform_answer,
+)
+from scpo.opinions.summary import ScoredRow
+from scpo.opinions.temperature import fit_temperature, other_shares
+from scpo.pairs import IntArray
+from scpo.scoring import score_texts
+from scpo.weighting import FloatArray
+
+
+@dataclass(frozen=True)
+class ModelLabel:
+    """A model's label, read.
+
+    Attributes:
+        name: The label as given.
+        country: Whose model it is; None for everyone's.
+        arm: What stands after the slash, perhaps nothing.
+    """
+
+    name: str
+    country: str | None
+    arm: str
+
+
+def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLabel]:
+    """Return the labels, read.
+
+    Args:
+        names: Labels.
+        countries: The survey's countries.
+
+    Raises:
+        ValueError: An arm of no country of the survey, two models of one country and arm, or a
+            name that belongs to a row that is always made.
+    """
+    labels: list[ModelLabel] = []
+    for name in names:
+        head, slash, arm = name.partition("/")
+        country = canonical_country(head)
+        if country not in countries:
+            country = None
+        if slash and country is None:
+            raise ValueError(
+                f"A label with an arm is COUNTRY/ARM, but {head!r} is no country of the survey."
+            )
+        labels.append(ModelLabel(name, country, arm))
+    keys = [(item.country, item.arm) if item.country else item.name for item in labels]
+    twice = {key for key in keys if keys.count(key) > 1}
+    if twice:
+        raise ValueError(f"One model a label must hold, but there are several of {twice}.")
+    arms = _arms(labels)
+    made = {*_baselines(), *(f"own{arm}" for arm in arms), *(f"others{arm}" for arm in arms)}
+    if made & set(names):
+        raise ValueError(f"Models must not be called {sorted(made & set(names))}; rename them.")
+    return labels
+
+
+def score_options(
+    reward: RewardModel,
+    questions: Sequence[SurveyQuestion],
+    *,
+    max_tokens: int,
+    precision: Precision = "auto",
+) -> FloatArray:
+    """Return a model's reward of each option as the answer to its question, shape (Q, K).
+
+    The text of an option is the response, without its letter and without the other options.
+
+    Raises:
+        RuntimeError: A reward is not finite.
+        ValueError: `max_tokens` out of range.
+    """
+    prompts = [item.question for item in questions for _ in item.options]
+    responses = [option for item in questions for option in item.options]
+    texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
+    rewards = score_texts(reward, texts, np.arange(len(texts)), precision=precision)
+    return arrange_rewards(rewards, np.array([len(item.options) for item in questions]))
+
+
+def fit_temperatures(rewards: FloatArray, answers: Answers) -> FloatArray:
+    """Return a model's temperature for each country, fitted without it, shape (countries,).
+
+    Raises:
+        ValueError: A country is alone.
+    """
+    positions = range(len(answers.countries))
+    return np.array([fit_temperature(rewards, other_shares(answers, each)) for each in positions])
+
+
+def baseline_rows(answers: Answers, judged: IntArray) -> list[ScoredRow]:
+    """Return the rows that need no model: uniform, the average of all and of other countries.
+
+    Args:
+        answers: All answers to the questions.
+        judged: Positions of the answers that are judged.
+    """
+    return [
+        ScoredRow(name, "baseline", score_answers(predict(answers), answers.shares)[judged])
+        for name, predict in _baselines().items()
+    ]
+
+
+def model_row(
+    label: ModelLabel,
+    rewards: FloatArray,
+    temperatures: FloatArray,
+    answers: Answers,
+    judged: IntArray,
+) -> ScoredRow:
+    """Return the row of one model on every judged answer.
+
+    Args:
+        label: The model.
+        rewards: Of each option, shape (Q, K).
+        temperatures: For each country, shape (countries,).
+        answers: All answers to the questions.
+        judged: Positions of the answers that are judged.
+    """
+    which = answers.question[judged]
+    predicted = option_probabilities(
+        rewards[which], temperature=temperatures[answers.country[judged]]
+    )
+    return ScoredRow(label.name, "model", score_answers(predicted, answers.shares[judged]))
+
+
+def own_and_others(
+    labels: Sequence[ModelLabel], rows: Sequence[ScoredRow], country_of: Sequence[str]
+) -> list[ScoredRow]:
+    """Return two rows an arm: each country's model on its own country, and on the others.
+
+    Args:
+        labels: All models.
+        rows: Rows, those of all models among them.
+        country_of: Country of each judged answer.
+    """
+    made = []
+    by_label = {row.name: row.scores for row in rows}
+    names = np.asarray(country_of)
+    for arm in _arms(labels):
+        models = [label for label in labels if label.country and label.arm == arm.strip()]
+        nothing = np.full((len(names), len(METRICS)), np.nan)
+        own = ScoredRow(f"own{arm}", "own", nothing)
+        sums, counts = np.zeros(nothing.shape), np.zeros((len(names), 1))
+        for label in models:
+            is_own = (names == label.country)[:, np.newaxis]
+            scores = by_label[label.name]
+            own = replace(own, scores=np.where(is_own, scores, own.scores))
+            sums += np.where(is_own, 0.0, scores)
+            counts += ~is_own
+        others = np.divide(sums, counts, out=nothing.copy(), where=counts > 0)
+        made += [own, ScoredRow(f"others{arm}", "others", others)]
+    return [row for row in made if not np.isnan(row.scores).all()]
+
+
+def _baselines() -> dict[str, Callable[[Answers], FloatArray]]:
+    """Return what predicts answers without a model, by name."""
+    return {
+        "uniform": uniform_answer,
+        "average": average_answer,
+        "average of others": average_of_others,
+    }
+
+
+def _arms(labels: Sequence[ModelLabel]) -> list[str]:
+    """Return the arms of countries' models in their order, with a space before a name."""
+    return list(dict.fromkeys(f" {item.arm}".rstrip() for item in labels if item.country))

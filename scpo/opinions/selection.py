@@ -1,0 +1,90 @@
+"""Which answers of a survey are judged: countries and the part of their questions."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from scpo.config import SplitConfig
+from scpo.data.countries import canonical_country
+from scpo.data.global_opinions import SurveyQuestion
+from scpo.data.opinion_pairs import make_opinion_interactions, question_user
+from scpo.data.splits import SIDES, split_users
+from scpo.pairs import IntArray
+
+PARTS = ("all", *SIDES)
+
+
+def pick_countries(
+    counts: Mapping[str, int],
+    *,
+    named: Sequence[str],
+    with_model: Sequence[str],
+    min_questions: int,
+) -> list[str]:
+    """Return the countries to judge, sorted.
+
+    Args:
+        counts: Number of questions by country of the survey.
+        named: Those asked for; where there are any, just these.
+        with_model: Those that have a model; where there are any, just these.
+        min_questions: Else those with so many questions.
+
+    Raises:
+        ValueError: A named country that is not in the survey, or none left.
+    """
+    asked = [canonical_country(name) or name for name in named]
+    absent = [name for name in asked if name not in counts]
+    if absent:
+        raise ValueError(f"{absent} must be among the survey's countries: {sorted(counts)}.")
+    enough = [name for name, count in counts.items() if count >= min_questions]
+    picked = asked or with_model or enough
+    if not picked:
+        raise ValueError(
+            f"One country at least must have {min_questions} questions, but the most is "
+            f"{max(counts.values(), default=0)}. Lower the number, or name countries."
+        )
+    return sorted(set(picked))
+
+
+def select_answers(
+    survey: Sequence[SurveyQuestion], countries: Sequence[str], part: str
+) -> tuple[list[SurveyQuestion], IntArray]:
+    """Return the questions of which an answer is judged, and which of their answers are.
+
+    Args:
+        survey: All questions.
+        countries: Countries that are judged.
+        part: "all", or a part of the split that `scpo train` makes of the prepared survey.
+
+    Returns:
+        Questions with the answers of all countries; positions among their answers, as
+        `scpo.opinions.answers.build_answers` orders them.
+
+    Raises:
+        ValueError: An unknown part, or a country with too few questions to split.
+    """
+    if part not in PARTS:
+        raise ValueError(f"`part` must be one of {list(PARTS)}, but got {part!r}.")
+    is_judged = _chooser(survey, countries, part)
+    flags = [[is_judged(country, item.question) for country in item.shares] for item in survey]
+    kept = [item for item, judged in zip(survey, flags, strict=True) if any(judged)]
+    return kept, np.flatnonzero([flag for judged in flags if any(judged) for flag in judged])
+
+
+def _chooser(
+    survey: Sequence[SurveyQuestion], countries: Sequence[str], part: str
+) -> Callable[[str, str], bool]:
+    """Return what tells whether a country's answer to a question is judged."""
+    wanted = set(countries)
+    if part == "all":
+        return lambda country, question: country in wanted
+    split = SplitConfig()
+    sides = split_users(
+        make_opinion_interactions(survey),
+        countries,
+        seed=split.seed,
+        validation_share=split.validation_share,
+        test_share=split.test_share,
+        min_users=split.min_users,
+    )
+    return lambda country, question: sides.get(question_user(country, question)) == part

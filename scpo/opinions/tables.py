@@ -1,0 +1,115 @@
+"""Opinion records as tables: for files (CSV, Parquet) and for people."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc
+import pyarrow.parquet as pq
+from rich.table import Table
+from rich.text import Text
+
+from scpo.atomic import atomic_path
+from scpo.data.global_opinions import SurveyQuestion
+from scpo.data.pairs_file import hash_texts
+from scpo.opinions.answers import METRICS
+from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow
+
+TITLES = {
+    "similarity_base2": "1 - JS distance, base 2",
+    "similarity_natural": "natural log",
+    "total_variation": "total variation",
+}
+
+
+def write_records(records: Sequence[OpinionRecord], path: Path) -> None:
+    """Write records as CSV: one line each, a figure and the two ends of its interval."""
+    lines = []
+    for record in records:
+        line: dict[str, Any] = {
+            "row": record.row,
+            "kind": record.kind,
+            "over": record.over,
+            "country": record.country,
+            "questions": record.questions,
+        }
+        figures = {**record.figures, "against_global": record.against_reference}
+        for name, figure in figures.items():
+            line[name] = None if figure is None else figure.value
+            line[f"{name}_low"] = None if figure is None else figure.low
+            line[f"{name}_high"] = None if figure is None else figure.high
+        lines.append(line)
+    with atomic_path(path) as temporary:
+        pc.write_csv(pa.Table.from_pylist(lines), temporary)
+
+
+def write_answers(
+    rows: Sequence[ScoredRow], judged: Judged, questions: Sequence[SurveyQuestion], path: Path
+) -> None:
+    """Write each row's score of each judged answer as Parquet, at full precision.
+
+    A question stands by a hash of its text and options: the survey's licence is its own.
+
+    Args:
+        rows: Rows; answers that one does not apply to are left out.
+        judged: Country and question of each answer.
+        questions: The questions that `judged` counts through.
+        path: File to write.
+    """
+    keys = np.array([hash_texts(item.question, *item.options)[:16] for item in questions])
+    columns: dict[str, Any] = {
+        "row": np.repeat([row.name for row in rows], len(judged.question)),
+        "country": np.tile(np.array(judged.countries)[judged.country], len(rows)),
+        "question": np.tile(keys[judged.question], len(rows)),
+    }
+    scores = np.concatenate([row.scores for row in rows])
+    columns |= dict(zip(METRICS, scores.T, strict=True))
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.table(columns).filter(~np.isnan(scores[:, 0])), temporary)
+
+
+def overall_table(records: Sequence[OpinionRecord]) -> Table:
+    """Return a table of every row over all countries, with intervals."""
+    table = Table(title="Nearness to the survey", title_justify="left")
+    for title in ("row", "mean over", *TITLES.values(), "against global", "questions"):
+        table.add_column(title, justify="left" if title in ("row", "mean over") else "right")
+    for record in records:
+        if record.over != "country":
+            figures = [record.figures[name] for name in METRICS]
+            table.add_row(
+                Text(record.row),
+                record.over,
+                *(_in_words(figure) for figure in figures),
+                _in_words(record.against_reference, sign="+"),
+                f"{record.questions:,}",
+                end_section=record.over == "countries",
+            )
+    return table
+
+
+def countries_table(records: Sequence[OpinionRecord]) -> Table:
+    """Return a table of base-2 similarity, a line a country and a column a row."""
+    by_place = {(r.country, r.row): r for r in records if r.over == "country"}
+    names = list(dict.fromkeys(row for _, row in by_place))
+    table = Table(title=f"{TITLES[METRICS[0]]}, by country", title_justify="left")
+    table.add_column("country")
+    for title in ("questions", *names):
+        table.add_column(Text(title), justify="right")
+    for country in sorted({str(country) for country, _ in by_place}):
+        found = [by_place.get((country, name)) for name in names]
+        number = max(record.questions for record in found if record)
+        cells = [f"{r.figures[METRICS[0]].value:.3f}" if r else "-" for r in found]
+        table.add_row(Text(country), f"{number:,}", *cells)
+    return table
+
+
+def _in_words(figure: Figure | None, *, sign: str = "") -> str:
+    """Return a figure with its interval."""
+    if figure is None:
+        return "-"
+    value = f"{figure.value:{sign}.3f}"
+    if figure.low is None or figure.high is None:
+        return value
+    return f"{value} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"

@@ -1,0 +1,1 @@
+"""Data-efficiency curves: accuracy against pairs, with fits, bands and pairs to a target."""

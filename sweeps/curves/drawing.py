@@ -1,0 +1,205 @@
+"""What the panels of curves share: the look of arms, axes of pairs, labels in the margin."""
+
+import math
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
+
+from sweeps.curves.points import POOLED, CurvePoint
+from sweeps.curves.traces import Axis
+from sweeps.drawing import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    spread_positions,
+)
+
+ARM_COLOURS = {
+    "full": BLUE,
+    "scpo": VERMILLION,
+    "random_k": GREEN,
+    "filter": PURPLE,
+    "weight": INK,
+    "inverse": ORANGE,
+}
+ARM_MARKERS = {"full": "o", "scpo": "s", "random_k": "^", "filter": "D", "weight": "v"}
+AXIS_NAMES: dict[Axis, str] = {
+    "trained": "pairs trained on (log scale)",
+    "labelled": "pairs labelled (log scale)",
+}
+LABEL_GAP = 0.085  # of a panel's height, for panels of the usual height
+TICK_GAP = 0.13  # of a panel's width, between the labels of two numbers of pairs
+
+Label = tuple[str, float, float, str]  # text, pairs and accuracy where its line ends, colour
+
+
+def arm_colour(arm: str) -> str:
+    """Return the colour of an arm."""
+    return ARM_COLOURS.get(arm, PURPLE)
+
+
+def arm_marker(arm: str) -> str:
+    """Return the marker of an arm, so that arms differ in grey too."""
+    return ARM_MARKERS.get(arm, "P")
+
+
+def page_layout() -> ConstrainedLayoutEngine:
+    """Return the distances between panels."""
+    return ConstrainedLayoutEngine(wspace=0.06, hspace=0.08)
+
+
+def country_title(country: str) -> str:
+    """Return how a country is named above its panels."""
+    return "All countries pooled" if country == POOLED else country
+
+
+def draw_note(figure: Figure, points: Sequence[CurvePoint], *, rest: str) -> None:
+    """Write below a figure what its marks are: markers and dots, then the rest."""
+    several = any(point.num_seeds > 1 for point in points)
+    marks = "Markers: means over seeds; small dots: single seeds." if several else "One seed."
+    figure.supxlabel(f"{marks} {rest}", x=0.01, ha="left", fontsize=7.5, color=MUTED)
+
+
+def count_seeds(means: Sequence[CurvePoint]) -> str:
+    """Return e.g. "5 seeds", "1 seed" or "1 to 5 seeds"."""
+    numbers = {point.num_seeds for point in means}
+    least, most = min(numbers), max(numbers)
+    if least < most:
+        return f"{least} to {most} seeds"
+    return f"{most} seed" if most == 1 else f"{most} seeds"
+
+
+def pairs_of(point: CurvePoint, axis: Axis) -> float:
+    """Return a point's place on an axis."""
+    return point.pairs_trained if axis == "trained" else point.pairs_labelled
+
+
+def draw_seeds(
+    axes: Axes, axis: Axis, points: Sequence[CurvePoint], accuracies: Sequence[float | None]
+) -> None:
+    """Draw what each seed of an arm has as a small dot, where there are several.
+
+    Args:
+        axes: The panel.
+        axis: Its x axis.
+        points: The arm's points, one a seed.
+        accuracies: What to draw of each; None is left out.
+    """
+    shown = [
+        (pairs_of(point, axis), accuracy)
+        for point, accuracy in zip(points, accuracies, strict=True)
+        if accuracy is not None
+    ]
+    if shown and len({point.seed for point in points}) > 1:
+        x, y = zip(*shown, strict=True)
+        colour = arm_colour(points[0].arm)
+        axes.plot(x, y, ".", color=colour, markersize=4, markeredgewidth=0, alpha=0.4)
+
+
+def finish_pairs_axis(
+    axes: Axes, axis: Axis, means: Sequence[CurvePoint], reach: float, *, named: bool = True
+) -> None:
+    """Make the x axis logarithmic, with the points' own numbers of pairs as ticks.
+
+    Args:
+        axes: The panel.
+        axis: What it shows.
+        means: Every arm's points with seeds averaged; the ticks are the first arm's, then those
+            of others where there is room.
+        reach: The largest number of pairs drawn.
+        named: Whether numbers and name stand below it.
+    """
+    sizes = [pairs_of(point, axis) for point in means]
+    low, high = min(sizes), max(reach, *sizes)
+    margin = max(high / low, 2.0) ** 0.04
+    axes.set_xscale("log", base=2)
+    axes.set_xlim(low / margin, high * margin)
+    first = [pairs_of(point, axis) for point in means if point.arm == means[0].arm]
+    ticks = pick_ticks([*sorted(first, reverse=True), *sizes], low / margin, high * margin)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:,.0f}" for tick in ticks]))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.tick_params(labelbottom=named)
+    if named:
+        axes.set_xlabel(AXIS_NAMES[axis])
+
+
+def pick_ticks(wanted: Sequence[float], low: float, high: float) -> list[float]:
+    """Return, ascending, those of the wanted numbers that have room between low and high.
+
+    Earlier ones go first; two stand `TICK_GAP` of the logarithmic axis apart.
+    """
+    ticks: list[float] = []
+    for size in wanted:
+        if all(abs(math.log(size / tick)) >= TICK_GAP * math.log(high / low) for tick in ticks):
+            ticks.append(size)
+    return sorted(ticks)
+
+
+def label_lines(
+    axes: Axes, labels: Sequence[Label], baselines: Sequence[Label], *, gap: float = LABEL_GAP
+) -> None:
+    """Name each line in the right margin, with a thin lead from where it ends.
+
+    Args:
+        axes: The panel; its limits must be final.
+        labels: What to name.
+        baselines: Names of lines that run through the panel.
+        gap: Smallest distance of two names, as a share of the panel's height.
+    """
+    right = axes.get_xlim()[1]
+    low, high = axes.get_ylim()
+    for _, pairs, accuracy, colour in labels:
+        axes.plot([pairs, right], [accuracy] * 2, ":", color=colour, linewidth=0.9)
+    axes.set_ylim(low, high)
+    named = [*labels, *baselines]
+    heights = fit_heights([accuracy for _, _, accuracy, _ in named], gap * (high - low), low, high)
+    for (text, _, accuracy, colour), height in zip(named, heights, strict=True):
+        axes.annotate(
+            text,
+            (1.0, accuracy),
+            xycoords=("axes fraction", "data"),
+            xytext=(1.045, height),
+            textcoords=("axes fraction", "data"),
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 1,
+                "shrinkB": 0,
+                "relpos": (0, 0.5),
+            },
+            color=colour,
+            va="center",
+            fontsize=8.5,
+            annotation_clip=False,
+        )
+
+
+def fit_heights(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
+    """Return heights at least `gap` apart that stay between low and high, if there is room.
+
+    Args:
+        wanted: Wanted heights, any order.
+        gap: Smallest distance of neighbours.
+        low: Lowest height.
+        high: Highest height.
+    """
+    heights = spread_positions(wanted, gap)
+    falling = sorted(range(len(heights)), key=lambda index: -heights[index])
+    ceiling, floor = high, low
+    for index in falling:
+        heights[index] = min(heights[index], ceiling)
+        ceiling = heights[index] - gap
+    for index in reversed(falling):
+        heights[index] = max(heights[index], floor)
+        floor = heights[index] + gap
+    return heights

@@ -1,0 +1,108 @@
+"""The points of one arm as a line, and its accuracies in many resamples.
+
+A resample draws whole users and whole seeds, both with replacement, and the same ones for every
+arm of a country, so that what is common to two arms cancels in their ratio. Seeds stand further
+from their mean by sqrt(S / (S - 1)): S drawn of S seeds spread too little by that much.
+
+Legend: K budgets, S seeds, U users, R resamples.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo.metrics import NUM_RESAMPLES
+from scpo.resampling import resample_sums
+from scpo.weighting import FloatArray
+from sweeps.curves.points import CurvePoint
+
+
+@dataclass(frozen=True)
+class CurveLine:
+    """The points of one arm in one country, budgets ascending.
+
+    Attributes:
+        country: Whose pairs, or pooled.
+        arm: Name of the arm.
+        budgets: Share of the labelled pairs, K of them.
+        trained: Pairs trained on, mean over seeds, shape (K,).
+        labelled: Pairs labelled, mean over seeds, shape (K,).
+        num_seeds: Seeds of each point, shape (K,).
+        seeds: S seeds, those of all arms of the country.
+        users: Names of the U users.
+        pairs: Pairs of each user, shape (U,).
+        correct: Pairs ordered right, shape (K, S, U); NaN where a budget lacks a seed.
+        accuracy: Mean over seeds, shape (K,).
+    """
+
+    country: str
+    arm: str
+    budgets: tuple[float, ...]
+    trained: FloatArray
+    labelled: FloatArray
+    num_seeds: FloatArray
+    seeds: tuple[int, ...]
+    users: tuple[str, ...]
+    pairs: FloatArray
+    correct: FloatArray
+    accuracy: FloatArray
+
+
+def curve_lines(points: Sequence[CurvePoint]) -> list[CurveLine]:
+    """Return a line for each country and arm, in the order of the points."""
+    seeds: dict[str, set[int]] = {}
+    for point in points:
+        if point.seed is not None:
+            seeds.setdefault(point.country, set()).add(point.seed)
+    lines: dict[tuple[str, str], list[CurvePoint]] = {}
+    for point in points:
+        lines.setdefault((point.country, point.arm), []).append(point)
+    return [_line(of_line, tuple(sorted(seeds[key[0]]))) for key, of_line in lines.items()]
+
+
+def resample_line(
+    line: CurveLine, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+) -> FloatArray:
+    """Return the line's accuracies in each resample, shape (R, K).
+
+    One `seed` gives lines of the same users and seeds the same resamples.
+    """
+    known = np.isfinite(line.correct).any(axis=2)
+    sums = np.nan_to_num(line.correct).reshape(-1, len(line.pairs))
+    drawn = resample_sums(np.vstack([sums, line.pairs]), num_resamples=num_resamples, seed=seed)
+    each = (drawn[:, :-1] / drawn[:, -1:]).reshape(num_resamples, *known.shape)
+    num_known = known.sum(axis=1)
+    mean = (each * known).sum(axis=2) / num_known
+    widening = np.sqrt(num_known / np.maximum(num_known - 1, 1))[:, None]
+    apart = (each - mean[:, :, None]) * known * widening
+    num_seeds = len(line.seeds)
+    rng = np.random.default_rng([seed, num_seeds])
+    counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
+    in_point = np.maximum(counts @ known.T, 1)  # no seed of the point drawn: its mean stands
+    return mean + np.einsum("rks,rs->rk", apart, counts) / in_point
+
+
+def _line(points: list[CurvePoint], seeds: tuple[int, ...]) -> CurveLine:
+    """Return the line of one country's and arm's points."""
+    means = sorted((p for p in points if p.seed is None), key=lambda point: point.budget)
+    budgets = tuple(point.budget for point in means)
+    first = means[0].by_user
+    correct = np.full((len(means), len(seeds), len(first.users)), np.nan)
+    for point in points:
+        if point.seed is not None:
+            place = budgets.index(point.budget), seeds.index(point.seed)
+            correct[place] = point.by_user.correct
+    return CurveLine(
+        country=means[0].country,
+        arm=means[0].arm,
+        budgets=budgets,
+        trained=np.array([point.pairs_trained for point in means]),
+        labelled=np.array([point.pairs_labelled for point in means]),
+        num_seeds=np.array([float(point.num_seeds) for point in means]),
+        seeds=seeds,
+        users=first.users,
+        pairs=np.array(first.pairs),
+        correct=correct,
+        accuracy=np.array([point.accuracy for point in means]),
+    )

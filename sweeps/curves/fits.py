@@ -1,0 +1,189 @@
+"""The curve through one arm's points, its shape chosen by AICc.
+
+In come numbers of pairs and errors, with every seed a point of its own; out comes one of the
+shapes of `curve_shapes`. A formula needs two points more than parameters and one size more;
+isotonic stands in where there are fewer, or where no formula fits as well. Its parameters are
+its levels.
+
+Reference:
+    Viering and Loog, The Shape of Learning Curves: a Review, 2021 (no universal form).
+    Hurvich and Tsai, Regression and time series model selection in small samples, 1989 (AICc).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.optimize import isotonic_regression, least_squares
+
+from scpo.weighting import FloatArray
+from sweeps.curves.shapes import (
+    MAX_EXPONENT,
+    NUM_PARAMETERS,
+    Merged,
+    Shape,
+    curve_errors,
+    fit_levels,
+    fit_lines,
+    fit_rows,
+    merge_sizes,
+    num_parameters,
+)
+
+STARTS = np.array([0.05, 0.2, 0.5, 1.0, 2.0])  # exponents that the search starts from
+LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the shape
+
+
+@dataclass(frozen=True)
+class CurveFit:
+    """A fitted curve.
+
+    Attributes:
+        shape: Which form it has.
+        parameters: c, a, b of power; c, a of log_linear; the K fitted errors of isotonic.
+        sizes: The K numbers of pairs it comes from, ascending.
+        aicc: What the shape was chosen by; infinite with too few points to tell.
+    """
+
+    shape: Shape
+    parameters: tuple[float, ...]
+    sizes: tuple[float, ...]
+    aicc: float
+
+    def error_at(self, pairs: ArrayLike) -> FloatArray:
+        """Return the fitted error at numbers of pairs, of their shape.
+
+        Isotonic says nothing outside its points, so there it stays at the nearest one.
+        """
+        values = np.asarray([self.parameters])
+        at = np.asarray(pairs, dtype=np.float64)
+        sizes = np.asarray(self.sizes)
+        return curve_errors(self.shape, values, sizes, at.ravel())[0].reshape(at.shape)
+
+
+def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = None) -> CurveFit:
+    """Return the curve of least AICc through one arm's points.
+
+    Args:
+        pairs: Numbers of pairs, shape (P,), positive; several points of one size, such as seeds,
+            say how much scatter there is.
+        error: 1 - accuracy at each, 0..1.
+        weights: Weight of each point, such as an inverse variance; None: equal.
+
+    Raises:
+        ValueError: Shapes differ, a value is out of range, or there are no two sizes.
+    """
+    at, errors = np.asarray(pairs, dtype=np.float64), np.asarray(error, dtype=np.float64)
+    given = np.ones_like(at) if weights is None else np.asarray(weights, dtype=np.float64)
+    _check(at, errors, given)
+    merged = merge_sizes(at, given)
+    means = merged.average @ errors
+    fits = []
+    for shape in possible_shapes(len(at), len(merged.sizes)):
+        parameters = _fit(shape, merged.sizes, means, merged.weights)
+        fitted = curve_errors(shape, parameters[None, :], merged.sizes, at)[0]
+        residual = float(np.sum(given / given.mean() * (errors - fitted) ** 2))
+        aicc = float(akaike(residual, len(at), num_parameters(shape, parameters[None, :]))[0])
+        fits.append(
+            CurveFit(shape, tuple(parameters.tolist()), tuple(merged.sizes.tolist()), aicc)
+        )
+    return min(fits, key=lambda fit: fit.aicc)
+
+
+def refit_errors(
+    merged: Merged, errors: FloatArray, scatter: float, num_points: int, at: FloatArray
+) -> FloatArray:
+    """Return the errors at `at` of the curve fitted to each resample, shape (R, n).
+
+    The shape is chosen anew by each resample, so that not knowing it is part of the spread.
+
+    Args:
+        merged: Sizes and weights of the points.
+        errors: Mean error at each size, shape (R, K).
+        scatter: Weighted sum of squares of the points about the means of their sizes.
+        num_points: P, points with every seed.
+        at: Numbers of pairs, shape (n,).
+    """
+    sizes, weights = merged.sizes, merged.weights
+    best = np.full(len(errors), np.inf)
+    fitted = np.empty((len(errors), len(at)))
+    for shape in reversed(possible_shapes(num_points, len(sizes))):
+        parameters = fit_rows(shape, sizes, errors, weights)
+        residual = curve_errors(shape, parameters, sizes, sizes) - errors
+        rss = residual**2 @ weights + scatter
+        aicc = akaike(rss, num_points, num_parameters(shape, parameters))
+        better = (aicc < best) | (shape == "isotonic")
+        fitted[better] = curve_errors(shape, parameters[better], sizes, at)
+        best[better] = aicc[better]
+    return fitted
+
+
+def possible_shapes(num_points: int, num_sizes: int) -> list[Shape]:
+    """Return the shapes that P points of K sizes can tell apart from noise; isotonic always."""
+    parametric: list[Shape] = ["power", "log_linear"]
+    fit_in = [
+        shape
+        for shape in parametric
+        if num_points >= NUM_PARAMETERS[shape] + 2 and num_sizes > NUM_PARAMETERS[shape]
+    ]
+    return [*fit_in, "isotonic"]
+
+
+def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> FloatArray:
+    """Return AICc = P ln(RSS / P) + 2 k + 2 k (k + 1) / (P - k - 1); infinite without P > k + 1.
+
+    Args:
+        residual: RSS, the weighted sum of squared residuals, weights of mean 1; any shape.
+        num_points: P.
+        parameters: k, the number of the curve's parameters, of the same shape or one number.
+    """
+    k = np.asarray(parameters, dtype=np.float64)
+    spare = num_points - k - 1
+    penalty = np.where(spare > 0, 2 * k + 2 * k * (k + 1) / np.maximum(spare, 1), np.inf)
+    rss = np.maximum(np.asarray(residual, dtype=np.float64), LEAST_RSS)
+    return np.atleast_1d(num_points * np.log(rss / num_points) + penalty)
+
+
+def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return the parameters of the best curve of one shape."""
+    if shape == "power":
+        return _fit_power(sizes, error, weights)
+    if shape == "log_linear":
+        return fit_lines(sizes, error[None, :], weights)[0]
+    return np.asarray(isotonic_regression(error, weights=weights, increasing=False).x)
+
+
+def _fit_power(sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
+    """Return c, a, b of the best power curve, searched from several exponents."""
+    root, log_size = np.sqrt(weights), np.log(sizes / sizes[0])
+    upper = np.array([max(float(error.min()), 1e-9), np.inf, MAX_EXPONENT])
+    levels = fit_levels(STARTS, sizes, error[None, :], weights)
+    found = [
+        least_squares(
+            lambda p: root * (p[0] + p[1] * np.exp(-p[2] * log_size) - error),
+            np.clip([c, a, b], 1e-10, upper - 1e-10),
+            bounds=(0.0, upper),
+            x_scale=[0.1, 0.1, 0.5],
+            xtol=1e-12,
+            ftol=1e-12,
+            gtol=1e-12,
+        )
+        for c, a, b in zip(levels[0][0], levels[1][0], STARTS, strict=True)
+    ]
+    return np.asarray(min(found, key=lambda one: one.cost).x)
+
+
+def _check(pairs: FloatArray, error: FloatArray, weights: FloatArray) -> None:
+    """Refuse points that no curve goes through."""
+    if not pairs.shape == error.shape == weights.shape or pairs.ndim != 1:
+        raise ValueError(
+            "pairs, error and weights must have one shape (P,), but got "
+            f"{pairs.shape}, {error.shape} and {weights.shape}."
+        )
+    if not (np.all(pairs > 0) and np.all(weights > 0) and np.all((error >= 0) & (error <= 1))):
+        raise ValueError(
+            "`pairs > 0`, `weights > 0` and `0 <= error <= 1` must hold for every point, but got "
+            f"pairs={pairs.tolist()}, weights={weights.tolist()}, error={error.tolist()}."
+        )
+    if len(np.unique(pairs)) < 2:
+        raise ValueError(f"A curve needs two sizes, but got pairs={pairs.tolist()}.")

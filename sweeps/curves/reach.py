@@ -1,0 +1,129 @@
+"""How many pairs a target takes, and the ratio of two arms' numbers, each with bounds.
+
+A number that is only bounded stays an interval (low, high): (0, 64) for "64 or fewer",
+(512, infinity) for "more than 512". Resamples bound their ratios in the same way, and the 95 %
+interval runs from a quantile of their low ends to one of their high ends.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scpo.resampling import widened_tail
+from scpo.weighting import FloatArray
+from sweeps.curves.traces import Trace
+
+Bounds = tuple[float, float]
+
+CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of its own curve
+
+
+@dataclass(frozen=True)
+class Reached:
+    """How many pairs a target takes, and against another curve.
+
+    Attributes:
+        target: The accuracy.
+        pairs: Bounds of the pairs; equal where they are known.
+        ratio: Bounds of pairs of the other curve / pairs of this one.
+        ratio_ends: Ends of the 95 % interval of the ratio: 0 and infinity are no ends.
+        share_reached: Share of resamples that reach it; None with one user.
+    """
+
+    target: float
+    pairs: Bounds
+    ratio: Bounds
+    ratio_ends: Bounds | None
+    share_reached: float | None
+
+
+def pairs_to_reach(
+    grid: FloatArray, accuracy: FloatArray, target: FloatArray
+) -> tuple[FloatArray, FloatArray]:
+    """Return between which numbers of pairs each curve first reaches its target.
+
+    Both ends are equal where it is reached within the grid. They are (0, the least pairs) where
+    the first point is there already, and (the most pairs, infinity) where it is never reached.
+
+    Args:
+        grid: Numbers of pairs, ascending, shape (n,).
+        accuracy: Curves that never fall, shape (R, n).
+        target: Shape (R,).
+
+    Returns:
+        (low, high), each of shape (R,).
+    """
+    place = (accuracy < target[:, None] - CLOSE).sum(axis=1)
+    row = np.arange(len(accuracy))
+    after = np.clip(place, 1, len(grid) - 1)
+    below, above = accuracy[row, after - 1], accuracy[row, after]
+    share = np.divide(
+        target - below, above - below, out=np.ones_like(target), where=above - below > CLOSE
+    )
+    log = np.log2(grid)
+    within = 2 ** (log[after - 1] + np.clip(share, 0, 1) * (log[after] - log[after - 1]))
+    first, never = place == 0, place == len(grid)
+    low = np.where(first, 0.0, np.where(never, grid[-1], within))
+    high = np.where(first, grid[0], np.where(never, np.inf, within))
+    return low, high
+
+
+def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reached | None:
+    """Return what a target takes; without one, it is what `base` has with all its pairs.
+
+    Args:
+        own: The curve.
+        base: The curve compared with; its users must be the same for a ratio.
+        target: An accuracy, or None.
+
+    Returns:
+        The answer; None where neither a target nor a curve to take it from is given.
+    """
+    comparable = base is not None and own.line.users == base.line.users
+    if target is None and (base is None or not comparable):
+        return None
+    other = base if base is not None and comparable else None
+    pairs, paired, value = _reach(own.grid, own.curve, target, other, whole=True)
+    ratio = _divide(paired, pairs)
+    answer = Reached(value, _only(pairs), _only(ratio), None, None)
+    if own.curves is None:
+        return answer
+    pairs, paired, _ = _reach(own.grid, own.curves, target, other, whole=False)
+    low, high = _divide(paired, pairs)
+    tail = widened_tail(len(own.line.users))
+    ends = (
+        float(np.quantile(low, tail, method="lower")),
+        float(np.quantile(high, 1 - tail, method="higher")),
+    )
+    share = float(np.isfinite(pairs[1]).mean())
+    return Reached(value, answer.pairs, answer.ratio, ends, share)
+
+
+def _reach(
+    grid: FloatArray, curves: FloatArray, target: float | None, base: Trace | None, *, whole: bool
+) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray], float]:
+    """Return bounds of the pairs of R curves and of the base's, and the target of the first."""
+    compared = None if base is None else (base.curve if whole else base.curves)
+    if target is not None:
+        targets = np.full(len(curves), target)
+    else:
+        assert compared is not None  # no target: there is a base, with as many users
+        targets = compared[:, -1]
+    pairs = pairs_to_reach(grid, curves, targets)
+    paired = np.zeros(len(curves)), np.full(len(curves), np.inf)
+    if base is not None and compared is not None:
+        paired = pairs_to_reach(base.grid, compared, targets)
+    return pairs, paired, float(targets[0])
+
+
+def _divide(
+    above: tuple[FloatArray, FloatArray], below: tuple[FloatArray, FloatArray]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the bounds of a ratio of bounded numbers."""
+    with np.errstate(divide="ignore"):
+        return above[0] / below[1], above[1] / below[0]
+
+
+def _only(bounds: tuple[FloatArray, FloatArray]) -> Bounds:
+    """Return the bounds of a single curve."""
+    return float(bounds[0][0]), float(bounds[1][0])

@@ -1,0 +1,115 @@
+r"""The summary of the curves as a LaTeX table, `curves.tex`, and as one for the terminal.
+
+In come the rows of `curve_summary`; a line of the table joins an arm's two axes. The LaTeX needs
+`\usepackage{booktabs}` and is a plain `tabular`, to be put into a float of the paper's own.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.markup import escape
+from rich.table import Table
+
+from scpo.atomic import write_text
+from sweeps.curves.drawing import country_title
+from sweeps.curves.summary import BASELINE, SummaryRow
+from sweeps.intervals import format_accuracy
+
+HEADINGS = ("country", "arm", "area", "pairs trained", "ratio", "pairs labelled", "ratio")
+LATEX_SIGNS = {
+    "\\": r"\textbackslash{}",
+    "&": r"\&",
+    "%": r"\%",
+    "$": r"\$",
+    "#": r"\#",
+    "_": r"\_",
+    "{": r"\{",
+    "}": r"\}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+RANGE = re.compile(r"(?<=\d)-(?=\d)")
+
+
+def write_latex(rows: Sequence[SummaryRow], path: Path) -> None:
+    """Write the rows as LaTeX, a table for each target."""
+    tables = [latex_table(rows, target_of) for target_of in _targets(rows)]
+    write_text(path, "\n".join(tables))
+
+
+def latex_table(rows: Sequence[SummaryRow], target_of: str = BASELINE) -> str:
+    """Return one table: an arm a line, countries apart, pairs to one target on both axes."""
+    lines = [
+        f"% {describe_target(rows, target_of)} Needs booktabs.",
+        r"\begin{tabular}{llrrrrr}",
+        r"\toprule",
+        r" & & & \multicolumn{2}{c}{pairs trained on} & \multicolumn{2}{c}{pairs labelled} \\",
+        r"\cmidrule(lr){4-5} \cmidrule(lr){6-7}",
+        r"country & arm & area & to target & ratio & to target & ratio \\",
+    ]
+    country = None
+    for cells in _table_lines(rows, target_of):
+        if cells[0] != country:
+            lines.append(r"\midrule")
+        shown = ["" if cells[0] == country else cells[0], *cells[1:]]
+        country = cells[0]
+        lines.append(" & ".join(escape_latex(cell) for cell in shown) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def summary_tables(rows: Sequence[SummaryRow]) -> list[Table]:
+    """Return the rows as tables for the terminal, one a target."""
+    tables = []
+    for target_of in _targets(rows):
+        title = describe_target(rows, target_of)
+        table = Table(title=escape(title), title_justify="left")
+        for heading in HEADINGS:
+            table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
+        lines = _table_lines(rows, target_of)
+        for number, cells in enumerate(lines):
+            last = number + 1 == len(lines) or lines[number + 1][0] != cells[0]
+            table.add_row(*(escape(cell) for cell in cells), end_section=last)
+        tables.append(table)
+    return tables
+
+
+def describe_target(rows: Sequence[SummaryRow], target_of: str) -> str:
+    """Return what the pairs of a table lead to, in sentences."""
+    if target_of == BASELINE:
+        target = "the accuracy that full has with all its pairs"
+    else:
+        given = next(row.target for row in rows if row.target_of == target_of)
+        target = f"an accuracy of {format_accuracy(given, None, None)}"
+    return (
+        f"Pairs to {target}, on validation users. "
+        "Ratio: pairs of full / pairs of the arm, with its 95 % interval."
+    )
+
+
+def escape_latex(text: str) -> str:
+    """Return text that LaTeX prints as it stands, hyphens of ranges as dashes."""
+    return RANGE.sub("--", "".join(LATEX_SIGNS.get(sign, sign) for sign in text))
+
+
+def _targets(rows: Sequence[SummaryRow]) -> list[str]:
+    """Return the targets of the rows, that of `full` first; it has a table even without rows."""
+    return list(dict.fromkeys([BASELINE, *(row.target_of for row in rows)]))
+
+
+def _table_lines(rows: Sequence[SummaryRow], target_of: str) -> list[list[str]]:
+    """Return the cells of each line; an axis without a curve has empty ones."""
+    lines: dict[tuple[str, str], list[str]] = {}
+    for row in rows:
+        if row.target_of != target_of:
+            continue
+        area = format_accuracy(row.area, row.area_low, row.area_high)
+        key = (row.country, row.arm)
+        blank = [country_title(row.country), row.arm, area, "", "", "", ""]
+        cells = lines.setdefault(key, blank)
+        place = 3 if row.axis == "trained" else 5
+        cells[place] = row.pairs_words.replace(" pairs", "")
+        cells[place + 1] = row.ratio_words
+    return list(lines.values())

@@ -1,0 +1,1 @@
+"""Synthetic worlds whose truth is known: what the method does, and when it pays."""

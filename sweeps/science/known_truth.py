@@ -1,0 +1,204 @@
+"""Every arm on worlds whose truth is known, over many seeds: what the paper's claims are worth.
+
+In come settings of worlds, out comes one row a world, training strength, arm and measure, with
+the mean over seeds and its interval. How hard the arms are trained is a part of the answer, so
+there are two strengths, as pulls towards the global model: at HARD the training pairs speak
+almost alone, at MILD the head stays near the global model's. All arms of a strength differ in
+their selection only and are trained to their optimum; tuned arms choose their own strength.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+import numpy as np
+from rich.table import Table
+
+from scpo.arms import TRAINED_ARMS, select_arm
+from scpo.weighting import FloatArray
+from sweeps.csv_files import write_csv
+from sweeps.intervals import format_accuracy
+from sweeps.probe_heads import Heads
+from sweeps.science.cells import Say, finish_cells, mean_ends
+from sweeps.science.truth_claims import Claim, judge_claims, write_claims
+from sweeps.science.world_arms import (
+    MEASURES,
+    Tuning,
+    draw_plain,
+    draw_search,
+    judge_world,
+    select_each,
+    train_selections,
+    tune_arm,
+)
+from sweeps.science.worlds import World, WorldSettings, make_world
+
+TRAININGS = {"hard": 0.003, "mild": 0.03}
+STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
+TUNED = "tuned"
+WORLDS = {
+    "shift": WorldSettings(shift=0.8, outlier_share=0.15),
+    "no shift": WorldSettings(shift=0.0, outlier_share=0.15),
+    "outliers": WorldSettings(shift=0.8, outlier_share=0.3),
+}
+NUM_SEEDS = 40
+TUNING = Tuning()
+
+
+@dataclass(frozen=True)
+class TruthCell:
+    """All arms on one world: its settings, seed, and how arms are tuned."""
+
+    world: WorldSettings
+    seed: int
+    tuning: Tuning
+
+
+@dataclass(frozen=True)
+class TruthRow:
+    """One arm's figures in the worlds of one kind, means over seeds with 95 % intervals.
+
+    Attributes:
+        world: Name of the kind, of `WORLDS`.
+        training: "hard", "mild", or "tuned"; "" where nothing is trained.
+        arm: Name; "truth" is the country's own utility, which nothing can beat.
+        measure: Of `sweeps.science.world_arms.MEASURES`.
+        mean: Fraction 0..1.
+        low: Lower end; None with one seed.
+        high: Upper end.
+        pairs_trained: Mean number of pairs trained on.
+        num_seeds: Worlds.
+    """
+
+    world: str
+    training: str
+    arm: str
+    measure: str
+    mean: float
+    low: float | None
+    high: float | None
+    pairs_trained: float
+    num_seeds: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Rows of the table and the verdicts on the paper's claims."""
+
+    rows: tuple[TruthRow, ...]
+    claims: tuple[Claim, ...]
+
+
+def run_truth(
+    out: Path,
+    num_seeds: int,
+    say: Say,
+    *,
+    worlds: Mapping[str, WorldSettings] = WORLDS,
+    tuning: Tuning = TUNING,
+    num_processes: int | None = None,
+) -> Truth:
+    """Train every arm on `num_seeds` worlds of each kind; write `truth.csv` and `claims.csv`.
+
+    What the folder `out`/cells holds is not computed again.
+
+    Args:
+        out: Folder to write to.
+        num_seeds: Worlds of each kind, at least 2.
+        say: Called with a line of progress.
+        worlds: Kinds by name.
+        tuning: How the tuned arms are tuned.
+        num_processes: As of `finish_cells`.
+
+    Raises:
+        ValueError: Fewer than 2 seeds, or the folder holds cells of other settings.
+    """
+    if num_seeds < 2:
+        raise ValueError(f"`num_seeds >= 2` must hold for an interval, but got {num_seeds}.")
+    cells = {
+        f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning)
+        for name, settings in worlds.items()
+        for seed in range(num_seeds)
+    }
+    results = finish_cells(cells, compute_truth, out / "cells", say, num_processes=num_processes)
+    figures = {
+        world: _stack([results[name] for name, cell in cells.items() if cell.world == settings])
+        for world, settings in worlds.items()
+    }
+    truth = Truth(tuple(_rows(figures)), tuple(judge_claims(figures)))
+    columns = [field.name for field in fields(TruthRow)]
+    write_csv(columns, [asdict(row) for row in truth.rows], out / "truth.csv")
+    write_claims(truth.claims, out / "claims.csv")
+    return truth
+
+
+def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
+    """Return `MEASURES` and pairs trained of each "training/arm" in one world."""
+    world = make_world(cell.world, cell.seed)
+    unmoved = np.zeros((1, world.train.differences.shape[1]), dtype=np.float32)
+    result = {
+        "/global": _figures(unmoved, world, 0),
+        "/truth": _figures(unmoved + (world.country_head - world.global_head), world, 0),
+    }
+    margin = world.train.reference_margin
+    selections = [select_arm(arm, margin, seed=cell.seed) for arm in TRAINED_ARMS]
+    kept = [int(selection.keep.sum()) for selection in selections]
+    for training, l2 in TRAININGS.items():
+        moved = train_selections(
+            world.train,
+            selections,
+            l2=np.full(len(selections), l2),
+            steps=np.full(len(selections), STEPS),
+        )
+        for number, arm in enumerate(TRAINED_ARMS):
+            head = moved[number][None]
+            result[f"{training}/{arm}"] = _figures(head, world, kept[number])
+    for arm, draw in (("full", draw_plain), ("scpo", draw_search)):
+        settings = draw(cell.tuning, cell.seed)
+        tuned = tune_arm(world.train, select_each(settings), settings, cell.tuning)
+        num_kept = round(settings.retention[tuned.chosen] * len(world.train))
+        head = tuned.moved[tuned.chosen][None]
+        result[f"{TUNED}/{arm}"] = _figures(head, world, num_kept)
+    return result
+
+
+def truth_table(rows: Sequence[TruthRow], world: str) -> Table:
+    """Return one kind of world as a table for the terminal, accuracies in percent."""
+    table = Table(title=f"World: {world}, test users", title_justify="left")
+    for heading in ("training", "arm", *MEASURES, "pairs trained"):
+        table.add_column(heading, justify="left" if heading in ("training", "arm") else "right")
+    of_world = [row for row in rows if row.world == world]
+    for first in range(0, len(of_world), len(MEASURES)):
+        group = of_world[first : first + len(MEASURES)]
+        cells = [format_accuracy(row.mean, row.low, row.high) for row in group]
+        trained = f"{group[0].pairs_trained:.0f}"
+        table.add_row(group[0].training, group[0].arm, *cells, trained)
+    return table
+
+
+def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:
+    """Return the measures of one head and the pairs that it was trained on."""
+    return [*judge_world(moved, world.test)[0].tolist(), float(num_kept)]
+
+
+def _stack(results: Sequence[Mapping[str, list[float]]]) -> dict[str, FloatArray]:
+    """Return each arm's figures over seeds, shape (W, 5)."""
+    return {arm: np.array([result[arm] for result in results]) for arm in results[0]}
+
+
+def _rows(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[TruthRow]:
+    """Return the rows of every world, arm and measure."""
+    return [
+        TruthRow(
+            world,
+            name.partition("/")[0],
+            name.partition("/")[2],
+            measure,
+            *mean_ends(values[:, column]),
+            float(values[:, -1].mean()),
+            len(values),
+        )
+        for world, arms in figures.items()
+        for name, values in arms.items()
+        for column, measure in enumerate(MEASURES)
+    ]

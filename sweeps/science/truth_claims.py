@@ -1,0 +1,120 @@
+"""What the paper says of its arms, as differences with a sign, and what worlds say of it.
+
+A claim names a kind of world, two arms, a measure, and whether the first should be above or
+below the second. Differences are paired by world. It holds where the 95 % interval of the mean
+difference lies wholly on the claimed side, fails where it lies wholly on the other, and is open
+where it includes 0. Each claim is judged at every training strength that its arms have.
+
+Reference:
+    arXiv 2606.18606, the table of arms and the ablations. It has no world without a shift:
+    claims about those are what its reasoning implies.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from rich.table import Table
+
+from scpo.weighting import FloatArray
+from sweeps.csv_files import write_csv
+from sweeps.intervals import format_difference
+from sweeps.science.cells import mean_ends
+from sweeps.science.world_arms import MEASURES
+
+HOLDS, FAILS, OPEN = "holds", "fails", "open"
+SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
+
+# (worlds, first arm, sign, second arm, measure, in words)
+CLAIMS = (
+    (SHIFTED, "filter", ">", "full", "distinctive", "filter learns more of the culture"),
+    (SHIFTED, "filter", "<", "full", "overall", "filter over-biases"),
+    (SHIFTED, "filter", "<", "global", "overall", "filter is worse than no training"),
+    (SHIFTED, "filter", "<", "inverse", "overall", "filter is worse than inverse"),
+    (SHIFTED, "inverse", "<", "global", "overall", "inverse is worse than no training"),
+    (SHIFTED, "weight", "<", "full", "distinctive", "weight learns less of the culture"),
+    (SHIFTED, "weight", "<", "full", "overall", "weight alone is less accurate"),
+    (SHIFTED, "scpo", ">", "full", "distinctive", "scpo learns more of the culture"),
+    (SHIFTED, "scpo", ">", "full", "overall", "scpo is more accurate"),
+    (SHIFTED, "scpo", ">", "full", "truth", "scpo is truer to typical users"),
+    (SHIFTED, "scpo", ">", "random_k", "overall", "the choice of pairs, not their number"),
+    (SAME, "full", "<", "global", "overall", "without a shift full gains nothing"),
+    (SAME, "scpo", "<", "global", "overall", "without a shift scpo gains nothing"),
+    (SAME, "scpo", ">", "full", "overall", "without a shift scpo loses less"),
+)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One claim in one kind of world at one training strength.
+
+    Attributes:
+        claim: The arms and the sign, as "scpo > full".
+        meaning: In words.
+        world: Kind of world.
+        training: Training strength of the arms, or "tuned".
+        measure: Of `sweeps.science.world_arms.MEASURES`.
+        difference: Mean of first minus second arm, in -1..1.
+        low: Lower end of its 95 % interval over worlds; None with one world.
+        high: Upper end.
+        verdict: "holds", "fails" or "open".
+        num_seeds: Worlds.
+    """
+
+    claim: str
+    meaning: str
+    world: str
+    training: str
+    measure: str
+    difference: float
+    low: float | None
+    high: float | None
+    verdict: str
+    num_seeds: int
+
+
+def judge_claims(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[Claim]:
+    """Return every claim about worlds and arms that are there.
+
+    Args:
+        figures: By kind of world and "training/arm", `MEASURES` over seeds, shape (W, 4 or more).
+    """
+    judged = []
+    for worlds, first, sign, second, measure, meaning in CLAIMS:
+        column = MEASURES.index(measure)
+        for world in (name for name in worlds if name in figures):
+            arms = figures[world]
+            for training in dict.fromkeys(name.partition("/")[0] for name in arms):
+                ours = arms.get(f"{training}/{first}")
+                theirs = arms.get("/global" if second == "global" else f"{training}/{second}")
+                if ours is None or theirs is None:
+                    continue
+                ends = mean_ends(ours[:, column] - theirs[:, column])
+                verdict = judge_difference(ends[1], ends[2], above=sign == ">")
+                names = (f"{first} {sign} {second}", meaning, world, training, measure)
+                judged.append(Claim(*names, *ends, verdict, len(ours)))
+    return judged
+
+
+def judge_difference(low: float | None, high: float | None, *, above: bool) -> str:
+    """Return the verdict on a difference that should be above 0, or else below it."""
+    if low is None or high is None or low <= 0 <= high:
+        return OPEN
+    return HOLDS if (low > 0) == above else FAILS
+
+
+def write_claims(claims: Sequence[Claim], path: Path) -> None:
+    """Write the claims as CSV; the columns are the fields of `Claim`."""
+    write_csv([field.name for field in fields(Claim)], [asdict(claim) for claim in claims], path)
+
+
+def claims_table(claims: Sequence[Claim]) -> Table:
+    """Return the claims as a table for the terminal, differences in points."""
+    table = Table(title="What the paper says, on worlds of known truth", title_justify="left")
+    for heading in ("claim", "meaning", "world", "training", "measure", "points", "verdict"):
+        table.add_column(heading, justify="right" if heading == "points" else "left")
+    for claim in claims:
+        points = format_difference(claim.difference, claim.low, claim.high)
+        names = (claim.claim, claim.meaning, claim.world, claim.training, claim.measure)
+        table.add_row(*names, points, claim.verdict)
+    return table

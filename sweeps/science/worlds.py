@@ -1,0 +1,199 @@
+"""Worlds of known utilities as arrays, for thousands of small trainings: no texts, no models.
+
+A response is a vector of independent features phi ~ N(0, I); its utility is linear in them:
+
+    consensus = s,   country = s + shift * own,   global head = c * s + sqrt(1 - c^2) * error
+
+with s, own and error of one length, error orthogonal to s, so c is the global model's cosine to
+the consensus. A user scores K responses by utility + Gumbel noise, the Bradley-Terry model, and
+every two responses give a pair. Outliers score by minus the consensus (or minus the country's
+utility), noise users at random. Everything follows from settings and seed; worlds of one seed
+share their directions and users' randomness, so a difference of settings is paired.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+
+from scpo.pairs import IntArray
+from scpo.weighting import BoolArray, FloatArray
+from sweeps.probe_heads import Heads
+
+OutlierKind = Literal["consensus", "culture", "certain"]
+TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
+
+
+@dataclass(frozen=True)
+class WorldSettings:
+    """What a world is made of.
+
+    Attributes:
+        num_users: Users of the country to train and tune on, >= 2.
+        shift: Length of the country's own utility, in lengths of the consensus, >= 0.
+        outlier_share: Share of users who choose against `outliers`, in 0..1.
+        noise_user_share: Share of users who choose at random, in 0..1.
+        global_cosine: Cosine of the global head to the consensus, in 0..1.
+        sharpness: Standard deviation of the consensus margin of a pair, in logits, positive.
+        num_features: Length of a response's vector, >= 2.
+        interactions_per_user: Interactions of each user, >= 1.
+        responses_per_interaction: Responses of each interaction, K >= 2.
+        outliers: What outliers choose against: the "consensus", the "culture" (the country's
+            utility), or the consensus with no noise, "certain".
+    """
+
+    num_users: int = 24
+    shift: float = 0.8
+    outlier_share: float = 0.15
+    noise_user_share: float = 0.1
+    global_cosine: float = 1.0
+    sharpness: float = 3.0
+    num_features: int = 32
+    interactions_per_user: int = 2
+    responses_per_interaction: int = 4
+    outliers: OutlierKind = "consensus"
+
+    def __post_init__(self) -> None:
+        """Refuse settings out of range."""
+        rules = {
+            "num_users >= 2": self.num_users >= 2,
+            "0 <= shift < inf": 0 <= self.shift < math.inf,
+            "outlier_share >= 0": self.outlier_share >= 0,
+            "noise_user_share >= 0": self.noise_user_share >= 0,
+            "outlier_share + noise_user_share <= 1": (
+                self.outlier_share + self.noise_user_share <= 1
+            ),
+            "0 <= global_cosine <= 1": 0 <= self.global_cosine <= 1,
+            "0 < sharpness < inf": 0 < self.sharpness < math.inf,
+            "num_features >= 2": self.num_features >= 2,
+            "interactions_per_user >= 1": self.interactions_per_user >= 1,
+            "responses_per_interaction >= 2": self.responses_per_interaction >= 2,
+            f"outliers in {get_args(OutlierKind)}": self.outliers in get_args(OutlierKind),
+        }
+        for rule, holds in rules.items():
+            if not holds:
+                raise ValueError(f"`{rule}` must hold, but got {self}.")
+
+    @property
+    def num_pairs(self) -> int:
+        """Pairs that the users give, all of them labelled."""
+        responses = self.responses_per_interaction
+        return self.num_users * self.interactions_per_user * (responses * (responses - 1) // 2)
+
+
+@dataclass(frozen=True)
+class WorldPairs:
+    """P pairs, sorted by reference margin.
+
+    Attributes:
+        differences: phi(y+) - phi(y-), shape (P, D), float32.
+        reference_margin: d of the global head, shape (P,).
+        utility_margin: The same of the country's utility: negative where the choice was not
+            what the country prefers, shape (P,).
+        user: User of each pair, 0.., shape (P,).
+    """
+
+    differences: Heads
+    reference_margin: FloatArray
+    utility_margin: FloatArray
+    user: IntArray
+
+    def __len__(self) -> int:
+        return len(self.user)
+
+    def take(self, which: BoolArray | IntArray) -> "WorldPairs":
+        """Return the pairs that a mask or an index array names, in its order."""
+        return WorldPairs(
+            self.differences[which],
+            self.reference_margin[which],
+            self.utility_margin[which],
+            self.user[which],
+        )
+
+
+@dataclass(frozen=True)
+class World:
+    """A country, its global model, and its users' pairs.
+
+    Attributes:
+        train: Pairs to train and tune on.
+        test: Pairs of `TEST_USERS` other users, drawn from the same kinds.
+        global_head: Reward weights of the global model, shape (D,).
+        country_head: Utility weights of the country, the truth, shape (D,).
+    """
+
+    train: WorldPairs
+    test: WorldPairs
+    global_head: FloatArray
+    country_head: FloatArray
+
+
+def make_world(settings: WorldSettings, seed: int) -> World:
+    """Make the world of settings and seed."""
+    generator = np.random.default_rng([seed, 0])
+    length = settings.sharpness / math.sqrt(2.0)
+    consensus = length * _draw_direction(settings.num_features, generator)
+    own = length * _draw_direction(settings.num_features, generator)
+    error = _draw_direction(settings.num_features, generator)
+    error -= consensus * (consensus @ error) / length**2
+    error *= length / np.linalg.norm(error)
+    sine = math.sqrt(1.0 - settings.global_cosine**2)
+    country = consensus + settings.shift * own
+    against = country if settings.outliers == "culture" else consensus
+    heads = np.stack([country, -against, np.zeros_like(country)])
+    global_head = settings.global_cosine * consensus + sine * error
+    train, test = (
+        _draw_pairs(settings, num_users, heads, global_head, np.random.default_rng([seed, part]))
+        for part, num_users in ((1, settings.num_users), (2, TEST_USERS))
+    )
+    return World(train, test, global_head, country)
+
+
+def _draw_pairs(
+    settings: WorldSettings,
+    num_users: int,
+    heads: FloatArray,
+    global_head: FloatArray,
+    generator: np.random.Generator,
+) -> WorldPairs:
+    """Return the pairs of new users; heads, (3, D), are those of the kinds of users."""
+    kind = _draw_kinds(settings, num_users, generator)
+    user = np.repeat(np.arange(num_users), settings.interactions_per_user)
+    shape = (len(user), settings.responses_per_interaction)
+    features = generator.normal(size=(*shape, settings.num_features))
+    noise = generator.gumbel(size=shape)
+    if settings.outliers == "certain":
+        noise[kind[user] == 1] *= 1e-9  # breaks no tie: margins are continuous
+    scores = np.einsum("nkd,nd->nk", features, heads[kind[user]]) + noise
+    first, second = np.triu_indices(shape[1], 1)
+    sign = np.where(scores[:, first] > scores[:, second], 1.0, -1.0)
+    differences = (features[:, first] - features[:, second]) * sign[:, :, None]
+    differences = differences.reshape(-1, settings.num_features)
+    margin = differences @ global_head
+    pairs = WorldPairs(
+        differences.astype(np.float32),
+        margin,
+        differences @ heads[0],
+        np.repeat(user, len(first)),
+    )
+    return pairs.take(np.argsort(margin, kind="stable"))
+
+
+def _draw_kinds(
+    settings: WorldSettings, num_users: int, generator: np.random.Generator
+) -> IntArray:
+    """Return 0 for typical users, 1 for outliers and 2 for noise users, in random order.
+
+    The numbers of each kind are the shares rounded up or down, right in the mean over seeds.
+    """
+    place = (np.arange(num_users) + generator.random()) / num_users
+    kinds = np.where(place < settings.outlier_share, 1, 0)
+    kinds[place >= 1.0 - settings.noise_user_share] = 2
+    return generator.permutation(kinds)
+
+
+def _draw_direction(num_features: int, generator: np.random.Generator) -> FloatArray:
+    """Return a random direction of length 1, shape (D,)."""
+    drawn = generator.normal(size=num_features)
+    return np.asarray(drawn / np.linalg.norm(drawn))

@@ -1,0 +1,115 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scpo.config import EncoderConfig
+from scpo.country import build_country, utterance_texts
+from scpo.data.interactions import write_interactions
+from scpo.data.splits import split_users
+from scpo.encoding import encode_texts
+from scpo.evaluation.command import held_out, pair_scores, run_evaluation, score_responses
+from scpo.evaluation.held_out import score_pairs
+from scpo.evaluation.pair_scores import read_pairs
+from scpo.model import load_reward_model
+
+
+@pytest.fixture
+def data(pair_tokenizer, interactions):
+    table = interactions(users={"A": 20})
+    prompts, responses = utterance_texts(table)
+    texts = encode_texts(pair_tokenizer, prompts, responses, max_tokens=32)
+    reference = np.random.default_rng(1).normal(size=len(texts)).round(1)
+    return build_country("A", table, split_users(table, ["A"]), texts, reference)
+
+
+def test_pairs_carry_the_rewards_of_their_two_responses(tiny_bert, data):
+    which = held_out(data, "test")
+    assert set(data.part[which]) == {"validation", "test"}
+    rewards = score_responses(tiny_bert, data, which, precision="fp32")
+    scores = pair_scores(data, which, {"A/scpo": rewards})
+    margin = score_pairs(tiny_bert, data, which, precision="fp32")
+    np.testing.assert_allclose(scores.margin("A/scpo"), margin, atol=1e-6)
+    np.testing.assert_array_equal(scores.margin("global"), data.reference_margin[which])
+    np.testing.assert_array_equal(scores.margin("length"), data.length_margin[which])
+    np.testing.assert_array_equal(scores.length_difference, data.length_margin[which])
+    np.testing.assert_array_equal(scores.pair_id, data.pair_ids[which])
+
+
+def test_training_responses_are_not_scored(tiny_bert, data):
+    seen = []
+    tiny_bert.model.register_forward_pre_hook(
+        lambda module, inputs, named: seen.append(len(named["input_ids"])), with_kwargs=True
+    )
+    which = held_out(data, "test")
+    score_responses(tiny_bert, data, which)
+    assert sum(seen) == len({*data.pairs.chosen[which], *data.pairs.rejected[which]})
+
+
+def test_a_part_without_pairs_is_refused(data):
+    none = replace(data, part=np.full(len(data.part), "train"))
+    with pytest.raises(ValueError, match="A: the test users gave no pair"):
+        held_out(none, "test")
+
+
+@pytest.fixture
+def prepared(interactions, tmp_path):
+    write_interactions(interactions(users={"Chile": 12, "Peru": 12}), tmp_path / "data")
+    return tmp_path / "data"
+
+
+def evaluate(prepared, models, **keys):
+    folder = prepared.parent
+    return run_evaluation(
+        prepared,
+        str(folder / "global"),
+        models,
+        folder / "out",
+        cache=folder / "cache",
+        encoder=EncoderConfig(max_tokens=32),
+        say=lambda line: None,
+        **keys,
+    )
+
+
+def test_models_of_folders_are_scored_and_told(prepared, model_writer):
+    folder = prepared.parent
+    names = ("global", "chile", "peru")
+    for seed, name in enumerate(names):
+        model_writer(folder / name, "bert", seed=seed)
+    models = {"Chile/scpo": str(folder / "chile"), "Peru/scpo": str(folder / "peru")}
+    tables = evaluate(prepared, models)
+    scores = read_pairs(folder / "out" / "pairs.parquet")
+    assert [each.country for each in scores] == ["Chile", "Peru"]
+    assert set(scores[0].rewards) == {"global", "length", *models}
+    matrix = {(row["model"], row["country"]): row for row in tables["matrix"]}
+    for each in scores:
+        test = each.in_part("test")
+        for label in models:
+            found = matrix[label, each.country]["accuracy"]
+            assert found == np.mean(test.margin(label) > 0)
+    # the global model's rewards come from the cache, and are its own
+    again = evaluate(prepared, {"same": str(folder / "global")}, countries=["Chile"])
+    row = next(row for row in again["movement"] if row["arm"] == "same")
+    assert row["agreement"] == 1.0
+    assert row["rank_correlation"] == pytest.approx(1.0)
+
+
+def test_labels_must_fit(prepared, model_writer):
+    folder = str(model_writer(prepared.parent / "global", "bert"))
+    with pytest.raises(ValueError, match="A label with an arm is COUNTRY/ARM, but 'Kenya' is"):
+        evaluate(prepared, {"Kenya/scpo": folder})
+    with pytest.raises(ValueError, match="Labels must differ and not be global, length or"):
+        evaluate(prepared, {"length": folder})
+    with pytest.raises(ValueError, match="Countries must be given, or labels that name them"):
+        evaluate(prepared, {"full": folder})
+
+
+def test_another_tokenizer_is_refused(prepared, model_writer):
+    model_writer(prepared.parent / "global", "bert")
+    other = model_writer(prepared.parent / "other", "bert")
+    reward = load_reward_model(str(other))
+    reward.tokenizer.add_tokens(["newword"])
+    reward.tokenizer.save_pretrained(other)
+    with pytest.raises(ValueError, match="Chile: a model must have the tokenizer of the global"):
+        evaluate(prepared, {"Chile": str(other)})

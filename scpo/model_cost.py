@@ -1,0 +1,197 @@
+"""What a model costs in memory, from its config.json alone: no weights are loaded.
+
+The model is made of fake tensors, which have shapes and no memory, and one forward pass shows what
+autograd would keep, for any architecture. Upper sides are taken: every text is as long as it may
+be. `scpo.memory_estimate` makes a training of it.
+"""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging as transformers_logging
+
+from scpo.adapters import add_lora
+from scpo.classifier import adapt_classes, enable_activation_checkpointing
+from scpo.config import LoraConfig
+from scpo.devices import ResolvedPrecision, autocast
+from scpo.model import ADAPTER_CONFIG, RewardModel
+
+# No text is tokenized; the padding is only told from the end.
+_TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))
+
+
+@dataclass(frozen=True)
+class ModelCost:
+    """What a model costs, before it is known how it is trained.
+
+    Attributes:
+        weights: Elements of all its weights.
+        trained: Elements of those that get gradients.
+        pass_bytes: Kept from each forward pass to its backward pass, whatever its size.
+        text_bytes: Kept for each text.
+        layer_bytes: What one layer keeps of a text, or would if it were not recomputed.
+        layer_pass_bytes: The same of a pass, whatever its size.
+        recomputed: Whether layers are computed twice.
+    """
+
+    weights: int
+    trained: int
+    pass_bytes: int
+    text_bytes: int
+    layer_bytes: int
+    layer_pass_bytes: int = 0
+    recomputed: bool = False
+
+
+def measure_model(
+    name: str,
+    *,
+    max_tokens: int,
+    precision: ResolvedPrecision,
+    revision: str | None = None,
+    lora: LoraConfig | None = None,
+    activation_checkpointing: bool = False,
+    trust_remote_code: bool = False,
+) -> ModelCost:
+    """Return what a model costs, for texts of `max_tokens` tokens.
+
+    Args:
+        name: Folder or hub name; only its config.json is read. An adapter counts as its base.
+        max_tokens: Tokens of each text; no more than the model has positions are counted.
+        precision: Of the matrix products.
+        revision: Hub revision.
+        lora: Adapters to train instead of all weights.
+        activation_checkpointing: Whether layers are computed twice.
+        trust_remote_code: Whether the checkpoint may bring its own Python code.
+
+    Raises:
+        FileNotFoundError: There is no config.json, here or on the hub.
+        ValueError: It is of no sequence classifier that transformers knows.
+        RuntimeError: The model cannot be traced, or LoRA is asked for and peft not installed.
+    """
+    config = _read_config(name, revision, trust_remote_code=trust_remote_code)
+    positions = getattr(config.get_text_config(), "max_position_embeddings", None)
+    tokens = min(max_tokens, positions or max_tokens)
+    with torch.device("meta"), _quiet_transformers():
+        model = AutoModelForSequenceClassification.from_config(
+            config, trust_remote_code=trust_remote_code
+        ).eval()
+        adapt_classes(name, model, _TOKENIZER)
+        if lora is not None:  # here and not below: peft moves what it makes
+            model = _with_adapters(model, lora)
+    weights = list(model.parameters())
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        model.to_empty(device="cpu")
+        per_pass, per_text = _kept_by(model, tokens, precision)
+        num_layers = max(1, int(config.get_text_config().num_hidden_layers))
+        cost = ModelCost(
+            weights=sum(weight.numel() for weight in weights),
+            trained=sum(weight.numel() for weight in weights if weight.requires_grad),
+            pass_bytes=per_pass,
+            text_bytes=per_text,
+            layer_bytes=per_text // num_layers,
+            layer_pass_bytes=per_pass // num_layers,
+        )
+        if not activation_checkpointing:
+            return cost
+        enable_activation_checkpointing(model)
+        per_pass, per_text = _kept_by(model, tokens, precision)
+    return replace(cost, pass_bytes=per_pass, text_bytes=per_text, recomputed=True)
+
+
+def _kept_by(model: PreTrainedModel, tokens: int, precision: ResolvedPrecision) -> tuple[int, int]:
+    """Return what is kept of a pass whatever its texts, and of each text, in bytes."""
+    one, two = (_kept_bytes(model, count, tokens, precision) for count in (1, 2))
+    return max(0, 2 * one - two), two - one
+
+
+def _kept_bytes(
+    model: PreTrainedModel, num_texts: int, tokens: int, precision: ResolvedPrecision
+) -> int:
+    """Return the bytes that autograd keeps of a forward pass, weights left out."""
+    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage._cdata not in weights:
+            kept[storage._cdata] = storage.nbytes()
+        return tensor
+
+    texts = torch.ones(num_texts, tokens, dtype=torch.long)
+    inputs: dict[str, Tensor] = {"input_ids": texts, "attention_mask": texts}
+    with autocast(torch.device("cpu"), precision), saved_tensors_hooks(keep, _as_it_is):
+        try:
+            rewards = model(**inputs).logits
+        except DataDependentOutputException as error:
+            raise RuntimeError(
+                f"The memory of {type(model).__name__} cannot be foreseen, since its forward pass "
+                "looks at the texts. Train a few steps and look."
+            ) from error
+    total = sum(kept.values())
+    del rewards
+    return total
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    """Return what autograd kept."""
+    return tensor
+
+
+def _with_adapters(model: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
+    """Return the model under LoRA adapters."""
+    reward = RewardModel(model, _TOKENIZER)
+    adapted = add_lora(
+        reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
+    )
+    return adapted.model
+
+
+def _read_config(name: str, revision: str | None, *, trust_remote_code: bool) -> Any:
+    """Return the configuration of a sequence classifier with one output."""
+    folder = Path(name).expanduser()
+    if (folder / ADAPTER_CONFIG).is_file():
+        adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
+        return _read_config(
+            adapter["base_model_name_or_path"],
+            adapter.get("revision"),
+            trust_remote_code=trust_remote_code,
+        )
+    if folder.is_dir() and not (folder / "config.json").is_file():
+        raise FileNotFoundError(f"{folder} holds no config.json, so it is no model folder.")
+    try:
+        config = AutoConfig.from_pretrained(
+            folder if folder.is_dir() else name,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+        )
+    except OSError as error:
+        raise FileNotFoundError(f"No config.json of {name}: {error}") from error
+    config.num_labels = 1
+    return config
+
+
+@contextmanager
+def _quiet_transformers() -> Iterator[None]:
+    """Keep transformers from remarking on fresh weights."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)

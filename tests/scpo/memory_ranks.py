@@ -1,0 +1,55 @@
+"""One rank of a DeepSpeed world on CPUs, which tells how much memory its tensors take.
+
+Usage: python memory_ranks.py CASES OUT, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT in the environment. CASES is JSON: a list of {model, texts, tokens, stage, offload}.
+Rank 0 writes to OUT, for each, the bytes of all tensors before a step and the peak within it.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import deepspeed
+import torch
+from allocations import live_bytes, peak_above
+
+from scpo.deepspeed_engine import DeepSpeedEngine
+from scpo.engines import Optimization
+from scpo.model import load_reward_model
+
+
+def measure(case: dict[str, Any]) -> dict[str, int]:
+    before = live_bytes()
+    reward = load_reward_model(case["model"])
+    engine = DeepSpeedEngine(
+        reward, Optimization(1e-4, 9), zero_stage=case["stage"], offload=case["offload"]
+    )
+    ids = torch.ones(case["texts"], case["tokens"], dtype=torch.long)
+
+    def step() -> None:
+        rewards = engine.rewards({"input_ids": ids, "attention_mask": ids})
+        engine.backward(rewards.sum())
+        engine.step(last=True)
+
+    step()
+    step()
+    steady = live_bytes() - before
+    peak = steady + peak_above(step)
+    engine.engine.destroy()
+    return {"steady": steady, "peak": peak}
+
+
+def main(cases: Path, out: Path) -> None:
+    torch.set_num_threads(1)
+    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)  # would compile
+    deepspeed.init_distributed(dist_backend="gloo", verbose=False)
+    measured = [measure(case) for case in json.loads(cases.read_text())]
+    if torch.distributed.get_rank() == 0:
+        out.write_text(json.dumps(measured))
+    torch.distributed.barrier()
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

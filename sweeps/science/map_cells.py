@@ -44,11 +44,25 @@ SHOWN = ("truth", "overall")
 
 @dataclass(frozen=True)
 class MapCell:
-    """Worlds of one kind, seeds 0.., and how arms are tuned on them."""
+    """Worlds of one kind and how arms are tuned on them.
+
+    Attributes:
+        world: Settings of the worlds.
+        tuning: How every arm is tuned.
+        num_worlds: Worlds.
+        first_seed: Seed of the first world; the others follow. Cells of a map differ in it, so
+            that neighbours do not share their luck.
+    """
 
     world: WorldSettings
     tuning: Tuning
     num_worlds: int
+    first_seed: int = 0
+
+    @property
+    def seeds(self) -> range:
+        """Seeds of the worlds."""
+        return range(self.first_seed, self.first_seed + self.num_worlds)
 
 
 @dataclass(frozen=True)
@@ -96,7 +110,7 @@ class MapRow:
 
 def compute_cell(cell: MapCell) -> dict[str, Any]:
     """Return, by arm and way of choosing, `MEASURES` of each world; and what scpo chose."""
-    worlds = [_compute_world(cell, seed) for seed in range(cell.num_worlds)]
+    worlds = [_compute_world(cell, seed) for seed in cell.seeds]
     return {name: [world[name] for world in worlds] for name in worlds[0]}
 
 

@@ -6,12 +6,19 @@ the cell CENTRE with one thing changed at a time, so that a reader sees what the
 that its axes do not show.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import product
+from pathlib import Path
+from typing import Any
 
+from sweeps.csv_files import write_csv
+from sweeps.science.cells import Say, finish_cells
+from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell
 from sweeps.science.world_arms import Tuning
 from sweeps.science.worlds import WorldSettings
 
-CENTRE = WorldSettings(num_users=72, shift=0.75, outlier_share=0.3)
+SEEDS_APART = 1000  # of neighbouring cells; more than any cell has worlds
 
 
 @dataclass(frozen=True)
@@ -36,13 +43,104 @@ class MapAxes:
 
 
 SIZES = {
-    "small": MapAxes((0.0, 1.0), (0.0, 0.3), (24,), (1.0,), 6, Tuning(num_settings=16)),
+    "small": MapAxes((0.0, 1.0), (0.0, 0.3), (8, 24), (1.0,), 8, Tuning(num_settings=16)),
     "large": MapAxes(
         shifts=(0.0, 0.25, 0.5, 0.75, 1.0, 1.5),
         outlier_shares=(0.0, 0.1, 0.2, 0.3, 0.4),
         num_users=(8, 24, 72, 216),
         global_cosines=(0.6, 0.8, 1.0),
-        num_worlds=40,
-        tuning=Tuning(),
+        num_worlds=32,
+        tuning=Tuning(num_settings=32),
     ),
 }
+CENTRE = WorldSettings(num_users=24, shift=0.75, outlier_share=0.3)
+VARIANTS: Mapping[str, Mapping[str, Any]] = {  # fields of WorldSettings or of Tuning
+    "as the map": {},
+    "outliers against the culture": {"outliers": "culture"},
+    "outliers without noise": {"outliers": "certain"},
+    "no noise users": {"noise_user_share": 0.0},
+    "three in ten noise users": {"noise_user_share": 0.3},
+    "margins a third": {"sharpness": 1.0},
+    "margins twice": {"sharpness": 6.0},
+    "8 features": {"num_features": 8},
+    "128 features": {"num_features": 128},
+    "2 responses": {"num_users": 144, "responses_per_interaction": 2},
+    "4 users of 12 interactions": {"num_users": 4, "interactions_per_user": 12},
+    "8 settings tried": {"num_settings": 8},
+    "128 settings tried": {"num_settings": 128},
+    "one validation split": {"judged_folds": 1},
+    "no limit on consensus": {"max_consensus_drop": 1.0},
+}
+
+
+def map_cells(axes: MapAxes) -> dict[str, MapCell]:
+    """Return the cells of the map by name, in the order of its axes."""
+    points = product(axes.global_cosines, axes.num_users, axes.outlier_shares, axes.shifts)
+    return {
+        f"cosine{cosine:g}-users{users}-outliers{share:g}-shift{shift:g}": MapCell(
+            WorldSettings(
+                num_users=users, shift=shift, outlier_share=share, global_cosine=cosine
+            ),
+            axes.tuning,
+            axes.num_worlds,
+            number * SEEDS_APART,
+        )
+        for number, (cosine, users, share, shift) in enumerate(points)
+    }
+
+
+def variant_cells(axes: MapAxes) -> dict[str, MapCell]:
+    """Return the cells of the sensitivity study by name of the variant; they share seeds."""
+    of_tuning = {field.name for field in fields(Tuning)}
+    cells = {}
+    for name, change in VARIANTS.items():
+        tuned = {key: value for key, value in change.items() if key in of_tuning}
+        made = {key: value for key, value in change.items() if key not in of_tuning}
+        world, tuning = replace(CENTRE, **made), replace(axes.tuning, **tuned)
+        cells[name] = MapCell(world, tuning, axes.num_worlds)
+    return cells
+
+
+def run_map(
+    out: Path, axes: MapAxes, say: Say, *, num_processes: int | None = None
+) -> list[MapRow]:
+    """Compute the map and its sensitivity study; write `map.csv` and `sensitivity.csv`.
+
+    What the folder `out`/cells holds is not computed again.
+
+    Args:
+        out: Folder to write to.
+        axes: What the map spans.
+        say: Called with a line of progress.
+        num_processes: As of `finish_cells`.
+
+    Returns:
+        Rows of the map and of the sensitivity study, which have a `variant`.
+
+    Raises:
+        ValueError: The folder holds cells of other axes or settings.
+    """
+    cells = map_cells(axes)
+    variants = variant_cells(axes)
+    files = {name: f"variant-{name.replace(' ', '-')}" for name in variants}
+    results = finish_cells(
+        cells | {files[name]: cell for name, cell in variants.items()},
+        compute_cell,
+        out / "cells",
+        say,
+        num_processes=num_processes,
+    )
+    rows = [row for name, cell in cells.items() for row in cell_rows(cell, results[name])]
+    sensitive = [
+        row
+        for name, cell in variants.items()
+        for row in cell_rows(cell, results[files[name]], variant=name)
+    ]
+    write_rows(rows, out / "map.csv")
+    write_rows(sensitive, out / "sensitivity.csv")
+    return rows + sensitive
+
+
+def write_rows(rows: Sequence[MapRow], path: Path) -> None:
+    """Write rows as CSV; the columns are the fields of `MapRow`."""
+    write_csv([field.name for field in fields(MapRow)], [asdict(row) for row in rows], path)

@@ -1,0 +1,87 @@
+"""What nodes do together for `scpo doctor`: files of one storage, and one sum over all of them.
+
+As of the probes, these functions travel to nodes by value.
+"""
+
+import os
+import time
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+
+def open_storage(storage: str) -> tuple[Any, str]:
+    """Return a pyarrow file system and the folder in it.
+
+    Raises:
+        OSError: The storage cannot be reached.
+    """
+    from pyarrow.fs import FileSystem
+
+    if "://" not in storage and not Path(storage).is_dir():
+        raise FileNotFoundError(f"no folder {storage} here")
+    system, folder = FileSystem.from_uri(storage)
+    return system, str(folder)
+
+
+def write_file(storage: str, token: str, writer: str) -> None:
+    """Write the token into a file of its own in the storage."""
+    system, folder = open_storage(storage)
+    with system.open_output_stream(f"{folder}/.scpo-doctor-{token}-{writer}") as stream:
+        stream.write(token.encode())
+
+
+def read_file(storage: str, token: str, writer: str) -> bool:
+    """Tell whether what another node wrote is there, and is what it should be."""
+    system, folder = open_storage(storage)
+    name = f"{folder}/.scpo-doctor-{token}-{writer}"
+    if not system.get_file_info(name).is_file:
+        return False
+    with system.open_input_stream(name) as stream:
+        return bool(stream.read() == token.encode())
+
+
+def remove_file(storage: str, token: str, writer: str) -> None:
+    """Remove what a node wrote, where it is."""
+    system, folder = open_storage(storage)
+    name = f"{folder}/.scpo-doctor-{token}-{writer}"
+    if system.get_file_info(name).is_file:
+        system.delete_file(name)
+
+
+def exchange_files(storage: str, token: str, writer: str) -> dict[str, bool]:
+    """Write this node's file and tell whether that of the driver is seen from here."""
+    write_file(storage, token, writer)
+    return {"reads": read_file(storage, token, "driver")}
+
+
+def reduce_together(
+    rank: int, size: int, host: str, port: int, backend: str, device: int, limit_s: float
+) -> float:
+    """Meet the other ranks at host:port and sum over all of them; return the seconds it took.
+
+    Raises:
+        RuntimeError: They do not meet in time, or the sum is wrong.
+    """
+    import torch
+    from torch import distributed
+
+    if backend == "nccl" and os.environ.get("CUDA_VISIBLE_DEVICES") == "":
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+    started = time.monotonic()
+    distributed.init_process_group(
+        backend,
+        init_method=f"tcp://{host}:{port}",
+        rank=rank,
+        world_size=size,
+        timeout=timedelta(seconds=limit_s),
+    )
+    try:
+        place = f"cuda:{device}" if backend == "nccl" else "cpu"
+        given = torch.full((1024,), rank + 1.0, device=place)
+        distributed.all_reduce(given)
+        if not bool((given == size * (size + 1) / 2).all()):
+            raise RuntimeError(f"the sum over {size} ranks is {float(given[0])}")
+    finally:
+        distributed.destroy_process_group()
+    return time.monotonic() - started

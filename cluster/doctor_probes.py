@@ -1,0 +1,183 @@
+"""What `scpo doctor` looks at on one node: plain functions that need only what they look for.
+
+They travel to nodes by value, so a node without this package can still say that it lacks it.
+Each probe runs in a thread of its own with a time limit: a network folder that hangs holds up
+nothing else. Out comes, of each, {"value": ...} or {"error": "what went wrong"}.
+"""
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cluster.doctor_exchange import exchange_files
+
+PACKAGES = ("ray", "torch", "deepspeed", "transformers", "scpo")
+EXPECTED = (OSError, RuntimeError, ValueError, ImportError, subprocess.SubprocessError)
+Outcome = dict[str, Any]
+
+
+class Probe(threading.Thread):
+    """Work that has begun in its own thread.
+
+    Args:
+        work: What to do; its result must be plain values.
+    """
+
+    def __init__(self, work: Callable[[], Any]) -> None:
+        super().__init__(daemon=True)
+        self.work = work
+        self.outcome: Outcome | None = None
+        self.start()
+
+    def run(self) -> None:
+        """Do the work and keep what comes of it."""
+        try:
+            self.outcome = {"value": self.work()}
+        except EXPECTED as error:
+            self.outcome = {"error": f"{type(error).__name__}: {error}"}
+
+    def result(self, until_s: float) -> Outcome:
+        """Return the outcome, waiting for it until `time.monotonic()` is `until_s`."""
+        self.join(max(0.0, until_s - time.monotonic()))
+        if self.outcome is not None:
+            return self.outcome
+        return {"error": "no answer in time" if self.is_alive() else "the probe itself broke"}
+
+
+def examine_node(request: dict[str, Any], writer: str, limit_s: float) -> dict[str, Outcome]:
+    """Run every probe on this node at once.
+
+    Args:
+        request: `storage` and `token`, the folder that every node shares and what to write
+            there; `paths`, what must be readable here, by name; `temp`, Ray's folder; `gpus`.
+        writer: Name of this node's file in the storage.
+        limit_s: Seconds after which a probe counts as hanging.
+
+    Returns:
+        The outcome of each probe by its name.
+    """
+    folders = {"Ray's folder": request["temp"]}
+    if request["storage"] and "://" not in request["storage"]:
+        folders["the storage"] = request["storage"]
+    work: dict[str, Callable[[], Any]] = {
+        "versions": find_versions,
+        "machine": find_machine,
+        "devices": find_devices,
+        "compiler": find_compiler,
+        "disk": lambda: {name: find_disk(folder) for name, folder in folders.items()},
+        "paths": lambda: {name: look_at(path) for name, path in request["paths"].items()},
+    }
+    if request["storage"]:
+        work["storage"] = lambda: exchange_files(request["storage"], request["token"], writer)
+    until_s = time.monotonic() + limit_s
+    probes = {name: Probe(each) for name, each in work.items()}
+    return {name: probe.result(until_s) for name, probe in probes.items()}
+
+
+def find_versions() -> dict[str, str | None]:
+    """Return the versions of Python and of the packages; None for one that is not installed."""
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def find_machine() -> dict[str, Any]:
+    """Return the name, CPUs, memory in bytes and a free port of this node.
+
+    The memory is what the kernel or this process's control group has left, the smaller one.
+    """
+    page = os.sysconf("SC_PAGE_SIZE")
+    total = page * os.sysconf("SC_PHYS_PAGES")
+    free = page * os.sysconf("SC_AVPHYS_PAGES")
+    facts = Path("/proc/meminfo")
+    if facts.is_file():
+        lines = dict(line.split(":", 1) for line in facts.read_text().splitlines() if ":" in line)
+        free = 1024 * int(lines["MemAvailable"].split()[0])
+    limit, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if limit.is_file() and (allowed := limit.read_text().strip()) != "max":
+        total = min(total, int(allowed))
+        free = min(free, int(allowed) - int(used.read_text()))
+    with socket.socket() as free_port:
+        free_port.bind(("", 0))
+        port = free_port.getsockname()[1]
+    return {
+        "host": socket.gethostname(),
+        "cpus": os.cpu_count(),
+        "total": total,
+        "free": free,
+        "port": port,
+    }
+
+
+def find_devices() -> dict[str, Any]:
+    """Return what torch sees: GPUs with name and bytes, and whether gloo and NCCL are built in."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides them from a task that asks for 0
+        del os.environ["CUDA_VISIBLE_DEVICES"]
+    import torch
+
+    gpus = []
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            of = torch.cuda.get_device_properties(number)
+            gpus.append({"name": of.name, "bytes": of.total_memory})
+    backends = {
+        "gloo": torch.distributed.is_available() and torch.distributed.is_gloo_available(),
+        "nccl": torch.distributed.is_available() and torch.distributed.is_nccl_available(),
+    }
+    return {"gpus": gpus, "backends": backends}
+
+
+def find_compiler() -> dict[str, str | None]:
+    """Return where the C++ compiler, ninja and nvcc are, which DeepSpeed's own ops need."""
+    cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
+    nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=f"{cuda}/bin")
+    return {
+        "c++": shutil.which(os.environ.get("CXX", "c++")) or shutil.which("g++"),
+        "ninja": shutil.which("ninja"),
+        "nvcc": nvcc,
+    }
+
+
+def find_disk(folder: str) -> dict[str, Any]:
+    """Return the total and free bytes of the disk that a folder is or will be on."""
+    usage = shutil.disk_usage(nearest_folder(folder))
+    return {"folder": folder, "total": usage.total, "free": usage.free}
+
+
+def nearest_folder(folder: str) -> Path:
+    """Return the folder, or the nearest one above it that exists."""
+    path = Path(folder).expanduser().absolute()
+    return next(place for place in (path, *path.parents) if place.is_dir())
+
+
+def look_at(path: str) -> str:
+    """Return how a file, a folder or a model of the hub is reached; "" where it is not."""
+    place = Path(path).expanduser()
+    if place.exists():
+        return str(place.absolute()) if os.access(place, os.R_OK) else ""
+    if place.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1:
+        return ""
+    from huggingface_hub import constants, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(path, "config.json"), str):
+        return f"the hub's cache {constants.HF_HUB_CACHE}"
+    if constants.HF_HUB_OFFLINE:
+        return ""
+    asked = urllib.request.Request(
+        f"{constants.ENDPOINT}/{path}/resolve/main/config.json", method="HEAD"
+    )
+    with urllib.request.urlopen(asked, timeout=4.0):
+        return f"the hub {constants.ENDPOINT}"

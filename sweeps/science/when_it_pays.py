@@ -1,4 +1,4 @@
-"""The map of when SCPO pays, as a command: cells of worlds, CSV and figures.
+"""The map of when SCPO pays, as a command: cells of worlds, CSV and two figures.
 
 The map spans cultural shift, outlier share, labelled pairs and the global model's quality; each
 of its cells is computed by `map_cells` and kept in a file. Beside it stands a sensitivity study:
@@ -15,6 +15,7 @@ from typing import Any
 from sweeps.csv_files import write_csv
 from sweeps.science.cells import Say, finish_cells
 from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell
+from sweeps.science.map_figure import draw_map
 from sweeps.science.world_arms import Tuning
 from sweeps.science.worlds import WorldSettings
 
@@ -78,9 +79,7 @@ def map_cells(axes: MapAxes) -> dict[str, MapCell]:
     points = product(axes.global_cosines, axes.num_users, axes.outlier_shares, axes.shifts)
     return {
         f"cosine{cosine:g}-users{users}-outliers{share:g}-shift{shift:g}": MapCell(
-            WorldSettings(
-                num_users=users, shift=shift, outlier_share=share, global_cosine=cosine
-            ),
+            WorldSettings(num_users=users, shift=shift, outlier_share=share, global_cosine=cosine),
             axes.tuning,
             axes.num_worlds,
             number * SEEDS_APART,
@@ -104,9 +103,11 @@ def variant_cells(axes: MapAxes) -> dict[str, MapCell]:
 def run_map(
     out: Path, axes: MapAxes, say: Say, *, num_processes: int | None = None
 ) -> list[MapRow]:
-    """Compute the map and its sensitivity study; write `map.csv` and `sensitivity.csv`.
+    """Compute the map and its sensitivity study; write CSV files and a figure a measure.
 
-    What the folder `out`/cells holds is not computed again.
+    `map.csv` and `sensitivity.csv` hold every comparison, `map.svg` and `map.png` show typical
+    users, `map_overall.svg` and `map_overall.png` all test users. What the folder `out`/cells
+    holds is not computed again.
 
     Args:
         out: Folder to write to.
@@ -138,6 +139,8 @@ def run_map(
     ]
     write_rows(rows, out / "map.csv")
     write_rows(sensitive, out / "sensitivity.csv")
+    draw_map(rows, "truth", out / "map")
+    draw_map(rows, "overall", out / "map_overall")
     return rows + sensitive
 
 

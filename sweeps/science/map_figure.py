@@ -1,0 +1,167 @@
+"""The map as a figure for print: tuned scpo minus tuned full, and minus random_k, in points.
+
+A panel is one number of pairs (across) and one quality of the global model (down); in it,
+cultural shift runs to the right and the share of outliers upwards. Blue is better and vermillion
+worse, which the colour-blind tell apart. A solid line goes round the cells whose 95 % interval
+lies above 0, a dashed line round those below; these carry their number.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.image import AxesImage
+from matplotlib.ticker import FuncFormatter
+
+from scpo.weighting import BoolArray, FloatArray
+from sweeps.drawing import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
+from sweeps.science.map_cells import USERS, MapRow
+
+COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
+SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
+AGAINST = {"full": "training on every pair", "random_k": "as many random pairs"}
+MEASURED = {
+    "truth": "expected accuracy on typical users' choices",
+    "overall": "accuracy on all test users' choices, outliers included",
+}
+DARK = 0.6  # of the span, above which numbers are light
+
+
+def draw_map(rows: Sequence[MapRow], measure: str, path_stem: Path) -> tuple[Path, Path]:
+    """Write the figure of a map as `path_stem`.svg and .png and return the two paths."""
+    return save_figure(map_figure(rows, measure), path_stem)
+
+
+def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
+    """Return the figure: a block of panels for each arm that scpo is held against.
+
+    Args:
+        rows: Of the map, as `run_map` returns them; those of the sensitivity study are left out.
+        measure: "truth" or "overall".
+
+    Raises:
+        ValueError: There is no row of that measure.
+    """
+    shown = [
+        row
+        for row in rows
+        if (row.variant, row.model, row.tuning, row.measure) == ("", "scpo", USERS, measure)
+        and row.against in AGAINST
+    ]
+    if not shown:
+        raise ValueError(f"A map needs rows of scpo with measure {measure!r}, but has none.")
+    span = max(SMALLEST_SPAN, *(abs(row.difference) for row in shown))
+    across, down = _values(shown, "pairs"), _values(shown, "global_cosine")[::-1]
+    height = 0.75 + 1.4 * len(down)
+    with drawing_style():
+        figure = Figure(figsize=(2.2 + 2.0 * len(across), 2 * height + 0.5), layout="constrained")
+        blocks = figure.subfigures(len(AGAINST), 1, hspace=0.04)
+        for block, against in zip(blocks, AGAINST, strict=True):
+            of_arm = [row for row in shown if row.against == against]
+            image = _draw_block(block, of_arm, across, down, span)
+            bar = block.colorbar(image, ax=block.axes, shrink=0.9, pad=0.015, aspect=28)
+            bar.set_label("points", labelpad=2)
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{100 * at:+.2g}"))
+            bar.outline.set_visible(False)
+            block.suptitle(
+                f"tuned scpo minus tuned {against} ({AGAINST[against]})",
+                x=0.01,
+                ha="left",
+                fontweight="bold",
+                fontsize=10,
+            )
+        figure.supxlabel(_caption(shown, measure), x=0.01, ha="left", fontsize=8, color=MUTED)
+    return figure
+
+
+def region_edges(mask: BoolArray) -> FloatArray:
+    """Return the line segments round the true cells of a grid, shape (E, 2, 2) of x and y.
+
+    Args:
+        mask: Shape (rows, columns); the centre of cell (i, j) lies at x = j, y = i.
+    """
+    padded = np.pad(mask, 1)
+    segments = []
+    for line, column in np.argwhere(mask):
+        for step_y, step_x in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+            if not padded[line + 1 + step_y, column + 1 + step_x]:
+                middle = np.array([column + step_x / 2, line + step_y / 2])
+                along = np.array([abs(step_y), abs(step_x)]) / 2
+                segments.append([middle - along, middle + along])
+    return np.array(segments).reshape(-1, 2, 2)
+
+
+def _draw_block(
+    block: SubFigure,
+    rows: Sequence[MapRow],
+    across: Sequence[float],
+    down: Sequence[float],
+    span: float,
+) -> AxesImage:
+    """Draw the panels of one comparison; return an image for the colour bar."""
+    panels = block.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
+    for line, cosine in enumerate(down):
+        for column, pairs in enumerate(across):
+            axes = panels[line, column]
+            own = [row for row in rows if (row.global_cosine, row.pairs) == (cosine, pairs)]
+            image = _draw_panel(axes, own, span)
+            if line == 0:
+                axes.set_title(f"{pairs:,.0f} labelled pairs", fontsize=9)
+            if line == len(down) - 1:
+                axes.set_xlabel("cultural shift")
+            if column == 0:
+                axes.set_ylabel(f"global cosine {cosine:g}\noutlier users")
+    return image
+
+
+def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> AxesImage:
+    """Draw one panel: colours, lines round what is sure, and its numbers."""
+    shifts, shares = _values(rows, "shift"), _values(rows, "outlier_share")
+    points = np.zeros((len(shares), len(shifts)))
+    above, below = np.zeros_like(points, dtype=np.bool_), np.zeros_like(points, dtype=np.bool_)
+    for row in rows:
+        place = shares.index(row.outlier_share), shifts.index(row.shift)
+        points[place] = row.difference
+        above[place] = row.low is not None and row.low > 0
+        below[place] = row.high is not None and row.high < 0
+    image = axes.imshow(points, cmap=COLOURS, vmin=-span, vmax=span, origin="lower", aspect="auto")
+    for mask, style in ((above, "-"), (below, (0, (2, 1.2)))):
+        edges = LineCollection(region_edges(mask), colors=INK, linewidths=1.1, linestyles=[style])
+        edges.set_clip_on(False)
+        axes.add_collection(edges)
+        for line, column in np.argwhere(mask):
+            value = points[line, column]
+            colour = PAPER if abs(value) > DARK * span else INK
+            text = f"{100 * value:+.1f}"
+            axes.text(column, line, text, ha="center", va="center", color=colour, fontsize=6)
+    axes.set_xticks(range(len(shifts)), [f"{shift:g}" for shift in shifts], fontsize=7.5)
+    axes.set_yticks(range(len(shares)), [f"{100 * share:g} %" for share in shares], fontsize=7.5)
+    axes.grid(False)
+    axes.tick_params(length=0)
+    for side in axes.spines.values():
+        side.set_visible(False)
+    return image
+
+
+def _caption(rows: Sequence[MapRow], measure: str) -> str:
+    """Return what the colours, the lines and the axes mean, in words."""
+    chance = 0.025 * len(rows) / len(AGAINST)
+    return (
+        f"Colour: {MEASURED[measure]}, in points; mean of {rows[0].num_worlds} worlds a cell, "
+        "other worlds in each cell.\n"
+        "Solid line: 95 % interval above 0; dashed: below 0. By chance alone about "
+        f"{chance:.0f} of {len(rows) // len(AGAINST)} cells would be within each.\n"
+        "Shift: length of the country's own utility, in lengths of the consensus. Outliers "
+        "choose against the consensus.\n"
+        "Global cosine: of the global model to the consensus, 1 is perfect. Every arm tries as "
+        "many settings, judged by left-out users."
+    )
+
+
+def _values(rows: Sequence[MapRow], name: str) -> list[float]:
+    """Return the values of an axis, ascending."""
+    return sorted({getattr(row, name) for row in rows})

@@ -9,6 +9,7 @@ takes nothing away. It runs as a job of the cluster, or beside `scpo doctor` its
 import json
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,12 +26,16 @@ from cluster.doctor_probes import EXPECTED, Probe, examine_node, look_at, neares
 PREFIX = "SCPO-DOCTOR "
 PROBE_SHARE = 0.5  # of the time, for each node's probes; the rest is for what they do together
 STATE_API_S = 4
+ENDING_S = 5.0
 Facts = dict[str, dict[str, Any]]
 
 
 def main(request: dict[str, Any]) -> None:
     """Print every fact of the cluster that can be had in time."""
     until_s = time.monotonic() + request["limit_s"]
+    watchdog = threading.Timer(request["limit_s"] + ENDING_S, os._exit, (1,))
+    watchdog.daemon = True
+    watchdog.start()  # Ray that hangs ends with this process
     probes_s = PROBE_SHARE * request["limit_s"]
     is_local = request["address"] == "local"
     if request["storage"] and "://" not in request["storage"]:

@@ -453,6 +453,26 @@ def curves(
 
 
 @app.command()
+def science(
+    study: Annotated[str, typer.Argument(help="truth: arms where the truth is known; map")],
+    out: Out,
+    size: Annotated[str, typer.Option(help="small: seconds; large: as published")] = "small",
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Train on synthetic worlds: what the paper's claims are worth, and when SCPO pays.
+
+    A study that was cut off goes on with what OUT holds.
+    """
+    from sweeps.science.show import show_map, show_truth
+
+    studies = {"truth": show_truth, "map": show_map}
+    if study not in studies:
+        raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
+    for shown in studies[study](out, size, _say, workers):
+        console.print(shown)
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
     from sweeps.arms_table import arm_rows, write_arms
@@ -515,6 +535,48 @@ def stop(name: Annotated[str, typer.Argument(help="Run name.")], address: Addres
     from cluster.jobs import stop_job
 
     console.print(f"{name}: {stop_job(address, name)}")
+
+
+@app.command()
+def doctor(
+    config: Annotated[Path | None, typer.Argument(help="A sweep, to see whether it fits.")] = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="http://host:8265, or host:6379 on a node of the cluster; none: this machine."
+        ),
+    ] = None,
+    out: Annotated[
+        str, typer.Option("--out", help="Folder of the run, as the cluster sees it.")
+    ] = "runs",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="JSON file of the findings to write.")
+    ] = None,
+    set_: Set = None,
+) -> None:
+    """Say within 15 s whether a cluster, or this machine, is ready, and what to do."""
+    from dataclasses import asdict
+
+    from cluster.doctor import Question, examine, findings_table, summarize
+    from scpo.atomic import write_json
+
+    question = Question(storage=out)
+    if config is not None:
+        from scpo.config import load_config
+        from sweeps.config import SweepConfig
+        from sweeps.needs import estimate_needs, files_read
+
+        resolved = load_config(SweepConfig, config, set_ or [])
+        question = Question(
+            out, *files_read(resolved), resolved.lanes.gpus > 0, partial(estimate_needs, resolved)
+        )
+    found = examine(address, question)
+    console.print(findings_table(found))
+    console.print(summarize(found))
+    if json_file is not None:
+        write_json(json_file, {"findings": [asdict(finding) for finding in found]})
+    if any(finding.level == "failure" for finding in found):
+        raise typer.Exit(1)
 
 
 def main() -> None:

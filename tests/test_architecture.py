@@ -27,6 +27,7 @@ RAY_FILES = {
     "sweeps.sharded_worker",
     "sweeps.tuning",
     "cluster.connection",
+    "cluster.doctor_program",
     "cluster.jobs",
 }
 ARRAY_ONLY = (

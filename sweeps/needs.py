@@ -1,0 +1,130 @@
+"""What a sweep asks of a cluster: processes with CPUs, GPUs and memory, disk, and files to read.
+
+In: a configuration, and the model's config.json; nothing is loaded. Out: plain values, which
+`scpo doctor` compares with what the nodes have. Upper sides: every text as long as it may be, no
+two pairs sharing a text, and float32 where the precision is left to the device.
+"""
+
+import math
+from dataclasses import dataclass
+
+from scpo.memory_estimate import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
+from scpo.model_cost import ModelCost, measure_model
+from scpo.ray_training import CPUS_PER_WORKER
+from sweeps.config import SweepConfig
+
+KEPT_CHECKPOINTS = 2  # the newest and the one being written
+
+
+@dataclass(frozen=True)
+class ProcessNeeds:
+    """A kind of process of a sweep.
+
+    Attributes:
+        name: What it is.
+        number: How many there must be; None for as many as fit.
+        cpus: CPUs of one.
+        gpus: GPUs of one; a fraction shares a GPU.
+        host: Bytes of its node's memory, by what takes them.
+        device: Bytes of its GPU, by what takes them; empty without one.
+    """
+
+    name: str
+    number: int | None
+    cpus: float
+    gpus: float
+    host: dict[str, int]
+    device: dict[str, int]
+
+
+def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
+    """Return the kinds of processes that train in a sweep, and the bytes that it writes.
+
+    Raises:
+        FileNotFoundError, ValueError, RuntimeError: As of `model_cost`.
+    """
+    cost = model_cost(config)
+    return process_needs(config, cost), disk_needs(config, cost)
+
+
+def process_needs(config: SweepConfig, cost: ModelCost) -> list[ProcessNeeds]:
+    """Return the kinds of processes that train in a sweep.
+
+    Args:
+        config: The sweep.
+        cost: The model's, as of `model_cost`.
+    """
+    lanes, sharded = config.lanes, config.final.sharded
+    lane = _estimate(config, cost, keeps_base=True)
+    needs = [ProcessNeeds("lane", lanes.num_lanes, lanes.cpus, lanes.gpus, lane.host, lane.device)]
+    if sharded.countries:
+        use_gpu = lanes.gpus > 0
+        each = _estimate(config, cost, workers=sharded.workers)
+        cpus, gpus = (1.0, 1.0) if use_gpu else (CPUS_PER_WORKER, 0.0)
+        name = f"worker of ZeRO stage {sharded.zero_stage}"
+        needs.append(ProcessNeeds(name, sharded.workers, cpus, gpus, each.host, each.device))
+    return needs
+
+
+def model_cost(config: SweepConfig) -> ModelCost:
+    """Return the cost of the sweep's model.
+
+    Raises:
+        FileNotFoundError: Its config.json is not here.
+        ValueError: It is of no sequence classifier that transformers knows.
+        RuntimeError: It cannot be traced, or LoRA is asked for and peft not installed.
+    """
+    model, training = config.global_model, config.training
+    lora = training.lora
+    if config.search.lora_rank is not None and lora is not None:
+        lora = lora.model_copy(update={"rank": config.search.lora_rank[1]})
+    return measure_model(
+        str(model.name or model.backbone),
+        revision=model.revision,
+        max_tokens=config.encoder.max_tokens,
+        precision="fp32" if training.precision == "auto" else training.precision,
+        lora=lora,
+        activation_checkpointing=training.activation_checkpointing,
+        trust_remote_code=model.trust_remote_code,
+    )
+
+
+def disk_needs(config: SweepConfig, cost: ModelCost) -> int:
+    """Return the bytes of models and checkpoints that a sweep writes."""
+    arms = len({*config.final.arms, "scpo_tuned"})
+    models = 1 + len(config.countries) * arms
+    checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
+    return models * FLOAT_BYTES * cost.weights + KEPT_CHECKPOINTS * checkpoint
+
+
+def files_read(config: SweepConfig) -> tuple[dict[str, str], dict[str, str]]:
+    """Return what every node must read and what the driver alone must, by name."""
+    model, data = config.global_model, config.data
+    nodes = {} if model.name is None else {"model": model.name}
+    driver = {
+        "backbone": model.backbone,
+        "data": data.path,
+        "extra pairs": model.extra_pairs,
+    }
+    return nodes, {name: path for name, path in driver.items() if path is not None}
+
+
+def _estimate(
+    config: SweepConfig, cost: ModelCost, *, workers: int | None = None, keeps_base: bool = False
+) -> MemoryEstimate:
+    """Return the memory of one process; without `workers`, of plain torch on one device."""
+    training, sharded = config.training, config.final.sharded
+    shares = (workers or 1) * training.accumulation
+    texts = 2 * math.ceil(training.pairs_per_step / shares)
+    per_pass = max(1, training.max_tokens_per_forward // config.encoder.max_tokens)
+    return estimate_memory(
+        cost,
+        num_texts=texts,
+        num_passes=math.ceil(texts / per_pass),
+        accumulation=training.accumulation,
+        workers=workers or 1,
+        zero_stage=None if workers is None else sharded.zero_stage,
+        offload="none" if workers is None else sharded.offload,
+        keeps_base=keeps_base,
+        use_gpu=config.lanes.gpus > 0,
+    )

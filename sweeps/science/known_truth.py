@@ -41,8 +41,8 @@ WORLDS = {
     "no shift": WorldSettings(shift=0.0, outlier_share=0.15),
     "outliers": WorldSettings(shift=0.8, outlier_share=0.3),
 }
-NUM_SEEDS = 40
 TUNING = Tuning()
+NUM_SEEDS = {"small": 8, "large": 40}
 
 
 @dataclass(frozen=True)

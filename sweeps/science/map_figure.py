@@ -59,8 +59,8 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     height = 0.75 + 1.4 * len(down)
     with drawing_style():
         figure = Figure(figsize=(2.2 + 2.0 * len(across), 2 * height + 0.5), layout="constrained")
-        blocks = figure.subfigures(len(AGAINST), 1, hspace=0.04)
-        for block, against in zip(blocks, AGAINST, strict=True):
+        blocks = figure.subfigures(len(AGAINST), 1, squeeze=False, hspace=0.04)
+        for block, against in zip(blocks.flat, AGAINST, strict=True):
             of_arm = [row for row in shown if row.against == against]
             image = _draw_block(block, of_arm, across, down, span)
             bar = block.colorbar(image, ax=block.axes, shrink=0.9, pad=0.015, aspect=28)
@@ -130,7 +130,9 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> AxesImage:
         below[place] = row.high is not None and row.high < 0
     image = axes.imshow(points, cmap=COLOURS, vmin=-span, vmax=span, origin="lower", aspect="auto")
     for mask, style in ((above, "-"), (below, (0, (2, 1.2)))):
-        edges = LineCollection(region_edges(mask), colors=INK, linewidths=1.1, linestyles=[style])
+        edges = LineCollection(
+            list(region_edges(mask)), colors=INK, linewidths=1.1, linestyles=[style]
+        )
         edges.set_clip_on(False)
         axes.add_collection(edges)
         for line, column in np.argwhere(mask):

@@ -2,8 +2,9 @@
 
 A claim names a kind of world, two arms, a measure, and whether the first should be above or
 below the second. Differences are paired by world. It holds where the 95 % interval of the mean
-difference lies wholly on the claimed side, fails where it lies wholly on the other, and is open
-where it includes 0. Each claim is judged at every training strength that its arms have.
+difference lies wholly on the claimed side, does not where it lies wholly on the other, and where
+it includes 0 the worlds cannot tell. Each claim is judged at every training strength that its
+arms have.
 
 Reference:
     arXiv 2606.18606, the table of arms and the ablations. It has no world without a shift:
@@ -22,7 +23,7 @@ from sweeps.intervals import format_difference
 from sweeps.science.cells import mean_ends
 from sweeps.science.world_arms import MEASURES
 
-HOLDS, FAILS, OPEN = "holds", "fails", "open"
+HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"
 SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
 
 # (worlds, first arm, sign, second arm, measure, in words)
@@ -57,7 +58,7 @@ class Claim:
         difference: Mean of first minus second arm, in -1..1.
         low: Lower end of its 95 % interval over worlds; None with one world.
         high: Upper end.
-        verdict: "holds", "fails" or "open".
+        verdict: "holds", "does not" or "cannot tell".
         num_seeds: Worlds.
     """
 

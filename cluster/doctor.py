@@ -16,12 +16,12 @@ from rich.table import Table
 from rich.text import Text
 
 from cluster.capacity import Processes
-from cluster.doctor_probes import Probe
+from cluster.doctor_probes import Probe, is_hub_name, look_at
 from cluster.doctor_transport import Collected, ask_beside, ask_by_job
 from cluster.findings import Finding
 from cluster.verdicts import judge_cluster, judge_fit, judge_nodes, judge_paths, judge_relative
 
-LIMIT_S = 14.0
+LIMIT_S = 12.5  # the command line needs its own time to start
 STARTING_S = 2.5  # a Python process or job comes up, and its last line arrives
 POLL_INTERVAL_S = 0.05
 COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
@@ -58,7 +58,7 @@ def examine(address: str | None, question: Question, *, limit_s: float = LIMIT_S
         limit_s: Seconds after which what has not answered counts as hanging.
     """
     until_s = time.monotonic() + limit_s
-    estimate = None if question.estimate is None else Probe(question.estimate)
+    estimate = None if question.estimate is None else Probe(partial(_estimate, question))
     where = address or _ambient_address() or "local"
     is_remote = where.startswith(("http://", "https://"))
     request = {
@@ -107,6 +107,15 @@ def summarize(found: Sequence[Finding]) -> str:
     """Return in one line how many checks were well."""
     count = {level: sum(f.level == level for f in found) for level in COLOURS}
     return f"{count['ok']} ok, {count['warning']} warnings, {count['failure']} failures"
+
+
+def _estimate(question: Question) -> tuple[Sequence[Processes], int]:
+    """Return the estimate; the hub is tried first, whose own client would wait for long."""
+    for path in (*question.paths.values(), *question.driver_paths.values()):
+        if is_hub_name(path) and not (seen := look_at(path))["readable"]:
+            raise FileNotFoundError(seen["how"])
+    assert question.estimate is not None
+    return question.estimate()
 
 
 def _ambient_address() -> str | None:

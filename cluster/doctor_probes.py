@@ -163,21 +163,32 @@ def nearest_folder(folder: str) -> Path:
     return next(place for place in (path, *path.parents) if place.is_dir())
 
 
-def look_at(path: str) -> str:
-    """Return how a file, a folder or a model of the hub is reached; "" where it is not."""
+def look_at(path: str) -> dict[str, Any]:
+    """Return whether a file, a folder or a model of the hub can be read, and how or why not."""
     place = Path(path).expanduser()
     if place.exists():
-        return str(place.absolute()) if os.access(place, os.R_OK) else ""
-    if place.is_absolute() or path.startswith((".", "~")) or path.count("/") != 1:
-        return ""
+        readable = os.access(place, os.R_OK)
+        return {
+            "readable": readable,
+            "how": str(place.absolute()) if readable else "no permission",
+        }
+    if not is_hub_name(path):
+        return {"readable": False, "how": "no such file or folder"}
     from huggingface_hub import constants, try_to_load_from_cache
 
     if isinstance(try_to_load_from_cache(path, "config.json"), str):
-        return f"the hub's cache {constants.HF_HUB_CACHE}"
+        return {"readable": True, "how": f"the hub's cache {constants.HF_HUB_CACHE}"}
     if constants.HF_HUB_OFFLINE:
-        return ""
-    asked = urllib.request.Request(
-        f"{constants.ENDPOINT}/{path}/resolve/main/config.json", method="HEAD"
-    )
-    with urllib.request.urlopen(asked, timeout=4.0):
-        return f"the hub {constants.ENDPOINT}"
+        return {"readable": False, "how": "not in the hub's cache, and HF_HUB_OFFLINE is set"}
+    address = f"{constants.ENDPOINT}/{path}/resolve/main/config.json"
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=4.0):
+            return {"readable": True, "how": f"the hub {constants.ENDPOINT}"}
+    except OSError as error:
+        return {"readable": False, "how": f"{address}: {error}"}
+
+
+def is_hub_name(path: str) -> bool:
+    """Tell whether a path is rather a model's name on the hub, owner/model, by its look."""
+    owner, _, model = path.partition("/")
+    return bool(owner) and bool(model) and "/" not in model and owner[0] not in "./~"

@@ -15,6 +15,7 @@ Level = Literal["ok", "warning", "failure"]
 Facts = Mapping[str, Any]
 GIB = 2**30
 RAY_DISK_SHARE = 0.95  # fuller than this, Ray writes no objects
+FILES = ("storage", "paths")  # judged apart
 LITTLE_DISK_BYTES, LITTLE_MEMORY_BYTES = 10 * GIB, 2 * GIB
 
 
@@ -45,6 +46,11 @@ def name_of(facts: Facts) -> str:
     return str(value_of(facts, "machine", {}).get("host") or str(facts.get("id", "?"))[:12])
 
 
+def _nodes(number: int) -> str:
+    """Return a number of nodes in words."""
+    return "1 node" if number == 1 else f"{number} nodes"
+
+
 def judge_answers(nodes: Sequence[Facts]) -> list[Finding]:
     """Say which nodes and which of their probes gave no answer."""
     found = []
@@ -53,7 +59,7 @@ def judge_answers(nodes: Sequence[Facts]) -> list[Finding]:
             advice = "See the node's raylet.log; restart Ray on that node, or take it away."
             found.append(Finding("nodes", "failure", f"{name_of(node)}: {node['failed']}", advice))
         for probe, outcome in node.items():
-            if isinstance(outcome, Mapping) and "error" in outcome and probe != "storage":
+            if isinstance(outcome, Mapping) and "error" in outcome and probe not in FILES:
                 text = f"{name_of(node)}: {probe}: {outcome['error']}"
                 advice = "Look for it on that node by hand; this check says nothing of it."
                 found.append(Finding(probe, "warning", text, advice))
@@ -84,7 +90,7 @@ def judge_versions(nodes: Sequence[Facts], *, code_is_sent: bool = False) -> Fin
         advice = "Give every node one environment: one container image, or one lock file."
         return Finding("versions", "failure", ". ".join(wrong), advice)
     same = ", ".join(f"{package} {next(iter(seen))}" for package, seen in by_package.items())
-    return Finding("versions", "ok", f"{same}, on {len(nodes)} of {len(nodes)} nodes")
+    return Finding("versions", "ok", f"{same}, on {_nodes(len(nodes))}")
 
 
 def _unwanted(package: str, version: str) -> str:
@@ -206,7 +212,7 @@ def judge_storage(
             faults.append(f"the driver does not see what {name_of(node)} wrote {why}".rstrip())
     if faults:
         return [Finding("storage", "failure", f"{folder}: {fault}", shared) for fault in faults]
-    text = f"{folder}: written and read from {len(nodes)} of {len(nodes)} nodes and the driver"
+    text = f"{folder}: written and read from {_nodes(len(nodes))} and the driver"
     return [Finding("storage", "ok", text)]
 
 
@@ -229,5 +235,5 @@ def judge_reduction(backend: str, ranks: Sequence[Facts], names: Mapping[str, st
         return Finding(backend, "failure", "; ".join(faults), advice)
     slowest = max(rank["value"] for rank in ranks)
     places = len({rank["id"] for rank in ranks})
-    text = f"{len(ranks)} ranks on {places} nodes summed together in {slowest:.2f} s"
+    text = f"{len(ranks)} ranks on {_nodes(places)} summed together in {slowest:.2f} s"
     return Finding(backend, "ok", text)

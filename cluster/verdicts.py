@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from cluster import findings as judge
 from cluster.capacity import NodeCapacity, Processes, judge_capacity
-from cluster.doctor_probes import Outcome
+from cluster.doctor_probes import Outcome, is_hub_name
 from cluster.doctor_transport import Collected, is_open
 from cluster.findings import Finding, Level, name_of, value_of
 
@@ -119,22 +119,22 @@ def judge_paths(
     places += [(name, path, driver) for name, path in driver_paths.items()]
     found = []
     for name, path, seen in places:
-        how = {who: outcome.get("value", {}).get(name, "") for who, outcome in seen.items()}
-        lacking = [
-            f"{who} {seen[who].get('error', '')}".strip()
-            for who, where in how.items()
-            if not where
-        ]
-        advice = "Put it where they read it, under one absolute path, or name one of the hub."
+        no_answer = {name: {"readable": False, "how": LATE["error"]}}
+        answers = {who: outcome.get("value", no_answer)[name] for who, outcome in seen.items()}
+        lacking = [f"{who}: {a['how']}" for who, a in answers.items() if not a["readable"]]
+        from_hub = [who for who, a in answers.items() if a["how"].startswith("the hub")]
         if lacking:
-            text = f"{path} is not readable for {', '.join(lacking)}"
+            text = f"{path} is not readable: {'; '.join(lacking)}"
+            advice = "Put it where they read it, under one absolute path that all mount."
+            if is_hub_name(path):
+                advice = "Download it first (hf download), with HF_HOME a folder that all mount."
             found.append(Finding(name, "failure", text, advice))
-        elif len(how) > 1 and any(where.startswith("the hub") for where in how.values()):
+        elif len(answers) > 1 and from_hub:
             text = f"{path} comes from the hub, and lanes read the driver's copy of it"
             advice = "Set HF_HOME on every node to one folder that all mount."
             found.append(Finding(name, "warning", text, advice))
-        elif how:
-            found.append(Finding(name, "ok", f"{path}: {next(iter(how.values()))}"))
+        elif answers:
+            found.append(Finding(name, "ok", f"{path}: {next(iter(answers.values()))['how']}"))
     return found
 
 
@@ -154,11 +154,6 @@ def judge_relative(places: Mapping[str, str | None]) -> list[Finding]:
         for name, path in places.items()
         if path and "://" not in path and path[0] not in "/~" and not is_hub_name(path)
     ]
-
-
-def is_hub_name(path: str) -> bool:
-    """Tell whether a model's name is one of the hub, owner/model, by its look."""
-    return path.count("/") == 1 and path[0] not in "./~" and "." not in path.partition("/")[0]
 
 
 def judge_fit(estimate: Mapping[str, Any], collected: Collected) -> list[Finding]:

@@ -564,12 +564,16 @@ def doctor(
     if config is not None:
         from scpo.config import load_config
         from sweeps.config import SweepConfig
-        from sweeps.needs import estimate_needs, files_read
+        from sweeps.files_read import files_read
 
         resolved = load_config(SweepConfig, config, set_ or [])
-        question = Question(
-            out, *files_read(resolved), resolved.lanes.gpus > 0, partial(estimate_needs, resolved)
-        )
+
+        def estimate() -> Any:
+            from sweeps.needs import estimate_needs  # takes seconds, in a thread of its own
+
+            return estimate_needs(resolved)
+
+        question = Question(out, *files_read(resolved), resolved.lanes.gpus > 0, estimate)
     found = examine(address, question)
     console.print(findings_table(found))
     console.print(summarize(found))

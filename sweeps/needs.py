@@ -1,4 +1,4 @@
-"""What a sweep asks of a cluster: processes with CPUs, GPUs and memory, disk, and files to read.
+"""What a sweep asks of a cluster: processes with CPUs, GPUs and memory, and disk.
 
 In: a configuration, and the model's config.json; nothing is loaded. Out: plain values, which
 `scpo doctor` compares with what the nodes have. Upper sides: every text as long as it may be, no
@@ -95,18 +95,6 @@ def disk_needs(config: SweepConfig, cost: ModelCost) -> int:
     models = 1 + len(config.countries) * arms
     checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
     return models * FLOAT_BYTES * cost.weights + KEPT_CHECKPOINTS * checkpoint
-
-
-def files_read(config: SweepConfig) -> tuple[dict[str, str], dict[str, str]]:
-    """Return what every node must read and what the driver alone must, by name."""
-    model, data = config.global_model, config.data
-    nodes = {} if model.name is None else {"model": model.name}
-    driver = {
-        "backbone": model.backbone,
-        "data": data.path,
-        "extra pairs": model.extra_pairs,
-    }
-    return nodes, {name: path for name, path in driver.items() if path is not None}
 
 
 def _estimate(

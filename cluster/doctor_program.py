@@ -37,28 +37,23 @@ def main(request: dict[str, Any]) -> None:
     watchdog.daemon = True
     watchdog.start()  # Ray that hangs ends with this process
     probes_s = PROBE_SHARE * request["limit_s"]
-    is_local = request["address"] == "local"
     if request["storage"] and "://" not in request["storage"]:
         request["storage"] = str(nearest_folder(request["storage"]))
     tell("storage", request["storage"])
     paths = request["driver_paths"]
-    own_paths = Probe(lambda: {name: look_at(path) for name, path in paths.items()})
     if request["storage"]:
         place, token = request["storage"], request["token"]
         tell("driver wrote", Probe(lambda: write_file(place, token, "driver")).result(until_s - 3))
-    here = Probe(lambda: examine_node(request, "here", probes_s)) if is_local else None
-    facts: Facts = {}
-    if here is not None:  # needs no Ray, so it is told whether Ray starts or not
-        facts["here"] = here.result(until_s).get("value", {})
-        tell("node", {"id": "here", **facts["here"]})
-    nodes = join_ray(request["address"])
-    if nodes and not is_local:
+    own_paths = Probe(lambda: {name: look_at(path) for name, path in paths.items()})
+    if request["address"] == "local":  # none of it needs Ray, which takes the longest to start
+        here = Probe(lambda: tell_own(request, own_paths, until_s))
+        nodes = join_ray("local")
+        facts = here.result(until_s).get("value", {})
+    elif nodes := join_ray(request["address"]):
         state = Probe(lambda: len(list_nodes(timeout=STATE_API_S)))
         facts = ask_nodes(request, nodes, probes_s)
         tell("state api", state.result(until_s))
-    if request["storage"]:
-        tell("driver reads", check_files(request, facts, until_s))
-    tell("driver paths", own_paths.result(until_s))
+        tell_files(request, facts, own_paths, until_s)
     if nodes:
         meet(nodes, facts, until_s)
     tell("end", True)
@@ -68,6 +63,21 @@ def tell(name: str, fact: Any) -> None:
     """Print one fact."""
     sys.stdout.write(f"{PREFIX}{json.dumps({'name': name, 'fact': fact})}\n")
     sys.stdout.flush()
+
+
+def tell_own(request: dict[str, Any], own_paths: Probe, until_s: float) -> Facts:
+    """Tell and return what this machine says of itself."""
+    facts = {"here": examine_node(request, "here", PROBE_SHARE * request["limit_s"])}
+    tell("node", {"id": "here", **facts["here"]})
+    tell_files(request, facts, own_paths, until_s)
+    return facts
+
+
+def tell_files(request: dict[str, Any], facts: Facts, own_paths: Probe, until_s: float) -> None:
+    """Tell what is seen of the storage and of the files that the driver reads."""
+    if request["storage"]:
+        tell("driver reads", check_files(request, facts, until_s))
+    tell("driver paths", own_paths.result(until_s))
 
 
 def join_ray(address: str) -> list[dict[str, Any]]:

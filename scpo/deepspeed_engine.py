@@ -14,14 +14,9 @@ from torch import Tensor
 
 from scpo.classifier import compute_rewards
 from scpo.devices import ResolvedPrecision, autocast
-from scpo.engines import (
-    Offload,
-    Optimization,
-    ZeroStage,
-    check_offload,
-    gather_from_ranks,
-)
+from scpo.engines import Optimization, gather_from_ranks
 from scpo.model import RewardModel
+from scpo.sharding import Offload, ZeroStage, check_offload
 
 STATE_TAG = "state"
 

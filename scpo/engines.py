@@ -8,7 +8,7 @@ weights. AdamW with gradient clipping, as in the paper's runs. Rewards and loss 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -20,8 +20,6 @@ from scpo.devices import ResolvedPrecision, autocast
 from scpo.model import RewardModel
 from scpo.schedules import ScheduleKind, make_schedule
 
-ZeroStage = Literal[0, 1, 2, 3]
-Offload = Literal["none", "optimizer", "weights"]
 STATE_FILE = "engine.pt"
 
 
@@ -201,19 +199,3 @@ def gather_faults(fault: str | None) -> str:
     """Return what any rank found wrong, "rank 1: ...; rank 2: ...", or "" for nothing."""
     faults = enumerate(gather_from_ranks(fault))
     return "; ".join(f"rank {rank}: {words}" for rank, words in faults if words)
-
-
-def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:
-    """Refuse to move to CPU memory what a stage does not shard.
-
-    Raises:
-        ValueError: The stage cannot offload that.
-    """
-    needed = {"none": 0, "optimizer": 1, "weights": 3}.get(offload)
-    if needed is None:
-        raise ValueError(f"offload must be none, optimizer or weights, but got {offload!r}.")
-    if zero_stage < needed:
-        raise ValueError(
-            f"To offload {offload}, ZeRO stage {needed} at least must shard it, "
-            f"but got stage {zero_stage}."
-        )

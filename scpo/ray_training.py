@@ -26,9 +26,10 @@ from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.devices import pick_device
-from scpo.engines import Engine, Offload, Optimization, ZeroStage, check_offload, gather_faults
+from scpo.engines import Engine, Optimization, gather_faults
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
+from scpo.sharding import Offload, ZeroStage, check_offload
 from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one

@@ -16,7 +16,7 @@ from scpo.config import (
     SplitConfig,
     TrainingConfig,
 )
-from scpo.engines import Offload, ZeroStage
+from scpo.sharding import Offload, ZeroStage
 from scpo.weighting import PAPER_BETA, PAPER_TAU
 
 Share = Annotated[float, Field(gt=0, le=1)]

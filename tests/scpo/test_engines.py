@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from scpo.engines import Optimization, TorchEngine, check_offload
+from scpo.engines import Optimization, TorchEngine
 from scpo.model import load_reward_model
 
 
@@ -139,19 +139,3 @@ def test_a_state_that_is_read_back_goes_on_to_the_bit(model_folder, batch, tmp_p
     assert whole.scheduler.get_last_lr() == other.scheduler.get_last_lr()
     for name, tensor in whole.gather_weights().items():
         assert torch.equal(tensor, other.gather_weights()[name])
-
-
-@pytest.mark.parametrize(("stage", "offload"), [(0, "optimizer"), (0, "weights"), (2, "weights")])
-def test_what_is_not_sharded_cannot_be_offloaded(stage, offload):
-    with pytest.raises(ValueError, match=rf"To offload {offload}, ZeRO stage . .*stage {stage}"):
-        check_offload(stage, offload)
-
-
-def test_an_unknown_offload_is_refused():
-    with pytest.raises(ValueError, match="offload must be none, optimizer or weights"):
-        check_offload(3, "disk")
-
-
-def test_known_offloads_pass():
-    for stage, offload in ((0, "none"), (1, "optimizer"), (3, "weights")):
-        assert check_offload(stage, offload) is None

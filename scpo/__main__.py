@@ -555,11 +555,13 @@ def doctor(
     set_: Set = None,
 ) -> None:
     """Say within 15 s whether a cluster, or this machine, is ready, and what to do."""
+    import time
     from dataclasses import asdict
 
-    from cluster.doctor import Question, examine, findings_table, summarize
+    from cluster.doctor import LIMIT_S, Question, examine, findings_table, summarize
     from scpo.atomic import write_json
 
+    until_s = time.monotonic() + LIMIT_S
     question = Question(storage=out)
     if config is not None:
         from scpo.config import load_config
@@ -574,7 +576,7 @@ def doctor(
             return estimate_needs(resolved)
 
         question = Question(out, *files_read(resolved), resolved.lanes.gpus > 0, estimate)
-    found = examine(address, question)
+    found = examine(address, question, limit_s=until_s - time.monotonic())
     console.print(findings_table(found))
     console.print(summarize(found))
     if json_file is not None:

@@ -18,6 +18,10 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
+START = (
+    "Start the cluster, check host and port (8265 unless changed), or open the tunnel: "
+    "ssh -L 8265:localhost:8265 HEAD."
+)
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 CONNECT_TIMEOUT_S = 5.0
 
@@ -59,13 +63,33 @@ def connect(address: str | None) -> tuple[str, JobSubmissionClient]:
 
     Raises:
         ValueError: The address does not begin with http:// or https://.
-        RuntimeError: Nothing answers within 5 s, what answers is no Ray dashboard, or it refuses
-            the token.
+        RuntimeError: Nothing answers within 5 s, what answers is no Ray dashboard, it refuses the
+            token, or it asks for none although this process has one.
     """
     url = resolve_address(address)
-    _probe(url)
+    is_locked = _probe(url)
+    if not is_locked and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+        raise RuntimeError(
+            f"The cluster at {url} must ask for its token, but it answers anybody, and whoever "
+            "reaches it can run code on it. Start it again with RAY_AUTH_MODE=token; or set "
+            "RAY_AUTH_MODE=disabled here to go on all the same."
+        )
     with explained_errors(url):
         return url, JobSubmissionClient(url)
+
+
+def check_dashboard(address: str, start: str) -> None:
+    """Raise the errors of `connect` that a look at the dashboard can tell.
+
+    Args:
+        address: The dashboard's URL.
+        start: How the cluster is started and reached, for the message.
+
+    Raises:
+        ValueError: The address does not begin with http:// or https://.
+        RuntimeError: Nothing answers within 5 s, or what answers is no Ray dashboard.
+    """
+    _probe(resolve_address(address), start)
 
 
 @contextmanager
@@ -94,25 +118,30 @@ def explained_errors(url: str) -> Iterator[None]:
         ) from error
 
 
-def _probe(url: str) -> None:
-    """Raise RuntimeError unless a Ray dashboard, locked or open, answers at `url` in time."""
+def _probe(url: str, start: str = START) -> bool:
+    """Tell whether the Ray dashboard at `url` asks for a token.
+
+    Raises:
+        RuntimeError: No Ray dashboard answers there in time.
+    """
+    is_locked = False
     try:
         with urllib.request.urlopen(f"{url}/api/version", timeout=CONNECT_TIMEOUT_S) as response:
             is_ray = "ray_version" in json.load(response)
     except urllib.error.HTTPError as error:
         # Without a token a locked dashboard answers 401; Ray's client will send the token.
-        is_ray = error.code in (401, 403)
+        is_ray = is_locked = error.code in (401, 403)
         error.close()
     except (json.JSONDecodeError, UnicodeDecodeError, http.client.HTTPException):
         is_ray = False
     except OSError as error:
         raise RuntimeError(
             f"A Ray dashboard must answer at {url} within {CONNECT_TIMEOUT_S:.0f} s, but got: "
-            f"{error}. Start the cluster, check host and port (8265 unless changed), or open the "
-            "tunnel: ssh -L 8265:localhost:8265 HEAD."
+            f"{error}. {start}"
         ) from error
     if not is_ray:
         raise RuntimeError(
             f"A Ray dashboard must answer at {url}, but another service did. Give the dashboard's "
             "port (8265 unless changed), not that of the cluster (6379) or of Ray Client (10001)."
         )
+    return is_locked

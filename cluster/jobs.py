@@ -1,12 +1,9 @@
-"""Sends jobs to a running Ray cluster through its Jobs API, follows, lists and stops them.
+"""Sends jobs to a running Ray cluster through its Jobs API, lists and stops them.
 
 In: a `Submission` and the address of a dashboard, http://host:8265. Out: what became of the job.
 Ray never retries a job; `submit` may be called again at any time and does what is missing.
-
-The log that `follow_logs` writes to standard output is all that is printed here.
 """
 
-import asyncio
 import os
 import shlex
 import time
@@ -15,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-import aiohttp
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.connection import connect, explained_errors
@@ -42,6 +38,7 @@ class JobRecord:
         status: PENDING, RUNNING, STOPPED, SUCCEEDED or FAILED.
         message: Ray's remark on the status; after a failure it holds the last lines of the log.
         entrypoint: The shell command.
+        metadata: What was kept with the job when it was sent.
         started_at: Time in UTC, or None when it has not started.
         ended_at: Time in UTC, or None when it has not ended.
     """
@@ -50,8 +47,18 @@ class JobRecord:
     status: JobStatus
     message: str
     entrypoint: str
+    metadata: dict[str, str]
     started_at: datetime | None
     ended_at: datetime | None
+
+
+def describe_job(job: JobRecord) -> str:
+    """Return a line on a job: name, status, start in UTC, and how long it has run."""
+    if job.started_at is None:
+        return f"{job.submission_id}  {job.status}"
+    lasted = (job.ended_at or datetime.now(UTC)) - job.started_at
+    started = job.started_at.strftime("%Y-%m-%d %H:%M UTC")
+    return f"{job.submission_id}  {job.status}  {started}  {lasted.total_seconds():.0f} s"
 
 
 def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
@@ -93,53 +100,13 @@ def _send(
     deadline_s = time.monotonic() + AGENT_TIMEOUT_S
     while True:
         try:
-            client.submit_job(
-                entrypoint=shlex.join(submission.entrypoint),
-                submission_id=submission.submission_id,
-                runtime_env={
-                    "working_dir": str(submission.working_dir),
-                    "excludes": list(submission.excludes),
-                    "env_vars": environment,
-                },
-                metadata=dict(submission.metadata),
-            )
+            client.submit_job(**submission.request(environment))
         except RuntimeError as error:
             if NO_AGENT not in str(error) or time.monotonic() > deadline_s:
                 raise
             time.sleep(POLL_INTERVAL_S)
         else:
             return
-
-
-def follow_logs(address: str | None, submission_id: str) -> JobStatus:
-    """Print a job's log, from its beginning, until the job has ended.
-
-    A connection that breaks while the job runs is taken up again where the log stood. Leaving
-    with Ctrl-C does not stop the job.
-
-    Args:
-        address: See `cluster.connection.resolve_address`.
-        submission_id: Name of the job.
-
-    Returns:
-        STOPPED, SUCCEEDED or FAILED.
-
-    Raises:
-        ValueError: No job has this name.
-        RuntimeError: The cluster cannot be reached or refuses the token.
-    """
-    url, client = connect(address)
-    with explained_errors(url):
-        status = _require_job(client, url, submission_id).status
-        num_printed = 0
-        while True:
-            had_ended = status.is_terminal()
-            num_printed, is_whole = asyncio.run(_print_log(client, submission_id, num_printed))
-            status = client.get_job_status(submission_id)
-            # A log that broke off is asked for once more after the end.
-            if status.is_terminal() and (is_whole or had_ended):
-                return status
-            time.sleep(POLL_INTERVAL_S)
 
 
 def job_status(address: str | None, submission_id: str) -> JobRecord:
@@ -155,7 +122,7 @@ def job_status(address: str | None, submission_id: str) -> JobRecord:
     """
     url, client = connect(address)
     with explained_errors(url):
-        return _as_record(_require_job(client, url, submission_id))
+        return _as_record(require_job(client, url, submission_id))
 
 
 def list_jobs(address: str | None) -> list[JobRecord]:
@@ -191,7 +158,7 @@ def stop_job(address: str | None, submission_id: str) -> JobStatus:
     """
     url, client = connect(address)
     with explained_errors(url):
-        status = _require_job(client, url, submission_id).status
+        status = require_job(client, url, submission_id).status
         if not status.is_terminal():
             client.stop_job(submission_id)
         deadline_s = time.monotonic() + STOP_TIMEOUT_S
@@ -206,24 +173,19 @@ def stop_job(address: str | None, submission_id: str) -> JobStatus:
     return status
 
 
-async def _print_log(
-    client: JobSubmissionClient, submission_id: str, num_printed: int
-) -> tuple[int, bool]:
-    """Print what the log holds beyond `num_printed` characters.
+def delete_job(address: str | None, submission_id: str) -> None:
+    """Remove the record of a job that has ended.
 
-    Returns:
-        The new number of printed characters, and whether the log came to its end.
+    Args:
+        address: See `cluster.connection.resolve_address`.
+        submission_id: Name of the job.
+
+    Raises:
+        RuntimeError: The cluster cannot be reached, refuses the token, or the job still runs.
     """
-    num_seen = 0
-    try:
-        async for text in client.tail_job_logs(submission_id):
-            print(text[max(0, num_printed - num_seen) :], end="", flush=True)
-            num_seen += len(text)
-            num_printed = max(num_printed, num_seen)
-    except (RuntimeError, aiohttp.ClientError):
-        # Sockets that idle behind a proxy break. The caller asks for the status and comes back.
-        return num_printed, False
-    return num_printed, True
+    url, client = connect(address)
+    with explained_errors(url):
+        client.delete_job(submission_id)
 
 
 def _read_environment(names: Sequence[str]) -> dict[str, str]:
@@ -241,13 +203,13 @@ def _find_job(client: JobSubmissionClient, submission_id: str) -> JobDetails | N
     return next((job for job in client.list_jobs() if job.submission_id == submission_id), None)
 
 
-def _require_job(client: JobSubmissionClient, url: str, submission_id: str) -> JobDetails:
+def require_job(client: JobSubmissionClient, url: str, submission_id: str) -> JobDetails:
     """Return the job of this name; ValueError when the cluster has none."""
     job = _find_job(client, submission_id)
     if job is None:
         raise ValueError(
             f"The cluster at {url} must have a job {submission_id!r}, but it has none of that "
-            "name. List its jobs with `scpo status`."
+            "name. List its jobs with `scpo jobs`."
         )
     return job
 
@@ -271,6 +233,7 @@ def _as_record(job: JobDetails) -> JobRecord:
         status=job.status,
         message=job.message or "",
         entrypoint=job.entrypoint,
+        metadata=dict(job.metadata or {}),
         started_at=_as_time(job.start_time),
         ended_at=_as_time(job.end_time),
     )

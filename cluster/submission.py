@@ -9,9 +9,13 @@ with a ledger it goes on. Submitting again is therefore how an interrupted sweep
 
 import hashlib
 import re
-from collections.abc import Sequence
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
+
+from cluster.profile import Profile
 
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that never travel to the cluster."""
@@ -33,6 +37,7 @@ EXCLUDES = (
 )
 
 _SECRET_NAME = re.compile(r"TOKEN|SECRET|KEY|PASSWORD", re.IGNORECASE)
+_PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
 _SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -48,6 +53,10 @@ class Submission:
         env_names: Variables of the local environment whose values are sent with the job. The
             cluster shows these values to everybody who can see the job.
         metadata: Strings kept with the job's record.
+        requirements: `name==version` of packages that Ray installs for the job.
+        num_cpus: CPUs held for the command; without any resource it runs on the head.
+        num_gpus: GPUs held for the command.
+        resources: Custom resources held for the command.
     """
 
     submission_id: str
@@ -56,6 +65,10 @@ class Submission:
     excludes: tuple[str, ...] = EXCLUDES
     env_names: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
+    requirements: tuple[str, ...] = ()
+    num_cpus: float = 0
+    num_gpus: float = 0
+    resources: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _SUBMISSION_ID.fullmatch(self.submission_id):
@@ -71,42 +84,66 @@ class Submission:
                     "or a Kubernetes Secret."
                 )
 
+    def request(self, environment: Mapping[str, str]) -> dict[str, Any]:
+        """Return what is sent to the cluster, as arguments of Ray's `submit_job`.
+
+        Args:
+            environment: What stands for the value of each variable of `env_names`.
+        """
+        runtime_env: dict[str, Any] = {
+            "working_dir": str(self.working_dir),
+            "excludes": list(self.excludes),
+            "env_vars": {name: environment[name] for name in self.env_names},
+        }
+        if self.requirements:
+            runtime_env["pip"] = {"packages": list(self.requirements), "pip_check": False}
+        held = {
+            "entrypoint_num_cpus": self.num_cpus,
+            "entrypoint_num_gpus": self.num_gpus,
+            "entrypoint_resources": self.resources,
+        }
+        return {
+            "entrypoint": shlex.join(self.entrypoint),
+            "submission_id": self.submission_id,
+            "runtime_env": runtime_env,
+            "metadata": dict(self.metadata),
+        } | {name: value for name, value in held.items() if value}
+
 
 def plan_submission(
     config: Path,
     *,
-    out: str,
+    out: str | None = None,
     run_name: str | None = None,
     root: Path = Path("."),
     overrides: Sequence[str] = (),
     env_names: Sequence[str] = (),
+    profile: Profile | None = None,
 ) -> Submission:
     """Return the job that runs the sweep `config` on a cluster.
 
     Args:
         config: Sweep configuration, inside `root`.
-        out: Output folder as the cluster sees it: absolute, on storage that every node mounts.
-        run_name: Name of the job; the last part of `out` when absent.
+        out: Output folder as the cluster sees it: absolute, on storage that every node mounts;
+            with a profile, the run name in its storage when absent.
+        run_name: Name of the job; the last part of `out`, or of `config`, when absent.
         root: Working directory that is sent; relative to the current directory.
         overrides: `key=value` settings, passed on as `--set`.
         env_names: Variables of the local environment to send by value; no secrets.
+        profile: Where it goes; adds variables, requirements and resources for the command.
 
     Returns:
-        The job. Its metadata hold the configuration's path and sha256.
+        The job. Its metadata hold the output folder and the configuration's path and sha256.
 
     Raises:
         FileNotFoundError: `root` is not a folder or `config` not a file.
         ValueError: `config` lies outside `root` or in a folder that is not sent; `out` is
-            relative; the run name has other characters than letters, digits, '.', '_' and '-'; a
-            variable's name matches TOKEN, SECRET, KEY or PASSWORD.
+            relative, or neither it nor a profile is given; a requirement is not pinned; the run
+            name has other characters than letters, digits, '.', '_' and '-'; a variable's name
+            matches TOKEN, SECRET, KEY or PASSWORD.
     """
     relative = _locate_config(config, root)
-    if not PurePosixPath(out).is_absolute():
-        raise ValueError(
-            f"The output folder must be an absolute path on the cluster, but got {out!r}: a "
-            "relative one would lie in the job's temporary copy of the working directory and "
-            "vanish with it. Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
-        )
+    out = _choose_out(out, run_name or config.stem, profile)
     command = ["python", "-m", "scpo", "sweep", relative.as_posix(), "--out", out, "--resume"]
     for override in overrides:
         command += ["--set", override]
@@ -114,12 +151,52 @@ def plan_submission(
         submission_id=PurePosixPath(out).name if run_name is None else run_name,
         entrypoint=tuple(command),
         working_dir=root.resolve(),
-        env_names=tuple(env_names),
+        env_names=tuple(dict.fromkeys([*(profile.env_names if profile else ()), *env_names])),
         metadata={
             "scpo_config": relative.as_posix(),
             "scpo_config_sha256": hashlib.sha256(config.read_bytes()).hexdigest(),
+            "scpo_out": out,
         },
+        requirements=_read_requirements(profile, root),
+        num_cpus=profile.entrypoint_num_cpus if profile else 0,
+        num_gpus=profile.entrypoint_num_gpus if profile else 0,
+        resources=dict(profile.entrypoint_resources) if profile else {},
     )
+
+
+def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
+    """Return the output folder, that given or the run's in the profile's storage."""
+    if out is None:
+        if profile is None:
+            raise ValueError(
+                "The output folder or a profile must be given, but got neither. Give --profile "
+                "NAME, or --out /mnt/scpo/runs/NAME."
+            )
+        out = profile.out(run_name)
+    if not PurePosixPath(out).is_absolute():
+        raise ValueError(
+            f"The output folder must be an absolute path on the cluster, but got {out!r}: a "
+            "relative one would lie in the job's temporary copy of the working directory and "
+            "vanish with it. Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
+        )
+    return out.rstrip("/")
+
+
+def _read_requirements(profile: Profile | None, root: Path) -> tuple[str, ...]:
+    """Return the lines of the profile's requirements, all of which must pin a version."""
+    if profile is None or profile.requirements is None:
+        return ()
+    path = root / profile.requirements
+    if not path.is_file():
+        raise FileNotFoundError(f"The requirements of the profile must be a file, but got {path}.")
+    lines = [line.partition("#")[0].strip() for line in path.read_text("utf-8").splitlines()]
+    for line in filter(None, lines):
+        if not _PINNED.fullmatch(line):
+            raise ValueError(
+                f"A requirement must be name==version, so that every node gets the same, but got "
+                f"{line!r} in {path}. Pin it."
+            )
+    return tuple(filter(None, lines))
 
 
 def _locate_config(config: Path, root: Path) -> Path:

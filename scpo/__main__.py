@@ -41,6 +41,10 @@ Overlong = Annotated[
 ]
 Run = Annotated[Path, typer.Argument(help="Folder of a sweep.")]
 Address = Annotated[str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")]
+ClusterProfile = Annotated[
+    str | None, typer.Option("--profile", help="A file of cluster/profiles/, by name or path.")
+]
+RunName = Annotated[str, typer.Argument(help="Run name.")]
 GlobalModel = Annotated[str, typer.Option("--global-model", help="Hub name or folder.")]
 Country = Annotated[str, typer.Option("--country", help="The country to steer to.")]
 
@@ -243,32 +247,63 @@ def train(
 
 @app.command()
 def evaluate(
-    data: Data,
-    global_model: GlobalModel,
-    model: Annotated[str, typer.Option(help="The model to judge: hub name or folder.")],
-    country: Country,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Folder that `scpo prepare` wrote.")
+    ] = None,
+    global_model: Annotated[
+        str | None, typer.Option("--global-model", help="Or --model global=MODEL.")
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="LABEL=MODEL, repeated: full=DIR for all, Mexico=DIR or Mexico/scpo=DIR for "
+            "one country; DIR alone is the model of --country.",
+        ),
+    ] = None,
+    country: Annotated[
+        list[str] | None,
+        typer.Option("--country", help="Whose pairs judge, repeated; none: as labels name."),
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option("--run", help="A sweep's folder: its data and final models.")
+    ] = None,
     part: Annotated[str, typer.Option(help="test or validation users")] = "test",
-    out: Annotated[Path | None, typer.Option("--out", help="JSON file to write.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of tables, figures and pairs.parquet.")
+    ] = None,
+    card_facts: Annotated[
+        Path | None,
+        typer.Option(help="YAML with licences and data: a model card beside each model."),
+    ] = None,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
     overlong: Overlong = "truncate_prompt",
 ) -> None:
-    """Judge a model on a country's held-out users: three layers, intervals, baselines."""
-    from scpo.atomic import write_json
-    from scpo.single import evaluate_country, evaluation_table
+    """Judge models on countries' held-out users: layers, paired tests, calibration, the knob."""
+    from scpo.evaluation.card_facts import read_card_facts
+    from scpo.evaluation.command import run_evaluation
+    from scpo.evaluation.sources import models_to_judge
+    from scpo.evaluation.summary import summary_tables
+    from sweeps.evaluation_figures import draw_evaluation
+    from sweeps.run_models import card_facts_of_run, models_of_run
 
-    evaluation = evaluate_country(
-        data,
-        global_model,
-        model,
-        country,
-        part=part,
-        cache=cache,
-        encoder=_encoder(max_tokens, overlong),
+    given = (data, global_model, model, country)
+    if run is not None and any(given):
+        raise ValueError("--run has its own data, models and countries: give none beside it.")
+    known = {} if run is None else card_facts_of_run(run)
+    judged = (
+        models_to_judge(*given, cache=cache, encoder=_encoder(max_tokens, overlong))
+        if run is None
+        else models_of_run(run)
     )
-    console.print(evaluation_table(evaluation, country))
+    facts = read_card_facts(card_facts, known) if card_facts else known
+    tables = run_evaluation(judged, out, part=part, facts=facts, say=_say)
+    for table in summary_tables(tables):
+        console.print(table)
     if out is not None:
-        write_json(out, evaluation)
+        draw_evaluation(tables, out)
+        console.print(f"Written: {out}: evaluation.json, pairs.parquet, tables and figures")
 
 
 @app.command()
@@ -299,6 +334,7 @@ def opinions(
     on_bad_rows: Annotated[str, typer.Option(help="quarantine or stop")] = "quarantine",
 ) -> None:
     """Compare reward models with what the people of each country answered in surveys."""
+    from scpo.evaluation.sources import parse_models
     from scpo.opinions.command import OpinionSettings, run_opinions
     from scpo.opinions.tables import countries_table, overall_table
 
@@ -310,7 +346,7 @@ def opinions(
         max_tokens=max_tokens,
     )
     records = run_opinions(
-        _labelled(model or []),
+        parse_models(model or []),
         path,
         out,
         settings,
@@ -486,30 +522,48 @@ def report(run: Run) -> None:
 @app.command()
 def submit(
     config: Annotated[Path, typer.Argument(help="YAML file inside this folder.")],
-    out: Annotated[str, typer.Option("--out", help="Absolute folder on the cluster's storage.")],
+    out: Annotated[
+        str | None,
+        typer.Option("--out", help="Absolute folder on the cluster; none: the profile's storage."),
+    ] = None,
+    profile: ClusterProfile = None,
     address: Address = None,
-    name: Annotated[str | None, typer.Option(help="Run name; default: the end of OUT.")] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Run name; default: the end of OUT or of CONFIG.")
+    ] = None,
     env: Annotated[
         list[str] | None, typer.Option(help="Environment variable to pass on, by name.")
     ] = None,
     follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
     set_: Set = None,
-    dry_run: DryRun = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
 ) -> None:
     """Run a sweep as a job of a Ray cluster; submitting again resumes it."""
     from cluster.submission import plan_submission
 
+    settings = _cluster_settings(profile) if profile else None
     submission = plan_submission(
-        config, out=out, run_name=name, overrides=set_ or [], env_names=env or []
+        config,
+        out=out,
+        run_name=name,
+        overrides=set_ or [],
+        env_names=env or [],
+        profile=settings,
     )
     if dry_run:
-        console.print_json(json.dumps(submission.__dict__, default=str))
+        from cluster.package import describe_submission
+
+        address = address or (settings.address if settings else None)
+        console.print_json(json.dumps(describe_submission(submission, address)))
         return
-    from cluster.jobs import follow_logs
+    address = _cluster_address(address, profile)
     from cluster.jobs import submit as submit_job
+    from cluster.logs import follow_logs
 
     outcome = submit_job(submission, address=address)
     console.print(f"{submission.submission_id}: {outcome}")
+    if settings and settings.tunnel:
+        console.print(f"Dashboard: {settings.address}, through: {settings.tunnel}", markup=False)
     if follow:
         status = follow_logs(address, submission.submission_id)
         console.print(f"{submission.submission_id}: {status}")
@@ -518,23 +572,69 @@ def submit(
 
 
 @app.command()
-def status(
-    name: Annotated[str | None, typer.Argument(help="Run name; none: all jobs.")] = None,
-    address: Address = None,
-) -> None:
-    """Say how submitted jobs stand."""
-    from cluster.jobs import job_status, list_jobs
+def jobs(profile: ClusterProfile = None, address: Address = None) -> None:
+    """List the jobs of a cluster, the newest first."""
+    address = _cluster_address(address, profile)
+    from cluster.jobs import describe_job, list_jobs
 
-    for job in list_jobs(address) if name is None else [job_status(address, name)]:
-        console.print(f"{job.submission_id}  {job.status}  {job.message or ''}".rstrip())
+    for job in list_jobs(address):
+        console.print(describe_job(job), markup=False)
 
 
 @app.command()
-def stop(name: Annotated[str, typer.Argument(help="Run name.")], address: Address = None) -> None:
+def status(
+    name: Annotated[str | None, typer.Argument(help="Run name; none: all jobs.")] = None,
+    profile: ClusterProfile = None,
+    address: Address = None,
+) -> None:
+    """Say how submitted jobs stand."""
+    address = _cluster_address(address, profile)
+    from cluster.jobs import describe_job, job_status, list_jobs
+
+    for job in list_jobs(address) if name is None else [job_status(address, name)]:
+        console.print(f"{describe_job(job)}  {job.message}".rstrip(), markup=False)
+
+
+@app.command()
+def logs(
+    name: RunName,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
+    profile: ClusterProfile = None,
+    address: Address = None,
+) -> None:
+    """Print a job's log."""
+    address = _cluster_address(address, profile)
+    from cluster.logs import follow_logs, job_log
+
+    if not follow:
+        sys.stdout.write(job_log(address, name))
+    elif follow_logs(address, name) != "SUCCEEDED":
+        raise typer.Exit(1)
+
+
+@app.command()
+def stop(name: RunName, profile: ClusterProfile = None, address: Address = None) -> None:
     """Stop a submitted job; what it finished stays, and submitting again resumes it."""
+    address = _cluster_address(address, profile)
     from cluster.jobs import stop_job
 
     console.print(f"{name}: {stop_job(address, name)}")
+
+
+@app.command()
+def fetch(
+    name: RunName,
+    to: Annotated[Path | None, typer.Option(help="Local folder; default: runs/NAME.")] = None,
+    models: Annotated[bool, typer.Option("--models", help="The trained models too.")] = False,
+    profile: ClusterProfile = None,
+    address: Address = None,
+) -> None:
+    """Copy what a submitted run has written into a local folder, also while it runs."""
+    address = _cluster_address(address, profile)
+    from cluster.fetching import fetch as fetch_run
+
+    fetched = fetch_run(address, name, to or Path("runs") / name, with_models=models)
+    console.print(f"{fetched.num_files} files of {fetched.source}: {fetched.folder}")
 
 
 @app.command()
@@ -643,18 +743,30 @@ def _encoder(max_tokens: int, overlong: str) -> "EncoderConfig":
     return parse_config(EncoderConfig, given, "options")
 
 
+def _cluster_settings(profile: str) -> Any:
+    """Return the settings of a profile."""
+    from cluster.profile import load_profile
+
+    return load_profile(profile)
+
+
+def _cluster_address(address: str | None, profile: str | None) -> str | None:
+    """Return the address to use, once the token is in use; before anything imports Ray."""
+    from cluster.token import use_token
+
+    use_token(required=profile is not None)
+    if profile is None:
+        return address
+    from cluster.connection import check_dashboard
+
+    settings = _cluster_settings(profile)
+    check_dashboard(address or settings.address, settings.advice())
+    return address or settings.address
+
+
 def _names(text: str) -> list[str]:
     """Return comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _labelled(texts: list[str]) -> dict[str, str]:
-    """Return what stands after the equals sign of each text by what stands before it."""
-    parts = [text.partition("=") for text in texts]
-    named = {label.strip(): value for label, _, value in parts}
-    if len(named) < len(texts) or not all(label and value for label, value in named.items()):
-        raise ValueError(f"Models are LABEL=MODEL with different labels, but got {texts}.")
-    return named
 
 
 def _say(line: str) -> None:

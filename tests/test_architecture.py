@@ -29,6 +29,8 @@ RAY_FILES = {
     "cluster.connection",
     "cluster.doctor_program",
     "cluster.jobs",
+    "cluster.logs",
+    "cluster.package",
 }
 ARRAY_ONLY = (
     "scpo.weighting",

@@ -10,7 +10,9 @@ import pytest
 from ray.job_submission import JobDetails, JobStatus, JobType
 
 import cluster.jobs
-from cluster.jobs import follow_logs, job_status, list_jobs, stop_job, submit
+import cluster.logs
+from cluster.jobs import delete_job, describe_job, job_status, list_jobs, stop_job, submit
+from cluster.logs import follow_logs, job_log
 from cluster.submission import Submission
 
 SUBMISSION = Submission(
@@ -59,6 +61,9 @@ class FakeCluster:
     def get_job_status(self, name: str) -> JobStatus:
         return self.next_statuses.pop(0)
 
+    def get_job_logs(self, name: str) -> str:
+        return f"log of {name}\n"
+
     async def tail_job_logs(self, name: str) -> AsyncIterator[str]:
         self.calls.append(f"tail {name}")
         for item in self.logs.pop(0):
@@ -70,8 +75,9 @@ class FakeCluster:
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
-    monkeypatch.setattr(cluster.jobs, "connect", lambda address: ("http://head:8265", fake))
-    monkeypatch.setattr(cluster.jobs, "POLL_INTERVAL_S", 0.0)
+    for module in (cluster.jobs, cluster.logs):
+        monkeypatch.setattr(module, "connect", lambda address: ("http://head:8265", fake))
+        monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.0)
     monkeypatch.setattr(cluster.jobs, "RESUBMIT_DELAY_S", 0.0)
     return fake
 
@@ -213,9 +219,9 @@ def test_job_that_does_not_end_is_reported(
         stop_job(None, "prism")
 
 
-@pytest.mark.parametrize("function", [follow_logs, job_status, stop_job])
+@pytest.mark.parametrize("function", [follow_logs, job_log, job_status, stop_job])
 def test_unknown_job_is_refused(ray: FakeCluster, function: Any) -> None:
-    with pytest.raises(ValueError, match=r"must have a job 'prism'.*scpo status"):
+    with pytest.raises(ValueError, match=r"must have a job 'prism'.*scpo jobs"):
         function(None, "prism")
 
 
@@ -237,3 +243,17 @@ def test_list_is_newest_first_and_leaves_drivers_out(ray: FakeCluster) -> None:
     assert records[0].ended_at is None
     assert records[2].started_at is None
     assert records[2].message == ""
+
+
+def test_job_in_a_line(ray: FakeCluster) -> None:
+    ray.add("a", JobStatus.SUCCEEDED, start_time=60_000, end_time=65_400)
+    assert describe_job(job_status(None, "a")) == "a  SUCCEEDED  1970-01-01 00:01 UTC  5 s"
+    ray.add("b", JobStatus.PENDING)
+    assert describe_job(job_status(None, "b")) == "b  PENDING"
+
+
+def test_log_as_it_is_now_and_a_record_removed(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    assert job_log(None, "prism") == "log of prism\n"
+    delete_job(None, "prism")
+    assert ray.calls == ["delete prism"]

@@ -28,6 +28,7 @@ def test_command_names_the_config_as_the_cluster_sees_it(config: Path, tmp_path:
     assert submission.metadata == {
         "scpo_config": "sweeps/configs/prism.yaml",
         "scpo_config_sha256": hashlib.sha256(b"countries: [France]\n").hexdigest(),
+        "scpo_out": "/mnt/scpo/runs/prism",
     }
 
 

@@ -50,11 +50,11 @@ SIZES = {
         outlier_shares=(0.0, 0.1, 0.2, 0.3, 0.4),
         num_users=(8, 24, 72, 216),
         global_cosines=(0.6, 0.8, 1.0),
-        num_worlds=32,
-        tuning=Tuning(num_settings=32),
+        num_worlds=24,
+        tuning=Tuning(),
     ),
 }
-CENTRE = WorldSettings(num_users=24, shift=0.75, outlier_share=0.3)
+CENTRE = WorldSettings(num_users=72, shift=0.75, outlier_share=0.3)
 VARIANTS: Mapping[str, Mapping[str, Any]] = {  # fields of WorldSettings or of Tuning
     "as the map": {},
     "outliers against the culture": {"outliers": "culture"},
@@ -65,12 +65,14 @@ VARIANTS: Mapping[str, Mapping[str, Any]] = {  # fields of WorldSettings or of T
     "margins twice": {"sharpness": 6.0},
     "8 features": {"num_features": 8},
     "128 features": {"num_features": 128},
-    "2 responses": {"num_users": 144, "responses_per_interaction": 2},
-    "4 users of 12 interactions": {"num_users": 4, "interactions_per_user": 12},
+    "2 responses": {"num_users": 432, "responses_per_interaction": 2},
+    "12 users of 12 interactions": {"num_users": 12, "interactions_per_user": 12},
     "8 settings tried": {"num_settings": 8},
     "128 settings tried": {"num_settings": 128},
     "one validation split": {"judged_folds": 1},
     "no limit on consensus": {"max_consensus_drop": 1.0},
+    "no plain setting in the search": {"plain_share": 0.0},
+    "half of the search plain": {"plain_share": 0.5},
 }
 
 

@@ -37,12 +37,16 @@ class Tuning:
         folds: Parts of the users, each left out once.
         judged_folds: How many of them are left out; 1 is a single validation split.
         max_consensus_drop: How far consensus accuracy on left-out users may fall.
+        plain_share: Share of scpo's settings that are plain fine-tuning, retention 1 and
+            strength 0, so that scpo can be `full` where that is better. Drawn points alone
+            almost never are.
     """
 
-    num_settings: int = 64
+    num_settings: int = 32
     folds: int = 4
     judged_folds: int = 4
     max_consensus_drop: float = SearchConfig().max_consensus_drop
+    plain_share: float = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,15 +77,23 @@ def draw_plain(tuning: Tuning, seed: int) -> HeadSettings:
 
 
 def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
-    """Return settings of retention, strength, L2 and steps, in the ranges of a search."""
+    """Return settings of scpo: first the plain ones, then points of a search's ranges."""
     space = SearchConfig()
-    return draw_settings(
-        tuning.num_settings,
+    num_plain = round(tuning.plain_share * tuning.num_settings)
+    plain = draw_plain(tuning, seed).take(np.arange(num_plain))
+    searched = draw_settings(
+        tuning.num_settings - num_plain,
         retention=space.retention,
         strength=space.strength,
         l2=L2,
         steps=STEPS,
         seed=seed,
+    )
+    return HeadSettings(
+        np.concatenate([plain.retention, searched.retention]),
+        np.concatenate([plain.strength, searched.strength]),
+        np.concatenate([plain.l2, searched.l2]),
+        np.concatenate([plain.steps, searched.steps]),
     )
 
 

@@ -1,0 +1,165 @@
+"""The map: its cells, comparisons, counts and figure, on made-up figures and tiny worlds."""
+
+import csv
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.collections import LineCollection
+
+from sweeps.science import when_it_pays
+from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
+from sweeps.science.map_figure import map_figure, region_edges
+from sweeps.science.map_table import count_regions, regions_table, variants_table
+from sweeps.science.show import show_map, show_truth
+from sweeps.science.when_it_pays import SIZES, VARIANTS, MapAxes, map_cells, run_map, variant_cells
+from sweeps.science.world_arms import Tuning, judge_world
+from sweeps.science.worlds import WorldSettings, make_world
+
+TUNING = Tuning(num_settings=4, judged_folds=2)
+AXES = MapAxes((0.0, 1.0), (0.0, 0.4), (8,), (0.8, 1.0), 2, TUNING)
+
+
+def made_up_rows(differences, *, spread=0.001):
+    """Rows of scpo against full and random_k over shift (columns) and outliers (rows)."""
+    rows = []
+    for against, sign in (("full", 1), ("random_k", -1)):
+        for line, column in np.ndindex(differences.shape):
+            value = sign * float(differences[line, column])
+            low, high = value - spread, value + spread
+            rows.append(
+                MapRow(
+                    *("", float(column), line / 10, 96, 1.0, "scpo", against, "users", "truth"),
+                    *(value, low, high, 0.7, 0.7 - value, 0.5, 1.0, 9),
+                )
+            )
+    return rows
+
+
+def test_the_cells_span_the_axes_and_share_no_seed() -> None:
+    for axes in (AXES, *SIZES.values()):
+        cells = map_cells(axes)
+        points = {
+            (c.world.shift, c.world.outlier_share, c.world.num_users, c.world.global_cosine)
+            for c in cells.values()
+        }
+        wanted = (axes.shifts, axes.outlier_shares, axes.num_users, axes.global_cosines)
+        assert len(points) == len(cells) == np.prod([len(values) for values in wanted])
+        seeds = [seed for cell in cells.values() for seed in cell.seeds]
+        assert len(set(seeds)) == len(seeds) == len(cells) * axes.num_worlds
+
+
+def test_a_variant_changes_what_it_names() -> None:
+    cells = variant_cells(AXES)
+    usual = cells["as the map"]
+    assert cells["2 responses"].world.num_pairs == usual.world.num_pairs
+    assert cells["12 users of 12 interactions"].world.num_pairs == usual.world.num_pairs
+    assert cells["margins twice"].world == replace(usual.world, sharpness=6.0)
+    assert cells["8 settings tried"].tuning == replace(TUNING, num_settings=8)
+    assert len({(cell.world, cell.tuning) for cell in cells.values()}) == len(VARIANTS)
+
+
+def test_a_cell_holds_every_arm_of_every_world() -> None:
+    cell = MapCell(WorldSettings(num_users=8), TUNING, num_worlds=2, first_seed=5)
+    result = compute_cell(cell)
+    unmoved = np.zeros((1, 32), dtype=np.float32)
+    for number, seed in enumerate((5, 6)):
+        expected = judge_world(unmoved, make_world(cell.world, seed).test)[0]
+        np.testing.assert_allclose(result["global"][number], expected)
+        for arm in ("scpo", "full", "random_k", "paper"):
+            # the truth would choose no worse than left-out users do
+            assert result[f"{arm}/perfect"][number][3] >= result[f"{arm}/users"][number][3]
+
+
+def test_rows_are_paired_differences_of_a_cell() -> None:
+    cell = MapCell(WorldSettings(shift=0.5), TUNING, num_worlds=3)
+    arms = {"scpo/users": 0.8, "full/users": 0.7, "random_k/users": 0.6, "paper/users": 0.5}
+    luck = np.array([0.0, 0.1, -0.1])[:, None] * np.ones(4)
+    result = {arm: (value + luck).tolist() for arm, value in arms.items()}
+    result |= {"global": (0.65 + luck).tolist(), "chosen": [[0.5, 1.0], [0.7, 2.0], [0.6, 0.0]]}
+    rows = cell_rows(cell, result)
+    assert {(row.model, row.against) for row in rows} == set(COMPARED)
+    row = next(r for r in rows if (r.model, r.against, r.measure) == ("scpo", "full", "truth"))
+    assert (row.difference, row.low, row.high) == pytest.approx((0.1, 0.1, 0.1))  # luck is shared
+    assert (row.shift, row.pairs, row.num_worlds) == (0.5, 288, 3)
+    assert (row.retention, row.strength) == pytest.approx((0.6, 1.0))
+
+
+@pytest.mark.parametrize(
+    ("mask", "num_edges"),
+    [([[1]], 4), ([[1, 1]], 6), ([[1, 0], [0, 1]], 8), ([[1, 1], [1, 1]], 8), ([[0, 0]], 0)],
+)
+def test_a_region_is_outlined_and_not_its_inner_borders(mask, num_edges) -> None:
+    assert region_edges(np.array(mask, dtype=bool)).shape == (num_edges, 2, 2)
+
+
+def test_the_outline_of_one_cell_is_its_square() -> None:
+    mask = np.zeros((3, 4), dtype=bool)
+    mask[1, 2] = True
+    edges = {tuple(map(tuple, edge.tolist())) for edge in region_edges(mask)}
+    assert edges == {
+        ((1.5, 0.5), (2.5, 0.5)),
+        ((1.5, 1.5), (2.5, 1.5)),
+        ((1.5, 0.5), (1.5, 1.5)),
+        ((2.5, 0.5), (2.5, 1.5)),
+    }
+
+
+def test_the_figure_outlines_and_numbers_what_is_sure() -> None:
+    differences = np.array([[0.0, 0.03], [-0.02, 0.0005]])
+    figure = map_figure(made_up_rows(differences), "truth")
+    panels = [axes for block in figure.subfigs for axes in block.axes if axes.get_images()]
+    panels = [axes for axes in panels if axes.get_xlabel() == "cultural shift"]
+    assert len(panels) == 2
+    for sign, axes in zip((1, -1), panels, strict=True):
+        image = axes.get_images()[0]
+        np.testing.assert_allclose(image.get_array(), sign * differences)
+        assert image.get_clim() == pytest.approx((-0.03, 0.03))
+        numbers = {text.get_position(): text.get_text() for text in axes.texts}
+        assert numbers == {(1, 0): f"{3 * sign:+.1f}", (0, 1): f"{-2 * sign:+.1f}"}
+        lines = [c for c in axes.collections if isinstance(c, LineCollection)]
+        assert [len(line.get_segments()) for line in lines] == [4, 4]
+
+
+def test_a_map_without_its_measure_is_refused() -> None:
+    with pytest.raises(ValueError, match="needs rows of scpo with measure 'overall'"):
+        map_figure(made_up_rows(np.zeros((2, 2))), "overall")
+
+
+def test_regions_count_what_is_sure() -> None:
+    rows = made_up_rows(np.array([[0.01, 0.02], [-0.02, 0.0]]))
+    full, random_k = count_regions(rows, "truth")
+    assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
+    assert full.difference == pytest.approx(0.0025)
+    assert (random_k.num_above, random_k.num_below) == (1, 2)
+    assert regions_table([full, random_k]).row_count == 2
+    assert count_regions(rows, "overall") == []
+
+
+def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(
+        when_it_pays, "VARIANTS", {"as the map": {}, "8 features": VARIANTS["8 features"]}
+    )
+    monkeypatch.setattr(when_it_pays, "CENTRE", WorldSettings(num_users=8))
+    rows = run_map(tmp_path, AXES, print, num_processes=1)
+    written = {path.name for path in tmp_path.iterdir()}
+    figures = {f"{name}.{end}" for name in ("map", "map_overall") for end in ("svg", "png")}
+    assert written == {"cells", "map.csv", "sensitivity.csv"} | figures
+    with (tmp_path / "map.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 8 * len(COMPARED) * 2 + sum(row["tuning"] == "perfect" for row in table)
+    assert variants_table(rows, "truth").row_count == 2
+
+    def fail(cell):
+        raise AssertionError("a cell was computed again")
+
+    monkeypatch.setattr(when_it_pays, "compute_cell", fail)
+    assert run_map(tmp_path, AXES, print, num_processes=1) == rows
+    with pytest.raises(ValueError, match="must hold the cell"):
+        run_map(tmp_path, replace(AXES, num_worlds=3), print, num_processes=1)
+
+
+@pytest.mark.parametrize("show", [show_map, show_truth])
+def test_a_size_that_does_not_exist_is_refused(show, tmp_path) -> None:
+    with pytest.raises(ValueError, match="size must be of small, large, but got 'huge'"):
+        show(tmp_path, "huge", print, 1)

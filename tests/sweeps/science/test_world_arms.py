@@ -1,0 +1,148 @@
+"""Arms on a tiny world against a gradient loop pair by pair, and tuning against plain loops."""
+
+import math
+
+import numpy as np
+import pytest
+
+from scpo.arms import TRAINED_ARMS, select_arm
+from sweeps.science.world_arms import (
+    MEASURES,
+    Tuning,
+    draw_plain,
+    draw_search,
+    judge_world,
+    select_each,
+    select_random,
+    select_same,
+    train_selections,
+    tune_arm,
+)
+from sweeps.science.worlds import WorldSettings, make_world
+
+TINY = WorldSettings(num_users=3, num_features=3, interactions_per_user=1, outlier_share=0.3)
+
+
+def descend(pairs, weights, num_kept, l2, steps):
+    """Plain gradient descent on J, a pair at a time."""
+    x = pairs.differences.astype(np.float64).tolist()
+    pull = l2 * sum(a * a for row in x for a in row) / (4 * len(x))
+    largest = sum(a * a for row in x for a in row) * max(weights) / (4 * num_kept) + pull
+    moved = [0.0] * len(x[0])
+    for _ in range(steps):
+        slope = [pull * value for value in moved]
+        for row, margin, weight in zip(x, pairs.reference_margin, weights, strict=True):
+            m = margin + sum(a * b for a, b in zip(row, moved, strict=True))
+            for k, a in enumerate(row):
+                slope[k] -= weight / num_kept * a / (1 + math.exp(m))
+        moved = [value - s / largest for value, s in zip(moved, slope, strict=True)]
+    return moved
+
+
+@pytest.mark.parametrize("arm", TRAINED_ARMS)
+def test_each_arm_equals_a_gradient_loop(arm) -> None:
+    pairs = make_world(TINY, 2).train
+    selection = select_arm(arm, pairs.reference_margin, seed=1)
+    l2 = 10.0 if arm == "inverse" else 0.3  # its weights go up to a thousand
+    moved = train_selections(pairs, [selection], l2=np.array([l2]), steps=np.array([2000]))
+    kept = int(selection.keep.sum())
+    naive = descend(pairs, selection.weights.tolist(), kept, l2, 300)
+    assert max(map(abs, naive)) > 0.05
+    np.testing.assert_allclose(moved[0], naive, atol=2e-4)
+
+
+def naive_figures(moved, test):
+    """Measures of one head, pair by pair."""
+    right, truth = [], []
+    for x, reference, utility in zip(
+        test.differences, test.reference_margin, test.utility_margin, strict=True
+    ):
+        margin = reference + float(x.astype(np.float64) @ moved)
+        right.append((margin > 0, reference < 0))
+        probability = 1 / (1 + math.exp(-utility))
+        truth.append(probability if margin > 0 else 1 - probability)
+    distinctive = [good for good, wrong in right if wrong]
+    consensus = [good for good, wrong in right if not wrong]
+    return [
+        sum(good for good, _ in right) / len(right),
+        sum(distinctive) / len(distinctive),
+        sum(consensus) / len(consensus),
+        sum(truth) / len(truth),
+    ]
+
+
+def test_measures_are_those_of_a_loop() -> None:
+    world = make_world(TINY, 0)
+    heads = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    heads[0] = 0
+    figures = judge_world(heads, world.test)
+    for number, head in enumerate(heads.astype(np.float64)):
+        np.testing.assert_allclose(figures[number], naive_figures(head, world.test), atol=1e-12)
+    assert figures[0, MEASURES.index("distinctive")] == 0
+    assert figures[0, MEASURES.index("consensus")] == 1
+
+
+def test_the_country_utility_is_truest() -> None:
+    world = make_world(WorldSettings(), 0)
+    heads = np.random.default_rng(1).normal(size=(50, 32)).astype(np.float32)
+    heads[0] = world.country_head - world.global_head
+    truth = judge_world(heads, world.test)[:, MEASURES.index("truth")]
+    assert truth.argmax() == 0
+
+
+@pytest.mark.parametrize("max_drop", [0.02, 0.25])
+def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
+    tuning = Tuning(num_settings=8, folds=4, judged_folds=3, max_consensus_drop=max_drop)
+    pairs = make_world(WorldSettings(num_users=12, num_features=8, outlier_share=0.3), 4).train
+    settings = draw_search(tuning, 1)
+    tuned = tune_arm(pairs, select_each(settings), settings, tuning)
+    ranked = []
+    for number in range(8):
+        one = settings.take(np.array([number]))
+        right = loss = consensus = kept_right = count = 0
+        for fold in range(3):
+            out = pairs.user % 4 == fold
+            train, left = pairs.take(~out), pairs.take(out)
+            selection = select_each(one)(train.reference_margin)
+            moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
+            for x, d in zip(left.differences, left.reference_margin, strict=True):
+                margin = d + float(x @ moved)
+                right += margin > 0
+                loss += math.log1p(math.exp(-margin))
+                consensus += d >= 0
+                kept_right += d >= 0 and margin > 0
+                count += 1
+        excess = max(1 - kept_right / consensus - max_drop, 0)
+        ranked.append((excess, -right, loss, number))
+    assert tuned.chosen == min(ranked)[-1]
+    one = settings.take(np.array([tuned.chosen]))
+    alone = train_selections(
+        pairs, select_each(one)(pairs.reference_margin), l2=one.l2, steps=one.steps
+    )
+    np.testing.assert_allclose(tuned.moved[tuned.chosen], alone[0], atol=1e-5)
+
+
+def test_what_each_arm_is_tuned_over() -> None:
+    tuning = Tuning(num_settings=16)
+    margin = make_world(WorldSettings(), 0).train.reference_margin
+    plain = draw_plain(tuning, 0)
+    assert all(
+        selection.weights.tolist() == [1.0] * 288 for selection in select_each(plain)(margin)
+    )
+    search = draw_search(tuning, 0)
+    for selection, share in zip(select_each(search)(margin), search.retention, strict=True):
+        assert selection.keep.sum() == pytest.approx(share * 288, abs=1)
+    for selection in select_random(0.5, 16, 3)(margin):
+        assert selection.keep.sum() == 144
+        assert margin[selection.keep].max() > np.median(margin)  # not the smallest ones
+    paper = select_same("scpo", 16)(margin)
+    assert len(paper) == 16
+    np.testing.assert_array_equal(paper[5].weights, select_arm("scpo", margin).weights)
+
+
+def test_a_country_too_small_for_any_setting_is_refused() -> None:
+    pairs = make_world(WorldSettings(num_users=2, responses_per_interaction=2), 0).train
+    tuning = Tuning(num_settings=4, folds=2, judged_folds=2)
+    settings = draw_plain(tuning, 0)
+    with pytest.raises(ValueError, match="No setting keeps enough of 4 pairs"):
+        tune_arm(pairs, select_each(settings), settings, tuning)

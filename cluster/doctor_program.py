@@ -24,7 +24,7 @@ from cluster.doctor_exchange import read_file, reduce_together, remove_file, wri
 from cluster.doctor_probes import EXPECTED, Probe, examine_node, look_at, nearest_folder
 
 PREFIX = "SCPO-DOCTOR "
-PROBE_SHARE = 0.5  # of the time, for each node's probes; the rest is for what they do together
+PROBE_SHARE = 0.6  # of the time, for each node's probes; the rest is for what they do together
 STATE_API_S = 4
 ENDING_S = 5.0
 Facts = dict[str, dict[str, Any]]
@@ -47,10 +47,11 @@ def main(request: dict[str, Any]) -> None:
     own_paths = Probe(lambda: {name: look_at(path) for name, path in paths.items()})
     if request["address"] == "local":  # none of it needs Ray, which takes the longest to start
         here = Probe(lambda: tell_own(request, own_paths, until_s))
-        nodes = join_ray("local")
+        nodes, _ = join_ray("local")
         facts = here.result(until_s).get("value", {})
-    elif nodes := join_ray(request["address"]):
-        state = Probe(lambda: len(list_nodes(timeout=STATE_API_S)))
+    else:
+        nodes, dashboard = join_ray(request["address"])
+        state = Probe(lambda: count_nodes(dashboard))
         facts = ask_nodes(request, nodes, probes_s)
         tell("state api", state.result(until_s))
         tell_files(request, facts, own_paths, until_s)
@@ -80,8 +81,8 @@ def tell_files(request: dict[str, Any], facts: Facts, own_paths: Probe, until_s:
     tell("driver paths", own_paths.result(until_s))
 
 
-def join_ray(address: str) -> list[dict[str, Any]]:
-    """Start or join Ray and return its living nodes; none where that fails."""
+def join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
+    """Start or join Ray; return its living nodes, none where that fails, and its dashboard."""
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         quiet["include_dashboard"] = False
@@ -93,13 +94,24 @@ def join_ray(address: str) -> list[dict[str, Any]]:
         nodes = [node for node in ray.nodes() if node["Alive"]]
     except (*EXPECTED, RayError) as error:
         tell("ray", {"error": f"{type(error).__name__}: {error}"})
-        return []
+        return [], ""
     known = [
         {"id": n["NodeID"], "ip": n["NodeManagerAddress"], "resources": n["Resources"]}
         for n in nodes
     ]
     tell("ray", {"value": {"nodes": known, "dashboard": context.dashboard_url}})
-    return known
+    return known, context.dashboard_url or ""
+
+
+def count_nodes(dashboard: str) -> int:
+    """Return how many nodes the State API behind a dashboard, host:port, knows.
+
+    Raises:
+        RuntimeError: The cluster has no dashboard, whose part it is, or it does not answer.
+    """
+    if not dashboard:
+        raise RuntimeError("the cluster has no dashboard")
+    return len(list_nodes(address=f"http://{dashboard}", timeout=STATE_API_S))
 
 
 def on_node(node: Mapping[str, Any], work: Callable[..., Any]) -> Any:

@@ -4,6 +4,7 @@ Either way the program's lines are kept as they come, so that what hangs loses o
 """
 
 import json
+import logging
 import os
 import shlex
 import shutil
@@ -102,6 +103,7 @@ def ask_by_job(request: Mapping[str, Any], collected: Collected) -> None:
         RuntimeError: No dashboard answers, it refuses the token, or the job did not run.
         ValueError: The address is not one.
     """
+    logging.getLogger("ray").setLevel(logging.WARNING)
     url, client = connect(request["address"])
     with explained_errors(url), tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "cluster"

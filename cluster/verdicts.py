@@ -15,6 +15,7 @@ from cluster.findings import Finding, Level, name_of, value_of
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LATE = {"error": "no answer in time"}
+AGAIN = "Mend what is said above, and ask again when less runs there."
 
 
 def judge_cluster(where: str, told: Outcome, collected: Collected) -> list[Finding]:
@@ -28,21 +29,26 @@ def judge_cluster(where: str, told: Outcome, collected: Collected) -> list[Findi
     ray = collected.facts.get("ray", {})
     error = told.get("error") or ray.get("error")
     name = "Ray on this machine" if where == "local" else "cluster"
-    if error is not None and not (collected.has_ended and "value" in ray):
-        text = str(error).removeprefix("RuntimeError: ").removeprefix("ValueError: ")
+    if "value" not in ray:
+        text = str(error or LATE["error"])
+        text = text.removeprefix("RuntimeError: ").removeprefix("ValueError: ")
         advice = "Mend this first: nothing else was seen of the cluster."
-        if where == "local":
-            advice = "Look into /tmp/ray/session_latest/logs: often /tmp or /dev/shm is full."
-        if where == "local" and text == LATE["error"]:
-            advice = "Ray takes longer to start than this waits: ask again when less runs here."
         is_late = where == "local" and text == LATE["error"]
+        if is_late:
+            advice = "Ray takes longer to start than this waits: ask again when less runs here."
+        elif where == "local":
+            advice = "Look into /tmp/ray/session_latest/logs: often /tmp or /dev/shm is full."
         return [Finding(name, "warning" if is_late else "failure", text, advice)]
     nodes = ray.get("value", {}).get("nodes", [])
     if where == "local":
         return [Finding(name, "ok", "an own short-lived Ray started, without a dashboard")]
     found = [Finding(name, "ok", f"{where}: {len(nodes)} nodes")]
+    if not collected.has_ended:
+        text = f"{where}: {len(nodes)} nodes, but not all has been said: {error or 'late'}"
+        found = [Finding(name, "warning", text, AGAIN)]
     dashboard = where if "://" in where else ray.get("value", {}).get("dashboard", "")
-    found.append(_judge_token(dashboard if "://" in dashboard else f"http://{dashboard}"))
+    if dashboard:
+        found.append(_judge_token(dashboard if "://" in dashboard else f"http://{dashboard}"))
     state = collected.facts.get("state api", {"error": "no answer in time"})
     advice = "Start Ray with its dashboard, and install ray[default] on the head."
     if "error" in state:
@@ -95,8 +101,7 @@ def judge_nodes(
         names[known[0]["id"]] = name_of(heard[0])
     found += [judge.judge_reduction(r["backend"], r["ranks"], names) for r in collected.reduced]
     if "gloo" not in {reduced["backend"] for reduced in collected.reduced}:
-        advice = "Mend what is said above first, and ask again."
-        found.append(Finding("gloo", "warning", "not tried: no time was left", advice))
+        found.append(Finding("gloo", "warning", "not tried: no time was left", AGAIN))
     wrote, reads = facts.get("driver wrote", LATE), facts.get("driver reads", LATE)
     found += judge.judge_storage(facts.get("storage"), wrote, heard, reads)
     found += judge.judge_disk(heard, needed_bytes)
@@ -171,8 +176,7 @@ def judge_fit(estimate: Mapping[str, Any], collected: Collected) -> list[Finding
         return [Finding("fit", "warning", f"not estimated: {estimate['error']}", advice)]
     nodes = node_capacities(collected)
     if not nodes:
-        advice = "Mend what is said above first, and ask again."
-        return [Finding("fit", "warning", "not known: no node has answered", advice)]
+        return [Finding("fit", "warning", "not known: no node has answered", AGAIN)]
     needs: Sequence[Processes] = estimate["value"][0]
     return [judge_capacity(each, nodes) for each in needs]
 

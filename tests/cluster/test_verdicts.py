@@ -1,0 +1,218 @@
+import json
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from cluster.doctor_transport import PREFIX, Collected, is_open
+from cluster.verdicts import (
+    judge_cluster,
+    judge_fit,
+    judge_nodes,
+    judge_paths,
+    judge_relative,
+    node_capacities,
+)
+
+RAY = {
+    "value": {
+        "nodes": [
+            {"id": "id-a", "ip": "10.0.0.1", "resources": {"CPU": 4.0}},
+            {"id": "id-b", "ip": "10.0.0.2", "resources": {"CPU": 2.0, "GPU": 1.0}},
+        ],
+        "dashboard": "",
+    }
+}
+
+
+def answer(name, **changes):
+    machine = {"host": name, "cpus": 4, "total": 1 << 34, "free": 1 << 33, "port": 1}
+    value = {
+        "versions": {"python": "3.11.7", "scpo": "0.1.0"},
+        "machine": machine,
+        "devices": {"gpus": [], "backends": {}},
+        "compiler": {"c++": "/usr/bin/c++"},
+        "disk": {"Ray's folder": {"folder": "/tmp", "total": 1 << 40, "free": 1 << 39}},
+        "paths": {},
+    } | changes
+    return {"id": f"id-{name}", **{probe: {"value": each} for probe, each in value.items()}}
+
+
+def collected(*nodes, **facts):
+    facts = {"ray": RAY, "state api": {"value": 2}} | facts
+    return Collected(facts=facts, nodes=list(nodes), has_ended=True)
+
+
+@pytest.fixture
+def dashboard():
+    """A dashboard that answers as `code` says."""
+
+    class Handler(BaseHTTPRequestHandler):
+        code = 401
+
+        def do_GET(self):
+            self.send_response(self.code)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", Handler
+    server.shutdown()
+    server.server_close()
+
+
+def by_name(found):
+    return {finding.name: finding for finding in found}
+
+
+def test_a_cluster_that_is_well(dashboard):
+    found = by_name(judge_cluster(dashboard[0], {}, collected()))
+    assert {finding.level for finding in found.values()} == {"ok"}
+    assert found["cluster"].found.endswith("2 nodes")
+    assert found.keys() == {"cluster", "authentication", "state API"}
+
+
+def test_an_open_dashboard_warns_on_loopback_and_fails_beyond(dashboard, monkeypatch):
+    dashboard[1].code = 200
+    assert is_open(dashboard[0])
+    found = by_name(judge_cluster(dashboard[0], {}, collected()))
+    assert found["authentication"].level == "warning"
+    assert "RAY_AUTH_MODE=token" in found["authentication"].advice
+    monkeypatch.setattr("cluster.verdicts.is_open", lambda url: True)
+    found = by_name(judge_cluster("http://10.0.0.1:8265", {}, collected()))
+    assert found["authentication"].level == "failure"
+
+
+def test_a_cluster_that_refuses_the_token_is_all_that_is_said():
+    told = {"error": "RuntimeError: The cluster at http://x must be given its token, but got none"}
+    (finding,) = judge_cluster("http://x", told, Collected())
+    assert finding.level == "failure"
+    assert finding.found.startswith("The cluster at http://x must be given its token")
+    assert "nothing else was seen" in finding.advice
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        ({"error": "RuntimeError: the cluster has no dashboard"}, "no dashboard"),
+        ({"value": 1}, "it knows 1 of 2 nodes"),
+        (None, "no answer in time"),
+    ],
+)
+def test_a_state_api_that_does_not_answer_fails(dashboard, state, words):
+    facts = collected(**({} if state is None else {"state api": state}))
+    if state is None:
+        del facts.facts["state api"]
+    finding = by_name(judge_cluster(dashboard[0], {}, facts))["state API"]
+    assert finding.level == "failure"
+    assert words in finding.found
+
+
+def test_what_was_said_before_a_deadline_counts(dashboard):
+    facts = collected()
+    facts.has_ended = False
+    finding = judge_cluster(dashboard[0], {"error": "no answer in time"}, facts)[0]
+    assert (finding.name, finding.level) == ("cluster", "warning")
+
+
+def test_a_local_ray_that_fails_is_a_failure_and_a_slow_one_a_warning():
+    broken = Collected(facts={"ray": {"error": "OSError: No space left on device"}})
+    (finding,) = judge_cluster("local", {}, broken)
+    assert (finding.level, finding.found) == ("failure", "OSError: No space left on device")
+    (finding,) = judge_cluster("local", {"error": "no answer in time"}, Collected())
+    assert finding.level == "warning"
+
+
+def test_a_node_of_which_nothing_came_fails():
+    found = judge_nodes(
+        collected(answer("a")), wants_gpus=False, needed_bytes=0, code_is_sent=False
+    )
+    failed = [finding for finding in found if finding.name == "nodes"]
+    assert [finding.found for finding in failed] == ["id-b: no answer in time"]
+    gloo = by_name(found)["gloo"]
+    assert (gloo.level, gloo.found) == ("warning", "not tried: no time was left")
+
+
+def test_files_are_judged_where_they_are_read():
+    readable, missing = (
+        {"readable": ok, "how": how} for ok, how in ((True, "/m"), (False, "gone"))
+    )
+    facts = collected(
+        answer("a", paths={"model": readable}),
+        answer("b", paths={"model": missing}),
+        **{"driver paths": {"value": {"data": missing, "backbone": readable}}},
+    )
+    found = by_name(judge_paths({"model": "/m"}, {"data": "/d", "backbone": "/m"}, facts))
+    assert found["model"].level == "failure"
+    assert "/m is not readable: b: gone" in found["model"].found
+    assert found["data"].level == "failure"
+    assert found["backbone"].level == "ok"
+
+
+def test_a_model_of_the_hub_warns_where_lanes_are_elsewhere():
+    hub = {"model": {"readable": True, "how": "the hub's cache /root/.cache"}}
+    one, two = answer("a", paths=hub), answer("b", paths=hub)
+    (finding,) = judge_paths({"model": "owner/name"}, {}, collected(one, two))
+    assert finding.level == "warning"
+    assert "HF_HOME" in finding.advice
+    (finding,) = judge_paths({"model": "owner/name"}, {}, collected(one))
+    assert finding.level == "ok"
+
+
+def test_a_node_that_hangs_on_a_file_fails():
+    hangs = answer("a") | {"paths": {"error": "no answer in time"}}
+    (finding,) = judge_paths({"model": "/m"}, {}, collected(hangs))
+    assert "a: no answer in time" in finding.found
+
+
+def test_relative_paths_are_refused_for_a_job():
+    places = {
+        "out": "runs",
+        "data": "../x.jsonl",
+        "model": "owner/name",
+        "a": "/a",
+        "b": "s3://b/c",
+    }
+    assert [finding.name for finding in judge_relative(places)] == ["out", "data"]
+
+
+def test_an_estimate_that_fails_warns():
+    (finding,) = judge_fit({"error": "FileNotFoundError: no config.json"}, collected(answer("a")))
+    assert finding.level == "warning"
+    assert "no config.json" in finding.found
+
+
+def test_capacity_is_what_ray_gives_out_and_nodes_measure():
+    gpu = {"name": "H100", "bytes": 80}
+    nodes = node_capacities(collected(answer("a"), answer("b", devices={"gpus": [gpu]})))
+    assert [(n.name, n.cpus, n.gpus, n.gpu_bytes) for n in nodes] == [
+        ("a", 4.0, 0.0, 0),
+        ("b", 2.0, 1.0, 80),
+    ]
+    assert nodes[0].free_bytes == 1 << 33
+
+
+def test_lines_of_the_program_are_told_from_others():
+    heard = Collected()
+    for name, fact in (
+        ("node", {"id": "a"}),
+        ("reduced", {}),
+        ("ray", {"value": 1}),
+        ("end", True),
+    ):
+        heard.take(PREFIX + json.dumps({"name": name, "fact": fact}))
+    heard.take("a warning of Ray")
+    heard.take(PREFIX + '{"name": "half')
+    assert heard == Collected({"ray": {"value": 1}}, [{"id": "a"}], [{}], has_ended=True)
+
+
+def test_nothing_that_answers_is_no_open_dashboard():
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    with pytest.raises(OSError, match="refused"):
+        is_open(f"http://127.0.0.1:{port}")

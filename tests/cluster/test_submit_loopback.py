@@ -1,4 +1,4 @@
-"""The whole way through a real cluster on loopback that asks for a token.
+"""The whole way through a real cluster, started as the profile `local` says, on ports of its own.
 
 The cluster and each client are processes of their own: Ray keeps the token and its mode for as
 long as a process lives. The cluster is ended by its process group, never by `ray stop`, which
@@ -8,6 +8,7 @@ would end every other cluster on the machine.
 import json
 import os
 import secrets
+import shlex
 import shutil
 import signal
 import socket
@@ -19,9 +20,13 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 
+import psutil
 import pytest
+
+from cluster.profile import load_profile
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,7 +34,8 @@ SCENARIO = """
 import json, sys, time
 from pathlib import Path
 from ray.job_submission import JobStatus
-from cluster.jobs import follow_logs, job_status, list_jobs, stop_job, submit
+from cluster.jobs import job_status, list_jobs, stop_job, submit
+from cluster.logs import follow_logs
 from cluster.submission import Submission
 
 address, folder = sys.argv[1], Path(sys.argv[2])
@@ -64,6 +70,7 @@ except RuntimeError as error:
 class Head:
     address: str
     environment: dict[str, str]
+    group: int
 
 
 def free_port() -> int:
@@ -97,24 +104,26 @@ def head() -> Iterator[Head]:
         "HOME": str(folder),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
-        "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(token),
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
         "no_proxy": "127.0.0.1",
     }
     port = free_port()
+    words = shlex.split(load_profile("local").start)
+    settings = [word.split("=") for word in words[: words.index("ray")]]
+    moved = {"--port": free_port(), "--dashboard-port": port}
     command = [
-        *("ray", "start", "--head", "--block", "--num-cpus=1", "--include-dashboard=true"),
-        *("--node-ip-address=127.0.0.1", "--dashboard-host=127.0.0.1"),
-        *(f"--port={free_port()}", f"--dashboard-port={port}", f"--temp-dir={folder}/ray"),
-        *(f"--ray-client-server-port={free_port()}", "--object-store-memory=100000000"),
-    ]
+        *(f"{name}={moved[name]}" if (name := word.partition("=")[0]) in moved else word
+          for word in words[words.index("ray") :]),
+        *("--block", "--num-cpus=1", f"--temp-dir={folder}/ray"),
+        "--object-store-memory=100000000",
+        f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}",
+    ]  # fmt: skip
     log = folder / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
-            env=environment,
+            env=environment | dict(settings),
             cwd=folder,
             stdout=output,
             stderr=output,
@@ -122,7 +131,7 @@ def head() -> Iterator[Head]:
         )
     try:
         wait_for_dashboard(f"http://127.0.0.1:{port}", process, log)
-        yield Head(f"http://127.0.0.1:{port}", environment)
+        yield Head(f"http://127.0.0.1:{port}", environment, process.pid)
     finally:
         end_group(process)
         shutil.rmtree(folder, ignore_errors=True)
@@ -155,7 +164,12 @@ def test_submit_follow_attach_stop_and_resubmit(head: Head, tmp_path: Path) -> N
     for name in ("data/users.csv", "runs/a.jsonl", "scpo/data/pairs.py", "sweep.yaml"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
-    printed = run_client(SCENARIO, head.address, str(tmp_path), environment=head.environment)
+    printed = run_client(
+        SCENARIO,
+        head.address,
+        str(tmp_path),
+        environment=head.environment | {"RAY_AUTH_MODE": "token"},
+    )
     log, _, seen = printed.partition("SEEN ")
     assert json.loads(seen) == {
         "first": "submitted",
@@ -173,26 +187,59 @@ def test_submit_follow_attach_stop_and_resubmit(head: Head, tmp_path: Path) -> N
 
 
 @pytest.mark.slow
-def test_commands_submit_follow_tell_and_stop(head: Head, tmp_path: Path) -> None:
+def test_commands_submit_follow_tell_fetch_and_stop(head: Head, tmp_path: Path) -> None:
     (tmp_path / "sweep.yaml").write_text("name: x\n")  # refused by the sweep, not by the cluster
+    out = tmp_path / "storage" / "commanded"
+    for name in ("trials.jsonl", "models/france.bin", "curves/models.csv"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text(name)
+    settings = {"address": head.address, "storage": str(out.parent), "start": "s", "end": "e"}
+    profile = tmp_path / "here.yaml"
+    profile.write_text(json.dumps({"metadata": {"scpo": settings}}))
 
     def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "scpo", *arguments, "--address", head.address]
+        command = [sys.executable, "-m", "scpo", *arguments, "--profile", str(profile)]
         return subprocess.run(
-            command, cwd=tmp_path, env=head.environment, capture_output=True, text=True, timeout=90
+            command, cwd=tmp_path, env=head.environment, capture_output=True, text=True, timeout=60
         )
 
-    sent = scpo("submit", "sweep.yaml", "--out", str(tmp_path / "runs" / "commanded"))
-    assert sent.returncode == 1
+    begun_s = time.monotonic()
+    sent = scpo("submit", "sweep.yaml", "--name", "commanded")
+    print(f"submitted, run and followed to its end in {time.monotonic() - begun_s:.1f} s")
+    assert sent.returncode == 1, sent.stderr
     assert "commanded: submitted" in sent.stdout
     assert "countries: Field required" in sent.stdout  # the job's own log, followed
     assert "commanded: FAILED" in sent.stdout
     assert scpo("status", "commanded").stdout.startswith("commanded  FAILED")
-    assert "commanded  FAILED" in scpo("status").stdout
+    assert "commanded  FAILED" in scpo("jobs").stdout
+    assert "countries: Field required" in scpo("logs", "commanded").stdout
     assert scpo("stop", "commanded").stdout.strip() == "commanded: FAILED"
     unknown = scpo("stop", "nobody")
     assert unknown.returncode == 2
     assert "nobody" in unknown.stderr
+    fetched = scpo("fetch", "commanded", "--to", "here")
+    assert fetched.stdout == f"2 files of {out}: here\n", fetched.stderr
+    files = {file for file in (tmp_path / "here").rglob("*") if file.is_file()}
+    assert {str(file.relative_to(tmp_path / "here")): file.read_text() for file in files} == {
+        name: name for name in ("trials.jsonl", "curves/models.csv")
+    }
+    assert "fetch" not in scpo("jobs").stdout
+
+
+@pytest.mark.slow
+def test_no_token_401_wrong_403_right_200(head: Head) -> None:
+    def answer(token: str | None) -> int:
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        request = urllib.request.Request(f"{head.address}/api/jobs/", headers=headers)
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                return response.status
+        except urllib.error.HTTPError as error:
+            error.close()
+            return error.code
+
+    right = Path(head.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+    assert [answer(None), answer("0" * 64), answer(right)] == [401, 403, 200]
 
 
 @pytest.mark.slow
@@ -207,3 +254,29 @@ def test_missing_and_wrong_token_are_explained(head: Head) -> None:
         printed = run_client(REFUSAL, head.address, environment=environment)
         assert reason in printed
         assert remedy in printed
+
+
+@pytest.mark.slow
+def test_every_port_of_the_local_profile_is_on_loopback(head: Head) -> None:
+    processes = psutil.Process(head.group).children(recursive=True)
+    listening = {
+        connection.laddr
+        for process in processes
+        for connection in process.net_connections("inet")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert len(listening) >= 6  # control plane, raylet, object manager, dashboard, agents
+    assert head.address.rpartition(":")[2] in {str(port) for _, port in listening}
+    for ip, _ in listening:
+        address = ip_address(ip)
+        assert (getattr(address, "ipv4_mapped", None) or address).is_loopback, listening
+
+
+@pytest.mark.slow
+def test_the_token_is_in_no_log_and_no_record(head: Head) -> None:
+    token = Path(head.environment["RAY_AUTH_TOKEN_PATH"])
+    assert token.stat().st_mode & 0o777 == 0o600
+    logs = [file for file in (token.parent / "ray").rglob("*") if file.is_file()]
+    assert any(file.name.startswith("job-driver-") for file in logs)
+    leaks = [file for file in logs if token.read_bytes() in file.read_bytes()]
+    assert leaks == []

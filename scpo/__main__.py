@@ -509,6 +509,29 @@ def science(
 
 
 @app.command()
+def study(
+    config: Config,
+    out: Out,
+    only: Annotated[
+        str, typer.Option(help="Data sets to work on, comma-separated; none: all.")
+    ] = "",
+    page: Annotated[Path | None, typer.Option(help="Page to write; none: into OUT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, and lanes; none: one a core.")
+    ] = None,
+) -> None:
+    """Train and judge every arm on real data, and write the page of what came of it.
+
+    A study that was cut off goes on with what OUT holds.
+    """
+    from sweeps.study.run import run_study
+
+    results = run_study(config, out, _say, only=_names(only), page=page, workers=workers)
+    done = ", ".join(result.title for result in results)
+    console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
+
+
+@app.command()
 def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
     from sweeps.arms_table import arm_rows, write_arms

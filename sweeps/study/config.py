@@ -1,0 +1,91 @@
+"""The configuration of the study: what is fine-tuned, what trains heads, how it is judged."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from scpo.config import Config, Count, DataConfig, EncoderConfig, Positive
+from scpo.devices import Precision
+from scpo.weighting import PAPER_BETA, PAPER_TAU
+from sweeps.config import Share
+
+Unit = Literal["user", "question"]
+Pool = Literal["not steered", "others"]
+
+
+class HeadsConfig(Config):
+    """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
+
+    l2: tuple[Positive, ...] = Field(
+        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
+    )
+    num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
+    retention: tuple[Share, Share] = (0.2, 1.0)
+    strength: tuple[float, float] = (0.0, 3.0)
+    steps: Count = Field(24, description="steps of each head")
+    inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
+    tau: Share = PAPER_TAU
+    beta: Positive = PAPER_BETA
+    global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
+    max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")
+
+
+class FrozenConfig(Config):
+    """A data set whose arms train heads."""
+
+    title: str
+    about: str = Field("", description="what the data are and are not, for the page")
+    data: DataConfig
+    unit: Unit = Field(description="what is held out and resampled whole")
+    countries: tuple[str, ...] | None = Field(None, description="none: those with `min_units`")
+    min_units: Count = 100
+    pool: Pool = Field(description="whose pairs train a country's global head")
+    against_column: str | None = Field(
+        None,
+        description="pairs: names the country whose answer was refused; such pairs train no "
+        "global head of that country",
+    )
+    has_shares: bool = Field(False, description="scores are shares of people: compare with them")
+    encoder: EncoderConfig = EncoderConfig(max_tokens=256)
+    heads: HeadsConfig = HeadsConfig()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "FrozenConfig":
+        if self.against_column is not None and self.data.source != "pairs":
+            raise ValueError("against_column belongs to the source `pairs`")
+        if self.has_shares and self.data.source != "opinions":
+            raise ValueError("has_shares belongs to the source `opinions`")
+        return self
+
+
+class TunedConfig(Config):
+    """A data set whose arms fine-tune the global model of a sweep's configuration."""
+
+    title: str
+    about: str = Field("", description="what the data are and are not, for the page")
+    sweep: str = Field(description="file of a sweep's configuration, beside this one")
+    unit: Unit = "user"
+    heads: HeadsConfig = Field(HeadsConfig(), description="choose retention and strength")
+
+
+class StudyConfig(Config):
+    """The whole study."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
+    folds: int = Field(5, ge=2, description="each seed deals the users anew")
+    tuned_folds: int = Field(3, ge=2, description="the same where models are fine-tuned")
+    backbone: str = Field(description="whose frozen features the heads read")
+    precision: Precision = "auto"
+    files: tuple[str, ...] = Field((), description="files that must be there before all else")
+    fine_tuned: dict[str, TunedConfig] = Field(default_factory=dict)
+    frozen: dict[str, FrozenConfig] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> "StudyConfig":
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ, but got {list(self.seeds)}")
+        twice = set(self.fine_tuned) & set(self.frozen)
+        if twice:
+            raise ValueError(f"data sets must have names of their own, but {sorted(twice)} repeat")
+        return self

@@ -1,0 +1,88 @@
+"""The arms beside the shares of people: cells of the opinions come in, figures by row go out.
+
+The score is 1 - Jensen-Shannon distance of a model's option probabilities to the survey, each
+question answered by heads that never saw it. Intervals draw whole questions, with the answers of
+all their countries.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow, summarise
+from sweeps.ablation import GLOBAL
+from sweeps.arms_table import BASELINE
+
+OVER = {"questions": "mean over questions", "countries": "mean over countries"}
+
+
+def similarity_records(cells: Sequence[Mapping[str, Any]], reference: str) -> list[OpinionRecord]:
+    """Return the records of every row, differences to a reference row.
+
+    Args:
+        cells: Results of `sweeps.study.frozen.compute_cell` with similarities.
+        reference: Name of the row that others are compared with.
+    """
+    questions = sorted({name for cell in cells for name in cell["questions"]})
+    number = {name: index for index, name in enumerate(questions)}
+    judged = Judged(
+        tuple(cell["country"] for cell in cells),
+        np.repeat(np.arange(len(cells)), [len(cell["questions"]) for cell in cells]),
+        np.array([number[name] for cell in cells for name in cell["questions"]], dtype=np.int64),
+    )
+    rows = [
+        ScoredRow(name, "model", np.concatenate([np.array(c["similarity"][name]) for c in cells]))
+        for name in cells[0]["similarity"]
+    ]
+    return summarise(rows, judged, reference=reference)
+
+
+def similarity_table(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return the rows as a table in Markdown, with differences to `full` and `global`."""
+    to_full = _by_row(similarity_records(cells, BASELINE))
+    to_global = _by_row(similarity_records(cells, GLOBAL))
+    lines = [
+        "| row | base 2, "
+        + OVER["questions"]
+        + " | base 2, "
+        + OVER["countries"]
+        + " | natural log | total variation | against `full`, base 2 | against `global` |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for (name, over), record in to_full.items():
+        if over != "questions":
+            continue
+        figures = record.figures
+        cells_of_row = [
+            name,
+            _words(figures["similarity_base2"]),
+            _words(to_full[name, "countries"].figures["similarity_base2"]),
+            _words(figures["similarity_natural"]),
+            _words(figures["total_variation"]),
+            _words(record.against_reference, signed=True),
+            _words(to_global[name, over].against_reference, signed=True),
+        ]
+        lines.append(f"| {' | '.join(cells_of_row)} |")
+    note = (
+        "**Nearness to the survey**, 1 - Jensen-Shannon distance (higher is nearer; base 2 is in "
+        "0..1, the natural log in 0.167..1) and total variation (lower is nearer). T of softmax("
+        "reward / T) is fitted to the other countries' answers, or 1 where the row says so."
+    )
+    return note + "\n\n" + "\n".join(lines)
+
+
+def _by_row(records: Sequence[OpinionRecord]) -> dict[tuple[str, str], OpinionRecord]:
+    """Return the records over all countries by row and kind of mean."""
+    return {(r.row, r.over): r for r in records if r.over in OVER}
+
+
+def _words(figure: Figure | None, *, signed: bool = False) -> str:
+    """Return e.g. "0.712 (0.705-0.719)", or a signed difference."""
+    if figure is None:
+        return ""
+    sign, between = ("+", " to ") if signed else ("", "-")
+    text = f"{figure.value:{sign}.3f}"
+    if figure.low is None or figure.high is None:
+        return text
+    return f"{text} ({figure.low:{sign}.3f}{between}{figure.high:{sign}.3f})"

@@ -1,0 +1,257 @@
+"""The study from its configuration to STUDY.md, data set by data set; the same call goes on.
+
+Every data set has a folder of its own in the run's, with what is computed once (arrays, global
+model, cells or a ledger) and its wall time over all calls. The page is written after each.
+"""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from scpo.atomic import write_json, write_text
+from scpo.config import dump_config, load_config
+from scpo.model import resolve_model
+from sweeps.config import SweepConfig
+from sweeps.csv_files import write_csv
+from sweeps.preparation import Say
+from sweeps.records import Ledger, TrialRecord
+from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
+from sweeps.study.fine_tuned import run_fine_tuned
+from sweeps.study.frozen import run_frozen
+from sweeps.study.opinions import similarity_table
+from sweeps.study.page import DataSetResult, study_page
+from sweeps.study.rows import BASELINES, Interval, StudyRow, study_rows
+
+WALL_FILE = "wall.json"
+
+
+def run_study(
+    file: Path,
+    run: Path,
+    say: Say,
+    *,
+    only: Sequence[str] = (),
+    page: Path | None = None,
+    workers: int | None = None,
+) -> list[DataSetResult]:
+    """Run what is left of a study, write its page, and return what is done.
+
+    Args:
+        file: Configuration of the study; those of its sweeps lie beside it.
+        run: Folder to write to.
+        say: Called with a line of progress.
+        only: Data sets to work on; none: all.
+        page: Where the page goes; none: into the folder.
+        workers: Processes, and lanes; none: one a core.
+
+    Raises:
+        FileNotFoundError: Data or backbone are missing; all missing files are named.
+        ValueError: No such data set, or the folder holds a study of another configuration.
+    """
+    config = load_config(StudyConfig, file)
+    sets: dict[str, FrozenConfig | TunedConfig] = {**config.frozen, **config.fine_tuned}
+    unknown = [name for name in only if name not in sets]
+    if unknown:
+        raise ValueError(f"Data sets must be of {', '.join(sets)}, but got {unknown}.")
+    check_files(config)
+    _open(config, run)
+    results: dict[str, DataSetResult] = {}
+    for name, data_set in sets.items():
+        folder = run / name
+        if only and name not in only and not (folder / WALL_FILE).is_file():
+            continue  # one that was done before is read again for the page
+        if isinstance(data_set, FrozenConfig):
+            results[name] = _frozen(config, name, data_set, folder, say, workers)
+        else:
+            results[name] = _fine_tuned(config, name, data_set, file, folder, say, workers)
+        missing = [sets[other].title for other in sets if other not in results]
+        write_results(list(results.values()), run, page or run / "STUDY.md", missing, file)
+        say(f"{data_set.title}: done")
+    return list(results.values())
+
+
+def check_files(config: StudyConfig) -> None:
+    """Refuse to start without the data sets and the backbone.
+
+    Raises:
+        FileNotFoundError: Some are missing; the message names them and what to do.
+    """
+    missing = [name for name in config.files if not Path(name).is_file()]
+    if missing:
+        raise FileNotFoundError(
+            f"The study needs {', '.join(config.files)}, but {', '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} not there. Name the folder that holds the "
+            "data sets: make study DATA=FOLDER, or set SCPO_DATA."
+        )
+    resolve_model(config.backbone)
+
+
+@contextmanager
+def keep_time(folder: Path) -> Iterator[None]:
+    """Add the seconds of this call to the folder's wall time, also when it is cut off."""
+    started = time.monotonic()
+    try:
+        yield
+    finally:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / WALL_FILE, read_wall(folder) + time.monotonic() - started)
+
+
+def read_wall(folder: Path) -> float:
+    """Return the wall time of all calls so far, in seconds."""
+    file = folder / WALL_FILE
+    return float(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else 0.0
+
+
+def write_results(
+    results: Sequence[DataSetResult],
+    run: Path,
+    page: Path,
+    missing: Sequence[str],
+    file: Path,
+) -> None:
+    """Write the page and, into the run's folder, `study.csv` with every row."""
+    machine = (
+        f"Machine: {os.cpu_count()} cores, {platform.machine()}, whatever else ran on it at the "
+        "time; wall times are of this machine and include that."
+    )
+    text = study_page(results, missing=missing, machine=machine, config=str(file))
+    write_text(page, text)
+    lines = [_csv_line(result, row) for result in results for row in result.rows]
+    columns = dict.fromkeys(key for line in lines for key in line)
+    write_csv(list(columns), lines, run / "study.csv")
+
+
+def _frozen(
+    config: StudyConfig,
+    name: str,
+    data_set: FrozenConfig,
+    folder: Path,
+    say: Say,
+    workers: int | None,
+) -> DataSetResult:
+    """Return what heads on frozen features show of one data set."""
+    with keep_time(folder):
+        cells = run_frozen(
+            data_set,
+            folder,
+            say,
+            backbone=config.backbone,
+            precision=config.precision,
+            seeds=config.seeds,
+            folds=config.folds,
+            num_processes=workers,
+        )
+    records = [TrialRecord.model_validate(line) for cell in cells for line in cell["records"]]
+    heads = data_set.heads
+    pools = [cell["global_pairs"] for cell in cells]
+    whose = (
+        "the countries that are not steered to"
+        if data_set.pool == "not steered"
+        else "all other countries"
+    )
+    without = " but those against the country's own answer" if data_set.against_column else ""
+    method = (
+        f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
+        f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
+        f"trained from nothing on pairs of {whose}{without} ({min(pools):,} to {max(pools):,} "
+        f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
+        f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
+        f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
+        f"{heads.num_settings} settings of retention and strength, `full` among them."
+    )
+    return DataSetResult(
+        name,
+        data_set.title,
+        data_set.about,
+        method,
+        data_set.unit,
+        study_rows(records, data_set.unit),
+        0,
+        read_wall(folder),
+        similarity_table(cells) if data_set.has_shares else "",
+    )
+
+
+def _fine_tuned(
+    config: StudyConfig,
+    name: str,
+    data_set: TunedConfig,
+    file: Path,
+    folder: Path,
+    say: Say,
+    workers: int | None,
+) -> DataSetResult:
+    """Return what fine-tuning shows of one data set."""
+    sweep = load_config(SweepConfig, file.parent / data_set.sweep)
+    sweep = sweep.model_copy(update={"cache": str(folder / "cache")})
+    with keep_time(folder):
+        records = run_fine_tuned(
+            sweep,
+            data_set.heads,
+            folder,
+            say,
+            seeds=config.seeds,
+            folds=config.tuned_folds,
+            num_lanes=workers,
+        )
+    training = sweep.training
+    method = (
+        f"Full fine-tuning of {Path(str(sweep.global_model.backbone)).name}; "
+        f"{config.tuned_folds} folds by {data_set.unit}, {len(config.seeds)} seeds. One global "
+        "model, trained on the countries that are not steered to and a further pairs file. Arms "
+        f"go on from it: tau {sweep.tau:g}, beta {sweep.beta:g}, learning rate "
+        f"{training.learning_rate:g}, {training.epochs:g} epochs, {training.pairs_per_step} pairs "
+        f"a step, texts of {sweep.encoder.max_tokens} tokens at most. `scpo_tuned` takes "
+        "retention and strength from heads on the global model's features, chosen in "
+        f"{data_set.heads.inner_folds} inner folds."
+    )
+    failed = sum(record.state == "failed" for record in Ledger(folder).read())
+    rows = study_rows(records, data_set.unit)
+    return DataSetResult(
+        name,
+        data_set.title,
+        data_set.about,
+        method,
+        data_set.unit,
+        rows,
+        failed,
+        read_wall(folder),
+    )
+
+
+def _open(config: StudyConfig, run: Path) -> None:
+    """Write the configuration down, or refuse a folder of another one."""
+    file, resolved = run / "config.yaml", dump_config(config)
+    if not file.is_file():
+        write_text(file, resolved)
+    elif file.read_text(encoding="utf-8") != resolved:
+        raise ValueError(
+            f"{file} differs from the configuration given, and a study has one configuration. "
+            "Choose another --out, or go on with the same settings."
+        )
+
+
+def _csv_line(result: DataSetResult, row: StudyRow) -> dict[str, Any]:
+    """Return a row as plain columns."""
+    line: dict[str, Any] = {"data_set": result.name, "unit": result.unit}
+    for key, value in vars(row).items():
+        if key == "against":
+            continue
+        line |= {key: value} if key != "accuracy" else _ends("accuracy", value)
+    for other in BASELINES:
+        found = row.against.get(other)
+        line |= _ends(f"vs_{other}", found)
+    return line
+
+
+def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
+    """Return the columns of an interval."""
+    if interval is None:
+        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
+    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -1,9 +1,8 @@
 """What a profile says to `scpo submit` and its fellows: where the cluster is, and how to reach it.
 
 A profile is the file that starts the cluster. The settings stand in it where its engine lets users
-keep data of their own: `metadata.scpo` (Ray's cluster files, local.yaml), the annotation
-`scpo/submit` of a RayCluster, the variable `SCPO_SUBMIT` of a SkyPilot task. Every profile asks
-for a token; there is no setting for that.
+keep data of their own: `metadata.scpo` (Ray's cluster files, local.yaml), or the annotation
+`scpo/submit` of a RayCluster. Every profile asks for a token; there is no setting for that.
 """
 
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PROFILES = Path(__file__).with_name("profiles")
+SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
 
 
 class Profile(BaseModel):
@@ -72,7 +72,7 @@ def find_profile(name: str) -> Path:
     for path in sorted(PROFILES.iterdir()):
         if name in (path.name, path.stem):
             return path
-    shipped = ", ".join(sorted(path.stem for path in PROFILES.glob("*.yaml")))
+    shipped = ", ".join(SHIPPED)
     raise FileNotFoundError(
         f"The profile must be a file or one of {shipped}, but got {name!r}. Copy one of those "
         "and give its path."
@@ -122,8 +122,6 @@ def _settings(documents: list[Any]) -> Iterator[Any]:
             yield metadata["scpo"]
         if "scpo/submit" in (metadata.get("annotations") or {}):
             yield yaml.safe_load(metadata["annotations"]["scpo/submit"])
-        if "SCPO_SUBMIT" in (document.get("envs") or {}):
-            yield yaml.safe_load(document["envs"]["SCPO_SUBMIT"])
 
 
 def _in_words(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ from scipy.special import expit
 
 from scpo.arms import Selection, select_arm, select_setting
 from scpo.pairs import IntArray
-from scpo.weighting import FloatArray, effective_pairs, tau_of_retention
+from scpo.weighting import BoolArray, FloatArray, effective_pairs, tau_of_retention
 from sweeps.config import SearchConfig
 from sweeps.probe_heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
 from sweeps.science.worlds import WorldPairs
@@ -26,6 +26,7 @@ L2 = (1e-3, 10.0)
 STEPS = (2, 24)
 
 Select = Callable[[FloatArray], Sequence[Selection]]
+Fit = Callable[[WorldPairs], tuple[Heads, BoolArray]]  # heads (S, D), and which may start (S,)
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,8 @@ class Tuning:
         folds: Parts of the users, each left out once.
         judged_folds: How many of them are left out; 1 is a single validation split.
         max_consensus_drop: How far consensus accuracy on left-out users may fall.
-        plain_share: Share of scpo's settings that are plain fine-tuning, retention 1 and
-            strength 0, so that scpo can be `full` where that is better. Drawn points alone
-            almost never are.
+        plain_share: Share of scpo's settings at retention 1 and strength 0, so that scpo can
+            be `full` where that is better; drawn points almost never are.
     """
 
     num_settings: int = 32
@@ -89,12 +89,9 @@ def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
         steps=STEPS,
         seed=seed,
     )
-    return HeadSettings(
-        np.concatenate([plain.retention, searched.retention]),
-        np.concatenate([plain.strength, searched.strength]),
-        np.concatenate([plain.l2, searched.l2]),
-        np.concatenate([plain.steps, searched.steps]),
-    )
+    names = ("retention", "strength", "l2", "steps")
+    both = [np.concatenate([getattr(part, name) for part in (plain, searched)]) for name in names]
+    return HeadSettings(*both)
 
 
 def select_each(settings: HeadSettings) -> Select:
@@ -131,8 +128,7 @@ def train_selections(
 ) -> Heads:
     """Train a head for each selection and return how far it moved, shape (S, D).
 
-    Weights above 1, of the inverse arm, are divided by their largest, and so is l2: the loss is
-    the same but for a factor.
+    Weights above 1, of the inverse arm, are divided by their largest, and so is l2.
 
     Args:
         pairs: Training pairs.
@@ -159,44 +155,69 @@ def train_selections(
 def tune_arm(
     pairs: WorldPairs, select: Select, settings: HeadSettings, tuning: Tuning
 ) -> TunedArm:
+    """Tune an arm that trains on what it selects of the country's own pairs.
+
+    `select` says what each of the S settings trains on; the rest is as of `tune_fit`.
+
+    Raises:
+        ValueError: As of `tune_fit` or `train_heads`.
+    """
+
+    def fit(part: WorldPairs) -> tuple[Heads, BoolArray]:
+        selections = select(part.reference_margin)
+        moved = train_selections(part, selections, l2=settings.l2, steps=settings.steps)
+        return moved, may_start(selections)
+
+    return tune_fit(pairs, fit, settings, tuning)
+
+
+def tune_fit(pairs: WorldPairs, fit: Fit, settings: HeadSettings, tuning: Tuning) -> TunedArm:
     """Choose a setting by left-out users, and train every setting on all pairs.
 
-    Of settings that keep enough pairs and the constraint in the mean of the folds' pairs, the
-    most accurate is chosen; of equals, that of least loss. Where none keeps the constraint,
-    consensus accuracy decides.
+    Of settings that may start and keep the constraint in the mean of the folds' pairs, the most
+    accurate is chosen; of equals, that of least loss. Where none keeps the constraint, consensus
+    accuracy decides.
 
     Args:
         pairs: All pairs of the users to train and tune on.
-        select: What each setting trains on.
+        fit: Trains every setting on some of the pairs.
         settings: The S settings.
         tuning: Folds and constraint.
 
     Raises:
-        ValueError: No setting keeps enough pairs, or as of `train_heads`.
+        ValueError: No setting may start.
     """
     right, drop, loss = (np.zeros(len(settings)) for _ in range(3))
     started = np.ones(len(settings), dtype=np.bool_)
-    num_judged = num_consensus = 0
+    num_consensus = 0
     for fold in range(tuning.judged_folds):
         out = pairs.user % tuning.folds == fold
-        kept, left = pairs.take(~out), pairs.take(out)
-        selections = select(kept.reference_margin)
-        started &= np.array([_keeps_enough(selection) for selection in selections])
-        moved = train_selections(kept, selections, l2=settings.l2, steps=settings.steps)
+        left = pairs.take(out)
+        moved, starts = fit(pairs.take(~out))
+        started &= starts
         judged = judge_heads(moved, left.differences, left.reference_margin, left.reference_margin)
         consensus = int(np.count_nonzero(left.reference_margin >= 0))
         right += judged.accuracy * len(left)
         drop += judged.consensus_drop * consensus
         loss += judged.loss * len(left)
-        num_judged, num_consensus = num_judged + len(left), num_consensus + consensus
+        num_consensus += consensus
     if not started.any():
         raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
     excess = np.maximum(drop / max(num_consensus, 1) - tuning.max_consensus_drop, 0.0)
     chosen = int(np.lexsort((loss, -right, excess, ~started))[0])
-    moved = train_selections(
-        pairs, select(pairs.reference_margin), l2=settings.l2, steps=settings.steps
+    return TunedArm(chosen, settings, fit(pairs)[0])
+
+
+def may_start(selections: Sequence[Selection]) -> BoolArray:
+    """Tell which selections keep enough for a search to start them, shape (S,)."""
+    space = SearchConfig()
+    return np.array(
+        [
+            int(selection.keep.sum()) >= space.min_pairs
+            and effective_pairs(selection.weights) >= space.min_effective_pairs
+            for selection in selections
+        ]
     )
-    return TunedArm(chosen, settings, moved)
 
 
 def judge_world(moved: Heads, test: WorldPairs) -> FloatArray:
@@ -226,11 +247,3 @@ def judge_world(moved: Heads, test: WorldPairs) -> FloatArray:
         ],
         axis=1,
     )
-
-
-def _keeps_enough(selection: Selection) -> bool:
-    """Tell whether a search would start a setting that trains on this."""
-    space = SearchConfig()
-    num_kept = int(selection.keep.sum())
-    enough = effective_pairs(selection.weights) >= space.min_effective_pairs
-    return num_kept >= space.min_pairs and enough

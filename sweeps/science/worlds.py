@@ -131,33 +131,67 @@ class World:
 
 def make_world(settings: WorldSettings, seed: int) -> World:
     """Make the world of settings and seed."""
-    generator = np.random.default_rng([seed, 0])
-    length = settings.sharpness / math.sqrt(2.0)
-    consensus = length * _draw_direction(settings.num_features, generator)
-    own = length * _draw_direction(settings.num_features, generator)
-    error = _draw_direction(settings.num_features, generator)
-    error -= consensus * (consensus @ error) / length**2
-    error *= length / np.linalg.norm(error)
+    consensus, own, error = draw_directions(settings, seed)
     sine = math.sqrt(1.0 - settings.global_cosine**2)
     country = consensus + settings.shift * own
-    against = country if settings.outliers == "culture" else consensus
-    heads = np.stack([country, -against, np.zeros_like(country)])
     global_head = settings.global_cosine * consensus + sine * error
     train, test = (
-        _draw_pairs(settings, num_users, heads, global_head, np.random.default_rng([seed, part]))
+        draw_pairs(
+            settings,
+            num_users,
+            consensus=consensus,
+            country=country,
+            global_head=global_head,
+            generator=np.random.default_rng([seed, part]),
+        )
         for part, num_users in ((1, settings.num_users), (2, TEST_USERS))
     )
     return World(train, test, global_head, country)
 
 
-def _draw_pairs(
+def draw_directions(
+    settings: WorldSettings, seed: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return consensus, own and error, each of shape (D,) and of the consensus's length."""
+    generator = np.random.default_rng([seed, 0])
+    length = settings.sharpness / math.sqrt(2.0)
+    consensus = length * draw_direction(settings.num_features, generator)
+    own = length * draw_direction(settings.num_features, generator)
+    error = length * draw_direction(settings.num_features, generator, across=consensus)
+    return consensus, own, error
+
+
+def draw_direction(
+    num_features: int, generator: np.random.Generator, *, across: FloatArray | None = None
+) -> FloatArray:
+    """Return a random direction of length 1, shape (D,), orthogonal to `across` if given."""
+    drawn = generator.normal(size=num_features)
+    if across is not None:
+        drawn = drawn - across * (across @ drawn) / (across @ across)
+    return np.asarray(drawn / np.linalg.norm(drawn))
+
+
+def draw_pairs(
     settings: WorldSettings,
     num_users: int,
-    heads: FloatArray,
+    *,
+    consensus: FloatArray,
+    country: FloatArray,
     global_head: FloatArray,
     generator: np.random.Generator,
 ) -> WorldPairs:
-    """Return the pairs of new users; heads, (3, D), are those of the kinds of users."""
+    """Return the pairs of new users, sorted by reference margin.
+
+    Args:
+        settings: Kinds of users, interactions and features.
+        num_users: Users.
+        consensus: Utility weights of the consensus, shape (D,).
+        country: Utility weights of the country, shape (D,).
+        global_head: Reward weights of the global model, shape (D,).
+        generator: Draws users, responses and choices.
+    """
+    against = country if settings.outliers == "culture" else consensus
+    heads = np.stack([country, -against, np.zeros_like(country)])  # of the kinds of users
     kind = _draw_kinds(settings, num_users, generator)
     user = np.repeat(np.arange(num_users), settings.interactions_per_user)
     shape = (len(user), settings.responses_per_interaction)
@@ -174,7 +208,7 @@ def _draw_pairs(
     pairs = WorldPairs(
         differences.astype(np.float32),
         margin,
-        differences @ heads[0],
+        differences @ country,
         np.repeat(user, len(first)),
     )
     return pairs.take(np.argsort(margin, kind="stable"))
@@ -191,9 +225,3 @@ def _draw_kinds(
     kinds = np.where(place < settings.outlier_share, 1, 0)
     kinds[place >= 1.0 - settings.noise_user_share] = 2
     return generator.permutation(kinds)
-
-
-def _draw_direction(num_features: int, generator: np.random.Generator) -> FloatArray:
-    """Return a random direction of length 1, shape (D,)."""
-    drawn = generator.normal(size=num_features)
-    return np.asarray(drawn / np.linalg.norm(drawn))

@@ -1,17 +1,14 @@
-"""One country, one model, by hand: what `scpo score`, `train` and `evaluate` read.
+"""One country, one model, by hand: what `scpo score` and `scpo train` read.
 
-All three read a prepared folder and a global model, and share the reference cache, so the global
-model runs once. The split is a function of the data and its seed, so training and evaluation
-agree on who is held out without a file between them.
+Both read a prepared folder and a global model, and share the reference cache with `scpo
+evaluate`, so the global model runs once. The split is a function of the data and its seed, so
+training and evaluation agree on who is held out without a file between them.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-from rich.table import Table
 
 from scpo.arms import select_arm
 from scpo.batches import TrainingSet
@@ -19,7 +16,6 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
-from scpo.evaluation.held_out import evaluate_model
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
@@ -124,46 +120,6 @@ def ready_training(
     return CountryTraining(
         folder, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
     )
-
-
-def evaluate_country(
-    data: Path,
-    global_model: str,
-    model: str,
-    country: str,
-    *,
-    part: str,
-    cache: Path,
-    encoder: EncoderConfig,
-) -> dict[str, Any]:
-    """Judge a model on one part of a country's users.
-
-    Returns:
-        The evaluation, as `scpo.evaluation.held_out.evaluate_model` gives it.
-
-    Raises:
-        FileNotFoundError: No such data or model.
-        ValueError: The country is absent or too small, or no such part.
-    """
-    folder, reward = _load(global_model)
-    steered = _steer(data, folder, reward, country, cache, encoder)
-    _, judged = _load(model)
-    return evaluate_model(judged, steered, part)
-
-
-def evaluation_table(evaluation: dict[str, Any], country: str) -> Table:
-    """Return an evaluation as a table for people."""
-    table = Table(title=f"{country}, {evaluation['part']} users")
-    for name in ("", "accuracy", "95 % interval", "pairs", "users", "ties"):
-        table.add_column(name, justify="left" if not name else "right")
-    names = {"global_overall": "global model", "length": "longer response"}
-    for key in ("overall", "distinctive", "consensus", "global_overall", "length"):
-        row = evaluation[key]
-        accuracy = "-" if row["accuracy"] is None else f"{row['accuracy']:.1%}"
-        interval = "-" if row["low"] is None else f"{row['low']:.1%} to {row['high']:.1%}"
-        counts = [str(row[name]) for name in ("pairs", "users", "ties")]
-        table.add_row(names.get(key, key), accuracy, interval, *counts)
-    return table
 
 
 def _load(name: str) -> tuple[Path, RewardModel]:

@@ -18,6 +18,9 @@ SETTING_WORDS = {
     "beta": "weighting temperature beta, in reward units",
     "retention": "retention, share of the country's training pairs kept",
     "strength": "weighting strength, scale of the margins / beta",
+    "learning_rate": "peak learning rate",
+    "epochs": "passes over the pairs trained on",
+    "lora_rank": "rank of low-rank adapters",
 }
 INTENDED = (
     "Ranking candidate answers for, or adding a reward term in the training of, assistants used "
@@ -60,12 +63,19 @@ class CardFacts(Config):
     pairs_labelled: int | None = Field(None, ge=1, description="pairs before the filter")
 
 
-def read_card_facts(path: Path) -> dict[str, CardFacts]:
+def read_card_facts(
+    path: Path, known: Mapping[str, CardFacts] | None = None
+) -> dict[str, CardFacts]:
     """Return the facts of each model that a YAML file names, by label.
+
+    Args:
+        path: The file.
+        known: Facts by label that a run tells; what the file says goes before them.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is no YAML mapping with `models`, or a fact is missing, unknown or bad.
+        ValueError: It is no YAML mapping, names no model where none is known, or a fact is
+            missing, unknown or bad.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file with the facts of model cards at {path}.")
@@ -73,11 +83,14 @@ def read_card_facts(path: Path) -> dict[str, CardFacts]:
         raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(raw, dict) or not isinstance(raw.get("models"), dict):
+    told = {label: facts.model_dump() for label, facts in (known or {}).items()}
+    models = raw.get("models", dict.fromkeys(told)) if isinstance(raw, dict) else None
+    if not isinstance(models, dict) or not models:
         raise ValueError(f"{path} must be a mapping with `models`, facts by label; it is not.")
     shared = {key: value for key, value in raw.items() if key != "models"}
-    models: Mapping[str, Any] = raw["models"]
     return {
-        str(label): parse_config(CardFacts, {**shared, **(own or {})}, f"{path}: {label}")
+        str(label): parse_config(
+            CardFacts, {**told.get(label, {}), **shared, **(own or {})}, f"{path}: {label}"
+        )
         for label, own in models.items()
     }

@@ -1,23 +1,24 @@
-"""`scpo evaluate --out DIR`: many models on the held-out users of several countries.
+"""`scpo evaluate`: many models on the held-out users of several countries.
 
-In come a prepared folder, the global model and models by label ("full", "Mexico" or
-"Mexico/scpo"); every model scores the validation and test responses of every country, and
+In come models by label, a prepared folder and the global model (`scpo.evaluation.sources`);
+every model scores the validation and test responses of every country, and
 `scpo.evaluation.suite` makes of it all that is told. The global model's rewards come from the
 cache, lengths from the data.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData
-from scpo.data.countries import canonical_country
 from scpo.data.interactions import read_interactions
 from scpo.devices import Precision, pick_device
-from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, split_label
-from scpo.evaluation.panels import POOLED
+from scpo.evaluation.card_facts import CardFacts
+from scpo.evaluation.model_card import write_model_cards
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
+from scpo.evaluation.sources import ModelsToJudge, model_folders, name_countries, owners_of
 from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
 from scpo.pairs import IntArray
@@ -27,28 +28,20 @@ from scpo.weighting import FloatArray
 
 
 def run_evaluation(
-    data: Path,
-    global_model: str,
-    models: Mapping[str, str],
-    out: Path,
+    judged: ModelsToJudge,
+    out: Path | None = None,
     *,
-    countries: Sequence[str] = (),
     part: str = "test",
-    cache: Path,
-    encoder: EncoderConfig,
+    facts: Mapping[str, CardFacts] | None = None,
     say: Callable[[str], None] = print,
 ) -> Tables:
-    """Score models on the held-out pairs of countries and write their evaluation.
+    """Score models on the held-out pairs of countries and evaluate them.
 
     Args:
-        data: Prepared folder.
-        global_model: Hub name or folder.
-        models: Hub name or folder by label.
-        out: Folder to write to.
-        countries: The countries to judge by; none: those that labels name.
+        judged: The models, and what judges them.
+        out: Folder to write to; None to write nothing.
         part: Whose pairs judge: "test", or "validation" for a look.
-        cache: Root of the caches.
-        encoder: How texts become tokens.
+        facts: What no table holds, by label: these models get a card beside them.
         say: Prints a line of progress.
 
     Returns:
@@ -60,47 +53,61 @@ def run_evaluation(
             model with another tokenizer than the global model's.
         RuntimeError: A reward is not finite.
     """
-    table = read_interactions(data)
+    scores, about = score_models(judged, part=part, say=say)
+    tables = evaluate_models(scores, out, part=part, about={"models": about})
+    if facts:
+        named = {label: Path(each["model"]).expanduser() for label, each in about.items()}
+        folders = {label: folder for label, folder in named.items() if folder.is_dir()}
+        for path in write_model_cards(facts, tables, folders, part=part):
+            say(f"Card: {path}")
+    return tables
+
+
+def score_models(
+    judged: ModelsToJudge, *, part: str = "test", say: Callable[[str], None] = print
+) -> tuple[list[PairScores], dict[str, Any]]:
+    """Return each country's pairs with the rewards of all models, and what the models are.
+
+    Arguments and errors as of `run_evaluation`; the second value is by label.
+    """
+    table = read_interactions(judged.data)
     present = set(table["country"].to_pylist())
-    named = _canonical(models, present)
-    wanted = list(countries) or _owners(named, present)
-    if not wanted:
+    named = name_countries(judged.models, present)
+    countries = list(judged.countries) or owners_of(named, present)
+    if not countries:
         raise ValueError(
             "Countries must be given, or labels that name them such as Mexico/scpo, but got "
-            f"the labels {', '.join(models) or 'none'}."
+            f"the labels {', '.join(judged.models) or 'none'}."
         )
-    folder = resolve_model(global_model)
-    reward = load_reward_model(str(folder)).to(pick_device())
+    folders = model_folders(named)
+    folder = resolve_model(judged.global_model, revision=judged.revision)
+    reference = _load(folder, judged)
     steered = steer_countries(
         table,
-        wanted,
-        reward,
+        countries,
+        reference,
         content_hash(folder),
-        split=SplitConfig(),
-        max_tokens=encoder.max_tokens,
-        overlong=encoder.overlong,
-        cache=cache,
+        split=judged.split,
+        max_tokens=judged.encoder.max_tokens,
+        overlong=judged.encoder.overlong,
+        cache=judged.cache,
     ).countries
-    vocabulary = reward.tokenizer.get_vocab()
-    about = {GLOBAL: {"model": global_model, "content": content_hash(folder)}}
-    judged = {name: held_out(each, part) for name, each in steered.items()}
+    which = {name: held_out(each, part) for name, each in steered.items()}
+    about = {GLOBAL: {"model": judged.global_model, "content": content_hash(folder)}}
     rewards: dict[str, dict[str, FloatArray]] = {name: {} for name in steered}
     for label, name in named.items():
-        folder = resolve_model(name)
-        model = load_reward_model(str(folder)).to(pick_device())
-        if model.tokenizer.get_vocab() != vocabulary:
+        model = _load(folders[label], judged)
+        if model.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
             raise ValueError(
                 f"{label}: a model must have the tokenizer of the global model, but {name} has "
                 "another. Judge it beside a global model of its own family."
             )
-        about[label] = {"model": name, "content": content_hash(folder)}
+        about[label] = {"model": name, "content": content_hash(folders[label])}
         for country, each in steered.items():
-            rewards[country][label] = score_responses(model, each, judged[country])
+            rewards[country][label] = score_responses(model, each, which[country])
         say(f"{label}: scored")
-    scores = [
-        pair_scores(each, judged[country], rewards[country]) for country, each in steered.items()
-    ]
-    return evaluate_models(scores, out, part=part, about={"models": about})
+    scores = [pair_scores(each, which[name], rewards[name]) for name, each in steered.items()]
+    return scores, about
 
 
 def held_out(data: CountryData, part: str) -> IntArray:
@@ -153,32 +160,7 @@ def pair_scores(
     )
 
 
-def _canonical(models: Mapping[str, str], present: set[str]) -> dict[str, str]:
-    """Return models by label, countries in the spelling used here.
-
-    Raises:
-        ValueError: A label is taken, names a country that is not there, or comes twice.
-    """
-    named: dict[str, str] = {}
-    for label, model in models.items():
-        head, slash, arm = label.partition("/")
-        country = canonical_country(head)
-        known = country if country and country in present else head
-        if slash and known not in present:
-            raise ValueError(
-                f"A label with an arm is COUNTRY/ARM, but {head!r} is not among "
-                f"{', '.join(sorted(present))}."
-            )
-        name = f"{known}{slash}{arm}"
-        if name in named or name in (GLOBAL, LENGTH, POOLED):
-            raise ValueError(
-                f"Labels must differ and not be {GLOBAL}, {LENGTH} or {POOLED}, but got {label!r}."
-            )
-        named[name] = model
-    return named
-
-
-def _owners(labels: Iterable[str], present: set[str]) -> list[str]:
-    """Return the countries that labels name, in their order."""
-    owners = (split_label(label, sorted(present))[0] for label in labels)
-    return list(dict.fromkeys(owner for owner in owners if owner is not None))
+def _load(folder: Path, judged: ModelsToJudge) -> RewardModel:
+    """Return a model on the device to use."""
+    reward = load_reward_model(str(folder), trust_remote_code=judged.trust_remote_code)
+    return reward.to(pick_device())

@@ -52,7 +52,7 @@ def model_card(
     sections = [
         f"# Reward model of preferences in {country}",
         f"Scores an answer to a prompt; a higher reward is more likely preferred by annotators in "
-        f"{country}. It was tuned from `{facts.base_model}` by steerable cultural preference "
+        f"{country}. It was tuned from {_base(facts)} by steerable cultural preference "
         f"optimization ([SCPO]({METHOD})), arm `{arm}`.",
         "## Figures",
         _figures(tables, by_layer, country, arm, part),
@@ -236,7 +236,7 @@ def _training(facts: CardFacts) -> str:
         return "The setting was not recorded with this card."
     lines = ["| what | value |", "|---|---|"]
     for key, value in known.items():
-        shown = f"{value:,.6g}" if isinstance(value, float) else value
+        shown = f"{value:,.4g}" if isinstance(value, float) else value
         lines.append(f"| {key} | {'not used' if value is None else shown} |")
     return "\n".join(lines)
 
@@ -247,6 +247,11 @@ def _data(facts: CardFacts) -> str:
     lines += [f"- {each.name} ({each.use}): licence {each.license}" for each in facts.data]
     lines += ["", "A licence of the data may bind the use of the model beyond its own."]
     return "\n".join(lines)
+
+
+def _base(facts: CardFacts) -> str:
+    """Return what it was tuned from, a hub name as code."""
+    return f"`{facts.base_model}`" if facts.base_model.count("/") == 1 else facts.base_model
 
 
 def _annotators(facts: CardFacts) -> str:

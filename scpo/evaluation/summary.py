@@ -8,6 +8,7 @@ from rich.text import Text
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.panels import BASELINES, Row
 from scpo.evaluation.suite import Tables
+from scpo.metrics import LAYERS
 
 
 def summary_tables(tables: Tables) -> list[Table]:
@@ -21,32 +22,47 @@ def summary_tables(tables: Tables) -> list[Table]:
 
 
 def accuracy_summary(tables: Tables) -> Table:
-    """Return accuracy by country and arm, in percent, with differences in points."""
-    titles = ("overall", "against global", "against full", "against length", "distinctive")
-    table = _table("Held-out users", ("country", "arm"), (*titles, "consensus", "pairs", "users"))
+    """Return accuracy by country and arm in percent, with differences in points."""
     by_layer = {(row["country"], row["arm"], row["layer"]): row for row in tables["accuracy"]}
     paired = {
         (row["country"], row["arm"], row["baseline"]): row
         for row in tables["paired"]
         if row["layer"] == "overall"
     }
-    places = list(dict.fromkeys((country, arm) for country, arm, _ in by_layer))
-    for position, (country, arm) in enumerate(places):
-        overall, distinctive, consensus = (
-            by_layer[country, arm, layer] for layer in ("overall", "distinctive", "consensus")
-        )
-        table.add_row(
-            Text(country),
-            Text(arm),
-            share_in_words(overall),
-            *(difference_in_words(paired.get((country, arm, name))) for name in BASELINES),
-            f"{share_in_words(distinctive, ends=False)} of {distinctive['pairs']}",
-            f"{share_in_words(consensus, ends=False)} of {consensus['pairs']}",
-            f"{overall['pairs']:,}",
-            f"{overall['users']:,}",
-            end_section=any(name != country for name, _ in places[position + 1 : position + 2]),
-        )
+    baselines = [name for name in BASELINES if name in {key[2] for key in paired}]
+    titles = ("overall", *(f"against {name}" for name in baselines), "distinctive", "consensus")
+    title = "Held-out users: accuracy in %, differences in points, 95 % intervals by user"
+    table = _table(title, ("country", "arm"), titles)
+    for country in dict.fromkeys(country for country, _, _ in by_layer):
+        arms = list(dict.fromkeys(arm for name, arm, _ in by_layer if name == country))
+        counts = by_layer[country, arms[0], "overall"]
+        heads = [country, f"{counts['pairs']:,} pairs", f"{counts['users']:,} users"]
+        heads += [""] * (len(arms) - len(heads))
+        for position, head in enumerate(heads):
+            arm = arms[position] if position < len(arms) else ""
+            table.add_row(
+                Text(head),
+                Text(arm),
+                *([] if not arm else _accuracy_cells(by_layer, paired, country, arm, baselines)),
+                end_section=position == len(heads) - 1,
+            )
     return table
+
+
+def _accuracy_cells(
+    by_layer: Mapping[tuple[str, str, str], Row],
+    paired: Mapping[tuple[str, str, str], Row],
+    country: str,
+    arm: str,
+    baselines: list[str],
+) -> list[str]:
+    """Return what one arm of one country has in the table of accuracies."""
+    overall, *layers = (by_layer[country, arm, layer] for layer in LAYERS)
+    return [
+        share_in_words(overall, unit=""),
+        *(difference_in_words(paired.get((country, arm, name))) for name in baselines),
+        *(f"{share_in_words(row, ends=False, unit='')} of {row['pairs']:,}" for row in layers),
+    ]
 
 
 def matrix_summary(tables: Tables) -> Table:
@@ -79,11 +95,11 @@ def knob_summary(tables: Tables) -> Table:
     return table
 
 
-def share_in_words(row: Row | None, *, ends: bool = True) -> str:
+def share_in_words(row: Row | None, *, ends: bool = True, unit: str = " %") -> str:
     """Return an accuracy as "64.1 % (58.9-69.0)"; without `ends` only the share."""
     if row is None or row["accuracy"] is None:
         return "-"
-    share = f"{100 * row['accuracy']:.1f} %"
+    share = f"{100 * row['accuracy']:.1f}{unit}"
     if not ends or row["low"] is None:
         return share
     return f"{share} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"

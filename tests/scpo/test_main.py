@@ -81,17 +81,21 @@ def test_road_from_data_to_a_judged_model(
     assert "pairs (" in out
     AutoModelForSequenceClassification.from_pretrained(model)
 
-    figures = tmp_path / "evaluation.json"
+    judged = tmp_path / "judged"
     code, out, _ = run_cli(
-        "evaluate", *common, "--model", model, "--country", "Arvandia", "--out", figures
+        "evaluate", *common, "--model", model, "--country", "Arvandia", "--out", judged
     )
     assert code == 0
-    assert "longer response" in out
-    evaluation = json.loads(figures.read_text())
+    assert "Held-out users" in out
+    evaluation = json.loads((judged / "evaluation.json").read_text())
     assert evaluation["part"] == "test"
-    assert evaluation["overall"]["low"] <= evaluation["overall"]["accuracy"]
-    layers = evaluation["distinctive"]["pairs"] + evaluation["consensus"]["pairs"]
-    assert evaluation["overall"]["pairs"] == layers > 0
+    rows = {(row["arm"], row["layer"]): row for row in evaluation["tables"]["accuracy"]}
+    assert {arm for arm, _ in rows} == {"global", "length", "own"}
+    overall = rows["own", "overall"]
+    assert overall["low"] <= overall["accuracy"]
+    layers = rows["own", "distinctive"]["pairs"] + rows["own", "consensus"]["pairs"]
+    assert overall["pairs"] == layers > 0
+    assert (judged / "matrix-own.png").is_file()
 
 
 @pytest.mark.slow

@@ -1,9 +1,8 @@
 import pytest
-from rich.console import Console
 
 from scpo.config import EncoderConfig
 from scpo.data.interactions import write_interactions
-from scpo.single import evaluate_country, evaluation_table, ready_training, score_data
+from scpo.single import ready_training, score_data
 
 
 @pytest.fixture
@@ -64,27 +63,3 @@ def test_bad_settings_countries_and_places_are_refused(named):
         ready_training(**(named | {"global_model": "./no"}), **ARM)
     with pytest.raises(ValueError, match="No interactions of X"):
         score_data(**named, countries=["X"])
-
-
-def test_the_global_model_judged_by_itself(named):
-    evaluation = evaluate_country(**named, model=named["global_model"], country="A", part="test")
-    assert evaluation["overall"] == evaluation["global_overall"]
-    assert evaluation["distinctive"]["accuracy"] in (0.0, None)
-    with pytest.raises(ValueError, match="part must be one of"):
-        evaluate_country(**named, model=named["global_model"], country="A", part="dev")
-
-
-def test_the_table_says_every_layer():
-    row = {"accuracy": 0.5, "low": 0.25, "high": 0.75, "pairs": 8, "users": 2, "ties": 1}
-    names = ("overall", "distinctive", "global_overall", "length")
-    none = {"accuracy": None, "low": None, "high": None, "pairs": 0, "users": 0, "ties": 0}
-    evaluation = {"part": "test", "consensus": none} | dict.fromkeys(names, row)
-    console = Console(width=100)
-    with console.capture() as shown:
-        console.print(evaluation_table(evaluation, "Chile"))
-    text = shown.get()
-    assert "Chile, test users" in text
-    assert text.count("50.0%") == 4
-    assert "25.0% to 75.0%" in text
-    for name in ("overall", "distinctive", "consensus", "global model", "longer response"):
-        assert name in text

@@ -8,9 +8,11 @@ from scpo.country import build_country, utterance_texts
 from scpo.data.interactions import write_interactions
 from scpo.data.splits import split_users
 from scpo.encoding import encode_texts
+from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.command import held_out, pair_scores, run_evaluation, score_responses
 from scpo.evaluation.held_out import score_pairs
 from scpo.evaluation.pair_scores import read_pairs
+from scpo.evaluation.sources import ModelsToJudge
 from scpo.model import load_reward_model
 
 
@@ -58,18 +60,17 @@ def prepared(interactions, tmp_path):
     return tmp_path / "data"
 
 
-def evaluate(prepared, models, **keys):
+def evaluate(prepared, models, *, countries=(), **keys):
     folder = prepared.parent
-    return run_evaluation(
+    judged = ModelsToJudge(
         prepared,
         str(folder / "global"),
         models,
-        folder / "out",
-        cache=folder / "cache",
+        folder / "cache",
+        countries=countries,
         encoder=EncoderConfig(max_tokens=32),
-        say=lambda line: None,
-        **keys,
     )
+    return run_evaluation(judged, folder / "out", say=lambda line: None, **keys)
 
 
 def test_models_of_folders_are_scored_and_told(prepared, model_writer):
@@ -95,14 +96,29 @@ def test_models_of_folders_are_scored_and_told(prepared, model_writer):
     assert row["rank_correlation"] == pytest.approx(1.0)
 
 
-def test_labels_must_fit(prepared, model_writer):
+def test_labels_and_countries_must_be_there(prepared, model_writer):
     folder = str(model_writer(prepared.parent / "global", "bert"))
-    with pytest.raises(ValueError, match="A label with an arm is COUNTRY/ARM, but 'Kenya' is"):
-        evaluate(prepared, {"Kenya/scpo": folder})
-    with pytest.raises(ValueError, match="Labels must differ and not be global, length or"):
-        evaluate(prepared, {"length": folder})
     with pytest.raises(ValueError, match="Countries must be given, or labels that name them"):
         evaluate(prepared, {"full": folder})
+    with pytest.raises(ValueError, match="No interactions of Kenya; there are some of Chile"):
+        evaluate(prepared, {"full": folder}, countries=["Kenya"])
+    with pytest.raises(FileNotFoundError, match=r"Peru/scpo: .* holds no config\.json"):
+        evaluate(prepared, {"Peru/scpo": str(prepared.parent)})
+    with pytest.raises(FileNotFoundError, match=r"Peru: No model folder at \./none"):
+        evaluate(prepared, {"Peru": "./none"})
+
+
+def test_a_card_goes_beside_its_model(prepared, model_writer):
+    folder = prepared.parent
+    for seed, name in enumerate(("global", "chile")):
+        model_writer(folder / name, "bert", seed=seed)
+    facts = CardFacts(base_model="made here", license="mit", data=({"name": "x", "license": "y"},))
+    evaluate(prepared, {"Chile": str(folder / "chile")}, facts={"Chile": facts})
+    card = (folder / "chile" / "README.md").read_text()
+    assert "preferences in Chile" in card
+    assert "tuned from made here by" in card
+    with pytest.raises(ValueError, match="there are facts of Peru"):
+        evaluate(prepared, {"Chile": str(folder / "chile")}, facts={"Peru": facts})
 
 
 def test_another_tokenizer_is_refused(prepared, model_writer):

@@ -200,11 +200,16 @@ def test_tables_for_people(tables):
     found = summary_tables(tables)
     titles = [str(table.title) for table in found]
     assert titles == [
-        "Held-out users",
+        "Held-out users: accuracy in %, differences in points, 95 % intervals by user",
         "Every model on every country",
         "(1 - s) global + s country, s from validation",
     ]
     assert found[0].row_count == 4 * 4
+    heads = [str(text) for text in found[0].columns[0].cells][:4]
+    rows = [row for row in tables["accuracy"] if row["country"] == POOLED]
+    assert heads == [POOLED, f"{rows[0]['pairs']} pairs", f"{rows[0]['users']} users", ""]
+    shown = next(iter(found[0].columns[2].cells))
+    assert shown == share_in_words(rows[0]).replace(" %", "")
     assert found[1].row_count == 8
     assert found[2].row_count == 2 * 4
     row = {"accuracy": 0.641, "low": 0.589, "high": 0.69}

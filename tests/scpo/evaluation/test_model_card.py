@@ -34,7 +34,7 @@ def test_the_card_tells_figures_setting_data_and_misuse(facts, tables):
             assert line in text
     assert "| weighting temperature beta, in reward units | 1.1 |" in text
     assert "| weighting strength, scale of the margins / beta | not used |" in text
-    assert "| epochs | 2 |" in text
+    assert "| passes over the pairs trained on | 2 |" in text
     assert "| pairs trained on | 1234 |" in text
     assert "owner/preferences (preference pairs): licence cc-by-4.0" in text
     assert "## What it must not be used for" in text
@@ -108,6 +108,14 @@ def test_facts_are_read_from_yaml(facts, tmp_path):
     found = read_card_facts(path)
     assert found["Chile/scpo"] == facts
     assert found["Peru/scpo"] == CardFacts(**FACTS)
+
+
+def test_the_file_goes_before_what_a_run_knows(tmp_path):
+    known = {"Chile/scpo": CardFacts(**FACTS | {"license": "unknown"}, users_trained=7)}
+    path = tmp_path / "facts.yaml"
+    path.write_text("license: mit")
+    expected = CardFacts(**FACTS | {"license": "mit"}, users_trained=7)
+    assert read_card_facts(path, known) == {"Chile/scpo": expected}
 
 
 @pytest.mark.parametrize(

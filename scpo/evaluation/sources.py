@@ -1,0 +1,173 @@
+"""What `scpo evaluate` judges: models by label, the global model, and the users held out.
+
+Labels come from the command line as LABEL=MODEL texts, or from the folder of a sweep
+(`sweeps.run_models`). "global" names the global model; "Mexico/scpo" is Mexico's model of arm
+scpo, "Mexico" its only one, any other label one model for all countries.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from scpo.config import EncoderConfig, SplitConfig
+from scpo.data.countries import canonical_country
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
+from scpo.evaluation.panels import POOLED
+from scpo.model import resolve_model
+
+TAKEN = (GLOBAL, LENGTH, POOLED)
+
+
+@dataclass(frozen=True)
+class ModelsToJudge:
+    """Models and what judges them.
+
+    Attributes:
+        data: Prepared folder.
+        global_model: Hub name or folder.
+        models: Hub name or folder by label, without "global".
+        cache: Root of the token store and the reference rewards.
+        countries: The countries to judge by; none: those that labels name.
+        split: How users were divided when the models were trained.
+        encoder: How texts become tokens.
+        revision: Of the global model on the hub.
+        trust_remote_code: Whether checkpoints may bring their own code.
+    """
+
+    data: Path
+    global_model: str
+    models: Mapping[str, str]
+    cache: Path
+    countries: Sequence[str] = ()
+    split: SplitConfig = field(default_factory=SplitConfig)
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+
+def parse_models(texts: Iterable[str]) -> dict[str, str]:
+    """Return models by label from LABEL=MODEL texts.
+
+    Raises:
+        ValueError: A text without a label or a model, or a label twice.
+    """
+    models: dict[str, str] = {}
+    for text in texts:
+        label, _, model = (part.strip() for part in text.partition("="))
+        if not label or not model:
+            raise ValueError(
+                f"A model is given as LABEL=MODEL, such as Mexico=models/mexico, but got {text!r}."
+            )
+        if label in models:
+            raise ValueError(
+                f"Each label must come once, but {label!r} is given to {models[label]} and to "
+                f"{model}."
+            )
+        models[label] = model
+    return models
+
+
+def label_models(
+    texts: Sequence[str], global_model: str | None, countries: Sequence[str]
+) -> tuple[str, dict[str, str]]:
+    """Return the global model and the others by label, as a command line gives them.
+
+    Args:
+        texts: LABEL=MODEL texts; or one model alone, which is that of the one country.
+        global_model: The global model, where no text is labelled "global".
+        countries: Countries named beside.
+
+    Raises:
+        ValueError: No global model or two, a label twice, or a model alone beside other models
+            or countries.
+    """
+    alone = [text for text in texts if "=" not in text]
+    if len(alone) > 1 or (alone and len(countries) != 1):
+        raise ValueError(
+            "A model without a label is that of one --country, but there are "
+            f"{len(alone)} without and {len(countries)} countries. Give LABEL=MODEL instead, "
+            "such as Mexico/scpo=models/mexico."
+        )
+    models = parse_models(f"{countries[0]}={text}" if "=" not in text else text for text in texts)
+    given = [name for name in (global_model, models.pop(GLOBAL, None)) if name is not None]
+    if len(set(given)) != 1:
+        raise ValueError(
+            f"One global model must be given, by --global-model or --model {GLOBAL}=MODEL, but "
+            f"there {'are ' + ' and '.join(given) if given else 'is none'}."
+        )
+    return given[0], models
+
+
+def models_to_judge(
+    data: Path | None,
+    global_model: str | None,
+    texts: Sequence[str] | None,
+    countries: Sequence[str] | None,
+    *,
+    cache: Path,
+    encoder: EncoderConfig,
+) -> ModelsToJudge:
+    """Return what a command line asks to be judged.
+
+    Raises:
+        ValueError: Something is missing or does not fit; see `label_models`.
+    """
+    if data is None or not texts:
+        raise ValueError(
+            "Models and what judges them must be given: --data with --model, or --run RUN of a "
+            "sweep."
+        )
+    named, models = label_models(texts, global_model, countries or ())
+    return ModelsToJudge(
+        data, named, models, cache, countries=tuple(countries or ()), encoder=encoder
+    )
+
+
+def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, str]:
+    """Return models by label, with countries in the spelling used here.
+
+    Args:
+        models: Models by label.
+        present: Countries of the data.
+
+    Raises:
+        ValueError: A label is taken, names a country that is not there, or comes twice.
+    """
+    named: dict[str, str] = {}
+    for label, model in models.items():
+        head, slash, arm = label.partition("/")
+        country = canonical_country(head)
+        known = country if country and country in present else head
+        if slash and (known not in present or not arm):
+            raise ValueError(
+                f"A label with an arm is COUNTRY/ARM with a country of the data "
+                f"({', '.join(sorted(present))}), but got {label!r}."
+            )
+        name = f"{known}{slash}{arm}"
+        if name in TAKEN or arm in TAKEN:
+            raise ValueError(f"A label must not be {', '.join(TAKEN)}, but got {label!r}.")
+        if name in named:
+            raise ValueError(f"Each label must come once, but {name!r} comes twice.")
+        named[name] = model
+    return named
+
+
+def owners_of(labels: Iterable[str], present: set[str]) -> list[str]:
+    """Return the countries that labels name, in their order."""
+    owners = (split_label(label, sorted(present))[0] for label in labels)
+    return list(dict.fromkeys(owner for owner in owners if owner is not None))
+
+
+def model_folders(models: Mapping[str, str]) -> dict[str, Path]:
+    """Return the folder of each model, by label.
+
+    Raises:
+        FileNotFoundError: One has none; the message names its label.
+    """
+    folders = {}
+    for label, name in models.items():
+        try:
+            folders[label] = resolve_model(name)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{label}: {error}") from error
+    return folders

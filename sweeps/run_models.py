@@ -1,0 +1,142 @@
+"""The models of a finished sweep, for `scpo evaluate --run`: what to judge, and their cards.
+
+In comes the folder of a run: its configuration says who was held out, `trials.jsonl` which final
+trainings left a model, in which setting and on how many pairs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from scpo.config import load_config
+from scpo.data.interactions import read_interactions
+from scpo.data.splits import split_users
+from scpo.evaluation.card_facts import CardFacts, DataSource
+from scpo.evaluation.sources import ModelsToJudge
+from sweeps.config import SweepConfig
+from sweeps.records import TrialRecord, read_records
+
+UNKNOWN_LICENSE = "unknown"
+SETTING = ("retention", "strength", "learning_rate", "epochs", "lora_rank")
+PUBLISHED = {
+    "prism": DataSource(
+        name="HannahRoseKirk/prism-alignment",
+        license="cc-by-4.0 for what people wrote, cc-by-nc-4.0 for answers of models",
+    ),
+    "opinions": DataSource(name="Anthropic/llm_global_opinions", license="cc-by-nc-sa-4.0"),
+    "synthetic": DataSource(name="synthetic cultures", license="none, made by this package"),
+}
+
+
+def models_of_run(run: Path) -> ModelsToJudge:
+    """Return the models that a run's final trainings left, by "COUNTRY/ARM".
+
+    Raises:
+        FileNotFoundError: No configuration or ledger there.
+        ValueError: A record is broken, or no final training left a model.
+    """
+    config = _config_of(run)
+    finals = _finals(config, run)
+    if not finals:
+        raise ValueError(
+            f"Final trainings must have left a model to be judged, but {run} has none. Go on "
+            "with it: `scpo sweep CONFIG --out RUN --resume`."
+        )
+    given = config.global_model
+    return ModelsToJudge(
+        data=_data_of(config, run),
+        global_model=given.name or str(run / "global"),
+        models={label: str(_folder_of(record, run)) for label, record in finals.items()},
+        cache=Path(config.cache),
+        countries=config.countries,
+        split=config.split,
+        encoder=config.encoder,
+        revision=given.revision,
+        trust_remote_code=given.trust_remote_code,
+    )
+
+
+def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
+    """Return what a run knows of its models' cards, by label; licences it does not know.
+
+    Raises:
+        FileNotFoundError: No configuration, ledger or data there.
+        ValueError: A record is broken.
+    """
+    config = _config_of(run)
+    given = config.global_model
+    unnamed = DataSource(name=_last(config.data.path), license=UNKNOWN_LICENSE)
+    source = PUBLISHED.get(config.data.source, unnamed)
+    trained = _users_trained(config, run)
+    return {
+        label: CardFacts(
+            base_model=_last(given.name) or f"a global model made from {_last(given.backbone)}",
+            license=UNKNOWN_LICENSE,
+            data=(source,),
+            setting={
+                **{key: record.config.get(key) for key in SETTING if key in record.config},
+                **{key: record.setting.get(key) for key in ("tau", "beta")},
+            },
+            users_trained=trained.get(record.country),
+            pairs_trained=_count(record, "pairs_trained"),
+            pairs_labelled=_count(record, "pairs_labelled"),
+        )
+        for label, record in _finals(config, run).items()
+    }
+
+
+def _config_of(run: Path) -> SweepConfig:
+    """Return a run's resolved configuration."""
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
+    return load_config(SweepConfig, file)
+
+
+def _data_of(config: SweepConfig, run: Path) -> Path:
+    """Return the folder of a run's interactions."""
+    is_prepared = config.data.source == "prepared" and config.data.path
+    return Path(str(config.data.path)) if is_prepared else run / "data"
+
+
+def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
+    """Return the final trainings that left a model, by label, countries in their order."""
+    left = [
+        record
+        for record in read_records(run)
+        if record.purpose == "final" and record.state == "complete" and record.model_path
+    ]
+    left.sort(key=lambda record: config.countries.index(record.country))
+    return {f"{record.country}/{record.arm}": record for record in left}
+
+
+def _folder_of(record: TrialRecord, run: Path) -> Path:
+    """Return the folder of a final model: in this run, wherever it was moved or copied from."""
+    return run / "models" / Path(str(record.model_path)).name
+
+
+def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
+    """Return how many users each country's models were trained on."""
+    table = read_interactions(_data_of(config, run))
+    split = config.split
+    owner = dict(zip(table["user_id"].to_pylist(), table["country"].to_pylist(), strict=True))
+    parts = split_users(
+        table,
+        config.countries,
+        seed=split.seed,
+        validation_share=split.validation_share,
+        test_share=split.test_share,
+        min_users=split.min_users,
+    )
+    trained = [owner[user] for user, part in parts.items() if part == "train"]
+    return {country: trained.count(country) for country in set(trained)}
+
+
+def _count(record: TrialRecord, name: str) -> int | None:
+    """Return a count of a record, None where it is 0 or missing."""
+    return round(record.counts.get(name, 0)) or None
+
+
+def _last(name: str | None) -> str:
+    """Return a hub name as it is, and of a path its end: where it lies concerns nobody."""
+    is_hub = name is not None and name.count("/") == 1 and not name.startswith((".", "/", "~"))
+    return str(name) if is_hub else Path(name or "").name

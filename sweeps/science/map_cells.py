@@ -9,13 +9,15 @@ Each tries as many settings, judged by the same left-out users. A "perfect" choi
 itself, says what choosing by users costs.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scpo.weighting import FloatArray
+from sweeps.csv_files import write_csv
 from sweeps.science.cells import mean_ends
 from sweeps.science.world_arms import (
     MEASURES,
@@ -70,7 +72,7 @@ class MapRow:
     """One comparison in one cell; accuracies are fractions 0..1, means over worlds.
 
     Attributes:
-        variant: Name of a cell of the sensitivity study; "" in the map.
+        variant: What sets the cell apart from the map's; "" in the map.
         shift: As of `WorldSettings`.
         outlier_share: As of `WorldSettings`.
         pairs: Labelled pairs that an arm is trained and tuned on.
@@ -114,17 +116,24 @@ def compute_cell(cell: MapCell) -> dict[str, Any]:
     return {name: [world[name] for world in worlds] for name in worlds[0]}
 
 
-def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") -> list[MapRow]:
+def cell_rows(
+    cell: MapCell,
+    result: Mapping[str, Any],
+    *,
+    variant: str = "",
+    compared: Sequence[tuple[str, str]] = COMPARED,
+) -> list[MapRow]:
     """Return a cell's comparisons.
 
     Args:
         cell: The cell.
         result: As `compute_cell` returns it.
-        variant: Name in the sensitivity study.
+        variant: Name in another study than the map.
+        compared: Pairs of arms, the second subtracted from the first.
     """
     retention, strength = np.mean(result["chosen"], axis=0).tolist()
     rows = []
-    for model, against in COMPARED:
+    for model, against in compared:
         for tuning in (USERS, PERFECT):
             if f"{model}/{tuning}" not in result:
                 continue
@@ -152,6 +161,11 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
                     )
                 )
     return rows
+
+
+def write_rows(rows: Sequence[MapRow], path: Path) -> None:
+    """Write rows as CSV; the columns are the fields of `MapRow`."""
+    write_csv([field.name for field in fields(MapRow)], [asdict(row) for row in rows], path)
 
 
 def _figures(result: Mapping[str, Any], arm: str, tuning: str) -> FloatArray:

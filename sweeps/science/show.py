@@ -9,6 +9,7 @@ from rich.console import RenderableType
 from sweeps.science.cells import Say
 from sweeps.science.known_truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.science.map_table import count_regions, regions_table, variants_table
+from sweeps.science.neighbours import NEIGHBOUR_SIZES, run_neighbours
 from sweeps.science.truth_claims import claims_table
 from sweeps.science.when_it_pays import SIZES, run_map
 
@@ -41,10 +42,21 @@ def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[Rendera
     """
     rows = run_map(out, _of_size(SIZES, size), say, num_processes=num_processes)
     return [
-        regions_table(count_regions(rows, "truth")),
+        regions_table(count_regions([row for row in rows if not row.variant], "truth")),
         variants_table(rows, "truth"),
         _written(out, "map.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
     ]
+
+
+def show_neighbours(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
+    """Run the study of neighbours and return what to print; arguments as of `show_truth`.
+
+    Raises:
+        ValueError: No such size, or the folder holds another study.
+    """
+    axes = _of_size(NEIGHBOUR_SIZES, size)
+    rows = run_neighbours(out, axes, say, num_processes=num_processes)
+    return [regions_table(count_regions(rows, "truth")), _written(out, "neighbours.csv")]
 
 
 def _of_size(sizes: Mapping[str, Size], name: str) -> Size:

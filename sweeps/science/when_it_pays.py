@@ -6,15 +6,14 @@ the cell CENTRE with one thing changed at a time, so that a reader sees what the
 that its axes do not show.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sweeps.csv_files import write_csv
 from sweeps.science.cells import Say, finish_cells
-from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell
+from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
 from sweeps.science.map_figure import draw_map
 from sweeps.science.world_arms import Tuning
 from sweeps.science.worlds import WorldSettings
@@ -144,8 +143,3 @@ def run_map(
     draw_map(rows, "truth", out / "map")
     draw_map(rows, "overall", out / "map_overall")
     return rows + sensitive
-
-
-def write_rows(rows: Sequence[MapRow], path: Path) -> None:
-    """Write rows as CSV; the columns are the fields of `MapRow`."""
-    write_csv([field.name for field in fields(MapRow)], [asdict(row) for row in rows], path)

@@ -11,7 +11,7 @@ from sweeps.science import when_it_pays
 from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
 from sweeps.science.map_figure import map_figure, region_edges
 from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.show import show_map, show_truth
+from sweeps.science.show import show_map, show_neighbours, show_truth
 from sweeps.science.when_it_pays import SIZES, VARIANTS, MapAxes, map_cells, run_map, variant_cells
 from sweeps.science.world_arms import Tuning, judge_world
 from sweeps.science.worlds import WorldSettings, make_world
@@ -131,6 +131,8 @@ def test_regions_count_what_is_sure() -> None:
     full, random_k = count_regions(rows, "truth")
     assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
     assert full.difference == pytest.approx(0.0025)
+    # four means of one standard error: their mean has half of it
+    assert (full.low, full.high) == pytest.approx((0.002, 0.003))
     assert (random_k.num_above, random_k.num_below) == (1, 2)
     assert regions_table([full, random_k]).row_count == 2
     assert count_regions(rows, "overall") == []
@@ -159,7 +161,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
         run_map(tmp_path, replace(AXES, num_worlds=3), print, num_processes=1)
 
 
-@pytest.mark.parametrize("show", [show_map, show_truth])
+@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours])
 def test_a_size_that_does_not_exist_is_refused(show, tmp_path) -> None:
     with pytest.raises(ValueError, match="size must be of small, large, but got 'huge'"):
         show(tmp_path, "huge", print, 1)

@@ -1,0 +1,163 @@
+"""Outputs packed there, printed, and unpacked here; and read from an object store."""
+
+import base64
+import hashlib
+import io
+import json
+import tarfile
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import cluster.fetching
+from cluster.fetching import LEFT_OUT, copy_remote, fetch, unpack
+from cluster.packing import LINE_BYTES, PREFIX, is_left_out, main
+from cluster.submission import Submission
+
+KEPT = {"trials.jsonl": "a\n" * 40_000, "curves/models.csv": "x", "report.html": "<p>ü</p>"}
+LEFT = ("models/france/model.bin", "global/config.json", "data/a", "x.checkpoints/1/a", ".b.tmp")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    folder = tmp_path / "there" / "prism"
+    for name, text in {**KEPT, **dict.fromkeys(LEFT, "large")}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, encoding="utf-8")
+    (folder / "link").symlink_to("/etc/passwd")
+    return folder
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def test_what_is_packed_and_printed_comes_out_whole(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(run), str(2**20), *LEFT_OUT])
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= LINE_BYTES * 4 / 3 + len(PREFIX)
+    noisy = "(pid=1) something else\n" + printed + "the end\n"
+    to = tmp_path / "here"
+    to.mkdir()
+    (to / "notes.txt").write_text("mine")
+    assert unpack(noisy, str(run), to) == len(KEPT)
+    assert contents(to) == {**KEPT, "notes.txt": "mine"}
+
+
+def test_patterns_hold_at_the_top_unless_they_have_a_star() -> None:
+    assert is_left_out(Path("models/a/b"), LEFT_OUT)
+    assert not is_left_out(Path("curves/models/b"), LEFT_OUT)
+    assert is_left_out(Path("a/france.checkpoints/x"), LEFT_OUT)
+    assert not is_left_out(Path("models.csv"), LEFT_OUT)
+
+
+def test_what_cannot_be_fetched_is_explained(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def printed(folder: Path, max_bytes: int) -> str:
+        main([str(folder), str(max_bytes), *LEFT_OUT])
+        return capsys.readouterr().out
+
+    (tmp_path / "empty").mkdir()
+    for folder in (tmp_path / "none", tmp_path / "empty"):
+        with pytest.raises(FileNotFoundError, match=r"there is nothing\. Wait.*scpo logs NAME"):
+            unpack(printed(folder, 2**20), str(folder), tmp_path / "here")
+    with pytest.raises(RuntimeError, match=r"at most 200 MiB.*rsync"):
+        unpack(printed(run, 10), str(run), tmp_path / "here")
+    lines = printed(run, 2**20).splitlines()
+    for damaged in ("", "\n".join(lines[:-1])):
+        with pytest.raises(RuntimeError, match=r"must come whole, but .*Fetch again"):
+            unpack(damaged, str(run), tmp_path / "here")
+    assert not (tmp_path / "here").exists()
+
+
+def test_an_archive_may_not_write_elsewhere(tmp_path: Path) -> None:
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        tar.addfile(tarfile.TarInfo("../escaped"))
+    content = archive.getvalue()
+    header = {"num_files": 1, "size": 1, "sha256": hashlib.sha256(content).hexdigest()}
+    log = f"{PREFIX}{json.dumps(header)}\n{PREFIX}{base64.b64encode(content).decode()}\n"
+    with pytest.raises(tarfile.OutsideDestinationError):
+        unpack(log, "/x", tmp_path / "here")
+    assert not (tmp_path / "escaped").exists()
+
+
+def test_object_store_is_read_from_here(run: Path, tmp_path: Path) -> None:
+    source = run.as_uri()
+    (run / "link").unlink()
+    assert copy_remote(source, tmp_path / "here", LEFT_OUT) == len(KEPT)
+    assert contents(tmp_path / "here") == KEPT
+    with pytest.raises(FileNotFoundError, match="there is nothing"):
+        copy_remote((tmp_path / "none").as_uri(), tmp_path / "here", LEFT_OUT)
+
+
+class FakeJobs:
+    """Runs the packing job at once, in this process."""
+
+    def __init__(self, out: str | None, capsys: pytest.CaptureFixture[str]) -> None:
+        self.metadata = {} if out is None else {"scpo_out": out}
+        self.capsys = capsys
+        self.log = ""
+        self.deleted: list[str] = []
+        self.status = "SUCCEEDED"
+
+    def job_status(self, address: Any, name: str) -> SimpleNamespace:
+        status = SimpleNamespace(is_terminal=lambda: True)
+        if name == "prism":
+            return SimpleNamespace(status=status, metadata=self.metadata, message="")
+        return SimpleNamespace(status=self.Status(self.status), metadata={}, message="no disk")
+
+    class Status(str):
+        def is_terminal(self) -> bool:
+            return True
+
+    def submit(self, submission: Submission, *, address: Any) -> None:
+        assert (submission.working_dir / submission.entrypoint[1]).is_file()
+        main(submission.entrypoint[2:])
+        self.log = self.capsys.readouterr().out
+
+    def job_log(self, address: Any, name: str) -> str:
+        return self.log
+
+    def delete_job(self, address: Any, name: str) -> None:
+        self.deleted.append(name)
+
+    def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeJobs":
+        for name in ("job_status", "submit", "job_log", "delete_job"):
+            monkeypatch.setattr(cluster.fetching, name, getattr(self, name))
+        return self
+
+
+def test_fetch_through_a_job_that_leaves_no_record(
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    jobs = FakeJobs(str(run), capsys).install(monkeypatch)
+    fetched = fetch(None, "prism", tmp_path / "here")
+    assert (fetched.source, fetched.num_files) == (str(run), len(KEPT))
+    assert contents(tmp_path / "here") == KEPT
+    assert jobs.deleted[0].startswith("prism-fetch-")
+    assert fetch(None, "prism", tmp_path / "all", with_models=True).num_files == len(KEPT) + 1
+
+
+def test_fetch_that_cannot_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    FakeJobs(None, capsys).install(monkeypatch)
+    with pytest.raises(ValueError, match="prism does not: it was not sent by `scpo submit`"):
+        fetch(None, "prism", tmp_path)
+    jobs = FakeJobs("/mnt/x", capsys).install(monkeypatch)
+    jobs.status = "FAILED"
+    with pytest.raises(RuntimeError, match=r"must pack /mnt/x, but it failed: no disk"):
+        fetch(None, "prism", tmp_path)

@@ -26,7 +26,7 @@ from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.sources import prepare_source
 from scpo.token_arrays import Overlong
 from scpo.token_store import load_or_encode
-from scpo.weighting import FloatArray
+from scpo.weighting import FloatArray, margin_scale
 from sweeps.ablation import UNTRAINED
 from sweeps.preparation import Say
 from sweeps.probe import ProbedPairs
@@ -149,7 +149,8 @@ def compute_cell(cell: FrozenCell) -> dict[str, Any]:
 
     Returns:
         `records` of every arm and seed as JSON values; `similarity` of every arm to the shares
-        of people by question, where there are any; `wall_s`.
+        of people by question, where there are any; `margin_scale`, the standard deviation of the
+        global head's margins; `wall_s`.
     """
     clock = time.perf_counter()
     config = parse_config(FrozenConfig, cell.config, cell.country)
@@ -185,6 +186,7 @@ def compute_cell(cell: FrozenCell) -> dict[str, Any]:
         "similarity": {name: scores.tolist() for name, scores in similar.items()},
         "questions": [] if survey is None else list(survey.names),
         "global_pairs": min(len(pool), config.heads.max_global_pairs),
+        "margin_scale": margin_scale(data.reference_margin),
         "wall_s": time.perf_counter() - clock,
     }
 

@@ -84,7 +84,7 @@ def what_cannot_be_said(
         f"their number: of intervals at 95 % about {expected:.1f} leave out 0 by chance, and of "
         "those by country one in twenty. Folds of one seed share most of their training users, "
         "and seeds share all of them: the spread between seeds is that of training and folds, "
-        "not of people. The people are few, from one recruitment each, and stand for no country."
+        "not of people. What the data themselves are stands below."
     )
     return " ".join(parts)
 

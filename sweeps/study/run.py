@@ -163,7 +163,8 @@ def _frozen(
         f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
         f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
         f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
-        f"{heads.num_settings} settings of retention and strength, `full` among them."
+        f"{heads.num_settings} settings of retention and strength, `full` among them. "
+        + _scales([cell["margin_scale"] for cell in cells])
     )
     return DataSetResult(
         name,
@@ -209,7 +210,8 @@ def _fine_tuned(
         f"{training.learning_rate:g}, {training.epochs:g} epochs, {training.pairs_per_step} pairs "
         f"a step, texts of {sweep.encoder.max_tokens} tokens at most. `scpo_tuned` takes "
         "retention and strength from heads on the global model's features, chosen in "
-        f"{data_set.heads.inner_folds} inner folds."
+        f"{data_set.heads.inner_folds} inner folds. "
+        + _scales([scale for r in records if (scale := r.setting.get("margin_scale"))])
     )
     failed = sum(record.state == "failed" for record in Ledger(folder).read())
     rows = study_rows(records, data_set.unit)
@@ -222,6 +224,16 @@ def _fine_tuned(
         rows,
         failed,
         read_wall(folder),
+    )
+
+
+def _scales(scales: Sequence[float]) -> str:
+    """Return the unit in which tau and beta are to be read."""
+    if not scales:
+        return ""
+    return (
+        f"The global margins have standard deviations of {min(scales):.2f} to {max(scales):.2f}: "
+        "a tau or beta far above them keeps and weighs nearly everything alike."
     )
 
 

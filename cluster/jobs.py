@@ -102,8 +102,14 @@ def _send(
         try:
             client.submit_job(**submission.request(environment))
         except RuntimeError as error:
-            if NO_AGENT not in str(error) or time.monotonic() > deadline_s:
+            if NO_AGENT not in str(error):
                 raise
+            if time.monotonic() > deadline_s:
+                raise RuntimeError(
+                    f"The head's job agent must be up within {AGENT_TIMEOUT_S:.0f} s, but it is "
+                    "not. Read dashboard_agent.log of the head: another process may hold its port "
+                    "(52365, or --dashboard-agent-listen-port)."
+                ) from error
             time.sleep(POLL_INTERVAL_S)
         else:
             return

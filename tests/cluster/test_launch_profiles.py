@@ -124,7 +124,7 @@ def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:
         *("--nodes=2", "--ntasks=2", "ray", "symmetric-run", "--address", "10.0.0.1:6379"),
         *("--min-nodes", "2", "--num-cpus=16", "--num-gpus=4", "--", "python", "-u", "-m"),
         *("scpo", "sweep", "sweeps/configs/prism.yaml", "--out", "/shared/runs/prism"),
-        "--resume",
+        *("--resume", "--set", "cache=/shared/runs/cache"),
     ]
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
     text = SLURM.read_text(encoding="utf-8")
@@ -144,7 +144,8 @@ def test_skypilot_file() -> None:
     assert task["envs"]["SCPO_NFS"] is None  # SkyPilot insists on a value
     assert task["file_mounts"] == {"~/.ray/auth_token": "~/.ray/auth_token"}
     assert not any(re.search(r"\bray stop\b", line.partition("#")[0]) for line in lines_of(task))
-    assert any("sweep" in line and "--resume" in line for line in task["run"].splitlines())
+    command = task["run"].replace("\\\n", " ")
+    assert re.search(r'sweep "\$CONFIG" --out "/mnt/scpo/runs/\$RUN" +--resume', command)
     for script in (task["setup"], task["run"]):
         subprocess.run(["bash", "-n"], input=script, text=True, check=True)
 

@@ -33,7 +33,7 @@ def test_command_names_the_config_as_the_cluster_sees_it(config: Path, tmp_path:
     submission = plan_submission(config, out="/mnt/scpo/runs/prism", root=tmp_path)
     assert submission.entrypoint == (
         *("python", "-m", "scpo", "sweep", "sweeps/configs/prism.yaml"),
-        *("--out", "/mnt/scpo/runs/prism", "--resume"),
+        *("--out", "/mnt/scpo/runs/prism", "--resume", "--set", "cache=/mnt/scpo/runs/cache"),
     )
     assert submission.working_dir == tmp_path.resolve()
     assert submission.metadata == {
@@ -152,7 +152,7 @@ def test_profile_gives_folder_variables_packages_and_resources(
     (tmp_path / "pins.txt").write_text("# pinned\npeft==0.21.2\n\nray-extra[a,b]==1.0  # b\n")
     planned = plan_submission(config, root=tmp_path, env_names=["A", "HF_HOME"], profile=PROFILE)
     assert planned.submission_id == "prism"
-    assert planned.entrypoint[-3:] == ("--out", "/mnt/scpo/runs/prism", "--resume")
+    assert planned.entrypoint[5:8] == ("--out", "/mnt/scpo/runs/prism", "--resume")
     assert planned.env_names == ("HF_HOME", "A")
     request = planned.request({"HF_HOME": "/hf", "A": "1", "B": "2"})
     assert request["runtime_env"]["env_vars"] == {"HF_HOME": "/hf", "A": "1"}
@@ -179,3 +179,23 @@ def test_missing_requirements_or_folder_are_refused(config: Path, tmp_path: Path
         plan_submission(config, root=tmp_path, profile=PROFILE)
     with pytest.raises(ValueError, match=r"output folder or a profile must be given.*--profile"):
         plan_submission(config, root=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "override", "expected"),
+    [
+        ("countries: [France]", [], ["cache=/mnt/runs/cache"]),
+        ("cache: runs/cache", [], ["cache=/mnt/runs/cache"]),
+        ("cache: /mnt/fast", [], []),
+        ("cache: ${CACHE}", [], []),
+        ("cache: runs/cache", ["cache=/mnt/own"], ["cache=/mnt/own"]),
+        ("- no mapping", [], ["cache=/mnt/runs/cache"]),
+    ],
+)
+def test_cache_of_reference_rewards_is_one_that_every_node_sees(
+    config: Path, tmp_path: Path, written: str, override: list[str], expected: list[str]
+) -> None:
+    config.write_text(written)
+    planned = plan_submission(config, out="/mnt/runs/a", root=tmp_path, overrides=override)
+    settings = planned.entrypoint[8:]
+    assert [setting for setting in settings if setting != "--set"] == expected

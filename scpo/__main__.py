@@ -266,7 +266,12 @@ def evaluate(
         typer.Option("--country", help="Whose pairs judge, repeated; none: as labels name."),
     ] = None,
     run: Annotated[
-        Path | None, typer.Option("--run", help="A sweep's folder: its data and final models.")
+        list[Path] | None,
+        typer.Option(
+            "--run",
+            help="A sweep's folder: its data and final models; repeated: folds of one study, "
+            "pooled per user.",
+        ),
     ] = None,
     part: Annotated[str, typer.Option(help="test or validation users")] = "test",
     out: Annotated[
@@ -289,14 +294,13 @@ def evaluate(
     from sweeps.run_models import card_facts_of_run, models_of_run
 
     given = (data, global_model, model, country)
-    if run is not None and any(given):
+    if run and any(given):
         raise ValueError("--run has its own data, models and countries: give none beside it.")
-    known = {} if run is None else card_facts_of_run(run)
-    judged = (
-        models_to_judge(*given, cache=cache, encoder=_encoder(max_tokens, overlong))
-        if run is None
-        else models_of_run(run)
-    )
+    known = card_facts_of_run(run[0]) if run and len(run) == 1 else {}
+    encoder = _encoder(max_tokens, overlong)
+    judged = [models_of_run(each) for each in run or ()] or [
+        models_to_judge(*given, cache=cache, encoder=encoder)
+    ]
     facts = read_card_facts(card_facts, known) if card_facts else known
     tables = run_evaluation(judged, out, part=part, facts=facts, say=_say)
     for table in summary_tables(tables):

@@ -63,6 +63,10 @@ class SplitConfig(Config):
     validation_share: Fraction = 0.15
     test_share: Fraction = 0.15
     min_users: int = Field(6, ge=3, description="a country with fewer users is refused")
+    folds: int | None = Field(
+        None, ge=3, description="deal users into so many folds instead: `fold` tests"
+    )
+    fold: int = Field(0, ge=0, description="which of the folds tests; the next one validates")
 
 
 class GlobalModelConfig(Config):

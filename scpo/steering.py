@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
-from scpo.data.splits import split_users
+from scpo.data.splits import fold_users, split_users
 from scpo.devices import Precision, resolve_precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
@@ -78,14 +78,7 @@ def steer_countries(
         RuntimeError: A reward is not finite.
     """
     rows = rows_of(table, list(countries))
-    parts = split_users(
-        rows,
-        list(countries),
-        seed=split.seed,
-        validation_share=split.validation_share,
-        test_share=split.test_share,
-        min_users=split.min_users,
-    )
+    parts = divide_users(rows, countries, split)
     texts, scoring, _ = score_table(
         rows,
         reward,
@@ -110,6 +103,30 @@ def steer_countries(
             overlong=overlong,
         )
     return SteeredCountries(data, parts, scoring)
+
+
+def divide_users(table: pa.Table, countries: Sequence[str], split: SplitConfig) -> dict[str, str]:
+    """Return the part of each user of some countries, by shares or as one of k folds.
+
+    Raises:
+        ValueError: A country is absent or has too few users, or there is no such fold.
+    """
+    if split.fold >= (split.folds or 1):
+        raise ValueError(
+            f"`split.fold < split.folds` must hold, but got fold={split.fold} of {split.folds}."
+        )
+    if split.folds is not None:
+        folds = {"num_folds": split.folds, "seed": split.seed}
+        by_country = [fold_users(table, name, **folds)[split.fold] for name in countries]
+        return {user: part for parts in by_country for user, part in parts.items()}
+    return split_users(
+        table,
+        list(countries),
+        seed=split.seed,
+        validation_share=split.validation_share,
+        test_share=split.test_share,
+        min_users=split.min_users,
+    )
 
 
 def score_table(

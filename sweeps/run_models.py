@@ -9,9 +9,9 @@ from pathlib import Path
 
 from scpo.config import load_config
 from scpo.data.interactions import read_interactions
-from scpo.data.splits import split_users
 from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.sources import ModelsToJudge
+from scpo.steering import divide_users
 from sweeps.config import SweepConfig
 from sweeps.records import TrialRecord, read_records
 
@@ -117,16 +117,8 @@ def _folder_of(record: TrialRecord, run: Path) -> Path:
 def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
     """Return how many users each country's models were trained on."""
     table = read_interactions(_data_of(config, run))
-    split = config.split
     owner = dict(zip(table["user_id"].to_pylist(), table["country"].to_pylist(), strict=True))
-    parts = split_users(
-        table,
-        config.countries,
-        seed=split.seed,
-        validation_share=split.validation_share,
-        test_share=split.test_share,
-        min_users=split.min_users,
-    )
+    parts = divide_users(table, config.countries, config.split)
     trained = [owner[user] for user, part in parts.items() if part == "train"]
     return {country: trained.count(country) for country in set(trained)}
 

@@ -6,7 +6,7 @@ every model scores the validation and test responses of every country, and
 cache, lengths from the data.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from scpo.devices import Precision, pick_device
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.model_card import write_model_cards
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
+from scpo.evaluation.pooled_folds import pool_evaluations
 from scpo.evaluation.sources import ModelsToJudge, model_folders, name_countries, owners_of
 from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
 from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
@@ -28,7 +29,7 @@ from scpo.weighting import FloatArray
 
 
 def run_evaluation(
-    judged: ModelsToJudge,
+    folds: Sequence[ModelsToJudge],
     out: Path | None = None,
     *,
     part: str = "test",
@@ -38,7 +39,8 @@ def run_evaluation(
     """Score models on the held-out pairs of countries and evaluate them.
 
     Args:
-        judged: The models, and what judges them.
+        folds: The models, and what judges them; several: runs of the same arms whose test users
+            differ, pooled per user.
         out: Folder to write to; None to write nothing.
         part: Whose pairs judge: "test", or "validation" for a look.
         facts: What no table holds, by label: these models get a card beside them.
@@ -53,10 +55,13 @@ def run_evaluation(
             model with another tokenizer than the global model's.
         RuntimeError: A reward is not finite.
     """
-    scores, about = score_models(judged, part=part, say=say)
-    tables = evaluate_models(scores, out, part=part, about={"models": about})
+    scored = [score_models(judged, part=part, say=say) for judged in folds]
+    scores = pool_evaluations([each for each, _ in scored], part)
+    abouts = [about for _, about in scored]
+    about = {"models": abouts[0]} if len(folds) == 1 else {"folds": abouts}
+    tables = evaluate_models(scores, out, part=part, about=about)
     if facts:
-        named = {label: Path(each["model"]).expanduser() for label, each in about.items()}
+        named = {label: Path(each["model"]).expanduser() for label, each in abouts[0].items()}
         folders = {label: folder for label, folder in named.items() if folder.is_dir()}
         for path in write_model_cards(facts, tables, folders, part=part):
             say(f"Card: {path}")

@@ -151,33 +151,6 @@ def split_label(label: str, countries: Sequence[str]) -> tuple[str | None, str]:
     return (head, OWN) if head in countries else (None, head)
 
 
-def join_folds(folds: Sequence[PairScores]) -> PairScores:
-    """Return the folds of one country as one, each user judged by the model that never saw it.
-
-    Args:
-        folds: The pairs that each fold holds out, with the same models.
-
-    Raises:
-        ValueError: Countries or models differ, a pair is in two folds, or there is none.
-    """
-    kinds = {(fold.country, tuple(sorted(fold.rewards))) for fold in folds}
-    if len(kinds) != 1:
-        raise ValueError(f"Folds must be of one country and the same models, but got {kinds}.")
-    first = folds[0]
-    return PairScores(
-        first.country,
-        np.concatenate([fold.user for fold in folds]),
-        np.concatenate([fold.pair_id for fold in folds]),
-        np.concatenate([fold.part for fold in folds]),
-        np.concatenate([fold.reference_margin for fold in folds]),
-        np.concatenate([fold.length_difference for fold in folds]),
-        {
-            label: np.concatenate([fold.rewards[label] for fold in folds])
-            for label in first.rewards
-        },
-    )
-
-
 def write_pairs(scores: Sequence[PairScores], path: Path) -> None:
     """Write one row a pair and model as Parquet, whole or not at all; rewards are float64."""
     tables = [_table_of(each, label) for each in scores for label in each.rewards]

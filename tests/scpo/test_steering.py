@@ -4,7 +4,7 @@ import pytest
 from scpo.config import SplitConfig
 from scpo.model import content_hash
 from scpo.scoring import score_texts
-from scpo.steering import steer_countries
+from scpo.steering import divide_users, steer_countries
 
 
 @pytest.fixture
@@ -91,3 +91,16 @@ def test_absent_and_small_countries_are_refused(steer):
         steer(["A", "X"])
     with pytest.raises(ValueError, match="C"):
         steer(["A", "C"])  # 3 users
+
+
+def test_folds_test_every_user_once(interactions):
+    table = interactions(users={"A": 11, "B": 7})
+    tested = []
+    for fold in range(3):
+        split = SplitConfig(folds=3, fold=fold)
+        parts = divide_users(table, ["A", "B"], split)
+        assert set(parts.values()) == {"train", "validation", "test"}
+        tested += [user for user, part in parts.items() if part == "test"]
+    assert sorted(tested) == sorted(set(table["user_id"].to_pylist()))
+    with pytest.raises(ValueError, match=r"`split\.fold < split\.folds` must hold, but got"):
+        divide_users(table, ["A"], SplitConfig(folds=3, fold=3))

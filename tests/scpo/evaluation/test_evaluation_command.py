@@ -70,7 +70,7 @@ def evaluate(prepared, models, *, countries=(), **keys):
         countries=countries,
         encoder=EncoderConfig(max_tokens=32),
     )
-    return run_evaluation(judged, folder / "out", say=lambda line: None, **keys)
+    return run_evaluation([judged], folder / "out", say=lambda line: None, **keys)
 
 
 def test_models_of_folders_are_scored_and_told(prepared, model_writer):

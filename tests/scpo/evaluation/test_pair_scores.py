@@ -6,13 +6,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from scpo.evaluation.pair_scores import (
-    join_folds,
     own_labels,
     read_pairs,
     recompute_accuracy,
     split_label,
     write_pairs,
 )
+from scpo.evaluation.pooled_folds import join_folds, pool_evaluations
 from scpo.metrics import pair_accuracy
 
 
@@ -122,3 +122,25 @@ def test_columns_must_belong_together(scored_countries):
     broken[3, 1] = np.nan
     with pytest.raises(ValueError, match="Chile: rewards and margins must be finite"):
         replace(scores, rewards={"global": broken})
+
+
+def test_evaluations_of_folds_are_pooled_by_their_test_users(scored_countries):
+    whole = scored_countries(("Chile", "Peru"))
+    tested = [each.in_part("test") for each in whole]
+    folds = []
+    for fold in range(2):
+        mine = []
+        for each in tested:
+            users = np.unique(each.user)[fold::2]
+            part = np.where(np.isin(each.user, users), "test", "validation")
+            mine.append(replace(each, part=part))
+        folds.append(mine)
+    pooled = pool_evaluations(folds, "test")
+    for before, after in zip(tested, pooled, strict=True):
+        assert set(after.part) == {"test"}
+        assert sorted(after.pair_id) == sorted(before.pair_id)
+        found = dict(zip(after.pair_id, after.margin("global"), strict=True))
+        assert found == dict(zip(before.pair_id, before.margin("global"), strict=True))
+    assert pool_evaluations([whole], "test") == whole
+    with pytest.raises(ValueError, match=r"Chile: folds must judge different test users, but"):
+        pool_evaluations([tested, tested], "test")

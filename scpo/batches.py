@@ -142,20 +142,26 @@ def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:
     return which[np.argsort(-data.texts.lengths[which], kind="stable")]
 
 
-def cut_forwards(which: IntArray, lengths: IntArray, *, max_tokens: int) -> list[IntArray]:
+def cut_forwards(
+    which: IntArray, lengths: IntArray, *, max_tokens: int, min_tokens: int = 0
+) -> list[IntArray]:
     """Cut texts, longest first, into forward passes of nearly one length.
 
     Args:
         which: Text numbers, longest first, at least one.
         lengths: Length of every text, in tokens.
         max_tokens: Padded tokens of one forward pass; a single longer text gets its own.
+        min_tokens: Fewer padded tokens than these take in shorter texts too.
     """
     forwards: list[IntArray] = []
     start = 0
     for stop in range(1, len(which) + 1):
         longest = lengths[which[start]]
         ends = stop == len(which) or (
-            lengths[which[stop]] < LENGTH_SLACK * longest
+            (
+                lengths[which[stop]] < LENGTH_SLACK * longest
+                and (stop - start) * longest >= min_tokens
+            )
             or (stop + 1 - start) * longest > max_tokens
         )
         if ends:

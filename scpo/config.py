@@ -121,7 +121,9 @@ class TrainingConfig(Config):
     lora: LoraConfig | None = None
     precision: Precision = "auto"
     seed: int = Field(0, ge=0)
-    max_tokens_per_forward: Count = 4096
+    max_tokens_per_forward: Count | None = Field(
+        None, description="padded tokens of a forward pass; none: 4096, on a GPU 16384"
+    )
     checkpoint_every: Count = Field(100, description="steps between checkpoints, where kept")
 
 

@@ -26,7 +26,7 @@ from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import IntArray
 from scpo.parts import find_parts, keyed_folder, write_part
-from scpo.scoring import SCORING_TOKENS, run_forwards
+from scpo.scoring import run_forwards
 
 FeatureArray: TypeAlias = NDArray[np.float32]
 
@@ -81,7 +81,7 @@ def compute_features(
     which: IntArray,
     *,
     precision: Precision = "auto",
-    max_tokens: int = SCORING_TOKENS,
+    max_tokens: int | None = None,
 ) -> FeatureArray:
     """Return what the reward head reads of each named text, batched as `score_texts` does.
 
@@ -90,7 +90,7 @@ def compute_features(
         texts: Tokenised texts.
         which: The texts to read, shape (B,).
         precision: Precision of the matrix products.
-        max_tokens: Padded tokens of one forward pass.
+        max_tokens: Padded tokens of one forward pass; None for what suits the device.
 
     Returns:
         Features in the order of `which`, shape (B, D), float32.

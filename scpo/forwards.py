@@ -20,6 +20,7 @@ from torch import Tensor
 
 from scpo.batches import TrainingSet, cut_forwards, texts_of_step
 from scpo.classifier import plain_model, takes_packed_rows
+from scpo.devices import forward_tokens
 from scpo.encoding import TokenizedTexts, pad_texts
 from scpo.model import RewardModel, takes_token_types
 from scpo.pairs import IntArray
@@ -36,11 +37,13 @@ class BatchInputs:
         with_types: Whether the model takes `token_type_ids`.
         attention_cost: 2 h / w of a decoder, the price of a token's attention per token seen;
             None where prompts cannot be shared.
+        min_tokens: Padded tokens of a pass below which texts of other lengths join it.
     """
 
     pad_id: int
     with_types: bool
     attention_cost: float | None = None
+    min_tokens: int = 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def model_inputs(reward: RewardModel) -> BatchInputs:
         embedded = sum(weight.numel() for weight in plain.get_input_embeddings().parameters())
         weights = sum(weight.numel() for weight in base.parameters()) - embedded
         cost = 2.0 * config.hidden_size * config.num_hidden_layers / weights
-    return BatchInputs(reward.tokenizer.pad_token_id, takes_token_types(reward), cost)
+    min_tokens, _ = forward_tokens(reward.model.device)
+    return BatchInputs(reward.tokenizer.pad_token_id, takes_token_types(reward), cost, min_tokens)
 
 
 def plan_forwards(
@@ -86,11 +90,11 @@ def plan_forwards(
     """
     lengths = data.texts.lengths
     rows = [] if inputs.attention_cost is None else _rows_that_pay(data, pairs, inputs)
-    forwards = _packed_forwards(rows, lengths, max_tokens)
+    forwards = _packed_forwards(rows, lengths, max_tokens, inputs.min_tokens)
     which = texts_of_step(data, pairs)
     if rows:
         which = which[~np.isin(which, np.concatenate([texts for texts, _ in rows]))]
-    for texts in cut_forwards(which, lengths, max_tokens=max_tokens):
+    for texts in cut_forwards(which, lengths, max_tokens=max_tokens, min_tokens=inputs.min_tokens):
         forwards.append(plain_forward(texts, lengths))
     return forwards
 
@@ -157,7 +161,7 @@ def _rows_that_pay(
 
 
 def _packed_forwards(
-    rows: Sequence[tuple[IntArray, int]], lengths: IntArray, max_tokens: int
+    rows: Sequence[tuple[IntArray, int]], lengths: IntArray, max_tokens: int, min_tokens: int
 ) -> list[Forward]:
     """Put rows of nearly one length together."""
     if not rows:
@@ -165,7 +169,7 @@ def _packed_forwards(
     widths = np.array([_row_tokens(lengths, texts, shared) for texts, shared in rows])
     forwards = []
     longest_first = np.argsort(-widths, kind="stable")
-    for part in cut_forwards(longest_first, widths, max_tokens=max_tokens):
+    for part in cut_forwards(longest_first, widths, max_tokens=max_tokens, min_tokens=min_tokens):
         taken = [rows[number] for number in part]
         forwards.append(
             Forward(

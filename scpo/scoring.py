@@ -8,13 +8,11 @@ from torch import Tensor
 
 from scpo.batches import cut_forwards
 from scpo.classifier import compute_rewards
-from scpo.devices import Precision, autocast, resolve_precision
+from scpo.devices import Precision, autocast, forward_tokens, resolve_precision
 from scpo.encoding import TokenizedTexts, pad_texts
 from scpo.model import RewardModel, takes_token_types
 from scpo.pairs import IntArray
 from scpo.weighting import FloatArray
-
-SCORING_TOKENS = 4096
 
 
 def score_texts(
@@ -23,7 +21,7 @@ def score_texts(
     which: IntArray,
     *,
     precision: Precision = "auto",
-    max_tokens: int = SCORING_TOKENS,
+    max_tokens: int | None = None,
 ) -> FloatArray:
     """Return the reward of each named text.
 
@@ -32,7 +30,7 @@ def score_texts(
         texts: Tokenised texts.
         which: The texts to score, shape (B,).
         precision: Precision of the matrix products; the head is float32.
-        max_tokens: Padded tokens of one forward pass.
+        max_tokens: Padded tokens of one forward pass; None for what suits the device.
 
     Returns:
         Rewards in the order of `which`, shape (B,), float64 holding float32 values.
@@ -61,7 +59,7 @@ def run_forwards(
     which: IntArray,
     *,
     precision: Precision,
-    max_tokens: int,
+    max_tokens: int | None,
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Yield the texts of each forward pass, of nearly one length, and their rewards.
 
@@ -72,7 +70,10 @@ def run_forwards(
     longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
     with_types = takes_token_types(reward)
     reward.model.eval()
-    for forward in cut_forwards(longest_first, texts.lengths, max_tokens=max_tokens):
+    fewest, most = forward_tokens(device)
+    for forward in cut_forwards(
+        longest_first, texts.lengths, max_tokens=max_tokens or most, min_tokens=fewest
+    ):
         batch = pad_texts(
             texts,
             forward,

@@ -26,6 +26,7 @@ from scpo.checkpoints import (
     resume_training,
     save_checkpoint,
 )
+from scpo.devices import forward_tokens
 from scpo.engines import Engine
 from scpo.forwards import (
     BatchInputs,
@@ -38,8 +39,6 @@ from scpo.forwards import (
 from scpo.loss import centring_losses, pair_losses
 from scpo.pairs import IntArray
 from scpo.warm_start import prove_warm_start
-
-TRAINING_TOKENS = 4096
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def train_reward_model(
     pairs_per_step: int,
     seed: int,
     centring: float = 0.0,
-    max_tokens: int = TRAINING_TOKENS,
+    max_tokens: int | None = None,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
@@ -130,7 +129,7 @@ def train_reward_model(
         pairs_per_step: Pairs aimed at per step, over all ranks.
         seed: Seed of the order of the data.
         centring: Coefficient c of the centring term, 0 for none.
-        max_tokens: Padded tokens of one forward pass.
+        max_tokens: Padded tokens of one forward pass; None for what suits the device.
         checkpoints: Where to save and go on from; None for neither.
         report: Called after every step.
 
@@ -146,7 +145,8 @@ def train_reward_model(
     )
     if data.reference is not None and start.step == 0:
         result.warm_start = prove_warm_start(engine, data, inputs)
-    loop = _Loop(engine, data, inputs, centring, max_tokens, result)
+    largest = max_tokens or forward_tokens(engine.device)[1]
+    loop = _Loop(engine, data, inputs, centring, largest, result)
     started = time.perf_counter()
     for number in range(start.step + 1, num_steps + 1):
         step = steps[number - 1]

@@ -8,6 +8,9 @@ two pairs sharing a text, and float32 where the precision is left to the device.
 import math
 from dataclasses import dataclass
 
+import torch
+
+from scpo.devices import forward_tokens
 from scpo.memory_estimate import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
 from scpo.model_cost import ModelCost, measure_model
 from scpo.ray_training import CPUS_PER_WORKER
@@ -104,7 +107,9 @@ def _estimate(
     training, sharded = config.training, config.final.sharded
     shares = (workers or 1) * training.accumulation
     texts = 2 * math.ceil(training.pairs_per_step / shares)
-    per_pass = max(1, training.max_tokens_per_forward // config.encoder.max_tokens)
+    device = torch.device("cuda" if config.lanes.gpus > 0 else "cpu")
+    largest = training.max_tokens_per_forward or forward_tokens(device)[1]
+    per_pass = max(1, largest // config.encoder.max_tokens)
     return estimate_memory(
         cost,
         num_texts=texts,

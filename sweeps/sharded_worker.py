@@ -24,7 +24,7 @@ from scpo.batches import TrainingSet, cut_forwards
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
-from scpo.devices import pick_device
+from scpo.devices import forward_tokens, pick_device
 from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.fitting import Fitted, export_trained, fit_with
@@ -33,7 +33,6 @@ from scpo.model import RewardModel, load_reward_model
 from scpo.pairs import IntArray
 from scpo.provenance import utc_now
 from scpo.ray_training import Cluster, start_deepspeed
-from scpo.scoring import SCORING_TOKENS
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
 from scpo.weighting import FloatArray
@@ -177,7 +176,7 @@ def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
     engine: Engine = fitted.engine
     which = data.pairs_in(part)
     pairs = data.training_set(which, np.ones(len(which)))
-    shares = share_forwards(pairs.texts.lengths, engine.world_size)
+    shares = share_forwards(pairs.texts.lengths, engine.world_size, engine.device)
     mine = rewards_through(engine, pairs, fitted.inputs, shares[engine.rank])
     rewards = np.zeros(len(pairs.texts))
     for forwards, given in zip(shares, engine.gather(mine), strict=True):
@@ -185,7 +184,7 @@ def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
     return rewards[pairs.chosen] - rewards[pairs.rejected]
 
 
-def share_forwards(lengths: IntArray, num_ranks: int) -> list[list[Forward]]:
+def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
     """Return the forward passes of each rank over all texts: equally many, of like lengths.
 
     A rank that has fewer takes its last text again; a rank without texts takes text 0.
@@ -193,14 +192,16 @@ def share_forwards(lengths: IntArray, num_ranks: int) -> list[list[Forward]]:
     Args:
         lengths: Tokens of each text.
         num_ranks: Number of ranks.
+        device: A rank's kind of device.
     """
     longest_first = np.argsort(-lengths, kind="stable")
+    smallest, largest = forward_tokens(device)
     shares = []
     for rank in range(num_ranks):
         texts = longest_first[rank::num_ranks]
         if len(texts) == 0:
             texts = np.zeros(1, dtype=np.int64)
-        cut = cut_forwards(texts, lengths, max_tokens=SCORING_TOKENS)
+        cut = cut_forwards(texts, lengths, max_tokens=largest, min_tokens=smallest)
         shares.append([plain_forward(part, lengths) for part in cut])
     most = max(map(len, shares))
     for share in shares:  # sharded weights: every rank must run as many

@@ -120,6 +120,17 @@ def test_forwards_by_hand():
     assert cut_forwards(np.arange(0), lengths, max_tokens=20) == []
 
 
+def test_small_passes_take_in_shorter_texts():
+    """A GPU waits longer for a pass to be launched than for some padding."""
+    lengths = np.array([10, 10, 8, 5, 5, 4, 1])
+    fine = cut_forwards(np.arange(7), lengths, max_tokens=60)
+    assert [f.tolist() for f in fine] == [[0, 1], [2], [3, 4], [5], [6]]
+    coarse = cut_forwards(np.arange(7), lengths, max_tokens=60, min_tokens=30)
+    assert [f.tolist() for f in coarse] == [[0, 1, 2], [3, 4, 5, 6]]
+    whole = cut_forwards(np.arange(7), lengths, max_tokens=60, min_tokens=60)
+    assert [f.tolist() for f in whole] == [[0, 1, 2, 3, 4, 5], [6]]
+
+
 def test_a_training_set_must_be_whole(training_set):
     data = training_set()
     empty = np.zeros(0, dtype=np.int64)

@@ -41,6 +41,8 @@ from sweeps.records import TrialRecord
 from sweeps.sharded import ShardedLane, run_sharded
 from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
 
+CPU = torch.device("cpu")
+
 COUNTRY = "Arvandia"
 
 
@@ -244,17 +246,17 @@ def test_more_workers_than_the_cluster_holds_are_refused(
 
 def test_ranks_run_equally_many_passes_over_all_texts() -> None:
     lengths = np.array([10, 100, 50, 95, 9, 20])
-    first, second = share_forwards(lengths, 2)
+    first, second = share_forwards(lengths, 2, CPU)
     # longest first: 1 3 2 5 0 4; dealt out in turn: 1 2 0 and 3 5 4, cut where shorter by 15 %
     assert [forward.texts.tolist() for forward in first] == [[1], [2], [0]]
     assert [forward.texts.tolist() for forward in second] == [[3], [5], [4]]
-    one, two = share_forwards(np.array([10, 9, 4]), 2)
+    one, two = share_forwards(np.array([10, 9, 4]), 2, CPU)
     assert [forward.texts.tolist() for forward in one] == [[0], [2]]
     assert [forward.texts.tolist() for forward in two] == [[1], [1]]
 
 
 def test_a_rank_without_texts_takes_part() -> None:
-    shares = share_forwards(np.array([7]), 3)
+    shares = share_forwards(np.array([7]), 3, CPU)
     assert [[forward.texts.tolist() for forward in share] for share in shares] == [[[0]]] * 3
 
 

@@ -11,10 +11,9 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
-from matplotlib.image import AxesImage
 from matplotlib.ticker import FuncFormatter
 
 from scpo.weighting import BoolArray, FloatArray
@@ -62,10 +61,10 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
         blocks = figure.subfigures(len(AGAINST), 1, squeeze=False, hspace=0.04)
         for block, against in zip(blocks.flat, AGAINST, strict=True):
             of_arm = [row for row in shown if row.against == against]
-            image = _draw_block(block, of_arm, across, down, span)
-            bar = block.colorbar(image, ax=block.axes, shrink=0.9, pad=0.015, aspect=28)
+            mesh = _draw_block(block, of_arm, across, down, span)
+            bar = block.colorbar(mesh, ax=block.axes, shrink=0.9, pad=0.015, aspect=28)
             bar.set_label("points", labelpad=2)
-            bar.ax.yaxis.set_major_formatter(FuncFormatter(lambda at, _: f"{100 * at:+.2g}"))
+            bar.ax.yaxis.set_major_formatter(FuncFormatter(_points))
             bar.outline.set_visible(False)
             block.suptitle(
                 f"tuned scpo minus tuned {against} ({AGAINST[against]})",
@@ -101,24 +100,24 @@ def _draw_block(
     across: Sequence[float],
     down: Sequence[float],
     span: float,
-) -> AxesImage:
-    """Draw the panels of one comparison; return an image for the colour bar."""
+) -> QuadMesh:
+    """Draw the panels of one comparison; return one's colours for the colour bar."""
     panels = block.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
     for line, cosine in enumerate(down):
         for column, pairs in enumerate(across):
             axes = panels[line, column]
             own = [row for row in rows if (row.global_cosine, row.pairs) == (cosine, pairs)]
-            image = _draw_panel(axes, own, span)
+            mesh = _draw_panel(axes, own, span)
             if line == 0:
                 axes.set_title(f"{pairs:,.0f} labelled pairs", fontsize=9)
             if line == len(down) - 1:
                 axes.set_xlabel("cultural shift")
             if column == 0:
                 axes.set_ylabel(f"global cosine {cosine:g}\noutlier users")
-    return image
+    return mesh
 
 
-def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> AxesImage:
+def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
     """Draw one panel: colours, lines round what is sure, and its numbers."""
     shifts, shares = _values(rows, "shift"), _values(rows, "outlier_share")
     points = np.zeros((len(shares), len(shifts)))
@@ -128,7 +127,16 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> AxesImage:
         points[place] = row.difference
         above[place] = row.low is not None and row.low > 0
         below[place] = row.high is not None and row.high < 0
-    image = axes.imshow(points, cmap=COLOURS, vmin=-span, vmax=span, origin="lower", aspect="auto")
+    mesh = axes.pcolormesh(
+        np.arange(len(shifts) + 1) - 0.5,
+        np.arange(len(shares) + 1) - 0.5,
+        points,
+        cmap=COLOURS,
+        vmin=-span,
+        vmax=span,
+        edgecolors="face",
+        linewidth=0.2,  # no hairlines between cells
+    )
     for mask, style in ((above, "-"), (below, (0, (2, 1.2)))):
         edges = LineCollection(
             list(region_edges(mask)), colors=INK, linewidths=1.1, linestyles=[style]
@@ -146,7 +154,7 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> AxesImage:
     axes.tick_params(length=0)
     for side in axes.spines.values():
         side.set_visible(False)
-    return image
+    return mesh
 
 
 def _caption(rows: Sequence[MapRow], measure: str) -> str:
@@ -162,6 +170,11 @@ def _caption(rows: Sequence[MapRow], measure: str) -> str:
         "Global cosine: of the global model to the consensus, 1 is perfect. Every arm tries as "
         "many settings, judged by left-out users."
     )
+
+
+def _points(at: float, _: object) -> str:
+    """Return a difference on the colour bar, in points."""
+    return "0" if abs(at) < 1e-9 else f"{100 * at:+.2g}"
 
 
 def _values(rows: Sequence[MapRow], name: str) -> list[float]:

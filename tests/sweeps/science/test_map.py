@@ -5,14 +5,22 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from matplotlib.collections import LineCollection
+from matplotlib.collections import LineCollection, QuadMesh
 
 from sweeps.science import when_it_pays
 from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
 from sweeps.science.map_figure import map_figure, region_edges
 from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.show import show_map, show_neighbours, show_truth
-from sweeps.science.when_it_pays import SIZES, VARIANTS, MapAxes, map_cells, run_map, variant_cells
+from sweeps.science.show import show_map, show_neighbours, show_replay, show_truth
+from sweeps.science.when_it_pays import (
+    SIZES,
+    VARIANTS,
+    MapAxes,
+    again_cells,
+    map_cells,
+    run_map,
+    variant_cells,
+)
 from sweeps.science.world_arms import Tuning, judge_world
 from sweeps.science.worlds import WorldSettings, make_world
 
@@ -47,6 +55,15 @@ def test_the_cells_span_the_axes_and_share_no_seed() -> None:
         assert len(points) == len(cells) == np.prod([len(values) for values in wanted])
         seeds = [seed for cell in cells.values() for seed in cell.seeds]
         assert len(set(seeds)) == len(seeds) == len(cells) * axes.num_worlds
+
+
+def test_the_region_is_measured_again_on_fresh_worlds() -> None:
+    axes = SIZES["large"]
+    again = again_cells(axes)
+    used = {seed for cell in map_cells(axes).values() for seed in cell.seeds}
+    fresh = [seed for cell in again.values() for seed in cell.seeds]
+    assert len(again) == 3 * 2 * 3
+    assert len(set(fresh) - used) == len(fresh) == 18 * axes.num_worlds
 
 
 def test_a_variant_changes_what_it_names() -> None:
@@ -108,13 +125,13 @@ def test_the_outline_of_one_cell_is_its_square() -> None:
 def test_the_figure_outlines_and_numbers_what_is_sure() -> None:
     differences = np.array([[0.0, 0.03], [-0.02, 0.0005]])
     figure = map_figure(made_up_rows(differences), "truth")
-    panels = [axes for block in figure.subfigs for axes in block.axes if axes.get_images()]
+    panels = [axes for block in figure.subfigs for axes in block.axes]
     panels = [axes for axes in panels if axes.get_xlabel() == "cultural shift"]
     assert len(panels) == 2
     for sign, axes in zip((1, -1), panels, strict=True):
-        image = axes.get_images()[0]
-        np.testing.assert_allclose(image.get_array(), sign * differences)
-        assert image.get_clim() == pytest.approx((-0.03, 0.03))
+        mesh = next(c for c in axes.collections if isinstance(c, QuadMesh))
+        np.testing.assert_allclose(mesh.get_array(), sign * differences)
+        assert mesh.get_clim() == pytest.approx((-0.03, 0.03))
         numbers = {text.get_position(): text.get_text() for text in axes.texts}
         assert numbers == {(1, 0): f"{3 * sign:+.1f}", (0, 1): f"{-2 * sign:+.1f}"}
         lines = [c for c in axes.collections if isinstance(c, LineCollection)]
@@ -146,7 +163,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
     rows = run_map(tmp_path, AXES, print, num_processes=1)
     written = {path.name for path in tmp_path.iterdir()}
     figures = {f"{name}.{end}" for name in ("map", "map_overall") for end in ("svg", "png")}
-    assert written == {"cells", "map.csv", "sensitivity.csv"} | figures
+    assert written == {"cells", "map.csv", "again.csv", "sensitivity.csv"} | figures
     with (tmp_path / "map.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 8 * len(COMPARED) * 2 + sum(row["tuning"] == "perfect" for row in table)
@@ -161,7 +178,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
         run_map(tmp_path, replace(AXES, num_worlds=3), print, num_processes=1)
 
 
-@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours])
+@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours, show_replay])
 def test_a_size_that_does_not_exist_is_refused(show, tmp_path) -> None:
     with pytest.raises(ValueError, match="size must be of small, large, but got 'huge'"):
         show(tmp_path, "huge", print, 1)

@@ -16,6 +16,7 @@ from scpo.data.interactions import read_interactions
 from scpo.devices import Precision, pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache
 from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.pairs import build_pairs
 from scpo.sources import prepare_source
 from scpo.token_store import load_or_encode
 from sweeps.preparation import Say
@@ -90,7 +91,7 @@ def prepare_arrays(
     )
     which = np.arange(len(texts))
     features = features_with_cache(reward, texts, which, cache, precision=resolved).features
-    against = np.full(0, "")
+    against = np.full(len(build_pairs(table)), "")
     if config.against_column is not None:
         against = read_against(Path(str(config.data.path)), config.against_column, table)
     np.save(folder / FILES[1], against)

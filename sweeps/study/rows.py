@@ -168,33 +168,49 @@ def _row(
     right = np.concatenate([cell.correct.mean(axis=0) for cell in own])
     num_seeds = min(len(cell.correct) for cell in own)
     by_seed = [sum(c.correct[n].sum() for c in own) / pairs.sum() for n in range(num_seeds)]
-    against = {}
-    for baseline in BASELINES:
-        if baseline != arm and cells.keys() <= every[baseline].keys():
-            other = [every[baseline][key].correct.mean(axis=0) for key in cells]
-            against[baseline] = _interval(right - np.concatenate(other), pairs, user)
-    layers = [[cell.layers[n] for cell in own] for n in (0, 1)]
-    sizes = [sum(count for _, count in layer) for layer in layers]
-    shares = [
-        sum(value for value, _ in layer) / size if size else None
-        for layer, size in zip(layers, sizes, strict=True)
-    ]
+    layers = [_join([cell.layers[n] for cell in own]) for n in (0, 1)]
     return StudyRow(
         country=name,
         arm=arm,
         accuracy=_interval(right, pairs, user),
         seed_sd=float(np.std(by_seed, ddof=1)) if num_seeds > 1 else None,
         num_seeds=num_seeds,
-        against=against,
-        distinctive=shares[0],
-        distinctive_pairs=sizes[0],
-        consensus=shares[1],
-        consensus_pairs=sizes[1],
+        against=_against(arm, cells, every, user),
+        distinctive=layers[0][0],
+        distinctive_pairs=layers[0][1],
+        consensus=layers[1][0],
+        consensus_pairs=layers[1][1],
         pairs=int(pairs.sum()),
         users=len(np.unique(user)),
         pairs_trained=sum(cell.pairs_trained for cell in own),
         num_countries=len(own),
     )
+
+
+def _against(
+    arm: str,
+    cells: dict[str, _Cell],
+    every: dict[str, dict[str, _Cell]],
+    user: NDArray[np.str_],
+) -> dict[str, Interval]:
+    """Return an arm's paired differences to the baselines that all its countries have."""
+    pairs = np.concatenate([cell.pairs for cell in cells.values()])
+    against = {}
+    for baseline in BASELINES:
+        others = every[baseline]
+        if baseline != arm and cells.keys() <= others.keys():
+            gains = [
+                c.correct.mean(axis=0) - others[key].correct.mean(axis=0)
+                for key, c in cells.items()
+            ]
+            against[baseline] = _interval(np.concatenate(gains), pairs, user)
+    return against
+
+
+def _join(layers: Sequence[tuple[float, int]]) -> tuple[float | None, int]:
+    """Return (accuracy, pairs) of a layer joined over countries."""
+    pairs = sum(count for _, count in layers)
+    return (sum(right for right, _ in layers) / pairs if pairs else None), pairs
 
 
 def _interval(right: FloatArray, pairs: FloatArray, user: NDArray[np.str_]) -> Interval:

@@ -19,6 +19,7 @@ from sweeps.records import Ledger, TrialRecord
 from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.study.fine_tuned import run_fine_tuned
 from sweeps.study.frozen import run_frozen
+from sweeps.study.methods import describe_heads, describe_tuning
 from sweeps.study.opinions import similarity_table
 from sweeps.study.page import DataSetResult
 from sweeps.study.rows import study_rows
@@ -126,29 +127,11 @@ def _frozen(
             num_processes=workers,
         )
     records = [TrialRecord.model_validate(line) for cell in cells for line in cell["records"]]
-    heads = data_set.heads
-    pools = [cell["global_pairs"] for cell in cells]
-    whose = (
-        "the countries that are not steered to"
-        if data_set.pool == "not steered"
-        else "all other countries"
-    )
-    without = " but those against the country's own answer" if data_set.against_column else ""
-    method = (
-        f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
-        f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
-        f"trained from nothing on pairs of {whose}{without} ({min(pools):,} to {max(pools):,} "
-        f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
-        f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
-        f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
-        f"{heads.num_settings} settings of retention and strength, `full` among them. "
-        + _scales([cell["margin_scale"] for cell in cells])
-    )
     return DataSetResult(
         name,
         data_set.title,
         data_set.about,
-        method,
+        describe_heads(config, data_set, cells),
         data_set.unit,
         study_rows(records, data_set.unit),
         0,
@@ -179,39 +162,15 @@ def _fine_tuned(
             folds=config.tuned_folds,
             num_lanes=workers,
         )
-    training = sweep.training
-    method = (
-        f"Full fine-tuning of {Path(str(sweep.global_model.backbone)).name}; "
-        f"{config.tuned_folds} folds by {data_set.unit}, {len(config.seeds)} seeds. One global "
-        "model, trained on the countries that are not steered to and a further pairs file. Arms "
-        f"go on from it: tau {sweep.tau:g}, beta {sweep.beta:g}, learning rate "
-        f"{training.learning_rate:g}, {training.epochs:g} epochs, {training.pairs_per_step} pairs "
-        f"a step, texts of {sweep.encoder.max_tokens} tokens at most. `scpo_tuned` takes "
-        "retention and strength from heads on the global model's features, chosen in "
-        f"{data_set.heads.inner_folds} inner folds. "
-        + _scales([scale for r in records if (scale := r.setting.get("margin_scale"))])
-    )
-    failed = sum(record.state == "failed" for record in Ledger(folder).read())
-    rows = study_rows(records, data_set.unit)
     return DataSetResult(
         name,
         data_set.title,
         data_set.about,
-        method,
+        describe_tuning(config, data_set, sweep, records),
         data_set.unit,
-        rows,
-        failed,
+        study_rows(records, data_set.unit),
+        sum(record.state == "failed" for record in Ledger(folder).read()),
         read_wall(folder),
-    )
-
-
-def _scales(scales: Sequence[float]) -> str:
-    """Return the unit in which tau and beta are to be read."""
-    if not scales:
-        return ""
-    return (
-        f"The global margins have standard deviations of {min(scales):.2f} to {max(scales):.2f}: "
-        "a tau or beta far above them keeps and weighs nearly everything alike."
     )
 
 

@@ -1,0 +1,64 @@
+"""How a data set's arms were trained and judged, in a few sentences for the page."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sweeps.config import SweepConfig
+from sweeps.records import TrialRecord
+from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
+
+
+def describe_heads(
+    config: StudyConfig, data_set: FrozenConfig, cells: Sequence[Mapping[str, Any]]
+) -> str:
+    """Return how heads were trained, given the results of `compute_cell`."""
+    heads = data_set.heads
+    pools = [cell["global_pairs"] for cell in cells]
+    whose = (
+        "the countries that are not steered to"
+        if data_set.pool == "not steered"
+        else "all other countries"
+    )
+    without = " but those against the country's own answer" if data_set.against_column else ""
+    return (
+        f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
+        f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
+        f"trained from nothing on pairs of {whose}{without} ({min(pools):,} to {max(pools):,} "
+        f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
+        f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
+        f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
+        f"{heads.num_settings} settings of retention and strength, `full` among them. "
+        + _scales([cell["margin_scale"] for cell in cells])
+    )
+
+
+def describe_tuning(
+    config: StudyConfig,
+    data_set: TunedConfig,
+    sweep: SweepConfig,
+    records: Sequence[TrialRecord],
+) -> str:
+    """Return how models were fine-tuned, given the records of `run_fine_tuned`."""
+    training = sweep.training
+    return (
+        f"Full fine-tuning of {Path(str(sweep.global_model.backbone)).name}; "
+        f"{config.tuned_folds} folds by {data_set.unit}, {len(config.seeds)} seeds. One global "
+        "model, trained on the countries that are not steered to and a further pairs file. Arms "
+        f"go on from it: tau {sweep.tau:g}, beta {sweep.beta:g}, learning rate "
+        f"{training.learning_rate:g}, {training.epochs:g} epochs, {training.pairs_per_step} pairs "
+        f"a step, texts of {sweep.encoder.max_tokens} tokens at most. `scpo_tuned` takes "
+        "retention and strength from heads on the global model's features, chosen in "
+        f"{data_set.heads.inner_folds} inner folds. "
+        + _scales([scale for r in records if (scale := r.setting.get("margin_scale"))])
+    )
+
+
+def _scales(scales: Sequence[float]) -> str:
+    """Return the unit in which tau and beta are to be read."""
+    if not scales:
+        return ""
+    return (
+        f"The global margins have standard deviations of {min(scales):.2f} to {max(scales):.2f}: "
+        "where beta and logit(tau) are far above that, nearly every pair is kept and weighed alike."
+    )

@@ -1,0 +1,79 @@
+"""Folds as countries of their own, the jobs of a study, and records joined again."""
+
+import numpy as np
+import pytest
+
+from scpo.config import parse_config
+from sweeps.config import SweepConfig
+from sweeps.study.fine_tuned import (
+    country_of,
+    fold_name,
+    pool_records,
+    split_countries,
+    study_jobs,
+)
+from sweeps.study.heads import HEAD_ARMS, Candidate
+from tests.sweeps.study.records import make_record
+
+CONFIG = parse_config(
+    SweepConfig,
+    {
+        "name": "x",
+        "countries": ["Arvandia"],
+        "global_model": {"name": "m"},
+        "tau": 0.6,
+        "beta": 2.0,
+        "final": {"seeds": [9]},
+    },
+    "test",
+)
+
+
+def test_every_user_is_held_out_once_a_seed(workspace) -> None:
+    parts = split_countries(workspace.countries, seeds=(3, 4), folds=3)
+    assert len(parts) == 6
+    data = workspace.countries["Arvandia"]
+    for seed in (3, 4):
+        sides = np.stack([parts[fold_name("Arvandia", seed, n)].part for n in range(3)])
+        assert ((sides == "validation").sum(axis=0) == 1).all()
+        assert set(np.unique(sides)) == {"train", "validation"}
+        for user in np.unique(data.user):
+            assert len(np.unique(sides[:, data.user == user], axis=1).T) == 1
+    assert country_of("South Africa/0/2") == "South Africa"
+
+
+def test_arms_of_a_fold_share_its_seed_and_the_tuned_one_has_its_setting(workspace) -> None:
+    parts = split_countries(workspace.countries, seeds=(3, 4), folds=2)
+    chosen = {name: Candidate("scpo_tuned", 0.1, 0.5, n / 2) for n, name in enumerate(parts)}
+    jobs = study_jobs(CONFIG, parts, chosen)
+    assert len(jobs) == len({job.trial_id for job in jobs}) == 4 * len(HEAD_ARMS)
+    assert {job.part for job in jobs} == {"validation"}
+    for job in jobs:
+        assert job.seed == int(job.country.split("/")[1])
+        if job.arm == "scpo_tuned":
+            setting = chosen[job.country]
+            assert (job.retention, job.strength) == (0.5, setting.strength)
+            assert (job.tau, job.beta) == (None, None)
+        else:
+            assert (job.tau, job.beta, job.retention) == (0.6, 2.0, None)
+
+
+def fold(name: str, arm: str, users: str, correct: list[int]):
+    return make_record(name, arm, correct, users=list(users), name=f"{name}-{arm}")
+
+
+def test_folds_of_a_seed_become_one_record() -> None:
+    records = [
+        fold("South Africa/0/1", "full", "c", [9]),
+        fold("South Africa/0/0", "full", "ab", [5, 6]),
+        fold("South Africa/1/0", "full", "ac", [5, 6]),  # its other fold is missing
+        fold("South Africa/0/0", "scpo", "ab", [5, 6]),
+    ]
+    failed = records[3].model_copy(
+        update={"country": "South Africa/0/1", "state": "failed", "evaluation": None}
+    )
+    (pooled,) = pool_records([*records, failed], 2)
+    assert (pooled.country, pooled.arm) == ("South Africa", "full")
+    assert pooled.evaluation.by_user.users == ["a", "b", "c"]
+    assert pooled.evaluation.by_user.correct == [5, 6, 9]
+    assert pooled.evaluation.overall.accuracy == pytest.approx(20 / 30)

@@ -1,0 +1,112 @@
+"""Claims, paragraphs and the page, from rows worked out by hand."""
+
+import csv
+from pathlib import Path
+
+import pytest
+
+from sweeps.study.claims import CLAIMS, judge_claims
+from sweeps.study.page import DataSetResult, study_page
+from sweeps.study.paragraphs import what_cannot_be_said, what_did_not, what_held
+from sweeps.study.rows import study_rows
+from sweeps.study.written import write_results
+from tests.sweeps.study.records import RECORDS, make_record
+
+# On A every user has scpo 2 of 10 above full; on B below; inverse is like full.
+ABOVE = [record for record in RECORDS if record.country == "Mexico"]
+BELOW = [
+    make_record("Peru", "global", [5, 5]),
+    make_record("Peru", "full", [8, 7]),
+    make_record("Peru", "inverse", [9, 6]),
+    make_record("Peru", "scpo", [6, 5]),
+    make_record("Peru", "length", [2, 2]),
+]
+ROWS = {"A": study_rows(ABOVE, "user"), "B": study_rows(BELOW, "user")}
+UNITS = {"A": "user", "B": "question"}
+
+
+def verdicts() -> dict[tuple[str, str], str]:
+    return {(f.claim.text, f.data_set): f.verdict for f in judge_claims(ROWS)}
+
+
+def test_verdicts_follow_the_side_of_the_interval() -> None:
+    assert verdicts() == {
+        ("`full` above `global`", "A"): "held",
+        ("`full` above `global`", "B"): "held",
+        ("`full` above `length`", "A"): "not told apart",  # users 7 and 6 against 7 and 7
+        ("`full` above `length`", "B"): "held",
+        ("`scpo` above `full`", "A"): "held",
+        ("`scpo` above `full`", "B"): "opposite",
+        ("`inverse` below `full`", "B"): "not told apart",
+    }
+
+
+def test_paragraphs_say_what_the_findings_say() -> None:
+    findings = judge_claims(ROWS)
+    held, did_not = what_held(findings), what_did_not(findings)
+    assert held.startswith("4 of 7 comparisons")
+    assert "`scpo` above `full`: A +20.0 (+20.0 to +20.0)." in held
+    assert "The opposite was found: `scpo` above `full`: B -20.0 (-20.0 to -20.0)." in did_not
+    assert "holds 0: `full` above `length`: A -5.0" in did_not
+    said = what_cannot_be_said(findings, ROWS, UNITS)
+    assert "B: a country has 2 to 2 questions, so the interval of its `full` is 10 points" in said
+    assert "`scpo` is above `full` in 0, below in 1, of 1 countries" in said
+    assert "at 95 % about 0.4 leave out 0 by chance" in said
+
+
+def test_nothing_held_and_everything_held() -> None:
+    findings = judge_claims(ROWS)
+    assert what_held([f for f in findings if f.verdict == "opposite"]).startswith("No claim")
+    assert what_did_not([f for f in findings if f.verdict == "held"]).startswith("Nothing")
+
+
+def result(name: str, records: list, **changes) -> DataSetResult:
+    rows = study_rows(records, "user")
+    given = {"failed": 0, "wall_s": 90.0, **changes}
+    return DataSetResult(name, name.upper(), "What it is.", "How.", "user", rows, **given)
+
+
+def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
+    results = [result("a", RECORDS, similarity="| nearness |"), result("b", BELOW, failed=2)]
+    text = study_page(results, missing=["C"], machine="Here.", config="s.yaml")
+    lines = text.splitlines()
+    assert "**Not done yet:** C. The same command goes on." in lines
+    assert (
+        "| A | 2 | 40 | 4 users | 2 | `scpo study s.yaml --out runs/study --only a` | 1.5 min |"
+        in lines
+    )
+    arms = [line for line in lines if line.startswith("| `scpo` | 77.5 %")]
+    assert len(arms) == 1
+    country = next(line for line in lines if line.startswith("| Mexico |"))
+    assert "| 20 | 2 | 70.0 % | 50.0 % | 65.0 % | 85.0 % |" in country
+    assert "**+20.0 (+20.0 to +20.0)**" in country
+    assert "How. 2 trainings failed." in lines
+    assert "| nearness |" in lines
+    assert [line for line in lines if line.startswith("## ")] == [
+        "## The paper's pattern, on all pairs of each data set",
+        "## A",
+        "## B",
+        "## What held",
+        "## What did not",
+        "## What the data cannot say",
+    ]
+    for claim in CLAIMS:
+        assert f"| {claim.text}: {claim.why} |" in text
+    assert lines[-1] == "*B.* What it is."
+
+
+def test_an_empty_page_says_what_is_missing() -> None:
+    text = study_page([], missing=["A", "B"], machine="Here.", config="s.yaml")
+    assert "**Not done yet:** A, B." in text
+    assert "## " not in text
+
+
+def test_all_rows_go_to_a_csv_file(tmp_path: Path) -> None:
+    write_results([result("a", RECORDS)], tmp_path, tmp_path / "page.md", ["C"], Path("s.yaml"))
+    with (tmp_path / "study.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert len(lines) == 3 * 4
+    scpo = next(line for line in lines if (line["country"], line["arm"]) == ("Mexico", "scpo"))
+    assert float(scpo["vs_full"]) == pytest.approx(0.2)
+    assert (scpo["data_set"], scpo["accuracy"], scpo["vs_random_k"]) == ("a", "0.85", "")
+    assert (tmp_path / "page.md").read_text().startswith("# Study")

@@ -78,15 +78,17 @@ def ask_beside(request: Mapping[str, Any], collected: Collected) -> None:
     places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    with tempfile.TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
             [sys.executable, "-m", MODULE, json.dumps(dict(request))],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
             start_new_session=True,  # Ctrl-C here leaves it to shut its Ray down
-        )
+        ) as process,
+    ):
         assert process.stdout is not None
         for line in process.stdout:
             collected.take(line)
@@ -103,7 +105,7 @@ def ask_by_job(request: Mapping[str, Any], collected: Collected) -> None:
         RuntimeError: No dashboard answers, it refuses the token, or the job did not run.
         ValueError: The address is not one.
     """
-    logging.getLogger("ray").setLevel(logging.WARNING)
+    logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
     url, client = connect(request["address"])
     with explained_errors(url), tempfile.TemporaryDirectory() as folder:
         package = Path(folder) / "cluster"

@@ -1,0 +1,47 @@
+import pytest
+
+from scpo.config import parse_config
+from scpo.model_cost import ModelCost
+from sweeps.config import SweepConfig
+from sweeps.files_read import files_read
+from sweeps.needs import disk_needs, estimate_needs, process_needs
+
+COST = ModelCost(weights=1000, trained=1000, pass_bytes=0, text_bytes=64, layer_bytes=0)
+
+
+def sweep(**changes):
+    given = {"name": "s", "countries": ["A", "B"], "global_model": {"name": "/models/m"}}
+    return parse_config(SweepConfig, given | changes, "test")
+
+
+def test_a_lane_keeps_its_base_and_the_texts_of_a_step():
+    config = sweep(training={"pairs_per_step": 100, "accumulation": 2})
+    (lane,) = process_needs(config, COST)
+    assert (lane.name, lane.number, lane.cpus, lane.gpus) == ("lane", None, 1.0, 0.0)
+    assert lane.host["base weights"] == 4000
+    assert lane.host["activations and gradients"] == 4000 + 2 * 50 * 64
+    assert lane.device == {}
+
+
+def test_sharded_workers_are_asked_for_with_their_stage():
+    sharded = {"countries": ["A"], "workers": 4, "zero_stage": 3}
+    config = sweep(final={"sharded": sharded}, lanes={"gpus": 0.5, "num_lanes": 3})
+    lane, worker = process_needs(config, COST)
+    assert (lane.number, lane.gpus) == (3, 0.5)
+    assert (worker.name, worker.number, worker.gpus) == ("worker of ZeRO stage 3", 4, 1.0)
+    assert worker.device["weights"] == 1000
+
+
+def test_models_and_two_checkpoints_go_to_the_disk():
+    config = sweep(final={"arms": ["full", "scpo"]})
+    assert disk_needs(config, COST) == (1 + 2 * 3) * 4000 + 2 * 12000
+
+
+def test_what_is_read_is_told_by_who_reads_it():
+    config = sweep(data={"source": "pairs", "path": "/d.jsonl"})
+    assert files_read(config) == ({"model": "/models/m"}, {"data": "/d.jsonl"})
+
+
+def test_a_model_that_is_not_here_is_not_estimated(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json"):
+        estimate_needs(sweep(global_model={"name": str(tmp_path)}))

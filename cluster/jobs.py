@@ -4,6 +4,7 @@ In: a `Submission` and the address of a dashboard, http://host:8265. Out: what b
 Ray never retries a job; `submit` may be called again at any time and does what is missing.
 """
 
+import logging
 import os
 import shlex
 import time
@@ -97,6 +98,8 @@ def _send(
     client: JobSubmissionClient, submission: Submission, environment: dict[str, str]
 ) -> None:
     """Submit a job; a cluster that has just started may not have its job agent yet."""
+    # Ray tells of each ignored .gitignore and of folders that are left out anyway.
+    logging.getLogger("ray").setLevel(logging.ERROR)
     deadline_s = time.monotonic() + AGENT_TIMEOUT_S
     while True:
         try:

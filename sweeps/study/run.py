@@ -26,6 +26,7 @@ from sweeps.study.rows import study_rows
 from sweeps.study.written import write_results
 
 WALL_FILE = "wall.json"
+DONE_FILE = "done"  # an empty file: nothing is left to compute
 
 
 def run_study(
@@ -61,12 +62,13 @@ def run_study(
     results: dict[str, DataSetResult] = {}
     for name, data_set in sets.items():
         folder = run / name
-        if only and name not in only and not (folder / WALL_FILE).is_file():
-            continue  # one that was done before is read again for the page
+        if only and name not in only and not (folder / DONE_FILE).is_file():
+            continue  # one that is done is read again for the page
         if isinstance(data_set, FrozenConfig):
             results[name] = _frozen(config, name, data_set, folder, say, workers)
         else:
             results[name] = _fine_tuned(config, name, data_set, file, folder, say, workers)
+        (folder / DONE_FILE).touch()
         missing = [sets[other].title for other in sets if other not in results]
         write_results(list(results.values()), run, page or run / "STUDY.md", missing, file)
         say(f"{data_set.title}: done")

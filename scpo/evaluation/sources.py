@@ -5,6 +5,7 @@ Labels come from the command line as LABEL=MODEL texts, or from the folder of a 
 scpo, "Mexico" its only one, any other label one model for all countries.
 """
 
+import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,9 +140,10 @@ def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, st
         country = canonical_country(head)
         known = country if country and country in present else head
         if slash and (known not in present or not arm):
+            near = difflib.get_close_matches(known, sorted(present), n=3, cutoff=0.0)
             raise ValueError(
-                f"A label with an arm is COUNTRY/ARM with a country of the data "
-                f"({', '.join(sorted(present))}), but got {label!r}."
+                f"A label with an arm is COUNTRY/ARM with a country of the data (nearest: "
+                f"{', '.join(near)}), but got {label!r}."
             )
         name = f"{known}{slash}{arm}"
         if name in TAKEN or arm in TAKEN:

@@ -1,0 +1,237 @@
+"""Lanes of one device: a trial's cost beside its training, busy lanes, and a naive sweep.
+
+MiniLM in float32, two lanes of one thread, two synthetic countries. A trial's overhead is the wall
+time of its lane from one trial's end to the next, less the seconds in the training loop; it is
+compared with a trial that starts a Ray Train run of its own. Lanes are busy while they train;
+warm-up ends when each has ended a trial. The naive sweep runs the same settings one after
+another, each in a process of its own that loads the model, scores the country's texts, tokenises,
+trains and evaluates with this project's own functions on both cores, and must find the same
+accuracies. Preparation and start of the lanes count as the sweep's time.
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import ray
+from bench_sharded_lane import train_nested
+from figures import figure_line, machine, spread
+from workload import load_minilm
+
+from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.data.synthetic import make_synthetic
+from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.steering import steer_countries
+from sweeps.config import SweepConfig
+from sweeps.jobs import Job, run_job
+from sweeps.lanes import Workspace
+from sweeps.records import Ledger, TrialRecord
+from sweeps.studies import search_countries
+
+COUNTRIES = ("Arvandia", "Belmora")
+NUM_LANES = 2
+MAX_TOKENS = 128
+
+
+def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) -> Workspace:
+    """Return countries with reference rewards; scored anew where the cache lacks them."""
+    world = make_synthetic(
+        num_countries=2, users_per_country=users, interactions_per_user=3, seed=1
+    )
+    steered = steer_countries(
+        world.interactions,
+        list(countries),
+        load_reward_model(str(model)),
+        content_hash(model),
+        split=SplitConfig(),
+        max_tokens=MAX_TOKENS,
+        cache=cache,
+        precision="fp32",
+    )
+    training = TrainingConfig(pairs_per_step=24, precision="fp32")
+    return Workspace(model, steered.countries, training, num_threads=1)
+
+
+def make_config(num_trials: int, epochs: float) -> SweepConfig:
+    """Return a search whose trials are all about as long."""
+    return parse_config(
+        SweepConfig,
+        {
+            "name": "lanes",
+            "countries": list(COUNTRIES),
+            "global_model": {"name": "written-by-hand"},
+            "search": {
+                "num_trials": num_trials,
+                "sampler": "random",
+                "retention": [0.9, 1.0],
+                "epochs": [epochs, epochs + 1e-6],
+            },
+            "lanes": {"cpus": 1.0},
+        },
+        "bench_lanes.py",
+    )
+
+
+def sweep(
+    config: SweepConfig, workspace: Workspace, run: Path
+) -> tuple[list[TrialRecord], list[float]]:
+    """Search, and return the records and when each came, in seconds."""
+    ends: list[float] = []
+
+    def note(line: str) -> None:
+        if line.lstrip().startswith("["):
+            ends.append(time.perf_counter())
+
+    ledger = Ledger(run)
+    search_countries(config, workspace, ledger, run, note)
+    records = [record for record in ledger.read() if record.purpose == "search"]
+    if any(record.state != "complete" for record in records):
+        raise RuntimeError(f"Trials must be complete, but {[r.error for r in records]}.")
+    return records, ends
+
+
+def busy_lines(records: list[TrialRecord], ends: list[float], nested_s: list[float]) -> list[str]:
+    """Return the lines of busy lanes and of a trial's overhead, after warm-up."""
+    warm, last = ends[NUM_LANES - 1], ends[-NUM_LANES]  # both lanes have work between the two
+    trained = [float(record.times["train_s"]) for record in records]
+    between = trained[NUM_LANES:-NUM_LANES]
+    lane_s = NUM_LANES * (last - warm)
+    overhead = (lane_s - sum(between)) / len(between)
+    detail = {"train_s": statistics.median(trained), "trials": float(len(records))}
+    on = machine("fp32")
+    return [
+        figure_line(
+            "overhead of a trial in a lane, mean",
+            overhead,
+            "s",
+            reach="<= 0.3",
+            against=f"a Ray Train run per trial: {statistics.median(nested_s):.1f} s",
+            on=on,
+            detail=detail | {f"nested_{name}": value for name, value in spread(nested_s).items()},
+        ),
+        figure_line(
+            f"{NUM_LANES} lanes: time training / wall time after warm-up",
+            sum(between) / lane_s,
+            "fraction",
+            reach=">= 0.95",
+            against="1, always training",
+            on=on,
+            detail=detail,
+        ),
+    ]
+
+
+def naive_trial(model: Path, users: int, job: Job) -> float:
+    """Return the validation accuracy of one setting, everything done anew in this process."""
+    with tempfile.TemporaryDirectory() as cache:
+        workspace = prepare(model, Path(cache), (job.country,), users)
+    reward = load_reward_model(str(model))
+    record = run_job(
+        job, workspace.countries[job.country], reward, workspace.training, engine="torch"
+    )
+    return record.objectives["validation_accuracy"]
+
+
+def run_naively(model: Path, users: int, jobs: list[Job]) -> tuple[float, list[float]]:
+    """Return the seconds of one process a setting, one after another, and their accuracies."""
+    started = time.perf_counter()
+    found = []
+    for job in jobs:
+        asked = json.dumps({"model": str(model), "users": users, "job": asdict(job)})
+        done = subprocess.run(
+            [sys.executable, __file__, "--naive-trial", asked], stdout=subprocess.PIPE, check=True
+        )
+        found.append(float(done.stdout.split()[-1]))
+    return time.perf_counter() - started, found
+
+
+def naive_line(
+    records: list[TrialRecord], sweep_s: float, naive_s: float, found: list[float]
+) -> str:
+    """Return the line of the sweep against the naive way.
+
+    Raises:
+        RuntimeError: The two found other accuracies.
+    """
+    ours = [record.objectives["validation_accuracy"] for record in records]
+    if any(abs(one - other) > 1e-9 for one, other in zip(ours, found, strict=True)):
+        raise RuntimeError(f"The results must be equal, but got {ours} and {found}.")
+    trained = statistics.median(float(record.times["train_s"]) for record in records)
+    return figure_line(
+        f"a sweep of {len(records)} trials, times sooner than the naive way",
+        naive_s / sweep_s,
+        "x",
+        reach=">= 4",
+        against="a new process a trial: score, tokenise, train; equal results",
+        on=machine("fp32"),
+        detail={"sweep_s": sweep_s, "naive_s": naive_s, "train_s": trained},
+    )
+
+
+def jobs_of(records: list[TrialRecord]) -> list[Job]:
+    """Return the jobs of some search records."""
+    fields: tuple[str, ...] = ("retention", "strength", "learning_rate", "epochs")
+    jobs = []
+    for record in records:
+        point: dict[str, Any] = {
+            name: record.config[name] for name in fields if name in record.config
+        }
+        jobs.append(
+            Job(record.trial_id, "search", record.country, record.arm, seed=record.seed, **point)
+        )
+    return jobs
+
+
+def main() -> None:
+    """Measure and print the lines."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--trials", type=int, default=6, help="of each country")
+    parser.add_argument("--users", type=int, default=24)
+    parser.add_argument("--epochs", type=float, nargs=2, default=(1.0, 2.0), help="busy, naive")
+    parser.add_argument("--nested", type=int, default=2)
+    parser.add_argument("--naive-trial", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if arguments.naive_trial:
+        asked = json.loads(arguments.naive_trial)
+        print(naive_trial(Path(asked["model"]), asked["users"], Job(**asked["job"])))
+        return
+    ray.init(
+        address="local",
+        num_cpus=NUM_LANES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        model = save_reward_model(load_minilm(), root / "model")
+        started = time.perf_counter()
+        workspace = prepare(model, root / "cache", COUNTRIES, arguments.users)
+        config = make_config(arguments.trials, arguments.epochs[1])
+        records, _ = sweep(config, workspace, root / "long")
+        sweep_s = time.perf_counter() - started
+        config = make_config(arguments.trials, arguments.epochs[0])
+        short, ends = sweep(config, workspace, root / "short")
+        nested_s = [
+            train_nested(job, workspace, root / f"nested{number}")
+            for number, job in enumerate(jobs_of(short)[: arguments.nested])
+        ]
+        ray.shutdown()
+        for line in busy_lines(short, ends, nested_s):
+            print(line, flush=True)
+        naive_s, found = run_naively(model, arguments.users, jobs_of(records))
+        print(naive_line(records, sweep_s, naive_s, found), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -98,8 +99,9 @@ def test_neighbours_have_their_kinship(kinship) -> None:
 
 
 def test_the_study_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
-    axes = NEIGHBOUR_SIZES["small"]
-    monkeypatch.setattr(studied, "SHARES", (0.0, 0.8))
+    small = NEIGHBOUR_SIZES["small"]
+    tuning = Tuning(num_settings=4, judged_folds=1)
+    axes = replace(small, axes=replace(small.axes, num_worlds=2, tuning=tuning))
     rows = run_neighbours(tmp_path, axes, print, num_processes=1)
     assert {row.variant for row in rows} == {"kinship 0", "kinship 0.9"}
     with (tmp_path / "neighbours.csv").open() as file:

@@ -494,7 +494,7 @@ def curves(
 
 @app.command()
 def science(
-    study: Annotated[str, typer.Argument(help="truth, map, replay or neighbours")],
+    study: Annotated[str, typer.Argument(help="truth, map or neighbours")],
     out: Out,
     size: Annotated[str, typer.Option(help="small: seconds; large: as published")] = "small",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -503,14 +503,9 @@ def science(
 
     A study that was cut off goes on with what OUT holds.
     """
-    from sweeps.science.show import show_map, show_neighbours, show_replay, show_truth
+    from sweeps.science.show import show_map, show_neighbours, show_truth
 
-    studies = {
-        "truth": show_truth,
-        "map": show_map,
-        "replay": show_replay,
-        "neighbours": show_neighbours,
-    }
+    studies = {"truth": show_truth, "map": show_map, "neighbours": show_neighbours}
     if study not in studies:
         raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
     for shown in studies[study](out, size, _say, workers):

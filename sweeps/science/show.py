@@ -10,7 +10,6 @@ from sweeps.science.cells import Say
 from sweeps.science.known_truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.science.map_table import count_regions, regions_table, variants_table
 from sweeps.science.neighbours import NEIGHBOUR_SIZES, run_neighbours
-from sweeps.science.replay import REPLAY_SIZES, run_replay
 from sweeps.science.truth_claims import claims_table
 from sweeps.science.when_it_pays import AGAIN, SIZES, run_map
 
@@ -58,17 +57,6 @@ def show_neighbours(out: Path, size: str, say: Say, num_processes: int) -> list[
     axes = _of_size(NEIGHBOUR_SIZES, size)
     rows = run_neighbours(out, axes, say, num_processes=num_processes)
     return [regions_table(count_regions(rows, "truth")), _written(out, "neighbours.csv")]
-
-
-def show_replay(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the study of replay and return what to print; arguments as of `show_truth`.
-
-    Raises:
-        ValueError: No such size, or the folder holds another study.
-    """
-    axes = _of_size(REPLAY_SIZES, size)
-    rows = run_replay(out, axes, say, num_processes=num_processes)
-    return [regions_table(count_regions(rows, "truth")), _written(out, "replay.csv")]
 
 
 def _of_size(sizes: Mapping[str, Size], name: str) -> Size:

@@ -11,7 +11,7 @@ from sweeps.science import when_it_pays
 from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
 from sweeps.science.map_figure import map_figure, region_edges
 from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.show import show_map, show_neighbours, show_replay, show_truth
+from sweeps.science.show import show_map, show_neighbours, show_truth
 from sweeps.science.when_it_pays import (
     SIZES,
     VARIANTS,
@@ -179,7 +179,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
         run_map(tmp_path, replace(axes, num_worlds=3), print, num_processes=1)
 
 
-@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours, show_replay])
+@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours])
 def test_a_size_that_does_not_exist_is_refused(show, tmp_path) -> None:
     with pytest.raises(ValueError, match="size must be of small, large, but got 'huge'"):
         show(tmp_path, "huge", print, 1)

@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from pyarrow.fs import FileSelector, FileSystem
 
-from cluster.jobs import delete_job, job_status, submit
+from cluster.jobs import FETCHES, job_status, submit
 from cluster.logs import job_log
 from cluster.packing import PREFIX, is_left_out
 from cluster.submission import Submission
@@ -160,6 +160,7 @@ def _pack_there(address: str | None, run_name: str, source: str, left_out: Seque
             entrypoint=("python", "packing.py", source, str(MAX_BYTES), *left_out),
             working_dir=Path(folder),
             excludes=(),
+            metadata={FETCHES: run_name},
         )
         submit(packing, address=address)
     name = packing.submission_id
@@ -174,7 +175,6 @@ def _pack_there(address: str | None, run_name: str, source: str, left_out: Seque
     log = job_log(address, name)
     if job.status != "SUCCEEDED":
         raise RuntimeError(f"The job {name} must pack {source}, but it failed: {job.message}")
-    delete_job(address, name)
     return log
 
 

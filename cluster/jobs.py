@@ -20,6 +20,7 @@ from cluster.submission import Submission
 
 POLL_INTERVAL_S = 0.5
 AGENT_TIMEOUT_S = 60.0
+FETCHES = "scpo_fetches"  # metadata of a job that packs the outputs of the run it names
 NO_AGENT = "No available agent"  # Ray's words; it asks to be tried again
 # Ray asks with SIGTERM and kills 3 s later (RAY_JOB_STOP_WAIT_TIME_S).
 STOP_TIMEOUT_S = 30.0
@@ -135,7 +136,7 @@ def job_status(address: str | None, submission_id: str) -> JobRecord:
 
 
 def list_jobs(address: str | None) -> list[JobRecord]:
-    """Return every job submitted to the cluster, the newest first.
+    """Return every job submitted to the cluster, the newest first, less those that only fetch.
 
     Args:
         address: See `cluster.connection.resolve_address`.
@@ -146,6 +147,7 @@ def list_jobs(address: str | None) -> list[JobRecord]:
     url, client = connect(address)
     with explained_errors(url):
         jobs = [job for job in client.list_jobs() if job.submission_id is not None]
+        jobs = [job for job in jobs if FETCHES not in (job.metadata or {})]
     jobs.sort(key=lambda job: (-(job.start_time or 0), job.submission_id))
     return [_as_record(job) for job in jobs]
 
@@ -180,21 +182,6 @@ def stop_job(address: str | None, submission_id: str) -> JobStatus:
             time.sleep(POLL_INTERVAL_S)
             status = client.get_job_status(submission_id)
     return status
-
-
-def delete_job(address: str | None, submission_id: str) -> None:
-    """Remove the record of a job that has ended.
-
-    Args:
-        address: See `cluster.connection.resolve_address`.
-        submission_id: Name of the job.
-
-    Raises:
-        RuntimeError: The cluster cannot be reached, refuses the token, or the job still runs.
-    """
-    url, client = connect(address)
-    with explained_errors(url):
-        client.delete_job(submission_id)
 
 
 def _read_environment(names: Sequence[str]) -> dict[str, str]:

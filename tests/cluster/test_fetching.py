@@ -13,6 +13,7 @@ import pytest
 
 import cluster.fetching
 from cluster.fetching import LEFT_OUT, copy_remote, fetch, unpack
+from cluster.jobs import FETCHES
 from cluster.packing import LINE_BYTES, PREFIX, is_left_out, main
 from cluster.submission import Submission
 
@@ -107,7 +108,7 @@ class FakeJobs:
         self.metadata = {} if out is None else {"scpo_out": out}
         self.capsys = capsys
         self.log = ""
-        self.deleted: list[str] = []
+        self.sent: list[Submission] = []
         self.status = "SUCCEEDED"
 
     def job_status(self, address: Any, name: str) -> SimpleNamespace:
@@ -121,6 +122,7 @@ class FakeJobs:
             return True
 
     def submit(self, submission: Submission, *, address: Any) -> None:
+        self.sent.append(submission)
         assert (submission.working_dir / submission.entrypoint[1]).is_file()
         main(submission.entrypoint[2:])
         self.log = self.capsys.readouterr().out
@@ -128,16 +130,13 @@ class FakeJobs:
     def job_log(self, address: Any, name: str) -> str:
         return self.log
 
-    def delete_job(self, address: Any, name: str) -> None:
-        self.deleted.append(name)
-
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeJobs":
-        for name in ("job_status", "submit", "job_log", "delete_job"):
+        for name in ("job_status", "submit", "job_log"):
             monkeypatch.setattr(cluster.fetching, name, getattr(self, name))
         return self
 
 
-def test_fetch_through_a_job_that_leaves_no_record(
+def test_fetch_through_a_job_of_its_own(
     run: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -147,7 +146,8 @@ def test_fetch_through_a_job_that_leaves_no_record(
     fetched = fetch(None, "prism", tmp_path / "here")
     assert (fetched.source, fetched.num_files) == (str(run), len(KEPT))
     assert contents(tmp_path / "here") == KEPT
-    assert jobs.deleted[0].startswith("prism-fetch-")
+    assert jobs.sent[0].submission_id.startswith("prism-fetch-")
+    assert jobs.sent[0].metadata == {FETCHES: "prism"}
     assert fetch(None, "prism", tmp_path / "all", with_models=True).num_files == len(KEPT) + 1
 
 

@@ -11,7 +11,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 
 import cluster.jobs
 import cluster.logs
-from cluster.jobs import delete_job, describe_job, job_status, list_jobs, stop_job, submit
+from cluster.jobs import FETCHES, describe_job, job_status, list_jobs, stop_job, submit
 from cluster.logs import follow_logs, job_log
 from cluster.submission import Submission
 
@@ -252,8 +252,12 @@ def test_job_in_a_line(ray: FakeCluster) -> None:
     assert describe_job(job_status(None, "b")) == "b  PENDING"
 
 
-def test_log_as_it_is_now_and_a_record_removed(ray: FakeCluster) -> None:
+def test_log_as_it_is_now(ray: FakeCluster) -> None:
     ray.add("prism", JobStatus.RUNNING)
     assert job_log(None, "prism") == "log of prism\n"
-    delete_job(None, "prism")
-    assert ray.calls == ["delete prism"]
+
+
+def test_list_leaves_out_what_only_fetches(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    ray.add("prism-fetch-1", JobStatus.SUCCEEDED, metadata={FETCHES: "prism"})
+    assert [record.submission_id for record in list_jobs(None)] == ["prism"]

@@ -181,6 +181,7 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(Path(__file__).parents[2])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", "no-token")
     code, _, err = run_cli(*arguments)
     assert code == 2
     assert err.startswith("scpo: ")

@@ -12,6 +12,7 @@ from sweeps.study.claims import Finding
 from sweeps.study.rows import StudyRow
 
 CHANCE = 0.05  # of a 95 % interval to leave out 0 where there is nothing
+SMALL = 0.01  # an accuracy that is told apart and yet of little use
 
 
 def closing_paragraphs(
@@ -79,7 +80,11 @@ def what_cannot_be_said(
             f"{_by_country(given)}."
         )
     expected = CHANCE * len(findings)
+    told_apart = [abs(f.difference.value) for f in findings if f.difference.sign]
+    small = sum(value < SMALL for value in told_apart)
     parts.append(
+        f"Of {len(told_apart)} differences that are told apart, {small} are below "
+        f"{100 * SMALL:.0f} point: a sign that is sure, of little use. "
         f"{len(findings)} comparisons of whole data sets stand above and none is corrected for "
         f"their number: of intervals at 95 % about {expected:.1f} leave out 0 by chance, and of "
         "those by country one in twenty. Folds of one seed share most of their training users, "

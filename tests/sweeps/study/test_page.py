@@ -51,6 +51,7 @@ def test_paragraphs_say_what_the_findings_say() -> None:
     said = what_cannot_be_said(findings, ROWS, UNITS)
     assert "B: a country has 2 to 2 questions, so the interval of its `full` is 10 points" in said
     assert "`scpo` is above `full` in 0, below in 1, of 1 countries" in said
+    assert "Of 5 differences that are told apart, 0 are below 1 point" in said
     assert "at 95 % about 0.4 leave out 0 by chance" in said
 
 

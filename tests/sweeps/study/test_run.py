@@ -36,7 +36,7 @@ def write_study(folder: Path, backbone: Path, **changes) -> Path:
     made = {"source": "synthetic", "synthetic": SYNTHETIC}
     sweep = {
         "name": "tiny",
-        "countries": ["Arvandia", "Bresnia"],
+        "countries": ["Arvandia", "Belmora"],
         "data": made,
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 40},
         "encoder": {"max_tokens": 96},

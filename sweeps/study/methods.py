@@ -60,5 +60,5 @@ def _scales(scales: Sequence[float]) -> str:
         return ""
     return (
         f"The global margins have standard deviations of {min(scales):.2f} to {max(scales):.2f}: "
-        "where beta and logit(tau) are far above that, nearly every pair is kept and weighed alike."
+        "where beta and logit(tau) are far above, nearly all pairs are kept and weighed alike."
     )

@@ -1,0 +1,1 @@
+"""The commands of `scpo`, a module for each kind of work."""

@@ -1,0 +1,223 @@
+"""Commands of many trainings: sweep and what is made from a ledger, and studies."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from scpo.commands.options import DryRun, Out, Run, Set, console, say, split_names
+
+Config = Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")]
+
+
+def sweep(
+    config: Config,
+    out: Out,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Search, train, test and rank: a whole sweep into one folder."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.driver import run_sweep
+
+    run_sweep(resolved, out, resume=resume, say=say)
+    _show_run(out, resolved.search.non_inferiority)
+
+
+def probe(
+    config: Config,
+    out: Out,
+    settings: Annotated[int, typer.Option(help="Settings a country.")] = 1024,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Try thousands of settings on the frozen global model's features: minutes, not hours."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.probe import run_probe
+    from sweeps.probe_table import probe_table, write_probe
+
+    results = run_probe(resolved, out, say, num_settings=settings)
+    write_probe(results, out / "probe.csv")
+    console.print(probe_table(results))
+    console.print(f"Written: {out / 'probe.csv'}")
+
+
+def plan(
+    config: Config,
+    out: Out,
+    ledger: Annotated[
+        Path | None, typer.Option(help="An earlier run, to take its speed from.")
+    ] = None,
+    lanes: Annotated[int | None, typer.Option(help="Lanes; none: as this machine has.")] = None,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Say what a sweep will keep, weigh and cost, before anything is trained."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.plan import run_plan, selection_table, work_table
+
+    planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
+    console.print(selection_table(planned))
+    console.print(work_table(planned))
+    console.print(f"Written: {out / 'plan.csv'}, {out / 'plan_work.csv'}")
+
+
+def ablate(
+    config: Config,
+    out: Out,
+    seed: Annotated[list[int] | None, typer.Option(help="May be repeated; 0, 1, 2.")] = None,
+    part: Annotated[str, typer.Option(help="validation or test users")] = "validation",
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    set_: Set = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train every arm on the same splits, seeds and order of data, as a table."""
+    resolved = _sweep_config(config, set_, dry_run)
+    if resolved is None:
+        return
+    from sweeps.ablation import run_ablation
+    from sweeps.ablation_table import ablation_rows, ablation_table, write_ablation
+
+    seeds = tuple(seed or (0, 1, 2))
+    records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)
+    rows = ablation_rows(records, part)
+    write_ablation(rows, out / "ablation.csv")
+    console.print(ablation_table(rows, part))
+    console.print(f"Written: {out / 'ablation.csv'}")
+
+
+def rank(run: Run) -> None:
+    """Rank a sweep's settings per country and recommend one."""
+    from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.ranking import rank_run
+    from sweeps.records import read_records
+    from sweeps.regret import describe_regret, regret_table, write_regret
+
+    rankings = rank_run(run, margin=_margin(run))
+    write_leaderboard(rankings, run / "leaderboard.csv")
+    regret = regret_table(read_records(run), rankings)
+    write_regret(regret, run / "regret.csv")
+    console.print(leaderboard_table(rankings))
+    for ranking in rankings:
+        console.print(describe(ranking))
+    console.print(describe_regret(regret))
+    console.print(f"Written: {run / 'leaderboard.csv'}, {run / 'regret.csv'}")
+
+
+def curves(
+    run: Run,
+    target: Annotated[
+        float | None, typer.Option(help="A further accuracy to reach, 0..1.")
+    ] = None,
+) -> None:
+    """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
+    from sweeps.curves.figure import missing_curve
+    from sweeps.curves.files import write_curve_files
+    from sweeps.curves.points import curve_points
+    from sweeps.curves.table import summary_tables
+    from sweeps.records import read_records
+
+    points = curve_points(read_records(run))
+    rows, paths = write_curve_files(points, run, target=target)
+    problem = missing_curve(points)
+    if problem:
+        raise ValueError(problem)
+    for table in summary_tables(rows):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, paths))}")
+
+
+def science(
+    study: Annotated[str, typer.Argument(help="truth, map or neighbours")],
+    out: Out,
+    size: Annotated[str, typer.Option(help="small: seconds; large: as published")] = "small",
+    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+) -> None:
+    """Train on synthetic worlds: what the paper's claims are worth, and when SCPO pays.
+
+    A study that was cut off goes on with what OUT holds.
+    """
+    from sweeps.science.show import show_map, show_neighbours, show_truth
+
+    studies = {"truth": show_truth, "map": show_map, "neighbours": show_neighbours}
+    if study not in studies:
+        raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
+    for shown in studies[study](out, size, say, workers):
+        console.print(shown)
+
+
+def study(
+    config: Config,
+    out: Out,
+    only: Annotated[
+        str, typer.Option(help="Data sets to work on, comma-separated; none: all.")
+    ] = "",
+    page: Annotated[Path | None, typer.Option(help="Page to write; none: into OUT.")] = None,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes, and lanes; none: one a core.")
+    ] = None,
+) -> None:
+    """Train and judge every arm on real data, and write the page of what came of it.
+
+    A study that was cut off goes on with what OUT holds.
+    """
+    from sweeps.study.run import run_study
+
+    results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
+    done = ", ".join(result.title for result in results)
+    console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
+
+
+def report(run: Run) -> None:
+    """Write a sweep's page: report.html, one file that opens anywhere."""
+    from sweeps.arms_table import arm_rows, write_arms
+    from sweeps.records import read_records
+    from sweeps.report import write_report
+
+    write_arms(arm_rows(read_records(run)), run / "arms.csv")
+    console.print(f"Written: {write_report(run, margin=_margin(run))}, {run / 'arms.csv'}")
+
+
+def _show_run(run: Path, margin: float) -> None:
+    """Write what a finished sweep leaves and say what it found."""
+    from sweeps.arms_table import arms_rich_table
+    from sweeps.leaderboard import describe
+    from sweeps.outputs import write_outputs
+    from sweeps.regret import describe_regret
+
+    outputs = write_outputs(run, margin=margin)
+    console.print(arms_rich_table(outputs.arms))
+    console.print("Recommended, by validation users:")
+    for ranking in outputs.rankings:
+        console.print(f"- {describe(ranking)}")
+    console.print(describe_regret(outputs.regret))
+    console.print(f"Models: {run / 'models'}. The page: {outputs.page}")
+
+
+def _margin(run: Path) -> float:
+    """Return the non-inferiority margin of a run's configuration."""
+    import yaml
+
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
+    return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+
+
+def _sweep_config(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
+    """Return a sweep's configuration, or print it and return None on a dry run."""
+    from scpo.config import dump_config, load_config
+    from sweeps.config import SweepConfig
+
+    resolved = load_config(SweepConfig, config, overrides or [])
+    if not dry_run:
+        return resolved
+    console.print(dump_config(resolved), markup=False)
+    return None

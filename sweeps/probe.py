@@ -143,13 +143,7 @@ def probe_countries(
         ValueError: The model has no linear head, or no setting keeps enough pairs.
         RuntimeError: A feature is not finite.
     """
-    reward = load_reward_model(
-        str(model), trust_remote_code=config.global_model.trust_remote_code
-    ).to(pick_device())
-    precision = resolve_precision(config.training.precision, reward.model.device)
-    folder = features_folder(
-        Path(config.cache), model_hash=content_hash(model), precision=precision
-    )
+    reward, folder, precision = open_features(config, model)
     settings = draw_search_settings(config.search, num_settings)
     results = []
     for country, data in countries.items():
@@ -167,6 +161,18 @@ def probe_countries(
         say(f"  {describe_probe(result)}")
         results.append(result)
     return results
+
+
+def open_features(config: SweepConfig, model: Path) -> tuple[RewardModel, Path, Any]:
+    """Return the global model on its device, its folder of features, and its precision."""
+    reward = load_reward_model(
+        str(model), trust_remote_code=config.global_model.trust_remote_code
+    ).to(pick_device())
+    precision = resolve_precision(config.training.precision, reward.model.device)
+    folder = features_folder(
+        Path(config.cache), model_hash=content_hash(model), precision=precision
+    )
+    return reward, folder, precision
 
 
 def draw_search_settings(config: SearchConfig, num_settings: int) -> HeadSettings:

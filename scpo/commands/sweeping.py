@@ -31,12 +31,20 @@ def probe(
     config: Config,
     out: Out,
     settings: Annotated[int, typer.Option(help="Settings a country.")] = 1024,
+    draw: Annotated[
+        bool, typer.Option("--curves", help="Instead: heads at each budget of `curves`, drawn.")
+    ] = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
     """Try thousands of settings on the frozen global model's features: minutes, not hours."""
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
+        return
+    if draw:
+        from sweeps.probe_curves import run_probe_curves
+
+        _show_curves(run_probe_curves(resolved, out, say), None)
         return
     from sweeps.probe import run_probe
     from sweeps.probe_table import probe_table, write_probe
@@ -118,20 +126,7 @@ def curves(
     ] = None,
 ) -> None:
     """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
-    from sweeps.curves.figure import missing_curve
-    from sweeps.curves.files import write_curve_files
-    from sweeps.curves.points import curve_points
-    from sweeps.curves.table import summary_tables
-    from sweeps.records import read_records
-
-    points = curve_points(read_records(run))
-    rows, paths = write_curve_files(points, run, target=target)
-    problem = missing_curve(points)
-    if problem:
-        raise ValueError(problem)
-    for table in summary_tables(rows):
-        console.print(table)
-    console.print(f"Written: {', '.join(map(str, paths))}")
+    _show_curves(run, target)
 
 
 def science(
@@ -199,6 +194,24 @@ def _show_run(run: Path, margin: float) -> None:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
     console.print(f"Models: {run / 'models'}. The page: {outputs.page}")
+
+
+def _show_curves(run: Path, target: float | None) -> None:
+    """Write the curves of a ledger and say how many pairs arms need."""
+    from sweeps.curves.figure import missing_curve
+    from sweeps.curves.files import write_curve_files
+    from sweeps.curves.points import curve_points
+    from sweeps.curves.table import summary_tables
+    from sweeps.records import read_records
+
+    points = curve_points(read_records(run))
+    rows, paths = write_curve_files(points, run, target=target)
+    problem = missing_curve(points)
+    if problem:
+        raise ValueError(problem)
+    for table in summary_tables(rows):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, paths))}")
 
 
 def _margin(run: Path) -> float:

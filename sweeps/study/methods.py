@@ -24,7 +24,7 @@ def describe_heads(
     return (
         f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
         f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
-        f"trained from nothing on pairs of {whose}{without} ({min(pools):,} to {max(pools):,} "
+        f"trained from nothing on pairs of {whose}{without} ({_range(pools)} "
         f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
         f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
         f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
@@ -52,6 +52,12 @@ def describe_tuning(
         f"{data_set.heads.inner_folds} inner folds. "
         + _scales([scale for r in records if (scale := r.setting.get("margin_scale"))])
     )
+
+
+def _range(counts: Sequence[int]) -> str:
+    """Return smallest and largest count, once where they are one."""
+    low, high = min(counts), max(counts)
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _scales(scales: Sequence[float]) -> str:

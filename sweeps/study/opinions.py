@@ -10,9 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from scpo.arms import TRAINED_ARMS
 from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow, summarise
 from sweeps.ablation import GLOBAL
 from sweeps.arms_table import BASELINE
+from sweeps.jobs import TUNED_ARM
+from sweeps.study.similarity import AVERAGE
 
 OVER = {"questions": "mean over questions", "countries": "mean over countries"}
 
@@ -70,6 +73,24 @@ def similarity_table(cells: Sequence[Mapping[str, Any]]) -> str:
         "reward / T) is fitted to the other countries' answers, or 1 where the row says so."
     )
     return note + "\n\n" + "\n".join(lines)
+
+
+def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return how the nearest arm stands to the plain average of other countries' answers."""
+    arms = {*TRAINED_ARMS, TUNED_ARM, GLOBAL}
+    found = {
+        name: record.against_reference
+        for (name, over), record in _by_row(similarity_records(cells, AVERAGE)).items()
+        if over == "questions" and name in arms and record.against_reference is not None
+    }
+    best = max(found, key=lambda name: found[name].value)
+    ends = f"the nearest, `{best}`, is {_words(found[best], signed=True)} from it in base 2"
+    average = "the plain average of the other countries' answers"
+    if (found[best].high or 0.0) < 0.0:
+        return f"No arm comes as near to the survey as {average}: {ends}."
+    if (found[best].low or 0.0) > 0.0:
+        return f"An arm is nearer to the survey than {average}: {ends}."
+    return f"No arm is told apart from {average}: {ends}."
 
 
 def _by_row(records: Sequence[OpinionRecord]) -> dict[tuple[str, str], OpinionRecord]:

@@ -32,6 +32,7 @@ class DataSetResult:
         failed: Trainings that failed.
         wall_s: Wall time of all calls that worked on it.
         similarity: A further table in Markdown, "" for none.
+        remark: A sentence on that table for the closing paragraphs.
     """
 
     name: str
@@ -43,6 +44,7 @@ class DataSetResult:
     failed: int
     wall_s: float
     similarity: str = ""
+    remark: str = ""
 
 
 def study_page(
@@ -67,7 +69,8 @@ def study_page(
         parts.append(_data_set(result))
     if results:
         units = {result.title: result.unit for result in results}
-        parts.append(closing_paragraphs(judge_claims(rows), rows, units))
+        remarks = [f"{result.title}: {result.remark}" for result in results if result.remark]
+        parts.append(closing_paragraphs(judge_claims(rows), rows, units, remarks))
         parts += [f"*{result.title}.* {result.about}" for result in results if result.about]
     return "\n\n".join(parts) + "\n"
 

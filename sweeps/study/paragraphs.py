@@ -19,6 +19,7 @@ def closing_paragraphs(
     findings: Sequence[Finding],
     rows: Mapping[str, Sequence[StudyRow]],
     units: Mapping[str, str],
+    remarks: Sequence[str] = (),
 ) -> str:
     """Return the paragraphs with their headings.
 
@@ -26,11 +27,12 @@ def closing_paragraphs(
         findings: Every claim on every data set.
         rows: Rows by the data set's title.
         units: "user" or "question" by title.
+        remarks: Sentences on further tables, added to what did not hold.
     """
     return "\n\n".join(
         [
             f"## What held\n\n{what_held(findings)}",
-            f"## What did not\n\n{what_did_not(findings)}",
+            f"## What did not\n\n{' '.join([what_did_not(findings), *remarks])}",
             f"## What the data cannot say\n\n{what_cannot_be_said(findings, rows, units)}",
         ]
     )

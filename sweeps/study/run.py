@@ -20,7 +20,7 @@ from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.study.fine_tuned import run_fine_tuned
 from sweeps.study.frozen import run_frozen
 from sweeps.study.methods import describe_heads, describe_tuning
-from sweeps.study.opinions import similarity_table
+from sweeps.study.opinions import similarity_remark, similarity_table
 from sweeps.study.page import DataSetResult
 from sweeps.study.rows import study_rows
 from sweeps.study.written import write_results
@@ -139,6 +139,7 @@ def _frozen(
         0,
         read_wall(folder),
         similarity_table(cells) if data_set.has_shares else "",
+        similarity_remark(cells) if data_set.has_shares else "",
     )
 
 

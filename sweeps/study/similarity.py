@@ -19,6 +19,7 @@ from scpo.opinions.temperature import fit_temperature
 from scpo.pairs import IntArray
 from scpo.weighting import FloatArray
 
+AVERAGE = "average of others"
 AT_ONE = " (T = 1)"  # after an arm's name: its rewards as they are
 
 
@@ -81,7 +82,7 @@ def baseline_similarity(survey: Survey, reference: FloatArray) -> dict[str, Floa
     average = np.where(asked > 0, survey.others / np.maximum(asked, 1), uniform)
     return {
         "uniform": score_answers(uniform, survey.shares),
-        "average of others": score_answers(average, survey.shares),
+        AVERAGE: score_answers(average, survey.shares),
         **arm_similarity(survey, "global", reference),
     }
 

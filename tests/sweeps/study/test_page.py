@@ -68,7 +68,10 @@ def result(name: str, records: list, **changes) -> DataSetResult:
 
 
 def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
-    results = [result("a", RECORDS, similarity="| nearness |"), result("b", BELOW, failed=2)]
+    results = [
+        result("a", RECORDS, similarity="| nearness |", remark="Far."),
+        result("b", BELOW, failed=2),
+    ]
     text = study_page(results, missing=["C"], machine="Here.", config="s.yaml")
     lines = text.splitlines()
     assert "**Not done yet:** C. The same command goes on." in lines
@@ -83,6 +86,7 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
     assert "**+20.0 (+20.0 to +20.0)**" in country
     assert "How. 2 trainings failed." in lines
     assert "| nearness |" in lines
+    assert text.partition("## What did not")[2].partition("## ")[0].strip().endswith("A: Far.")
     assert [line for line in lines if line.startswith("## ")] == [
         "## The paper's pattern, on all pairs of each data set",
         "## A",

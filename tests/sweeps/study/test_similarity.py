@@ -9,7 +9,7 @@ from scipy.special import softmax
 from scpo.data.global_opinions import SurveyQuestion
 from scpo.data.opinion_pairs import make_opinion_interactions
 from scpo.opinions.temperature import fit_temperature
-from sweeps.study.opinions import similarity_records, similarity_table
+from sweeps.study.opinions import similarity_records, similarity_remark, similarity_table
 from sweeps.study.similarity import arm_similarity, baseline_similarity, survey_of
 
 SURVEY = [
@@ -94,3 +94,19 @@ def test_means_over_questions_and_countries() -> None:
     text = similarity_table(cells)
     assert "| full | 0.767 (" in text
     assert "| global | 0.600 (0.600-0.600) |" in text
+
+
+@pytest.mark.parametrize(
+    ("average", "words"),
+    [
+        (0.9, "No arm comes as near to the survey as the plain average"),
+        (0.5, "An arm is nearer to the survey than the plain average"),
+        (0.8, "No arm is told apart from the plain average"),
+    ],
+)
+def test_the_nearest_arm_beside_the_average_of_others(average: float, words: str) -> None:
+    cells = [cell("Chile", 0.8, 0.6)]
+    cells[0]["similarity"]["average of others"] = np.full((3, 3), average).tolist()
+    said = similarity_remark(cells)
+    assert said.startswith(words)
+    assert f"the nearest, `full`, is {0.8 - average:+.3f}" in said

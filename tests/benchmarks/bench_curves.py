@@ -1,0 +1,168 @@
+"""Data-efficiency curves of six countries from heads on MiniLM's frozen features.
+
+Five arms at five budgets with five seeds are 750 heads, each with its pull chosen on three inner
+folds. Every country has 40 synthetic users with five interactions of four responses that have the
+lengths of PRISM's, about 1200 pairs. Timed are the features of all training and validation texts,
+then the heads and their intervals, then all files of the curves (fits, resampled fits, tables,
+figures of the countries and of their pool). One figure leaves out the features, as where the
+cache has them, one has them in. Reference rewards, which every command needs, are in neither.
+"""
+
+import argparse
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import torch
+from figures import figure_line, machine
+from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
+
+from scpo.config import SplitConfig
+from scpo.country import CountryData
+from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.synthetic import make_synthetic
+from scpo.features import reward_head
+from scpo.model import RewardModel, content_hash, save_reward_model
+from scpo.steering import steer_countries
+from sweeps.config import CurvesConfig
+from sweeps.curves.files import write_curve_files
+from sweeps.curves.points import curve_points
+from sweeps.probe import ProbedPairs, probe_pairs
+from sweeps.probe_curves import curve_records
+from sweeps.records import TrialRecord
+from sweeps.study.config import HeadsConfig
+
+NUM_COUNTRIES = 6
+WIDER = 80.0  # a new head times this has margins with a standard deviation of about 1
+CURVES = CurvesConfig(
+    arms=("full", "scpo", "random_k", "filter", "weight"),
+    budgets=(0.0625, 0.125, 0.25, 0.5, 1.0),
+    seeds=(0, 1, 2, 3, 4),
+)
+Probed = tuple[CountryData, ProbedPairs, ProbedPairs]
+
+
+def make_interactions(seed: int) -> pa.Table:
+    """Return interactions of six countries whose responses have been brought to drawn lengths."""
+    world = make_synthetic(
+        num_countries=NUM_COUNTRIES, users_per_country=40, interactions_per_user=5, seed=seed
+    )
+    rows = world.interactions.to_pylist()
+    words = " ".join(text for row in rows for text in row["responses"]).split()
+    generator = np.random.default_rng(seed)
+    for row, lengths in zip(rows, draw_lengths(len(rows), generator), strict=True):
+        missing = WORDS_PER_TOKEN * lengths - len(row["prompt"].split())
+        starts = generator.integers(len(words), size=len(lengths)).tolist()
+        for place, (start, wanted) in enumerate(zip(starts, missing.tolist(), strict=True)):
+            text = row["responses"][place].split()
+            more = (words[(start + at) % len(words)] for at in range(round(wanted) - len(text)))
+            row["responses"][place] = " ".join([*text, *more])
+    return pa.Table.from_pylist(rows, schema=INTERACTIONS_SCHEMA)
+
+
+def prepare(reward: RewardModel, folder: Path) -> dict[str, CountryData]:
+    """Return the countries, scored by a model whose margins are as wide as a trained one's."""
+    table = make_interactions(seed=0)
+    countries = sorted(set(table["country"].to_pylist()))
+    steered = steer_countries(
+        table,
+        countries,
+        reward,
+        content_hash(save_reward_model(reward, folder / "model")),
+        split=SplitConfig(),
+        max_tokens=LONGEST_TOKENS,
+        cache=folder,
+        precision="fp32",
+    )
+    return steered.countries
+
+
+def widen_margins(reward: RewardModel, factor: float) -> None:
+    """Multiply the head, so that rewards spread as a trained model's."""
+    head = reward_head(reward)
+    with torch.no_grad():
+        head.weight.mul_(factor)
+        if head.bias is not None:
+            head.bias.mul_(factor)
+
+
+def find_features(
+    reward: RewardModel, countries: dict[str, CountryData], folder: Path
+) -> list[Probed]:
+    """Return each country's pairs on the features of their texts."""
+    return [
+        (data, *probe_pairs(reward, data, folder, precision="fp32", say=lambda _: None))
+        for data in countries.values()
+    ]
+
+
+def train_all(probed: list[Probed]) -> list[TrialRecord]:
+    """Train and judge every head."""
+    records = []
+    for data, train, validation in probed:
+        records += curve_records(data, train, validation, CURVES, HeadsConfig())
+    return records
+
+
+def measure(folder: Path) -> list[str]:
+    """Return the figures' lines."""
+    reward = load_minilm()
+    widen_margins(reward, WIDER)
+    countries = prepare(reward, folder)
+    started = time.perf_counter()
+    probed = find_features(reward, countries, folder / "features")
+    features_s = time.perf_counter() - started
+    records = train_all(probed)
+    heads_s = time.perf_counter() - started - features_s
+    failed = sum(record.state == "failed" for record in records)
+    write_curve_files(curve_points(records), folder / "run")
+    curves_s = time.perf_counter() - started - features_s
+    detail = {
+        "features_s": features_s,
+        "heads_s": heads_s,
+        "files_s": curves_s - heads_s,
+        "heads": len(records),
+        "heads_failed": failed,
+        "training_pairs": sum(len(train.offset) for _, train, _ in probed),
+        "share_kept_by_scpo": share_kept(records),
+    }
+    what = f"curves of {NUM_COUNTRIES} countries x 5 arms x 5 sizes x 5 seeds, MiniLM heads"
+    return [
+        figure_line(
+            f"{what}, {told}",
+            seconds,
+            "s",
+            reach="<= 180",
+            against="",
+            on=machine("fp32"),
+            detail=detail,
+        )
+        for told, seconds in (
+            ("features known", curves_s),
+            ("features included", curves_s + features_s),
+        )
+    ]
+
+
+def share_kept(records: list[TrialRecord]) -> float:
+    """Return the share of labelled pairs that scpo trains on."""
+    mine = [record.counts for record in records if record.arm == "scpo"]
+    return sum(c["pairs_trained"] for c in mine) / sum(c["pairs_labelled"] for c in mine)
+
+
+def main() -> None:
+    """Measure, and print a JSON line a figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "run").mkdir()
+        for line in measure(Path(folder)):
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

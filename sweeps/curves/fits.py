@@ -90,6 +90,18 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
     return min(fits, key=lambda fit: fit.aicc)
 
 
+def describe_fit(fit: CurveFit) -> str:
+    """Return the formula of a fitted curve, n being the number of pairs."""
+    least = f"{fit.sizes[0]:.4g}"
+    if fit.shape == "power":
+        c, a, b = fit.parameters
+        return f"error = {c:.4f} + {a:.4f} (n / {least})^-{b:.3f}"
+    if fit.shape == "log_linear":
+        c, a = fit.parameters
+        return f"error = {c:.4f} - {a:.4f} ln(n / {least})"
+    return f"isotonic over {len(fit.sizes)} sizes"
+
+
 def refit_errors(
     merged: Merged, errors: FloatArray, scatter: float, num_points: int, at: FloatArray
 ) -> FloatArray:

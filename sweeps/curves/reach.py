@@ -2,9 +2,11 @@
 
 A number that is only bounded stays an interval (low, high): (0, 64) for "64 or fewer",
 (512, infinity) for "more than 512". Resamples bound their ratios in the same way, and the 95 %
-interval runs from a quantile of their low ends to one of their high ends.
+interval runs from a quantile of their low ends to one of their high ends. In words a bound is told
+as a bound: "more than 512 pairs: never reached", never "512".
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,6 +99,41 @@ def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reache
     )
     share = float(np.isfinite(pairs[1]).mean())
     return Reached(value, answer.pairs, answer.ratio, ends, share)
+
+
+def describe_pairs(pairs: Bounds) -> str:
+    """Return e.g. "310 pairs", "64 pairs or fewer" or "more than 512 pairs: never reached"."""
+    low, high = pairs
+    if math.isinf(high):
+        return f"more than {low:,.0f} pairs: never reached"
+    return f"{high:,.0f} pairs or fewer" if low == 0 else f"{high:,.0f} pairs"
+
+
+def describe_ratio(reached: Reached) -> str:
+    """Return e.g. "1.65 (1.10 to 2.90)", "below 0.84 (at most 1.20)" or "not known"."""
+    low, high = reached.ratio
+    if low == high:
+        middle = f"{low:.2f}"
+    elif low == 0 and math.isinf(high):
+        middle = "not known"
+    else:
+        middle = f"below {high:.2f}" if low == 0 else f"above {low:.2f}"
+        if low > 0 and math.isfinite(high):
+            middle = f"between {low:.2f} and {high:.2f}"
+    ends = reached.ratio_ends
+    if ends is None or (middle == "not known" and describe_ends(ends) == "no bound"):
+        return middle
+    return f"{middle} ({describe_ends(ends)})"
+
+
+def describe_ends(ends: Bounds) -> str:
+    """Return e.g. "1.10 to 2.90", "at least 1.10", "at most 2.90" or "no bound"."""
+    low, high = ends
+    if low > 0 and math.isfinite(high):
+        return f"{low:.2f} to {high:.2f}"
+    if low > 0:
+        return f"at least {low:.2f}"
+    return f"at most {high:.2f}" if math.isfinite(high) else "no bound"
 
 
 def _reach(

@@ -19,8 +19,9 @@ from typing import Any
 from scpo.metrics import NUM_RESAMPLES
 from sweeps.csv_files import write_csv
 from sweeps.curves.draws import CurveLine, curve_lines, resample_line
+from sweeps.curves.fits import describe_fit
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.reach import Bounds, reach_target
+from sweeps.curves.reach import Bounds, describe_pairs, describe_ratio, reach_target
 from sweeps.curves.traces import (
     AXES,
     Axis,
@@ -30,7 +31,6 @@ from sweeps.curves.traces import (
     layer_area,
     trace_line,
 )
-from sweeps.curves.words import describe_fit, describe_pairs, describe_ratio
 
 BASELINE = "full"
 GIVEN = "given"

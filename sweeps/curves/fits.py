@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression, least_squares
+from scipy.optimize import isotonic_regression, minimize_scalar
 
 from scpo.weighting import FloatArray
 from sweeps.curves.shapes import (
-    MAX_EXPONENT,
+    EXPONENTS,
     NUM_PARAMETERS,
     Merged,
     Shape,
@@ -30,7 +30,6 @@ from sweeps.curves.shapes import (
     num_parameters,
 )
 
-STARTS = np.array([0.05, 0.2, 0.5, 1.0, 2.0])  # exponents that the search starts from
 LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the shape
 
 
@@ -166,23 +165,21 @@ def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray
 
 
 def _fit_power(sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return c, a, b of the best power curve, searched from several exponents."""
-    root, log_size = np.sqrt(weights), np.log(sizes / sizes[0])
-    upper = np.array([max(float(error.min()), 1e-9), np.inf, MAX_EXPONENT])
-    levels = fit_levels(STARTS, sizes, error[None, :], weights)
-    found = [
-        least_squares(
-            lambda p: root * (p[0] + p[1] * np.exp(-p[2] * log_size) - error),
-            np.clip([c, a, b], 1e-10, upper - 1e-10),
-            bounds=(0.0, upper),
-            x_scale=[0.1, 0.1, 0.5],
-            xtol=1e-12,
-            ftol=1e-12,
-            gtol=1e-12,
-        )
-        for c, a, b in zip(levels[0][0], levels[1][0], STARTS, strict=True)
-    ]
-    return np.asarray(min(found, key=lambda one: one.cost).x)
+    """Return c, a, b of the best power curve: b from a grid, then between its neighbours there."""
+
+    def levels(exponents: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        return fit_levels(exponents, sizes, error[None, :], weights)
+
+    best = int(np.argmin(levels(EXPONENTS)[2]))
+    around = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]
+    found = minimize_scalar(
+        lambda b: levels(np.array([b]))[2][0, 0],
+        bounds=around,
+        method="bounded",
+        options={"xatol": 1e-9},
+    )
+    c, a, _ = levels(np.array([found.x]))
+    return np.array([c[0, 0], a[0, 0], found.x])
 
 
 def _check(pairs: FloatArray, error: FloatArray, weights: FloatArray) -> None:

@@ -1,6 +1,6 @@
 """The shapes of a curve, error against the number of pairs, for many curves at once.
 
-    power       error(n) = c + a (n / n_1)^-b,  a, b >= 0 and 0 <= c <= the least error
+    power       error(n) = c + a (n / n_1)^-b,  a >= 0, 0.02 <= b <= 5, 0 <= c <= the least error
     log_linear  error(n) = c - a ln(n / n_1), not below 0,  a >= 0
     isotonic    the non-increasing steps nearest to the points, joined by lines over log2 n
 

@@ -67,7 +67,8 @@ def make_world(
     most_pairs: int = 1000,
     kept: dict[str, float] | None = None,
     user_sd: float = 0.05,
-    seed_sd: float = 0.01,
+    seed_sd: float = 0.003,
+    shared: float = 0.9,
     country: str = "Chile",
 ) -> list[CurvePoint]:
     """Return the points of arms on the same users, whose pairs are as hard for every arm.
@@ -82,24 +83,24 @@ def make_world(
         kept: Share of the pairs that an arm trains on; none: all.
         user_sd: How far users differ, in accuracy.
         seed_sd: How far orders of the data differ, in accuracy.
+        shared: Share of a pair's hardness that is the same for every arm and seed.
         country: Name of the country.
     """
     rng = np.random.default_rng(seed)
     sizes = rng.integers(12, 39, num_users)
-    of_user = rng.normal(0, user_sd, num_users)
-    hardness = [rng.normal(size=size) for size in sizes]
+    user = np.repeat(np.arange(num_users), sizes)
+    of_user = rng.normal(0, user_sd, num_users)[user]
+    hardness = rng.normal(size=len(user))
     points, means = [], []
     for arm, truth in arms.items():
         for budget in budgets:
             labelled = float(round(budget * most_pairs))
             trained = float(round(labelled * (kept or {}).get(arm, 1.0)))
-            right = np.empty((num_seeds, num_users))
-            for number in range(num_seeds):
-                level = truth(labelled) + rng.normal(0, seed_sd)
-                for user, hard in enumerate(hardness):
-                    own = np.sqrt(0.6) * hard + np.sqrt(0.4) * rng.normal(size=len(hard))
-                    bound = ndtri(np.clip(level + of_user[user], 0.005, 0.995))
-                    right[number, user] = np.sum(own < bound)
+            own = rng.normal(size=(num_seeds, len(user)))
+            level = truth(labelled) + rng.normal(0, seed_sd, size=(num_seeds, 1)) + of_user
+            hard = np.sqrt(shared) * hardness + np.sqrt(1 - shared) * own
+            is_right = hard < ndtri(np.clip(level, 0.005, 0.995))
+            right = np.array([np.bincount(user, weights=row) for row in is_right])
             about = {"country": country, "labelled": labelled, "trained": trained}
             points += [
                 make_point(arm, budget, number, sizes, right[number], **about)

@@ -1,20 +1,13 @@
-import csv
+"""Points of curves from records: seeds, pooling, what a search trained, and what is refused."""
 
-import matplotlib
 import pytest
 
-from sweeps.curves.figure import curves_figure, draw_curves, missing_curve, write_curves
 from sweeps.curves.points import POOLED, curve_points
 
 
 @pytest.fixture(scope="module")
 def points(records):
     return curve_points(records)
-
-
-@pytest.fixture(scope="module")
-def chile(points):
-    return [point for point in points if point.country == "Chile"]
 
 
 def curve_records(records, country: str = "Chile"):
@@ -99,74 +92,6 @@ def test_test_figures_are_refused(records):
     odd = final.model_copy(update={"purpose": "curve"})
     with pytest.raises(ValueError, match="must be evaluated on validation users"):
         curve_points([odd])
-
-
-def test_csv_names_the_mean(tmp_path, points):
-    write_curves(points, tmp_path / "curves.csv")
-    rows = list(csv.DictReader((tmp_path / "curves.csv").read_text().splitlines()))
-    assert len(rows) == len(points)
-    assert {row["seed"] for row in rows} == {"0", "1", "mean"}
-    assert rows[0]["country"] == POOLED
-
-
-def test_figure_has_two_axes_and_a_label_for_each_line(chile):
-    figure = curves_figure(chile)
-    trained, labelled = figure.axes
-    assert trained.get_xlabel() == "pairs trained on (log scale)"
-    assert labelled.get_xlabel() == "pairs labelled (log scale)"
-    assert trained.get_ylabel() == "accuracy, validation pairs"
-    assert trained.get_xscale() == "log"
-    names = {text.get_text() for text in labelled.texts}
-    assert names == {"full", "scpo", "random_k", "global model", "longer wins"}
-    assert trained.get_ylim() == labelled.get_ylim()
-    assert trained.get_title(loc="left").startswith("Chile: ")
-
-
-def test_rows_of_the_figure_can_be_chosen(points):
-    figure = curves_figure(points, [POOLED])
-    assert len(figure.axes) == 2
-    assert figure.axes[0].get_title(loc="left").startswith("All countries pooled: ")
-
-
-def test_files_are_the_same_every_time_and_settings_come_back(tmp_path, chile):
-    before = dict(matplotlib.rcParams)
-    first = draw_curves(chile, tmp_path / "one")
-    second = draw_curves(chile, tmp_path / "two")
-    assert [path.name for path in first] == ["one.svg", "one.png"]
-    assert first[0].read_bytes() == second[0].read_bytes()
-    assert first[1].read_bytes() == second[1].read_bytes()
-    assert first[1].read_bytes().startswith(b"\x89PNG")
-    assert b"dc:date" not in first[0].read_bytes()
-    assert dict(matplotlib.rcParams) == before
-
-
-def test_one_user_has_no_band(records):
-    solo = []
-    for record in curve_records(records):
-        cut = {
-            name: getattr(record.evaluation, name).model_copy(
-                update={
-                    field: getattr(getattr(record.evaluation, name), field)[:1]
-                    for field in ("users", "pairs", "correct")
-                }
-            )
-            for name in ("by_user", "global_by_user")
-        }
-        evaluation = record.evaluation.model_copy(update=cut)
-        solo.append(record.model_copy(update={"evaluation": evaluation}))
-    points = curve_points(solo)
-    assert {(p.low, p.high, p.users) for p in points} == {(None, None, 1)}
-    assert not curves_figure(points).axes[0].collections
-
-
-def test_too_few_budgets_are_refused_with_what_to_do(tmp_path, chile):
-    with pytest.raises(ValueError, match=r"at least two budgets, but the run has none\."):
-        draw_curves([], tmp_path / "curves")
-    one = [point for point in chile if point.budget == 1.0]
-    with pytest.raises(ValueError, match=r"but the run has only 1\. Give `curves\.budgets`"):
-        curves_figure(one)
-    assert missing_curve(chile) is None
-    assert list(tmp_path.iterdir()) == []
 
 
 def corner_of_search(records, budget, **config):

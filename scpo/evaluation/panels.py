@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scpo.data.opinion_pairs import is_question_user
 from scpo.evaluation.calibration import calibration, reliability_table
 from scpo.evaluation.layers import layer_accuracies
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
@@ -87,12 +88,16 @@ def pool_panels(panels: Sequence[Panel]) -> Panel:
 
 
 def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
-    """Return accuracy, interval and counts by arm and layer."""
+    """Return accuracy, interval and counts by arm and layer.
+
+    `unit` says what `users` counts: "user", or "question" where each is a question of a survey.
+    """
+    unit = "question" if all(map(is_question_user, panel.user.tolist())) else "user"
     found = layer_accuracies(
         panel.margins, panel.reference_margin, panel.user, num_resamples=num_resamples, seed=seed
     )
     return [
-        {"country": panel.country, "arm": arm, "layer": layer, **asdict(accuracy)}
+        {"country": panel.country, "arm": arm, "layer": layer, **asdict(accuracy), "unit": unit}
         for arm, layers in found.items()
         for layer, accuracy in layers.items()
     ]

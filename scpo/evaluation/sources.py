@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scpo.config import EncoderConfig, SplitConfig
-from scpo.data.countries import canonical_country
+from scpo.data.countries import canonical_country, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
 from scpo.evaluation.panels import POOLED
 from scpo.model import resolve_model
@@ -132,7 +132,8 @@ def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, st
         present: Countries of the data.
 
     Raises:
-        ValueError: A label is taken, names a country that is not there, or comes twice.
+        ValueError: A label is taken, names a country that is not there, looks like a country
+            written wrong, or comes twice.
     """
     named: dict[str, str] = {}
     for label, model in models.items():
@@ -145,6 +146,8 @@ def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, st
                 f"A label with an arm is COUNTRY/ARM with a country of the data (nearest: "
                 f"{', '.join(near)}), but got {label!r}."
             )
+        if known not in present:
+            refuse_misspelt(head, present)
         name = f"{known}{slash}{arm}"
         if name in TAKEN or arm in TAKEN:
             raise ValueError(f"A label must not be {', '.join(TAKEN)}, but got {label!r}.")

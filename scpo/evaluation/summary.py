@@ -31,12 +31,13 @@ def accuracy_summary(tables: Tables) -> Table:
     }
     baselines = [name for name in BASELINES if name in {key[2] for key in paired}]
     titles = ("overall", *(f"against {name}" for name in baselines), "distinctive", "consensus")
-    title = "Held-out users: accuracy in %, differences in points, 95 % intervals by user"
+    unit = tables["accuracy"][0]["unit"]
+    title = f"Held-out {unit}s: accuracy in %, differences in points, 95 % intervals by {unit}"
     table = _table(title, ("country", "arm"), titles)
     for country in dict.fromkeys(country for country, _, _ in by_layer):
         arms = list(dict.fromkeys(arm for name, arm, _ in by_layer if name == country))
         counts = by_layer[country, arms[0], "overall"]
-        heads = [country, f"{counts['pairs']:,} pairs", f"{counts['users']:,} users"]
+        heads = [country, f"{counts['pairs']:,} pairs", f"{counts['users']:,} {counts['unit']}s"]
         heads += [""] * (len(arms) - len(heads))
         for position, head in enumerate(heads):
             arm = arms[position] if position < len(arms) else ""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from scpo.data.countries import canonical_country
+from scpo.data.countries import canonical_country, refuse_misspelt
 from scpo.data.global_opinions import SurveyQuestion
 from scpo.devices import Precision
 from scpo.encoding import encode_texts
@@ -54,8 +54,9 @@ def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLa
         countries: The survey's countries.
 
     Raises:
-        ValueError: An arm of no country of the survey, two models of one country and arm, or a
-            name that belongs to a row that is always made.
+        ValueError: An arm of no country of the survey, a name that looks like a country written
+            wrong, two models of one country and arm, or a name that belongs to a row that is
+            always made.
     """
     labels: list[ModelLabel] = []
     for name in names:
@@ -67,6 +68,8 @@ def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLa
             raise ValueError(
                 f"A label with an arm is COUNTRY/ARM, but {head!r} is no country of the survey."
             )
+        if country is None:
+            refuse_misspelt(head, countries)
         labels.append(ModelLabel(name, country, arm))
     keys = [(item.country, item.arm) if item.country else item.name for item in labels]
     twice = {key for key in keys if keys.count(key) > 1}

@@ -100,7 +100,7 @@ def countries_table(records: Sequence[OpinionRecord]) -> Table:
     for country in sorted({str(country) for country, _ in by_place}):
         found = [by_place.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
-        cells = [f"{r.figures[METRICS[0]].value:.3f}" if r else "-" for r in found]
+        cells = [_rounded(r.figures[METRICS[0]].value) if r else "-" for r in found]
         table.add_row(Text(country), f"{number:,}", *cells)
     return table
 
@@ -109,7 +109,13 @@ def _in_words(figure: Figure | None, *, sign: str = "") -> str:
     """Return a figure with its interval."""
     if figure is None:
         return "-"
-    value = f"{figure.value:{sign}.3f}"
+    value = _rounded(figure.value, sign)
     if figure.low is None or figure.high is None:
         return value
-    return f"{value} ({figure.low:{sign}.3f} to {figure.high:{sign}.3f})"
+    return f"{value} ({_rounded(figure.low, sign)} to {_rounded(figure.high, sign)})"
+
+
+def _rounded(value: float, sign: str = "") -> str:
+    """Return a number to three decimals; what rounds to 0 has no sign."""
+    words = f"{value:{sign}.3f}"
+    return "0.000" if float(words) == 0 else words

@@ -8,7 +8,11 @@ import pytest
 from scpo.data.bad_rows import BadRows
 from scpo.data.global_opinions import SurveyQuestion, read_global_opinions
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions
-from scpo.data.opinion_pairs import make_opinion_interactions, question_user
+from scpo.data.opinion_pairs import (
+    is_question_user,
+    make_opinion_interactions,
+    question_user,
+)
 from scpo.data.prepare import CountryCounts, prepare
 from scpo.data.splits import split_users
 from scpo.pairs import build_pairs
@@ -94,3 +98,11 @@ def test_real_questions_split_by_question(data_folder: Path) -> None:
     mexico = [sides[question_user("Mexico", q.question)] for q in survey if "Mexico" in q.shares]
     numbers = dict(zip(*np.unique(mexico, return_counts=True), strict=True))
     assert numbers == {"test": 41, "train": 194, "validation": 41}
+
+
+def test_a_question_is_told_from_a_user():
+    made = question_user("Chile", "Warm?")
+    assert is_question_user(made)
+    assert is_question_user(f"Chile/{made}")  # as pooled panels name it
+    for user in ("user12", "Chile/question-mark", "question-0123456789ab", f"{made}0"):
+        assert not is_question_user(user)

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from scpo.data.opinion_pairs import question_user
 from scpo.evaluation.calibration import calibration
 from scpo.evaluation.pair_scores import read_pairs, recompute_accuracy
 from scpo.evaluation.paired import paired_differences
@@ -220,3 +221,24 @@ def test_tables_for_people(tables):
     assert difference_in_words(gap) == "+1.2 (-0.8 to +3.0)"
     assert difference_in_words({**gap, "high": None}) == "+1.2"
     assert difference_in_words(None) == ""
+
+
+def test_survey_questions_are_called_questions(scores):
+    asked = [
+        replace(
+            each, user=np.array([question_user(each.country, name) for name in each.user.tolist()])
+        )
+        for each in scores
+    ]
+    tables = evaluate_models(asked, num_resamples=FEW)
+    assert {row["unit"] for row in tables["accuracy"]} == {"question"}
+    table = summary_tables(tables)[0]
+    pooled = find(tables["accuracy"], country=POOLED, arm="global", layer="overall")
+    assert str(table.title).startswith("Held-out questions: ")
+    assert str(table.title).endswith("by question")
+    assert f"{pooled['users']} questions" in [str(text) for text in table.columns[0].cells]
+    mixed = [asked[0], replace(scores[1], user=np.char.add("u", scores[1].user))]
+    units = {
+        row["country"]: row["unit"] for row in evaluate_models(mixed, num_resamples=2)["accuracy"]
+    }
+    assert units == {POOLED: "user", mixed[0].country: "question", mixed[1].country: "user"}

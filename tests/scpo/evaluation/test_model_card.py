@@ -43,6 +43,15 @@ def test_the_card_tells_figures_setting_data_and_misuse(facts, tables):
     assert "| the longer answer |" in text
 
 
+def test_the_card_calls_survey_questions_questions(facts, tables):
+    rows = [{**row, "unit": "question"} for row in tables["accuracy"]]
+    card = model_card(facts, {**tables, "accuracy": rows}, country="Chile", arm="scpo")
+    assert card.data.eval_results[0].dataset_name == "Chile, test questions"
+    text = str(card)
+    assert "test questions that no training saw" in text
+    assert "| pairs | accuracy | pairs | questions |" in text
+
+
 def test_the_header_is_what_the_hub_reads(facts, tables, tmp_path):
     path = write_model_card(model_card(facts, tables, country="Chile", arm="scpo"), tmp_path)
     assert path == tmp_path / "README.md"

@@ -65,6 +65,14 @@ def test_labels_that_do_not_fit_are_refused():
             name_countries({label: "x"}, PRESENT)
 
 
+def test_a_misspelt_country_is_no_model_for_all():
+    for label in ("Chlie", "chile ", "S Korea"):
+        with pytest.raises(ValueError, match=r"is close to '(Chile|South Korea)'\. Write"):
+            name_countries({label: "x"}, PRESENT)
+    free = {label: "x" for label in ("full", "base", "scpo_tuned", "Kenya", "my model")}
+    assert name_countries(free, PRESENT) == free
+
+
 def test_what_is_missing_is_said():
     keys = {"cache": Path("cache"), "encoder": EncoderConfig()}
     for data, texts in ((None, ["a=b"]), (Path("data"), [])):

@@ -3,6 +3,7 @@
 import csv
 import json
 from collections import defaultdict
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,8 +14,10 @@ from scipy.special import softmax
 from scpo.data.bad_rows import BadRows
 from scpo.data.global_opinions import read_global_opinions
 from scpo.model import load_reward_model
+from scpo.opinions.answers import METRICS
 from scpo.opinions.command import OpinionSettings, run_opinions
 from scpo.opinions.models import score_options
+from scpo.opinions.summary import Figure
 from scpo.opinions.tables import countries_table, overall_table
 
 SETTINGS = OpinionSettings(max_tokens=32, precision="fp32", num_resamples=50, min_questions=3)
@@ -107,6 +110,16 @@ def test_tables_hold_every_row(judged):
     _, records, _ = judged
     assert overall_table(records).row_count == 2 * 8
     assert countries_table(records).row_count == 2
+
+
+def test_what_rounds_to_nothing_has_no_sign(judged):
+    _, records, _ = judged
+    tiny = Figure(-0.0001, -0.0006, 0.0004)
+    record = replace(records[0], against_reference=tiny, figures=dict.fromkeys(METRICS, tiny))
+    cells = [next(iter(column.cells)) for column in overall_table([record]).columns]
+    assert cells[2:6] == ["0.000 (-0.001 to 0.000)"] * 4
+    by_country = countries_table([replace(record, over="country", country="Chile")])
+    assert list(by_country.columns[2].cells) == ["0.000"]
 
 
 def test_a_fitted_temperature_is_told(judged, tmp_path):

@@ -23,12 +23,12 @@ from pyarrow.fs import FileSelector, FileSystem
 from cluster.jobs import FETCHES, job_status, submit
 from cluster.logs import job_log
 from cluster.packing import PREFIX, is_left_out
+from cluster.profile import REMOTE_SCHEMES
 from cluster.submission import Submission
 
 LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp")
 """Large or rebuildable; `models` can be asked for."""
 
-REMOTE_SCHEMES = ("s3://", "gs://")
 MAX_BYTES = 200 * 2**20
 POLL_INTERVAL_S = 0.3
 PACKING_LIMIT_S = 600.0

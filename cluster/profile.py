@@ -13,6 +13,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PROFILES = Path(__file__).with_name("profiles")
+REMOTE_SCHEMES = ("s3://", "gs://")  # storage that no node mounts
 SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
 
 
@@ -29,7 +30,7 @@ class Profile(BaseModel):
         pattern=r"^https?://[^/]+$",
     )
     storage: str = Field(
-        description="Absolute path of the folder of all runs, which every node mounts."
+        description="The folder of all runs: an absolute path that every node mounts, s3:// or gs://."
     )
     start: str = Field(description="Shell line that starts the cluster; shown, never run.")
     tunnel: str = Field("", description="Shell line that brings the dashboard to `address`.")
@@ -104,10 +105,11 @@ def load_profile(name: str) -> Profile:
         profile = Profile.model_validate(settings)
     except ValidationError as error:
         raise ValueError(f"{path}: {_in_words(error)}") from error
-    if not PurePosixPath(profile.storage).is_absolute():
+    storage = profile.storage
+    if not (PurePosixPath(storage).is_absolute() or storage.startswith(REMOTE_SCHEMES)):
         raise ValueError(
-            f"{path}: storage must be an absolute path, but got {profile.storage!r}. Give a "
-            "folder that every node mounts."
+            f"{path}: storage must be an absolute path, s3:// or gs://, but got {storage!r}. Give "
+            "a folder that every node mounts, or a bucket."
         )
     return profile
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from cluster.profile import Profile
+from cluster.profile import REMOTE_SCHEMES, Profile
 
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that never travel to the cluster."""
@@ -132,8 +132,8 @@ def plan_submission(
 
     Args:
         config: Sweep configuration, inside `root`.
-        out: Output folder as the cluster sees it: absolute, on storage that every node mounts;
-            with a profile, the run name in its storage when absent.
+        out: Output folder as the cluster sees it: absolute, on storage that every node mounts,
+            or s3:// or gs://; with a profile, the run name in its storage when absent.
         run_name: Name of the job; the last part of `out`, or of `config`, when absent.
         root: Working directory that is sent; relative to the current directory.
         overrides: `key=value` settings, passed on as `--set`.
@@ -181,11 +181,12 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
                 "NAME, or --out /mnt/scpo/runs/NAME."
             )
         out = profile.out(run_name)
-    if not PurePosixPath(out).is_absolute():
+    if not (PurePosixPath(out).is_absolute() or out.startswith(REMOTE_SCHEMES)):
         raise ValueError(
-            f"The output folder must be an absolute path on the cluster, but got {out!r}: a "
-            "relative one would lie in the job's temporary copy of the working directory and "
-            "vanish with it. Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
+            f"The output folder must be an absolute path on the cluster, or s3:// or gs://, but "
+            f"got {out!r}: a relative one would lie in the job's temporary copy of the working "
+            "directory and vanish with it. Give a folder that every node mounts: "
+            "--out /mnt/scpo/runs/NAME."
         )
     return out.rstrip("/")
 
@@ -198,9 +199,9 @@ def _share_cache(config: Path, out: str, overrides: Sequence[str]) -> list[str]:
     settings = yaml.safe_load(config.read_text("utf-8"))
     cache = settings.get("cache", "") if isinstance(settings, dict) else ""
     is_given = any(override.startswith("cache=") for override in overrides)
-    if is_given or PurePosixPath(cache).is_absolute() or cache.startswith("$"):
+    if is_given or PurePosixPath(cache).is_absolute() or cache.startswith(("$", *REMOTE_SCHEMES)):
         return []
-    return [f"cache={PurePosixPath(out).parent / 'cache'}"]
+    return [f"cache={out.rpartition('/')[0]}/cache"]
 
 
 def _read_requirements(profile: Profile | None, root: Path) -> tuple[str, ...]:

@@ -55,7 +55,7 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         make_app()()
-    except (ValueError, FileNotFoundError, RuntimeError) as error:
+    except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("SCPO_TRACEBACK"):
             raise
         sys.stderr.write(f"scpo: {error}\n")

@@ -2,15 +2,14 @@
 
 A checkpoint is a folder `step-N` with what every rank wrote (weights, optimizer, schedule, random
 states) and MANIFEST.json: size and sha256 of every file, step, losses so far, engine, number of
-ranks and the identity of the training. It is written beside, synced and renamed. Resuming takes
-the newest that verifies; a damaged one goes to `damaged/` with the reason. DeepSpeed itself checks
+ranks and the identity of the training. It is whole once its manifest is there. Resuming takes the
+newest that verifies; a damaged one goes to `damaged/` with the reason. DeepSpeed itself checks
 nothing, and its `latest` file is not used.
 """
 
 import hashlib
 import json
 import random
-import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from scpo.atomic import hash_file, sync_file, sync_folder, write_json, write_text
+from scpo.atomic import hash_file
+from scpo.checkpoint_steps import Steps, open_steps
 from scpo.engines import Engine
 from scpo.provenance import installed_versions, utc_now
+from scpo.remote import MANIFEST, Place, below, describe_files
 
-MANIFEST = "MANIFEST.json"
-DAMAGED = "damaged"
 KEPT = 2
 
 
@@ -36,12 +35,12 @@ class Checkpoints:
     """Where and how often a training is saved.
 
     Attributes:
-        folder: Folder of the checkpoints, one that every rank reaches.
+        folder: Folder of the checkpoints, one that every rank reaches, or an object store's URI.
         every: Optimizer steps from one to the next.
         identity: What must be equal for a checkpoint to be gone on from, by name.
     """
 
-    folder: Path
+    folder: Place
     every: int
     identity: dict[str, Any] = field(default_factory=dict)
 
@@ -76,37 +75,32 @@ def save_checkpoint(
         step: Steps done.
         losses: Loss of each.
     """
-    final = checkpoints.folder / f"step-{step:08d}"
-    partial = checkpoints.folder / f".{final.name}.partial"
-    if engine.rank == 0:
-        for leftover in checkpoints.folder.glob(".step-*.partial"):
-            shutil.rmtree(leftover)
-        partial.mkdir(parents=True)
-    engine.gather(None)
-    engine.save_state(partial)
-    torch.save(_random_states(engine.device), partial / f"random-rank-{engine.rank:05d}.pt")
-    engine.gather(None)
-    written: dict[str, Any] = {}
-    for digests in engine.gather(_digest_share(engine, partial)):
-        written |= digests
-    if engine.rank == 0:
-        body = {
-            "step": step,
-            "losses": losses,
-            "engine": engine.kind,
-            "world_size": engine.world_size,
-            "identity": checkpoints.identity,
-            "versions": installed_versions(),
-            "written": utc_now(),
-            "files": written,
-        }
-        write_json(partial / MANIFEST, {**body, "sha256": _digest(body)})
-        shutil.rmtree(final, ignore_errors=True)
-        partial.replace(final)
-        sync_folder(checkpoints.folder)
-        for old in _steps(checkpoints.folder)[KEPT:]:
-            shutil.rmtree(old)
-    engine.gather(None)
+    steps = open_steps(checkpoints.folder)
+    name = f"step-{step:08d}"
+    with steps.writing(name, engine.rank) as folder:
+        engine.gather(None)
+        engine.save_state(folder)
+        torch.save(_random_states(engine.device), folder / f"random-rank-{engine.rank:05d}.pt")
+        engine.gather(None)
+        mine = steps.keep(name, folder, engine.rank, engine.world_size)
+        written: dict[str, Any] = {}
+        for digests in engine.gather(describe_files(folder, mine)):
+            written |= digests
+        if engine.rank == 0:
+            body = {
+                "step": step,
+                "losses": losses,
+                "engine": engine.kind,
+                "world_size": engine.world_size,
+                "identity": checkpoints.identity,
+                "versions": installed_versions(),
+                "written": utc_now(),
+                "files": written,
+            }
+            steps.finish(name, folder, {**body, "sha256": _digest(body)})
+            for old in steps.names()[KEPT:]:
+                steps.remove(old)
+        engine.gather(None)
 
 
 def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
@@ -120,20 +114,23 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
             another number of ranks.
     """
     moved: list[str] = []
-    names = engine.gather([path.name for path in _steps(checkpoints.folder)])[0]
-    for name in names:
-        folder = checkpoints.folder / name
-        found = [fault for fault in engine.gather(_find_fault(engine, folder)) if fault]
-        if not found:
+    steps = open_steps(checkpoints.folder)
+    for name in engine.gather(steps.names())[0]:
+        place = below(checkpoints.folder, name)
+        folder, fault = _fetch(engine, steps, name)
+        found = [fault for fault in engine.gather(fault) if fault]
+        if not found and folder is not None:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            _check_same(engine, checkpoints, folder, manifest)
+            _check_same(engine, checkpoints, place, manifest)
             engine.load_state(folder)
             _restore_random_states(folder / f"random-rank-{engine.rank:05d}.pt", engine.device)
+            engine.gather(None)
+            steps.release(folder)
             return Resumption(int(manifest["step"]), list(manifest["losses"]), moved)
         if engine.rank == 0:
-            _move_aside(folder, found[0])
+            steps.set_aside(name, f"{utc_now()} {found[0]}\n")
         engine.gather(None)
-        moved.append(f"{folder}: {found[0]}")
+        moved.append(f"{place}: {found[0]}")
     return Resumption(0, [], moved)
 
 
@@ -165,13 +162,17 @@ def find_fault(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | No
     return None
 
 
-def _find_fault(engine: Engine, folder: Path) -> str | None:
-    """Return what is wrong with this rank's share of a checkpoint."""
-    return find_fault(folder, share=engine.rank, num_shares=engine.world_size)
+def _fetch(engine: Engine, steps: Steps, name: str) -> tuple[Path | None, str | None]:
+    """Return a checkpoint's folder and what is wrong with this rank's share of it."""
+    try:
+        folder = steps.fetch(name)
+    except (ValueError, FileNotFoundError) as error:
+        return None, str(error)
+    return folder, find_fault(folder, share=engine.rank, num_shares=engine.world_size)
 
 
 def _check_same(
-    engine: Engine, checkpoints: Checkpoints, folder: Path, manifest: dict[str, Any]
+    engine: Engine, checkpoints: Checkpoints, folder: Place, manifest: dict[str, Any]
 ) -> None:
     """Refuse a checkpoint that this training must not go on from."""
     ours = json.loads(json.dumps(checkpoints.identity))
@@ -190,31 +191,6 @@ def _check_same(
             f"another number of ranks. Go on with as many, or remove {checkpoints.folder} to "
             "start afresh."
         )
-
-
-def _move_aside(folder: Path, reason: str) -> None:
-    """Move a damaged checkpoint into `damaged/`, with the reason in a file."""
-    target = folder.parent / DAMAGED / folder.name
-    shutil.rmtree(target, ignore_errors=True)
-    target.parent.mkdir(exist_ok=True)
-    folder.replace(target)
-    write_text(target / "reason.txt", f"{utc_now()} {reason}\n")
-
-
-def _steps(folder: Path) -> list[Path]:
-    """Return the checkpoints of a folder, newest first."""
-    return sorted(folder.glob("step-*"), reverse=True)
-
-
-def _digest_share(engine: Engine, folder: Path) -> dict[str, dict[str, Any]]:
-    """Return size and sha256 of this rank's share of the files, made durable."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    digests = {}
-    for path in files[engine.rank :: engine.world_size]:
-        sync_file(path)
-        name = path.relative_to(folder).as_posix()
-        digests[name] = {"bytes": path.stat().st_size, "sha256": hash_file(path)}
-    return digests
 
 
 def _digest(body: dict[str, Any]) -> str:

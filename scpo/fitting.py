@@ -5,10 +5,8 @@ it needs no Ray. `scpo.ray_training` does the same on several devices.
 """
 
 import hashlib
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -25,6 +23,7 @@ from scpo.export import export_reward_model
 from scpo.forwards import BatchInputs, model_inputs, plain_forward
 from scpo.model import RewardModel
 from scpo.provenance import installed_versions
+from scpo.remote import Place, remove_place, written_to
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import rewards_through, sample_texts
 
@@ -56,8 +55,8 @@ def fit_on_device(
     data: TrainingSet,
     config: TrainingConfig,
     *,
-    out: Path | None = None,
-    checkpoints: Path | None = None,
+    out: Place | None = None,
+    checkpoints: Place | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
     """Train `reward` in place, on the device it is on; adapters end merged into it.
@@ -66,9 +65,9 @@ def fit_on_device(
         reward: Model to go on from.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
-        out: Folder of the trained model, or None.
-        checkpoints: Folder to save to and go on from; None for neither. It is removed once the
-            model is written.
+        out: Folder or URI of the trained model, or None.
+        checkpoints: Folder or URI to save to and go on from; None for neither. It is removed
+            once the model is written.
         report: Called after every step.
 
     Raises:
@@ -89,7 +88,7 @@ def fit_with(
     data: TrainingSet,
     config: TrainingConfig,
     *,
-    checkpoints: Path | None = None,
+    checkpoints: Place | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Fitted[EngineType]:
     """Train through an engine made for the purpose; every rank must call.
@@ -137,9 +136,9 @@ def export_trained(
     fitted: Fitted[Any],
     data: TrainingSet,
     config: TrainingConfig,
-    out: Path,
+    out: Place,
     *,
-    checkpoints: Path | None = None,
+    checkpoints: Place | None = None,
 ) -> None:
     """Write a trained model as one folder, read it back and compare; every rank must call.
 
@@ -147,7 +146,7 @@ def export_trained(
         fitted: The training.
         data: Texts to compare rewards on.
         config: Says whether adapters are merged.
-        out: Folder to write.
+        out: Folder to write, or the URI of a remote one.
         checkpoints: Folder of checkpoints that are no longer needed.
 
     Raises:
@@ -163,22 +162,23 @@ def export_trained(
     fault = None
     if engine.rank == 0:
         try:
-            export_reward_model(
-                fitted.reward,
-                out,
-                texts=data.texts.take(which),
-                expected=expected,
-                state=state,
-                merge=config.lora is None or config.lora.merge,
-                trust_remote_code=fitted.reward.trust_remote_code,
-            )
+            with written_to(out) as folder:
+                export_reward_model(
+                    fitted.reward,
+                    folder,
+                    texts=data.texts.take(which),
+                    expected=expected,
+                    state=state,
+                    merge=config.lora is None or config.lora.merge,
+                    trust_remote_code=fitted.reward.trust_remote_code,
+                )
         except (RuntimeError, ValueError, OSError, SafetensorError) as error:
             # A full disk is a SafetensorError. No rank may wait for another.
             fault = f"{out} was not written. {error}"
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)
     if engine.rank == 0 and checkpoints is not None:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+        remove_place(checkpoints)
 
 
 def _with_adapters(reward: RewardModel, config: TrainingConfig) -> RewardModel:

@@ -30,6 +30,7 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.atomic import atomic_folder, hash_file
 from scpo.classifier import adapt_classes, is_backbone
+from scpo.remote import MANIFEST, is_remote, local_copy
 
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 ADAPTER_CONFIG = "adapter_config.json"
@@ -60,12 +61,15 @@ class RewardModel:
 
 
 def resolve_model(name: str, *, revision: str | None = None) -> Path:
-    """Return the folder of a model: a local folder as it is, a hub name downloaded.
+    """Return the folder of a model: a local one as it is, a URI or hub name downloaded.
 
     Raises:
         FileNotFoundError: A path was given (it has a separator and starts like one, or ends up
             nowhere on the hub) that is not a folder with a config.json or adapter_config.json.
+        OSError: The object store does not answer.
     """
+    if is_remote(name):
+        return local_copy(name)
     folder = Path(name).expanduser()
     if folder.is_dir():
         if not any((folder / file).is_file() for file in ("config.json", ADAPTER_CONFIG)):
@@ -94,7 +98,7 @@ def load_reward_model(
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     Args:
-        name: Model folder or hub name; an adapter's folder loads its base too.
+        name: Model folder, s3:// or gs:// URI, or hub name; an adapter loads its base too.
         revision: Hub revision (a commit is best).
         new_head: Put a fresh reward head on a backbone; without it a missing head is refused.
         head_seed: Seed of the fresh head.
@@ -122,7 +126,8 @@ def load_reward_model(
     adapt_classes(name, model, tokenizer)
     local = Path(name).expanduser().is_dir()
     model.name_or_path = str(folder.resolve()) if local else name
-    return RewardModel(model.eval(), tokenizer, None if local else folder.name, **code)
+    revision = None if local or is_remote(name) else folder.name
+    return RewardModel(model.eval(), tokenizer, revision, **code)
 
 
 def takes_token_types(reward: RewardModel) -> bool:
@@ -137,7 +142,7 @@ def content_hash(folder: Path) -> str:
     """
     digest = hashlib.sha256()
     names = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
-    for file in sorted(names):
+    for file in sorted(names - {folder / MANIFEST}):
         digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
     if (folder / ADAPTER_CONFIG).is_file():
         base, revision = _base_of(folder)

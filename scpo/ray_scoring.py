@@ -1,9 +1,9 @@
 """Reference rewards by all devices of a Ray cluster, into the cache that one device fills too.
 
 The driver reads the cache and cuts what it lacks into shards. One actor a device loads the
-model, takes shard after shard, longest texts first, and writes each as a part of its own, so the
-cache must lie on storage that all nodes share. A dead actor is restarted and scores its shard
-again; a dead driver leaves all parts but the shards then in flight, at most one an actor.
+model and takes shard after shard, longest texts first; the driver writes each as a part of its
+own, so nodes need not share the cache. A dead actor is restarted and scores its shard again; a
+dead driver leaves all parts but the shards then in flight, at most one an actor.
 """
 
 from collections.abc import Sequence
@@ -19,14 +19,16 @@ from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel, load_reward_model
 from scpo.pairs import IntArray
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
-from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, score_shard
+from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
+from scpo.remote import Place, absolute
+from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 
 MAX_RESTARTS = 3  # of each actor
 
 
 def score_on_ray(
-    model: Path,
+    model: Place,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
@@ -41,10 +43,10 @@ def score_on_ray(
     Joins or starts Ray where that has not happened and something has to be scored.
 
     Args:
-        model: Folder of the model, readable by every worker.
+        model: Folder of the model, readable by every worker, or its URI.
         texts: U tokenised texts.
         keys: Content key of each text (`scpo.reference.text_keys`), length U.
-        folder: Folder of `scpo.reference.cache_folder`, shared by all nodes; created when missing.
+        folder: Folder of `scpo.reference.cache_folder`; created when missing.
         precision: Precision of the matrix products; the one in the folder's key.
         workers: Devices to use at most; None for all of the cluster. Never more than shards.
         use_gpu: One GPU a worker; else one CPU and one thread.
@@ -66,9 +68,8 @@ def score_on_ray(
         make_actor = ray.remote(Scorer).options(**_actor_options(use_gpu=use_gpu))
         actors: list[Any] = [
             make_actor.remote(
-                str(model.resolve()),
+                absolute(model),
                 texts_ref,
-                folder.resolve(),
                 precision=precision,
                 use_gpu=use_gpu,
                 trust_remote_code=trust_remote_code,
@@ -76,7 +77,7 @@ def score_on_ray(
             for _ in range(num_actors)
         ]
         try:
-            _score_shards(actors, plan, keys)
+            _score_shards(actors, plan, keys, folder)
         finally:
             for actor in actors:
                 ray.kill(actor)
@@ -89,7 +90,6 @@ class Scorer:
     Args:
         model: Folder of the model.
         texts: All texts; Ray passes a view of its object store.
-        folder: Folder of the cache.
         precision: Precision of the matrix products.
         use_gpu: Score on the actor's GPU, else on one thread of a CPU.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
@@ -99,7 +99,6 @@ class Scorer:
         self,
         model: str,
         texts: TokenizedTexts,
-        folder: Path,
         *,
         precision: Precision,
         use_gpu: bool,
@@ -107,7 +106,6 @@ class Scorer:
     ) -> None:
         self._model = model
         self._texts = texts
-        self._folder = folder
         self._precision = precision
         self._use_gpu = use_gpu
         self._trust_remote_code = trust_remote_code
@@ -117,16 +115,9 @@ class Scorer:
         """Load the model, unless this process has; a failure is an answer, not a dead actor."""
         self._ready()
 
-    def score(self, shard: IntArray, keys: Sequence[str]) -> FloatArray:
-        """Score a shard, write it to the cache and return its rewards, shape (B,)."""
-        return score_shard(
-            self._ready(),
-            self._texts,
-            shard,
-            keys,
-            folder=self._folder,
-            precision=self._precision,
-        )
+    def score(self, shard: IntArray) -> FloatArray:
+        """Return the rewards of a shard, shape (B,)."""
+        return score_texts(self._ready(), self._texts, shard, precision=self._precision)
 
     def _ready(self) -> RewardModel:
         """Return the model on its device; a restarted actor loads it again."""
@@ -167,8 +158,10 @@ def _actor_options(*, use_gpu: bool) -> dict[str, Any]:
     }
 
 
-def _score_shards(actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str]) -> None:
-    """Hand out the shards until all rewards are in `plan.known`.
+def _score_shards(
+    actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str], folder: Path
+) -> None:
+    """Hand out the shards until all rewards are in the cache and in `plan.known`.
 
     An actor gets a shard only once its model is loaded, so that one which waits for a busy
     device holds up nothing.
@@ -182,12 +175,13 @@ def _score_shards(actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str])
         actor, part = running.pop(done)
         rewards = _result_of(done)
         if part:
+            write_rewards(folder, part, rewards)
             plan.known.update(zip(part, rewards.tolist(), strict=True))
             num_open -= 1
         if waiting:
             shard = waiting.pop()
             part = [keys[number] for number in shard]
-            running[actor.score.remote(shard, part)] = (actor, part)
+            running[actor.score.remote(shard)] = (actor, part)
 
 
 def _result_of(task: Any) -> Any:

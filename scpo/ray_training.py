@@ -13,7 +13,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -29,6 +28,7 @@ from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
+from scpo.remote import Place, absolute, below
 from scpo.sharding import Offload, ZeroStage, check_offload
 from scpo.training import TrainingResult
 
@@ -68,13 +68,13 @@ class Cluster:
 
 
 def train_on_ray(
-    model: Path,
+    model: Place,
     data: TrainingSet,
     config: TrainingConfig,
     cluster: Cluster,
     *,
-    out: Path,
-    checkpoints: Path | None = None,
+    out: Place,
+    checkpoints: Place | None = None,
     trust_remote_code: bool = False,
 ) -> TrainingResult:
     """Train a reward model on a Ray cluster and write it to `out`.
@@ -82,13 +82,14 @@ def train_on_ray(
     Joins or starts Ray where that has not happened. Every call is a fresh Ray Train run.
 
     Args:
-        model: Folder of the model to go on from, readable by every worker.
+        model: Folder of the model to go on from, readable by every worker, or its URI.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
         cluster: The workers.
-        out: Folder of the trained model, writable by rank 0; Ray's own files go beside it.
-        checkpoints: Folder to save to and go on from, one that every worker reaches; None for
-            neither: a worker that dies then costs the whole training.
+        out: Folder of the trained model, writable by rank 0, or its URI; Ray's own files go
+            beside it.
+        checkpoints: Folder to save to and go on from, one that every worker reaches, or its URI;
+            None for neither: a worker that dies then costs the whole training.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
 
     Returns:
@@ -101,14 +102,14 @@ def train_on_ray(
     start_ray()
     check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
     job = {
-        "model": str(model.resolve()),
+        "model": absolute(model),
         "data": data,
         "digest": data_digest(data),
         "config": config.model_dump(),
         "zero_stage": cluster.zero_stage,
         "offload": cluster.offload,
-        "out": str(out.resolve()),
-        "checkpoints": None if checkpoints is None else str(checkpoints.resolve()),
+        "out": absolute(out),
+        "checkpoints": None if checkpoints is None else absolute(checkpoints),
         "backend": cluster.backend,
         "trust_remote_code": trust_remote_code,
     }
@@ -118,7 +119,7 @@ def train_on_ray(
             job,
             cluster,
             name=f"train-{uuid.uuid4().hex[:12]}",
-            storage=out.parent / ".ray-train",
+            storage=below(absolute(out).rpartition("/")[0], ".ray-train"),
             failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
                 max_failures=cluster.max_failures, controller_failure_limit=3
             ),
@@ -137,7 +138,7 @@ def make_trainer(
     cluster: Cluster,
     *,
     name: str,
-    storage: Path,
+    storage: Place,
     failures: FailureConfig,
     callbacks: Sequence[Any] = (),
 ) -> TorchTrainer:
@@ -148,7 +149,7 @@ def make_trainer(
         settings: Its argument.
         cluster: The workers.
         name: Of the run, unique in its storage: Ray would go on with an older one.
-        storage: Folder for Ray's own files.
+        storage: Folder for Ray's own files, or its URI.
         failures: How often workers are started again.
         callbacks: Ray Train's.
     """
@@ -166,7 +167,7 @@ def make_trainer(
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
             name=name,
-            storage_path=str(storage.resolve()),
+            storage_path=absolute(storage),
             failure_config=failures,
             callbacks=list(callbacks),
             worker_runtime_env={"env_vars": environment},
@@ -240,10 +241,10 @@ def _fit_worker(
     """Load, train and export; every rank must call."""
     config = TrainingConfig.model_validate(job["config"])
     reward = _load_everywhere(job)
-    checkpoints = None if job["checkpoints"] is None else Path(job["checkpoints"])
+    checkpoints = job["checkpoints"]
     device = pick_device() if job["backend"] == "nccl" else torch.device("cpu")
     fitted = fit_with(make_engine, reward.to(device), job["data"], config, checkpoints=checkpoints)
-    export_trained(fitted, job["data"], config, Path(job["out"]), checkpoints=checkpoints)
+    export_trained(fitted, job["data"], config, job["out"], checkpoints=checkpoints)
     return asdict(fitted.result)
 
 

@@ -128,7 +128,8 @@ def score_with_cache(
             )
         for shard in plan.shards:
             part = [keys[number] for number in shard]
-            rewards = score_shard(reward, texts, shard, part, folder=folder, precision=precision)
+            rewards = score_texts(reward, texts, shard, precision=precision)
+            write_rewards(folder, part, rewards)
             plan.known.update(zip(part, rewards.tolist(), strict=True))
     return plan.report(keys)
 
@@ -156,36 +157,17 @@ def plan_scoring(texts: TokenizedTexts, keys: Sequence[str], folder: Path) -> Sc
     )
 
 
-def score_shard(
-    reward: RewardModel,
-    texts: TokenizedTexts,
-    shard: IntArray,
-    keys: Sequence[str],
-    *,
-    folder: Path,
-    precision: Precision,
-) -> FloatArray:
-    """Score a shard's texts and write them to the cache as one part, whole or not at all.
+def write_rewards(folder: Path, keys: Sequence[str], rewards: FloatArray) -> None:
+    """Write the rewards of some texts to the cache as one part, whole or not at all.
 
     Args:
-        reward: The model, on its device.
-        texts: Tokenised texts.
-        shard: The texts to score, shape (B,).
-        keys: Content keys of these B texts.
         folder: Folder of `cache_folder`; created when missing.
-        precision: Precision of the matrix products.
-
-    Returns:
-        Their rewards, shape (B,).
-
-    Raises:
-        RuntimeError: A reward is not finite.
+        keys: Content keys of the B texts.
+        rewards: Their rewards, shape (B,).
     """
-    rewards = score_texts(reward, texts, shard, precision=precision)
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())}), sink)
     write_part(folder, sink.getvalue().to_pybytes(), "parquet")
-    return rewards
 
 
 def text_keys(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:

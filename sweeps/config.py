@@ -151,7 +151,9 @@ class SweepConfig(Config):
     curves: CurvesConfig = CurvesConfig()
     final: FinalConfig = FinalConfig()
     lanes: LanesConfig = LanesConfig()
-    cache: str = Field("runs/cache", description="folder of reference rewards, shared by runs")
+    cache: str = Field(
+        "runs/cache", description="folder or URI of reference rewards, shared by runs"
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "SweepConfig":

@@ -13,14 +13,18 @@ from pathlib import Path
 from scpo.atomic import write_json, write_text
 from scpo.config import dump_config
 from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.remote import Place
 from sweeps.config import SweepConfig
+from sweeps.mirror import Mirror
 from sweeps.planned import run_planned
 from sweeps.preparation import Say, open_workspace
 from sweeps.records import Ledger
 from sweeps.studies import search_countries
 
 
-def run_sweep(config: SweepConfig, run: Path, *, resume: bool, say: Say) -> None:
+def run_sweep(
+    config: SweepConfig, run: Path, *, resume: bool, say: Say, mirror: Mirror | None = None
+) -> None:
     """Run a sweep, or what is left of it, into a folder.
 
     Args:
@@ -28,16 +32,26 @@ def run_sweep(config: SweepConfig, run: Path, *, resume: bool, say: Say) -> None
         run: Its folder.
         resume: Go on with what the folder holds; an empty folder starts fresh.
         say: Called with a line of progress.
+        mirror: The twin of the folder in an object store, if it has one.
 
     Raises:
         ValueError: The folder holds a run and `resume` is off, or holds one of another
             configuration; data or countries do not suffice.
+        OSError: The object store does not answer.
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
     ledger = open_run(config, run, resume=resume)
-    workspace = open_workspace(config, run, say)
+    place: Place = run
+    if mirror is not None:
+        mirror.push()
+        ledger, place = mirror.open_ledger(), mirror.remote.uri
+    workspace = open_workspace(
+        config, run, say, share=None if mirror is None else mirror.share_model
+    )
+    if mirror is not None:
+        mirror.push()
     search_countries(config, workspace, ledger, run, say)
-    run_planned(config, workspace, ledger, run, say)
+    run_planned(config, workspace, ledger, run, say, place=place)
 
 
 def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:

@@ -9,7 +9,6 @@ import hashlib
 import json
 import time
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +63,7 @@ class Job:
         min_pairs: Fewer pairs than this are refused.
         lora_rank: Rank of low-rank adapters; None for what the training configuration says.
         folds: Times the setting is trained, each judged on other users; 1 for the split.
-        save_to: Folder for the trained model, or None.
+        save_to: Folder or URI for the trained model, or None.
         rungs: Labelled pairs at which the trial may be stopped early, ascending.
         exempt: Never stopped early: a first trial, whose rungs are a curve.
     """
@@ -177,7 +176,7 @@ def run_job(
         reward,
         training_set(data, labelled, selection),
         job_training(job, training),
-        out=None if job.save_to is None else Path(job.save_to),
+        out=job.save_to,
     )
     trained = time.perf_counter()
     evaluation = evaluate_model(reward, data, job.part, precision=training.precision)

@@ -7,7 +7,6 @@ random is seeded by the job: the second job of a lane equals the first of anothe
 
 import math
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,6 +17,7 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import RewardModel, load_reward_model
+from scpo.remote import Place
 from sweeps.folds import folds_of, pool_folds
 from sweeps.jobs import OBJECTIVES, Job, failed_record, run_job, rung_job
 from sweeps.records import TrialRecord
@@ -31,14 +31,14 @@ class Workspace:
     """What all lanes share; it lies in Ray's object store once a node.
 
     Attributes:
-        model: Folder of the global model, readable from every node.
+        model: Folder of the global model, readable from every node, or its URI.
         countries: Arrays by country.
         training: What jobs do not set.
         num_threads: CPU threads of a lane.
         trust_remote_code: Whether the model may bring its own Python code.
     """
 
-    model: Path
+    model: Place
     countries: dict[str, CountryData]
     training: TrainingConfig
     num_threads: int

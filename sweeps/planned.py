@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scpo.ray_training import Cluster
+from scpo.remote import Place, absolute, below
 from sweeps.config import SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs import TUNED_ARM, Job, global_record
@@ -26,11 +27,27 @@ from sweeps.tuning import run_jobs
 
 
 def run_planned(
-    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
+    config: SweepConfig,
+    workspace: Workspace,
+    ledger: Ledger,
+    run: Path,
+    say: Say,
+    *,
+    place: Place | None = None,
 ) -> None:
-    """Train the points of the curves and the final models that the ledger lacks."""
+    """Train the points of the curves and the final models that the ledger lacks.
+
+    Args:
+        config: The sweep.
+        workspace: Model and data.
+        ledger: Where records go.
+        run: The run's folder on this node.
+        say: Called with a line of progress.
+        place: The run's folder or URI that every node reaches; None for `run`.
+    """
     records = ledger.read()
-    jobs = [*final_jobs(config, records, run, say), *curve_jobs(config)]
+    place = run if place is None else place
+    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
     left = jobs_left(jobs, records)
     num_final = sum(job.purpose == "final" for job in left)
     if left:
@@ -50,7 +67,7 @@ def run_planned(
             else:
                 in_lanes.append(job)
         run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
-        _run_sharded(sharded, config, workspace, run, keep)
+        _run_sharded(sharded, config, workspace, place, keep)
 
 
 def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
@@ -90,7 +107,9 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
     ]
 
 
-def final_jobs(config: SweepConfig, records: list[TrialRecord], run: Path, say: Say) -> list[Job]:
+def final_jobs(
+    config: SweepConfig, records: list[TrialRecord], place: Place, say: Say
+) -> list[Job]:
     """Return the final trainings: global, the named arms and each recommended setting."""
     rankings = rank_records(records, margin=config.search.non_inferiority)
     recommended = {ranking.country: ranking.recommended for ranking in rankings}
@@ -111,7 +130,7 @@ def final_jobs(config: SweepConfig, records: list[TrialRecord], run: Path, say: 
             **point,  # type: ignore[arg-type]  # its values are of the fields' types
         )
         first, *others = _of_every_seed(tuned, config)
-        model = str((run / "models" / slug(country)).resolve())
+        model = absolute(below(place, "models", slug(country)))
         jobs += [replace(first, save_to=model), *others]
     return jobs
 
@@ -144,7 +163,7 @@ def _run_sharded(
     jobs: Sequence[Job],
     config: SweepConfig,
     workspace: Workspace,
-    run: Path,
+    place: Place,
     keep: Callable[[TrialRecord], None],
 ) -> None:
     """Train final models one after another in one lane of several workers."""
@@ -155,4 +174,4 @@ def _run_sharded(
         offload=plan.offload,
         use_gpu=config.lanes.gpus > 0,
     )
-    run_sharded(jobs, workspace, cluster, run, keep)
+    run_sharded(jobs, workspace, cluster, place, keep)

@@ -20,20 +20,35 @@ from scpo.global_model import pool_interactions, train_global_model
 from scpo.model import content_hash, load_reward_model, resolve_model
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
+from scpo.remote import Place
+from scpo.shared_cache import shared_cache
 from scpo.sources import prepare_source
 from scpo.steering import Score, SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace
 
 Say = Callable[[str], None]
+Share = Callable[[Path], Place]
 
 
-def open_workspace(config: SweepConfig, run: Path, say: Say) -> Workspace:
-    """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray."""
-    model, steered = obtain_all(config, run, say)
+def open_workspace(
+    config: SweepConfig, run: Path, say: Say, *, share: Share | None = None
+) -> Workspace:
+    """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray.
+
+    Args:
+        config: The sweep.
+        run: Its folder.
+        say: Called with a line of progress.
+        share: Puts the global model where every node reaches it; None: where it is, they do.
+    """
+    table = obtain_interactions(config.data, run / "data", say)
+    model = obtain_global_model(config, table, run / "global", say)
+    place = model.resolve() if share is None else share(model)
+    steered = obtain_countries(config, table, model, run, say, place=place)
     start_ray()
     return Workspace(
-        model=model.resolve(),
+        model=place,
         countries=steered.countries,
         training=config.training,
         num_threads=max(1, int(config.lanes.cpus)),
@@ -95,24 +110,40 @@ def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Sa
 
 
 def obtain_countries(
-    config: SweepConfig, table: pa.Table, model: Path, run: Path, say: Say
+    config: SweepConfig,
+    table: pa.Table,
+    model: Path,
+    run: Path,
+    say: Say,
+    *,
+    place: Place | None = None,
 ) -> SteeredCountries:
-    """Return each country's arrays, scoring with the global model what the cache lacks."""
+    """Return each country's arrays, scoring with the global model what the cache lacks.
+
+    Args:
+        config: The sweep.
+        table: Interactions.
+        model: Folder of the global model.
+        run: The run's folder.
+        say: Called with a line of progress.
+        place: Where other nodes find the model; None for its folder.
+    """
     reward = load_reward_model(
         str(model), trust_remote_code=config.global_model.trust_remote_code
     ).to(pick_device())
-    steered = steer_countries(
-        table,
-        config.countries,
-        reward,
-        content_hash(model),
-        split=config.split,
-        max_tokens=config.encoder.max_tokens,
-        cache=Path(config.cache),
-        precision=config.training.precision,
-        overlong=config.encoder.overlong,
-        score=_scorer(config, model),
-    )
+    with shared_cache(config.cache) as cache:
+        steered = steer_countries(
+            table,
+            config.countries,
+            reward,
+            content_hash(model),
+            split=config.split,
+            max_tokens=config.encoder.max_tokens,
+            cache=cache,
+            precision=config.training.precision,
+            overlong=config.encoder.overlong,
+            score=_scorer(config, place or model),
+        )
     write_json(run / "split.json", dict(steered.split))
     scoring = steered.scoring
     say(f"reference rewards: {scoring.num_scored} scored, {scoring.num_cached} from the cache")
@@ -125,7 +156,7 @@ def obtain_countries(
     return steered
 
 
-def _scorer(config: SweepConfig, model: Path) -> Score | None:
+def _scorer(config: SweepConfig, model: Place) -> Score | None:
     """Return what scores on all devices of a cluster, or None where one process does as well."""
     use_gpu = config.lanes.gpus > 0
     if not (use_gpu or "RAY_ADDRESS" in os.environ):

@@ -23,6 +23,7 @@ from scpo.features import (
 )
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.pairs import IntArray
+from scpo.shared_cache import local_cache
 from scpo.weighting import (
     BoolArray,
     FloatArray,
@@ -170,7 +171,7 @@ def open_features(config: SweepConfig, model: Path) -> tuple[RewardModel, Path, 
     ).to(pick_device())
     precision = resolve_precision(config.training.precision, reward.model.device)
     folder = features_folder(
-        Path(config.cache), model_hash=content_hash(model), precision=precision
+        local_cache(config.cache), model_hash=content_hash(model), precision=precision
     )
     return reward, folder, precision
 

@@ -124,14 +124,17 @@ class Ledger:
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable before returning."""
         line = json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False)
-        with self.path.open("a", encoding="utf-8") as handle:
-            handle.write(line + "\n")
-            handle.flush()
-            os.fsync(handle.fileno())
+        self._write(f"{line}\n".encode())
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""
         return read_records(self.path) if self.path.exists() else []
+
+    def _write(self, line: bytes) -> None:
+        with self.path.open("ab") as handle:
+            handle.write(line)
+            handle.flush()
+            os.fsync(handle.fileno())
 
 
 def read_records(path: Path) -> list[TrialRecord]:

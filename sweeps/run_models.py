@@ -11,6 +11,7 @@ from scpo.config import load_config
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.sources import ModelsToJudge
+from scpo.shared_cache import local_cache
 from scpo.steering import divide_users
 from sweeps.config import SweepConfig
 from sweeps.records import TrialRecord, read_records
@@ -46,7 +47,7 @@ def models_of_run(run: Path) -> ModelsToJudge:
         data=_data_of(config, run),
         global_model=given.name or str(run / "global"),
         models={label: str(_folder_of(record, run)) for label, record in finals.items()},
-        cache=Path(config.cache),
+        cache=local_cache(config.cache),
         countries=config.countries,
         split=config.split,
         encoder=config.encoder,

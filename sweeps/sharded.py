@@ -7,13 +7,11 @@ A job that would fail again has failed; workers that die are started again and g
 job's checkpoints.
 """
 
-import shutil
 import threading
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -32,6 +30,7 @@ from scpo.ray_training import (
     make_trainer,
     start_ray,
 )
+from scpo.remote import Place, absolute, below, remove_place
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import Workspace
@@ -48,7 +47,7 @@ def run_sharded(
     jobs: Sequence[Job],
     workspace: Workspace,
     cluster: Cluster,
-    run: Path,
+    run: Place,
     on_record: Callable[[TrialRecord], None],
 ) -> None:
     """Train jobs one after another in a sharded lane; nothing for an empty list.
@@ -57,7 +56,7 @@ def run_sharded(
         jobs: What is asked; rungs are not looked at.
         workspace: Model and data, as of the lanes of one device.
         cluster: The workers.
-        run: The run's folder, which every worker reaches.
+        run: The run's folder, which every worker reaches, or its URI.
         on_record: Called with each record, complete or failed, in the order of the jobs.
 
     Raises:
@@ -81,18 +80,18 @@ class ShardedLane:
         workspace: Model and data.
         cluster: The workers; `max_failures` is how often in a row they are started again without
             a job done.
-        run: The run's folder, which every worker reaches.
+        run: The run's folder, which every worker reaches, or its URI.
 
     Raises:
         RuntimeError: The cluster cannot hold the workers.
     """
 
-    def __init__(self, workspace: Workspace, cluster: Cluster, run: Path) -> None:
+    def __init__(self, workspace: Workspace, cluster: Cluster, run: Place) -> None:
         start_ray()
         check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
         self.cluster = cluster
-        self.folder = run.resolve() / SHARDED_FOLDER
-        self.storage = self.folder / f"lane-{uuid.uuid4().hex[:12]}"
+        self.folder = below(absolute(run), SHARDED_FOLDER)
+        self.storage = below(self.folder, f"lane-{uuid.uuid4().hex[:12]}")
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         make_queue = ray.remote(JobQueue).options(num_cpus=0, scheduling_strategy=here)
         self.queue: Any = make_queue.remote(cluster.max_failures)
@@ -131,7 +130,7 @@ class ShardedLane:
             if not self.thread.is_alive():
                 self._raise_end()
         outcome = ray.get(waiting)
-        shutil.rmtree(checkpoints_of(job, self.folder), ignore_errors=True)
+        remove_place(checkpoints_of(job, self.folder))
         if "failed" in outcome:
             return failed_record(job, outcome["failed"])
         return TrialRecord.model_validate_json(outcome["record"])
@@ -141,7 +140,7 @@ class ShardedLane:
         ray.get(self.queue.close.remote())
         self.thread.join()
         ray.kill(self.queue)
-        shutil.rmtree(self.storage, ignore_errors=True)
+        remove_place(self.storage)
 
     def __enter__(self) -> "ShardedLane":
         return self

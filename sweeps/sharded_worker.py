@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,6 +32,7 @@ from scpo.model import RewardModel, load_reward_model
 from scpo.pairs import IntArray
 from scpo.provenance import utc_now
 from scpo.ray_training import Cluster, start_deepspeed
+from scpo.remote import Place, below
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
 from scpo.weighting import FloatArray
@@ -74,7 +74,7 @@ class _Worker:
 
     workspace: Workspace
     cluster: Cluster
-    folder: Path
+    folder: Place
     base: RewardModel
     make_engine: Callable[[RewardModel, Optimization], Any]
 
@@ -118,7 +118,7 @@ class _Worker:
             checkpoints=self._checkpoints(job, pairs, config),
         )
         if job.save_to is not None:
-            export_trained(fitted, pairs, config, Path(job.save_to))
+            export_trained(fitted, pairs, config, job.save_to)
         trained = time.perf_counter()
         margin = score_part(fitted, data, job.part)
         if fitted.engine.rank != 0:
@@ -137,7 +137,7 @@ class _Worker:
         )
         return {"record": record.model_dump_json()}
 
-    def _checkpoints(self, job: Job, pairs: TrainingSet, config: TrainingConfig) -> Path | None:
+    def _checkpoints(self, job: Job, pairs: TrainingSet, config: TrainingConfig) -> Place | None:
         """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
 
         A training always saves its last step, for the export.
@@ -209,9 +209,9 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
     return shares
 
 
-def checkpoints_of(job: Job, folder: Path) -> Path:
+def checkpoints_of(job: Job, folder: Place) -> Place:
     """Return the folder of a job's checkpoints; another setting never goes on from them."""
-    return folder / "checkpoints" / f"{job.trial_id}-{job.config_hash}"
+    return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}")
 
 
 def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:

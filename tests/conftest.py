@@ -1,13 +1,16 @@
 """Fixtures that every package's tests may use."""
 
+import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pyarrow.compute as pc
 import pytest
 import torch
+from pyarrow.fs import FileSystem
 from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -24,6 +27,35 @@ def data_folder() -> Path:
     if not (folder / "prism" / "survey.jsonl").is_file():
         pytest.skip(f"no real data at {folder}; set SCPO_DATA to the folder that has it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def store_server() -> Iterator[str]:
+    """The address of an S3 server on loopback."""
+    from moto.server import ThreadedMotoServer  # slow to import
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(
+    store_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[str]:
+    """The URI of a new bucket, whose credentials and address are in the environment."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", store_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    monkeypatch.setenv("SCPO_HOME", str(tmp_path / "home"))
+    name = f"bucket-{uuid4().hex[:12]}"
+    store = FileSystem.from_uri("s3://?allow_bucket_creation=true")[0]
+    store.create_dir(name)
+    yield f"s3://{name}"
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,19 @@ if TYPE_CHECKING:
 WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
 console = Console(soft_wrap=True, highlight=False, width=WIDTH)
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write to.")]
+
+def _local(path: Path) -> Path:
+    """Refuse a URI where only a folder will do: it would become a folder named `s3:`."""
+    if path.parts and path.parts[0] in ("s3:", "gs:"):
+        raise ValueError(
+            "This command writes to a folder of this machine, but got a URI. Only `scpo sweep`, "
+            "`rank`, `curves` and `report` take s3:// and gs://; give a folder."
+        )
+    return path
+
+
+Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", callback=_local)]
+OutPlace = Annotated[str, typer.Option("--out", help="Folder to write to, or s3:// or gs:// URI.")]
 Data = Annotated[Path, typer.Option("--data", help="Folder that `scpo prepare` wrote.")]
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Override: key.sub=value; may be repeated.")
@@ -25,7 +37,7 @@ Overlong = Annotated[
     str,
     typer.Option(help="Longer texts: truncate_prompt, truncate_left, or drop their pairs."),
 ]
-Run = Annotated[Path, typer.Argument(help="Folder of a sweep.")]
+Run = Annotated[str, typer.Argument(help="Folder of a sweep, or its s3:// or gs:// URI.")]
 
 
 def say(line: str) -> None:

@@ -5,26 +5,28 @@ from typing import Annotated, Any
 
 import typer
 
-from scpo.commands.options import DryRun, Out, Run, Set, console, say, split_names
+from scpo.commands.options import DryRun, Out, OutPlace, Run, Set, console, say, split_names
 
 Config = Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")]
 
 
 def sweep(
     config: Config,
-    out: Out,
+    out: OutPlace,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Search, train, test and rank: a whole sweep into one folder."""
+    """Search, train, test and rank: a whole sweep into one folder, or one of an object store."""
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
     from sweeps.driver import run_sweep
+    from sweeps.mirror import working_folder
 
-    run_sweep(resolved, out, resume=resume, say=say)
-    _show_run(out, resolved.search.non_inferiority)
+    with working_folder(out) as (folder, mirror):
+        run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
+        _show_run(folder, out, resolved.search.non_inferiority)
 
 
 def probe(
@@ -104,19 +106,21 @@ def ablate(
 def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
     from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.mirror import working_folder
     from sweeps.ranking import rank_run
     from sweeps.records import read_records
     from sweeps.regret import describe_regret, regret_table, write_regret
 
-    rankings = rank_run(run, margin=_margin(run))
-    write_leaderboard(rankings, run / "leaderboard.csv")
-    regret = regret_table(read_records(run), rankings)
-    write_regret(regret, run / "regret.csv")
+    with working_folder(run) as (folder, _):
+        rankings = rank_run(folder, margin=_margin(folder))
+        write_leaderboard(rankings, folder / "leaderboard.csv")
+        regret = regret_table(read_records(folder), rankings)
+        write_regret(regret, folder / "regret.csv")
     console.print(leaderboard_table(rankings))
     for ranking in rankings:
         console.print(describe(ranking))
     console.print(describe_regret(regret))
-    console.print(f"Written: {run / 'leaderboard.csv'}, {run / 'regret.csv'}")
+    console.print(f"Written: {run}/leaderboard.csv, {run}/regret.csv")
 
 
 def curves(
@@ -126,7 +130,10 @@ def curves(
     ] = None,
 ) -> None:
     """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
-    _show_curves(run, target)
+    from sweeps.mirror import working_folder
+
+    with working_folder(run) as (folder, _):
+        _show_curves(folder, target)
 
 
 def science(
@@ -173,14 +180,17 @@ def study(
 def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
     from sweeps.arms_table import arm_rows, write_arms
+    from sweeps.mirror import working_folder
     from sweeps.records import read_records
     from sweeps.report import write_report
 
-    write_arms(arm_rows(read_records(run)), run / "arms.csv")
-    console.print(f"Written: {write_report(run, margin=_margin(run))}, {run / 'arms.csv'}")
+    with working_folder(run) as (folder, _):
+        write_arms(arm_rows(read_records(folder)), folder / "arms.csv")
+        page = write_report(folder, margin=_margin(folder))
+    console.print(f"Written: {page}, {run}/arms.csv")
 
 
-def _show_run(run: Path, margin: float) -> None:
+def _show_run(run: Path, out: str, margin: float) -> None:
     """Write what a finished sweep leaves and say what it found."""
     from sweeps.arms_table import arms_rich_table
     from sweeps.leaderboard import describe
@@ -193,7 +203,7 @@ def _show_run(run: Path, margin: float) -> None:
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
-    console.print(f"Models: {run / 'models'}. The page: {outputs.page}")
+    console.print(f"Models: {out}/models. The page: {outputs.page}")
 
 
 def _show_curves(run: Path, target: float | None) -> None:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from scpo import fitting
+from scpo.checkpoint_steps import DAMAGED
 from scpo.checkpoints import (
-    DAMAGED,
     MANIFEST,
     Checkpoints,
     TrainingStopped,

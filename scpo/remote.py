@@ -1,0 +1,270 @@
+"""Folders of an object store (s3://, gs://) where a cluster has no shared file system.
+
+An object appears whole or not at all, but a folder does not: `put_folder` writes MANIFEST.json,
+with size and sha256 of every file, last, and `local_copy` takes only what a manifest names, once
+a node. Credentials come from the machine (environment, files or instance role), never from a URI.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pyarrow.fs import FileSelector, FileSystem
+
+from scpo.atomic import atomic_folder, atomic_path, hash_file
+
+SCHEMES = {  # how a URI tells pyarrow to send a small object in one request, or to give up
+    "s3": "allow_delayed_open=true",
+    "gs": "retry_limit_seconds=10",
+}
+MANIFEST = "MANIFEST.json"
+THREADS = 8
+CHUNK_BYTES = 8 * 2**20
+
+Place = Path | str  # a local folder, or the URI of a remote one
+
+
+def is_remote(place: Place) -> bool:
+    """Tell whether a place is a URI of an object store."""
+    return str(place).split("://")[0] in SCHEMES and "://" in str(place)
+
+
+def below(place: Place, *names: str) -> Place:
+    """Return a place inside another."""
+    if is_remote(place):
+        return "/".join([str(place).rstrip("/"), *names])
+    return Path(place).joinpath(*names)
+
+
+def absolute(place: Place) -> str:
+    """Return a place as text that means the same in another process."""
+    return str(place) if is_remote(place) else str(Path(place).resolve())
+
+
+def remove_place(place: Place) -> None:
+    """Remove a folder and all in it, wherever it is; one that is not there is as well."""
+    if is_remote(place):
+        RemoteFolder(str(place)).remove_all()
+    else:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+@dataclass(frozen=True)
+class RemoteFolder:
+    """A folder of an object store; names are relative to it.
+
+    Attributes:
+        uri: s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
+
+    Raises:
+        ValueError: It is no such URI, or carries credentials or options.
+        OSError: Every method, where the store does not answer or refuses; the message says which
+            folder and what to look at.
+    """
+
+    uri: str
+
+    def __post_init__(self) -> None:
+        if not is_remote(self.uri) or not self.uri.split("://")[1].strip("/"):
+            raise ValueError(f"Must be s3://BUCKET/FOLDER or gs://BUCKET/FOLDER: {self.uri!r}.")
+        if any(sign in self.uri for sign in "@?#"):
+            raise ValueError(
+                "A URI must carry no credentials or options, because it stands in logs and "
+                f"records, but got one with them for {self.uri.split('://')[0]}://. Set "
+                "AWS_ENDPOINT_URL, AWS_REGION and the like in the environment."
+            )
+
+    def __truediv__(self, name: str) -> "RemoteFolder":
+        return RemoteFolder(f"{self.uri.rstrip('/')}/{name}")
+
+    def read(self, name: str) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            FileNotFoundError: There is none of this name.
+        """
+        with self._asked("read") as (system, root):
+            with system.open_input_stream(f"{root}/{name}") as stream:
+                return bytes(stream.read())
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a file, whole or not at all."""
+        with self._asked("written") as (system, root):
+            with system.open_output_stream(f"{root}/{name}") as stream:
+                stream.write(content)
+
+    def put(self, path: Path, name: str) -> None:
+        """Copy a local file there."""
+        with self._asked("written") as (system, root), path.open("rb") as file:
+            with system.open_output_stream(f"{root}/{name}") as stream:
+                shutil.copyfileobj(file, stream, CHUNK_BYTES)
+
+    def get(self, name: str, path: Path) -> None:
+        """Copy a file from there; a local one appears whole or not at all."""
+        with atomic_path(path) as temporary, self._asked("read") as (system, root):
+            with (
+                system.open_input_stream(f"{root}/{name}") as stream,
+                temporary.open("wb") as file,
+            ):
+                shutil.copyfileobj(stream, file, CHUNK_BYTES)
+
+    def names(self) -> list[str]:
+        """Return the names of all files below, sorted."""
+        with self._asked("listed") as (system, root):
+            selector = FileSelector(root, recursive=True, allow_not_found=True)
+            files = [info.path for info in system.get_file_info(selector) if info.is_file]
+        return sorted(path[len(root) + 1 :] for path in files)
+
+    def remove(self, name: str) -> None:
+        """Remove a file; one that is not there is as well."""
+        try:
+            with self._asked("written") as (system, root):
+                system.delete_file(f"{root}/{name}")
+        except FileNotFoundError:
+            pass
+
+    def remove_all(self) -> None:
+        """Remove the folder and all in it, its manifest first."""
+        self.remove(MANIFEST)
+        with self._asked("written") as (system, root):
+            system.delete_dir_contents(root, missing_dir_ok=True)
+
+    @contextmanager
+    def _asked(self, done: str) -> Iterator[tuple[FileSystem, str]]:
+        """Give pyarrow's file system and path; its errors end as words about this folder."""
+        try:
+            scheme, _, path = self.uri.rstrip("/").partition("://")
+            yield _open(scheme, path.partition("/")[0]), path
+        except FileNotFoundError as error:
+            raise FileNotFoundError(f"{self.uri}: {_first_line(error)}") from error
+        except OSError as error:
+            raise OSError(
+                f"{self.uri} must be {done}, but got: {_first_line(error)} Check the bucket's "
+                "name, this node's credentials and network, and AWS_ENDPOINT_URL if it is set."
+            ) from error
+
+
+def put_folder(folder: Path, remote: RemoteFolder) -> None:
+    """Copy a local folder there, in place of what is there; its manifest comes last."""
+    files = describe_files(folder, files_below(folder))
+    remote.remove_all()
+    put_files(folder, files, remote)
+    remote.write(MANIFEST, json.dumps({"files": files}, sort_keys=True).encode())
+
+
+def put_files(folder: Path, names: Iterable[str], remote: RemoteFolder) -> None:
+    """Copy some files of a local folder there, several at a time."""
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(lambda name: remote.put(folder / name, name), names))
+
+
+def get_files(remote: RemoteFolder, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+    """Copy some files from there, several at a time, and verify them.
+
+    Args:
+        remote: Where they are.
+        files: `sha256` of each, by name.
+        folder: Where they go.
+
+    Raises:
+        ValueError: One has other bytes than were written, or a name leads out of the folder.
+    """
+
+    def get(name: str) -> None:
+        if not (folder / name).resolve().is_relative_to(folder.resolve()):
+            raise ValueError(f"{remote.uri}: {name!r} leads out of the folder.")
+        remote.get(name, folder / name)
+        if hash_file(folder / name) != files[name]["sha256"]:
+            (folder / name).unlink()
+            raise ValueError(f"{remote.uri}/{name} has other bytes than were written.")
+
+    with ThreadPoolExecutor(THREADS) as pool:
+        list(pool.map(get, files))
+
+
+def files_below(folder: Path) -> list[str]:
+    """Return the names of all files in a local folder, sorted; its manifest is none of them."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    names = sorted(path.relative_to(folder).as_posix() for path in found)
+    return [name for name in names if name != MANIFEST]
+
+
+def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return size and sha256 of files by name, as manifests hold them."""
+    return {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": hash_file(folder / name)}
+        for name in names
+    }
+
+
+def local_copy(uri: str) -> Path:
+    """Return a folder of this node with what `put_folder` wrote, fetched unless it was before.
+
+    Args:
+        uri: The remote folder.
+
+    Raises:
+        FileNotFoundError: It is not there, or not whole.
+        ValueError: It is damaged.
+        OSError: The store does not answer, or this node's disk is full.
+    """
+    remote = RemoteFolder(uri)
+    try:
+        manifest = remote.read(MANIFEST)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"{uri} is not there, or not whole: no {MANIFEST}.") from error
+    try:
+        files = json.loads(manifest)["files"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{uri}/{MANIFEST} is damaged.") from error
+    target = home() / "fetched" / hashlib.sha256(uri.encode() + b"\0" + manifest).hexdigest()[:32]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a node fetch once
+        if not target.is_dir():
+            with atomic_folder(target) as temporary:
+                get_files(remote, files, temporary)
+                (temporary / MANIFEST).write_bytes(manifest)
+    return target
+
+
+@contextmanager
+def written_to(place: Place) -> Iterator[Path]:
+    """Yield a folder to write; what is in it is copied when the place is remote and all went well.
+
+    Yields:
+        The place itself where it is local, else a folder (not yet there) in a temporary one.
+    """
+    if not is_remote(place):
+        yield Path(place)
+        return
+    with tempfile.TemporaryDirectory(prefix="scpo-") as scratch:
+        folder = Path(scratch) / str(place).rstrip("/").rpartition("/")[2]
+        yield folder
+        put_folder(folder, RemoteFolder(str(place)))
+
+
+def home() -> Path:
+    """Return the folder of this node for what can be fetched again: SCPO_HOME or ~/.cache/scpo."""
+    return Path(os.environ.get("SCPO_HOME") or Path.home() / ".cache" / "scpo")
+
+
+@cache
+def _open(scheme: str, bucket: str) -> FileSystem:
+    """Return pyarrow's file system for a bucket."""
+    return FileSystem.from_uri(f"{scheme}://{bucket}?{SCHEMES[scheme]}")[0]
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error, as a sentence."""
+    return str(error).splitlines()[0].rstrip(".") + "."

@@ -1,0 +1,45 @@
+"""A cache in an object store: fetched part by part into a folder of this node, and given back.
+
+Parts are named by the hash of their bytes, so two nodes never write different parts of one name.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scpo.remote import Place, RemoteFolder, files_below, home, is_remote, put_files
+
+SHARED = "reference"  # rewards; tokens and features are made anew
+
+
+def local_cache(cache: Place) -> Path:
+    """Return the folder of this node for a cache: its own, or one that stands for a URI."""
+    if not is_remote(cache):
+        return Path(cache)
+    return home() / "caches" / hashlib.sha256(str(cache).encode()).hexdigest()[:16]
+
+
+@contextmanager
+def shared_cache(cache: Place) -> Iterator[Path]:
+    """Give the folder of this node for a cache, with what a remote one holds; new parts go there.
+
+    Args:
+        cache: Folder, or URI of a remote one.
+
+    Raises:
+        OSError: The store does not answer or refuses.
+    """
+    folder = local_cache(cache)
+    if not is_remote(cache):
+        yield folder
+        return
+    remote = RemoteFolder(str(cache).rstrip("/")) / SHARED
+    there, here = set(remote.names()), set(files_below(folder / SHARED))
+    for name in sorted(name for name in there - here if Path(name).name.startswith("part-")):
+        remote.get(name, folder / SHARED / name)
+    try:
+        yield folder
+    finally:
+        new = set(files_below(folder / SHARED)) - there
+        put_files(folder / SHARED, sorted(n for n in new if "quarantine" not in n), remote)

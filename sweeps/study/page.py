@@ -104,8 +104,9 @@ choose (`scpo_tuned`: retention and strength; heads: the pull to the global head
 chosen on inner folds of the training users, so a held-out user is looked at once a seed, after
 all choices. Accuracies are averaged over seeds per user; intervals are 95 %, from a bootstrap that
 draws whole users (or questions). A difference is paired on the same pairs. `distinctive` are the
-pairs on which the global model is wrong; higher there is not simply better. `length`: the longer
-response wins."""
+pairs on which the global model is wrong; higher there is not simply better. Intervals of these
+layers are rather too wide than too narrow: records hold no counts of them by user, so countries
+that answered the same questions are taken to err together. `length`: the longer response wins."""
 
 
 def _overview(results: Sequence[DataSetResult], config: str) -> str:
@@ -140,8 +141,10 @@ def _arms_table(rows: Sequence[StudyRow]) -> str:
             f"`{row.arm}`",
             _share(row.accuracy),
             *(_against(row, other) for other in (BASELINE, GLOBAL, LENGTH)),
-            format_accuracy(row.distinctive, None, None),
-            format_accuracy(row.consensus, None, None),
+            *(
+                "no pairs" if each is None else _share(each)
+                for each in (row.distinctive, row.consensus)
+            ),
             "" if row.seed_sd is None else f"{100 * row.seed_sd:.1f}",
             "" if row.arm == LENGTH else f"{row.pairs_trained:,.0f}",
         ]

@@ -19,6 +19,7 @@ from sweeps.intervals import FloatArray, align_by_user, evaluation_of, mean_inte
 from sweeps.jobs import TUNED_ARM
 from sweeps.records import TrialRecord
 from sweeps.study.arrays import in_units
+from sweeps.study.layers import Layer, average_seeds, join_countries
 
 STUDY_ARMS = (*(arm for arm in ARMS if arm != LENGTH), TUNED_ARM, LENGTH)
 RANDOM = "random_k"
@@ -53,7 +54,8 @@ class StudyRow:
         seed_sd: Standard deviation of the accuracy between seeds (n - 1); None with one.
         num_seeds: Seeds averaged.
         against: Paired difference to each of `BASELINES` but itself.
-        distinctive: Accuracy where the global model is wrong; None without pairs.
+        distinctive: Accuracy where the global model is wrong, with the interval of
+            `sweeps.study.layers`; None without pairs.
         distinctive_pairs: Number of those.
         consensus: Accuracy where it is right.
         consensus_pairs: Number of those.
@@ -70,9 +72,9 @@ class StudyRow:
     seed_sd: float | None
     num_seeds: int
     against: Mapping[str, Interval]
-    distinctive: float | None
+    distinctive: Interval | None
     distinctive_pairs: int
-    consensus: float | None
+    consensus: Interval | None
     consensus_pairs: int
     pairs: int
     users: int
@@ -82,13 +84,13 @@ class StudyRow:
 
 @dataclass(frozen=True)
 class _Cell:
-    """One arm in one country: right pairs by seed and user, and layers (right, pairs)."""
+    """One arm in one country: right pairs by seed and user, distinctive and consensus."""
 
     country: str
     users: NDArray[np.str_]
     pairs: FloatArray
     correct: FloatArray
-    layers: tuple[tuple[float, int], tuple[float, int]]
+    layers: tuple[Layer, Layer]
     pairs_trained: float
 
 
@@ -137,16 +139,15 @@ def _cells_of(records: list[TrialRecord]) -> dict[str, _Cell]:
         if not chosen:
             continue
         evaluations = [evaluation_of(kept[row], PART) for row in chosen]
-        layers = [[e.distinctive for e in evaluations], [e.consensus for e in evaluations]]
-        right = [
-            float(np.mean([(a.accuracy or 0.0) * a.pairs for a in layer])) for layer in layers
-        ]
         cells[arm] = _Cell(
             records[0].country,
             np.array(counts.users),
             counts.pairs,
             counts.correct[chosen],
-            ((right[0], layers[0][0].pairs), (right[1], layers[1][0].pairs)),
+            (
+                average_seeds([each.distinctive for each in evaluations]),
+                average_seeds([each.consensus for each in evaluations]),
+            ),
             float(np.mean([kept[row].counts.get("pairs_trained", 0.0) for row in chosen])),
         )
     return cells
@@ -168,7 +169,9 @@ def _row(
     right = np.concatenate([cell.correct.mean(axis=0) for cell in own])
     num_seeds = min(len(cell.correct) for cell in own)
     by_seed = [sum(c.correct[n].sum() for c in own) / pairs.sum() for n in range(num_seeds)]
-    layers = [_join([cell.layers[n] for cell in own]) for n in (0, 1)]
+    distinctive, consensus = (
+        join_countries([cell.layers[n] for cell in own], unit) for n in (0, 1)
+    )
     return StudyRow(
         country=name,
         arm=arm,
@@ -176,10 +179,10 @@ def _row(
         seed_sd=float(np.std(by_seed, ddof=1)) if num_seeds > 1 else None,
         num_seeds=num_seeds,
         against=_against(arm, cells, every, user),
-        distinctive=layers[0][0],
-        distinctive_pairs=layers[0][1],
-        consensus=layers[1][0],
-        consensus_pairs=layers[1][1],
+        distinctive=_layer_interval(distinctive),
+        distinctive_pairs=distinctive.pairs,
+        consensus=_layer_interval(consensus),
+        consensus_pairs=consensus.pairs,
         pairs=int(pairs.sum()),
         users=len(np.unique(user)),
         pairs_trained=sum(cell.pairs_trained for cell in own),
@@ -207,10 +210,10 @@ def _against(
     return against
 
 
-def _join(layers: Sequence[tuple[float, int]]) -> tuple[float | None, int]:
-    """Return (accuracy, pairs) of a layer joined over countries."""
-    pairs = sum(count for _, count in layers)
-    return (sum(right for right, _ in layers) / pairs if pairs else None), pairs
+def _layer_interval(layer: Layer) -> Interval | None:
+    """Return a layer's accuracy; None without pairs."""
+    value, low, high = layer.ends
+    return None if value is None else Interval(value, low, high)
 
 
 def _interval(right: FloatArray, pairs: FloatArray, user: NDArray[np.str_]) -> Interval:

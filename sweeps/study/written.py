@@ -11,6 +11,8 @@ from sweeps.csv_files import write_csv
 from sweeps.study.page import DataSetResult, study_page
 from sweeps.study.rows import BASELINES, Interval, StudyRow
 
+FIGURES = ("accuracy", "distinctive", "consensus")  # fields of a row that have an interval
+
 
 def write_results(
     results: Sequence[DataSetResult],
@@ -37,7 +39,7 @@ def _csv_line(result: DataSetResult, row: StudyRow) -> dict[str, Any]:
     for key, value in vars(row).items():
         if key == "against":
             continue
-        line |= {key: value} if key != "accuracy" else _ends("accuracy", value)
+        line |= _ends(key, value) if key in FIGURES else {key: value}
     for other in BASELINES:
         found = row.against.get(other)
         line |= _ends(f"vs_{other}", found)

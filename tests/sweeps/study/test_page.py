@@ -1,6 +1,7 @@
 """Claims, paragraphs and the page, from rows worked out by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from sweeps.study.claims import CLAIMS, judge_claims
 from sweeps.study.page import DataSetResult, study_page
 from sweeps.study.paragraphs import what_cannot_be_said, what_did_not, what_held
-from sweeps.study.rows import study_rows
+from sweeps.study.rows import Interval, study_rows
 from sweeps.study.written import write_results
 from tests.sweeps.study.records import RECORDS, make_record
 
@@ -100,6 +101,15 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
     assert lines[-1] == "*B.* What it is."
 
 
+def test_layers_are_told_with_their_intervals() -> None:
+    given = result("a", RECORDS)
+    wide = Interval(0.4, 0.31, 0.52)
+    rows = [replace(row, distinctive=wide, consensus=None) for row in given.rows]
+    text = study_page([replace(given, rows=rows)], missing=[], machine="", config="s.yaml")
+    line = next(line for line in text.splitlines() if line.startswith("| `scpo` | 77.5 %"))
+    assert "| 40.0 % (31.0-52.0) | no pairs |" in line
+
+
 def test_an_empty_page_says_what_is_missing() -> None:
     text = study_page([], missing=["A", "B"], machine="Here.", config="s.yaml")
     assert "**Not done yet:** A, B." in text
@@ -113,5 +123,6 @@ def test_all_rows_go_to_a_csv_file(tmp_path: Path) -> None:
     assert len(lines) == 3 * 4
     scpo = next(line for line in lines if (line["country"], line["arm"]) == ("Mexico", "scpo"))
     assert float(scpo["vs_full"]) == pytest.approx(0.2)
+    assert (scpo["distinctive"], scpo["distinctive_low"]) == ("0.85", "")
     assert (scpo["data_set"], scpo["accuracy"], scpo["vs_random_k"]) == ("a", "0.85", "")
     assert (tmp_path / "page.md").read_text().startswith("# Study")

@@ -1,0 +1,222 @@
+"""Sweeps and trainings on several real nodes of one machine, some of which die.
+
+Every node is a raylet of its own with declared CPUs. A lane takes a whole node's CPU, so that
+three lanes are on three nodes.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.cluster_utils import Cluster as RayCluster
+
+from scpo.batches import TrainingSet
+from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.data.synthetic import make_synthetic
+from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.ray_training import Cluster, train_on_ray
+from scpo.steering import steer_countries
+from scpo.training import TrainingResult
+from sweeps.config import SweepConfig
+from sweeps.jobs import Job, select_pairs, training_set
+from sweeps.lanes import Workspace
+from sweeps.records import Ledger, TrialRecord, read_records
+from sweeps.studies import search_countries
+
+COUNTRIES = ("Arvandia", "Belmora")
+NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
+
+
+@pytest.fixture
+def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+    """A head of one CPU, and the driver on it; tests add the others."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    cluster = RayCluster()
+    try:
+        cluster.add_node(num_cpus=1, **NODE)
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+        yield cluster
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    folder = tmp_path_factory.mktemp("workspace")
+    reward = load_reward_model(str(tiny_backbone), new_head=True)
+    model = save_reward_model(reward, folder / "model")
+    world = make_synthetic(num_countries=2, users_per_country=10, interactions_per_user=3)
+    steered = steer_countries(
+        world.interactions,
+        list(COUNTRIES),
+        reward,
+        content_hash(model),
+        split=SplitConfig(),
+        max_tokens=96,
+        cache=folder / "cache",
+        precision="fp32",
+    )
+    training = TrainingConfig(pairs_per_step=12, precision="fp32", learning_rate=1e-3)
+    return Workspace(model, steered.countries, training, num_threads=1)
+
+
+def make_config(num_trials: int, epochs: float, **search: object) -> SweepConfig:
+    raw = {
+        "name": "nodes",
+        "countries": list(COUNTRIES),
+        "global_model": {"name": "written-by-hand"},
+        "training": {"epochs": epochs, "learning_rate": 1e-3},
+        "search": {
+            "num_trials": num_trials,
+            "sampler": "random",
+            "learning_rate": [1e-4, 1e-2],
+            "epochs": [epochs, 2 * epochs],
+            **search,
+        },
+        "lanes": {"cpus": 1.0},
+    }
+    return parse_config(SweepConfig, raw, "test")
+
+
+def search(
+    config: SweepConfig, workspace: Workspace, run: Path, say: Callable[[str], None] = print
+) -> dict[str, TrialRecord]:
+    """Search, and return the records of trials and rungs; none may be there twice."""
+    search_countries(config, workspace, Ledger(run), run, say)
+    records = read_records(run)
+    found = {record.trial_id: record for record in records}
+    assert len(found) == len(records)
+    return found
+
+
+def check_equal(one: dict[str, TrialRecord], other: dict[str, TrialRecord]) -> None:
+    assert one.keys() == other.keys()
+    for trial_id, record in one.items():
+        assert record.state == other[trial_id].state == "complete", other[trial_id].error
+        assert (record.config, record.seed) == (other[trial_id].config, other[trial_id].seed)
+        assert record.objectives == pytest.approx(other[trial_id].objectives, abs=1e-6)
+        assert record.constraints == pytest.approx(other[trial_id].constraints, abs=1e-6)
+
+
+def lane_nodes() -> set[str]:
+    """Nodes on which lanes ran, those that are dead too; Tune names their class."""
+    actors = ray._private.state.actors().values()
+    lanes = [actor for actor in actors if actor["ActorClassName"].endswith("Trainable")]
+    return {node for actor in lanes if (node := actor["Address"].get("NodeID"))}
+
+
+@pytest.mark.exhaustive
+def test_a_sweep_on_three_nodes_finds_what_one_node_finds(
+    nodes: RayCluster, workspace: Workspace, tmp_path: Path
+) -> None:
+    config = make_config(6, 4.0)
+    said: list[str] = []
+    alone = search(config, workspace, tmp_path / "one", said.append)
+    assert "in 1 lanes" in said[0]
+    for _ in range(2):
+        nodes.add_node(num_cpus=1, **NODE)
+    nodes.wait_for_nodes()
+    said.clear()
+    together = search(config, workspace, tmp_path / "three", said.append)
+    assert "in 3 lanes" in said[0]
+    assert len(lane_nodes()) == 3
+    check_equal(alone, together)
+
+
+@pytest.mark.exhaustive
+def test_a_node_that_dies_costs_no_trial_and_no_rung(
+    nodes: RayCluster, workspace: Workspace, tmp_path: Path
+) -> None:
+    """Another node joins later and takes the dead one's lane. `search` refuses a repeated rung."""
+    config = make_config(9, 12.0, rungs=[8, 16], reduction=2)
+    workers = [nodes.add_node(num_cpus=1, **NODE) for _ in range(2)]
+    nodes.wait_for_nodes()
+    before: list[set[str]] = []
+
+    def replace_a_node(line: str) -> None:
+        if line.lstrip().startswith("[4/"):
+            nodes.remove_node(workers[0], allow_graceful=False)
+        if line.lstrip().startswith("[6/"):
+            before.append(lane_nodes())
+            nodes.add_node(num_cpus=1, **NODE)
+
+    found = search(config, workspace, tmp_path / "run", replace_a_node)
+    assert len(before[0]) == 3
+    assert len(lane_nodes() - before[0]) == 1
+    trials = [record for record in found.values() if record.purpose == "search"]
+    assert len(trials) == 18
+    assert {r.state for r in trials} <= {"complete", "pruned"}, [r.error for r in trials]
+
+
+def pairs_of(workspace: Workspace) -> TrainingSet:
+    data = workspace.countries["Arvandia"]
+    job = Job("a", "search", "Arvandia", "full", 1e-3, 2.0, seed=0)
+    return training_set(data, *select_pairs(job, data))
+
+
+@pytest.mark.exhaustive
+def test_zero3_over_two_nodes_gives_the_losses_of_one(
+    nodes: RayCluster, workspace: Workspace, tmp_path: Path
+) -> None:
+    pairs = pairs_of(workspace)
+    cluster = Cluster(2, zero_stage=3)
+
+    def train(name: str) -> list[float]:
+        result = train_on_ray(
+            workspace.model, pairs, workspace.training, cluster, out=tmp_path / name
+        )
+        return list(result.losses)
+
+    second = nodes.add_node(num_cpus=1, **NODE)
+    nodes.wait_for_nodes()
+    spread = train("two")  # each node has room for one worker
+    nodes.remove_node(second)
+    nodes.add_node(num_cpus=2, **NODE)
+    packed = train("one")
+    assert len(spread) == len(packed) > 4
+    assert spread == pytest.approx(packed, rel=1e-4)
+    assert (tmp_path / "two" / "model.safetensors").stat().st_size > 0
+
+
+@pytest.mark.exhaustive
+def test_a_sharded_training_goes_on_from_its_checkpoint_when_a_node_dies(
+    nodes: RayCluster, workspace: Workspace, tmp_path: Path
+) -> None:
+    """The losses are the same to the bit; at most the steps since the last checkpoint are anew."""
+    every = 20
+    config = workspace.training.model_copy(
+        update={"checkpoint_every": every, "pairs_per_step": 4, "epochs": 12.0}
+    )
+    folder = tmp_path / "checkpoints"
+
+    def train(name: str, checkpoints: Path | None) -> TrainingResult:
+        return train_on_ray(
+            workspace.model,
+            pairs_of(workspace),
+            config,
+            Cluster(2),
+            out=tmp_path / name,
+            checkpoints=checkpoints,
+        )
+
+    second = nodes.add_node(num_cpus=1, **NODE)
+    nodes.wait_for_nodes()
+    whole = train("whole", None)
+    with ThreadPoolExecutor(1) as driver:
+        training = driver.submit(train, "killed", folder)
+        while not (saved := [int(step.name.partition("-")[2]) for step in folder.glob("step-*")]):
+            assert not training.done()
+            time.sleep(0.02)
+        nodes.remove_node(second, allow_graceful=False)
+        nodes.add_node(num_cpus=1, **NODE)
+        killed = training.result()
+    assert max(saved) <= killed.resumed_from <= max(saved) + every < len(whole.losses)
+    assert killed.losses == whole.losses

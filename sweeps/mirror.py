@@ -11,7 +11,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
 from scpo.remote import (
@@ -198,10 +198,10 @@ def working_folder(place: Place, *, models: bool = False) -> Iterator[tuple[Path
     mirror = Mirror(str(place))
     if models:
         mirror.fetch_models()
+    ended_well = False
     try:
         yield mirror.folder, mirror
-    except BaseException:
-        with suppress(OSError):
+        ended_well = True
+    finally:
+        with nullcontext() if ended_well else suppress(OSError):
             mirror.push()
-        raise
-    mirror.push()

@@ -43,9 +43,7 @@ def store_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(
-    store_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[str]:
+def bucket(store_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     """The URI of a new bucket, whose credentials and address are in the environment."""
     monkeypatch.setenv("AWS_ENDPOINT_URL", store_server)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
@@ -55,7 +53,7 @@ def bucket(
     name = f"bucket-{uuid4().hex[:12]}"
     store = FileSystem.from_uri("s3://?allow_bucket_creation=true")[0]
     store.create_dir(name)
-    yield f"s3://{name}"
+    return f"s3://{name}"
 
 
 @pytest.fixture(scope="session")

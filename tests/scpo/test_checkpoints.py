@@ -22,6 +22,7 @@ from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
+from scpo.remote import RemoteFolder
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(
@@ -292,6 +293,54 @@ def test_ranks_find_each_others_damage_together(on_two_ranks, tmp_path, name):
     assert first == second
     assert (first.step, len(first.moved_aside)) == (1, 1)
     assert (tmp_path / DAMAGED / "step-00000002" / name).is_file()
+
+
+def test_a_checkpoint_in_a_bucket_is_gone_on_from_to_the_bit(fresh, data, bucket, tmp_path):
+    place, whole, resumed = f"{bucket}/checkpoints", fresh(), fresh()
+    uninterrupted = fit_on_device(whole, data, CONFIG)
+    with pytest.raises(Killed):
+        fit_on_device(fresh(), data, CONFIG, checkpoints=place, report=kill_at(13))
+    kept = {name.partition("/")[0] for name in RemoteFolder(place).names()}
+    assert kept == {"step-00000009", "step-00000012"}
+    result = fit_on_device(resumed, data, CONFIG, out=f"{bucket}/model", checkpoints=place)
+    assert (result.resumed_from, result.losses) == (12, uninterrupted.losses)
+    assert weights_equal(whole, resumed)
+    assert weights_equal(whole, load_reward_model(f"{bucket}/model"))
+    assert RemoteFolder(place).names() == []
+    assert list((tmp_path / "home" / "fetched").glob("*/engine.pt")) == []
+
+
+@pytest.mark.parametrize("name", ["state-0", "state-1", "random-rank-00001.pt", MANIFEST])
+def test_ranks_without_a_shared_disk_find_damage_in_a_bucket(on_two_ranks, bucket, name):
+    checkpoints = Checkpoints(f"{bucket}/checkpoints", 1)
+    for step in (1, 2):
+        on_two_ranks(
+            lambda engine, step=step: save_checkpoint(
+                engine, checkpoints, step=step, losses=[0.5] * step
+            )
+        )
+    RemoteFolder(f"{bucket}/checkpoints/step-00000002").write(name, b"{}")
+    first, second = on_two_ranks(lambda engine: resume_training(engine, checkpoints))
+    assert first == second
+    assert (first.step, len(first.moved_aside)) == (1, 1)
+    assert "step-00000002" in first.moved_aside[0]
+    found = RemoteFolder(f"{bucket}/checkpoints").names()
+    assert f"{DAMAGED}/step-00000002-reason.txt" in found
+    assert f"step-00000002/{MANIFEST}" not in found
+
+
+def test_what_was_not_wholly_put_in_a_bucket_is_never_taken(fresh, data, bucket, monkeypatch):
+    place = f"{bucket}/checkpoints"
+
+    def die(steps, name, folder, manifest):
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("scpo.checkpoint_steps.RemoteSteps.finish", die)
+        with pytest.raises(Killed):
+            fit_on_device(fresh(), data, CONFIG, checkpoints=place)
+    assert "step-00000003/engine.pt" in RemoteFolder(place).names()
+    assert fit_on_device(fresh(), data, CONFIG, checkpoints=place).resumed_from == 0
 
 
 def test_checkpoints_must_be_some_steps_apart(tmp_path):

@@ -13,7 +13,6 @@ from pathlib import Path
 from scpo.atomic import write_json, write_text
 from scpo.config import dump_config
 from scpo.provenance import installed_versions, source_commit, utc_now
-from scpo.remote import Place
 from sweeps.config import SweepConfig
 from sweeps.mirror import Mirror
 from sweeps.planned import run_planned
@@ -41,17 +40,14 @@ def run_sweep(
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
     ledger = open_run(config, run, resume=resume)
-    place: Place = run
     if mirror is not None:
         mirror.push()
-        ledger, place = mirror.open_ledger(), mirror.remote.uri
-    workspace = open_workspace(
-        config, run, say, share=None if mirror is None else mirror.share_model
-    )
+        ledger = mirror.open_ledger()
+    workspace = open_workspace(config, run, say, mirror=mirror)
     if mirror is not None:
         mirror.push()
     search_countries(config, workspace, ledger, run, say)
-    run_planned(config, workspace, ledger, run, say, place=place)
+    run_planned(config, workspace, ledger, run, say)
 
 
 def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:

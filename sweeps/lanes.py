@@ -36,6 +36,7 @@ class Workspace:
         training: What jobs do not set.
         num_threads: CPU threads of a lane.
         trust_remote_code: Whether the model may bring its own Python code.
+        place: URI of the run that every node reaches; None: its folder is, from every node.
     """
 
     model: Place
@@ -43,6 +44,7 @@ class Workspace:
     training: TrainingConfig
     num_threads: int
     trust_remote_code: bool = False
+    place: Place | None = None
 
 
 class Lane(Trainable):

@@ -27,26 +27,11 @@ from sweeps.tuning import run_jobs
 
 
 def run_planned(
-    config: SweepConfig,
-    workspace: Workspace,
-    ledger: Ledger,
-    run: Path,
-    say: Say,
-    *,
-    place: Place | None = None,
+    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> None:
-    """Train the points of the curves and the final models that the ledger lacks.
-
-    Args:
-        config: The sweep.
-        workspace: Model and data.
-        ledger: Where records go.
-        run: The run's folder on this node.
-        say: Called with a line of progress.
-        place: The run's folder or URI that every node reaches; None for `run`.
-    """
+    """Train the points of the curves and the final models that the ledger lacks."""
     records = ledger.read()
-    place = run if place is None else place
+    place = workspace.place or run
     jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
     left = jobs_left(jobs, records)
     num_final = sum(job.purpose == "final" for job in left)

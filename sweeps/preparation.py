@@ -26,13 +26,13 @@ from scpo.sources import prepare_source
 from scpo.steering import Score, SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace
+from sweeps.mirror import Mirror
 
 Say = Callable[[str], None]
-Share = Callable[[Path], Place]
 
 
 def open_workspace(
-    config: SweepConfig, run: Path, say: Say, *, share: Share | None = None
+    config: SweepConfig, run: Path, say: Say, *, mirror: Mirror | None = None
 ) -> Workspace:
     """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray.
 
@@ -40,11 +40,11 @@ def open_workspace(
         config: The sweep.
         run: Its folder.
         say: Called with a line of progress.
-        share: Puts the global model where every node reaches it; None: where it is, they do.
+        mirror: The folder's twin, where every node finds the global model; None: they reach it.
     """
     table = obtain_interactions(config.data, run / "data", say)
     model = obtain_global_model(config, table, run / "global", say)
-    place = model.resolve() if share is None else share(model)
+    place: Place = model.resolve() if mirror is None else mirror.share_model(model)
     steered = obtain_countries(config, table, model, run, say, place=place)
     start_ray()
     return Workspace(
@@ -53,6 +53,7 @@ def open_workspace(
         training=config.training,
         num_threads=max(1, int(config.lanes.cpus)),
         trust_remote_code=config.global_model.trust_remote_code,
+        place=None if mirror is None else mirror.remote.uri,
     )
 
 

@@ -30,6 +30,7 @@ from scpo.remote import (
 from sweeps.records import LEDGER_NAME, Ledger
 
 CONFIG = "config.yaml"
+CARD = "/README.md"
 INDEX = "files.json"
 SEGMENTS = "trials"  # a record each, named by its line in the ledger
 NOT_MIRRORED = ("models", "global", "base", "cache", ".tune", ".sharded")  # folders of a run
@@ -108,16 +109,15 @@ class Mirror:
     def fetch_models(self) -> None:
         """Copy the final models into the working copy."""
         for name in {name.partition("/")[0] for name in (self.remote / "models").names()}:
-            target = self.folder / "models" / name
-            shutil.rmtree(target, ignore_errors=True)
-            shutil.copytree(local_copy((self.remote / "models" / name).uri), target)
+            copy = local_copy((self.remote / "models" / name).uri)
+            shutil.copytree(copy, self.folder / "models" / name, dirs_exist_ok=True)
 
     def _files(self) -> list[str]:
-        """Return the names of the files that are mirrored as they are."""
+        """Return the names of the files that are mirrored as they are, models' cards too."""
         return [
             name
             for name in files_below(self.folder)
-            if name.partition("/")[0] not in NOT_MIRRORED
+            if (name.partition("/")[0] not in NOT_MIRRORED or name.endswith(CARD))
             and name != LEDGER_NAME
             and not name.endswith(".tmp")
         ]

@@ -1,5 +1,6 @@
 """Commands that judge models: evaluate, opinions."""
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -37,11 +38,11 @@ def evaluate(
         typer.Option("--country", help="Whose pairs judge, repeated; none: as labels name."),
     ] = None,
     run: Annotated[
-        list[Path] | None,
+        list[str] | None,
         typer.Option(
             "--run",
-            help="A sweep's folder: its data and final models; repeated: folds of one study, "
-            "pooled per user.",
+            help="A sweep's folder or URI: its data and final models; repeated: folds of one "
+            "study, pooled per user.",
         ),
     ] = None,
     part: Annotated[str, typer.Option(help="test or validation users")] = "test",
@@ -62,18 +63,21 @@ def evaluate(
     from scpo.evaluation.sources import models_to_judge
     from scpo.evaluation.summary import summary_tables
     from sweeps.evaluation_figures import draw_evaluation
+    from sweeps.mirror import working_folder
     from sweeps.run_models import card_facts_of_run, models_of_run
 
     given = (data, global_model, model, country)
     if run and any(given):
         raise ValueError("--run has its own data, models and countries: give none beside it.")
-    known = card_facts_of_run(run[0]) if run and len(run) == 1 else {}
     encoder = encoder_settings(max_tokens, overlong)
-    judged = [models_of_run(each) for each in run or ()] or [
-        models_to_judge(*given, cache=cache, encoder=encoder)
-    ]
-    facts = read_card_facts(card_facts, known) if card_facts else known
-    tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
+    with ExitStack() as stack:
+        runs = [stack.enter_context(working_folder(each, models=True))[0] for each in run or ()]
+        known = card_facts_of_run(runs[0]) if len(runs) == 1 else {}
+        judged = [models_of_run(each) for each in runs] or [
+            models_to_judge(*given, cache=cache, encoder=encoder)
+        ]
+        facts = read_card_facts(card_facts, known) if card_facts else known
+        tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
     for table in summary_tables(tables):
         console.print(table)
     if out is not None:

@@ -182,6 +182,9 @@ def test_final_models_are_fetched_on_request(mirror: Mirror, tiny_backbone: Path
         assert not (folder / "models").exists()
     with working_folder(mirror.remote.uri, models=True) as (folder, _):
         assert content_hash(folder / "models" / "mexico") == content_hash(tiny_backbone)
+        (folder / "models" / "mexico" / "README.md").write_text("a card")
+    assert mirror.remote.read("models/mexico/README.md") == b"a card"
+    assert local_copy(f"{mirror.remote.uri}/models/mexico").is_dir()
 
 
 def test_what_is_written_into_a_working_folder_is_put(mirror: Mirror) -> None:

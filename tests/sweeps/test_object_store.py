@@ -75,6 +75,10 @@ def test_a_sweep_whose_node_is_lost_goes_on_from_the_bucket(
     assert {record.state for record in records} == {"complete"}
     assert load_reward_model(f"{uri}/models/arvandia").revision is None
     assert b"Arvandia" in RemoteFolder(uri).read("report.html")
+    judged = [sys.executable, "-m", "scpo", "evaluate", "--run", uri, "--out", str(tmp_path / "j")]
+    done = subprocess.run(judged, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr
+    assert b"Arvandia" in RemoteFolder(uri).read("models/arvandia/README.md")
 
 
 @pytest.fixture

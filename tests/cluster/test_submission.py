@@ -92,10 +92,19 @@ def test_out_without_a_name_is_refused(config: Path, tmp_path: Path) -> None:
         plan_submission(config, out="/", root=tmp_path)
 
 
-@pytest.mark.parametrize("out", ["runs/prism", "", "s3://bucket/prism"])
+@pytest.mark.parametrize("out", ["runs/prism", "", "s3:/bucket/prism"])
 def test_relative_out_is_refused(config: Path, tmp_path: Path, out: str) -> None:
     with pytest.raises(ValueError, match="must be an absolute path on the cluster"):
         plan_submission(config, out=out, root=tmp_path)
+
+
+def test_out_may_be_in_a_bucket_and_the_cache_stands_beside_it(
+    config: Path, tmp_path: Path
+) -> None:
+    submission = plan_submission(config, out="s3://bucket/runs/prism/", root=tmp_path)
+    assert submission.submission_id == "prism"
+    assert "s3://bucket/runs/prism" in submission.entrypoint
+    assert submission.entrypoint[-1] == "cache=s3://bucket/runs/cache"
 
 
 def test_config_outside_the_working_directory_is_refused(config: Path, tmp_path: Path) -> None:

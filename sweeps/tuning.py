@@ -15,8 +15,10 @@ from typing import Any
 import ray
 from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
+from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
 from sweeps.config import LanesConfig
+from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs import Job, failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
 from sweeps.pending import PendingWatch
@@ -79,20 +81,20 @@ class LedgerCallback(Callback):
 
 
 def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
-    """Return how many lanes the cluster holds, at most one a job.
+    """Return how many lanes the cluster holds now, at most one a job; 0 only where it can grow.
 
     Raises:
-        RuntimeError: Not one lane fits; the message shows the arithmetic.
+        RuntimeError: Not one lane fits, and no nodes can come; the message shows the arithmetic.
     """
-    have = ray.cluster_resources()
-    needs = {"CPU": config.cpus, "GPU": config.gpus}
-    fits = min(int(have.get(name, 0.0) / need + 1e-9) for name, need in needs.items() if need > 0)
-    if fits < 1:
+    fits = count_fits(lane_needs(config))
+    if fits < 1 and not can_grow():
+        have = ray.cluster_resources()
         raise RuntimeError(
-            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs, but the cluster has "
-            f"{have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower lanes.cpus or lanes.gpus."
+            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs on one node, but the "
+            f"cluster has {have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower lanes.cpus or "
+            "lanes.gpus."
         )
-    return max(1, min(config.num_lanes or fits, fits, num_jobs))
+    return min(config.num_lanes or fits, fits, num_jobs)
 
 
 def describe_lanes(config: LanesConfig, *, num_jobs: int) -> str:
@@ -105,7 +107,15 @@ def describe_lanes(config: LanesConfig, *, num_jobs: int) -> str:
     parts = [f"{config.cpus:g} of {have.get('CPU', 0):g} CPUs"]
     if config.gpus:
         parts.append(f"{config.gpus:g} of {have.get('GPU', 0):g} GPUs")
-    return f"{count_lanes(config, num_jobs=num_jobs)} lanes, each {' and '.join(parts)}"
+    lanes = count_lanes(config, num_jobs=num_jobs)
+    wanted = min(config.num_lanes or 1, num_jobs)
+    asked = f" now, {wanted} asked for of the autoscaler" if lanes < wanted and can_grow() else ""
+    return f"{lanes} lanes{asked}, each {' and '.join(parts)}"
+
+
+def lane_needs(config: LanesConfig) -> dict[str, float]:
+    """Return what a lane takes, by Ray's names."""
+    return {"CPU": config.cpus, **({"GPU": config.gpus} if config.gpus else {})}
 
 
 def run_search(
@@ -177,26 +187,33 @@ def _fit(
     """Run one Tune experiment over reused lanes."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
-    num_lanes = count_lanes(lanes, num_jobs=num_jobs or num_samples)
-    resources = {"CPU": lanes.cpus, **({"GPU": lanes.gpus} if lanes.gpus else {})}
+    num_jobs, resources = num_jobs or num_samples, lane_needs(lanes)
+    count_lanes(lanes, num_jobs=num_jobs)
+    most = min(lanes.num_lanes or num_jobs, num_jobs)
+    limited = (
+        ConcurrencyLimiter(search, most) if search else BasicVariantGenerator(max_concurrent=most)
+    )
+    limit = LaneLimit(limited, resources, most, asks=lanes.num_lanes is not None and can_grow())
     tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(Lane, workspace=workspace), resources),
         param_space=space,
         tune_config=TuneConfig(
-            search_alg=search,
+            search_alg=limited,
             scheduler=scheduler,
             num_samples=num_samples,
-            max_concurrent_trials=num_lanes,
             reuse_actors=True,
         ),
         run_config=RunConfig(
             storage_path=str((run / TUNE_FOLDER).resolve()),
-            callbacks=[LedgerCallback(ledger, listen), PendingWatch(resources)],
+            callbacks=[LedgerCallback(ledger, listen), PendingWatch(resources), limit],
             failure_config=FailureConfig(max_failures=MAX_RESTARTS),
             verbose=0,
         ),
     )
-    tuner.fit()
+    try:
+        tuner.fit()
+    finally:
+        limit.release()
     shutil.rmtree(run / TUNE_FOLDER, ignore_errors=True)
 
 

@@ -18,6 +18,7 @@ MAY_NOT_IMPORT = {
 RAY_FILES = {
     "scpo.ray_scoring",
     "scpo.ray_training",
+    "sweeps.growth",
     "sweeps.job_queue",
     "sweeps.lanes",
     "sweeps.pending",

@@ -1,10 +1,19 @@
-"""Sweeps and trainings on several real nodes of one machine, some of which die.
+"""Sweeps and trainings on several real nodes of one machine, some of which come or die.
 
 Every node is a raylet of its own with declared CPUs. A lane takes a whole node's CPU, so that
-three lanes are on three nodes.
+three lanes are on three nodes. Ray's own AutoscalingCluster would begin and end with `ray stop`,
+which ends every cluster of the machine; its provider of nodes is started here without it.
 """
 
+import json
 import logging
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +31,7 @@ from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.ray_training import Cluster, train_on_ray
 from scpo.steering import steer_countries
 from scpo.training import TrainingResult
+from sweeps import pending
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, select_pairs, training_set
 from sweeps.lanes import Workspace
@@ -29,6 +39,14 @@ from sweeps.records import Ledger, TrialRecord, read_records
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")
+HEAD_ID, HEAD_TYPE = (
+    "f" * 51 + "00000",
+    "ray.head.default",
+)  # as Ray's provider of nodes here has it
+COMMANDS = (
+    *("initialization", "setup", "head_setup", "worker_setup"),
+    *("head_start_ray", "worker_start_ray"),
+)
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 
@@ -46,6 +64,80 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+@pytest.fixture
+def growing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A head without CPUs, as `ray up` starts it, whose autoscaler adds up to two of one CPU."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(pending, "PENDING_S", 60.0)
+    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gr"))  # short: sockets lie below it
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    file = folder / "cluster.json"
+    file.write_text(json.dumps(autoscaling_config(address)))
+    name = {"RAY_CLOUD_INSTANCE_ID": HEAD_ID, "RAY_OVERRIDE_NODE_ID_FOR_TESTING": HEAD_ID}
+    head = subprocess.Popen(
+        [
+            *(str(Path(sys.executable).with_name("ray")), "start", "--head", "--block"),
+            *(f"--port={address.rpartition(':')[2]}", "--num-cpus=0", f"--temp-dir={folder}/ray"),
+            *("--object-store-memory=80000000", "--include-dashboard=false"),
+            f"--autoscaling-config={file}",
+        ],
+        env=os.environ
+        | {"RAY_FAKE_CLUSTER": "1", "RAY_enable_autoscaler_v2": "1", **name}
+        | {"RAY_NODE_TYPE_NAME": HEAD_TYPE, "AUTOSCALER_UPDATE_INTERVAL_S": "1"}
+        | {"RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0"},
+        stdout=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        while head.poll() is None and "READY" not in try_to_join(address):
+            time.sleep(0.5)
+        yield
+    finally:
+        ray.shutdown()
+        os.killpg(head.pid, signal.SIGTERM)
+        head.wait(timeout=30)
+        shutil.rmtree(folder)
+
+
+def try_to_join(address: str) -> str:
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except ConnectionError as error:
+        return str(error)
+    return "READY"
+
+
+def autoscaling_config(address: str) -> dict[str, Any]:
+    provider = {
+        "type": "external",
+        "module": "ray.autoscaler._private.fake_multi_node.node_provider.FakeMultiNodeProvider",
+        "gcs_address": address,
+        "head_node_id": HEAD_ID,
+        "launch_multiple": True,
+        **dict.fromkeys(
+            ("use_node_id_as_ip", "disable_node_updaters", "disable_launch_config_check"), True
+        ),
+    }
+    small = {"CPU": 1, "object_store_memory": NODE["object_store_memory"]}
+    return {
+        "cluster_name": "growing",
+        "provider": provider,
+        "head_node_type": HEAD_TYPE,
+        "available_node_types": {
+            HEAD_TYPE: {"resources": {"CPU": 0}, "node_config": {}, "max_workers": 0},
+            "small": {"resources": small, "node_config": {}, "max_workers": 2},
+        },
+        "max_workers": 2,
+        "idle_timeout_minutes": 0.1,
+        # Ray's own defaults for these lie in a file that its wheel lacks.
+        **{name: {} for name in ("auth", "file_mounts")},
+        **{f"{name}_commands": [] for name in COMMANDS},
+        "cluster_synced_files": [],
+    }
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +160,9 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return Workspace(model, steered.countries, training, num_threads=1)
 
 
-def make_config(num_trials: int, epochs: float, **search: object) -> SweepConfig:
+def make_config(
+    num_trials: int, epochs: float, num_lanes: int | None = None, **search: object
+) -> SweepConfig:
     raw = {
         "name": "nodes",
         "countries": list(COUNTRIES),
@@ -81,7 +175,7 @@ def make_config(num_trials: int, epochs: float, **search: object) -> SweepConfig
             "epochs": [epochs, 2 * epochs],
             **search,
         },
-        "lanes": {"cpus": 1.0},
+        "lanes": {"cpus": 1.0, "num_lanes": num_lanes},
     }
     return parse_config(SweepConfig, raw, "test")
 
@@ -129,6 +223,24 @@ def test_a_sweep_on_three_nodes_finds_what_one_node_finds(
     assert "in 3 lanes" in said[0]
     assert len(lane_nodes()) == 3
     check_equal(alone, together)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("num_lanes", [2, 3])
+def test_an_empty_cluster_grows_to_the_lanes_that_are_asked_for(
+    growing: None, workspace: Workspace, tmp_path: Path, num_lanes: int
+) -> None:
+    """And falls empty again. Three are more than it may have: two come, one after the other."""
+    config = make_config(6, 8.0, num_lanes=num_lanes)
+    said: list[str] = []
+    found = search(config, workspace, tmp_path / "run", said.append)
+    assert f"in 0 lanes now, {num_lanes} asked for of the autoscaler" in said[0]
+    assert len(lane_nodes()) == 2
+    assert [record.state for record in found.values()] == ["complete"] * 12
+    deadline = time.monotonic() + 60
+    while ray.cluster_resources().get("CPU") and time.monotonic() < deadline:
+        time.sleep(0.5)
+    assert not ray.cluster_resources().get("CPU")
 
 
 @pytest.mark.exhaustive

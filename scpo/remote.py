@@ -25,10 +25,11 @@ from scpo.atomic import atomic_folder, atomic_path, hash_file
 
 SCHEMES = {  # how a URI tells pyarrow to send a small object in one request, or to give up
     "s3": "allow_delayed_open=true",
-    "gs": "retry_limit_seconds=10",
+    "gs": "retry_limit_seconds=5",
 }
 MANIFEST = "MANIFEST.json"
 THREADS = 8
+LONGEST = 300  # characters of a store's own words
 CHUNK_BYTES = 8 * 2**20
 
 Place = Path | str  # a local folder, or the URI of a remote one
@@ -266,5 +267,6 @@ def _open(scheme: str, bucket: str) -> FileSystem:
 
 
 def _first_line(error: Exception) -> str:
-    """Return the first line of an error, as a sentence."""
-    return str(error).splitlines()[0].rstrip(".") + "."
+    """Return the first line of an error, as a sentence that is not too long."""
+    line = str(error).splitlines()[0]
+    return f"{line[:LONGEST]}..." if len(line) > LONGEST else f"{line.rstrip('.')}."

@@ -21,10 +21,11 @@ def sweep(
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
-    from sweeps.driver import run_sweep
     from sweeps.mirror import working_folder
 
     with working_folder(out) as (folder, mirror):
+        from sweeps.driver import run_sweep  # slow: a store that does not answer is told before
+
         run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
         _show_run(folder, out, resolved.search.non_inferiority)
 

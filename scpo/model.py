@@ -63,6 +63,10 @@ class RewardModel:
 def resolve_model(name: str, *, revision: str | None = None) -> Path:
     """Return the folder of a model: a local one as it is, a URI or hub name downloaded.
 
+    Args:
+        name: Model folder, s3:// or gs:// URI, or hub name, which may end in @REVISION.
+        revision: Hub revision (a commit is best), where the name has none.
+
     Raises:
         FileNotFoundError: A path was given (it has a separator and starts like one, or ends up
             nowhere on the hub) that is not a folder with a config.json or adapter_config.json.
@@ -75,16 +79,33 @@ def resolve_model(name: str, *, revision: str | None = None) -> Path:
         if not any((folder / file).is_file() for file in ("config.json", ADAPTER_CONFIG)):
             raise FileNotFoundError(f"{folder} holds no config.json, so it is no model folder.")
         return folder
+    name, _, pinned = name.partition("@")
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
         raise FileNotFoundError(
             f"No model folder at {name}. Give a folder or a hub name such as owner/model."
         )
     try:
-        return Path(snapshot_download(name, revision=revision, allow_patterns=list(MODEL_FILES)))
+        return Path(
+            snapshot_download(name, revision=pinned or revision, allow_patterns=list(MODEL_FILES))
+        )
     except OSError as error:
         raise FileNotFoundError(
             f"No model folder at {name}, and the hub did not give {name!r}: {error}"
         ) from error
+
+
+def portable_name(name: str, folder: Path) -> str:
+    """Return what other nodes load a model by: a path or URI, or the hub's NAME@COMMIT.
+
+    Args:
+        name: As it was given.
+        folder: What `resolve_model` made of it; of a hub's model this node's copy.
+    """
+    if is_remote(name):
+        return name
+    if Path(name).expanduser().is_dir():
+        return str(folder.resolve())
+    return f"{name.partition('@')[0]}@{folder.name}"
 
 
 def load_reward_model(
@@ -98,8 +119,8 @@ def load_reward_model(
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     Args:
-        name: Model folder, s3:// or gs:// URI, or hub name; an adapter loads its base too.
-        revision: Hub revision (a commit is best).
+        name: As of `resolve_model`; an adapter loads its base too.
+        revision: As of `resolve_model`.
         new_head: Put a fresh reward head on a backbone; without it a missing head is refused.
         head_seed: Seed of the fresh head.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
@@ -125,7 +146,7 @@ def load_reward_model(
     tokenizer = _load_tokenizer(name, folder, trust_remote_code=trust_remote_code)
     adapt_classes(name, model, tokenizer)
     local = Path(name).expanduser().is_dir()
-    model.name_or_path = str(folder.resolve()) if local else name
+    model.name_or_path = str(folder.resolve()) if local else name.partition("@")[0]
     revision = None if local or is_remote(name) else folder.name
     return RewardModel(model.eval(), tokenizer, revision, **code)
 

@@ -16,7 +16,13 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
-from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
+from scpo.model import (
+    RewardModel,
+    content_hash,
+    load_reward_model,
+    portable_name,
+    resolve_model,
+)
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
 from scpo.weighting import effective_pairs
@@ -55,7 +61,11 @@ def score_data(
     folder, reward = _load(global_model)
     score = None
     if score_on is not None:
-        score = partial(score_on, folder, use_gpu=reward.model.device.type == "cuda")
+        score = partial(
+            score_on,
+            portable_name(global_model, folder),
+            use_gpu=reward.model.device.type == "cuda",
+        )
     _, report, place = score_table(
         table,
         reward,
@@ -73,7 +83,7 @@ class CountryTraining:
     """A training that is ready to start.
 
     Attributes:
-        folder: Folder of the global model.
+        model: What every node loads the global model by.
         reward: The global model, on the device to use.
         pairs: Pairs kept, with their weights.
         num_available: The country's training pairs before the arm's filter.
@@ -81,7 +91,7 @@ class CountryTraining:
         losses: What of the country was cut or dropped, in words.
     """
 
-    folder: Path
+    model: str
     reward: RewardModel
     pairs: TrainingSet
     num_available: int
@@ -109,6 +119,7 @@ def ready_training(
             is kept.
     """
     folder, reward = _load(global_model)
+    model = portable_name(global_model, folder)
     steered = _steer(data, folder, reward, country, cache, encoder)
     which = steered.pairs_in("train")
     selection = select_arm(arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed)
@@ -118,7 +129,7 @@ def ready_training(
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
     return CountryTraining(
-        folder, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
+        model, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
     )
 
 

@@ -17,7 +17,7 @@ from scpo.config import DataConfig
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
-from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.model import content_hash, load_reward_model, portable_name, resolve_model
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
 from scpo.remote import Place
@@ -44,7 +44,7 @@ def open_workspace(
     """
     table = obtain_interactions(config.data, run / "data", say)
     model = obtain_global_model(config, table, run / "global", say)
-    place: Place = model.resolve() if mirror is None else mirror.share_model(model)
+    place = _place_of(config, model, mirror)
     steered = obtain_countries(config, table, model, run, say, place=place)
     start_ray()
     return Workspace(
@@ -155,6 +155,14 @@ def obtain_countries(
         )
         say(f"  {country}: {parts} users{data.losses and '; ' + data.losses}")
     return steered
+
+
+def _place_of(config: SweepConfig, model: Path, mirror: Mirror | None) -> Place:
+    """Return where every node finds the global model."""
+    if mirror is not None:
+        return mirror.share_model(model)
+    name = config.global_model.name
+    return model.resolve() if name is None else portable_name(name, model)
 
 
 def _scorer(config: SweepConfig, model: Place) -> Score | None:

@@ -19,7 +19,9 @@ from scpo.commands.options import (
     split_names,
 )
 
-GlobalModel = Annotated[str, typer.Option("--global-model", help="Hub name or folder.")]
+GlobalModel = Annotated[
+    str, typer.Option("--global-model", help="Hub name (perhaps @REVISION), folder or URI.")
+]
 Country = Annotated[str, typer.Option("--country", help="The country to steer to.")]
 
 
@@ -189,7 +191,7 @@ def train(
         from scpo.ray_training import Cluster, train_on_ray
 
         result = train_on_ray(
-            ready.folder,
+            ready.model,
             ready.pairs,
             training,
             Cluster(

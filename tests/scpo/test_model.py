@@ -29,6 +29,7 @@ from scpo.encoding import encode_texts, pad_texts
 from scpo.model import (
     content_hash,
     load_reward_model,
+    portable_name,
     resolve_model,
     save_reward_model,
     takes_token_types,
@@ -489,6 +490,25 @@ def test_the_name_and_commit_of_a_model_are_kept(model_folder, tmp_path, monkeyp
     monkeypatch.setattr("scpo.model.snapshot_download", lambda *_, **__: str(commit))
     reward = load_reward_model("owner/model")
     assert (reward.model.name_or_path, reward.revision) == ("owner/model", "c0ffee")
+
+
+def test_other_nodes_get_the_very_commit_of_a_model_of_the_hub(
+    model_folder, tmp_path, monkeypatch
+):
+    commit, asked = shutil.copytree(model_folder("bert"), tmp_path / "c0ffee"), []
+
+    def download(name, *, revision, allow_patterns):
+        asked.append((name, revision))
+        return str(commit)
+
+    monkeypatch.setattr("scpo.model.snapshot_download", download)
+    name = portable_name("owner/model", resolve_model("owner/model", revision="main"))
+    assert name == "owner/model@c0ffee"
+    assert load_reward_model(name).model.name_or_path == "owner/model"
+    assert asked == [("owner/model", "main"), ("owner/model", "c0ffee")]
+    local = str(model_folder("bert"))
+    assert portable_name(local, Path(local)) == str(Path(local).resolve())
+    assert portable_name("s3://bucket/model", commit) == "s3://bucket/model"
 
 
 def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):

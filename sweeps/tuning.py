@@ -6,7 +6,6 @@ on in another, from its last rung. Tune's own snapshots are never read back.
 """
 
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -17,6 +16,7 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
+from scpo.remote import absolute, below, remove_place
 from sweeps.config import LanesConfig
 from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs import Job, failed_record, pruned_record
@@ -187,6 +187,7 @@ def _fit(
     """Run one Tune experiment over reused lanes."""
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
+    storage = absolute(below(workspace.place or run, TUNE_FOLDER))
     num_jobs, resources = num_jobs or num_samples, lane_needs(lanes)
     count_lanes(lanes, num_jobs=num_jobs)
     most = min(lanes.num_lanes or num_jobs, num_jobs)
@@ -204,7 +205,7 @@ def _fit(
             reuse_actors=True,
         ),
         run_config=RunConfig(
-            storage_path=str((run / TUNE_FOLDER).resolve()),
+            storage_path=storage,
             callbacks=[LedgerCallback(ledger, listen), PendingWatch(resources), limit],
             failure_config=FailureConfig(max_failures=MAX_RESTARTS),
             verbose=0,
@@ -214,7 +215,7 @@ def _fit(
         tuner.fit()
     finally:
         limit.release()
-    shutil.rmtree(run / TUNE_FOLDER, ignore_errors=True)
+    remove_place(storage)
 
 
 def _last_error(trial: Any) -> str:

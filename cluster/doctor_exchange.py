@@ -9,6 +9,8 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from cluster.stores import open_store
+
 
 def open_storage(storage: str) -> tuple[Any, str]:
     """Return a pyarrow file system and the folder in it.
@@ -16,12 +18,9 @@ def open_storage(storage: str) -> tuple[Any, str]:
     Raises:
         OSError: The storage cannot be reached.
     """
-    from pyarrow.fs import FileSystem
-
     if "://" not in storage and not Path(storage).is_dir():
         raise FileNotFoundError(f"no folder {storage} here")
-    system, folder = FileSystem.from_uri(storage)
-    return system, str(folder)
+    return open_store(storage, attempts=1)
 
 
 def write_file(storage: str, token: str, writer: str) -> None:

@@ -19,7 +19,7 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
-from cluster import doctor_exchange, doctor_probes
+from cluster import doctor_exchange, doctor_probes, stores
 from cluster.doctor_exchange import read_file, reduce_together, remove_file, write_file
 from cluster.doctor_probes import EXPECTED, Probe, examine_node, look_at, nearest_folder
 
@@ -89,7 +89,7 @@ def join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
     try:
         context = ray.init(address=address, **quiet)
         # By value: a node may have another version of this package, or none.
-        for module in (doctor_probes, doctor_exchange):
+        for module in (doctor_probes, doctor_exchange, stores):
             ray.cloudpickle.register_pickle_by_value(module)
         nodes = [node for node in ray.nodes() if node["Alive"]]
     except (*EXPECTED, RayError) as error:

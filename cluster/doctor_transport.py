@@ -23,7 +23,9 @@ from typing import Any
 from cluster.connection import CONNECT_TIMEOUT_S, connect, explained_errors
 
 PREFIX = "SCPO-DOCTOR "
-PROGRAM = ("doctor_program.py", "doctor_probes.py", "doctor_exchange.py", "__init__.py")
+PROGRAM = (
+    *("doctor_program.py", "doctor_probes.py", "doctor_exchange.py", "stores.py", "__init__.py"),
+)
 MODULE = "cluster.doctor_program"
 POLL_INTERVAL_S = 0.2
 

@@ -18,12 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from pyarrow.fs import FileSelector, FileSystem
+from pyarrow.fs import FileSelector
 
 from cluster.jobs import FETCHES, job_status, submit
 from cluster.logs import job_log
 from cluster.packing import PREFIX, is_left_out
 from cluster.profile import REMOTE_SCHEMES
+from cluster.stores import BUCKET_ADVICE, open_store
 from cluster.submission import Submission
 
 LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp")
@@ -91,7 +92,7 @@ def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
         RuntimeError: The storage refuses or does not answer.
     """
     try:
-        system, root = FileSystem.from_uri(source)
+        system, root = open_store(source)
         found = system.get_file_info(FileSelector(root, recursive=True, allow_not_found=True))
         names = [
             name
@@ -109,8 +110,8 @@ def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
             partial.replace(target)
     except OSError as error:
         raise RuntimeError(
-            f"The storage {source} must be readable from here, but got: {error}. Check the "
-            "credentials of this machine and the name of the bucket."
+            f"The storage {source} must be readable from here, but got: "
+            f"{str(error).splitlines()[0]}. {BUCKET_ADVICE}"
         ) from error
     if not names:
         raise FileNotFoundError(_nothing(source))

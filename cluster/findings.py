@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
+from cluster.stores import BUCKET_ADVICE
+
 Level = Literal["ok", "warning", "failure"]
 Facts = Mapping[str, Any]
 GIB = 2**30
@@ -198,6 +200,8 @@ def judge_storage(
         advice = "Give --out, the folder of a run, to check it."
         return [Finding("storage", "warning", "not checked: no folder was given", advice)]
     shared = "Mount one folder under the same path on every node, writable by Ray's user."
+    if "://" in folder:
+        shared = BUCKET_ADVICE
     if "error" in wrote:
         return [Finding("storage", "failure", f"{folder}: {wrote['error']}", shared)]
     faults, seen = [], value_of({"reads": reads}, "reads", {})

@@ -5,6 +5,7 @@ As of the probes, these functions travel to nodes by value.
 
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -83,4 +84,28 @@ def reduce_together(
             raise RuntimeError(f"the sum over {size} ranks is {float(given[0])}")
     finally:
         distributed.destroy_process_group()
+    return time.monotonic() - started
+
+
+def reduce_here(port: int, limit_s: float) -> float:
+    """Let two ranks of this process sum over gloo; return the seconds it took.
+
+    Raises:
+        RuntimeError: They do not meet in time, or the sum is wrong.
+    """
+    import torch
+    from torch.distributed import ProcessGroupGloo, TCPStore
+
+    started, limit = time.monotonic(), timedelta(seconds=limit_s)
+
+    def add(rank: int) -> float:
+        store = TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=limit)
+        given = torch.full((1024,), rank + 1.0)
+        ProcessGroupGloo(store, rank, 2, limit).allreduce([given]).wait()
+        return float(given.mean())
+
+    with ThreadPoolExecutor(2) as pool:
+        sums = list(pool.map(add, (0, 1)))
+    if sums != [3.0, 3.0]:
+        raise RuntimeError(f"the sums over 2 ranks are {sums}")
     return time.monotonic() - started

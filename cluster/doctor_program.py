@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -20,13 +20,20 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
 from cluster import doctor_exchange, doctor_probes, stores
-from cluster.doctor_exchange import read_file, reduce_together, remove_file, write_file
+from cluster.doctor_exchange import (
+    read_file,
+    reduce_here,
+    reduce_together,
+    remove_file,
+    write_file,
+)
 from cluster.doctor_probes import EXPECTED, Probe, examine_node, look_at, nearest_folder
 
 PREFIX = "SCPO-DOCTOR "
 PROBE_SHARE = 0.6  # of the time, for each node's probes; the rest is for what they do together
 STATE_API_S = 4
 ENDING_S = 5.0
+BACKENDS = ("gloo", "nccl")
 Facts = dict[str, dict[str, Any]]
 
 
@@ -56,7 +63,7 @@ def main(request: dict[str, Any]) -> None:
         tell("state api", state.result(until_s))
         tell_files(request, facts, own_paths, until_s)
     if nodes:
-        meet(nodes, facts, until_s)
+        meet(nodes, facts, until_s, ("nccl",) if request["address"] == "local" else BACKENDS)
     tell("end", True)
 
 
@@ -71,6 +78,11 @@ def tell_own(request: dict[str, Any], own_paths: Probe, until_s: float) -> Facts
     facts = {"here": examine_node(request, "here", PROBE_SHARE * request["limit_s"])}
     tell("node", {"id": "here", **facts["here"]})
     tell_files(request, facts, own_paths, until_s)
+    limit_s = until_s - time.monotonic() - 1.0
+    if "value" in facts["here"]["machine"] and "value" in facts["here"]["devices"] and limit_s > 0:
+        port = facts["here"]["machine"]["value"]["port"]
+        outcome = Probe(lambda: reduce_here(port, limit_s)).result(until_s - 0.5)
+        tell("reduced", {"backend": "gloo", "ranks": [{"id": "here", **outcome}] * 2})
     return facts
 
 
@@ -86,8 +98,11 @@ def join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         quiet["include_dashboard"] = False
+        quiet["_system_config"] = {"prestart_worker_first_driver": False}  # one, below, will do
     try:
         context = ray.init(address=address, **quiet)
+        if address == "local":
+            ray.get(ray.remote(answer).options(num_cpus=0).remote())
         # By value: a node may have another version of this package, or none.
         for module in (doctor_probes, doctor_exchange, stores):
             ray.cloudpickle.register_pickle_by_value(module)
@@ -101,6 +116,11 @@ def join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
     ]
     tell("ray", {"value": {"nodes": known, "dashboard": context.dashboard_url}})
     return known, context.dashboard_url or ""
+
+
+def answer() -> bool:
+    """Be the work of a worker that shows that workers start."""
+    return True
 
 
 def count_nodes(dashboard: str) -> int:
@@ -171,7 +191,9 @@ def check_files(request: dict[str, Any], facts: Facts, until_s: float) -> dict[s
     return outcome
 
 
-def meet(nodes: list[dict[str, Any]], facts: Facts, until_s: float) -> None:
+def meet(
+    nodes: list[dict[str, Any]], facts: Facts, until_s: float, backends: Sequence[str]
+) -> None:
     """Tell whether the nodes sum together over gloo, and over NCCL where they have GPUs."""
     if len(nodes) == 1:  # two ranks of one machine
         facts = {nodes[0]["id"]: next(iter(facts.values()), {})}
@@ -185,7 +207,8 @@ def meet(nodes: list[dict[str, Any]], facts: Facts, until_s: float) -> None:
     if len(ranks) == 1:
         ranks = [(answered[0], 0), (answered[0], 1)]
     with_gpus = [(node, device) for node, device in ranks if gpus[node["id"]] > device]
-    for backend, chosen in (("gloo", ranks), ("nccl", with_gpus)):
+    for backend in backends:
+        chosen = ranks if backend == "gloo" else with_gpus
         limit_s = until_s - time.monotonic() - 1.0
         if chosen and limit_s > 0:
             _reduce(backend, chosen, facts, limit_s)

@@ -1,6 +1,7 @@
 """Commands of clusters: submit, follow, stop and fetch jobs, and the doctor."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -136,9 +137,14 @@ def doctor(
             help="http://host:8265, or host:6379 on a node of the cluster; none: this machine."
         ),
     ] = None,
+    profile: ClusterProfile = None,
     out: Annotated[
-        str, typer.Option("--out", help="Folder of the run, as the cluster sees it.")
-    ] = "runs",
+        str | None,
+        typer.Option(
+            "--out",
+            help="Folder of the run as the cluster sees it; none: the profile's, or runs.",
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="JSON file of the findings to write.")
     ] = None,
@@ -148,10 +154,15 @@ def doctor(
     import time
     from dataclasses import asdict
 
+    begun_s = time.monotonic()
+    names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
+    if profile or address or any(map(os.environ.get, names)):
+        address = _cluster_address(address, profile)
+    out = out or (_cluster_settings(profile).storage if profile else "runs")
     from cluster.doctor import LIMIT_S, Question, examine, findings_table, summarize
     from scpo.atomic import write_json
 
-    until_s = time.monotonic() + LIMIT_S
+    until_s = begun_s + LIMIT_S
     question = Question(storage=out)
     if config is not None:
         from scpo.config import load_config

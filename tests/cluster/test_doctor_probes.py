@@ -6,7 +6,13 @@ from collections import namedtuple
 import pytest
 
 from cluster import doctor_probes
-from cluster.doctor_exchange import read_file, reduce_together, remove_file, write_file
+from cluster.doctor_exchange import (
+    read_file,
+    reduce_here,
+    reduce_together,
+    remove_file,
+    write_file,
+)
 from cluster.doctor_probes import (
     Probe,
     examine_node,
@@ -152,3 +158,7 @@ def test_a_rank_that_waits_alone_gives_up():
     port = find_machine()["port"]
     with pytest.raises(RuntimeError, match=r"(?i)time"):
         reduce_together(0, 2, "127.0.0.1", port, "gloo", 0, 1.0)
+
+
+def test_two_ranks_of_one_process_sum():
+    assert reduce_here(find_machine()["port"], 10.0) < 10

@@ -94,14 +94,14 @@ def reduce_here(port: int, limit_s: float) -> float:
         RuntimeError: They do not meet in time, or the sum is wrong.
     """
     import torch
-    from torch.distributed import ProcessGroupGloo, TCPStore
 
+    groups: Any = torch.distributed
     started, limit = time.monotonic(), timedelta(seconds=limit_s)
 
     def add(rank: int) -> float:
-        store = TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=limit)
+        store = groups.TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=limit)
         given = torch.full((1024,), rank + 1.0)
-        ProcessGroupGloo(store, rank, 2, limit).allreduce([given]).wait()
+        groups.ProcessGroupGloo(store, rank, 2, limit).allreduce([given]).wait()
         return float(given.mean())
 
     with ThreadPoolExecutor(2) as pool:

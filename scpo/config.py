@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scpo.devices import Precision
+from scpo.precision import Precision
 from scpo.schedules import ScheduleKind
 from scpo.token_arrays import Overlong
 

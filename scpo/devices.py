@@ -1,12 +1,11 @@
 """Which device and which precision a run uses, decided once and written into its record."""
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "fp32", "bf16"]
-ResolvedPrecision = Literal["fp32", "bf16"]
+from scpo.precision import Precision as Precision
+from scpo.precision import ResolvedPrecision as ResolvedPrecision
 
 
 def pick_device() -> torch.device:

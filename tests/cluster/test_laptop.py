@@ -129,3 +129,16 @@ def test_silent_address_is_given_up_in_time(laptop: Path) -> None:
         assert time.monotonic() - begun_s < 15
     assert done.returncode == 2
     assert "within 5 s" in done.stderr
+
+
+def test_a_configuration_is_read_without_torch(laptop: Path) -> None:
+    """A cluster that is down is found before anything is measured."""
+    config = ROOT / "sweeps" / "configs" / "demo.yaml"
+    (laptop / "sweep.yaml").write_text(config.read_text())
+    done = run_scpo(laptop, "sweep", "sweep.yaml", "--out", "x", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "name: demo" in done.stdout
+    address = f"http://127.0.0.1:{free_port()}"
+    done = run_scpo(laptop, "doctor", "sweep.yaml", "--address", address, "--out", "/mnt/x")
+    assert done.returncode == 1, done.stderr
+    assert f"A Ray dashboard must answer at {address}" in done.stdout

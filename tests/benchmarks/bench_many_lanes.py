@@ -4,8 +4,9 @@ The whole driver runs: studies, journal, Ray Tune, ledger, progress lines. Each 
 its own on this machine, with declared CPUs; a lane is a real process, so that many need memory,
 and its first trial waits until all are up.
 Busy is the time slept by all lanes from the end of that first round to the last moment when all
-have a trial, over lanes times that span. A lane that waits for the driver is not busy: with L lanes and trials
-of T seconds the driver must serve one in T / L, `driver_ms` is what one took it of CPU.
+have a trial, over lanes times that span. A lane that waits for the driver is not busy: with L
+lanes and trials of T seconds the driver must serve one in T / L, `driver_ms` is what one took it
+of CPU.
 """
 
 import argparse

@@ -49,7 +49,7 @@ def write_config(folder: Path, backbone: Path, bucket: str, **changes: object) -
     return path
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_sweep_whose_node_is_lost_goes_on_from_the_bucket(
     bucket: str, tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

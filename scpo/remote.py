@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyarrow.fs import FileSelector, FileSystem
+from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileSystem, S3FileSystem
 
 from scpo.atomic import atomic_folder, atomic_path, hash_file
 
@@ -29,6 +29,7 @@ SCHEMES = {  # how a URI tells pyarrow to send a small object in one request, or
 }
 MANIFEST = "MANIFEST.json"
 THREADS = 8
+CONNECT_S, SILENCE_S = 3, 4  # of a first attempt: until a connection, and between bytes
 LONGEST = 300  # characters of a store's own words
 CHUNK_BYTES = 8 * 2**20
 
@@ -262,8 +263,28 @@ def home() -> Path:
 
 @cache
 def _open(scheme: str, bucket: str) -> FileSystem:
-    """Return pyarrow's file system for a bucket."""
-    return FileSystem.from_uri(f"{scheme}://{bucket}?{SCHEMES[scheme]}")[0]
+    """Return pyarrow's file system for a bucket: it tries for minutes, once the bucket answers."""
+    system, path = FileSystem.from_uri(f"{scheme}://{bucket}?{SCHEMES[scheme]}")
+    if isinstance(system, S3FileSystem):
+        _ask_once(system.region, path)
+    return system
+
+
+def _ask_once(region: str, bucket: str) -> None:
+    """Raise OSError if nothing answers for an S3 bucket within seconds; any answer is well."""
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    impatient = S3FileSystem(
+        region=region,
+        endpoint_override=endpoint,
+        connect_timeout=CONNECT_S,
+        request_timeout=SILENCE_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
+    )
+    try:
+        impatient.get_file_info(bucket)
+    except OSError as error:
+        if "NETWORK_CONNECTION" in str(error):
+            raise
 
 
 def _first_line(error: Exception) -> str:

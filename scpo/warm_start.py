@@ -24,7 +24,7 @@ from scpo.forwards import (
 from scpo.pairs import IntArray
 from scpo.weighting import FloatArray
 
-SAMPLE_TEXTS = 16
+SAMPLE_TEXTS = 8
 SAMPLE_TOKENS = 4096  # of the rows that share a prompt
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
 
@@ -65,7 +65,7 @@ def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> 
 
 
 def sample_texts(data: TrainingSet) -> IntArray:
-    """Return up to 16 texts of evenly spread lengths, longest first."""
+    """Return up to 8 texts of evenly spread lengths, longest first."""
     by_length = np.argsort(-data.texts.lengths, kind="stable")
     count = min(SAMPLE_TEXTS, len(by_length))
     return by_length[np.linspace(0, len(by_length) - 1, count).astype(np.int64)]

@@ -9,6 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -27,6 +28,7 @@ STOP_TIMEOUT_S = 30.0
 # Ray watches an ended job once a second for a little longer. Whoever replaces the record within
 # that time finds the new job marked FAILED because the old one's actor died.
 RESUBMIT_DELAY_S = 5.0
+LOST_TIMEOUT_S = 3.0  # Ray looks at a job it was made to look after within 1 s, and again each 1 s
 
 SubmitOutcome = Literal["submitted", "resubmitted", "attached"]
 
@@ -72,8 +74,9 @@ def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
 
     Returns:
         "attached": a job of this name is pending, running or has succeeded; nothing was sent.
-        "resubmitted": it had failed or been stopped; its record was replaced, after 5 s. The log
-        on the cluster goes on after that of the earlier attempts.
+        "resubmitted": it had failed, been stopped or been lost with the head that it ran on; its
+        record was replaced, after 5 s. The log on the cluster goes on after that of the earlier
+        attempts, if it is there.
         "submitted": the name was new.
 
     Raises:
@@ -87,12 +90,32 @@ def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
         existing = _find_job(client, submission.submission_id)
         if existing is not None and existing.status not in (JobStatus.FAILED, JobStatus.STOPPED):
             _check_same(submission, existing)
-            return "attached"
+            if existing.status is JobStatus.SUCCEEDED or not _is_lost(client, existing):
+                return "attached"
         if existing is not None:
             time.sleep(RESUBMIT_DELAY_S)
-            client.delete_job(submission.submission_id)
+            if _find_job(client, submission.submission_id) is not None:
+                client.delete_job(submission.submission_id)
         _send(client, submission, environment)
     return "submitted" if existing is None else "resubmitted"
+
+
+def _is_lost(client: JobSubmissionClient, job: JobDetails) -> bool:
+    """Tell whether a job that the cluster says to run ended with the head that ran it.
+
+    A head that came back with the records of the one that was lost looks after its jobs only from
+    the first time it is asked to change one. To delete a job that runs is such a question; Ray
+    refuses it.
+    """
+    with suppress(RuntimeError):
+        client.delete_job(str(job.submission_id))
+    deadline_s = time.monotonic() + LOST_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        time.sleep(POLL_INTERVAL_S)
+        now = _find_job(client, str(job.submission_id))
+        if now is None or now.status.is_terminal():
+            return now is None or now.status is not JobStatus.SUCCEEDED
+    return False
 
 
 def _send(

@@ -32,6 +32,7 @@ class FakeCluster:
         self.next_statuses: list[JobStatus] = []
         self.logs: list[list[str | Exception]] = []
         self.refusals: list[str] = []
+        self.lost: list[str] = []
 
     def add(self, name: str, status: JobStatus, **fields: Any) -> None:
         defaults = {"entrypoint": COMMAND, "metadata": dict(SUBMISSION.metadata)}
@@ -52,7 +53,12 @@ class FakeCluster:
 
     def delete_job(self, name: str) -> bool:
         self.calls.append(f"delete {name}")
-        return True
+        if self.jobs[name].status.is_terminal():
+            del self.jobs[name]
+            return True
+        if name in self.lost:
+            self.jobs[name].status = JobStatus.FAILED
+        raise RuntimeError("it is in a non-terminal state")
 
     def stop_job(self, name: str) -> bool:
         self.calls.append(f"stop {name}")
@@ -79,6 +85,7 @@ def ray(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
         monkeypatch.setattr(module, "connect", lambda address: ("http://head:8265", fake))
         monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.0)
     monkeypatch.setattr(cluster.jobs, "RESUBMIT_DELAY_S", 0.0)
+    monkeypatch.setattr(cluster.jobs, "LOST_TIMEOUT_S", 0.01)
     return fake
 
 
@@ -135,7 +142,15 @@ def test_unset_variable_is_refused(ray: FakeCluster, monkeypatch: pytest.MonkeyP
 def test_live_or_finished_job_is_attached_to(ray: FakeCluster, status: JobStatus) -> None:
     ray.add("prism", status)
     assert submit(SUBMISSION, address=None) == "attached"
-    assert ray.calls == []
+    assert ray.sent == []
+    assert ray.jobs["prism"].status is status
+
+
+def test_a_job_lost_with_its_head_is_replaced(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.RUNNING)
+    ray.lost = ["prism"]
+    assert submit(SUBMISSION, address=None) == "resubmitted"
+    assert ray.calls == ["delete prism", "delete prism", "submit"]
 
 
 @pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.STOPPED])

@@ -1,36 +1,19 @@
-"""The whole way through a real cluster, started as the profile `local` says, on ports of its own.
-
-The cluster and each client are processes of their own: Ray keeps the token and its mode for as
-long as a process lives. The cluster is ended by its process group, never by `ray stop`, which
-would end every other cluster on the machine.
-"""
+"""The whole way through a real cluster, started as the profile `local` says, on other ports."""
 
 import json
-import os
-import re
-import secrets
-import shlex
-import shutil
-import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 
 import psutil
 import pytest
 
-from cluster.profile import load_profile
-
-ROOT = Path(__file__).parents[2]
+from tests.cluster.heads import Head, cluster_folder, free_port, running_head
 
 SCENARIO = """
 import json, sys, time
@@ -68,96 +51,10 @@ except RuntimeError as error:
 """
 
 
-@dataclass(frozen=True)
-class Head:
-    address: str
-    environment: dict[str, str]
-    group: int
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-def wait_for_dashboard(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline_s = time.monotonic() + 40
-    while time.monotonic() < deadline_s and process.poll() is None:
-        try:
-            urllib.request.urlopen(f"{address}/api/version", timeout=2).close()
-        except urllib.error.HTTPError as error:
-            error.close()
-            if error.code == 401:
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no locked dashboard at {address}:\n{log.read_text()[-2000:]}")
-
-
 @pytest.fixture(scope="module")
-def folder() -> Iterator[Path]:
-    # Short: Ray's sockets below it must keep to the 107 bytes of a socket's path.
-    folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="sj"))
-    token = folder / "token"
-    token.touch(mode=0o600)
-    token.write_text(secrets.token_hex(32))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
-@pytest.fixture(scope="module")
-def head(folder: Path) -> Iterator[Head]:
-    with running_head(folder, free_port()) as head:
+def head() -> Iterator[Head]:
+    with cluster_folder() as folder, running_head(folder, free_port()) as head:
         yield head
-
-
-@contextmanager
-def running_head(folder: Path, port: int) -> Iterator[Head]:
-    environment = {name: v for name, v in os.environ.items() if not name.startswith("RAY_")}
-    environment |= {
-        "HOME": str(folder),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PYTHONPATH": str(ROOT),
-        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
-        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        "no_proxy": "127.0.0.1",
-    }
-    words = shlex.split(load_profile("local").start)
-    settings = [word.split("=") for word in words[: words.index("ray")]]
-    moved = {"--port": free_port(), "--dashboard-port": port}
-    command = [
-        *(f"{name}={moved[name]}" if (name := word.partition("=")[0]) in moved else word
-          for word in words[words.index("ray") :]),
-        *("--block", "--num-cpus=1", f"--temp-dir={folder}/ray"),
-        "--object-store-memory=100000000",
-        f"--ray-client-server-port={free_port()}", f"--dashboard-agent-listen-port={free_port()}",
-    ]  # fmt: skip
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command,
-            env=environment | dict(settings),
-            cwd=folder,
-            stdout=output,
-            stderr=output,
-            start_new_session=True,
-        )
-    try:
-        wait_for_dashboard(f"http://127.0.0.1:{port}", process, log)
-        yield Head(f"http://127.0.0.1:{port}", environment, process.pid)
-    finally:
-        end_group(process)
-
-
-def end_group(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is not None:
-        return
-    os.killpg(process.pid, signal.SIGTERM)
-    try:
-        process.wait(timeout=15)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
 
 
 def run_client(program: str, *arguments: str, environment: dict[str, str]) -> str:
@@ -294,72 +191,3 @@ def test_the_token_is_in_no_log_and_no_record(head: Head) -> None:
     assert any(file.name.startswith("job-driver-") for file in logs)
     leaks = [file for file in logs if token.read_bytes() in file.read_bytes()]
     assert leaks == []
-
-
-def write_sweep(file: Path, backbone: Path, cache: Path) -> None:
-    world = {"num_countries": 3, "users_per_country": 12, "interactions_per_user": 2}
-    sweep = {
-        "name": "lost",
-        "countries": ["Arvandia", "Belmora"],
-        "data": {"source": "synthetic", "synthetic": world},
-        "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
-        "encoder": {"max_tokens": 96},
-        "training": {"pairs_per_step": 8, "learning_rate": 1e-3},
-        "search": {"num_trials": 8, "learning_rate": [1e-4, 1e-2], "epochs": [2.0, 4.0]},
-        "curves": {"arms": ["full"], "budgets": [0.5]},
-        "final": {"arms": ["full"]},
-        "cache": str(cache),
-    }
-    file.write_text(json.dumps(sweep))
-
-
-def kill_head(head: Head) -> None:
-    """End a head and all that it started, the driver of its job too, as the loss of a machine."""
-    processes = [psutil.Process(head.group)]
-    processes += processes[0].children(recursive=True)
-    for process in processes:
-        with suppress(psutil.NoSuchProcess):
-            process.kill()
-    assert psutil.wait_procs(processes, timeout=15)[1] == []
-
-
-@pytest.mark.exhaustive
-def test_a_sweep_whose_head_is_lost_goes_on_when_it_is_submitted_again(
-    folder: Path, tiny_backbone: Path, tmp_path: Path
-) -> None:
-    out = tmp_path / "storage" / "lost"
-    ledger = out / "trials.jsonl"
-    project = tmp_path / "project"
-    project.mkdir()
-    write_sweep(project / "sweep.yaml", tiny_backbone, tmp_path / "cache")
-    port = free_port()
-    command = [sys.executable, "-m", "scpo", "submit", "sweep.yaml", "--out", str(out)]
-    command += ["--address", f"http://127.0.0.1:{port}"]
-
-    def submit(head: Head, *options: str) -> str:
-        environment = head.environment | {"RAY_AUTH_MODE": "token"}
-        sent = subprocess.run(
-            [*command, *options], cwd=project, env=environment, capture_output=True, text=True
-        )
-        assert sent.returncode == 0, sent.stdout[-3000:] + sent.stderr[-3000:]
-        return sent.stdout
-
-    with running_head(folder, port) as head:
-        assert "lost: submitted" in submit(head, "--no-follow")
-        deadline_s = time.monotonic() + 200
-        while not ledger.exists() or ledger.read_bytes().count(b"\n") < 6:
-            assert time.monotonic() < deadline_s
-            time.sleep(0.05)
-        kill_head(head)
-    kept = ledger.read_bytes()
-    kept = kept[: kept.rfind(b"\n") + 1]
-    with running_head(folder, port) as head:
-        said = submit(head)
-    assert "lost: submitted" in said  # the new head knows nothing; the ledger knows all
-    assert "lost: SUCCEEDED" in said
-    assert ledger.read_bytes().startswith(kept)
-    trials = [json.loads(line)["trial_id"] for line in ledger.read_text().splitlines()]
-    assert len(set(trials)) == len(trials)
-    searched = [trial for trial in trials if re.fullmatch(r"(arvandia|belmora)-\d{4}", trial)]
-    assert len(searched) == 16
-    assert {f"{c}-final-scpo_tuned" for c in ("arvandia", "belmora")} < set(trials)

@@ -5,6 +5,7 @@ came of it. Handlers import what they need themselves, so that `scpo --help`, ra
 report start without torch or Ray. Errors that a user can cause end in one line and exit code 2.
 """
 
+import errno
 import os
 import sys
 
@@ -58,8 +59,18 @@ def main() -> None:
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("SCPO_TRACEBACK"):
             raise
-        sys.stderr.write(f"scpo: {error}\n")
+        sys.stderr.write(f"scpo: {error}{_advice(error)}\n")
         raise SystemExit(2) from None
+
+
+def _advice(error: Exception) -> str:
+    """Return what to do about an error that does not say so itself."""
+    if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    return (
+        ". The disk, or what you may use of it, is full. What was written whole is kept: free "
+        "some space and give the same command again (a sweep with --resume)."
+    )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from scpo.config import dump_config
 from scpo.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import SweepConfig
 from sweeps.mirror import Mirror
+from sweeps.needs import check_room
 from sweeps.planned import run_planned
 from sweeps.preparation import Say, open_workspace
 from sweeps.records import Ledger
@@ -36,9 +37,11 @@ def run_sweep(
     Raises:
         ValueError: The folder holds a run and `resume` is off, or holds one of another
             configuration; data or countries do not suffice.
-        OSError: The object store does not answer.
+        OSError: The object store does not answer, or the disk has no room for the models.
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
+    if mirror is None:
+        check_room(config, run)
     ledger = open_run(config, run, resume=resume)
     if mirror is not None:
         mirror.push()

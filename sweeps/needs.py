@@ -6,7 +6,9 @@ two pairs sharing a text, and float32 where the precision is left to the device.
 """
 
 import math
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
@@ -17,6 +19,8 @@ from scpo.ray_training import CPUS_PER_WORKER
 from sweeps.config import SweepConfig
 
 KEPT_CHECKPOINTS = 2  # the newest and the one being written
+MB = 10**6
+LEAST_BYTES = 10 * MB  # records, tables and the page
 
 
 @dataclass(frozen=True)
@@ -93,11 +97,33 @@ def model_cost(config: SweepConfig) -> ModelCost:
 
 
 def disk_needs(config: SweepConfig, cost: ModelCost) -> int:
-    """Return the bytes of models and checkpoints that a sweep writes."""
-    arms = len({*config.final.arms, "scpo_tuned"})
-    models = 1 + len(config.countries) * arms
-    checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
-    return models * FLOAT_BYTES * cost.weights + KEPT_CHECKPOINTS * checkpoint
+    """Return the bytes of models and checkpoints that a sweep writes into its folder."""
+    models = len(config.countries) + (config.global_model.name is None)
+    written = models * FLOAT_BYTES * cost.weights
+    if config.final.sharded.countries:
+        checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
+        written += KEPT_CHECKPOINTS * checkpoint
+    return written
+
+
+def check_room(config: SweepConfig, run: Path) -> None:
+    """Refuse a run whose models do not fit on its disk; one that is measured nowhere passes.
+
+    Raises:
+        OSError: Less is free than what the run has yet to write.
+    """
+    try:
+        needed = disk_needs(config, model_cost(config))
+    except (FileNotFoundError, ValueError, RuntimeError):
+        return  # where the model is loaded, it is told what is wrong with it
+    written = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
+    existing = next(folder for folder in (run, *run.resolve().parents) if folder.is_dir())
+    free = shutil.disk_usage(existing).free
+    if free < max(needed - written, LEAST_BYTES):
+        raise OSError(
+            f"{run} must have {max(needed - written, LEAST_BYTES) / MB:,.0f} MB free for models "
+            f"and records, but its disk has {free / MB:,.0f}. Free some, or give another --out."
+        )
 
 
 def _estimate(

@@ -1,7 +1,7 @@
 """Trainings that are planned, not searched: points of the curves, and the final models.
 
-A final training looks at the test users, so it happens once: a record in the ledger is never
-made again. The final `scpo_tuned` is the recommended setting, trained with a new seed; its model
+A final training looks at the test users, so it happens once: one that ended well is never made
+again. The final `scpo_tuned` is the recommended setting, trained with a new seed; its model
 is what a country takes home.
 """
 
@@ -56,8 +56,11 @@ def run_planned(
 
 
 def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
-    """Return the jobs without a record; what the search trained of a curve is not repeated."""
-    done = {record.trial_id for record in records}
+    """Return the jobs that are left; what the search trained of a curve is not repeated.
+
+    One that failed is tried again: the disk was full, or a node was lost once too often.
+    """
+    done = {record.trial_id for record in records if record.state != "failed"}
     searched = {_curve_key(r.country, r.seed, r.config) for r in full_of_search(records)}
     return [
         job

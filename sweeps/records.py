@@ -140,6 +140,10 @@ class Ledger:
 def read_records(path: Path) -> list[TrialRecord]:
     """Read a ledger; `path` is the file or the run's folder.
 
+    Returns:
+        A record for each trial, in the order of writing. Of a planned training that failed and
+        was tried again it is the last one.
+
     Raises:
         FileNotFoundError: No ledger there.
         ValueError: A line is not a record; the message names file and line.
@@ -147,16 +151,17 @@ def read_records(path: Path) -> list[TrialRecord]:
     file = path / LEDGER_NAME if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"No ledger at {file}. Is {path} the folder of a sweep?")
-    records = []
+    records: dict[str, TrialRecord] = {}
     lines = file.read_bytes().split(b"\n")
     for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn
         try:
-            records.append(TrialRecord.model_validate_json(line))
+            record = TrialRecord.model_validate_json(line)
         except ValidationError as error:
             first: Any = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "the line"
             raise ValueError(f"{file}:{number}: {where}: {first['msg']}") from error
-    return records
+        records[record.trial_id] = record
+    return list(records.values())
 
 
 def _cut_torn_line(path: Path) -> None:

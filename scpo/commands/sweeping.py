@@ -27,7 +27,9 @@ def sweep(
         from sweeps.driver import run_sweep  # slow: a store that does not answer is told before
 
         run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
-        _show_run(folder, out, resolved.search.non_inferiority)
+        ended_well = _show_run(folder, out, resolved.search.non_inferiority)
+    if not ended_well:
+        raise typer.Exit(1)
 
 
 def probe(
@@ -191,11 +193,12 @@ def report(run: Run) -> None:
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
-def _show_run(run: Path, out: str, margin: float) -> None:
-    """Write what a finished sweep leaves and say what it found."""
+def _show_run(run: Path, out: str, margin: float) -> bool:
+    """Write and say what a finished sweep found; return whether all that was planned is there."""
     from sweeps.arms_table import arms_rich_table
     from sweeps.leaderboard import describe
     from sweeps.outputs import write_outputs
+    from sweeps.records import read_records
     from sweeps.regret import describe_regret
 
     outputs = write_outputs(run, margin=margin)
@@ -205,6 +208,14 @@ def _show_run(run: Path, out: str, margin: float) -> None:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
     console.print(f"Models: {out}/models. The page: {outputs.page}")
+    planned = [r for r in read_records(run) if r.purpose in ("final", "curve")]
+    failed = [record for record in planned if record.state == "failed"]
+    if failed:
+        console.print(
+            f"{len(failed)} of {len(planned)} final trainings and points of curves failed: first "
+            f"{failed[0].trial_id}: {failed[0].error} The same command with --resume tries again."
+        )
+    return not failed
 
 
 def _show_curves(run: Path, target: float | None) -> None:

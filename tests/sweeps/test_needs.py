@@ -1,10 +1,15 @@
+import shutil
+from collections import namedtuple
+from dataclasses import replace
+
 import pytest
 
 from scpo.config import parse_config
 from scpo.model_cost import ModelCost
+from sweeps import needs
 from sweeps.config import SweepConfig
 from sweeps.files_read import files_read
-from sweeps.needs import disk_needs, estimate_needs, process_needs
+from sweeps.needs import check_room, disk_needs, estimate_needs, process_needs
 
 COST = ModelCost(weights=1000, trained=1000, pass_bytes=0, text_bytes=64, layer_bytes=0)
 
@@ -34,7 +39,24 @@ def test_sharded_workers_are_asked_for_with_their_stage():
 
 def test_models_and_two_checkpoints_go_to_the_disk():
     config = sweep(final={"arms": ["full", "scpo"]})
-    assert disk_needs(config, COST) == (1 + 2 * 3) * 4000 + 2 * 12000
+    assert disk_needs(config, COST) == 2 * 4000  # other finals are tested, not kept
+    sharded = {"countries": ["A"], "workers": 2}
+    trained = sweep(global_model={"backbone": "/models/m"}, final={"sharded": sharded})
+    assert disk_needs(trained, COST) == 3 * 4000 + 2 * 12000
+
+
+def test_a_disk_without_room_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(needs, "model_cost", lambda config: replace(COST, weights=10**7))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage(10**9, 0, 7 * 10**7))
+    with pytest.raises(OSError, match=r"new must have 80 MB free.*its disk has 70\. Free some"):
+        check_room(sweep(), tmp_path / "new")
+    (tmp_path / "models").write_bytes(bytes(10**7))  # what was written before counts
+    check_room(sweep(), tmp_path)
+
+
+def test_a_model_that_cannot_be_measured_is_left_to_who_loads_it(tmp_path):
+    check_room(sweep(global_model={"name": str(tmp_path)}), tmp_path)
 
 
 def test_what_is_read_is_told_by_who_reads_it():

@@ -1,5 +1,6 @@
 """Every command through the command line: what it writes, and one line of error on bad input."""
 
+import errno
 import json
 import os
 import subprocess
@@ -190,6 +191,19 @@ def test_bad_input_is_one_line(
     assert err.startswith("scpo: ")
     assert message in err
     assert "Traceback" not in err
+
+
+def test_a_full_disk_says_what_to_do(
+    run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fill)
+    code, _, err = run_cli("prepare", "synthetic", "--out", tmp_path / "data")
+    assert code == 2
+    assert "No space left on device. The disk, or what you may use of it, is full." in err
+    assert not (tmp_path / "data" / "interactions.parquet").exists()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
+from sweeps.jobs import failed_record
 from sweeps.planned import curve_jobs, final_jobs, jobs_left
 from sweeps.records import TrialRecord
 
@@ -126,3 +127,9 @@ def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:
     other = record.model_copy(update={"config": {**record.config, "epochs": 9.0}})
     done = record.model_copy(update={"trial_id": jobs[0].trial_id, "seed": 99})
     assert jobs_left(jobs, [other, done]) == jobs[1:]
+
+
+def test_what_failed_is_left() -> None:
+    jobs = curve_jobs(CONFIG)
+    failed = failed_record(jobs[0], "OSError: [Errno 28] No space left on device")
+    assert jobs_left(jobs, [failed]) == jobs

@@ -14,6 +14,15 @@ def test_records_come_back_as_they_were_appended(tmp_path, records):
     assert read_records(ledger.path) == ledger.read()
 
 
+def test_the_last_record_of_a_trial_stands_for_it(tmp_path, records):
+    ledger = Ledger(tmp_path)
+    failed = records[0].model_copy(update={"state": "failed", "error": "disk full"})
+    for record in (failed, records[1], records[0]):
+        ledger.append(record)
+    assert ledger.read() == [records[0], records[1]]
+    assert ledger.path.read_bytes().count(b"\n") == 3  # the attempt that failed stays on record
+
+
 def test_a_new_ledger_is_empty(tmp_path):
     assert Ledger(tmp_path).read() == []
 

@@ -7,7 +7,6 @@ classic way to lose it.
 """
 
 import hashlib
-import json
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +16,6 @@ from pathlib import Path
 from types import ModuleType
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -30,10 +28,9 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.atomic import atomic_folder, hash_file
 from scpo.classifier import adapt_classes, is_backbone
-from scpo.remote import MANIFEST, is_remote, local_copy
+from scpo.model_source import MODEL_FILES, ModelSource, find_model
+from scpo.remote import MANIFEST
 
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
-ADAPTER_CONFIG = "adapter_config.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
 
@@ -60,56 +57,8 @@ class RewardModel:
         return self
 
 
-def resolve_model(name: str, *, revision: str | None = None) -> Path:
-    """Return the folder of a model: a local one as it is, a URI or hub name downloaded.
-
-    Args:
-        name: Model folder, s3:// or gs:// URI, or hub name, which may end in @REVISION.
-        revision: Hub revision (a commit is best), where the name has none.
-
-    Raises:
-        FileNotFoundError: A path was given (it has a separator and starts like one, or ends up
-            nowhere on the hub) that is not a folder with a config.json or adapter_config.json.
-        OSError: The object store does not answer.
-    """
-    if is_remote(name):
-        return local_copy(name)
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        if not any((folder / file).is_file() for file in ("config.json", ADAPTER_CONFIG)):
-            raise FileNotFoundError(f"{folder} holds no config.json, so it is no model folder.")
-        return folder
-    name, _, pinned = name.partition("@")
-    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") != 1:
-        raise FileNotFoundError(
-            f"No model folder at {name}. Give a folder or a hub name such as owner/model."
-        )
-    try:
-        return Path(
-            snapshot_download(name, revision=pinned or revision, allow_patterns=list(MODEL_FILES))
-        )
-    except OSError as error:
-        raise FileNotFoundError(
-            f"No model folder at {name}, and the hub did not give {name!r}: {error}"
-        ) from error
-
-
-def portable_name(name: str, folder: Path) -> str:
-    """Return what other nodes load a model by: a path or URI, or the hub's NAME@COMMIT.
-
-    Args:
-        name: As it was given.
-        folder: What `resolve_model` made of it; of a hub's model this node's copy.
-    """
-    if is_remote(name):
-        return name
-    if Path(name).expanduser().is_dir():
-        return str(folder.resolve())
-    return f"{name.partition('@')[0]}@{folder.name}"
-
-
 def load_reward_model(
-    name: str,
+    model: str | Path | ModelSource,
     *,
     revision: str | None = None,
     new_head: bool = False,
@@ -119,36 +68,36 @@ def load_reward_model(
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     Args:
-        name: As of `resolve_model`; an adapter loads its base too.
-        revision: As of `resolve_model`.
+        model: Its source, or a name as of `find_model`; an adapter loads its base too.
+        revision: As of `find_model`.
         new_head: Put a fresh reward head on a backbone; without it a missing head is refused.
         head_seed: Seed of the fresh head.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
 
     Raises:
         FileNotFoundError: No such model, or an adapter without safetensors.
+        OSError: The hub or the object store does not answer or refuses.
         RuntimeError: It is an adapter, and peft is not installed.
         ValueError: The checkpoint lacks weights (such as the head), or has another number of
             outputs than one, or no padding token, or one that this model cannot tell from the
             end of a text; or a new head was asked of an adapter.
     """
-    folder = resolve_model(name, revision=revision)
-    if (folder / ADAPTER_CONFIG).is_file():
+    source = find_model(model, revision=revision)
+    if source.base is not None:
         if new_head:
             raise ValueError(
-                f"{name}: a new head needs a whole model, but this is an adapter. "
+                f"{source}: a new head needs a whole model, but this is an adapter. "
                 "Export it merged (`merge=True`) and take that folder."
             )
-        return _load_adapter(name, folder, trust_remote_code=trust_remote_code)
+        return _load_adapter(source, source.base, trust_remote_code=trust_remote_code)
+    folder = source.folder()
     code = {"trust_remote_code": trust_remote_code}
-    model, missing = _load_classifier(folder, new_head=new_head, head_seed=head_seed, **code)
-    _check_loaded(name, model, missing, new_head=new_head)
-    tokenizer = _load_tokenizer(name, folder, trust_remote_code=trust_remote_code)
-    adapt_classes(name, model, tokenizer)
-    local = Path(name).expanduser().is_dir()
-    model.name_or_path = str(folder.resolve()) if local else name.partition("@")[0]
-    revision = None if local or is_remote(name) else folder.name
-    return RewardModel(model.eval(), tokenizer, revision, **code)
+    loaded, missing = _load_classifier(folder, new_head=new_head, head_seed=head_seed, **code)
+    _check_loaded(source, loaded, missing, new_head=new_head)
+    tokenizer = _load_tokenizer(source, folder, trust_remote_code=trust_remote_code)
+    adapt_classes(str(source), loaded, tokenizer)
+    loaded.name_or_path = source.name
+    return RewardModel(loaded.eval(), tokenizer, source.commit, **code)
 
 
 def takes_token_types(reward: RewardModel) -> bool:
@@ -156,18 +105,19 @@ def takes_token_types(reward: RewardModel) -> bool:
     return "token_type_ids" in reward.tokenizer.model_input_names
 
 
-def content_hash(folder: Path) -> str:
-    """Return a hash of a model folder's weights, configuration and tokenizer files.
+def content_hash(model: str | Path | ModelSource) -> str:
+    """Return a hash of a model's weights, configuration and tokenizer files.
 
     The hash of an adapter covers its base too.
     """
+    source = find_model(model)
+    folder = source.folder()
     digest = hashlib.sha256()
     names = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
     for file in sorted(names - {folder / MANIFEST}):
         digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
-    if (folder / ADAPTER_CONFIG).is_file():
-        base, revision = _base_of(folder)
-        digest.update(content_hash(resolve_model(base, revision=revision)).encode())
+    if source.base is not None:
+        digest.update(content_hash(source.base).encode())
     return digest.hexdigest()
 
 
@@ -268,34 +218,35 @@ def _load_classifier(
 
 
 def _load_tokenizer(
-    name: str, folder: Path, *, trust_remote_code: bool
+    source: ModelSource, folder: Path, *, trust_remote_code: bool
 ) -> PreTrainedTokenizerBase:
     """Return the tokenizer of a model folder; one without padding is refused."""
     tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None:
         raise ValueError(
-            f"{name}: a padding token must be set, but the tokenizer has none. "
+            f"{source}: a padding token must be set, but the tokenizer has none. "
             "Set pad_token in its tokenizer_config.json (any unused token but eos)."
         )
     return tokenizer
 
 
-def _load_adapter(name: str, folder: Path, *, trust_remote_code: bool) -> RewardModel:
+def _load_adapter(
+    source: ModelSource, base_source: ModelSource, *, trust_remote_code: bool
+) -> RewardModel:
     """Return base and adapter; the head is the adapter's, so the base may lack one."""
     lora = require_peft()
+    folder = source.folder()
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise FileNotFoundError(
             f"{folder} holds no {ADAPTER_WEIGHTS}, and pickled weights are not read. "
             "Save the adapter with safe_serialization=True."
         )
-    base_name, revision = _base_of(folder)
-    base_folder = resolve_model(base_name, revision=revision)
     code = {"trust_remote_code": trust_remote_code}
-    base, fresh = _load_classifier(base_folder, new_head=True, head_seed=0, **code)
-    _check_loaded(base_name, base, fresh, new_head=True)
-    tokenizer = _load_tokenizer(name, folder, **code)
-    adapt_classes(name, base, tokenizer)
-    base.name_or_path = base_name
+    base, fresh = _load_classifier(base_source.folder(), new_head=True, head_seed=0, **code)
+    _check_loaded(base_source, base, fresh, new_head=True)
+    tokenizer = _load_tokenizer(source, folder, **code)
+    adapt_classes(str(source), base, tokenizer)
+    base.name_or_path = base_source.name
     config = lora.PeftConfig.from_pretrained(folder)
     config.inference_mode = False  # the adapter trains on
     with torch.random.fork_rng(devices=[]), quiet_peft():
@@ -305,32 +256,27 @@ def _load_adapter(name: str, folder: Path, *, trust_remote_code: bool) -> Reward
     needed |= {f"base_model.model.{key}" for key in fresh}
     if missing := sorted(needed - weights.keys()):
         raise ValueError(
-            f"{name}: the adapter lacks {', '.join(missing[:4])}"
+            f"{source}: the adapter lacks {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
             "Export it again from the run that trained it."
         )
     lora.set_peft_model_state_dict(model, weights)
-    return RewardModel(model.eval(), tokenizer, revision, **code)
-
-
-def _base_of(folder: Path) -> tuple[str, str | None]:
-    """Return the name and revision of an adapter's base."""
-    config = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-    return config["base_model_name_or_path"], config.get("revision")
+    return RewardModel(model.eval(), tokenizer, base_source.commit, **code)
 
 
 def _check_loaded(
-    name: str, model: PreTrainedModel, missing: list[str], *, new_head: bool
+    source: ModelSource, model: PreTrainedModel, missing: list[str], *, new_head: bool
 ) -> None:
     """Refuse a checkpoint that did not fill the model, or that scores more than one number."""
     if missing and not (new_head and not any(is_backbone(model, key) for key in missing)):
         raise ValueError(
-            f"{name}: the checkpoint lacks {', '.join(missing[:4])}"
+            f"{source}: the checkpoint lacks {', '.join(missing[:4])}"
             f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
             "Use a trained reward model, or make one with `scpo train-global --backbone`."
         )
     if model.config.num_labels != 1:
         raise ValueError(
-            f"{name}: a reward model has one output, but this one has {model.config.num_labels}. "
+            f"{source}: a reward model has one output, but this one has "
+            f"{model.config.num_labels}. "
             "Train a global model from it with `scpo train-global --backbone`."
         )

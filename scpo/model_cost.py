@@ -5,7 +5,6 @@ autograd would keep, for any architecture. Upper sides are taken: every text is 
 be. `scpo.memory_estimate` makes a training of it.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,7 +28,8 @@ from scpo.adapters import add_lora
 from scpo.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.config import LoraConfig
 from scpo.devices import ResolvedPrecision, autocast
-from scpo.model import ADAPTER_CONFIG, RewardModel
+from scpo.model import RewardModel
+from scpo.model_source import CONFIG, ModelSource, find_model
 
 # No text is tokenized; the padding is only told from the end.
 _TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))
@@ -59,7 +59,7 @@ class ModelCost:
 
 
 def measure_model(
-    name: str,
+    model: str | Path | ModelSource,
     *,
     max_tokens: int,
     precision: ResolvedPrecision,
@@ -71,33 +71,36 @@ def measure_model(
     """Return what a model costs, for texts of `max_tokens` tokens.
 
     Args:
-        name: Folder or hub name; only its config.json is read. An adapter counts as its base.
+        model: Its source, or a name as of `find_model`; of a hub's only the configuration is
+            fetched. An adapter counts as its base.
         max_tokens: Tokens of each text; no more than the model has positions are counted.
         precision: Of the matrix products.
-        revision: Hub revision.
+        revision: As of `find_model`.
         lora: Adapters to train instead of all weights.
         activation_checkpointing: Whether layers are computed twice.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
 
     Raises:
         FileNotFoundError: There is no config.json, here or on the hub.
+        OSError: The hub or the object store does not answer or refuses.
         ValueError: It is of no sequence classifier that transformers knows.
         RuntimeError: The model cannot be traced, or LoRA is asked for and peft not installed.
     """
-    config = _read_config(name, revision, trust_remote_code=trust_remote_code)
+    source = find_model(model, revision=revision)
+    config = _read_config(source, trust_remote_code=trust_remote_code)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     tokens = min(max_tokens, positions or max_tokens)
     with torch.device("meta"), _quiet_transformers():
-        model = AutoModelForSequenceClassification.from_config(
+        network = AutoModelForSequenceClassification.from_config(
             config, trust_remote_code=trust_remote_code
         ).eval()
-        adapt_classes(name, model, _TOKENIZER)
+        adapt_classes(str(source), network, _TOKENIZER)
         if lora is not None:  # here and not below: peft moves what it makes
-            model = _with_adapters(model, lora)
-    weights = list(model.parameters())
+            network = _with_adapters(network, lora)
+    weights = list(network.parameters())
     with FakeTensorMode(allow_non_fake_inputs=True):
-        model.to_empty(device="cpu")
-        per_pass, per_text = _kept_by(model, tokens, precision)
+        network.to_empty(device="cpu")
+        per_pass, per_text = _kept_by(network, tokens, precision)
         num_layers = max(1, int(config.get_text_config().num_hidden_layers))
         cost = ModelCost(
             weights=sum(weight.numel() for weight in weights),
@@ -109,8 +112,8 @@ def measure_model(
         )
         if not activation_checkpointing:
             return cost
-        enable_activation_checkpointing(model)
-        per_pass, per_text = _kept_by(model, tokens, precision)
+        enable_activation_checkpointing(network)
+        per_pass, per_text = _kept_by(network, tokens, precision)
     return replace(cost, pass_bytes=per_pass, text_bytes=per_text, recomputed=True)
 
 
@@ -162,26 +165,12 @@ def _with_adapters(model: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
     return adapted.model
 
 
-def _read_config(name: str, revision: str | None, *, trust_remote_code: bool) -> Any:
+def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
     """Return the configuration of a sequence classifier with one output."""
-    folder = Path(name).expanduser()
-    if (folder / ADAPTER_CONFIG).is_file():
-        adapter = json.loads((folder / ADAPTER_CONFIG).read_text(encoding="utf-8"))
-        return _read_config(
-            adapter["base_model_name_or_path"],
-            adapter.get("revision"),
-            trust_remote_code=trust_remote_code,
-        )
-    if folder.is_dir() and not (folder / "config.json").is_file():
-        raise FileNotFoundError(f"{folder} holds no config.json, so it is no model folder.")
-    try:
-        config = AutoConfig.from_pretrained(
-            folder if folder.is_dir() else name,
-            revision=revision,
-            trust_remote_code=trust_remote_code,
-        )
-    except OSError as error:
-        raise FileNotFoundError(f"No config.json of {name}: {error}") from error
+    folder = (source.base or source).config_folder()
+    if not (folder / CONFIG).is_file():
+        raise FileNotFoundError(f"{source} holds no {CONFIG}, so it is no model.")
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     config.num_labels = 1
     return config
 

@@ -17,10 +17,10 @@ from ray.exceptions import RayActorError, RayTaskError
 from scpo.devices import Precision, pick_device
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel, load_reward_model
+from scpo.model_source import ModelSource, find_model
 from scpo.pairs import IntArray
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
 from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
-from scpo.remote import Place, absolute
 from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
 
@@ -28,7 +28,7 @@ MAX_RESTARTS = 3  # of each actor
 
 
 def score_on_ray(
-    model: Place,
+    model: str | Path | ModelSource,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
@@ -43,7 +43,7 @@ def score_on_ray(
     Joins or starts Ray where that has not happened and something has to be scored.
 
     Args:
-        model: Folder of the model, readable by every worker, or its URI.
+        model: Its source, or a name as of `find_model`; a folder must be readable by every worker.
         texts: U tokenised texts.
         keys: Content key of each text (`scpo.reference.text_keys`), length U.
         folder: Folder of `scpo.reference.cache_folder`; created when missing.
@@ -62,13 +62,14 @@ def score_on_ray(
         raise ValueError(f"`workers >= 1` must hold, but got {workers}.")
     plan = plan_scoring(texts, keys, folder)
     if plan.shards:
+        source = find_model(model)
         start_ray()
         num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
         texts_ref = ray.put(texts)
         make_actor = ray.remote(Scorer).options(**_actor_options(use_gpu=use_gpu))
         actors: list[Any] = [
             make_actor.remote(
-                absolute(model),
+                source,
                 texts_ref,
                 precision=precision,
                 use_gpu=use_gpu,
@@ -88,7 +89,7 @@ class Scorer:
     """The model on one device, to score shards of the texts; Ray makes an actor of it.
 
     Args:
-        model: Folder of the model.
+        model: Where the model comes from.
         texts: All texts; Ray passes a view of its object store.
         precision: Precision of the matrix products.
         use_gpu: Score on the actor's GPU, else on one thread of a CPU.
@@ -97,7 +98,7 @@ class Scorer:
 
     def __init__(
         self,
-        model: str,
+        model: ModelSource,
         texts: TokenizedTexts,
         *,
         precision: Precision,

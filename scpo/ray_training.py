@@ -13,6 +13,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -28,6 +29,7 @@ from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
+from scpo.model_source import ModelSource, find_model
 from scpo.remote import Place, absolute, below
 from scpo.sharding import Offload, ZeroStage, check_offload
 from scpo.training import TrainingResult
@@ -68,7 +70,7 @@ class Cluster:
 
 
 def train_on_ray(
-    model: Place,
+    model: str | Path | ModelSource,
     data: TrainingSet,
     config: TrainingConfig,
     cluster: Cluster,
@@ -82,7 +84,8 @@ def train_on_ray(
     Joins or starts Ray where that has not happened. Every call is a fresh Ray Train run.
 
     Args:
-        model: Folder of the model to go on from, readable by every worker, or its URI.
+        model: Source of the model to go on from, or a name as of `find_model`; a folder must be
+            readable by every worker.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
         cluster: The workers.
@@ -99,10 +102,11 @@ def train_on_ray(
         TrainingStopped: As of `scpo.training.train_reward_model`; it is not tried again.
         RuntimeError: The cluster cannot hold the workers, or workers died too often.
     """
+    source = find_model(model)
     start_ray()
     check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
     job = {
-        "model": absolute(model),
+        "model": source,
         "data": data,
         "digest": data_digest(data),
         "config": config.model_dump(),

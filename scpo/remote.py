@@ -148,10 +148,10 @@ class RemoteFolder:
             scheme, _, path = self.uri.rstrip("/").partition("://")
             yield _open(scheme, path.partition("/")[0]), path
         except FileNotFoundError as error:
-            raise FileNotFoundError(f"{self.uri}: {_first_line(error)}") from error
+            raise FileNotFoundError(f"{self.uri}: {first_line(error)}") from error
         except OSError as error:
             raise OSError(
-                f"{self.uri} must be {done}, but got: {_first_line(error)} Check the bucket's "
+                f"{self.uri} must be {done}, but got: {first_line(error)} Check the bucket's "
                 "name, this node's credentials and network, and AWS_ENDPOINT_URL if it is set."
             ) from error
 
@@ -287,7 +287,7 @@ def _ask_once(region: str, bucket: str) -> None:
             raise
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error, as a sentence that is not too long."""
-    line = str(error).splitlines()[0]
+    line = next(iter(str(error).splitlines()), type(error).__name__)
     return f"{line[:LONGEST]}..." if len(line) > LONGEST else f"{line.rstrip('.')}."

@@ -16,13 +16,8 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
-from scpo.model import (
-    RewardModel,
-    content_hash,
-    load_reward_model,
-    portable_name,
-    resolve_model,
-)
+from scpo.model import RewardModel, content_hash, load_reward_model
+from scpo.model_source import ModelSource, find_model
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
 from scpo.weighting import effective_pairs
@@ -41,7 +36,7 @@ def score_data(
 
     Args:
         data: Prepared folder.
-        global_model: Hub name or folder.
+        global_model: Name as of `find_model`.
         countries: Names, or none for all.
         cache: Root of the caches.
         encoder: How texts become tokens.
@@ -58,18 +53,14 @@ def score_data(
     table = read_interactions(data)
     if countries:
         table = rows_of(table, list(countries))
-    folder, reward = _load(global_model)
+    source, reward = _load(global_model)
     score = None
     if score_on is not None:
-        score = partial(
-            score_on,
-            portable_name(global_model, folder),
-            use_gpu=reward.model.device.type == "cuda",
-        )
+        score = partial(score_on, source, use_gpu=reward.model.device.type == "cuda")
     _, report, place = score_table(
         table,
         reward,
-        content_hash(folder),
+        content_hash(source),
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
@@ -83,7 +74,7 @@ class CountryTraining:
     """A training that is ready to start.
 
     Attributes:
-        model: What every node loads the global model by.
+        model: Where every node finds the global model.
         reward: The global model, on the device to use.
         pairs: Pairs kept, with their weights.
         num_available: The country's training pairs before the arm's filter.
@@ -91,7 +82,7 @@ class CountryTraining:
         losses: What of the country was cut or dropped, in words.
     """
 
-    model: str
+    model: ModelSource
     reward: RewardModel
     pairs: TrainingSet
     num_available: int
@@ -118,9 +109,8 @@ def ready_training(
         ValueError: The country is absent or too small, a setting is out of range, or no pair
             is kept.
     """
-    folder, reward = _load(global_model)
-    model = portable_name(global_model, folder)
-    steered = _steer(data, folder, reward, country, cache, encoder)
+    source, reward = _load(global_model)
+    steered = _steer(data, source, reward, country, cache, encoder)
     which = steered.pairs_in("train")
     selection = select_arm(arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed)
     if not selection.keep.any():
@@ -129,19 +119,19 @@ def ready_training(
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
     return CountryTraining(
-        model, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
+        source, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
     )
 
 
-def _load(name: str) -> tuple[Path, RewardModel]:
-    """Return a model's folder and the model on the device to use."""
-    folder = resolve_model(name)
-    return folder, load_reward_model(str(folder)).to(pick_device())
+def _load(name: str) -> tuple[ModelSource, RewardModel]:
+    """Return a model's source and the model on the device to use."""
+    source = find_model(name)
+    return source, load_reward_model(source).to(pick_device())
 
 
 def _steer(
     data: Path,
-    folder: Path,
+    source: ModelSource,
     reward: RewardModel,
     country: str,
     cache: Path,
@@ -152,7 +142,7 @@ def _steer(
         read_interactions(data),
         [country],
         reward,
-        content_hash(folder),
+        content_hash(source),
         split=SplitConfig(),
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,

@@ -17,6 +17,7 @@ from scpo.config import TrainingConfig
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import RewardModel, load_reward_model
+from scpo.model_source import ModelSource
 from scpo.remote import Place
 from sweeps.folds import folds_of, pool_folds
 from sweeps.jobs import OBJECTIVES, Job, failed_record, run_job, rung_job
@@ -31,7 +32,7 @@ class Workspace:
     """What all lanes share; it lies in Ray's object store once a node.
 
     Attributes:
-        model: Folder of the global model, readable from every node, or its URI.
+        model: Where every node finds the global model.
         countries: Arrays by country.
         training: What jobs do not set.
         num_threads: CPU threads of a lane.
@@ -39,7 +40,7 @@ class Workspace:
         place: URI of the run that every node reaches; None: its folder is, from every node.
     """
 
-    model: Place
+    model: ModelSource
     countries: dict[str, CountryData]
     training: TrainingConfig
     num_threads: int
@@ -94,7 +95,7 @@ class Lane(Trainable):
         """Return the global model, on this lane's device."""
         workspace = self.workspace
         return load_reward_model(
-            str(workspace.model), trust_remote_code=workspace.trust_remote_code
+            workspace.model, trust_remote_code=workspace.trust_remote_code
         ).to(pick_device())
 
     def _train(self, data: CountryData, rung: int | None) -> TrialRecord:

@@ -12,7 +12,6 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ import torch
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import load_reward_model
+from scpo.model_source import ModelSource
 from scpo.pairs import IntArray
 from scpo.scoring import score_texts
 from scpo.weighting import FloatArray
@@ -179,14 +179,16 @@ def rate_of_records(
     return Rate(train, judge, source)
 
 
-def time_model(config: SweepConfig, model: Path, countries: Mapping[str, CountryData]) -> Rate:
+def time_model(
+    config: SweepConfig, model: ModelSource, countries: Mapping[str, CountryData]
+) -> Rate:
     """Time forward passes of the model for two seconds, on a lane's threads or device.
 
     Raises:
         RuntimeError: A reward is not finite.
     """
     reward = load_reward_model(
-        str(model), trust_remote_code=config.global_model.trust_remote_code
+        model, trust_remote_code=config.global_model.trust_remote_code
     ).to(pick_device())
     texts = next(iter(countries.values())).texts
     order = np.random.default_rng(0).permutation(len(texts))

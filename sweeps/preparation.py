@@ -6,7 +6,7 @@ that was killed goes on where it stopped.
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,10 +17,10 @@ from scpo.config import DataConfig
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
-from scpo.model import content_hash, load_reward_model, portable_name, resolve_model
+from scpo.model import content_hash, load_reward_model
+from scpo.model_source import ModelSource, find_model
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
-from scpo.remote import Place
 from scpo.shared_cache import shared_cache
 from scpo.sources import prepare_source
 from scpo.steering import Score, SteeredCountries, steer_countries
@@ -44,11 +44,13 @@ def open_workspace(
     """
     table = obtain_interactions(config.data, run / "data", say)
     model = obtain_global_model(config, table, run / "global", say)
-    place = _place_of(config, model, mirror)
-    steered = obtain_countries(config, table, model, run, say, place=place)
+    shared = model
+    if mirror is not None:
+        shared = replace(model, name=mirror.share_model(model.folder()), commit=None)
+    steered = obtain_countries(config, table, model, run, say, shared=shared)
     start_ray()
     return Workspace(
-        model=place,
+        model=shared,
         countries=steered.countries,
         training=config.training,
         num_threads=max(1, int(config.lanes.cpus)),
@@ -57,8 +59,8 @@ def open_workspace(
     )
 
 
-def obtain_all(config: SweepConfig, run: Path, say: Say) -> tuple[Path, SteeredCountries]:
-    """Return the folder of the global model and each country's arrays, made where needed."""
+def obtain_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:
+    """Return the source of the global model and each country's arrays, made where needed."""
     table = obtain_interactions(config.data, run / "data", say)
     model = obtain_global_model(config, table, run / "global", say)
     return model, obtain_countries(config, table, model, run, say)
@@ -81,13 +83,13 @@ def obtain_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
     return read_interactions(out)
 
 
-def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Say) -> Path:
-    """Return the folder of the global model, training it into `out` when needed."""
+def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Say) -> ModelSource:
+    """Return the source of the global model, training it into `out` when needed."""
     given = config.global_model
     if given.name is not None:
-        return resolve_model(given.name, revision=given.revision)
+        return find_model(given.name, revision=given.revision)
     if (out / "config.json").is_file():
-        return out
+        return find_model(out)
     pooled = pool_interactions(
         table,
         given,
@@ -107,30 +109,30 @@ def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Sa
     )
     write_json(out.parent / "global.json", asdict(result))
     say(result.in_words())
-    return out
+    return find_model(out)
 
 
 def obtain_countries(
     config: SweepConfig,
     table: pa.Table,
-    model: Path,
+    model: ModelSource,
     run: Path,
     say: Say,
     *,
-    place: Place | None = None,
+    shared: ModelSource | None = None,
 ) -> SteeredCountries:
     """Return each country's arrays, scoring with the global model what the cache lacks.
 
     Args:
         config: The sweep.
         table: Interactions.
-        model: Folder of the global model.
+        model: The global model, as this process loads it.
         run: The run's folder.
         say: Called with a line of progress.
-        place: Where other nodes find the model; None for its folder.
+        shared: Where every node finds the global model; None: as this process does.
     """
     reward = load_reward_model(
-        str(model), trust_remote_code=config.global_model.trust_remote_code
+        model, trust_remote_code=config.global_model.trust_remote_code
     ).to(pick_device())
     with shared_cache(config.cache) as cache:
         steered = steer_countries(
@@ -143,7 +145,7 @@ def obtain_countries(
             cache=cache,
             precision=config.training.precision,
             overlong=config.encoder.overlong,
-            score=_scorer(config, place or model),
+            score=_scorer(config, shared or model),
         )
     write_json(run / "split.json", dict(steered.split))
     scoring = steered.scoring
@@ -157,15 +159,7 @@ def obtain_countries(
     return steered
 
 
-def _place_of(config: SweepConfig, model: Path, mirror: Mirror | None) -> Place:
-    """Return where every node finds the global model."""
-    if mirror is not None:
-        return mirror.share_model(model)
-    name = config.global_model.name
-    return model.resolve() if name is None else portable_name(name, model)
-
-
-def _scorer(config: SweepConfig, model: Place) -> Score | None:
+def _scorer(config: SweepConfig, model: ModelSource) -> Score | None:
     """Return what scores on all devices of a cluster, or None where one process does as well."""
     use_gpu = config.lanes.gpus > 0
     if not (use_gpu or "RAY_ADDRESS" in os.environ):

@@ -22,6 +22,7 @@ from scpo.features import (
     reward_head,
 )
 from scpo.model import RewardModel, content_hash, load_reward_model
+from scpo.model_source import ModelSource
 from scpo.pairs import IntArray
 from scpo.shared_cache import local_cache
 from scpo.weighting import (
@@ -126,7 +127,7 @@ def run_probe(
 def probe_countries(
     config: SweepConfig,
     countries: Mapping[str, CountryData],
-    model: Path,
+    model: ModelSource,
     say: Say,
     *,
     num_settings: int = NUM_SETTINGS,
@@ -136,7 +137,7 @@ def probe_countries(
     Args:
         config: Ranges of retention and strength, the constraint, cache and precision.
         countries: Arrays by country.
-        model: Folder of the global model.
+        model: The global model.
         say: Called with a line of progress.
         num_settings: Settings of each country.
 
@@ -164,10 +165,10 @@ def probe_countries(
     return results
 
 
-def open_features(config: SweepConfig, model: Path) -> tuple[RewardModel, Path, Any]:
+def open_features(config: SweepConfig, model: ModelSource) -> tuple[RewardModel, Path, Any]:
     """Return the global model on its device, its folder of features, and its precision."""
     reward = load_reward_model(
-        str(model), trust_remote_code=config.global_model.trust_remote_code
+        model, trust_remote_code=config.global_model.trust_remote_code
     ).to(pick_device())
     precision = resolve_precision(config.training.precision, reward.model.device)
     folder = features_folder(

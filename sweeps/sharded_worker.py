@@ -219,7 +219,7 @@ def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
     reward, fault = None, None
     try:
         reward = load_reward_model(
-            str(workspace.model), trust_remote_code=workspace.trust_remote_code
+            workspace.model, trust_remote_code=workspace.trust_remote_code
         )
     except (ValueError, OSError) as error:
         fault = str(error)

@@ -14,7 +14,6 @@ from optuna.storages.journal import JournalFileBackend
 
 from scpo.arms import select_arm, select_setting
 from scpo.country import CountryData
-from scpo.model import resolve_model
 from scpo.weighting import effective_pairs, margin_scale
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
@@ -138,7 +137,7 @@ def _probed_points(
     if config.search.probe_points == 0:
         return {}
     data = {name: workspace.countries[name] for name in countries}
-    probed = probe_countries(config, data, resolve_model(str(workspace.model)), say)
+    probed = probe_countries(config, data, workspace.model, say)
     return {
         result.country: probe_points(result, config, num_points=config.search.probe_points)
         for result in probed

@@ -13,16 +13,15 @@ in Language Models", https://arxiv.org/abs/2306.16388
 import math
 import reprlib
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset
-
 from scpo.data.bad_rows import BadRows, RowFault
 from scpo.data.countries import canonical_country
 from scpo.data.fields import clean_text, take_text
+from scpo.data.hub_rows import read_hub_rows
 from scpo.data.printed import parse_printed
 from scpo.data.tabular import read_csv
 
@@ -75,11 +74,13 @@ def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQu
 
     Raises:
         FileNotFoundError: No such file.
-        RuntimeError: The hub cannot be reached.
+        OSError: The hub does not answer or refuses, as of `read_hub_rows`.
         ValueError: A damaged file; or a bad row under the policy "stop".
     """
-    is_hub = source == OPINIONS_HUB_NAME
-    rows = _read_hub(bad_rows) if is_hub else read_csv(Path(source), bad_rows)
+    if source == OPINIONS_HUB_NAME:
+        rows = read_hub_rows(OPINIONS_HUB_NAME, bad_rows)
+    else:
+        rows = read_csv(Path(source), bad_rows)
     answers: list[_Answer] = []
     for line, row in rows:
         try:
@@ -96,20 +97,6 @@ def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQu
             else:
                 answers.append(_Answer(line, label, country, question, options, shares))
     return _group_questions(_merge_repeated(answers, source, bad_rows))
-
-
-def _read_hub(bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of the hub's data set, numbered from 1."""
-    try:
-        rows = load_dataset(OPINIONS_HUB_NAME, split="train")
-    except OSError as error:  # ConnectionError, also in offline mode
-        raise RuntimeError(
-            f"The data set {OPINIONS_HUB_NAME!r} must be reachable, but: {error}. Download its "
-            "CSV file where there is a network and name the file instead."
-        ) from error
-    for line, row in enumerate(rows, start=1):
-        bad_rows.num_rows_read += 1
-        yield line, row
 
 
 def _parse_row(row: dict[str, Any]) -> tuple[str, tuple[str, ...], dict[Any, Any]]:

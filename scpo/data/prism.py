@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from datasets import load_dataset
 
 from scpo.data.bad_rows import BadRows, RowFault
 from scpo.data.fields import take_id, take_score, take_text, take_turn
+from scpo.data.hub_rows import read_hub_rows
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.jsonl import read_jsonl
 from scpo.data.survey import NumberedRows, read_places
@@ -60,7 +60,7 @@ def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
 
     Raises:
         FileNotFoundError: No such folder, or a file is missing in it.
-        RuntimeError: The hub cannot be reached.
+        OSError: The hub does not answer or refuses, as of `read_hub_rows`.
         ValueError: A damaged file; or a bad row under the policy "stop".
     """
     survey_name, survey = _open_rows(source, "survey", bad_rows)
@@ -102,23 +102,9 @@ def find_prism_file(folder: Path, name: str) -> Path:
 def _open_rows(source: str | Path, name: str, bad_rows: BadRows) -> tuple[str, NumberedRows]:
     """Return what to call the place of the rows, and the numbered rows."""
     if source == PRISM_HUB_NAME:
-        return f"{source}/{name}", _read_hub(name, bad_rows)
+        return f"{source}/{name}", read_hub_rows(source, bad_rows, name)
     file = find_prism_file(Path(source), name)
     return str(file), read_jsonl(file, bad_rows)
-
-
-def _read_hub(name: str, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of one configuration of the hub's data set, numbered from 1."""
-    try:
-        rows = load_dataset(PRISM_HUB_NAME, name, split="train")
-    except OSError as error:  # ConnectionError, also in offline mode
-        raise RuntimeError(
-            f"The data set {PRISM_HUB_NAME!r} must be reachable, but: {error}. Download it "
-            "where there is a network and name the folder instead."
-        ) from error
-    for line, row in enumerate(rows, start=1):
-        bad_rows.num_rows_read += 1
-        yield line, row
 
 
 def _parse_utterance(line: int, row: dict[str, Any], places: dict[str, str | None]) -> _Utterance:

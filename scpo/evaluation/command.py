@@ -19,9 +19,10 @@ from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.model_card import write_model_cards
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
 from scpo.evaluation.pooled_folds import pool_evaluations
-from scpo.evaluation.sources import ModelsToJudge, model_folders, name_countries, owners_of
+from scpo.evaluation.sources import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
-from scpo.model import RewardModel, content_hash, load_reward_model, resolve_model
+from scpo.model import RewardModel, content_hash, load_reward_model
+from scpo.model_source import ModelSource, find_model, find_models
 from scpo.pairs import IntArray
 from scpo.scoring import score_texts
 from scpo.steering import steer_countries
@@ -84,30 +85,30 @@ def score_models(
             "Countries must be given, or labels that name them such as Mexico/scpo, but got "
             f"the labels {', '.join(judged.models) or 'none'}."
         )
-    folders = model_folders(named)
-    folder = resolve_model(judged.global_model, revision=judged.revision)
-    reference = _load(folder, judged)
+    sources = find_models(named)
+    source = find_model(judged.global_model, revision=judged.revision)
+    reference = _load(source, judged)
     steered = steer_countries(
         table,
         countries,
         reference,
-        content_hash(folder),
+        content_hash(source),
         split=judged.split,
         max_tokens=judged.encoder.max_tokens,
         overlong=judged.encoder.overlong,
         cache=judged.cache,
     ).countries
     which = {name: held_out(each, part) for name, each in steered.items()}
-    about = {GLOBAL: {"model": judged.global_model, "content": content_hash(folder)}}
+    about = {GLOBAL: {"model": judged.global_model, "content": content_hash(source)}}
     rewards: dict[str, dict[str, FloatArray]] = {name: {} for name in steered}
     for label, name in named.items():
-        model = _load(folders[label], judged)
+        model = _load(sources[label], judged)
         if model.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
             raise ValueError(
                 f"{label}: a model must have the tokenizer of the global model, but {name} has "
                 "another. Judge it beside a global model of its own family."
             )
-        about[label] = {"model": name, "content": content_hash(folders[label])}
+        about[label] = {"model": name, "content": content_hash(sources[label])}
         for country, each in steered.items():
             rewards[country][label] = score_responses(model, each, which[country])
         say(f"{label}: scored")
@@ -165,7 +166,7 @@ def pair_scores(
     )
 
 
-def _load(folder: Path, judged: ModelsToJudge) -> RewardModel:
+def _load(source: ModelSource, judged: ModelsToJudge) -> RewardModel:
     """Return a model on the device to use."""
-    reward = load_reward_model(str(folder), trust_remote_code=judged.trust_remote_code)
+    reward = load_reward_model(source, trust_remote_code=judged.trust_remote_code)
     return reward.to(pick_device())

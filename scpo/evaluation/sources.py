@@ -14,7 +14,6 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.data.countries import canonical_country, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
 from scpo.evaluation.panels import POOLED
-from scpo.model import resolve_model
 
 TAKEN = (GLOBAL, LENGTH, POOLED)
 
@@ -25,8 +24,8 @@ class ModelsToJudge:
 
     Attributes:
         data: Prepared folder.
-        global_model: Hub name or folder.
-        models: Hub name or folder by label, without "global".
+        global_model: Name as of `scpo.model_source.find_model`.
+        models: Names as of `scpo.model_source.find_model` by label, without "global".
         cache: Root of the token store and the reference rewards.
         countries: The countries to judge by; none: those that labels name.
         split: How users were divided when the models were trained.
@@ -161,18 +160,3 @@ def owners_of(labels: Iterable[str], present: set[str]) -> list[str]:
     """Return the countries that labels name, in their order."""
     owners = (split_label(label, sorted(present))[0] for label in labels)
     return list(dict.fromkeys(owner for owner in owners if owner is not None))
-
-
-def model_folders(models: Mapping[str, str]) -> dict[str, Path]:
-    """Return the folder of each model, by label.
-
-    Raises:
-        FileNotFoundError: One has none; the message names its label.
-    """
-    folders = {}
-    for label, name in models.items():
-        try:
-            folders[label] = resolve_model(name)
-        except FileNotFoundError as error:
-            raise FileNotFoundError(f"{label}: {error}") from error
-    return folders

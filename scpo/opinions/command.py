@@ -17,7 +17,8 @@ from scpo.atomic import hash_file, write_json
 from scpo.data.bad_rows import BadRowPolicy, BadRows
 from scpo.data.global_opinions import OPINIONS_HUB_NAME, SurveyQuestion, read_global_opinions
 from scpo.devices import Precision, pick_device
-from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.model import content_hash, load_reward_model
+from scpo.model_source import ModelSource, find_models
 from scpo.opinions.answers import Answers, build_answers
 from scpo.opinions.models import (
     ModelLabel,
@@ -96,7 +97,7 @@ def run_opinions(
     bad_rows.write(out / "quarantine.jsonl")
     counts = Counter(country for item in survey for country in item.shares)
     labels = parse_labels(list(models), list(counts))
-    folders = {name: resolve_model(model) for name, model in models.items()}
+    sources = find_models(models)
     countries = pick_countries(
         counts,
         named=settings.countries,
@@ -110,12 +111,12 @@ def run_opinions(
     rows = baseline_rows(answers, which)
     described = _describe(place, bad_rows, settings, countries)
     for label in labels:
-        folder = folders[label.name]
-        row, used = _judge(label, folder, questions, answers, which, settings)
+        found = sources[label.name]
+        row, used = _judge(label, found, questions, answers, which, settings)
         rows.append(row)
         described["models"][label.name] = {
             "model": models[label.name],
-            "content": content_hash(folder),
+            "content": content_hash(found),
             "temperature": {name: used[name] for name in countries},
         }
         say(f"{label.name}: scored")
@@ -136,14 +137,14 @@ def run_opinions(
 
 def _judge(
     label: ModelLabel,
-    folder: Path,
+    source: ModelSource,
     questions: Sequence[SurveyQuestion],
     answers: Answers,
     which: IntArray,
     settings: OpinionSettings,
 ) -> tuple[ScoredRow, dict[str, float]]:
     """Return the row of one model, and its temperature by country."""
-    reward = load_reward_model(str(folder)).to(pick_device())
+    reward = load_reward_model(source).to(pick_device())
     rewards = score_options(
         reward, questions, max_tokens=settings.max_tokens, precision=settings.precision
     )

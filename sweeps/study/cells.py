@@ -18,7 +18,7 @@ from scpo.country import CountryData, build_country, pair_margins, rows_of, utte
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.features import FeatureArray
-from scpo.model import load_reward_model, resolve_model
+from scpo.model import load_reward_model
 from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.token_arrays import Overlong
 from scpo.token_store import load_or_encode
@@ -150,7 +150,7 @@ def load_arrays(folder: str, backbone: str, max_tokens: int, overlong: Overlong)
     """
     place = Path(folder)
     table = read_interactions(place / "data")
-    reward = load_reward_model(str(resolve_model(backbone)), new_head=True)
+    reward = load_reward_model(backbone, new_head=True)
     prompts, responses = utterance_texts(table)
     texts = load_or_encode(
         place, reward.tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong

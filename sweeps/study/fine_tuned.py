@@ -16,7 +16,7 @@ import numpy as np
 from scpo.country import CountryData
 from scpo.devices import pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache, reward_head
-from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.model import content_hash, load_reward_model
 from scpo.shared_cache import local_cache
 from sweeps.ablation import UNTRAINED, untrained_record
 from sweeps.config import SweepConfig
@@ -143,11 +143,11 @@ def choose_settings(
     say: Say,
 ) -> dict[str, Candidate]:
     """Return the setting of `scpo_tuned` of each fold, from its training users alone."""
-    reward = load_reward_model(str(workspace.model)).to(pick_device())
+    reward = load_reward_model(workspace.model).to(pick_device())
     precision = resolve_precision(config.training.precision, reward.model.device)
     folder = features_folder(
         local_cache(config.cache),
-        model_hash=content_hash(resolve_model(str(workspace.model))),
+        model_hash=content_hash(workspace.model),
         precision=precision,
     )
     weight = reward_head(reward).weight[0].detach().cpu().numpy().astype(np.float64)

@@ -15,7 +15,7 @@ from scpo.country import utterance_texts
 from scpo.data.interactions import read_interactions
 from scpo.devices import Precision, pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache
-from scpo.model import content_hash, load_reward_model, resolve_model
+from scpo.model import content_hash, load_reward_model
 from scpo.pairs import build_pairs
 from scpo.sources import prepare_source
 from scpo.token_store import load_or_encode
@@ -75,7 +75,7 @@ def prepare_arrays(
     if all((folder / name).is_file() for name in FILES):
         return table
     started = time.monotonic()
-    reward = load_reward_model(str(resolve_model(backbone)), new_head=True).to(pick_device())
+    reward = load_reward_model(backbone, new_head=True).to(pick_device())
     prompts, responses = utterance_texts(table)
     texts = load_or_encode(
         folder,
@@ -87,7 +87,7 @@ def prepare_arrays(
     )
     resolved = resolve_precision(precision, reward.model.device)
     cache = features_folder(
-        folder, model_hash=content_hash(resolve_model(backbone)), precision=resolved
+        folder, model_hash=content_hash(backbone), precision=resolved
     )
     which = np.arange(len(texts))
     features = features_with_cache(reward, texts, which, cache, precision=resolved).features

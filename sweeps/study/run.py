@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scpo.atomic import write_json, write_text
 from scpo.config import dump_config, load_config
-from scpo.model import resolve_model
+from scpo.model_source import find_model
 from sweeps.config import SweepConfig
 from sweeps.preparation import Say
 from sweeps.records import Ledger, TrialRecord
@@ -88,7 +88,7 @@ def check_files(config: StudyConfig) -> None:
             f"{'is' if len(missing) == 1 else 'are'} not there. Name the folder that holds the "
             "data sets: make study DATA=FOLDER, or set SCPO_DATA."
         )
-    resolve_model(config.backbone)
+    find_model(config.backbone)
 
 
 @contextmanager

@@ -32,6 +32,7 @@ from workload import load_minilm
 from scpo.config import SplitConfig, TrainingConfig, parse_config
 from scpo.data.synthetic import make_synthetic
 from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.model_source import find_model
 from scpo.steering import steer_countries
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, run_job
@@ -60,7 +61,7 @@ def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) ->
         precision="fp32",
     )
     training = TrainingConfig(pairs_per_step=24, precision="fp32")
-    return Workspace(model, steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training, num_threads=1)
 
 
 def make_config(num_trials: int, epochs: float) -> SweepConfig:

@@ -23,6 +23,7 @@ from scpo.config import SplitConfig, TrainingConfig
 from scpo.data.synthetic import make_synthetic
 from scpo.evaluation.held_out import evaluate_model
 from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.model_source import find_model
 from scpo.ray_training import Cluster, train_on_ray
 from scpo.steering import steer_countries
 from sweeps.jobs import Job, job_training, select_pairs, training_set
@@ -50,7 +51,7 @@ def make_workspace(folder: Path) -> Workspace:
         cache=folder / "cache",
         precision="fp32",
     )
-    return Workspace(model, steered.countries, TRAINING, num_threads=1)
+    return Workspace(find_model(model), steered.countries, TRAINING, num_threads=1)
 
 
 def make_job(number: int) -> Job:

@@ -28,6 +28,7 @@ from scpo.batches import TrainingSet
 from scpo.config import SplitConfig, TrainingConfig, parse_config
 from scpo.data.synthetic import make_synthetic
 from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.model_source import find_model
 from scpo.ray_training import Cluster, train_on_ray
 from scpo.steering import steer_countries
 from scpo.training import TrainingResult
@@ -157,7 +158,7 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         precision="fp32",
     )
     training = TrainingConfig(pairs_per_step=12, precision="fp32", learning_rate=1e-3)
-    return Workspace(model, steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training, num_threads=1)
 
 
 def make_config(

@@ -237,11 +237,12 @@ def test_the_base_of_an_adapter_is_named_with_its_commit(model_folder, tmp_path,
     commit = shutil.copytree(model_folder("llama"), tmp_path / "c0ffee")
     asked = []
 
-    def download(name, *, revision, allow_patterns):
+    def resolve(name, revision):
         asked.append((name, revision))
-        return str(commit)
+        return "c0ffee"
 
-    monkeypatch.setattr("scpo.model.snapshot_download", download)
+    monkeypatch.setattr("scpo.model_source.resolve_commit", resolve)
+    monkeypatch.setattr("scpo.model_source.download_model", lambda *_: commit)
     torch.manual_seed(1)
     reward = add_lora(load_reward_model("owner/model"), rank=2, alpha=4.0)
     train(reward)

@@ -29,8 +29,6 @@ from scpo.encoding import encode_texts, pad_texts
 from scpo.model import (
     content_hash,
     load_reward_model,
-    portable_name,
-    resolve_model,
     save_reward_model,
     takes_token_types,
 )
@@ -215,24 +213,6 @@ def test_pickled_weights_are_not_read(model_folder, tmp_path):
     (folder / "model.safetensors").unlink()
     with pytest.raises(OSError, match="safetensors"):
         load_reward_model(str(folder))
-
-
-def test_a_model_that_is_not_there(tmp_path, monkeypatch):
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"empty holds no config\.json"):
-        resolve_model(str(tmp_path / "empty"))
-    for name in (str(tmp_path / "no"), "./no", "~/no", "plain", "a/b/c"):
-        with pytest.raises(FileNotFoundError, match=r"No model folder at .*owner/model"):
-            resolve_model(name)
-    monkeypatch.setattr("scpo.model.snapshot_download", _offline)
-    with pytest.raises(FileNotFoundError, match="the hub did not give 'owner/model': offline"):
-        resolve_model("owner/model", revision="abc")
-
-
-def _offline(name, *, revision, allow_patterns):
-    assert (name, revision) == ("owner/model", "abc")
-    assert not any(pattern.endswith((".bin", ".pt")) for pattern in allow_patterns)
-    raise OSError("offline")
 
 
 def test_a_saved_model_replaces_an_older_one(tiny_bert, tmp_path):
@@ -482,33 +462,10 @@ def test_the_head_digest_sees_the_head_and_nothing_else(model_folder):
     assert len(digests) == 2 * len(KINDS)
 
 
-def test_the_name_and_commit_of_a_model_are_kept(model_folder, tmp_path, monkeypatch):
+def test_a_folder_gives_a_model_its_name(model_folder):
     reward = load_reward_model(str(model_folder("bert")))
     assert reward.model.name_or_path == str(model_folder("bert").resolve())
     assert reward.revision is None
-    commit = shutil.copytree(model_folder("bert"), tmp_path / "c0ffee")
-    monkeypatch.setattr("scpo.model.snapshot_download", lambda *_, **__: str(commit))
-    reward = load_reward_model("owner/model")
-    assert (reward.model.name_or_path, reward.revision) == ("owner/model", "c0ffee")
-
-
-def test_other_nodes_get_the_very_commit_of_a_model_of_the_hub(
-    model_folder, tmp_path, monkeypatch
-):
-    commit, asked = shutil.copytree(model_folder("bert"), tmp_path / "c0ffee"), []
-
-    def download(name, *, revision, allow_patterns):
-        asked.append((name, revision))
-        return str(commit)
-
-    monkeypatch.setattr("scpo.model.snapshot_download", download)
-    name = portable_name("owner/model", resolve_model("owner/model", revision="main"))
-    assert name == "owner/model@c0ffee"
-    assert load_reward_model(name).model.name_or_path == "owner/model"
-    assert asked == [("owner/model", "main"), ("owner/model", "c0ffee")]
-    local = str(model_folder("bert"))
-    assert portable_name(local, Path(local)) == str(Path(local).resolve())
-    assert portable_name("s3://bucket/model", commit) == "s3://bucket/model"
 
 
 def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from scpo.config import SplitConfig, TrainingConfig
 from scpo.data.synthetic import make_synthetic
 from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.model_source import find_model
 from scpo.steering import steer_countries
 from sweeps.lanes import Workspace
 from sweeps.records import (
@@ -267,4 +268,4 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         cache=folder / "cache",
         precision="fp32",
     )
-    return Workspace(model, steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training, num_threads=1)

@@ -17,7 +17,7 @@ TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
 
 @pytest.fixture(scope="module")
 def reward(workspace: Workspace) -> RewardModel:
-    return load_reward_model(str(workspace.model))
+    return load_reward_model(workspace.model)
 
 
 @pytest.fixture(scope="module")

@@ -261,7 +261,7 @@ def test_a_rank_without_texts_takes_part() -> None:
 
 
 def test_margins_through_an_engine_are_those_of_scoring(workspace: Workspace) -> None:
-    reward = load_reward_model(str(workspace.model))
+    reward = load_reward_model(workspace.model)
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
@@ -282,8 +282,9 @@ def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
+    script = Path(__file__).with_name("engines_in_turn.py")
     done = subprocess.run(
-        [sys.executable, Path(__file__).with_name("engines_in_turn.py"), workspace.model, job],
+        [sys.executable, script, str(workspace.model), job],
         env=os.environ | world | {"MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"},
         stdout=subprocess.PIPE,
         text=True,
@@ -325,7 +326,7 @@ def worker(workspace: Workspace, tmp_path: Path) -> Callable[..., dict[str, str]
     released: list[Any] = []
 
     def do(job: Job) -> dict[str, str]:
-        base = load_reward_model(str(workspace.model))
+        base = load_reward_model(workspace.model)
         before = {name: value.clone() for name, value in base.model.state_dict().items()}
         lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
         outcome = lane.do(job)
@@ -355,7 +356,7 @@ def test_a_job_leaves_the_base_weights_and_no_engine(
 def test_a_short_job_without_export_saves_no_checkpoint(
     workspace: Workspace, tmp_path: Path, every: int, save_to: str | None, saves: bool
 ) -> None:
-    base = load_reward_model(str(workspace.model))
+    base = load_reward_model(workspace.model)
     lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")

@@ -9,7 +9,6 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from scpo.data import prism
 from scpo.data.bad_rows import BadRows
 from scpo.data.prism import PRISM_HUB_NAME, read_prism
 
@@ -254,25 +253,16 @@ def test_hub_rows_take_the_same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         "utterances": [*GOOD, utterance(3, "EMPTY STRING", 50)],
     }
 
-    def load(name: str, configuration: str, split: str) -> datasets.Dataset:
+    def load(name: str, configuration: str, *, split: str) -> datasets.Dataset:
         assert (name, split) == (PRISM_HUB_NAME, "train")
         return datasets.Dataset.from_list(rows[configuration])
 
-    monkeypatch.setattr(prism, "load_dataset", load)
+    monkeypatch.setattr("scpo.data.hub_rows.load_dataset", load)
     bad_rows = BadRows()
     table = read_prism(PRISM_HUB_NAME, bad_rows)
     assert table["responses"].to_pylist() == [["blue", "red"]]
     assert bad_rows.rejected[0]["file"] == f"{PRISM_HUB_NAME}/utterances"
     assert bad_rows.rejected[0]["line"] == 3
-
-
-def test_unreachable_hub(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*args: object, **kwargs: object) -> None:
-        raise ConnectionError("Couldn't reach it")
-
-    monkeypatch.setattr(prism, "load_dataset", fail)
-    with pytest.raises(RuntimeError, match="must be reachable, but: Couldn't reach it"):
-        read_prism(PRISM_HUB_NAME, BadRows())
 
 
 @pytest.mark.data

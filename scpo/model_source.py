@@ -1,0 +1,150 @@
+"""Where a model comes from: a folder, the hub at a commit, or an object store.
+
+`find_model` resolves once what a user named; the source it returns means the same model in every
+process and on every node. Each node makes its own copy of what is not a folder.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from scpo.hub import download_model, resolve_commit
+from scpo.remote import RemoteFolder, is_remote, local_copy
+
+CONFIG = "config.json"
+ADAPTER_CONFIG = "adapter_config.json"
+CONFIG_FILES = (CONFIG, ADAPTER_CONFIG, "*.py")
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """One model, named so that it is the same everywhere.
+
+    Attributes:
+        name: Absolute path of a folder, OWNER/NAME on the hub, or s3:// or gs:// URI.
+        commit: Commit on the hub; None for a folder or a URI.
+        base: The model that an adapter adapts; None for a whole model.
+    """
+
+    name: str
+    commit: str | None = None
+    base: "ModelSource | None" = None
+
+    def __str__(self) -> str:
+        return self.name if self.commit is None else f"{self.name}@{self.commit}"
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder that every node must reach, so that none copies it."""
+        return self.commit is None and not is_remote(self.name)
+
+    def folder(self) -> Path:
+        """Return this node's folder of the model's files, fetched unless it was before.
+
+        Raises:
+            FileNotFoundError: It is not there any more, or not whole.
+            OSError: The hub or the object store does not answer or refuses.
+            ValueError: The copy in the object store is damaged.
+        """
+        if self.commit is not None:
+            return download_model(self.name, self.commit, MODEL_FILES)
+        return local_copy(self.name) if is_remote(self.name) else Path(self.name)
+
+    def config_folder(self) -> Path:
+        """Return a folder with the model's configuration; of the hub no weights are fetched."""
+        if self.commit is not None:
+            return download_model(self.name, self.commit, CONFIG_FILES)
+        return self.folder()
+
+
+def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -> ModelSource:
+    """Return the source of a model; the hub is asked for the commit of a revision, once.
+
+    Args:
+        name: Model folder, s3:// or gs:// URI, or hub name, which may end in @REVISION; a source
+            is returned as it is.
+        revision: Branch, tag or commit on the hub, where the name has none.
+
+    Raises:
+        FileNotFoundError: No such folder, or one without config.json and adapter_config.json; or
+            the hub has no such model or revision.
+        OSError: The hub or the object store does not answer or refuses.
+        ValueError: Name and `revision` ask for two revisions, or an adapter names no base.
+    """
+    if isinstance(name, ModelSource):
+        return name
+    source = _find(str(name), revision)
+    adapter = _adapter_config(source)
+    if adapter is None:
+        return source
+    base = adapter.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise ValueError(
+            f"{source}: an adapter must name its base, but base_model_name_or_path in "
+            f"{ADAPTER_CONFIG} is {base!r}. Set it to the folder or hub name of the base."
+        )
+    try:
+        found = find_model(base, revision=adapter.get("revision"))
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"The base of the adapter {source}: {error}") from error
+    return ModelSource(source.name, source.commit, found)
+
+
+def find_models(models: Mapping[str, str]) -> dict[str, ModelSource]:
+    """Return the source of each model, by label.
+
+    Raises:
+        OSError: One cannot be found; the message names its label.
+    """
+    sources = {}
+    for label, name in models.items():
+        try:
+            sources[label] = find_model(name)
+        except OSError as error:
+            raise type(error)(f"{label}: {error}") from error
+    return sources
+
+
+def _find(name: str, revision: str | None) -> ModelSource:
+    """Return the source of a model or adapter, its base left out."""
+    if is_remote(name):
+        return ModelSource(name.rstrip("/"))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        if not any((folder / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
+            raise FileNotFoundError(f"{folder} holds no {CONFIG}, so it is no model folder.")
+        return ModelSource(str(folder.resolve()))
+    repository, at, pinned = name.partition("@")
+    if folder.is_absolute() or name.startswith((".", "~")) or repository.count("/") != 1:
+        raise FileNotFoundError(
+            f"No model folder at {name}. Give a folder or a hub name such as owner/model."
+        )
+    if at and not pinned:
+        raise ValueError(f"{name}: a revision must follow the @. Give one, or leave the @ out.")
+    if pinned and revision and pinned != revision:
+        raise ValueError(
+            f"{name} must have one revision, but `revision` asks for {revision!r}. Give one of "
+            "the two."
+        )
+    return ModelSource(repository, resolve_commit(repository, pinned or revision))
+
+
+def _adapter_config(source: ModelSource) -> dict[str, Any] | None:
+    """Return the configuration of an adapter; None for a whole model."""
+    if is_remote(source.name):
+        try:
+            text = RemoteFolder(source.name).read(ADAPTER_CONFIG).decode("utf-8")
+        except FileNotFoundError:
+            return None
+    else:
+        file = source.config_folder() / ADAPTER_CONFIG
+        if not file.is_file():
+            return None
+        text = file.read_text(encoding="utf-8")
+    config = json.loads(text)
+    if not isinstance(config, dict):
+        raise ValueError(f"{source}: {ADAPTER_CONFIG} must hold an object. Export it again.")
+    return config

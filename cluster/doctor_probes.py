@@ -13,6 +13,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Callable
 from pathlib import Path
@@ -174,18 +175,42 @@ def look_at(path: str) -> dict[str, Any]:
         }
     if not is_hub_name(path):
         return {"readable": False, "how": "no such file or folder"}
-    from huggingface_hub import constants, try_to_load_from_cache
+    from huggingface_hub import constants, get_token, try_to_load_from_cache
 
-    if isinstance(try_to_load_from_cache(path, "config.json"), str):
+    name, _, revision = path.partition("@")
+    if isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
         return {"readable": True, "how": f"the hub's cache {constants.HF_HUB_CACHE}"}
     if constants.HF_HUB_OFFLINE:
         return {"readable": False, "how": "not in the hub's cache, and HF_HUB_OFFLINE is set"}
-    address = f"{constants.ENDPOINT}/{path}/resolve/main/config.json"
+    address = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/config.json"
+    fault = _ask_hub(address, get_token())
+    return {
+        "readable": fault is None,
+        "how": fault or f"the hub {constants.ENDPOINT}",
+    }
+
+
+class _StayHere(urllib.request.HTTPRedirectHandler):
+    """Follow no redirection: it could lead the hub's token to another host."""
+
+    def redirect_request(self, *_: Any) -> None:
+        return None
+
+
+def _ask_hub(address: str, token: str | None) -> str | None:
+    """Return why the hub does not give a file, or None where it does."""
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    request = urllib.request.Request(address, method="HEAD", headers=headers)
     try:
-        with urllib.request.urlopen(urllib.request.Request(address, method="HEAD"), timeout=4.0):
-            return {"readable": True, "how": f"the hub {constants.ENDPOINT}"}
+        urllib.request.build_opener(_StayHere).open(request, timeout=4.0).close()
+    except urllib.error.HTTPError as error:
+        error.close()
+        if error.code in (401, 403):
+            return f"{address}: {error}. Is HF_TOKEN set, and are the model's terms accepted?"
+        return None if error.code < 400 else f"{address}: {error}"
     except OSError as error:
-        return {"readable": False, "how": f"{address}: {error}"}
+        return f"{address}: {error}"
+    return None
 
 
 def is_hub_name(path: str) -> bool:

@@ -15,7 +15,6 @@ from huggingface_hub import constants, resolve_revision, snapshot_download
 from huggingface_hub.errors import (
     GatedRepoError,
     HFValidationError,
-    IncompleteSnapshotError,
     LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -54,8 +53,8 @@ def download_model(name: str, commit: str, patterns: Sequence[str]) -> Path:
         patterns: Names of the files, such as "*.json".
 
     Raises:
-        FileNotFoundError, PermissionError, ConnectionError: As of `resolve_commit`; an
-            interrupted download resumes with the next call.
+        FileNotFoundError, PermissionError, ConnectionError: As of `resolve_commit`; the next call
+            fetches only the files that did not arrive.
     """
     with explain_hub_errors("model", name, commit):
         return Path(snapshot_download(name, revision=commit, allow_patterns=list(patterns)))
@@ -87,7 +86,10 @@ def explain_hub_errors(kind: str, name: str, revision: str | None = None) -> Ite
         if isinstance(told, REFUSALS):
             raise _refusal(kind, name, revision, told) from error
         if isinstance(error, FileNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
-            raise FileNotFoundError(f"The {kind} {whole}: {first_line(error)}") from error
+            raise FileNotFoundError(
+                f"The {kind} {whole}: {first_line(error)} Check the spelling; for a private or "
+                "gated one set HF_TOKEN, or run `hf auth login`."
+            ) from error
         raise _no_answer(kind, whole, error) from error
 
 
@@ -114,14 +116,12 @@ def _no_answer(kind: str, whole: str, error: Exception) -> OSError:
     """Return what to do where the hub was not asked, did not answer, or broke off."""
     cache = constants.HF_HUB_CACHE
     if constants.is_offline_mode():
-        begun = isinstance(error, IncompleteSnapshotError)
-        part = "only a part of it is" if begun else "it is not"
         return FileNotFoundError(
             f"The {kind} {whole} must be in the cache {cache}, because HF_HUB_OFFLINE is set, but "
-            f"{part}. Unset HF_HUB_OFFLINE, or name a local folder."
+            "it is not, or not whole. Unset HF_HUB_OFFLINE, or name a local folder."
         )
     return ConnectionError(
         f"The {kind} {whole} could not be fetched from {constants.ENDPOINT}: {first_line(error)} "
-        "Try again: a download resumes where it broke off. Without a network, download it "
-        "elsewhere and name its folder."
+        "Try again: files that arrived whole are kept. Without a network, download it elsewhere "
+        "and name its folder."
     )

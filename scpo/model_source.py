@@ -6,16 +6,18 @@ process and on every node. Each node makes its own copy of what is not a folder.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from scpo.atomic import write_json
 from scpo.hub import download_model, resolve_commit
 from scpo.remote import RemoteFolder, is_remote, local_copy
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 CONFIG_FILES = (CONFIG, ADAPTER_CONFIG, "*.py")
+PIN_FILE = "global_model.json"  # in a run: the commit of the hub that all its trainings use
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 
 
@@ -93,6 +95,31 @@ def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -
     return ModelSource(source.name, source.commit, found)
 
 
+def pin_model(name: str, *, revision: str | None = None, file: Path) -> ModelSource:
+    """Return the source of a model, found once: later calls read it from a file.
+
+    Args:
+        name: As of `find_model`.
+        revision: As of `find_model`.
+        file: JSON; written unless it holds the source of this name and revision.
+
+    Raises:
+        OSError: As of `find_model`.
+        ValueError: As of `find_model`, or the file is damaged.
+    """
+    asked = {"name": name, "revision": revision}
+    if file.is_file():
+        try:
+            held = json.loads(file.read_text(encoding="utf-8"))
+            if held["asked"] == asked:
+                return _source_of(held["source"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(f"{file} is damaged: {error}. Remove it to ask anew.") from error
+    source = find_model(name, revision=revision)
+    write_json(file, {"asked": asked, "source": asdict(source)})
+    return source
+
+
 def find_models(models: Mapping[str, str]) -> dict[str, ModelSource]:
     """Return the source of each model, by label.
 
@@ -106,6 +133,12 @@ def find_models(models: Mapping[str, str]) -> dict[str, ModelSource]:
         except OSError as error:
             raise type(error)(f"{label}: {error}") from error
     return sources
+
+
+def _source_of(held: Mapping[str, Any]) -> ModelSource:
+    """Return the source that `pin_model` wrote."""
+    base = held["base"]
+    return ModelSource(held["name"], held["commit"], None if base is None else _source_of(base))
 
 
 def _find(name: str, revision: str | None) -> ModelSource:

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from scpo.arms import select_arm
 from scpo.batches import TrainingSet
-from scpo.config import EncoderConfig, SplitConfig
+from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
-from scpo.devices import pick_device
+from scpo.devices import Precision, pick_device
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.reference import ScoringReport
@@ -100,9 +100,9 @@ def ready_training(
     beta: float,
     cache: Path,
     encoder: EncoderConfig,
-    seed: int,
+    training: TrainingConfig,
 ) -> CountryTraining:
-    """Select and weigh one country's training pairs.
+    """Select and weigh one country's training pairs; rewards are of the training's precision.
 
     Raises:
         FileNotFoundError: No such data or model.
@@ -110,9 +110,10 @@ def ready_training(
             is kept.
     """
     source, reward = _load(global_model)
-    steered = _steer(data, source, reward, country, cache, encoder)
+    steered = _steer(data, source, reward, country, cache, encoder, training.precision)
     which = steered.pairs_in("train")
-    selection = select_arm(arm, steered.reference_margin[which], tau=tau, beta=beta, seed=seed)
+    margin = steered.reference_margin[which]
+    selection = select_arm(arm, margin, tau=tau, beta=beta, seed=training.seed)
     if not selection.keep.any():
         raise ValueError(
             f"{country}: tau={tau} keeps none of {len(which)} training pairs. Raise tau."
@@ -136,6 +137,7 @@ def _steer(
     country: str,
     cache: Path,
     encoder: EncoderConfig,
+    precision: Precision,
 ) -> CountryData:
     """Return the arrays of one country."""
     steered = steer_countries(
@@ -147,5 +149,6 @@ def _steer(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
+        precision=precision,
     )
     return steered.countries[country]

@@ -18,7 +18,7 @@ from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
 from scpo.global_model import pool_interactions, train_global_model
 from scpo.model import content_hash, load_reward_model
-from scpo.model_source import ModelSource, find_model
+from scpo.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
 from scpo.shared_cache import shared_cache
@@ -87,7 +87,7 @@ def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Sa
     """Return the source of the global model, training it into `out` when needed."""
     given = config.global_model
     if given.name is not None:
-        return find_model(given.name, revision=given.revision)
+        return pin_model(given.name, revision=given.revision, file=out.parent / PIN_FILE)
     if (out / "config.json").is_file():
         return find_model(out)
     pooled = pool_interactions(

@@ -11,6 +11,7 @@ from scpo.config import load_config
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.sources import ModelsToJudge
+from scpo.model_source import PIN_FILE, pin_model
 from scpo.shared_cache import local_cache
 from scpo.steering import divide_users
 from sweeps.config import SweepConfig
@@ -43,15 +44,20 @@ def models_of_run(run: Path) -> ModelsToJudge:
             "with it: `scpo sweep CONFIG --out RUN --resume`."
         )
     given = config.global_model
+    name, revision = given.name or str(run / "global"), given.revision
+    if (file := run / PIN_FILE).is_file():
+        source = pin_model(name, revision=revision, file=file)
+        if source.commit is not None:
+            name, revision = str(source), None
     return ModelsToJudge(
         data=_data_of(config, run),
-        global_model=given.name or str(run / "global"),
+        global_model=name,
         models={label: str(_folder_of(record, run)) for label, record in finals.items()},
         cache=local_cache(config.cache),
         countries=config.countries,
         split=config.split,
         encoder=config.encoder,
-        revision=given.revision,
+        revision=revision,
         trust_remote_code=given.trust_remote_code,
     )
 

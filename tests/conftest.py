@@ -18,6 +18,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from scpo.data.synthetic import make_synthetic
 from scpo.evaluation.pair_scores import PairScores
 
+pytest_plugins = ["tests.hub.fixtures"]
+
 
 @pytest.fixture(scope="session")
 def data_folder() -> Path:

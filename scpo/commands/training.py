@@ -180,7 +180,7 @@ def train(
         beta=beta,
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
-        seed=training.seed,
+        training=training,
     )
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     if workers == 1:

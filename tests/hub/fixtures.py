@@ -13,11 +13,13 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.hub.data_sets import publish_data_sets
+from tests.hub.impatient import RETRYING, NoWait
 from tests.hub.models import publish_models
 from tests.hub.server import HubServer
 
@@ -97,7 +99,7 @@ def patch_clients(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None
     for name, value in hub_environment(url, home).items():
         monkeypatch.setenv(name, value)
     hub, cache = str(home / "hub"), home / "datasets"
-    patched = {
+    patched: dict[str, dict[str, Any]] = {
         "huggingface_hub.constants": {
             "ENDPOINT": url,
             "HUGGINGFACE_CO_URL_TEMPLATE": url + "/{repo_id}/resolve/{revision}/{filename}",
@@ -129,7 +131,9 @@ def patch_clients(monkeypatch: pytest.MonkeyPatch, url: str, home: Path) -> None
         },
     }
     for module, values in patched.items():
-        place: object = importlib.import_module(module)
+        place = importlib.import_module(module)
         for name, value in values.items():
             owner, _, attribute = name.rpartition(".")
             monkeypatch.setattr(getattr(place, owner) if owner else place, attribute, value)
+    for module in RETRYING:
+        monkeypatch.setattr(importlib.import_module(module), "time", NoWait)

@@ -6,6 +6,7 @@ word is spelt in letters, so that unknown words differ.
 
 import string
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import torch
@@ -50,9 +51,9 @@ def publish_models(root: Path, work: Path) -> None:
     pieces = _pieces()
     deberta = Repository(root, "models", DEBERTA)
     pair_tokenizer = _pair_tokenizer(pieces)
-    for seed, refs in ((1, {"tag": "v1", "branch": "older"}), (2, {})):
+    for seed, branch, tag in ((1, "older", "v1"), (2, "main", None)):
         folder = _write(work / f"deberta-{seed}", _deberta(pair_tokenizer, seed), pair_tokenizer)
-        deberta.publish(_with_card(folder, DEBERTA), **refs)
+        deberta.publish(_with_card(folder, DEBERTA), branch=branch, tag=tag)
     chat_tokenizer = _chat_tokenizer(pieces)
     for name, seed in ((LLAMA, 3), (GATED, 4)):
         folder = _write(work / f"llama-{seed}", _llama(chat_tokenizer, seed), chat_tokenizer)
@@ -102,7 +103,7 @@ def _chat_tokenizer(pieces: list[tuple[str, float]]) -> PreTrainedTokenizerBase:
     return tokenizer
 
 
-def _sizes(tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:
+def _sizes(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
     return {
         "vocab_size": len(tokenizer),
         "pad_token_id": tokenizer.pad_token_id,
@@ -118,16 +119,16 @@ def _sizes(tokenizer: PreTrainedTokenizerBase) -> dict[str, object]:
 
 def _deberta(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
     torch.manual_seed(seed)
-    config = DebertaV2Config(
-        **_sizes(tokenizer),
-        type_vocab_size=0,
-        relative_attention=True,
-        pos_att_type=["p2c", "c2p"],
-        position_buckets=8,
-        norm_rel_ebd="layer_norm",
-        share_att_key=True,
-        position_biased_input=False,
-    )
+    kind: dict[str, Any] = {
+        "type_vocab_size": 0,
+        "relative_attention": True,
+        "pos_att_type": ["p2c", "c2p"],
+        "position_buckets": 8,
+        "norm_rel_ebd": "layer_norm",
+        "share_att_key": True,
+        "position_biased_input": False,
+    }
+    config = DebertaV2Config(**_sizes(tokenizer), **kind)
     return DebertaV2ForSequenceClassification(config)
 
 

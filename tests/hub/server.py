@@ -8,6 +8,8 @@ as well (`/-/faults`, `/-/log`), so that `HubControl` works on a hub in any proc
 
 import argparse
 import json
+import socket
+import struct
 import threading
 import urllib.request
 from collections.abc import Sequence
@@ -29,6 +31,7 @@ class Fault:
         times: How many requests it strikes; None for all.
         status: Answer with this status and nothing else.
         after_bytes: Close the connection after so many bytes of the body.
+        reset: After those bytes, reset the connection rather than close it.
         delay_s: Wait before the answer, until the hub stops at the longest.
         stop: Stop the hub once struck: connections are refused from then on.
     """
@@ -38,6 +41,7 @@ class Fault:
     times: int | None = 1
     status: int | None = None
     after_bytes: int | None = None
+    reset: bool = False
     delay_s: float = 0.0
     stop: bool = False
 
@@ -162,6 +166,10 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(said, fault.after_bytes)
         if fault.stop:  # before this connection ends, so that the client finds nobody at once
             self.hub.stop()
+        if fault.reset:
+            linger = struct.pack("ii", 1, 0)  # for no time: a close resets the connection
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.connection.close()
 
     do_HEAD = do_POST = do_GET
 

@@ -1,6 +1,6 @@
 import pytest
 
-from scpo.config import EncoderConfig
+from scpo.config import EncoderConfig, TrainingConfig
 from scpo.data.interactions import write_interactions
 from scpo.single import ready_training, score_data
 
@@ -19,7 +19,7 @@ def named(interactions, model_folder, tmp_path):
 
 
 # the tiny model's rewards are near each other: 0.5 keeps the pairs that it orders wrongly
-ARM = {"country": "A", "arm": "scpo", "tau": 0.5, "beta": 1.1, "seed": 0}
+ARM = {"country": "A", "arm": "scpo", "tau": 0.5, "beta": 1.1, "training": TrainingConfig()}
 
 
 def test_scores_are_made_once_for_all_commands(named):

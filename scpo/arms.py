@@ -17,11 +17,10 @@ from typing import Literal, get_args
 
 import numpy as np
 
+from scpo.arrays import BoolArray, FloatArray
 from scpo.weighting import (
     PAPER_BETA,
     PAPER_TAU,
-    BoolArray,
-    FloatArray,
     beta_of_strength,
     inverse_pair_weights,
     keep_mask,

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.encoding import TokenizedTexts
-from scpo.pairs import IntArray
 from scpo.token_arrays import range_positions
-from scpo.weighting import FloatArray
 
 WINDOW_STEPS = 16
 LENGTH_SLACK = 0.85  # a forward pass holds texts down to this share of its longest

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from scpo.pairs import IntArray
+from scpo.arrays import IntArray
 from scpo.token_arrays import SEGMENTS, WholeTexts, flatten_tokens
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on

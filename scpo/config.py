@@ -14,9 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from scpo.precision import Precision
-from scpo.schedules import ScheduleKind
-from scpo.token_arrays import Overlong
+from scpo.choices import Overlong, Precision, ScheduleKind
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

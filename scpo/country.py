@@ -13,11 +13,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.batches import TrainingSet
+from scpo.choices import Overlong
 from scpo.encoding import TokenizedTexts
-from scpo.pairs import IntArray, Pairs, build_pairs, response_counts, utterance_interactions
-from scpo.token_arrays import Overlong
-from scpo.weighting import BoolArray, FloatArray
+from scpo.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 
 PARTS = ("train", "validation", "test")
 

@@ -12,11 +12,11 @@ import deepspeed
 import torch
 from torch import Tensor
 
+from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
 from scpo.classifier import compute_rewards
-from scpo.devices import ResolvedPrecision, autocast
+from scpo.devices import autocast
 from scpo.engines import Optimization, gather_from_ranks
 from scpo.model import RewardModel
-from scpo.sharding import Offload, ZeroStage, check_offload
 
 STATE_TAG = "state"
 

@@ -4,8 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
-from scpo.precision import Precision as Precision
-from scpo.precision import ResolvedPrecision as ResolvedPrecision
+from scpo.choices import Precision, ResolvedPrecision
 
 
 def pick_device() -> torch.device:

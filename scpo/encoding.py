@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
+from scpo.arrays import BoolArray, IntArray
 from scpo.chat_template import ChatLayout, learn_chat_layout
+from scpo.choices import Overlong
 from scpo.pair_layout import PairLayout, learn_pair_layout
-from scpo.pairs import IntArray
-from scpo.token_arrays import Overlong, offsets_of, positions_within, range_positions
-from scpo.weighting import BoolArray
+from scpo.token_arrays import offsets_of, positions_within, range_positions
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.classifier import compute_rewards
-from scpo.devices import ResolvedPrecision, autocast
+from scpo.devices import autocast
 from scpo.model import RewardModel
-from scpo.schedules import ScheduleKind, make_schedule
+from scpo.schedules import make_schedule
 
 STATE_FILE = "engine.pt"
 

@@ -20,11 +20,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from scpo.arrays import IntArray
+from scpo.choices import Precision
 from scpo.classifier import is_backbone, plain_model
-from scpo.devices import Precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
-from scpo.pairs import IntArray
 from scpo.parts import find_parts, keyed_folder, write_part
 from scpo.scoring import run_forwards
 

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.country import build_country, rows_of, utterance_texts
 from scpo.data.bad_rows import BadRows
@@ -24,7 +25,6 @@ from scpo.fitting import fit_on_device
 from scpo.metrics import Accuracy, pair_accuracy
 from scpo.model import load_reward_model
 from scpo.pairs import build_pairs
-from scpo.token_arrays import Overlong
 
 HELD_OUT_SHARE = 0.05
 

@@ -11,8 +11,8 @@ Reference: ZeRO (Rajbhandari et al., arXiv 1910.02054), section 3, in float32.
 import math
 from dataclasses import dataclass
 
+from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.model_cost import ModelCost
-from scpo.sharding import Offload, ZeroStage, check_offload
 
 FLOAT_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two

@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scpo.resampling import resample_sums, widened_tail
 
-NUM_RESAMPLES = 2000
+QUICK_RESAMPLES = 2000
 LAYERS = ("overall", "distinctive", "consensus")
 
 
@@ -51,7 +51,7 @@ def bootstrap_by_user(
     correct: ArrayLike,
     user: ArrayLike,
     *,
-    num_resamples: int = NUM_RESAMPLES,
+    num_resamples: int = QUICK_RESAMPLES,
     level: float = 0.95,
     seed: int = 0,
 ) -> tuple[float, float]:

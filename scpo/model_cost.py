@@ -25,9 +25,10 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from scpo.adapters import add_lora
+from scpo.choices import ResolvedPrecision
 from scpo.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.config import LoraConfig
-from scpo.devices import ResolvedPrecision, autocast
+from scpo.devices import autocast
 from scpo.model import RewardModel
 from scpo.model_source import CONFIG, ModelSource, find_model
 

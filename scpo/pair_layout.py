@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from scpo.pairs import IntArray
+from scpo.arrays import IntArray
 from scpo.token_arrays import (
     PROMPT,
     RESPONSE,

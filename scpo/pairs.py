@@ -8,16 +8,13 @@ their number of responses K.
 """
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from scpo.weighting import FloatArray
-
-IntArray: TypeAlias = NDArray[np.int64]
+from scpo.arrays import FloatArray, IntArray
 
 CHUNK_ROWS = 1 << 15  # interactions turned into pairs at once: what is in between stays small
 

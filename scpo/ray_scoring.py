@@ -14,15 +14,15 @@ import ray
 import torch
 from ray.exceptions import RayActorError, RayTaskError
 
-from scpo.devices import Precision, pick_device
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
+from scpo.devices import pick_device
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel, load_reward_model
 from scpo.model_source import ModelSource, find_model
-from scpo.pairs import IntArray
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
 from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 
 MAX_RESTARTS = 3  # of each actor
 

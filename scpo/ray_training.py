@@ -24,6 +24,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
+from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
 from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults
@@ -31,7 +32,6 @@ from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.remote import Place, absolute, below
-from scpo.sharding import Offload, ZeroStage, check_offload
 from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one

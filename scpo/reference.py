@@ -15,13 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.devices import Precision
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
-from scpo.pairs import IntArray
 from scpo.parts import find_parts, keyed_folder, write_part
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 
 PART_TEXTS = 512
 

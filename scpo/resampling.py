@@ -13,12 +13,10 @@ Reference:
 """
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import ndtr, stdtrit
 
-from scpo.weighting import FloatArray
-
-IntArray = NDArray[np.int64]
+from scpo.arrays import FloatArray, IntArray
 
 NUM_RESAMPLES = 10_000
 LEVEL = 0.95

@@ -12,9 +12,9 @@ and stays where it is from step N on: at 0, or at 1.
 
 import math
 from collections.abc import Callable
-from typing import Literal, TypeAlias, get_args
+from typing import get_args
 
-ScheduleKind: TypeAlias = Literal["linear", "cosine", "constant"]
+from scpo.choices import ScheduleKind
 
 
 def make_schedule(

@@ -12,10 +12,11 @@ from pathlib import Path
 
 from scpo.arms import select_arm
 from scpo.batches import TrainingSet
+from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
-from scpo.devices import Precision, pick_device
+from scpo.devices import pick_device
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.reference import ScoringReport

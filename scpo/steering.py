@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from scpo.choices import Overlong, Precision
 from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.splits import fold_users, split_users
-from scpo.devices import Precision, resolve_precision
+from scpo.devices import resolve_precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.pairs import utterance_interactions
@@ -25,7 +26,6 @@ from scpo.reference import (
     score_with_cache,
     text_keys,
 )
-from scpo.token_arrays import Overlong
 from scpo.token_store import load_or_encode
 
 Score = Callable[..., ScoringReport]

@@ -8,14 +8,12 @@ no Python loop runs over tokens.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.pairs import IntArray
-
-Overlong: TypeAlias = Literal["truncate_prompt", "truncate_left", "drop"]
+from scpo.arrays import IntArray
+from scpo.choices import Overlong
 
 SPECIAL, PROMPT, RESPONSE = -1, 0, 1
 SEGMENTS = np.array([SPECIAL, PROMPT, SPECIAL, RESPONSE, SPECIAL], dtype=np.int8)

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scpo.arrays import IntArray
 from scpo.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.checkpoints import (
     Checkpoints,
@@ -37,7 +38,6 @@ from scpo.forwards import (
     plan_forwards,
 )
 from scpo.loss import centring_losses, pair_losses
-from scpo.pairs import IntArray
 from scpo.warm_start import prove_warm_start
 
 

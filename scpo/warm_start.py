@@ -9,9 +9,10 @@ does not start.
 import numpy as np
 import torch
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
-from scpo.devices import ResolvedPrecision
+from scpo.choices import ResolvedPrecision
 from scpo.engines import Engine
 from scpo.forwards import (
     BatchInputs,
@@ -21,8 +22,6 @@ from scpo.forwards import (
     plain_forward,
     plan_forwards,
 )
-from scpo.pairs import IntArray
-from scpo.weighting import FloatArray
 
 SAMPLE_TEXTS = 8
 SAMPLE_TOKENS = 4096  # of the rows that share a prompt

@@ -14,14 +14,12 @@ Reference:
 """
 
 import math
-from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy.special import expit
 
-FloatArray: TypeAlias = NDArray[np.float64]
-BoolArray: TypeAlias = NDArray[np.bool_]
+from scpo.arrays import BoolArray, FloatArray
 
 PAPER_TAU = 0.7
 PAPER_BETA = 1.10
@@ -43,7 +41,7 @@ def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
     """
     if not 0.0 < tau <= 1.0:
         raise ValueError(f"`0 < tau <= 1` must hold, but got tau={tau}.")
-    margin = _finite(reference_margin)
+    margin = finite_array(reference_margin)
     if tau == 1.0:  # sigmoid rounds to 1 for d > 37, and tau = 1 means no filter
         return np.ones(margin.shape, dtype=np.bool_)
     return np.asarray(expit(margin) < tau)
@@ -63,7 +61,7 @@ def pair_weights(reference_margin: ArrayLike, beta: float = PAPER_BETA) -> Float
         ValueError: `beta > 0` does not hold, or a margin is not finite.
     """
     _check_beta(beta)
-    return np.asarray(np.exp(np.minimum(_finite(reference_margin), 0.0) / beta))
+    return np.asarray(np.exp(np.minimum(finite_array(reference_margin), 0.0) / beta))
 
 
 def inverse_pair_weights(
@@ -85,7 +83,7 @@ def inverse_pair_weights(
     _check_beta(beta)
     if not 1.0 <= cap < math.inf:
         raise ValueError(f"`1 <= cap < inf` must hold, but got cap={cap}.")
-    exponent = np.maximum(-_finite(reference_margin), 0.0) / beta
+    exponent = np.maximum(-finite_array(reference_margin), 0.0) / beta
     return np.asarray(np.exp(np.minimum(exponent, math.log(cap))))
 
 
@@ -114,7 +112,7 @@ def margin_scale(reference_margin: ArrayLike) -> float:
     Raises:
         ValueError: Fewer than two pairs, or a margin is not finite, or all margins are equal.
     """
-    margin = _finite(reference_margin)
+    margin = finite_array(reference_margin)
     spread = float(np.ptp(margin)) if margin.size > 1 else 0.0  # std of equal ones may round
     if spread == 0.0:
         raise ValueError(
@@ -155,7 +153,7 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
     """
     if not 0.0 < retention <= 1.0:
         raise ValueError(f"`0 < retention <= 1` must hold, but got retention={retention}.")
-    margin = _finite(reference_margin)
+    margin = finite_array(reference_margin)
     if margin.size == 0:
         raise ValueError("At least one pair must be given to set a retention, but got none.")
     num_kept = max(1, round(retention * margin.size))
@@ -181,12 +179,12 @@ def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
     keep = retention_mask(reference_margin, retention)
     if keep.all():
         return 1.0
-    margin = _finite(reference_margin)
+    margin = finite_array(reference_margin)
     tau = float(expit(0.5 * (margin[keep].max() + margin[~keep].min())))
     return min(max(tau, math.nextafter(0.0, 1.0)), math.nextafter(1.0, 0.0))
 
 
-def _finite(reference_margin: ArrayLike) -> FloatArray:
+def finite_array(reference_margin: ArrayLike) -> FloatArray:
     """Return the margins as float64, refusing NaN and infinities."""
     margin = np.asarray(reference_margin, dtype=np.float64)
     bad = int(np.count_nonzero(~np.isfinite(margin)))

@@ -13,11 +13,11 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from scpo.arrays import FloatArray
 from sweeps.ablation import ARMS
 from sweeps.arms_table import BASELINE, POOLED
 from sweeps.csv_files import write_csv
 from sweeps.intervals import (
-    FloatArray,
     align_by_user,
     evaluation_of,
     format_accuracy,

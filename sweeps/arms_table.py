@@ -14,9 +14,9 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
+from scpo.arrays import FloatArray
 from sweeps.csv_files import write_csv
 from sweeps.intervals import (
-    FloatArray,
     align_by_user,
     evaluation_of,
     format_accuracy,

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.intervals import FloatArray, align_by_user, evaluation_of
+from scpo.arrays import FloatArray
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.ranking import CountryRanking
 from sweeps.records import TrialRecord
 from sweeps.repeats import Identity, is_whole, setting_identity

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scpo.arms import TRAINED_ARMS
+from scpo.choices import Offload, ZeroStage
 from scpo.config import (
     Config,
     Count,
@@ -16,7 +17,6 @@ from scpo.config import (
     SplitConfig,
     TrainingConfig,
 )
-from scpo.sharding import Offload, ZeroStage
 from scpo.weighting import PAPER_BETA, PAPER_TAU
 
 Share = Annotated[float, Field(gt=0, le=1)]

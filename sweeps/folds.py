@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from scpo.arrays import FloatArray
 from scpo.country import CountryData
-from sweeps.intervals import FloatArray, align_by_user, evaluation_of, mean_interval
+from sweeps.intervals import align_by_user, evaluation_of, mean_interval
 from sweeps.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 
 

@@ -19,7 +19,7 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
 from scipy.stats import spearmanr
 
-from sweeps.intervals import FloatArray
+from scpo.arrays import FloatArray
 from sweeps.ranking import CountryRanking
 
 MIN_TRIALS = 8

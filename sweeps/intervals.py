@@ -9,13 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scpo.metrics import NUM_RESAMPLES
+from scpo.arrays import FloatArray
+from scpo.metrics import QUICK_RESAMPLES
 from scpo.resampling import draw_users, widened_tail
 from sweeps.records import EvaluationRecord, TrialRecord, UserCounts
 
-FloatArray = NDArray[np.float64]
 ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
 
 
@@ -85,7 +84,7 @@ def bootstrap_means(
     totals: FloatArray,
     pairs: FloatArray,
     *,
-    num_resamples: int = NUM_RESAMPLES,
+    num_resamples: int = QUICK_RESAMPLES,
     seed: int = 0,
     level: float = 0.95,
 ) -> tuple[FloatArray, FloatArray]:

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from scpo.arms import Selection, select_arm, select_setting
+from scpo.arrays import IntArray
 from scpo.batches import TrainingSet
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.country import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
-from scpo.pairs import IntArray
 from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.training import TrainingResult
 from scpo.weighting import effective_pairs, margin_scale

@@ -12,7 +12,7 @@ Reference:
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.intervals import FloatArray
+from scpo.arrays import FloatArray
 from sweeps.recommendation import compare_settings
 
 NUM_CHOICES = 200

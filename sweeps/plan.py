@@ -15,8 +15,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.arms import select_arm
+from scpo.arrays import FloatArray
 from scpo.country import CountryData
-from scpo.weighting import PAPER_BETA, FloatArray, effective_pairs, margin_scale
+from scpo.weighting import PAPER_BETA, effective_pairs, margin_scale
 from sweeps.config import SweepConfig
 from sweeps.csv_files import write_csv
 from sweeps.plan_work import (

@@ -16,13 +16,12 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 import torch
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.country import CountryData
 from scpo.devices import pick_device
 from scpo.model import load_reward_model
 from scpo.model_source import ModelSource
-from scpo.pairs import IntArray
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.folds import folds_of
 from sweeps.jobs import TUNED_ARM, Job, rung_job, select_pairs
@@ -187,9 +186,9 @@ def time_model(
     Raises:
         RuntimeError: A reward is not finite.
     """
-    reward = load_reward_model(
-        model, trust_remote_code=config.global_model.trust_remote_code
-    ).to(pick_device())
+    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
+        pick_device()
+    )
     texts = next(iter(countries.values())).texts
     order = np.random.default_rng(0).permutation(len(texts))
     threads = torch.get_num_threads()

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.country import CountryData
 from scpo.devices import pick_device, resolve_precision
 from scpo.features import (
@@ -23,16 +24,8 @@ from scpo.features import (
 )
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource
-from scpo.pairs import IntArray
 from scpo.shared_cache import local_cache
-from scpo.weighting import (
-    BoolArray,
-    FloatArray,
-    effective_pairs,
-    margin_scale,
-    pair_weights,
-    retention_mask,
-)
+from scpo.weighting import effective_pairs, margin_scale, pair_weights, retention_mask
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
 from sweeps.preparation import Say, obtain_all
@@ -167,9 +160,9 @@ def probe_countries(
 
 def open_features(config: SweepConfig, model: ModelSource) -> tuple[RewardModel, Path, Any]:
     """Return the global model on its device, its folder of features, and its precision."""
-    reward = load_reward_model(
-        model, trust_remote_code=config.global_model.trust_remote_code
-    ).to(pick_device())
+    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
+        pick_device()
+    )
     precision = resolve_precision(config.training.precision, reward.model.device)
     folder = features_folder(
         local_cache(config.cache), model_hash=content_hash(model), precision=precision
@@ -296,7 +289,7 @@ def probe_pair_sets(
 def select_settings(
     reference_margin: FloatArray, settings: HeadSettings
 ) -> tuple[BoolArray, FloatArray]:
-    """Return what each setting keeps and weighs, as `scpo.arms.select_setting` does one by one.
+    """Return what each setting keeps and weighs: `select_setting` for many at once.
 
     Args:
         reference_margin: d of the country's training pairs, shape (P,).

@@ -28,8 +28,7 @@ from scipy.special import log_expit
 from scipy.stats import qmc
 from torch import Tensor
 
-from scpo.pairs import IntArray
-from scpo.weighting import FloatArray
+from scpo.arrays import FloatArray, IntArray
 
 Heads = NDArray[np.floating]
 

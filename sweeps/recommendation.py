@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from sweeps.intervals import FloatArray, bootstrap_means
+from scpo.arrays import FloatArray
+from sweeps.intervals import bootstrap_means
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ import numpy as np
 import ray
 import torch
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.batches import TrainingSet, cut_forwards
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
@@ -29,13 +30,11 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
 from scpo.model import RewardModel, load_reward_model
-from scpo.pairs import IntArray
 from scpo.provenance import utc_now
 from scpo.ray_training import Cluster, start_deepspeed
 from scpo.remote import Place, below
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
-from scpo.weighting import FloatArray
 from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set
 from sweeps.lanes import Workspace
 
@@ -218,9 +217,7 @@ def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
     """Return the model on the CPU; where one rank lacks it, none and why: none may wait."""
     reward, fault = None, None
     try:
-        reward = load_reward_model(
-            workspace.model, trust_remote_code=workspace.trust_remote_code
-        )
+        reward = load_reward_model(workspace.model, trust_remote_code=workspace.trust_remote_code)
     except (ValueError, OSError) as error:
         fault = str(error)
     if found := gather_faults(fault):

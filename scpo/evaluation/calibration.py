@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from scpo.pairs import IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.resampling import (
     NUM_RESAMPLES,
     divide_draws,
@@ -32,7 +32,6 @@ from scpo.resampling import (
     resample_sums,
     sum_by_user,
 )
-from scpo.weighting import FloatArray
 
 NUM_BINS = 10
 NUM_SIMULATIONS = 200

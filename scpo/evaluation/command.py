@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
 from scpo.country import CountryData
 from scpo.data.interactions import read_interactions
-from scpo.devices import Precision, pick_device
+from scpo.devices import pick_device
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.model_card import write_model_cards
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
@@ -23,10 +25,8 @@ from scpo.evaluation.sources import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_model, find_models
-from scpo.pairs import IntArray
 from scpo.scoring import score_texts
 from scpo.steering import steer_countries
-from scpo.weighting import FloatArray
 
 
 def run_evaluation(

@@ -9,13 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
 from scpo.country import CountryData, pair_margins
-from scpo.devices import Precision
 from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.model import RewardModel
-from scpo.pairs import IntArray
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 
 
 def evaluate_model(

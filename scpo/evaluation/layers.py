@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo.arrays import BoolArray, FloatArray
 from scpo.metrics import LAYERS, Accuracy
 from scpo.resampling import (
     NUM_RESAMPLES,
@@ -20,7 +21,6 @@ from scpo.resampling import (
     resample_sums,
     sum_by_user,
 )
-from scpo.weighting import BoolArray, FloatArray
 
 
 def layer_accuracies(

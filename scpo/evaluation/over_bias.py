@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import spearmanr
 
+from scpo.arrays import FloatArray
 from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_label
 from scpo.resampling import (
     NUM_RESAMPLES,
@@ -21,7 +22,6 @@ from scpo.resampling import (
     resample_sums,
     sum_by_user,
 )
-from scpo.weighting import FloatArray
 
 
 @dataclass(frozen=True)

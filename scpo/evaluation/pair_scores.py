@@ -18,8 +18,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from scpo.arrays import BoolArray, FloatArray
 from scpo.atomic import atomic_path
-from scpo.weighting import BoolArray, FloatArray
 
 GLOBAL = "global"
 LENGTH = "length"

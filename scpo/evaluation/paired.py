@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
+from scpo.arrays import FloatArray
 from scpo.resampling import (
     NUM_RESAMPLES,
     divide_draws,
@@ -24,7 +25,6 @@ from scpo.resampling import (
     resample_sums,
     sum_by_user,
 )
-from scpo.weighting import FloatArray
 
 
 @dataclass(frozen=True)

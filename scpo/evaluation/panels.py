@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scpo.arrays import FloatArray
 from scpo.data.opinion_pairs import is_question_user
 from scpo.evaluation.calibration import calibration, reliability_table
 from scpo.evaluation.layers import layer_accuracies
@@ -21,7 +22,6 @@ from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
 from scpo.evaluation.paired import paired_differences
 from scpo.evaluation.shortcuts import length_deciles, length_share
 from scpo.metrics import LAYERS
-from scpo.weighting import FloatArray
 
 POOLED = "pooled"
 BASELINES = (GLOBAL, "full", LENGTH)

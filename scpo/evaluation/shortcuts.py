@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo.arrays import FloatArray
 from scpo.resampling import (
     NUM_RESAMPLES,
     divide_draws,
@@ -28,7 +29,6 @@ from scpo.resampling import (
     resample_sums,
     sum_by_user,
 )
-from scpo.weighting import FloatArray
 
 NUM_DECILES = 10
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo.arrays import FloatArray
 from scpo.evaluation.layers import layer_accuracies
 from scpo.metrics import Accuracy
 from scpo.resampling import NUM_RESAMPLES
-from scpo.weighting import FloatArray
 
 STEPS = 21  # 0, 0.05, ..., 1
 

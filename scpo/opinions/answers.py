@@ -22,9 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.data.global_opinions import SurveyQuestion
-from scpo.pairs import IntArray
-from scpo.weighting import FloatArray
 
 METRICS = ("similarity_base2", "similarity_natural", "total_variation")
 

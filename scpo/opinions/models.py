@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
 from scpo.data.countries import canonical_country, refuse_misspelt
 from scpo.data.global_opinions import SurveyQuestion
-from scpo.devices import Precision
 from scpo.encoding import encode_texts
 from scpo.model import RewardModel
 from scpo.opinions.answers import (
@@ -26,9 +27,7 @@ from scpo.opinions.answers import (
 )
 from scpo.opinions.summary import ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
-from scpo.pairs import IntArray
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 
 
 @dataclass(frozen=True)

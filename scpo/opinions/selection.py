@@ -4,12 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from scpo.arrays import IntArray
 from scpo.config import SplitConfig
 from scpo.data.countries import canonical_country
 from scpo.data.global_opinions import SurveyQuestion
 from scpo.data.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import SIDES, split_users
-from scpo.pairs import IntArray
 
 PARTS = ("all", *SIDES)
 

@@ -14,10 +14,9 @@ from typing import Literal
 
 import numpy as np
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
-from scpo.pairs import IntArray
 from scpo.resampling import draw_users, quantile_ends
-from scpo.weighting import FloatArray
 
 NUM_RESAMPLES = 2000
 

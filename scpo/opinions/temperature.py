@@ -10,8 +10,8 @@ import math
 import numpy as np
 from scipy.optimize import minimize_scalar
 
+from scpo.arrays import FloatArray
 from scpo.opinions.answers import Answers, check_shapes, sum_by_question
-from scpo.weighting import FloatArray
 
 TEMPERATURES = (1e-3, 1e3)  # between them one is looked for
 

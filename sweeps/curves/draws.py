@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo.metrics import NUM_RESAMPLES
+from scpo.arrays import FloatArray
+from scpo.metrics import QUICK_RESAMPLES
 from scpo.resampling import resample_sums
-from scpo.weighting import FloatArray
 from sweeps.curves.points import CurvePoint
 
 
@@ -62,7 +62,7 @@ def curve_lines(points: Sequence[CurvePoint]) -> list[CurveLine]:
 
 
 def resample_line(
-    line: CurveLine, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    line: CurveLine, *, num_resamples: int = QUICK_RESAMPLES, seed: int = 0
 ) -> FloatArray:
     """Return the line's accuracies in each resample, shape (R, K).
 

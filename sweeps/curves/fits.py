@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.optimize import isotonic_regression, minimize_scalar
 
-from scpo.weighting import FloatArray
+from scpo.arrays import FloatArray
 from sweeps.curves.shapes import (
     EXPONENTS,
     NUM_PARAMETERS,

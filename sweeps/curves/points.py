@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from scpo.arrays import FloatArray
 from sweeps.curves.runs import CurveRun, Key, curve_runs, key_order
-from sweeps.intervals import FloatArray, mean_interval
+from sweeps.intervals import mean_interval
 from sweeps.records import TrialRecord
 
 POOLED = "pooled"

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scpo.arrays import FloatArray
 from scpo.resampling import widened_tail
-from scpo.weighting import FloatArray
 from sweeps.curves.traces import Trace
 
 Bounds = tuple[float, float]

@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sweeps.intervals import FloatArray, align_by_user, evaluation_of
+from scpo.arrays import FloatArray
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import AccuracyRecord, TrialRecord
 
 ARM_ORDER = ("full", "scpo", "random_k")

@@ -18,7 +18,7 @@ from typing import Literal
 
 import numpy as np
 
-from scpo.weighting import FloatArray
+from scpo.arrays import FloatArray
 
 Shape = Literal["power", "log_linear", "isotonic"]
 

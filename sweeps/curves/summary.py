@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from scpo.metrics import NUM_RESAMPLES
+from scpo.metrics import QUICK_RESAMPLES
 from sweeps.csv_files import write_csv
 from sweeps.curves.draws import CurveLine, curve_lines, resample_line
 from sweeps.curves.fits import describe_fit
@@ -80,7 +80,7 @@ def curve_summary(
     points: Sequence[CurvePoint],
     *,
     target: float | None = None,
-    num_resamples: int = NUM_RESAMPLES,
+    num_resamples: int = QUICK_RESAMPLES,
     seed: int = 0,
 ) -> list[SummaryRow]:
     """Return the rows of all curves; an arm with one number of pairs has none.

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 
+from scpo.arrays import FloatArray
 from scpo.atomic import write_json
 from scpo.resampling import jackknife_ends
-from scpo.weighting import FloatArray
 
 Say = Callable[[str], None]
 CellT = TypeVar("CellT")

@@ -15,7 +15,7 @@ import numpy as np
 from rich.table import Table
 
 from scpo.arms import TRAINED_ARMS, select_arm
-from scpo.weighting import FloatArray
+from scpo.arrays import FloatArray
 from sweeps.csv_files import write_csv
 from sweeps.intervals import format_accuracy
 from sweeps.probe_heads import Heads

@@ -16,7 +16,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
-from scpo.weighting import BoolArray, FloatArray
+from scpo.arrays import BoolArray, FloatArray
 from sweeps.drawing import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
 from sweeps.science.map_cells import USERS, MapRow
 

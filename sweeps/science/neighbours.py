@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from scpo.weighting import BoolArray, FloatArray
+from scpo.arrays import BoolArray, FloatArray
 from sweeps.probe_heads import Heads, HeadSettings, train_heads
 from sweeps.science.cells import Say, finish_cells
 from sweeps.science.map_cells import USERS, MapCell, MapRow, cell_rows, write_rows

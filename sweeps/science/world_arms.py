@@ -15,8 +15,8 @@ import numpy as np
 from scipy.special import expit
 
 from scpo.arms import Selection, select_arm, select_setting
-from scpo.pairs import IntArray
-from scpo.weighting import BoolArray, FloatArray, effective_pairs, tau_of_retention
+from scpo.arrays import BoolArray, FloatArray, IntArray
+from scpo.weighting import effective_pairs, tau_of_retention
 from sweeps.config import SearchConfig
 from sweeps.probe_heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
 from sweeps.science.worlds import WorldPairs

@@ -17,8 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from scpo.pairs import IntArray
-from scpo.weighting import BoolArray, FloatArray
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from sweeps.probe_heads import Heads
 
 OutlierKind = Literal["consensus", "culture", "certain"]

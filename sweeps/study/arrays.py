@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.country import utterance_texts
 from scpo.data.bad_rows import BadRows
 from scpo.data.countries import canonical_country
@@ -22,8 +23,7 @@ from scpo.data.jsonl import read_jsonl
 from scpo.data.trl_columns import extract_texts
 from scpo.encoding import TokenizedTexts
 from scpo.features import FeatureArray
-from scpo.pairs import IntArray, Pairs, build_pairs, utterance_interactions
-from scpo.weighting import FloatArray
+from scpo.pairs import Pairs, build_pairs, utterance_interactions
 from sweeps.probe_heads import train_heads
 from sweeps.study.config import HeadsConfig, Pool
 

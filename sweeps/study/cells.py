@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from scpo.arrays import FloatArray
+from scpo.choices import Overlong
 from scpo.config import parse_config
 from scpo.country import CountryData, build_country, pair_margins, rows_of, utterance_texts
 from scpo.data.interactions import read_interactions
@@ -20,9 +22,8 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.features import FeatureArray
 from scpo.model import load_reward_model
 from scpo.provenance import installed_versions, source_commit, utc_now
-from scpo.token_arrays import Overlong
 from scpo.token_store import load_or_encode
-from scpo.weighting import FloatArray, margin_scale
+from scpo.weighting import margin_scale
 from sweeps.ablation import UNTRAINED
 from sweeps.probe import ProbedPairs
 from sweeps.records import EvaluationRecord, TrialRecord

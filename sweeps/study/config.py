@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from scpo.choices import Precision
 from scpo.config import Config, Count, DataConfig, EncoderConfig, Positive
-from scpo.devices import Precision
 from scpo.weighting import PAPER_BETA, PAPER_TAU
 from sweeps.config import Share
 

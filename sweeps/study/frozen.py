@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from scpo.choices import Precision
 from scpo.country import utterance_texts
 from scpo.data.interactions import read_interactions
-from scpo.devices import Precision, pick_device, resolve_precision
+from scpo.devices import pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache
 from scpo.model import content_hash, load_reward_model
 from scpo.pairs import build_pairs
@@ -86,9 +87,7 @@ def prepare_arrays(
         overlong=config.encoder.overlong,
     )
     resolved = resolve_precision(precision, reward.model.device)
-    cache = features_folder(
-        folder, model_hash=content_hash(backbone), precision=resolved
-    )
+    cache = features_folder(folder, model_hash=content_hash(backbone), precision=resolved)
     which = np.arange(len(texts))
     features = features_with_cache(reward, texts, which, cache, precision=resolved).features
     against = np.full(len(build_pairs(table)), "")

@@ -15,8 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arms import TRAINED_ARMS, Selection, select_arm, select_setting
-from scpo.pairs import IntArray
-from scpo.weighting import FloatArray
+from scpo.arrays import FloatArray, IntArray
 from sweeps.jobs import TUNED_ARM
 from sweeps.probe import ProbedPairs
 from sweeps.probe_heads import Heads, draw_settings, judge_heads, train_heads

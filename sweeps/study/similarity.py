@@ -13,11 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from scpo.arrays import FloatArray, IntArray
 from scpo.country import rows_of
 from scpo.opinions.answers import arrange_rewards, option_probabilities, score_answers
 from scpo.opinions.temperature import fit_temperature
-from scpo.pairs import IntArray
-from scpo.weighting import FloatArray
 
 AVERAGE = "average of others"
 AT_ONE = " (T = 1)"  # after an arm's name: its rewards as they are

@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from figures import figure_line, machine, ratio_line, spread
 
+from scpo.arrays import FloatArray
 from scpo.evaluation.layers import layer_accuracies
 from scpo.evaluation.paired import paired_differences
 from scpo.metrics import LAYERS
 from scpo.resampling import NUM_RESAMPLES, widened_tail
-from scpo.weighting import FloatArray
 
 NUM_COUNTRIES = 6
 NUM_ARMS = 9

@@ -19,13 +19,13 @@ import numpy as np
 import torch
 from figures import figure_line, machine
 
+from scpo.arrays import FloatArray
 from scpo.resampling import (
     divide_draws,
     jackknife_ends,
     quantile_ends,
     resample_sums,
 )
-from scpo.weighting import FloatArray
 
 NUM_WORLDS = 200
 NUM_SAMPLES = 5  # of users, from each world

@@ -19,12 +19,12 @@ from figures import figure_line, machine, ratio_line
 from transformers.utils import logging as transformers_logging
 from workload import NUM_RESPONSES, Workload, load_minilm, load_plain_minilm, make_workload
 
-from scpo.devices import Precision, resolve_precision
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
+from scpo.devices import resolve_precision
 from scpo.encoding import pad_texts
 from scpo.model import RewardModel, takes_token_types
-from scpo.pairs import IntArray
 from scpo.scoring import score_texts
-from scpo.weighting import FloatArray
 
 INTERACTIONS_PER_ROUND = 32
 BATCH = 8

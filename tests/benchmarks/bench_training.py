@@ -40,11 +40,11 @@ from workload import (
     read_prism_work,
 )
 
+from scpo.arrays import IntArray
 from scpo.config import TrainingConfig
 from scpo.encoding import TokenizedTexts
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
-from scpo.pairs import IntArray
 from scpo.training import TrainingResult
 
 LEARNING_RATE = 1e-6

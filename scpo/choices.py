@@ -1,13 +1,13 @@
-"""How DeepSpeed may shard a training, in words that need neither torch nor DeepSpeed.
+"""Choices that a configuration offers, apart from what acts on them: it is read without torch."""
 
-ZeRO stage 0 replicates, 1 shards the optimizer, 2 gradients too, 3 weights too; what is sharded
-can lie in CPU memory between uses.
-"""
+from typing import Literal, TypeAlias
 
-from typing import Literal
-
+Precision = Literal["auto", "fp32", "bf16"]
+ResolvedPrecision = Literal["fp32", "bf16"]
 ZeroStage = Literal[0, 1, 2, 3]
 Offload = Literal["none", "optimizer", "weights"]
+ScheduleKind: TypeAlias = Literal["linear", "cosine", "constant"]
+Overlong: TypeAlias = Literal["truncate_prompt", "truncate_left", "drop"]
 
 
 def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:

@@ -12,16 +12,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from scpo.atomic import sync_file, sync_folder, write_json, write_text
-from scpo.remote import (
-    MANIFEST,
-    Place,
-    RemoteFolder,
-    files_below,
-    is_remote,
-    local_copy,
-    put_files,
-)
+from scpo.files.atomic import sync_file, sync_folder, write_json, write_text
+from scpo.files.buckets import MANIFEST, RemoteFolder, files_below, local_copy, put_files
+from scpo.files.places import Place, is_remote
 
 DAMAGED = "damaged"
 REASON = "reason.txt"

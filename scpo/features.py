@@ -24,8 +24,8 @@ from scpo.arrays import IntArray
 from scpo.choices import Precision
 from scpo.classifier import is_backbone, plain_model
 from scpo.encoding import TokenizedTexts
+from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.model import RewardModel
-from scpo.parts import find_parts, keyed_folder, write_part
 from scpo.scoring import run_forwards
 
 FeatureArray: TypeAlias = NDArray[np.float32]

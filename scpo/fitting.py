@@ -20,10 +20,11 @@ from scpo.config import TrainingConfig
 from scpo.devices import resolve_precision
 from scpo.engines import Engine, Optimization, TorchEngine
 from scpo.export import export_reward_model
+from scpo.files.buckets import remove_place, written_to
+from scpo.files.places import Place
+from scpo.files.provenance import installed_versions
 from scpo.forwards import BatchInputs, model_inputs, plain_forward
 from scpo.model import RewardModel
-from scpo.provenance import installed_versions
-from scpo.remote import Place, remove_place, written_to
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import rewards_through, sample_texts
 

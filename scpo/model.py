@@ -26,10 +26,10 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from scpo.atomic import atomic_folder, hash_file
 from scpo.classifier import adapt_classes, is_backbone
+from scpo.files.atomic import atomic_folder, hash_file
+from scpo.files.buckets import MANIFEST
 from scpo.model_source import MODEL_FILES, ModelSource, find_model
-from scpo.remote import MANIFEST
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 

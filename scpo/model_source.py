@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from scpo.atomic import write_json
-from scpo.hub import download_model, resolve_commit
-from scpo.remote import RemoteFolder, is_remote, local_copy
+from scpo.files.atomic import write_json
+from scpo.files.buckets import RemoteFolder, local_copy
+from scpo.files.hub import download_model, resolve_commit
+from scpo.files.places import is_remote
 
 CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"

@@ -28,10 +28,10 @@ from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
 from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults
+from scpo.files.places import Place, absolute, below
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
 from scpo.model_source import ModelSource, find_model
-from scpo.remote import Place, absolute, below
 from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one

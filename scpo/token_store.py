@@ -17,9 +17,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
-from scpo.atomic import atomic_path
 from scpo.choices import Overlong
 from scpo.encoding import TokenizedTexts, encode_texts
+from scpo.files.atomic import atomic_path
 
 TOKEN_SCHEME = 1  # version of the way texts become tokens, and of the file
 CHECKSUM = b"sha256"

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import FloatArray
+from scpo.files.csv_files import write_csv
 from sweeps.ablation import ARMS
 from sweeps.arms_table import BASELINE, POOLED
-from sweeps.csv_files import write_csv
 from sweeps.intervals import (
     align_by_user,
     evaluation_of,

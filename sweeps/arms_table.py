@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.intervals import (
     align_by_user,
     evaluation_of,

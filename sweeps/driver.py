@@ -10,9 +10,9 @@ import os
 import platform
 from pathlib import Path
 
-from scpo.atomic import write_json, write_text
 from scpo.config import dump_config
-from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.files.atomic import write_json, write_text
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import SweepConfig
 from sweeps.mirror import Mirror
 from sweeps.needs import check_room

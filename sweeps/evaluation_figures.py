@@ -16,8 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from scpo.evaluation.pair_scores import LENGTH
 from scpo.evaluation.panels import POOLED, Row
 from scpo.evaluation.suite import VALIDATION, Tables
-from scpo.metrics import LAYERS
-from sweeps.drawing import (
+from scpo.files.figure_style import (
     BLUE,
     GREEN,
     GRID,
@@ -29,6 +28,7 @@ from sweeps.drawing import (
     label_right,
     save_figure,
 )
+from scpo.metrics import LAYERS
 from sweeps.matrix_figure import matrix_figure
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))

@@ -19,9 +19,9 @@ from scpo.batches import TrainingSet
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.country import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
-from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.training import TrainingResult
 from scpo.weighting import effective_pairs, margin_scale
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord

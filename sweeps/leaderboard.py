@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.intervals import format_accuracy, format_difference
 from sweeps.ranking import REFERENCE, CountryRanking, RankedSetting
 

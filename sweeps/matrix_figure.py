@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.panels import Row
 from scpo.evaluation.suite import Tables
-from sweeps.drawing import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
+from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 
 AGAINST_GLOBAL = LinearSegmentedColormap.from_list("against", [VERMILLION, PAPER, BLUE])
 SMALLEST_SPAN = 0.05  # of the colours: 5 points, so that noise does not look like much

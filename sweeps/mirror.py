@@ -14,19 +14,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 
-from scpo.remote import (
+from scpo.files.buckets import (
     MANIFEST,
-    Place,
     RemoteFolder,
     describe_files,
     files_below,
     get_files,
-    home,
-    is_remote,
     local_copy,
     put_files,
     put_folder,
 )
+from scpo.files.places import Place, home, is_remote
 from sweeps.records import LEDGER_NAME, Ledger
 
 CONFIG = "config.yaml"

@@ -12,7 +12,16 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
 
-from sweeps.drawing import BLUE, GREEN, INK, MUTED, PURPLE, VERMILLION, drawing_style, label_right
+from scpo.files.figure_style import (
+    BLUE,
+    GREEN,
+    INK,
+    MUTED,
+    PURPLE,
+    VERMILLION,
+    drawing_style,
+    label_right,
+)
 from sweeps.ranking import CountryRanking, RankedSetting
 
 NUM_COLUMNS = 3

@@ -17,9 +17,9 @@ from rich.table import Table
 from scpo.arms import select_arm
 from scpo.arrays import FloatArray
 from scpo.country import CountryData
+from scpo.files.csv_files import write_csv
 from scpo.weighting import PAPER_BETA, effective_pairs, margin_scale
 from sweeps.config import SweepConfig
-from sweeps.csv_files import write_csv
 from sweeps.plan_work import (
     Rate,
     WorkRow,

@@ -12,16 +12,16 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from scpo.atomic import write_json
 from scpo.config import DataConfig
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
+from scpo.files.atomic import write_json
+from scpo.files.shared_cache import shared_cache
 from scpo.global_model import pool_interactions, train_global_model
 from scpo.model import content_hash, load_reward_model
 from scpo.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
-from scpo.shared_cache import shared_cache
 from scpo.sources import prepare_source
 from scpo.steering import Score, SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
@@ -131,9 +131,9 @@ def obtain_countries(
         say: Called with a line of progress.
         shared: Where every node finds the global model; None: as this process does.
     """
-    reward = load_reward_model(
-        model, trust_remote_code=config.global_model.trust_remote_code
-    ).to(pick_device())
+    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
+        pick_device()
+    )
     with shared_cache(config.cache) as cache:
         steered = steer_countries(
             table,

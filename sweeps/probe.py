@@ -22,9 +22,9 @@ from scpo.features import (
     features_with_cache,
     reward_head,
 )
+from scpo.files.shared_cache import local_cache
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource
-from scpo.shared_cache import local_cache
 from scpo.weighting import effective_pairs, margin_scale, pair_weights, retention_mask
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.atomic import write_text
 from scpo.country import CountryData
 from scpo.evaluation.held_out import evaluate_margins
-from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.files.atomic import write_text
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import CurvesConfig, SweepConfig
 from sweeps.jobs import labelled_pairs
 from sweeps.preparation import Say, obtain_all

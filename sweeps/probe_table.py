@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.arms import select_setting
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.probe import NUM_POINTS, ProbeResult, front_settings
 
 COLUMNS = (

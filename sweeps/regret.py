@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from scpo.arrays import FloatArray
+from scpo.files.csv_files import write_csv
 from sweeps.arms_table import POOLED
 from sweeps.common_setting import SharedSettings, choose_common, shared_settings
-from sweeps.csv_files import write_csv
 from sweeps.intervals import format_difference, mean_interval
 from sweeps.optimism import choose_again
 from sweeps.ranking import CountryRanking

@@ -23,6 +23,8 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.checkpoints import TrainingStopped
+from scpo.files.buckets import remove_place
+from scpo.files.places import Place, absolute, below
 from scpo.ray_training import (
     CPUS_PER_WORKER,
     Cluster,
@@ -30,7 +32,6 @@ from scpo.ray_training import (
     make_trainer,
     start_ray,
 )
-from scpo.remote import Place, absolute, below, remove_place
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import Workspace

@@ -27,12 +27,12 @@ from scpo.country import CountryData
 from scpo.devices import forward_tokens, pick_device
 from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation.held_out import evaluate_margins
+from scpo.files.places import Place, below
+from scpo.files.provenance import utc_now
 from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
 from scpo.model import RewardModel, load_reward_model
-from scpo.provenance import utc_now
 from scpo.ray_training import Cluster, start_deepspeed
-from scpo.remote import Place, below
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
 from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set

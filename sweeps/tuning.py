@@ -16,7 +16,8 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
-from scpo.remote import absolute, below, remove_place
+from scpo.files.buckets import remove_place
+from scpo.files.places import absolute, below
 from sweeps.config import LanesConfig
 from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs import Job, failed_record, pruned_record

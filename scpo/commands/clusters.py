@@ -160,7 +160,7 @@ def doctor(
         address = _cluster_address(address, profile)
     out = out or (_cluster_settings(profile).storage if profile else "runs")
     from cluster.doctor import LIMIT_S, Question, examine, findings_table, summarize
-    from scpo.atomic import write_json
+    from scpo.files.atomic import write_json
 
     until_s = begun_s + LIMIT_S
     question = Question(storage=out)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from scpo.atomic import write_text
+from scpo.files.atomic import write_text
 
 BadRowPolicy = Literal["quarantine", "stop"]
 

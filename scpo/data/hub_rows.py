@@ -7,8 +7,8 @@ from datasets import load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from scpo.data.bad_rows import BadRows
-from scpo.hub import explain_hub_errors
-from scpo.remote import first_line
+from scpo.files.buckets import first_line
+from scpo.files.hub import explain_hub_errors
 
 
 def read_hub_rows(

@@ -13,7 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.atomic import atomic_path
+from scpo.files.atomic import atomic_path
 
 INTERACTIONS_SCHEMA = pa.schema(
     [

@@ -16,7 +16,6 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from scpo.atomic import hash_file, write_json
 from scpo.data.bad_rows import BadRowPolicy, BadRows
 from scpo.data.global_opinions import OPINIONS_HUB_NAME
 from scpo.data.interactions import write_interactions
@@ -24,6 +23,7 @@ from scpo.data.opinion_pairs import read_opinion_interactions
 from scpo.data.pairs_file import PairColumns, read_pairs
 from scpo.data.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.synthetic import make_synthetic
+from scpo.files.atomic import hash_file, write_json
 
 Source = Literal["prism", "pairs", "opinions", "synthetic"]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from scpo.atomic import write_text
 from scpo.evaluation.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
 from scpo.evaluation.panels import BASELINES, Row
 from scpo.evaluation.suite import Tables
 from scpo.evaluation.summary import difference_in_words, share_in_words
+from scpo.files.atomic import write_text
 from scpo.metrics import LAYERS
 
 METHOD = "https://arxiv.org/abs/2606.18606"

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from scpo.arrays import BoolArray, FloatArray
-from scpo.atomic import atomic_path
+from scpo.files.atomic import atomic_path
 
 GLOBAL = "global"
 LENGTH = "length"

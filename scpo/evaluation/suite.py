@@ -23,7 +23,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
-from scpo.atomic import atomic_path, write_json
 from scpo.evaluation.knob_rows import choice_rows, knob_rows, mixture_rows
 from scpo.evaluation.over_bias import country_matrix, movements, worst_countries
 from scpo.evaluation.pair_scores import PairScores, write_pairs
@@ -37,7 +36,8 @@ from scpo.evaluation.panels import (
     paired_rows,
     reliability_rows,
 )
-from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.files.atomic import atomic_path, write_json
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.resampling import NUM_RESAMPLES
 
 VALIDATION = "validation"

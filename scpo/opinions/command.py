@@ -14,11 +14,12 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import IntArray
-from scpo.atomic import hash_file, write_json
 from scpo.choices import Precision
 from scpo.data.bad_rows import BadRowPolicy, BadRows
 from scpo.data.global_opinions import OPINIONS_HUB_NAME, SurveyQuestion, read_global_opinions
 from scpo.devices import pick_device
+from scpo.files.atomic import hash_file, write_json
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.model import content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_models
 from scpo.opinions.answers import Answers, build_answers
@@ -34,7 +35,6 @@ from scpo.opinions.models import (
 from scpo.opinions.selection import pick_countries, select_answers
 from scpo.opinions.summary import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
 from scpo.opinions.tables import write_answers, write_records
-from scpo.provenance import installed_versions, source_commit, utc_now
 
 REFERENCE = "global"  # the label of the model that the others are compared with
 

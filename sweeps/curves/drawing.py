@@ -8,9 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
-from sweeps.curves.points import POOLED, CurvePoint
-from sweeps.curves.traces import Axis
-from sweeps.drawing import (
+from scpo.files.figure_style import (
     BLUE,
     GREEN,
     INK,
@@ -20,6 +18,8 @@ from sweeps.drawing import (
     VERMILLION,
     spread_positions,
 )
+from sweeps.curves.points import POOLED, CurvePoint
+from sweeps.curves.traces import Axis
 
 ARM_COLOURS = {
     "full": BLUE,

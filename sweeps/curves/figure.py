@@ -14,7 +14,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
+from scpo.files.figure_style import MUTED, drawing_style, save_figure
 from sweeps.curves.drawing import (
     Label,
     arm_colour,
@@ -31,7 +32,6 @@ from sweeps.curves.drawing import (
 from sweeps.curves.draws import CurveLine, curve_lines
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.traces import AXES, Axis, trace_line
-from sweeps.drawing import MUTED, drawing_style, save_figure
 
 BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
 NOTE = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."

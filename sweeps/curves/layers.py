@@ -12,6 +12,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from scpo.files.figure_style import drawing_style, save_figure
 from sweeps.curves.drawing import (
     LABEL_GAP,
     Label,
@@ -29,7 +30,6 @@ from sweeps.curves.drawing import (
 from sweeps.curves.figure import missing_curve
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.traces import AXES, Axis
-from sweeps.drawing import drawing_style, save_figure
 
 LAYERS = ("consensus", "distinctive")
 PANEL_SHARE = 0.62  # height of a panel against one of the curves' own figure

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from scpo.files.csv_files import write_csv
 from scpo.metrics import QUICK_RESAMPLES
-from sweeps.csv_files import write_csv
 from sweeps.curves.draws import CurveLine, curve_lines, resample_line
 from sweeps.curves.fits import describe_fit
 from sweeps.curves.points import CurvePoint

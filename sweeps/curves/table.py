@@ -11,7 +11,7 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
-from scpo.atomic import write_text
+from scpo.files.atomic import write_text
 from sweeps.curves.drawing import country_title
 from sweeps.curves.summary import BASELINE, SummaryRow
 from sweeps.intervals import format_accuracy

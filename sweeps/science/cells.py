@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from scpo.arrays import FloatArray
-from scpo.atomic import write_json
+from scpo.files.atomic import write_json
 from scpo.resampling import jackknife_ends
 
 Say = Callable[[str], None]

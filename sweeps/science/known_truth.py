@@ -16,7 +16,7 @@ from rich.table import Table
 
 from scpo.arms import TRAINED_ARMS, select_arm
 from scpo.arrays import FloatArray
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.intervals import format_accuracy
 from sweeps.probe_heads import Heads
 from sweeps.science.cells import Say, finish_cells, mean_ends

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import FloatArray
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.science.cells import mean_ends
 from sweeps.science.world_arms import (
     MEASURES,

@@ -17,7 +17,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
-from sweeps.drawing import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
+from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
 from sweeps.science.map_cells import USERS, MapRow
 
 COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])

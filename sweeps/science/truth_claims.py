@@ -18,7 +18,7 @@ from pathlib import Path
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from sweeps.csv_files import write_csv
+from scpo.files.csv_files import write_csv
 from sweeps.intervals import format_difference
 from sweeps.science.cells import mean_ends
 from sweeps.science.world_arms import MEASURES

@@ -20,8 +20,8 @@ from scpo.country import CountryData, build_country, pair_margins, rows_of, utte
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.features import FeatureArray
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.model import load_reward_model
-from scpo.provenance import installed_versions, source_commit, utc_now
 from scpo.token_store import load_or_encode
 from scpo.weighting import margin_scale
 from sweeps.ablation import UNTRAINED

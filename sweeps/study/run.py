@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scpo.atomic import write_json, write_text
 from scpo.config import dump_config, load_config
+from scpo.files.atomic import write_json, write_text
 from scpo.model_source import find_model
 from sweeps.config import SweepConfig
 from sweeps.preparation import Say

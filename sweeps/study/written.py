@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from scpo.atomic import write_text
-from sweeps.csv_files import write_csv
+from scpo.files.atomic import write_text
+from scpo.files.csv_files import write_csv
 from sweeps.study.page import DataSetResult, study_page
 from sweeps.study.rows import BASELINES, Interval, StudyRow
 

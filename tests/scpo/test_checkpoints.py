@@ -19,9 +19,9 @@ from scpo.checkpoints import (
 )
 from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
+from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
-from scpo.remote import MANIFEST, RemoteFolder
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(

@@ -15,9 +15,9 @@ import torch
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from scpo.engines import TorchEngine
+from scpo.files.buckets import MANIFEST
 from scpo.fitting import fit_with
 from scpo.model import load_reward_model
-from scpo.remote import MANIFEST
 from scpo.scoring import score_texts
 
 SCRIPT = Path(__file__).with_name("deepspeed_ranks.py")

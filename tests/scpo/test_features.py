@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from scpo.adapters import add_lora
-from scpo.atomic import hash_file
 from scpo.encoding import encode_texts
 from scpo.features import (
     compute_features,
@@ -18,6 +17,7 @@ from scpo.features import (
     reward_head,
     token_keys,
 )
+from scpo.files.atomic import hash_file
 from scpo.model import RewardModel, load_reward_model
 from scpo.scoring import score_texts
 

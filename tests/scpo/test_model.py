@@ -16,7 +16,6 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from scpo.atomic import atomic_folder
 from scpo.classifier import (
     adapt_classes,
     compute_rewards,
@@ -26,6 +25,7 @@ from scpo.classifier import (
     takes_packed_rows,
 )
 from scpo.encoding import encode_texts, pad_texts
+from scpo.files.atomic import atomic_folder
 from scpo.model import (
     content_hash,
     load_reward_model,

@@ -11,9 +11,9 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from scpo.atomic import hash_file
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
+from scpo.files.atomic import hash_file
 from scpo.fitting import data_digest, fit_on_device
 from scpo.model import load_reward_model
 from scpo.ray_training import Cluster, _load_everywhere, start_ray, train_on_ray

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.atomic import hash_file
 from scpo.encoding import encode_texts
+from scpo.files.atomic import hash_file
 from scpo.model import content_hash, load_reward_model
 from scpo.reference import (
     cache_folder,

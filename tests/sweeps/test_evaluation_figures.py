@@ -3,7 +3,7 @@ import re
 import pytest
 
 from scpo.evaluation.suite import evaluate_models
-from sweeps.drawing import BLUE, VERMILLION, save_figure
+from scpo.files.figure_style import BLUE, VERMILLION, save_figure
 from sweeps.evaluation_figures import (
     draw_evaluation,
     knob_figure,

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scpo.files.buckets import RemoteFolder, local_copy, put_folder
+from scpo.files.shared_cache import local_cache, shared_cache
 from scpo.model import content_hash, load_reward_model, save_reward_model
-from scpo.remote import RemoteFolder, local_copy, put_folder
-from scpo.shared_cache import local_cache, shared_cache
 from sweeps.mirror import SEGMENTS, Mirror, working_folder
 from sweeps.records import LEDGER_NAME, TrialRecord, read_records
 

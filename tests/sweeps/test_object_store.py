@@ -15,8 +15,8 @@ import ray
 import yaml
 from ray.cluster_utils import Cluster
 
+from scpo.files.buckets import RemoteFolder
 from scpo.model import load_reward_model
-from scpo.remote import RemoteFolder
 from sweeps.mirror import Mirror
 from sweeps.records import LEDGER_NAME, read_records
 

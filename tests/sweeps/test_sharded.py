@@ -25,10 +25,10 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from scpo.atomic import hash_file
 from scpo.checkpoints import TrainingStopped
 from scpo.engines import TorchEngine
 from scpo.evaluation.held_out import evaluate_model, score_pairs
+from scpo.files.atomic import hash_file
 from scpo.fitting import Fitted, plan_optimization
 from scpo.forwards import model_inputs
 from scpo.model import load_reward_model

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from scpo.atomic import atomic_path, hash_file, write_json, write_text
+from scpo.files.atomic import atomic_path, hash_file, write_json, write_text
 
 
 def test_a_file_is_written_whole(tmp_path):

@@ -21,36 +21,14 @@ from typing import Any
 
 from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileSystem, S3FileSystem
 
-from scpo.atomic import atomic_folder, atomic_path, hash_file
+from scpo.files.atomic import atomic_folder, atomic_path, hash_file
+from scpo.files.places import SCHEMES, Place, home, is_remote
 
-SCHEMES = {  # how a URI tells pyarrow to send a small object in one request, or to give up
-    "s3": "allow_delayed_open=true",
-    "gs": "retry_limit_seconds=5",
-}
 MANIFEST = "MANIFEST.json"
 THREADS = 8
 CONNECT_S, SILENCE_S = 3, 4  # of a first attempt: until a connection, and between bytes
 LONGEST = 300  # characters of a store's own words
 CHUNK_BYTES = 8 * 2**20
-
-Place = Path | str  # a local folder, or the URI of a remote one
-
-
-def is_remote(place: Place) -> bool:
-    """Tell whether a place is a URI of an object store."""
-    return str(place).split("://")[0] in SCHEMES and "://" in str(place)
-
-
-def below(place: Place, *names: str) -> Place:
-    """Return a place inside another."""
-    if is_remote(place):
-        return "/".join([str(place).rstrip("/"), *names])
-    return Path(place).joinpath(*names)
-
-
-def absolute(place: Place) -> str:
-    """Return a place as text that means the same in another process."""
-    return str(place) if is_remote(place) else str(Path(place).resolve())
 
 
 def remove_place(place: Place) -> None:
@@ -254,11 +232,6 @@ def written_to(place: Place) -> Iterator[Path]:
         folder = Path(scratch) / str(place).rstrip("/").rpartition("/")[2]
         yield folder
         put_folder(folder, RemoteFolder(str(place)))
-
-
-def home() -> Path:
-    """Return the folder of this node for what can be fetched again: SCPO_HOME or ~/.cache/scpo."""
-    return Path(os.environ.get("SCPO_HOME") or Path.home() / ".cache" / "scpo")
 
 
 @cache

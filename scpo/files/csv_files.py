@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from scpo.atomic import write_text
+from scpo.files.atomic import write_text
 
 
 def write_csv(columns: Sequence[str], rows: Sequence[dict[str, object]], path: Path) -> None:

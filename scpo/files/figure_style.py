@@ -16,7 +16,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from scpo.atomic import atomic_path
+from scpo.files.atomic import atomic_path
 
 INK = "#1f2430"
 MUTED = "#6b7280"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scpo.atomic import atomic_path, hash_file
+from scpo.files.atomic import atomic_path, hash_file
 
 
 def keyed_folder(root: Path, key: Mapping[str, Any]) -> Path:

@@ -8,18 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from scpo.remote import (
+from scpo.files.buckets import (
     MANIFEST,
     RemoteFolder,
-    absolute,
-    below,
     get_files,
-    is_remote,
     local_copy,
     put_folder,
     remove_place,
     written_to,
 )
+from scpo.files.places import absolute, below, is_remote
 
 
 @pytest.fixture
@@ -72,7 +70,7 @@ def test_a_folder_put_again_is_fetched_again(bucket: str, folder: Path) -> None:
 def test_processes_of_a_node_fetch_once_and_all_find_it_whole(bucket: str, folder: Path) -> None:
     put_folder(folder, RemoteFolder(f"{bucket}/model"))
     code = (
-        "import sys; from scpo.remote import local_copy; copy = local_copy(sys.argv[1]);"
+        "import sys; from scpo.files.buckets import local_copy; copy = local_copy(sys.argv[1]);"
         "print(copy, (copy / 'deep' / 'b.bin').stat().st_size)"
     )
     command = [sys.executable, "-c", code, f"{bucket}/model"]

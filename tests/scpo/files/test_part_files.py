@@ -1,6 +1,6 @@
 import hashlib
 
-from scpo.parts import find_parts, keyed_folder, write_part
+from scpo.files.part_files import find_parts, keyed_folder, write_part
 
 
 def test_a_part_is_found_by_the_hash_of_its_bytes(tmp_path):

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from scpo.remote import Place, RemoteFolder, files_below, home, is_remote, put_files
+from scpo.files.buckets import RemoteFolder, files_below, put_files
+from scpo.files.places import Place, home, is_remote
 
 SHARED = "reference"  # rewards; tokens and features are made anew
 

@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from scpo.remote import first_line
+from scpo.files.buckets import first_line
 
 OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # the hub is not to blame
 REFUSALS = (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError)

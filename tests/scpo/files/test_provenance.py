@@ -1,8 +1,8 @@
 import re
 import subprocess
 
-from scpo import provenance
-from scpo.provenance import installed_versions, source_commit, utc_now
+from scpo.files import provenance
+from scpo.files.provenance import installed_versions, source_commit, utc_now
 
 
 def test_versions_name_what_shapes_a_result(monkeypatch):

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scpo.arms import select_arm
 from scpo.batches import TrainingSet
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.country import CountryData, rows_of
 from scpo.data.interactions import read_interactions
 from scpo.devices import pick_device
+from scpo.method.arms import select_arm
+from scpo.method.weighting import effective_pairs
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
-from scpo.weighting import effective_pairs
 
 
 def score_data(

@@ -37,7 +37,7 @@ from scpo.forwards import (
     plain_forward,
     plan_forwards,
 )
-from scpo.loss import centring_losses, pair_losses
+from scpo.method.loss import centring_losses, pair_losses
 from scpo.warm_start import prove_warm_start
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scpo.arms import TRAINED_ARMS
 from scpo.country import CountryData
 from scpo.evaluation.held_out import evaluate_margins
+from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import SweepConfig
 from sweeps.driver import open_run
 from sweeps.jobs import Job, global_record

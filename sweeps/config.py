@@ -5,7 +5,6 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from scpo.arms import TRAINED_ARMS
 from scpo.choices import Offload, ZeroStage
 from scpo.config import (
     Config,
@@ -17,7 +16,8 @@ from scpo.config import (
     SplitConfig,
     TrainingConfig,
 )
-from scpo.weighting import PAPER_BETA, PAPER_TAU
+from scpo.method.arms import TRAINED_ARMS
+from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 
 Share = Annotated[float, Field(gt=0, le=1)]
 

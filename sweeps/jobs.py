@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from scpo.arms import Selection, select_arm, select_setting
 from scpo.arrays import IntArray
 from scpo.batches import TrainingSet
 from scpo.config import LoraConfig, TrainingConfig
@@ -21,9 +20,11 @@ from scpo.country import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.fitting import fit_on_device
+from scpo.method.arms import Selection, select_arm, select_setting
+from scpo.method.strength import margin_scale
+from scpo.method.weighting import effective_pairs
 from scpo.model import RewardModel
 from scpo.training import TrainingResult
-from scpo.weighting import effective_pairs, margin_scale
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 
 TUNED_ARM = "scpo_tuned"

@@ -14,11 +14,12 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from scpo.arms import select_arm
 from scpo.arrays import FloatArray
 from scpo.country import CountryData
 from scpo.files.csv_files import write_csv
-from scpo.weighting import PAPER_BETA, effective_pairs, margin_scale
+from scpo.method.arms import select_arm
+from scpo.method.strength import margin_scale
+from scpo.method.weighting import PAPER_BETA, effective_pairs
 from sweeps.config import SweepConfig
 from sweeps.plan_work import (
     Rate,

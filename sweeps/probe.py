@@ -23,9 +23,10 @@ from scpo.features import (
     reward_head,
 )
 from scpo.files.shared_cache import local_cache
+from scpo.method.strength import margin_scale, retention_mask
+from scpo.method.weighting import effective_pairs, pair_weights
 from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource
-from scpo.weighting import effective_pairs, margin_scale, pair_weights, retention_mask
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
 from sweeps.preparation import Say, obtain_all

@@ -12,8 +12,8 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from scpo.arms import select_setting
 from scpo.files.csv_files import write_csv
+from scpo.method.arms import select_setting
 from sweeps.probe import NUM_POINTS, ProbeResult, front_settings
 
 COLUMNS = (

@@ -12,9 +12,10 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from scpo.arms import select_arm, select_setting
 from scpo.country import CountryData
-from scpo.weighting import effective_pairs, margin_scale
+from scpo.method.arms import select_arm, select_setting
+from scpo.method.strength import margin_scale
+from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
 from sweeps.lanes import Workspace

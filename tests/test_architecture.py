@@ -35,8 +35,8 @@ RAY_FILES = {
 }
 RAY_ROOMS = ("scpo.distributed.", "sweeps.search.", "sweeps.lanes.")
 ARRAY_ONLY = (
-    "scpo.weighting",
-    "scpo.arms",
+    "scpo.method.weighting",
+    "scpo.method.arms",
     "scpo.pairs",
     "scpo.metrics",
     "sweeps.records",
@@ -103,7 +103,7 @@ def rooms(names):
 
 def test_there_is_something_to_test():
     assert {
-        "scpo.loss",
+        "scpo.method.loss",
         "sweeps.ranking",
         "cluster.jobs",
         "scpo.commands.sweeping",

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from rich.table import Table
 
-from scpo.arms import TRAINED_ARMS, select_arm
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
+from scpo.method.arms import TRAINED_ARMS, select_arm
 from sweeps.intervals import format_accuracy
 from sweeps.probe_heads import Heads
 from sweeps.science.cells import Say, finish_cells, mean_ends

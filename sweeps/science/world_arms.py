@@ -1,6 +1,6 @@
 """Arms on a world of known utilities: trained as one array program, tuned by users, judged.
 
-`train_selections` trains a linear head for each selection of `scpo.arms`, with the probe's
+`train_selections` trains a linear head for each selection of `scpo.method.arms`, with the probe's
 array program. `tune_arm` does what a country's search does: train every setting without a fold
 of users, judge it on that fold, and take the setting that orders most left-out pairs right among
 those that keep consensus accuracy. `judge_world` adds what only a known truth can tell.
@@ -14,9 +14,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from scpo.arms import Selection, select_arm, select_setting
 from scpo.arrays import BoolArray, FloatArray, IntArray
-from scpo.weighting import effective_pairs, tau_of_retention
+from scpo.method.arms import Selection, select_arm, select_setting
+from scpo.method.strength import tau_of_retention
+from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig
 from sweeps.probe_heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
 from sweeps.science.worlds import WorldPairs

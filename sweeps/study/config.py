@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from scpo.choices import Precision
 from scpo.config import Config, Count, DataConfig, EncoderConfig, Positive
-from scpo.weighting import PAPER_BETA, PAPER_TAU
+from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 from sweeps.config import Share
 
 Unit = Literal["user", "question"]

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.arms import TRAINED_ARMS, Selection, select_arm, select_setting
 from scpo.arrays import FloatArray, IntArray
+from scpo.method.arms import TRAINED_ARMS, Selection, select_arm, select_setting
 from sweeps.jobs import TUNED_ARM
 from sweeps.probe import ProbedPairs
 from sweeps.probe_heads import Heads, draw_settings, judge_heads, train_heads

@@ -24,12 +24,12 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
 
-from scpo.arms import select_arm
 from scpo.config import SplitConfig
 from scpo.country import CountryData
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.synthetic import make_synthetic
 from scpo.features import reward_head
+from scpo.method.arms import select_arm
 from scpo.model import RewardModel, content_hash, save_reward_model
 from scpo.steering import steer_countries
 from sweeps.config import CurvesConfig

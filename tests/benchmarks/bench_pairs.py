@@ -24,14 +24,14 @@ import pyarrow as pa
 import torch
 from figures import figure_line, machine, ratio_line, spread
 
-from scpo.arms import Selection, select_arm, select_setting
 from scpo.arrays import FloatArray
 from scpo.batches import TrainingSet, plan_epoch
 from scpo.country import pair_margins
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.encoding import TokenizedTexts
+from scpo.method.arms import Selection, select_arm, select_setting
+from scpo.method.weighting import PAPER_BETA, PAPER_TAU, effective_pairs
 from scpo.pairs import Pairs, build_pairs
-from scpo.weighting import PAPER_BETA, PAPER_TAU, effective_pairs
 
 NUM_INTERACTIONS = 1_000_000
 NUM_LOOPED = 50_000

@@ -17,7 +17,7 @@ from figures import figure_line, machine, ratio_line, spread
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from scpo.arms import select_setting
+from scpo.method.arms import select_setting
 from sweeps.probe import ProbedPairs, probe_pair_sets
 from sweeps.probe_heads import HeadSettings, draw_settings
 

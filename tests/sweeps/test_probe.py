@@ -10,11 +10,11 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
-from scpo.arms import select_setting
 from scpo.config import parse_config
 from scpo.features import features_folder, read_features
+from scpo.method.arms import select_setting
+from scpo.method.weighting import effective_pairs
 from scpo.model import content_hash
-from scpo.weighting import effective_pairs
 from sweeps.config import SweepConfig
 from sweeps.probe import (
     ProbedPairs,

@@ -8,9 +8,9 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
-from scpo.arms import select_arm
 from scpo.config import parse_config
 from scpo.country import CountryData
+from scpo.method.arms import select_arm
 from scpo.metrics import counts_by_user
 from sweeps.config import CurvesConfig, SweepConfig
 from sweeps.curves.points import curve_points

@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 from scipy.special import expit, log_expit
 
-from scpo.arms import select_setting
+from scpo.method.arms import select_setting
 from sweeps import probe_heads
 from sweeps.probe_heads import draw_settings, judge_heads, train_heads
 

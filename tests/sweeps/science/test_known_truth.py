@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from scpo.arms import TRAINED_ARMS
+from scpo.method.arms import TRAINED_ARMS
 from sweeps.science import known_truth
 from sweeps.science.known_truth import WORLDS, run_truth, truth_table
 from sweeps.science.truth_claims import HOLDS

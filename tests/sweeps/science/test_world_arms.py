@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scpo.arms import TRAINED_ARMS, select_arm
+from scpo.method.arms import TRAINED_ARMS, select_arm
 from sweeps.science.world_arms import (
     MEASURES,
     Tuning,

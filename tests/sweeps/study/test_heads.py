@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from scpo.arms import select_arm
+from scpo.method.arms import select_arm
 from sweeps.probe import ProbedPairs
 from sweeps.study.config import HeadsConfig
 from sweeps.study.heads import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scpo.arms import TRAINED_ARMS, select_arm, select_setting
+from scpo.method.arms import TRAINED_ARMS, select_arm, select_setting
 
 MARGIN = np.array([-2.2, -1.1, 0.0, 0.5, 3.0])  # sigmoid: .10 .25 .50 .62 .95
 

@@ -18,16 +18,13 @@ from typing import Literal, get_args
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray
-from scpo.weighting import (
+from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
+from scpo.method.weighting import (
     PAPER_BETA,
     PAPER_TAU,
-    beta_of_strength,
     inverse_pair_weights,
     keep_mask,
-    margin_scale,
     pair_weights,
-    retention_mask,
-    tau_of_retention,
 )
 
 TrainedArm = Literal["full", "filter", "weight", "inverse", "scpo", "random_k"]

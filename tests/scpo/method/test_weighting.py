@@ -6,16 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from scpo.weighting import (
-    beta_of_strength,
-    effective_pairs,
-    inverse_pair_weights,
-    keep_mask,
-    margin_scale,
-    pair_weights,
-    retention_mask,
-    tau_of_retention,
-)
+from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
+from scpo.method.weighting import effective_pairs, inverse_pair_weights, keep_mask, pair_weights
 
 MARGINS = arrays(np.float64, st.integers(1, 40), elements=st.floats(-20, 20, width=32))
 BETAS = st.floats(0.05, 50)

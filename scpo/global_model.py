@@ -22,9 +22,9 @@ from scpo.devices import pick_device
 from scpo.encoding import encode_texts
 from scpo.evaluation.held_out import score_pairs
 from scpo.fitting import fit_on_device
-from scpo.metrics import Accuracy, pair_accuracy
 from scpo.model import load_reward_model
 from scpo.pairs import build_pairs
+from scpo.statistics.accuracy import Accuracy, pair_accuracy
 
 HELD_OUT_SHARE = 0.05
 

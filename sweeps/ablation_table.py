@@ -15,15 +15,11 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
+from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ablation import ARMS
 from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import (
-    align_by_user,
-    evaluation_of,
-    format_accuracy,
-    format_difference,
-    mean_interval,
-)
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import AccuracyRecord, TrialRecord
 
 

@@ -16,13 +16,9 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from sweeps.intervals import (
-    align_by_user,
-    evaluation_of,
-    format_accuracy,
-    format_difference,
-    mean_interval,
-)
+from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.wording import format_accuracy, format_difference
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import TrialRecord
 
 POOLED = "pooled"

@@ -28,7 +28,7 @@ from scpo.files.figure_style import (
     label_right,
     save_figure,
 )
-from scpo.metrics import LAYERS
+from scpo.statistics.accuracy import LAYERS
 from sweeps.matrix_figure import matrix_figure
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))

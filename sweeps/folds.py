@@ -12,7 +12,8 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.country import CountryData
-from sweeps.intervals import align_by_user, evaluation_of, mean_interval
+from scpo.statistics.bootstrap import mean_interval
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 
 

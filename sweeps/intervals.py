@@ -11,11 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.metrics import QUICK_RESAMPLES
-from scpo.resampling import draw_users, widened_tail
 from sweeps.records import EvaluationRecord, TrialRecord, UserCounts
-
-ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
 
 
 @dataclass(frozen=True)
@@ -78,83 +74,6 @@ def align_by_user(records: Sequence[TrialRecord], part: str) -> UserMatrix:
         np.array(rows, dtype=np.float64).reshape(len(records), len(users)),
         np.array([global_counts[user][1] for user in users], dtype=np.float64),
     )
-
-
-def bootstrap_means(
-    totals: FloatArray,
-    pairs: FloatArray,
-    *,
-    num_resamples: int = QUICK_RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[FloatArray, FloatArray]:
-    """Return intervals of total / pairs, resampling whole users once for all rows.
-
-    The tails are taken further out for few users (`scpo.resampling.widened_tail`).
-
-    Args:
-        totals: Shape (S, U), per user the sum of the statistic: right pairs, or the difference
-            of two models' right pairs.
-        pairs: Shape (U,), pairs per user, positive.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
-        level: Coverage aimed at, in (0, 1).
-
-    Returns:
-        (low, high), each of shape (S,).
-
-    Raises:
-        ValueError: Fewer than two users.
-    """
-    num_users = len(pairs)
-    if num_users < 2:
-        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    draws = draw_users(np.random.default_rng(seed), num_resamples, num_users)
-    drawn_pairs = (draws @ pairs)[:, None]
-    tail = widened_tail(num_users, level)
-    ends = np.empty((2, len(totals)))
-    for start in range(0, len(totals), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        means = (draws @ totals[rows].T) / drawn_pairs
-        ends[:, rows] = np.quantile(means, [tail, 1 - tail], axis=0)
-    return ends[0], ends[1]
-
-
-def mean_interval(
-    totals: FloatArray, pairs: FloatArray, *, seed: int = 0
-) -> tuple[float | None, float | None, float | None]:
-    """Return (mean, low, high) of one statistic; no ends with one user, nothing without pairs.
-
-    Args:
-        totals: Shape (U,), as a row of `bootstrap_means`.
-        pairs: Shape (U,).
-        seed: Seed of the draws.
-    """
-    if pairs.sum() == 0:
-        return None, None, None
-    mean = float(totals.sum() / pairs.sum())
-    if len(pairs) < 2:
-        return mean, None, None
-    low, high = bootstrap_means(totals[None, :], pairs, seed=seed)
-    return mean, float(low[0]), float(high[0])
-
-
-def format_accuracy(accuracy: float | None, low: float | None, high: float | None) -> str:
-    """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share."""
-    if accuracy is None:
-        return "no pairs"
-    if low is None or high is None:
-        return f"{100 * accuracy:.1f} %"
-    return f"{100 * accuracy:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
-
-
-def format_difference(mean: float | None, low: float | None, high: float | None) -> str:
-    """Return a difference in points, e.g. "+1.2 (-0.8 to +3.0)"; "" for none."""
-    if mean is None:
-        return ""
-    if low is None or high is None:
-        return f"{100 * mean:+.1f}"
-    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _by_user(record: TrialRecord, counts: UserCounts) -> dict[str, tuple[int, int]]:

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.files.csv_files import write_csv
-from sweeps.intervals import format_accuracy, format_difference
+from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ranking import REFERENCE, CountryRanking, RankedSetting
 
 COLUMNS = (

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from sweeps.intervals import bootstrap_means
+from scpo.statistics.bootstrap import bootstrap_means
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ State = Literal["complete", "pruned", "failed"]
 
 
 class AccuracyRecord(BaseModel):
-    """An accuracy with its interval; the fields of `scpo.metrics.Accuracy`."""
+    """An accuracy with its interval; the fields of `scpo.statistics.accuracy.Accuracy`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

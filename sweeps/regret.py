@@ -14,9 +14,10 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
+from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.wording import format_difference
 from sweeps.arms_table import POOLED
 from sweeps.common_setting import SharedSettings, choose_common, shared_settings
-from sweeps.intervals import format_difference, mean_interval
 from sweeps.optimism import choose_again
 from sweeps.ranking import CountryRanking
 from sweeps.records import TrialRecord

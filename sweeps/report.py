@@ -16,11 +16,11 @@ from markupsafe import Markup
 
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
+from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.arms_table import POOLED, ArmRow, arm_rows
 from sweeps.curves.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.importance import country_importance
-from sweeps.intervals import format_accuracy, format_difference
 from sweeps.leaderboard import (
     describe_evidence,
     describe_front,

@@ -38,7 +38,7 @@ ARRAY_ONLY = (
     "scpo.method.weighting",
     "scpo.method.arms",
     "scpo.pairs",
-    "scpo.metrics",
+    "scpo.statistics.accuracy",
     "sweeps.records",
     "sweeps.ranking",
     "sweeps.curves.figure",

@@ -12,9 +12,9 @@ import numpy as np
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.country import CountryData, pair_margins
-from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.model import RewardModel
 from scpo.scoring import score_texts
+from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
 
 
 def evaluate_model(

@@ -8,11 +8,11 @@ users prefer and what test users say of it, beside the country's model itself (s
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 
-from scpo.evaluation.layers import layer_accuracies
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, split_label
-from scpo.evaluation.paired import paired_differences
 from scpo.evaluation.panels import POOLED, Panel, Row, pool_panels
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
+from scpo.statistics.accuracy import layer_accuracies
+from scpo.statistics.paired import paired_differences
 
 UNSTEERED = (GLOBAL, LENGTH)
 

@@ -18,7 +18,7 @@ from scpo.evaluation.panels import BASELINES, Row
 from scpo.evaluation.suite import Tables
 from scpo.evaluation.summary import difference_in_words, share_in_words
 from scpo.files.atomic import write_text
-from scpo.metrics import LAYERS
+from scpo.statistics.accuracy import LAYERS
 
 METHOD = "https://arxiv.org/abs/2606.18606"
 

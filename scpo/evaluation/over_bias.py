@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 
 from scpo.arrays import FloatArray
 from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_label
-from scpo.resampling import (
+from scpo.statistics.bootstrap import (
     NUM_RESAMPLES,
     divide_draws,
     quantile_ends,

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
 from scpo.data.opinion_pairs import is_question_user
-from scpo.evaluation.calibration import calibration, reliability_table
-from scpo.evaluation.layers import layer_accuracies
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
-from scpo.evaluation.paired import paired_differences
-from scpo.evaluation.shortcuts import length_deciles, length_share
-from scpo.metrics import LAYERS
+from scpo.statistics.accuracy import LAYERS, layer_accuracies
+from scpo.statistics.calibration import calibration, reliability_table
+from scpo.statistics.length_bias import length_deciles, length_share
+from scpo.statistics.paired import paired_differences
 
 POOLED = "pooled"
 BASELINES = (GLOBAL, "full", LENGTH)

@@ -15,9 +15,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray
-from scpo.evaluation.layers import layer_accuracies
-from scpo.metrics import Accuracy
-from scpo.resampling import NUM_RESAMPLES
+from scpo.statistics.accuracy import Accuracy, layer_accuracies
+from scpo.statistics.bootstrap import NUM_RESAMPLES
 
 STEPS = 21  # 0, 0.05, ..., 1
 

@@ -38,7 +38,7 @@ from scpo.evaluation.panels import (
 )
 from scpo.files.atomic import atomic_path, write_json
 from scpo.files.provenance import installed_versions, source_commit, utc_now
-from scpo.resampling import NUM_RESAMPLES
+from scpo.statistics.bootstrap import NUM_RESAMPLES
 
 VALIDATION = "validation"
 

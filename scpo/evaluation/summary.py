@@ -8,7 +8,7 @@ from rich.text import Text
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.panels import BASELINES, Row
 from scpo.evaluation.suite import Tables
-from scpo.metrics import LAYERS
+from scpo.statistics.accuracy import LAYERS
 
 
 def summary_tables(tables: Tables) -> list[Table]:

@@ -16,7 +16,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
-from scpo.resampling import draw_users, quantile_ends
+from scpo.statistics.bootstrap import draw_users, quantile_ends
 
 NUM_RESAMPLES = 2000
 

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.metrics import QUICK_RESAMPLES
-from scpo.resampling import resample_sums
+from scpo.statistics.bootstrap import QUICK_RESAMPLES, resample_sums
 from sweeps.curves.points import CurvePoint
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scpo.arrays import FloatArray
+from scpo.statistics.bootstrap import mean_interval
 from sweeps.curves.runs import CurveRun, Key, curve_runs, key_order
-from sweeps.intervals import mean_interval
 from sweeps.records import TrialRecord
 
 POOLED = "pooled"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.resampling import widened_tail
+from scpo.statistics.bootstrap import widened_tail
 from sweeps.curves.traces import Trace
 
 Bounds = tuple[float, float]

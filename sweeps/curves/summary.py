@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from scpo.files.csv_files import write_csv
-from scpo.metrics import QUICK_RESAMPLES
+from scpo.statistics.bootstrap import QUICK_RESAMPLES
 from sweeps.curves.draws import CurveLine, curve_lines, resample_line
 from sweeps.curves.fits import describe_fit
 from sweeps.curves.points import CurvePoint

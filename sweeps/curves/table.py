@@ -12,9 +12,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.files.atomic import write_text
+from scpo.statistics.wording import format_accuracy
 from sweeps.curves.drawing import country_title
 from sweeps.curves.summary import BASELINE, SummaryRow
-from sweeps.intervals import format_accuracy
 
 HEADINGS = ("country", "arm", "area", "pairs trained", "ratio", "pairs labelled", "ratio")
 LATEX_SIGNS = {

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.resampling import widened_tail
+from scpo.statistics.bootstrap import widened_tail
 from sweeps.curves.draws import CurveLine
 from sweeps.curves.fits import CurveFit, fit_curve, refit_errors
 from sweeps.curves.points import CurvePoint

@@ -20,7 +20,7 @@ import torch
 
 from scpo.arrays import FloatArray
 from scpo.files.atomic import write_json
-from scpo.resampling import jackknife_ends
+from scpo.statistics.bootstrap import jackknife_ends
 
 Say = Callable[[str], None]
 CellT = TypeVar("CellT")

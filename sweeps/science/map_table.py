@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from sweeps.intervals import format_difference
+from scpo.statistics.wording import format_difference
 from sweeps.science.map_cells import USERS, MapRow
 
 

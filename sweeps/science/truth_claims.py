@@ -19,7 +19,7 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from sweeps.intervals import format_difference
+from scpo.statistics.wording import format_difference
 from sweeps.science.cells import mean_ends
 from sweeps.science.world_arms import MEASURES
 

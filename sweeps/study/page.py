@@ -7,9 +7,9 @@ every sentence with one is made from the rows.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ablation import GLOBAL, LENGTH
 from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import format_accuracy, format_difference
 from sweeps.jobs import TUNED_ARM
 from sweeps.study.claims import CLAIMS, judge_claims
 from sweeps.study.paragraphs import closing_paragraphs

@@ -5,8 +5,8 @@ They are made from the findings and the rows, so they cannot say more than the t
 
 from collections.abc import Mapping, Sequence
 
+from scpo.statistics.wording import format_difference
 from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import format_difference
 from sweeps.jobs import TUNED_ARM
 from sweeps.study.claims import Finding
 from sweeps.study.rows import StudyRow

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
+from scpo.statistics.bootstrap import mean_interval
 from sweeps.ablation import ARMS, GLOBAL, LENGTH
 from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import align_by_user, evaluation_of, mean_interval
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.jobs import TUNED_ARM
 from sweeps.records import TrialRecord
 from sweeps.study.arrays import in_units

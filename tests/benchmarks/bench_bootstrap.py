@@ -16,10 +16,9 @@ import torch
 from figures import figure_line, machine, ratio_line, spread
 
 from scpo.arrays import FloatArray
-from scpo.evaluation.layers import layer_accuracies
-from scpo.evaluation.paired import paired_differences
-from scpo.metrics import LAYERS
-from scpo.resampling import NUM_RESAMPLES, widened_tail
+from scpo.statistics.accuracy import LAYERS, layer_accuracies
+from scpo.statistics.bootstrap import NUM_RESAMPLES, widened_tail
+from scpo.statistics.paired import paired_differences
 
 NUM_COUNTRIES = 6
 NUM_ARMS = 9

@@ -6,7 +6,7 @@ pairs an interaction and one to many interactions. The truth is the figure over 
 each world a few users are drawn several times, and each time four figures get an interval from
 them alone: accuracy overall and on distinctive pairs, and the difference to the global model and
 to another trained model. Compared are the plain percentile of the bootstrap by user, the widened
-one that `scpo.resampling` uses, and the jackknife with Student's t.
+one that `scpo.statistics.bootstrap` uses, and the jackknife with Student's t.
 
 Every line is the coverage of one method at one number of users, over all four figures; `detail`
 has each figure. Nominal is 0.95. The reach stands on the lines of the widened percentile and the
@@ -20,12 +20,7 @@ import torch
 from figures import figure_line, machine
 
 from scpo.arrays import FloatArray
-from scpo.resampling import (
-    divide_draws,
-    jackknife_ends,
-    quantile_ends,
-    resample_sums,
-)
+from scpo.statistics.bootstrap import divide_draws, jackknife_ends, quantile_ends, resample_sums
 
 NUM_WORLDS = 200
 NUM_SAMPLES = 5  # of users, from each world

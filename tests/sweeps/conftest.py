@@ -9,9 +9,9 @@ import torch
 
 from scpo.config import SplitConfig, TrainingConfig
 from scpo.data.synthetic import make_synthetic
-from scpo.metrics import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.model_source import find_model
+from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.steering import steer_countries
 from sweeps.lanes import Workspace
 from sweeps.records import (

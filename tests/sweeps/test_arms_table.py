@@ -4,7 +4,7 @@ import io
 import pytest
 from rich.console import Console
 
-from scpo.metrics import bootstrap_by_user
+from scpo.statistics.bootstrap import bootstrap_by_user
 from sweeps.arms_table import (
     ARM_ORDER,
     POOLED,

@@ -1,15 +1,9 @@
 import numpy as np
 import pytest
 
-from scpo.metrics import bootstrap_by_user
-from sweeps.intervals import (
-    align_by_user,
-    bootstrap_means,
-    evaluation_of,
-    format_accuracy,
-    format_difference,
-    mean_interval,
-)
+from scpo.statistics.bootstrap import bootstrap_by_user, bootstrap_means, mean_interval
+from scpo.statistics.wording import format_accuracy, format_difference
+from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import UserCounts
 
 

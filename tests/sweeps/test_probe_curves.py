@@ -11,7 +11,7 @@ from scipy.special import expit, log_expit
 from scpo.config import parse_config
 from scpo.country import CountryData
 from scpo.method.arms import select_arm
-from scpo.metrics import counts_by_user
+from scpo.statistics.accuracy import counts_by_user
 from sweeps.config import CurvesConfig, SweepConfig
 from sweeps.curves.points import curve_points
 from sweeps.jobs import labelled_pairs

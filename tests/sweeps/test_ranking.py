@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from scpo.resampling import draw_users, widened_tail
+from scpo.statistics.bootstrap import draw_users, widened_tail
 from sweeps.ranking import rank_country, rank_records, rank_run
 
 

@@ -5,8 +5,8 @@ import pytest
 from scipy.stats import spearmanr
 
 from scpo.evaluation.over_bias import country_matrix, movements, response_rewards, worst_countries
-from scpo.evaluation.paired import paired_differences
-from scpo.metrics import pair_accuracy
+from scpo.statistics.accuracy import pair_accuracy
+from scpo.statistics.paired import paired_differences
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from scpo.evaluation.pair_scores import (
     write_pairs,
 )
 from scpo.evaluation.pooled_folds import join_folds, pool_evaluations
-from scpo.metrics import pair_accuracy
+from scpo.statistics.accuracy import pair_accuracy
 
 
 def assert_same(one, other):

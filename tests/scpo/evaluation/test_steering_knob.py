@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
-from scpo.metrics import layered_accuracy
+from scpo.statistics.accuracy import layered_accuracy
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from scpo.opinions.summary import (
     question_means,
     summarise,
 )
-from scpo.resampling import draw_users, widened_tail
+from scpo.statistics.bootstrap import draw_users, widened_tail
 
 # Country 0 answers questions 0, 1, 2; country 1 answers 0 and 3; country 2 answers 3.
 JUDGED = Judged(

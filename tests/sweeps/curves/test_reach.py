@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from scpo.resampling import widened_tail
+from scpo.statistics.bootstrap import widened_tail
 from sweeps.curves.draws import curve_lines, resample_line
 from sweeps.curves.reach import (
     Reached,

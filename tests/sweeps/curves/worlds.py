@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtri
 
+from scpo.statistics.bootstrap import mean_interval
 from sweeps.curves.points import CurvePoint, UserTotals
-from sweeps.intervals import mean_interval
 
 Truth = Callable[[float], float]  # pairs to accuracy
 

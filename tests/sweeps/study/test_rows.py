@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scpo.resampling import draw_users, widened_tail
+from scpo.statistics.bootstrap import draw_users, widened_tail
 from sweeps.study.rows import Interval, StudyRow, find_row, study_rows
 from tests.sweeps.study.records import RECORDS, make_record
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from scpo.metrics import pair_accuracy
+from scpo.statistics.accuracy import pair_accuracy
 from sweeps.records import AccuracyRecord
 from sweeps.study.layers import Layer, average_seeds, join_countries
 

@@ -25,7 +25,7 @@ from numpy.typing import ArrayLike
 from scipy.special import expit
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.resampling import (
+from scpo.statistics.bootstrap import (
     NUM_RESAMPLES,
     divide_draws,
     quantile_ends,

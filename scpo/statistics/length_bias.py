@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray
-from scpo.resampling import (
+from scpo.statistics.bootstrap import (
     NUM_RESAMPLES,
     divide_draws,
     quantile_ends,

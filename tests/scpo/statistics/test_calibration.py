@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from scpo.evaluation.calibration import calibration, reliability_table
-from scpo.metrics import bootstrap_by_user
+from scpo.statistics.bootstrap import bootstrap_by_user
+from scpo.statistics.calibration import calibration, reliability_table
 
 
 def both_orders(margin):

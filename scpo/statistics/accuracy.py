@@ -11,14 +11,22 @@ A tie counts as wrong. Pairs of one user are not independent, so intervals come 
 that draws whole users. Every accuracy carries its number of pairs and users.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scpo.resampling import resample_sums, widened_tail
+from scpo.arrays import BoolArray, FloatArray
+from scpo.statistics.bootstrap import (
+    NUM_RESAMPLES,
+    bootstrap_by_user,
+    divide_draws,
+    quantile_ends,
+    resample_sums,
+    sum_by_user,
+)
 
-QUICK_RESAMPLES = 2000
 LAYERS = ("overall", "distinctive", "consensus")
 
 
@@ -45,45 +53,6 @@ class Accuracy:
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the fields as plain values for a record."""
         return asdict(self)
-
-
-def bootstrap_by_user(
-    correct: ArrayLike,
-    user: ArrayLike,
-    *,
-    num_resamples: int = QUICK_RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return an interval of mean(correct) from resampling whole users, widened for few.
-
-    Args:
-        correct: Shape (P,), the statistic of each pair: 0/1, or a difference of two models.
-        user: Shape (P,), any labels.
-        num_resamples: Bootstrap draws.
-        level: Coverage aimed at, in (0, 1).
-        seed: Seed of the draws.
-
-    Returns:
-        (low, high).
-
-    Raises:
-        ValueError: Shapes differ, or there are fewer than two users.
-    """
-    value = np.asarray(correct, dtype=np.float64)
-    _, index = np.unique(np.asarray(user), return_inverse=True)
-    if value.shape != index.shape:
-        raise ValueError(
-            f"correct and user must have one shape, but got {value.shape} and {index.shape}."
-        )
-    num_users = int(index.max(initial=-1)) + 1
-    if num_users < 2:
-        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    sums_and_counts = np.stack([np.bincount(index, weights=value), np.bincount(index) * 1.0])
-    drawn = resample_sums(sums_and_counts, num_resamples=num_resamples, seed=seed)
-    tail = widened_tail(num_users, level)
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def pair_accuracy(margin: ArrayLike, user: ArrayLike, *, seed: int = 0) -> Accuracy:
@@ -159,3 +128,78 @@ def counts_by_user(
         "pairs": [int(count) for count in pairs],
         "correct": [int(count) for count in correct],
     }
+
+
+def layer_accuracies(
+    margins: Mapping[str, FloatArray],
+    reference_margin: ArrayLike,
+    user: ArrayLike,
+    *,
+    num_resamples: int = NUM_RESAMPLES,
+    seed: int = 0,
+) -> dict[str, dict[str, Accuracy]]:
+    """Return the accuracy of many models in each layer, all from the same resamples.
+
+    Args:
+        margins: Margins of each model, each of shape (P,), finite.
+        reference_margin: d, which divides the layers at 0, shape (P,), finite.
+        user: User of each pair, shape (P,).
+        num_resamples: Bootstrap draws.
+        seed: Seed of the draws.
+
+    Returns:
+        By model, then by layer ("overall", "distinctive", "consensus").
+
+    Raises:
+        ValueError: Shapes differ, or a margin is not finite.
+    """
+    reference = np.asarray(reference_margin, dtype=np.float64)
+    rows = np.array(list(margins.values()), dtype=np.float64)
+    if rows.shape != (len(margins), *reference.shape) or reference.shape != np.shape(user):
+        raise ValueError(
+            "margins, reference_margin and user must have one shape, but got "
+            f"{rows.shape[1:]}, {reference.shape} and {np.shape(user)}."
+        )
+    if not (np.all(np.isfinite(rows)) and np.all(np.isfinite(reference))):
+        raise ValueError("Margins must be finite to be counted, but some are not.")
+    inside = np.stack([np.ones(reference.shape, dtype=np.bool_), reference < 0, reference >= 0])
+    right = (rows > 0)[:, None, :] & inside
+    sums = sum_by_user(np.concatenate([right.reshape(-1, reference.size), inside]), user)
+    totals, counts = sums[: -len(LAYERS)].reshape(len(rows), len(LAYERS), -1), sums[-len(LAYERS) :]
+    shares = _drawn_shares(sums, len(rows), num_resamples, seed)
+    return {
+        name: {
+            layer: _layer(position, totals[row], counts, rows[row] == 0, inside, shares[:, row])
+            for position, layer in enumerate(LAYERS)
+        }
+        for row, name in enumerate(margins)
+    }
+
+
+def _drawn_shares(sums: FloatArray, num_models: int, num_resamples: int, seed: int) -> FloatArray:
+    """Return accuracy by resample, model and layer, shape (R, M, 3)."""
+    if sums.shape[1] < 2:
+        return np.zeros((0, num_models, len(LAYERS)))
+    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+    totals = drawn[:, : -len(LAYERS)].reshape(num_resamples, num_models, len(LAYERS))
+    return divide_draws(totals, drawn[:, None, -len(LAYERS) :])
+
+
+def _layer(
+    position: int,
+    totals: FloatArray,
+    counts: FloatArray,
+    tied: BoolArray,
+    inside: BoolArray,
+    shares: FloatArray,
+) -> Accuracy:
+    """Return one model's accuracy in one layer."""
+    pairs = int(counts[position].sum())
+    users = int(np.count_nonzero(counts[position]))
+    return Accuracy(
+        float(totals[position].sum()) / pairs if pairs else None,
+        *quantile_ends(shares[:, position], users),
+        pairs,
+        users,
+        int(np.count_nonzero(tied & inside[position])),
+    )

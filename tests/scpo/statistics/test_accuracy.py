@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scpo.metrics import bootstrap_by_user, counts_by_user, layered_accuracy, pair_accuracy
-from scpo.resampling import draw_users, widened_tail
+from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
+from scpo.statistics.bootstrap import bootstrap_by_user, draw_users, widened_tail
 
 
 def naive_interval(correct, user, *, num_resamples, seed):

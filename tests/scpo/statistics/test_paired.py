@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, chi2
 
-from scpo.evaluation.paired import mcnemar, paired_differences
-from scpo.metrics import pair_accuracy
-from scpo.resampling import widened_tail
+from scpo.statistics.accuracy import pair_accuracy
+from scpo.statistics.bootstrap import widened_tail
+from scpo.statistics.paired import mcnemar, paired_differences
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 1), (3, 9), (9, 3), (5, 5), (40, 61), (0, 12)])

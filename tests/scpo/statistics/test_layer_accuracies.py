@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from scpo.evaluation.layers import layer_accuracies
-from scpo.metrics import LAYERS, layered_accuracy
-from scpo.resampling import widened_tail
+from scpo.statistics.accuracy import LAYERS, layer_accuracies, layered_accuracy
+from scpo.statistics.bootstrap import widened_tail
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
 from scpo.arrays import FloatArray
-from scpo.resampling import (
+from scpo.statistics.bootstrap import (
     NUM_RESAMPLES,
     divide_draws,
     jackknife_ends,

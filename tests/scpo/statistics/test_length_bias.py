@@ -3,8 +3,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scpo.evaluation.shortcuts import length_deciles, length_share
-from scpo.resampling import widened_tail
+from scpo.statistics.bootstrap import widened_tail
+from scpo.statistics.length_bias import length_deciles, length_share
 
 
 def test_a_model_of_length_climbs_from_0_to_1():

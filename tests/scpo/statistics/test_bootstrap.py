@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
-from scpo.metrics import bootstrap_by_user
-from scpo.resampling import (
+from scpo.statistics.bootstrap import (
+    bootstrap_by_user,
     divide_draws,
     jackknife_ends,
     quantile_ends,
@@ -56,7 +56,7 @@ def test_memory_in_parts_gives_the_same_draws(pairs, monkeypatch):
     values, user = pairs
     sums = sum_by_user(values, user)
     whole = resample_sums(sums, num_resamples=97, seed=1)
-    monkeypatch.setattr("scpo.resampling.COUNTS_AT_ONCE", 50)  # 10 resamples of 5 users
+    monkeypatch.setattr("scpo.statistics.bootstrap.COUNTS_AT_ONCE", 50)  # 10 resamples of 5 users
     np.testing.assert_array_equal(resample_sums(sums, num_resamples=97, seed=1), whole)
 
 

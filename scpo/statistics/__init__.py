@@ -1,0 +1,6 @@
+"""Every accuracy and every interval of the project, and their wording.
+
+In: margins, hits and user numbers as arrays. Out: accuracies, bootstrap intervals, calibration,
+length bias, paired differences.
+May import: `scpo.arrays`. Needs neither torch nor Ray.
+"""

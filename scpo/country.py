@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.batches import TrainingSet
 from scpo.choices import Overlong
+from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.encoding import TokenizedTexts
-from scpo.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 
 PARTS = ("train", "validation", "test")
 

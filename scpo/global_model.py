@@ -17,13 +17,13 @@ from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.country import build_country, rows_of, utterance_texts
 from scpo.data.bad_rows import BadRows
+from scpo.data.pairs import build_pairs
 from scpo.data.pairs_file import read_pairs
 from scpo.devices import pick_device
 from scpo.encoding import encode_texts
 from scpo.evaluation.held_out import score_pairs
 from scpo.fitting import fit_on_device
 from scpo.model import load_reward_model
-from scpo.pairs import build_pairs
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 
 HELD_OUT_SHARE = 0.05

@@ -15,11 +15,11 @@ import pyarrow as pa
 from scpo.choices import Overlong, Precision
 from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
+from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
 from scpo.devices import resolve_precision
 from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
-from scpo.pairs import utterance_interactions
 from scpo.reference import (
     ScoringReport,
     cache_folder,

@@ -37,7 +37,7 @@ RAY_ROOMS = ("scpo.distributed.", "sweeps.search.", "sweeps.lanes.")
 ARRAY_ONLY = (
     "scpo.method.weighting",
     "scpo.method.arms",
-    "scpo.pairs",
+    "scpo.data.pairs",
     "scpo.statistics.accuracy",
     "sweeps.records",
     "sweeps.ranking",

@@ -20,10 +20,10 @@ from scpo.country import utterance_texts
 from scpo.data.bad_rows import BadRows
 from scpo.data.countries import canonical_country
 from scpo.data.jsonl import read_jsonl
+from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.trl_columns import extract_texts
 from scpo.encoding import TokenizedTexts
 from scpo.features import FeatureArray
-from scpo.pairs import Pairs, build_pairs, utterance_interactions
 from sweeps.probe_heads import train_heads
 from sweeps.study.config import HeadsConfig, Pool
 

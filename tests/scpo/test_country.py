@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from scpo.country import build_country, pair_margins, rows_of, utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.pairs import build_pairs
 from scpo.data.splits import split_users
 from scpo.encoding import encode_texts
-from scpo.pairs import build_pairs
 
 
 def make_table(*rows):

@@ -13,9 +13,9 @@ from scpo.data.opinion_pairs import (
     make_opinion_interactions,
     question_user,
 )
+from scpo.data.pairs import build_pairs
 from scpo.data.prepare import CountryCounts, prepare
 from scpo.data.splits import split_users
-from scpo.pairs import build_pairs
 
 SURVEY = [
     SurveyQuestion(

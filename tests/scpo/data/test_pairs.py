@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scpo import pairs as pairs_module
+from scpo.data import pairs as pairs_module
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.pairs import build_pairs, response_counts, utterance_interactions
+from scpo.data.pairs import build_pairs, response_counts, utterance_interactions
 
 
 def make_table(*judged, margins=None):

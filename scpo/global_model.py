@@ -16,9 +16,9 @@ import pyarrow.compute as pc
 from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.country import build_country, rows_of, utterance_texts
-from scpo.data.bad_rows import BadRows
 from scpo.data.pairs import build_pairs
 from scpo.data.pairs_file import read_pairs
+from scpo.data.reading.bad_rows import BadRows
 from scpo.devices import pick_device
 from scpo.encoding import encode_texts
 from scpo.evaluation.held_out import score_pairs

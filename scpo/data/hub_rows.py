@@ -6,7 +6,7 @@ from typing import Any
 from datasets import load_dataset
 from datasets.exceptions import DatasetGenerationError
 
-from scpo.data.bad_rows import BadRows
+from scpo.data.reading.bad_rows import BadRows
 from scpo.files.buckets import first_line
 from scpo.files.hub import explain_hub_errors
 

@@ -16,13 +16,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.bad_rows import BadRows, RowFault
-from scpo.data.countries import canonical_country
-from scpo.data.fields import clean_text, take_id, take_margin
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.jsonl import read_jsonl
-from scpo.data.tabular import read_csv, read_parquet
-from scpo.data.trl_columns import PairTexts, extract_texts
+from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.fields import clean_text, take_id, take_margin
+from scpo.data.reading.jsonl import read_jsonl
+from scpo.data.reading.tabular import read_csv, read_parquet
+from scpo.data.reading.trl_columns import PairTexts, extract_texts
 
 GroupKey = tuple[str, str, str]  # country, user, prompt
 

@@ -16,12 +16,12 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from scpo.data.bad_rows import BadRowPolicy, BadRows
 from scpo.data.global_opinions import OPINIONS_HUB_NAME
 from scpo.data.interactions import write_interactions
 from scpo.data.opinion_pairs import read_opinion_interactions
 from scpo.data.pairs_file import PairColumns, read_pairs
 from scpo.data.prism import PRISM_HUB_NAME, find_prism_file, read_prism
+from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
 from scpo.data.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
 

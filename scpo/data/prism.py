@@ -16,11 +16,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.bad_rows import BadRows, RowFault
-from scpo.data.fields import take_id, take_score, take_text, take_turn
 from scpo.data.hub_rows import read_hub_rows
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.jsonl import read_jsonl
+from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
+from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.survey import NumberedRows, read_places
 
 PRISM_HUB_NAME = "HannahRoseKirk/prism-alignment"

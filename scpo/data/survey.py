@@ -1,15 +1,15 @@
 """PRISM's survey: numbered rows come in, the country of each user goes out.
 
 The country is where the user lives (`location.reside_country`), under the one name of
-`scpo.data.countries`. Users who do not say it stay in the result, without a country.
+`scpo.data.reading.countries`. Users who do not say it stay in the result, without a country.
 """
 
 from collections.abc import Iterable
 from typing import Any
 
-from scpo.data.bad_rows import BadRows, RowFault
-from scpo.data.countries import canonical_country
-from scpo.data.fields import clean_text, take_id
+from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.fields import clean_text, take_id
 
 NumberedRows = Iterable[tuple[int, dict[str, Any]]]
 

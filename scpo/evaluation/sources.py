@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scpo.config import EncoderConfig, SplitConfig
-from scpo.data.countries import canonical_country, refuse_misspelt
+from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
 from scpo.evaluation.panels import POOLED
 

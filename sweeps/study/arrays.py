@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.country import utterance_texts
-from scpo.data.bad_rows import BadRows
-from scpo.data.countries import canonical_country
-from scpo.data.jsonl import read_jsonl
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
-from scpo.data.trl_columns import extract_texts
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.jsonl import read_jsonl
+from scpo.data.reading.trl_columns import extract_texts
 from scpo.encoding import TokenizedTexts
 from scpo.features import FeatureArray
 from sweeps.probe_heads import train_heads

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from scpo.data.bad_rows import BadRows
 from scpo.data.global_opinions import (
     OPINIONS_HUB_NAME,
     SurveyQuestion,
     read_global_opinions,
 )
+from scpo.data.reading.bad_rows import BadRows
 
 NAN = math.nan
 

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scpo.data.bad_rows import BadRows
 from scpo.data.global_opinions import SurveyQuestion, read_global_opinions
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions
 from scpo.data.opinion_pairs import (
@@ -15,6 +14,7 @@ from scpo.data.opinion_pairs import (
 )
 from scpo.data.pairs import build_pairs
 from scpo.data.prepare import CountryCounts, prepare
+from scpo.data.reading.bad_rows import BadRows
 from scpo.data.splits import split_users
 
 SURVEY = [

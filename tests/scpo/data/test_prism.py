@@ -9,8 +9,8 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from scpo.data.bad_rows import BadRows
 from scpo.data.prism import PRISM_HUB_NAME, read_prism
+from scpo.data.reading.bad_rows import BadRows
 
 USERS = [("u1", "Canada"), ("u2", "Korea, Republic of")]
 

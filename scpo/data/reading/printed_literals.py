@@ -9,7 +9,7 @@ import re
 import reprlib
 from typing import Any
 
-from scpo.data.bad_rows import RowFault
+from scpo.data.reading.bad_rows import RowFault
 
 PRINTED_DEFAULTDICT = re.compile(r"defaultdict\([^{]*?, (\{.*\})\)", re.DOTALL)
 NOT_FINITE = {"nan": math.nan, "inf": math.inf}

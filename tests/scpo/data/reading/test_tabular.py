@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scpo.data.bad_rows import BadRows
-from scpo.data.tabular import read_csv, read_parquet
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.tabular import read_csv, read_parquet
 
 
 def read(tmp_path: Path, content: bytes) -> tuple[list[tuple[int, dict[str, str]]], BadRows]:

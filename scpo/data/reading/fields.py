@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from scpo.data.bad_rows import RowFault
+from scpo.data.reading.bad_rows import RowFault
 
 MIN_SCORE = 1
 MAX_SCORE = 100

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from scpo.data.bad_rows import BadRows, RowFault
+from scpo.data.reading.bad_rows import BadRows, RowFault
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from scpo.data.bad_rows import BadRows
-from scpo.data.jsonl import read_jsonl
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.jsonl import read_jsonl
 
 
 def read(tmp_path: Path, content: bytes) -> tuple[list[tuple[int, dict]], BadRows]:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scpo.data.bad_rows import REASONS, BadRows, RowFault
+from scpo.data.reading.bad_rows import REASONS, BadRows, RowFault
 
 
 def test_counts_by_reason_and_writes_one_object_a_row(tmp_path: Path) -> None:

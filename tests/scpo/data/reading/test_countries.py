@@ -1,6 +1,6 @@
 import pytest
 
-from scpo.data.countries import COUNTRY_ALIASES, canonical_country
+from scpo.data.reading.countries import COUNTRY_ALIASES, canonical_country
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,15 @@ from typing import Any
 
 import pytest
 
-from scpo.data.bad_rows import RowFault
-from scpo.data.fields import clean_text, take_id, take_margin, take_score, take_text, take_turn
+from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.fields import (
+    clean_text,
+    take_id,
+    take_margin,
+    take_score,
+    take_text,
+    take_turn,
+)
 
 
 def test_text_leaves_in_nfc_and_stripped() -> None:

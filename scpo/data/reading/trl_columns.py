@@ -12,8 +12,8 @@ import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from scpo.data.bad_rows import RowFault
-from scpo.data.fields import clean_text
+from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.fields import clean_text
 
 Message = tuple[str, str]  # role, content
 

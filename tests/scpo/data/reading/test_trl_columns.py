@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from scpo.data.bad_rows import RowFault
-from scpo.data.trl_columns import extract_texts
+from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.trl_columns import extract_texts
 
 
 def extract(**row: Any) -> tuple[str, str, str]:

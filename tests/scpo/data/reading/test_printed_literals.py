@@ -3,8 +3,8 @@ from collections import defaultdict
 
 import pytest
 
-from scpo.data.bad_rows import RowFault
-from scpo.data.printed import parse_printed
+from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.printed_literals import parse_printed
 
 
 def test_what_was_printed_comes_back() -> None:

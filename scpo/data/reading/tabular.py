@@ -12,8 +12,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.data.bad_rows import BadRows, RowFault
-from scpo.data.jsonl import BYTE_ORDER_MARK, decode_line, read_lines
+from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.jsonl import BYTE_ORDER_MARK, decode_line, read_lines
 
 
 def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str]]]:

@@ -28,7 +28,7 @@ class Config(BaseModel):
 
 
 class SyntheticConfig(Config):
-    """A world of synthetic cultures; see `scpo.data.synthetic.make_synthetic`."""
+    """A world of synthetic cultures; see `scpo.data.sources.synthetic.make_synthetic`."""
 
     num_countries: Count = 8
     users_per_country: Count = 24

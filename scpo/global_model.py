@@ -17,8 +17,8 @@ from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.country import build_country, rows_of, utterance_texts
 from scpo.data.pairs import build_pairs
-from scpo.data.pairs_file import read_pairs
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.pairs_file import read_pairs
 from scpo.devices import pick_device
 from scpo.encoding import encode_texts
 from scpo.evaluation.held_out import score_pairs

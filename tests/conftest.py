@@ -15,7 +15,7 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.evaluation.pair_scores import PairScores
 
 pytest_plugins = ["tests.hub.fixtures"]

@@ -42,8 +42,7 @@ def prepare(
 ) -> None:
     """Read preferences, check them, and write interactions.parquet."""
     from scpo.config import DataConfig, dump_config, parse_options
-    from scpo.data.prepare import summary_table
-    from scpo.sources import prepare_source
+    from scpo.data.sources.prepare import prepare_source, summary_table
 
     config = parse_options(
         DataConfig,

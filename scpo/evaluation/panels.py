@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from scpo.data.opinion_pairs import is_question_user
+from scpo.data.sources.opinion_pairs import is_question_user
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
 from scpo.statistics.accuracy import LAYERS, layer_accuracies
 from scpo.statistics.calibration import calibration, reliability_table

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.data.global_opinions import SurveyQuestion
+from scpo.data.sources.global_opinions import SurveyQuestion
 
 METRICS = ("similarity_base2", "similarity_natural", "total_variation")
 

@@ -15,8 +15,12 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.choices import Precision
-from scpo.data.global_opinions import OPINIONS_HUB_NAME, SurveyQuestion, read_global_opinions
 from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
+from scpo.data.sources.global_opinions import (
+    OPINIONS_HUB_NAME,
+    SurveyQuestion,
+    read_global_opinions,
+)
 from scpo.devices import pick_device
 from scpo.files.atomic import hash_file, write_json
 from scpo.files.provenance import installed_versions, source_commit, utc_now

@@ -11,8 +11,8 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
-from scpo.data.global_opinions import SurveyQuestion
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
+from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.encoding import encode_texts
 from scpo.model import RewardModel
 from scpo.opinions.answers import (

@@ -6,9 +6,9 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import SplitConfig
-from scpo.data.global_opinions import SurveyQuestion
-from scpo.data.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.reading.countries import canonical_country
+from scpo.data.sources.global_opinions import SurveyQuestion
+from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import SIDES, split_users
 
 PARTS = ("all", *SIDES)

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 from rich.table import Table
 from rich.text import Text
 
-from scpo.data.global_opinions import SurveyQuestion
-from scpo.data.pairs_file import hash_texts
+from scpo.data.sources.global_opinions import SurveyQuestion
+from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
 from scpo.opinions.answers import METRICS
 from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow

@@ -27,7 +27,7 @@ from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
 from scpo.config import SplitConfig
 from scpo.country import CountryData
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.features import reward_head
 from scpo.method.arms import select_arm
 from scpo.model import RewardModel, content_hash, save_reward_model

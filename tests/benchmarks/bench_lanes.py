@@ -30,7 +30,7 @@ from figures import figure_line, machine, spread
 from workload import load_minilm
 
 from scpo.config import SplitConfig, TrainingConfig, parse_config
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.model_source import find_model
 from scpo.steering import steer_countries

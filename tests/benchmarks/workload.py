@@ -23,9 +23,9 @@ from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
-from scpo.data.prism import read_prism
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.prism import read_prism
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel, load_reward_model
 

@@ -26,7 +26,7 @@ from ray.cluster_utils import Cluster as RayCluster
 
 from scpo.batches import TrainingSet
 from scpo.config import SplitConfig, TrainingConfig, parse_config
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.model_source import find_model
 from scpo.ray_training import Cluster, train_on_ray

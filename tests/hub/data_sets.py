@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from tests.hub.repositories import Repository
 
 PRISM = "HannahRoseKirk/prism-alignment"

@@ -23,7 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from tests.hub.repositories import Repository, read_folder
 
 DEBERTA = "OpenAssistant/reward-model-deberta-v3-base"

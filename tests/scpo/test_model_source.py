@@ -8,9 +8,9 @@ import pytest
 
 from cluster.doctor_probes import look_at
 from scpo.adapters import add_lora
-from scpo.data.global_opinions import read_global_opinions
-from scpo.data.prism import read_prism
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.global_opinions import read_global_opinions
+from scpo.data.sources.prism import read_prism
 from scpo.model import load_reward_model, save_reward_model
 from scpo.model_source import ADAPTER_CONFIG, find_model, pin_model
 from tests.hub.answers import READER_TOKEN

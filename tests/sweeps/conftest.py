@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from scpo.config import SplitConfig, TrainingConfig
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.model_source import find_model
 from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy

@@ -5,7 +5,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions, write_interactions
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 
 ROW = {
     "interaction_id": "i",

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scpo.data.opinion_pairs import question_user
+from scpo.data.sources.opinion_pairs import question_user
 from scpo.evaluation.pair_scores import read_pairs, recompute_accuracy
 from scpo.evaluation.panels import POOLED, build_panels
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share

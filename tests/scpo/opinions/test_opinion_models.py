@@ -3,8 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scpo.data.global_opinions import SurveyQuestion
-from scpo.data.opinion_pairs import make_opinion_interactions, question_user
+from scpo.data.sources.global_opinions import SurveyQuestion
+from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import split_users
 from scpo.encoding import encode_texts
 from scpo.opinions.answers import METRICS, build_answers

@@ -5,7 +5,7 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from scpo.data.global_opinions import SurveyQuestion
+from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.opinions.answers import (
     METRICS,
     arrange_rewards,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax
 
-from scpo.data.global_opinions import SurveyQuestion
+from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.opinions.answers import build_answers, option_probabilities
 from scpo.opinions.temperature import TEMPERATURES, fit_temperature, other_shares
 

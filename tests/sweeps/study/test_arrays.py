@@ -9,8 +9,8 @@ import pyarrow as pa
 import pytest
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.pairs_file import PairColumns, read_pairs
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.pairs_file import PairColumns, read_pairs
 from scpo.encoding import TokenizedTexts
 from sweeps.probe import ProbedPairs
 from sweeps.study.arrays import (

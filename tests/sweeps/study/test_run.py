@@ -7,7 +7,7 @@ import pytest
 import ray
 import yaml
 
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.synthetic import make_synthetic
 from sweeps.study.config import StudyConfig
 from sweeps.study.heads import HEAD_ARMS
 from sweeps.study.run import check_files, read_wall, run_study

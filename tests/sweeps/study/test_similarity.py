@@ -6,8 +6,8 @@ import pytest
 from scipy.spatial.distance import jensenshannon
 from scipy.special import softmax
 
-from scpo.data.global_opinions import SurveyQuestion
-from scpo.data.opinion_pairs import make_opinion_interactions
+from scpo.data.sources.global_opinions import SurveyQuestion
+from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.opinions.temperature import fit_temperature
 from sweeps.study.opinions import similarity_records, similarity_remark, similarity_table
 from sweeps.study.similarity import arm_similarity, baseline_similarity, survey_of

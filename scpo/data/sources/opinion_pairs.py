@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from scpo.data.global_opinions import SurveyQuestion, read_global_opinions
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.pairs_file import hash_texts
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.global_opinions import SurveyQuestion, read_global_opinions
+from scpo.data.sources.pairs_file import hash_texts
 
 
 def read_opinion_interactions(source: str | Path, bad_rows: BadRows) -> pa.Table:

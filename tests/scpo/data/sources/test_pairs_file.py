@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scpo.data.pairs_file import PairColumns, read_pairs
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.pairs_file import PairColumns, read_pairs
 from scpo.data.splits import split_users
 
 

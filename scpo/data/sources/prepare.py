@@ -16,13 +16,14 @@ import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
-from scpo.data.global_opinions import OPINIONS_HUB_NAME
+from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
-from scpo.data.opinion_pairs import read_opinion_interactions
-from scpo.data.pairs_file import PairColumns, read_pairs
-from scpo.data.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
-from scpo.data.synthetic import make_synthetic
+from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME
+from scpo.data.sources.opinion_pairs import read_opinion_interactions
+from scpo.data.sources.pairs_file import PairColumns, read_pairs
+from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
+from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
 
 Source = Literal["prism", "pairs", "opinions", "synthetic"]
@@ -235,3 +236,27 @@ def _describe_nothing(source: str, path: str | Path | None, bad_rows: BadRows, o
         first = bad_rows.rejected[0]
         message += f" The first: line {first['line']}, {first['message']}"
     return f"{message} See {out / 'quarantine.jsonl'}."
+
+
+def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
+    """Read the configured source and write interactions, quarantine and summary to `out`.
+
+    Raises:
+        FileNotFoundError: No such file or folder.
+        RuntimeError: The hub cannot be reached.
+        ValueError: The source is prepared already, an option does not belong to it, a bad row
+            under "stop", or nothing usable.
+    """
+    if config.source == "prepared":
+        raise ValueError("data.source is `prepared`: there is nothing to prepare.")
+    is_pairs = config.source == "pairs"
+    columns = PairColumns(user=config.user_column, country=config.country_column)
+    return prepare(
+        config.source,
+        config.path,
+        out,
+        on_bad_rows=config.on_bad_rows,
+        columns=columns if is_pairs else None,
+        default_country=config.default_country if is_pairs else None,
+        synthetic_options=config.synthetic.model_dump() if config.source == "synthetic" else None,
+    )

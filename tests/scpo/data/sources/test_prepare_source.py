@@ -4,7 +4,7 @@ import pytest
 
 from scpo.config import DataConfig, SyntheticConfig
 from scpo.data.interactions import read_interactions
-from scpo.sources import prepare_source
+from scpo.data.sources.prepare import prepare_source
 
 
 def test_a_prepared_folder_needs_no_preparing(tmp_path):

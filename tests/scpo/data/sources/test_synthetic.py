@@ -4,8 +4,13 @@ from typing import Any
 
 import pytest
 
-from scpo.data.phrases import ATTRIBUTES, QUESTIONS
-from scpo.data.synthetic import COUNTRY_NAMES, SyntheticWorld, make_synthetic, true_utilities
+from scpo.data.sources.synthetic import (
+    COUNTRY_NAMES,
+    SyntheticWorld,
+    make_synthetic,
+    true_utilities,
+)
+from scpo.data.sources.synthetic_phrases import ATTRIBUTES, QUESTIONS
 
 
 def measure_accuracy(world: SyntheticWorld, utilities: dict[str, list[float]], kind: str) -> float:

@@ -5,16 +5,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from scpo.data.global_opinions import SurveyQuestion, read_global_opinions
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions
-from scpo.data.opinion_pairs import (
+from scpo.data.pairs import build_pairs
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.global_opinions import SurveyQuestion, read_global_opinions
+from scpo.data.sources.opinion_pairs import (
     is_question_user,
     make_opinion_interactions,
     question_user,
 )
-from scpo.data.pairs import build_pairs
-from scpo.data.prepare import CountryCounts, prepare
-from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.prepare import CountryCounts, prepare
 from scpo.data.splits import split_users
 
 SURVEY = [

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from scpo.data.interactions import read_interactions
-from scpo.data.pairs_file import PairColumns
-from scpo.data.prepare import CountryCounts, prepare, summary_table
+from scpo.data.sources.pairs_file import PairColumns
+from scpo.data.sources.prepare import CountryCounts, prepare, summary_table
 
 PAIRS = [
     {"user": "u1", "country": "Chile", "prompt": "Sky?", "chosen": "blue", "rejected": "red"},

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from scpo.data.global_opinions import (
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.global_opinions import (
     OPINIONS_HUB_NAME,
     SurveyQuestion,
     read_global_opinions,
 )
-from scpo.data.reading.bad_rows import BadRows
 
 NAN = math.nan
 
@@ -181,7 +181,7 @@ def test_rows_of_the_hub_count_as_those_of_a_file(monkeypatch: pytest.MonkeyPatc
         assert (name, config, split) == (OPINIONS_HUB_NAME, None, "train")
         return [GOOD, GOOD | {"selections": None}]
 
-    monkeypatch.setattr("scpo.data.hub_rows.load_dataset", load)
+    monkeypatch.setattr("scpo.data.sources.hub_rows.load_dataset", load)
     bad_rows = BadRows()
     survey = read_global_opinions(OPINIONS_HUB_NAME, bad_rows)
     assert [item.question for item in survey] == ["Is it warm?"]

@@ -9,8 +9,8 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from scpo.data.prism import PRISM_HUB_NAME, read_prism
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.sources.prism import PRISM_HUB_NAME, read_prism
 
 USERS = [("u1", "Canada"), ("u2", "Korea, Republic of")]
 
@@ -257,7 +257,7 @@ def test_hub_rows_take_the_same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (name, split) == (PRISM_HUB_NAME, "train")
         return datasets.Dataset.from_list(rows[configuration])
 
-    monkeypatch.setattr("scpo.data.hub_rows.load_dataset", load)
+    monkeypatch.setattr("scpo.data.sources.hub_rows.load_dataset", load)
     bad_rows = BadRows()
     table = read_prism(PRISM_HUB_NAME, bad_rows)
     assert table["responses"].to_pylist() == [["blue", "red"]]

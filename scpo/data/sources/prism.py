@@ -16,12 +16,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.hub_rows import read_hub_rows
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows, RowFault
 from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
-from scpo.data.survey import NumberedRows, read_places
+from scpo.data.sources.hub_rows import read_hub_rows
+from scpo.data.sources.prism_survey import NumberedRows, read_places
 
 PRISM_HUB_NAME = "HannahRoseKirk/prism-alignment"
 USUAL_MAX_RESPONSES = 4  # what PRISM's interface showed at once

@@ -20,7 +20,7 @@ import pyarrow as pa
 from scipy.special import expit
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.phrases import ATTRIBUTES, QUESTIONS, render_response
+from scpo.data.sources.synthetic_phrases import ATTRIBUTES, QUESTIONS, render_response
 
 COUNTRY_NAMES = (
     *("Arvandia", "Belmora", "Cestria", "Dorvania", "Elandor", "Fennmark", "Galdova", "Hestria"),

@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
-from scpo.batches import TrainingSet
 from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
-from scpo.encoding import TokenizedTexts
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts
 
 PARTS = ("train", "validation", "test")
 

@@ -18,9 +18,9 @@ from transformers import AutoModelForSequenceClassification, PreTrainedModel
 from scpo.adapters import has_lora, merge_state
 from scpo.arrays import FloatArray
 from scpo.classifier import compute_rewards
-from scpo.encoding import TokenizedTexts, pad_texts
 from scpo.files.atomic import atomic_folder
 from scpo.model import RewardModel, load_reward_model, takes_token_types, write_model_files
+from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 
 def export_reward_model(

@@ -23,10 +23,10 @@ from torch import Tensor, nn
 from scpo.arrays import IntArray
 from scpo.choices import Precision
 from scpo.classifier import is_backbone, plain_model
-from scpo.encoding import TokenizedTexts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.model import RewardModel
 from scpo.scoring import run_forwards
+from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]
 

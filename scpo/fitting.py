@@ -13,7 +13,6 @@ import torch
 from safetensors import SafetensorError
 
 from scpo.adapters import add_lora, merge_lora
-from scpo.batches import TrainingSet
 from scpo.checkpoints import Checkpoints, TrainingStopped
 from scpo.classifier import enable_activation_checkpointing, head_digest
 from scpo.config import TrainingConfig
@@ -25,6 +24,7 @@ from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.forwards import BatchInputs, model_inputs, plain_forward
 from scpo.model import RewardModel
+from scpo.tokens.batches import TrainingSet
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import rewards_through, sample_texts
 

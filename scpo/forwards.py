@@ -19,11 +19,11 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.batches import TrainingSet, cut_forwards, texts_of_step
 from scpo.classifier import plain_model, takes_packed_rows
 from scpo.devices import forward_tokens
-from scpo.encoding import TokenizedTexts, pad_texts
 from scpo.model import RewardModel, takes_token_types
+from scpo.tokens.batches import TrainingSet, cut_forwards, texts_of_step
+from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 SAVING = 0.9  # a shared prompt must bring the cost down to this
 

@@ -17,12 +17,12 @@ from ray.exceptions import RayActorError, RayTaskError
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.devices import pick_device
-from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
 from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import TokenizedTexts
 
 MAX_RESTARTS = 3  # of each actor
 

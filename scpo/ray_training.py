@@ -22,7 +22,6 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
@@ -32,6 +31,7 @@ from scpo.files.places import Place, absolute, below
 from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.model import RewardModel, load_reward_model
 from scpo.model_source import ModelSource, find_model
+from scpo.tokens.batches import TrainingSet
 from scpo.training import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one

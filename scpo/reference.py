@@ -17,10 +17,10 @@ import pyarrow.parquet as pq
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
-from scpo.encoding import TokenizedTexts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.model import RewardModel
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import TokenizedTexts
 
 PART_TEXTS = 512
 

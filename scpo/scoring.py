@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.batches import cut_forwards
 from scpo.choices import Precision
 from scpo.classifier import compute_rewards
 from scpo.devices import autocast, forward_tokens, resolve_precision
-from scpo.encoding import TokenizedTexts, pad_texts
 from scpo.model import RewardModel, takes_token_types
+from scpo.tokens.batches import cut_forwards
+from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 
 def score_texts(

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scpo.batches import TrainingSet
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.country import CountryData, rows_of
@@ -22,6 +21,7 @@ from scpo.model import RewardModel, content_hash, load_reward_model
 from scpo.model_source import ModelSource, find_model
 from scpo.reference import ScoringReport
 from scpo.steering import score_table, steer_countries
+from scpo.tokens.batches import TrainingSet
 
 
 def score_data(

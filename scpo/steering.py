@@ -18,7 +18,6 @@ from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
 from scpo.devices import resolve_precision
-from scpo.encoding import TokenizedTexts
 from scpo.model import RewardModel
 from scpo.reference import (
     ScoringReport,
@@ -26,7 +25,8 @@ from scpo.reference import (
     score_with_cache,
     text_keys,
 )
-from scpo.token_store import load_or_encode
+from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.token_store import load_or_encode
 
 Score = Callable[..., ScoringReport]
 

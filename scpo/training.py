@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.checkpoints import (
     Checkpoints,
     Resumption,
@@ -38,6 +37,7 @@ from scpo.forwards import (
     plan_forwards,
 )
 from scpo.method.loss import centring_losses, pair_losses
+from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.warm_start import prove_warm_start
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.batches import TrainingSet
 from scpo.checkpoints import TrainingStopped
 from scpo.choices import ResolvedPrecision
 from scpo.engines import Engine
@@ -22,6 +21,7 @@ from scpo.forwards import (
     plain_forward,
     plan_forwards,
 )
+from scpo.tokens.batches import TrainingSet
 
 SAMPLE_TEXTS = 8
 SAMPLE_TOKENS = 4096  # of the rows that share a prompt

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import IntArray
-from scpo.batches import TrainingSet
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.country import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
@@ -24,6 +23,7 @@ from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from scpo.model import RewardModel
+from scpo.tokens.batches import TrainingSet
 from scpo.training import TrainingResult
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 

@@ -20,7 +20,6 @@ import ray
 import torch
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.batches import TrainingSet, cut_forwards
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
@@ -33,6 +32,7 @@ from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
 from scpo.model import RewardModel, load_reward_model
 from scpo.ray_training import Cluster, start_deepspeed
+from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training import count_steps
 from scpo.warm_start import rewards_through
 from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set

@@ -13,7 +13,6 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
-from scpo.encoding import encode_texts
 from scpo.model import RewardModel
 from scpo.opinions.answers import (
     METRICS,
@@ -28,6 +27,7 @@ from scpo.opinions.answers import (
 from scpo.opinions.summary import ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,8 @@ from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
-from scpo.encoding import TokenizedTexts
 from scpo.features import FeatureArray
+from scpo.tokens.encoding import TokenizedTexts
 from sweeps.probe_heads import train_heads
 from sweeps.study.config import HeadsConfig, Pool
 

@@ -23,7 +23,7 @@ from scpo.features import FeatureArray
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.model import load_reward_model
-from scpo.token_store import load_or_encode
+from scpo.tokens.token_store import load_or_encode
 from sweeps.ablation import UNTRAINED
 from sweeps.probe import ProbedPairs
 from sweeps.records import EvaluationRecord, TrialRecord

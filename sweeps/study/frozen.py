@@ -19,7 +19,7 @@ from scpo.data.sources.prepare import prepare_source
 from scpo.devices import pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache
 from scpo.model import content_hash, load_reward_model
-from scpo.token_store import load_or_encode
+from scpo.tokens.token_store import load_or_encode
 from sweeps.preparation import Say
 from sweeps.science.cells import finish_cells
 from sweeps.search import slug

@@ -37,12 +37,12 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 from workload import draw_lengths
 
-from scpo.batches import TrainingSet
 from scpo.classifier import adapt_classes
 from scpo.config import TrainingConfig
-from scpo.encoding import TokenizedTexts
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import TrainingResult
 
 PEAK_FLOPS = 989e12  # bf16, dense, of an H100 or H200 SXM

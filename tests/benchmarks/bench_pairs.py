@@ -25,13 +25,13 @@ import torch
 from figures import figure_line, machine, ratio_line, spread
 
 from scpo.arrays import FloatArray
-from scpo.batches import TrainingSet, plan_epoch
 from scpo.country import pair_margins
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
-from scpo.encoding import TokenizedTexts
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU, effective_pairs
+from scpo.tokens.batches import TrainingSet, plan_epoch
+from scpo.tokens.encoding import TokenizedTexts
 
 NUM_INTERACTIONS = 1_000_000
 NUM_LOOPED = 50_000

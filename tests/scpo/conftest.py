@@ -23,10 +23,10 @@ from transformers import (
     Qwen2ForSequenceClassification,
 )
 
-from scpo.batches import TrainingSet
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.encoding import encode_texts
 from scpo.model import RewardModel, load_reward_model
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import encode_texts
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<bos>", "<eos>", "user", "assistant", ":")
 WORDS = tuple("a b c d e f g h good bad fine long short warm cold".split())

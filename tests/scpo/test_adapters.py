@@ -22,8 +22,8 @@ from scpo.classifier import (
     head_digest,
     plain_model,
 )
-from scpo.encoding import encode_texts, pad_texts
 from scpo.model import content_hash, load_reward_model, save_reward_model, takes_token_types
+from scpo.tokens.encoding import encode_texts, pad_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 HEADS = {

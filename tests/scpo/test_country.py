@@ -10,7 +10,7 @@ from scpo.country import build_country, pair_margins, rows_of, utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import build_pairs
 from scpo.data.splits import split_users
-from scpo.encoding import encode_texts
+from scpo.tokens.encoding import encode_texts
 
 
 def make_table(*rows):

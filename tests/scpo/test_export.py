@@ -11,10 +11,10 @@ from transformers import AutoModelForSequenceClassification
 
 from scpo import export
 from scpo.adapters import add_lora, has_lora
-from scpo.encoding import encode_texts
 from scpo.export import export_reward_model
 from scpo.model import content_hash, load_reward_model, save_reward_model
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 

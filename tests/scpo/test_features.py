@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from scpo.adapters import add_lora
-from scpo.encoding import encode_texts
 from scpo.features import (
     compute_features,
     features_folder,
@@ -20,6 +19,7 @@ from scpo.features import (
 from scpo.files.atomic import hash_file
 from scpo.model import RewardModel, load_reward_model
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
 RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 8) for number in range(30)]

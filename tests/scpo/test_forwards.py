@@ -3,9 +3,7 @@ import pytest
 import torch
 
 from scpo import forwards
-from scpo.batches import TrainingSet
 from scpo.classifier import compute_rewards
-from scpo.encoding import encode_texts, pad_texts
 from scpo.forwards import (
     BatchInputs,
     forward_inputs,
@@ -15,6 +13,8 @@ from scpo.forwards import (
     shared_tokens,
 )
 from scpo.model import load_reward_model
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import encode_texts, pad_texts
 
 CPU = torch.device("cpu")
 

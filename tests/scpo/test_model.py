@@ -24,7 +24,6 @@ from scpo.classifier import (
     plain_model,
     takes_packed_rows,
 )
-from scpo.encoding import encode_texts, pad_texts
 from scpo.files.atomic import atomic_folder
 from scpo.model import (
     content_hash,
@@ -33,6 +32,7 @@ from scpo.model import (
     takes_token_types,
 )
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts, pad_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 HEADS = {"bert": "classifier", "deberta": "classifier", "llama": "score", "qwen2": "score"}

@@ -5,11 +5,11 @@ import pytest
 import ray
 import torch
 
-from scpo.encoding import encode_texts
 from scpo.model import load_reward_model, save_reward_model
 from scpo.ray_scoring import score_on_ray
 from scpo.reference import score_with_cache, text_keys
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(60)]
 RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 4) for number in range(60)]

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.encoding import encode_texts
 from scpo.files.atomic import hash_file
 from scpo.model import content_hash, load_reward_model
 from scpo.reference import (
@@ -13,6 +12,7 @@ from scpo.reference import (
     score_with_cache,
     text_keys,
 )
+from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
 RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 8) for number in range(30)]

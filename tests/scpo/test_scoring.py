@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.encoding import encode_texts
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]
 RESPONSES = [("good ", "bad ")[number % 2] * (1 + number % 5) for number in range(20)]

@@ -80,7 +80,7 @@ def test_the_policy_for_overlong_texts_reaches_tokens_pairs_and_cache(steer):
 def test_tokens_come_from_the_store_the_second_time(steer, tmp_path, monkeypatch):
     first = steer(["A", "B"])
     assert len(list((tmp_path / "tokens").glob("*.arrow"))) == 1
-    monkeypatch.setattr("scpo.token_store.encode_texts", None)
+    monkeypatch.setattr("scpo.tokens.token_store.encode_texts", None)
     second = steer(["A", "B"])
     for name, data in first.countries.items():
         assert np.array_equal(data.texts.ids, second.countries[name].texts.ids)

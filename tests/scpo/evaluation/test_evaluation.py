@@ -5,10 +5,10 @@ import pytest
 
 from scpo.country import build_country, utterance_texts
 from scpo.data.splits import split_users
-from scpo.encoding import encode_texts
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model, score_pairs
 from scpo.scoring import score_texts
 from scpo.statistics.accuracy import pair_accuracy
+from scpo.tokens.encoding import encode_texts
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ from scpo.config import EncoderConfig
 from scpo.country import build_country, utterance_texts
 from scpo.data.interactions import write_interactions
 from scpo.data.splits import split_users
-from scpo.encoding import encode_texts
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.command import held_out, pair_scores, run_evaluation, score_responses
 from scpo.evaluation.held_out import score_pairs
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.sources import ModelsToJudge
 from scpo.model import load_reward_model
+from scpo.tokens.encoding import encode_texts
 
 
 @pytest.fixture

@@ -6,12 +6,12 @@ import pytest
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import split_users
-from scpo.encoding import encode_texts
 from scpo.opinions.answers import METRICS, build_answers
 from scpo.opinions.models import baseline_rows, own_and_others, parse_labels, score_options
 from scpo.opinions.selection import pick_countries, select_answers
 from scpo.opinions.summary import ScoredRow
 from scpo.scoring import score_texts
+from scpo.tokens.encoding import encode_texts
 
 SURVEY = [
     SurveyQuestion(

@@ -11,7 +11,7 @@ import pytest
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pairs
-from scpo.encoding import TokenizedTexts
+from scpo.tokens.encoding import TokenizedTexts
 from sweeps.probe import ProbedPairs
 from sweeps.study.arrays import (
     FrozenArrays,

@@ -2,8 +2,8 @@
 
 An encoder (BERT, DeBERTa) reads the text pair (prompt, response); a decoder with a chat template
 reads the conversation [user, assistant]. What happens to a text longer than the budget is a
-policy (`scpo.token_arrays.positions_within`). All token ids of a data set lie in one flat array;
-padding happens a batch at a time.
+policy (`scpo.tokens.flat_tokens.positions_within`). All token ids of a data set lie in one flat
+array; padding happens a batch at a time.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import BoolArray, IntArray
-from scpo.chat_template import ChatLayout, learn_chat_layout
 from scpo.choices import Overlong
-from scpo.pair_layout import PairLayout, learn_pair_layout
-from scpo.token_arrays import offsets_of, positions_within, range_positions
+from scpo.tokens.chat_layout import ChatLayout, learn_chat_layout
+from scpo.tokens.flat_tokens import offsets_of, positions_within, range_positions
+from scpo.tokens.pair_layout import PairLayout, learn_pair_layout
 
 
 @dataclass(frozen=True)

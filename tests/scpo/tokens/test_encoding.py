@@ -9,7 +9,7 @@ from tokenizers import processors
 from transformers import BertTokenizer, PythonBackend
 
 import scpo
-from scpo.encoding import encode_texts, pad_texts
+from scpo.tokens.encoding import encode_texts, pad_texts
 
 CPU = torch.device("cpu")
 
@@ -92,7 +92,7 @@ def test_one_function_serves_scoring_and_training():
                 name = ast.unparse(node.func).split(".")[-1]
                 if name in ("tokenizer", "apply_chat_template", "encode_plus"):
                     calls.append(file.name)
-    assert set(calls) == {"chat_template.py", "pair_layout.py"}  # both called by encoding.py
+    assert set(calls) == {"chat_layout.py", "pair_layout.py"}  # both called by encoding.py
 
 
 def test_many_texts_come_in_order(pair_tokenizer):

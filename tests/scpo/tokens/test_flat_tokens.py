@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scpo.token_arrays import flatten_tokens, offsets_of, positions_within, range_positions
+from scpo.tokens.flat_tokens import flatten_tokens, offsets_of, positions_within, range_positions
 
 SIDES = st.lists(st.lists(st.sampled_from([-1, 0, 1]), max_size=20), max_size=4)
 

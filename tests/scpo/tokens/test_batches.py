@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scpo.batches import (
+from scpo.tokens.batches import (
     TrainingSet,
     cut_forwards,
     plan_epoch,

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scpo.chat_template import learn_chat_layout
-from scpo.encoding import encode_texts
+from scpo.tokens.chat_layout import learn_chat_layout
+from scpo.tokens.encoding import encode_texts
 
 TURNS = (
     "{% for message in messages %}{{ message['role'] }} : {{ message['content'] }} {{ '<eos> ' }}"

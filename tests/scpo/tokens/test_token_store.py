@@ -7,8 +7,8 @@ import pyarrow as pa
 import pytest
 from transformers import AutoTokenizer
 
-from scpo.encoding import encode_texts
-from scpo.token_store import load_or_encode
+from scpo.tokens.encoding import encode_texts
+from scpo.tokens.token_store import load_or_encode
 
 PROMPTS, RESPONSES = ["a b c d e f", "a", "a", ""], ["good bad", "fine", "", "g h"]
 ARRAYS = ("ids", "types", "offsets", "overlong")
@@ -31,7 +31,7 @@ def assert_equal(ours, theirs):
 
 @pytest.fixture
 def no_encoding(monkeypatch):
-    return lambda: monkeypatch.setattr("scpo.token_store.encode_texts", None)
+    return lambda: monkeypatch.setattr("scpo.tokens.token_store.encode_texts", None)
 
 
 @pytest.mark.parametrize("overlong", ["truncate_prompt", "truncate_left", "drop"])
@@ -151,7 +151,7 @@ def test_no_flipped_byte_goes_unseen(tmp_path, pair_tokenizer):
 def test_a_disk_that_does_not_keep_what_was_written_is_named(
     tmp_path, pair_tokenizer, monkeypatch
 ):
-    monkeypatch.setattr("scpo.token_store._read", lambda path, num_texts: None)
+    monkeypatch.setattr("scpo.tokens.token_store._read", lambda path, num_texts: None)
     with pytest.raises(RuntimeError, match="just written but reads back otherwise"):
         load(tmp_path, pair_tokenizer)
 

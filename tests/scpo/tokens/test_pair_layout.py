@@ -11,8 +11,8 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import AutoTokenizer, BatchEncoding, PreTrainedTokenizerFast
 
-from scpo.encoding import encode_texts
-from scpo.pair_layout import learn_pair_layout
+from scpo.tokens.encoding import encode_texts
+from scpo.tokens.pair_layout import learn_pair_layout
 
 WORDS = {"[UNK]": 0, "<s>": 1, "</s>": 2, "a": 3, "b": 4, "c": 5}
 TEXTS = st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size=6)
@@ -20,7 +20,7 @@ TEXTS = st.lists(st.tuples(st.text(max_size=30), st.text(max_size=30)), max_size
 
 @pytest.fixture(scope="session")
 def minilm():
-    default = Path(__file__).parents[2] / ".venv" / "minilm"
+    default = Path(__file__).parents[3] / ".venv" / "minilm"
     folder = Path(os.environ.get("SCPO_BACKBONE", default))
     if not (folder / "tokenizer.json").is_file():
         pytest.skip(f"no MiniLM at {folder}; set SCPO_BACKBONE to its folder")

@@ -18,8 +18,8 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.choices import Overlong
-from scpo.encoding import TokenizedTexts, encode_texts
 from scpo.files.atomic import atomic_path
+from scpo.tokens.encoding import TokenizedTexts, encode_texts
 
 TOKEN_SCHEME = 1  # version of the way texts become tokens, and of the file
 CHECKSUM = b"sha256"

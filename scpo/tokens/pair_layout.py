@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
-from scpo.token_arrays import (
+from scpo.tokens.flat_tokens import (
     PROMPT,
     RESPONSE,
     SEGMENTS,

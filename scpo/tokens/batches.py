@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.encoding import TokenizedTexts
-from scpo.token_arrays import range_positions
+from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.flat_tokens import range_positions
 
 WINDOW_STEPS = 16
 LENGTH_SLACK = 0.85  # a forward pass holds texts down to this share of its longest

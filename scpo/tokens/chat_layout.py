@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
-from scpo.token_arrays import SEGMENTS, WholeTexts, flatten_tokens
+from scpo.tokens.flat_tokens import SEGMENTS, WholeTexts, flatten_tokens
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")

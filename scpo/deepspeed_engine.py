@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
-from scpo.classifier import compute_rewards
-from scpo.devices import autocast
 from scpo.engines import Optimization, gather_from_ranks
-from scpo.model import RewardModel
+from scpo.models.classifier import compute_rewards
+from scpo.models.devices import autocast
+from scpo.models.reward_model import RewardModel
 
 STATE_TAG = "state"
 

@@ -16,9 +16,9 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from scpo.choices import ResolvedPrecision, ScheduleKind
-from scpo.classifier import compute_rewards
-from scpo.devices import autocast
-from scpo.model import RewardModel
+from scpo.models.classifier import compute_rewards
+from scpo.models.devices import autocast
+from scpo.models.reward_model import RewardModel
 from scpo.schedules import make_schedule
 
 STATE_FILE = "engine.pt"

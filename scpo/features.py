@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from scpo.arrays import IntArray
 from scpo.choices import Precision
-from scpo.classifier import is_backbone, plain_model
 from scpo.files.part_files import find_parts, keyed_folder, write_part
-from scpo.model import RewardModel
+from scpo.models.classifier import is_backbone, plain_model
+from scpo.models.reward_model import RewardModel
 from scpo.scoring import run_forwards
 from scpo.tokens.encoding import TokenizedTexts
 
@@ -122,7 +122,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
 
     Args:
         cache: Root of all caches.
-        model_hash: `scpo.model.content_hash` of the model.
+        model_hash: `scpo.models.reward_model.content_hash` of the model.
         precision: Resolved precision of the matrix products.
     """
     key = {"model": model_hash, "precision": precision, "scheme": FEATURE_SCHEME}

@@ -12,18 +12,18 @@ from typing import Any, Generic, TypeVar
 import torch
 from safetensors import SafetensorError
 
-from scpo.adapters import add_lora, merge_lora
 from scpo.checkpoints import Checkpoints, TrainingStopped
-from scpo.classifier import enable_activation_checkpointing, head_digest
 from scpo.config import TrainingConfig
-from scpo.devices import resolve_precision
 from scpo.engines import Engine, Optimization, TorchEngine
-from scpo.export import export_reward_model
 from scpo.files.buckets import remove_place, written_to
 from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.forwards import BatchInputs, model_inputs, plain_forward
-from scpo.model import RewardModel
+from scpo.models.classifier import enable_activation_checkpointing, head_digest
+from scpo.models.devices import resolve_precision
+from scpo.models.export import export_reward_model
+from scpo.models.lora import add_lora, merge_lora
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.warm_start import rewards_through, sample_texts

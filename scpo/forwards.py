@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.classifier import plain_model, takes_packed_rows
-from scpo.devices import forward_tokens
-from scpo.model import RewardModel, takes_token_types
+from scpo.models.classifier import plain_model, takes_packed_rows
+from scpo.models.devices import forward_tokens
+from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.batches import TrainingSet, cut_forwards, texts_of_step
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 

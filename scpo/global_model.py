@@ -19,10 +19,10 @@ from scpo.country import build_country, rows_of, utterance_texts
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import read_pairs
-from scpo.devices import pick_device
 from scpo.evaluation.held_out import score_pairs
 from scpo.fitting import fit_on_device
-from scpo.model import load_reward_model
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.tokens.encoding import encode_texts
 

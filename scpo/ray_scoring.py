@@ -16,9 +16,10 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
-from scpo.devices import pick_device
-from scpo.model import RewardModel, load_reward_model
-from scpo.model_source import ModelSource, find_model
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource, find_model
+from scpo.models.reward_model import RewardModel
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
 from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
 from scpo.scoring import score_texts

@@ -25,12 +25,13 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from scpo.checkpoints import TrainingStopped
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
-from scpo.devices import pick_device
 from scpo.engines import Engine, Optimization, gather_faults
 from scpo.files.places import Place, absolute, below
 from scpo.fitting import data_digest, export_trained, fit_with
-from scpo.model import RewardModel, load_reward_model
-from scpo.model_source import ModelSource, find_model
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource, find_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training import TrainingResult
 

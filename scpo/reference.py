@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.files.part_files import find_parts, keyed_folder, write_part
-from scpo.model import RewardModel
+from scpo.models.reward_model import RewardModel
 from scpo.scoring import score_texts
 from scpo.tokens.encoding import TokenizedTexts
 
@@ -82,7 +82,7 @@ def cache_folder(
 
     Args:
         cache: Root of all caches.
-        model_hash: `scpo.model.content_hash` of the model.
+        model_hash: `scpo.models.reward_model.content_hash` of the model.
         max_tokens: Token budget of a text.
         precision: Resolved precision of the matrix products.
         scheme: Version of the way texts become tokens.

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
-from scpo.classifier import compute_rewards
-from scpo.devices import autocast, forward_tokens, resolve_precision
-from scpo.model import RewardModel, takes_token_types
+from scpo.models.classifier import compute_rewards
+from scpo.models.devices import autocast, forward_tokens, resolve_precision
+from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.batches import cut_forwards
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 

@@ -17,8 +17,8 @@ from scpo.config import SplitConfig
 from scpo.country import CountryData, build_country, rows_of, utterance_texts
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
-from scpo.devices import resolve_precision
-from scpo.model import RewardModel
+from scpo.models.devices import resolve_precision
+from scpo.models.reward_model import RewardModel
 from scpo.reference import (
     ScoringReport,
     cache_folder,
@@ -65,7 +65,7 @@ def steer_countries(
         table: Interactions of at least these countries.
         countries: The countries to steer to.
         reward: The global model, on its device.
-        model_hash: Its `scpo.model.content_hash`.
+        model_hash: Its `scpo.models.reward_model.content_hash`.
         split: How users are divided.
         max_tokens: Token budget of a text.
         cache: Root of the token store and the reference cache.
@@ -145,7 +145,7 @@ def score_table(
     Args:
         table: Interactions.
         reward: The global model, on its device.
-        model_hash: Its `scpo.model.content_hash`.
+        model_hash: Its `scpo.models.reward_model.content_hash`.
         max_tokens: Token budget of a text.
         cache: Root of the token store and the reference cache.
         precision: Precision of the matrix products.

@@ -26,7 +26,6 @@ from scpo.checkpoints import (
     resume_training,
     save_checkpoint,
 )
-from scpo.devices import forward_tokens
 from scpo.engines import Engine
 from scpo.forwards import (
     BatchInputs,
@@ -37,6 +36,7 @@ from scpo.forwards import (
     plan_forwards,
 )
 from scpo.method.loss import centring_losses, pair_losses
+from scpo.models.devices import forward_tokens
 from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.warm_start import prove_warm_start
 

@@ -22,7 +22,7 @@ from scpo.fitting import fit_on_device
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
-from scpo.model import RewardModel
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training import TrainingResult
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord

@@ -15,10 +15,11 @@ from torch import Tensor
 
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
-from scpo.devices import pick_device
 from scpo.files.places import Place
-from scpo.model import RewardModel, load_reward_model
-from scpo.model_source import ModelSource
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource
+from scpo.models.reward_model import RewardModel
 from sweeps.folds import folds_of, pool_folds
 from sweeps.jobs import OBJECTIVES, Job, failed_record, run_job, rung_job
 from sweeps.records import TrialRecord

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import torch
 
-from scpo.devices import forward_tokens
-from scpo.memory_estimate import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
-from scpo.model_cost import ModelCost, measure_model
+from scpo.models.devices import forward_tokens
+from scpo.models.model_cost import ModelCost, measure_model
+from scpo.models.training_memory import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
 from scpo.ray_training import CPUS_PER_WORKER
 from sweeps.config import SweepConfig
 

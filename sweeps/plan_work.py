@@ -18,9 +18,9 @@ import torch
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.country import CountryData
-from scpo.devices import pick_device
-from scpo.model import load_reward_model
-from scpo.model_source import ModelSource
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource
 from scpo.scoring import score_texts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.folds import folds_of

@@ -15,7 +15,6 @@ import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.country import CountryData
-from scpo.devices import pick_device, resolve_precision
 from scpo.features import (
     FeatureArray,
     features_folder,
@@ -25,8 +24,10 @@ from scpo.features import (
 from scpo.files.shared_cache import local_cache
 from scpo.method.strength import margin_scale, retention_mask
 from scpo.method.weighting import effective_pairs, pair_weights
-from scpo.model import RewardModel, content_hash, load_reward_model
-from scpo.model_source import ModelSource
+from scpo.models.devices import pick_device, resolve_precision
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource
+from scpo.models.reward_model import RewardModel, content_hash
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
 from sweeps.preparation import Say, obtain_all

@@ -12,7 +12,7 @@ from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.sources import ModelsToJudge
 from scpo.files.shared_cache import local_cache
-from scpo.model_source import PIN_FILE, pin_model
+from scpo.models.model_source import PIN_FILE, pin_model
 from scpo.steering import divide_users
 from sweeps.config import SweepConfig
 from sweeps.records import TrialRecord, read_records

@@ -23,14 +23,15 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
-from scpo.devices import forward_tokens, pick_device
 from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.places import Place, below
 from scpo.files.provenance import utc_now
 from scpo.fitting import Fitted, export_trained, fit_with
 from scpo.forwards import Forward, plain_forward
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.devices import forward_tokens, pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.ray_training import Cluster, start_deepspeed
 from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training import count_steps

@@ -16,15 +16,16 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.country import CountryData
 from scpo.data.interactions import read_interactions
-from scpo.devices import pick_device
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.model_card import write_model_cards
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
 from scpo.evaluation.pooled_folds import pool_evaluations
 from scpo.evaluation.sources import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
-from scpo.model import RewardModel, content_hash, load_reward_model
-from scpo.model_source import ModelSource, find_model, find_models
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource, find_model, find_models
+from scpo.models.reward_model import RewardModel, content_hash
 from scpo.scoring import score_texts
 from scpo.steering import steer_countries
 

@@ -12,7 +12,7 @@ import numpy as np
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.country import CountryData, pair_margins
-from scpo.model import RewardModel
+from scpo.models.reward_model import RewardModel
 from scpo.scoring import score_texts
 from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
 

@@ -24,8 +24,8 @@ class ModelsToJudge:
 
     Attributes:
         data: Prepared folder.
-        global_model: Name as of `scpo.model_source.find_model`.
-        models: Names as of `scpo.model_source.find_model` by label, without "global".
+        global_model: Name as of `scpo.models.model_source.find_model`.
+        models: Names as of `scpo.models.model_source.find_model` by label, without "global".
         cache: Root of the token store and the reference rewards.
         countries: The countries to judge by; none: those that labels name.
         split: How users were divided when the models were trained.

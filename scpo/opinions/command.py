@@ -21,11 +21,12 @@ from scpo.data.sources.global_opinions import (
     SurveyQuestion,
     read_global_opinions,
 )
-from scpo.devices import pick_device
 from scpo.files.atomic import hash_file, write_json
 from scpo.files.provenance import installed_versions, source_commit, utc_now
-from scpo.model import content_hash, load_reward_model
-from scpo.model_source import ModelSource, find_models
+from scpo.models.devices import pick_device
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource, find_models
+from scpo.models.reward_model import content_hash
 from scpo.opinions.answers import Answers, build_answers
 from scpo.opinions.models import (
     ModelLabel,

@@ -13,7 +13,7 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
-from scpo.model import RewardModel
+from scpo.models.reward_model import RewardModel
 from scpo.opinions.answers import (
     METRICS,
     Answers,

@@ -22,7 +22,7 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.features import FeatureArray
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.tokens.token_store import load_or_encode
 from sweeps.ablation import UNTRAINED
 from sweeps.probe import ProbedPairs

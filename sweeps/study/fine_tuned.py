@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from scpo.country import CountryData
-from scpo.devices import pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache, reward_head
 from scpo.files.shared_cache import local_cache
-from scpo.model import content_hash, load_reward_model
+from scpo.models.devices import pick_device, resolve_precision
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import content_hash
 from sweeps.ablation import UNTRAINED, untrained_record
 from sweeps.config import SweepConfig
 from sweeps.driver import open_run

@@ -16,9 +16,10 @@ from scpo.country import utterance_texts
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import build_pairs
 from scpo.data.sources.prepare import prepare_source
-from scpo.devices import pick_device, resolve_precision
 from scpo.features import features_folder, features_with_cache
-from scpo.model import content_hash, load_reward_model
+from scpo.models.devices import pick_device, resolve_precision
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import content_hash
 from scpo.tokens.token_store import load_or_encode
 from sweeps.preparation import Say
 from sweeps.science.cells import finish_cells

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from scpo.config import dump_config, load_config
 from scpo.files.atomic import write_json, write_text
-from scpo.model_source import find_model
+from scpo.models.model_source import find_model
 from sweeps.config import SweepConfig
 from sweeps.preparation import Say
 from sweeps.records import Ledger, TrialRecord

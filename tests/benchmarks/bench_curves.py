@@ -30,7 +30,8 @@ from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.features import reward_head
 from scpo.method.arms import select_arm
-from scpo.model import RewardModel, content_hash, save_reward_model
+from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.saving import save_reward_model
 from scpo.steering import steer_countries
 from sweeps.config import CurvesConfig
 from sweeps.curves.files import write_curve_files

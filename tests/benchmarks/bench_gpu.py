@@ -37,10 +37,10 @@ from trl.trainer.reward_config import RewardConfig
 from trl.trainer.reward_trainer import RewardTrainer
 from workload import draw_lengths
 
-from scpo.classifier import adapt_classes
 from scpo.config import TrainingConfig
 from scpo.fitting import fit_on_device
-from scpo.model import RewardModel
+from scpo.models.classifier import adapt_classes
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import TrainingResult

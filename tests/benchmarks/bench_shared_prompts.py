@@ -20,7 +20,8 @@ from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrained
 
 from scpo.engines import Optimization, TorchEngine
 from scpo.forwards import BatchInputs, model_inputs
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import train_reward_model

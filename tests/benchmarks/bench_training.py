@@ -43,7 +43,7 @@ from workload import (
 from scpo.arrays import IntArray
 from scpo.config import TrainingConfig
 from scpo.fitting import fit_on_device
-from scpo.model import RewardModel
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training import TrainingResult
 

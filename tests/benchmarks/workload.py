@@ -25,7 +25,8 @@ from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 

@@ -25,7 +25,7 @@ from transformers import (
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
 from scpo.data.sources.prism import read_prism
-from scpo.model_source import MODEL_FILES, find_model
+from scpo.models.model_source import MODEL_FILES, find_model
 from tests.hub.answers import READER_TOKEN, STRANGER_TOKEN
 from tests.hub.data_sets import COUNTRIES, OPINIONS, PRISM
 from tests.hub.models import DEBERTA, GATED, LLAMA

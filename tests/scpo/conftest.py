@@ -24,7 +24,8 @@ from transformers import (
 )
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
 

@@ -20,7 +20,7 @@ import torch
 from scpo.checkpoints import TrainingStopped
 from scpo.deepspeed_engine import DeepSpeedEngine
 from scpo.fitting import export_trained, fit_with
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 
 
 def run_case(case: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
 from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.fitting import fit_on_device
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(

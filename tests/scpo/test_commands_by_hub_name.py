@@ -15,7 +15,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 from scpo.__main__ import main
-from scpo.model_source import find_model
+from scpo.models.model_source import find_model
 from tests.hub.answers import READER_TOKEN
 from tests.hub.fixtures import hub_environment, patch_clients
 from tests.hub.models import DEBERTA, GATED, LLAMA

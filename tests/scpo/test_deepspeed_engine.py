@@ -17,7 +17,7 @@ from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from scpo.engines import TorchEngine
 from scpo.files.buckets import MANIFEST
 from scpo.fitting import fit_with
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.scoring import score_texts
 
 SCRIPT = Path(__file__).with_name("deepspeed_ranks.py")

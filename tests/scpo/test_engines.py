@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from scpo.engines import Optimization, TorchEngine
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 
 
 @pytest.fixture

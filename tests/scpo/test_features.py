@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from scpo.adapters import add_lora
 from scpo.features import (
     compute_features,
     features_folder,
@@ -17,7 +16,9 @@ from scpo.features import (
     token_keys,
 )
 from scpo.files.atomic import hash_file
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import add_lora
+from scpo.models.reward_model import RewardModel
 from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 

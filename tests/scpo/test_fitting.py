@@ -17,7 +17,7 @@ from scpo.fitting import (
     require_agreement,
     resolved_settings,
 )
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32", pairs_per_step=6)

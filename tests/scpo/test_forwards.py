@@ -3,7 +3,6 @@ import pytest
 import torch
 
 from scpo import forwards
-from scpo.classifier import compute_rewards
 from scpo.forwards import (
     BatchInputs,
     forward_inputs,
@@ -12,7 +11,8 @@ from scpo.forwards import (
     plan_forwards,
     shared_tokens,
 )
-from scpo.model import load_reward_model
+from scpo.models.classifier import compute_rewards
+from scpo.models.loading import load_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts, pad_texts
 

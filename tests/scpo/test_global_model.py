@@ -12,7 +12,8 @@ from scpo.data.pairs import build_pairs
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.fitting import fit_on_device
 from scpo.global_model import pool_interactions, train_global_model
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training import TrainingResult
 

@@ -5,7 +5,8 @@ import pytest
 import ray
 import torch
 
-from scpo.model import load_reward_model, save_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.saving import save_reward_model
 from scpo.ray_scoring import score_on_ray
 from scpo.reference import score_with_cache, text_keys
 from scpo.scoring import score_texts

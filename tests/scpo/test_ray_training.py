@@ -15,7 +15,7 @@ from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.files.atomic import hash_file
 from scpo.fitting import data_digest, fit_on_device
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.ray_training import Cluster, _load_everywhere, start_ray, train_on_ray
 from scpo.scoring import score_texts
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from scpo.files.atomic import hash_file
-from scpo.model import content_hash, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import content_hash
 from scpo.reference import (
     cache_folder,
     read_cache,

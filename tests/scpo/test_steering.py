@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scpo.config import SplitConfig
-from scpo.model import content_hash
+from scpo.models.reward_model import content_hash
 from scpo.scoring import score_texts
 from scpo.steering import divide_users, steer_countries
 

@@ -10,7 +10,7 @@ from scpo.config import TrainingConfig
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.forwards import BatchInputs, model_inputs
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.scoring import score_texts
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts

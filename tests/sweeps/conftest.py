@@ -9,8 +9,10 @@ import torch
 
 from scpo.config import SplitConfig, TrainingConfig
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.model import content_hash, load_reward_model, save_reward_model
-from scpo.model_source import find_model
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import find_model
+from scpo.models.reward_model import content_hash
+from scpo.models.saving import save_reward_model
 from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
 from scpo.steering import steer_countries
 from sweeps.lanes import Workspace

@@ -17,7 +17,7 @@ import torch
 
 from scpo.deepspeed_engine import DeepSpeedEngine
 from scpo.fitting import fit_with
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from sweeps.sharded_worker import release_engine
 
 

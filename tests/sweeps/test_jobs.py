@@ -8,7 +8,8 @@ import torch
 
 from scpo.config import TrainingConfig
 from scpo.country import CountryData
-from scpo.model import RewardModel, load_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from sweeps.jobs import Job, failed_record, global_record, labelled_pairs, run_job, select_pairs
 from sweeps.lanes import Workspace
 

@@ -8,7 +8,9 @@ import pytest
 
 from scpo.files.buckets import RemoteFolder, local_copy, put_folder
 from scpo.files.shared_cache import local_cache, shared_cache
-from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import content_hash
+from scpo.models.saving import save_reward_model
 from sweeps.mirror import SEGMENTS, Mirror, working_folder
 from sweeps.records import LEDGER_NAME, TrialRecord, read_records
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from scpo.config import parse_config
-from scpo.model_cost import ModelCost
+from scpo.models.model_cost import ModelCost
 from sweeps import needs
 from sweeps.config import SweepConfig
 from sweeps.files_read import files_read

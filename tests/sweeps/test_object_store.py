@@ -16,7 +16,7 @@ import yaml
 from ray.cluster_utils import Cluster
 
 from scpo.files.buckets import RemoteFolder
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from sweeps.mirror import Mirror
 from sweeps.records import LEDGER_NAME, read_records
 

@@ -13,7 +13,8 @@ from rich.console import Console
 from scpo.config import parse_config
 from scpo.country import CountryData
 from scpo.data.pairs import Pairs
-from scpo.model import load_reward_model, save_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs import Job

@@ -14,7 +14,7 @@ from scpo.config import parse_config
 from scpo.features import features_folder, read_features
 from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
-from scpo.model import content_hash
+from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
 from sweeps.probe import (
     ProbedPairs,

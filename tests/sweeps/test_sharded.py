@@ -31,7 +31,7 @@ from scpo.evaluation.held_out import evaluate_model, score_pairs
 from scpo.files.atomic import hash_file
 from scpo.fitting import Fitted, plan_optimization
 from scpo.forwards import model_inputs
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.ray_training import Cluster
 from scpo.training import TrainingResult
 from sweeps import sharded, sharded_worker

@@ -12,7 +12,7 @@ from scpo.evaluation.command import held_out, pair_scores, run_evaluation, score
 from scpo.evaluation.held_out import score_pairs
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.sources import ModelsToJudge
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 
 

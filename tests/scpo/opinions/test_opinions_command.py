@@ -13,7 +13,7 @@ from scipy.special import softmax
 
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 from scpo.opinions.answers import METRICS
 from scpo.opinions.command import OpinionSettings, run_opinions
 from scpo.opinions.models import score_options

@@ -2,8 +2,8 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from scpo.classifier import adapt_classes, compute_rewards
-from scpo.model import load_reward_model
+from scpo.models.classifier import adapt_classes, compute_rewards
+from scpo.models.loading import load_reward_model
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]
 RESPONSES = [("good ", "bad ")[number % 2] * (1 + number % 5) for number in range(20)]

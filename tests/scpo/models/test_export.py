@@ -9,10 +9,12 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
-from scpo import export
-from scpo.adapters import add_lora, has_lora
-from scpo.export import export_reward_model
-from scpo.model import content_hash, load_reward_model, save_reward_model
+from scpo.models import export
+from scpo.models.export import export_reward_model
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import add_lora, has_lora
+from scpo.models.reward_model import content_hash
+from scpo.models.saving import save_reward_model
 from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
@@ -145,7 +147,10 @@ def test_padding_with_the_end_token_warns(model_folder, tmp_path):
     reward = load_reward_model(str(folder))
     assert reward.tokenizer.pad_token_id == reward.tokenizer.eos_token_id
     wanted = expect(reward)
-    match = "padding token is the end token.*Load the folder with scpo.model.load_reward_model"
+    match = (
+        "padding token is the end token.*Load the folder with "
+        "scpo.models.loading.load_reward_model"
+    )
     with pytest.warns(UserWarning, match=match):
         out = export_reward_model(reward, tmp_path / "out", **wanted)
     np.testing.assert_allclose(

@@ -8,7 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from scpo.adapters import (
+from scpo.models.classifier import (
+    compute_rewards,
+    enable_activation_checkpointing,
+    head_digest,
+    plain_model,
+)
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import (
     add_lora,
     enable_lora_dropout,
     has_lora,
@@ -16,13 +23,8 @@ from scpo.adapters import (
     merge_lora,
     merge_state,
 )
-from scpo.classifier import (
-    compute_rewards,
-    enable_activation_checkpointing,
-    head_digest,
-    plain_model,
-)
-from scpo.model import content_hash, load_reward_model, save_reward_model, takes_token_types
+from scpo.models.reward_model import content_hash, takes_token_types
+from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import encode_texts, pad_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
@@ -241,8 +243,8 @@ def test_the_base_of_an_adapter_is_named_with_its_commit(model_folder, tmp_path,
         asked.append((name, revision))
         return "c0ffee"
 
-    monkeypatch.setattr("scpo.model_source.resolve_commit", resolve)
-    monkeypatch.setattr("scpo.model_source.download_model", lambda *_: commit)
+    monkeypatch.setattr("scpo.models.model_source.resolve_commit", resolve)
+    monkeypatch.setattr("scpo.models.model_source.download_model", lambda *_: commit)
     torch.manual_seed(1)
     reward = add_lora(load_reward_model("owner/model"), rank=2, alpha=4.0)
     train(reward)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from scpo.devices import autocast, pick_device, resolve_precision
+from scpo.models.devices import autocast, pick_device, resolve_precision
 
 CPU = torch.device("cpu")
 

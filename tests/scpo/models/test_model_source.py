@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from cluster.doctor_probes import look_at
-from scpo.adapters import add_lora
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
 from scpo.data.sources.prism import read_prism
-from scpo.model import load_reward_model, save_reward_model
-from scpo.model_source import ADAPTER_CONFIG, find_model, pin_model
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import add_lora
+from scpo.models.model_source import ADAPTER_CONFIG, find_model, pin_model
+from scpo.models.saving import save_reward_model
 from tests.hub.answers import READER_TOKEN
 from tests.hub.data_sets import OPINIONS, PRISM
 from tests.hub.models import DEBERTA, GATED, LLAMA

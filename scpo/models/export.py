@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
-from scpo.adapters import has_lora, merge_state
 from scpo.arrays import FloatArray
-from scpo.classifier import compute_rewards
 from scpo.files.atomic import atomic_folder
-from scpo.model import RewardModel, load_reward_model, takes_token_types, write_model_files
+from scpo.models.classifier import compute_rewards
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import has_lora, merge_state
+from scpo.models.reward_model import RewardModel, takes_token_types
+from scpo.models.saving import write_model_files
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 
@@ -112,7 +114,8 @@ def _check_plain(
     warnings.warn(
         f"{_describe('plain transformers', difference, allowed)} The padding token is the end "
         "token, and transformers scores the token before it. Load the folder with "
-        "scpo.model.load_reward_model, or train with another pad_token in tokenizer_config.json.",
+        "scpo.models.loading.load_reward_model, or train with another pad_token in "
+        "tokenizer_config.json.",
         UserWarning,
         stacklevel=3,
     )

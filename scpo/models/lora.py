@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from scpo.classifier import plain_model
-from scpo.model import RewardModel, quiet_peft, require_peft
+from scpo.models.classifier import plain_model
+from scpo.models.reward_model import RewardModel, quiet_peft, require_peft
 
 
 def add_lora(

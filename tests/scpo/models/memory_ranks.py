@@ -16,7 +16,7 @@ from allocations import live_bytes, peak_above
 
 from scpo.deepspeed_engine import DeepSpeedEngine
 from scpo.engines import Optimization
-from scpo.model import load_reward_model
+from scpo.models.loading import load_reward_model
 
 
 def measure(case: dict[str, Any]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 The model is made of fake tensors, which have shapes and no memory, and one forward pass shows what
 autograd would keep, for any architecture. Upper sides are taken: every text is as long as it may
-be. `scpo.memory_estimate` makes a training of it.
+be. `scpo.models.training_memory` makes a training of it.
 """
 
 from collections.abc import Iterator
@@ -24,13 +24,13 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from scpo.adapters import add_lora
 from scpo.choices import ResolvedPrecision
-from scpo.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.config import LoraConfig
-from scpo.devices import autocast
-from scpo.model import RewardModel
-from scpo.model_source import CONFIG, ModelSource, find_model
+from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
+from scpo.models.devices import autocast
+from scpo.models.lora import add_lora
+from scpo.models.model_source import CONFIG, ModelSource, find_model
+from scpo.models.reward_model import RewardModel
 
 # No text is tokenized; the padding is only told from the end.
 _TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))

@@ -16,7 +16,8 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from scpo.classifier import (
+from scpo.files.atomic import atomic_folder
+from scpo.models.classifier import (
     adapt_classes,
     compute_rewards,
     enable_activation_checkpointing,
@@ -24,13 +25,9 @@ from scpo.classifier import (
     plain_model,
     takes_packed_rows,
 )
-from scpo.files.atomic import atomic_folder
-from scpo.model import (
-    content_hash,
-    load_reward_model,
-    save_reward_model,
-    takes_token_types,
-)
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import content_hash, takes_token_types
+from scpo.models.saving import save_reward_model
 from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts, pad_texts
 

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from scpo.choices import Offload, ZeroStage, check_offload
-from scpo.model_cost import ModelCost
+from scpo.models.model_cost import ModelCost
 
 FLOAT_BYTES = 4
 MOMENT_BYTES = 8  # AdamW's two

@@ -6,18 +6,10 @@ a new head is asked for: SCPO *continues* a reward model, and a silently fresh h
 classic way to lose it.
 """
 
-import hashlib
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from types import ModuleType
 
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -26,35 +18,11 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from scpo.classifier import adapt_classes, is_backbone
-from scpo.files.atomic import atomic_folder, hash_file
-from scpo.files.buckets import MANIFEST
-from scpo.model_source import MODEL_FILES, ModelSource, find_model
+from scpo.models.classifier import adapt_classes, is_backbone
+from scpo.models.model_source import ModelSource, find_model
+from scpo.models.reward_model import RewardModel, quiet_peft, require_peft
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
-
-
-@dataclass(frozen=True)
-class RewardModel:
-    """A reward model with what is needed to feed it.
-
-    Attributes:
-        model: Sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
-            around it after `scpo.adapters.add_lora` or from an adapter's folder.
-        tokenizer: Its tokenizer.
-        revision: Commit of a model from the hub, None for one from a folder.
-        trust_remote_code: Whether the checkpoint brought its own Python code, with leave.
-    """
-
-    model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerBase
-    revision: str | None = None
-    trust_remote_code: bool = False
-
-    def to(self, device: torch.device) -> "RewardModel":
-        """Move the model to a device and return this reward model."""
-        nn.Module.to(self.model, device)
-        return self
 
 
 def load_reward_model(
@@ -98,99 +66,6 @@ def load_reward_model(
     adapt_classes(str(source), loaded, tokenizer)
     loaded.name_or_path = source.name
     return RewardModel(loaded.eval(), tokenizer, source.commit, **code)
-
-
-def takes_token_types(reward: RewardModel) -> bool:
-    """Tell whether the model reads `token_type_ids`, by its tokenizer's declaration."""
-    return "token_type_ids" in reward.tokenizer.model_input_names
-
-
-def content_hash(model: str | Path | ModelSource) -> str:
-    """Return a hash of a model's weights, configuration and tokenizer files.
-
-    The hash of an adapter covers its base too.
-    """
-    source = find_model(model)
-    folder = source.folder()
-    digest = hashlib.sha256()
-    names = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
-    for file in sorted(names - {folder / MANIFEST}):
-        digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
-    if source.base is not None:
-        digest.update(content_hash(source.base).encode())
-    return digest.hexdigest()
-
-
-def save_reward_model(
-    reward: RewardModel, out: Path, state: Mapping[str, Tensor] | None = None
-) -> Path:
-    """Write a float32 Hugging Face folder, whole or not at all.
-
-    A model becomes a folder that AutoModelForSequenceClassification loads, a LoRA model an
-    adapter's folder that names its base; `scpo.export.export_reward_model` merges and checks.
-
-    Args:
-        reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write; an older model there is replaced.
-        state: Weights by name, gathered from a sharded engine.
-
-    Returns:
-        `out`.
-    """
-    with atomic_folder(out) as temporary:
-        write_model_files(reward, temporary, state)
-    return out
-
-
-def write_model_files(
-    reward: RewardModel, folder: Path, state: Mapping[str, Tensor] | None = None
-) -> None:
-    """Write the files of `save_reward_model` into an existing folder."""
-    weights = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu()
-        for name, tensor in (reward.model.state_dict() if state is None else state).items()
-    }
-    transformers_logging.disable_progress_bar()
-    if isinstance(reward.model, PreTrainedModel):
-        # Its own save_pretrained would import DeepSpeed where accelerate is installed.
-        reward.model.config.architectures = [type(reward.model).__name__]
-        reward.model.config.save_pretrained(folder)
-        apart = _without_sharing(weights)
-        save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
-    else:  # never ask the hub whether the vocabulary grew
-        reward.model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
-    reward.tokenizer.save_pretrained(folder)
-
-
-def _without_sharing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return tensors that share no memory, as safetensors wants them."""
-    seen: set[int] = set()
-    apart = {}
-    for name, tensor in weights.items():
-        address = tensor.untyped_storage().data_ptr()
-        apart[name] = tensor.clone() if address in seen else tensor.contiguous()
-        seen.add(address)
-    return apart
-
-
-def require_peft() -> ModuleType:
-    """Return the peft package, the optional extra `lora`.
-
-    Raises:
-        RuntimeError: It is not installed.
-    """
-    try:
-        return import_module("peft")
-    except ImportError as error:
-        raise RuntimeError("LoRA needs peft: pip install 'scpo[lora]'") from error
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Keep peft from warning about a property of transformers that it still asks for."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)
-        yield
 
 
 def _load_classifier(

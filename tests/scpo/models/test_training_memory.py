@@ -9,8 +9,13 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
 
-from scpo.memory_estimate import BUCKET_ELEMENTS, FLOAT_BYTES, RUNTIME_BYTES, estimate_memory
-from scpo.model_cost import ModelCost, measure_model
+from scpo.models.model_cost import ModelCost, measure_model
+from scpo.models.training_memory import (
+    BUCKET_ELEMENTS,
+    FLOAT_BYTES,
+    RUNTIME_BYTES,
+    estimate_memory,
+)
 
 SCRIPT = Path(__file__).with_name("memory_ranks.py")
 SHARDED = [(0, "none"), (1, "none"), (2, "none"), (3, "none"), (2, "optimizer"), (3, "weights")]

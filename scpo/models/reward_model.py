@@ -1,0 +1,82 @@
+"""A reward model in memory, and the folder or hub name it comes from."""
+
+import hashlib
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import torch
+from torch import nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from scpo.files.atomic import hash_file
+from scpo.files.buckets import MANIFEST
+from scpo.models.model_source import MODEL_FILES, ModelSource, find_model
+
+
+@dataclass(frozen=True)
+class RewardModel:
+    """A reward model with what is needed to feed it.
+
+    Attributes:
+        model: Sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
+            around it after `scpo.models.lora.add_lora` or from an adapter's folder.
+        tokenizer: Its tokenizer.
+        revision: Commit of a model from the hub, None for one from a folder.
+        trust_remote_code: Whether the checkpoint brought its own Python code, with leave.
+    """
+
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerBase
+    revision: str | None = None
+    trust_remote_code: bool = False
+
+    def to(self, device: torch.device) -> "RewardModel":
+        """Move the model to a device and return this reward model."""
+        nn.Module.to(self.model, device)
+        return self
+
+
+def takes_token_types(reward: RewardModel) -> bool:
+    """Tell whether the model reads `token_type_ids`, by its tokenizer's declaration."""
+    return "token_type_ids" in reward.tokenizer.model_input_names
+
+
+def content_hash(model: str | Path | ModelSource) -> str:
+    """Return a hash of a model's weights, configuration and tokenizer files.
+
+    The hash of an adapter covers its base too.
+    """
+    source = find_model(model)
+    folder = source.folder()
+    digest = hashlib.sha256()
+    names = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
+    for file in sorted(names - {folder / MANIFEST}):
+        digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
+    if source.base is not None:
+        digest.update(content_hash(source.base).encode())
+    return digest.hexdigest()
+
+
+def require_peft() -> ModuleType:
+    """Return the peft package, the optional extra `lora`.
+
+    Raises:
+        RuntimeError: It is not installed.
+    """
+    try:
+        return import_module("peft")
+    except ImportError as error:
+        raise RuntimeError("LoRA needs peft: pip install 'scpo[lora]'") from error
+
+
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Keep peft from warning about a property of transformers that it still asks for."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)
+        yield

@@ -15,11 +15,11 @@ import pyarrow.compute as pc
 
 from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
-from scpo.country import build_country, rows_of, utterance_texts
+from scpo.countries.country_data import build_country, rows_of, utterance_texts
+from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import read_pairs
-from scpo.evaluation.held_out import score_pairs
 from scpo.fitting import fit_on_device
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model

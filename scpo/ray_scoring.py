@@ -16,13 +16,13 @@ from ray.exceptions import RayActorError, RayTaskError
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.reference_cache import ScoringPlan, ScoringReport, plan_scoring, write_rewards
+from scpo.countries.scoring import score_texts
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel
 from scpo.ray_training import CPUS_PER_WORKER, start_ray
-from scpo.reference import ScoringPlan, ScoringReport, plan_scoring, write_rewards
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import TokenizedTexts
 
 MAX_RESTARTS = 3  # of each actor
@@ -46,8 +46,8 @@ def score_on_ray(
     Args:
         model: Its source, or a name as of `find_model`; a folder must be readable by every worker.
         texts: U tokenised texts.
-        keys: Content key of each text (`scpo.reference.text_keys`), length U.
-        folder: Folder of `scpo.reference.cache_folder`; created when missing.
+        keys: Content key of each text (`scpo.countries.reference_cache.text_keys`), length U.
+        folder: Folder of `scpo.countries.reference_cache.cache_folder`; created when missing.
         precision: Precision of the matrix products; the one in the folder's key.
         workers: Devices to use at most; None for all of the cluster. Never more than shards.
         use_gpu: One GPU a worker; else one CPU and one thread.

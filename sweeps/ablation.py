@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import SweepConfig

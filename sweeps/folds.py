@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.statistics.bootstrap import mean_interval
 from sweeps.intervals import align_by_user, evaluation_of
 from sweeps.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts

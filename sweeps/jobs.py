@@ -15,7 +15,7 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import LoraConfig, TrainingConfig
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.fitting import fit_on_device

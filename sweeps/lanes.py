@@ -14,7 +14,7 @@ from ray.tune import Trainable
 from torch import Tensor
 
 from scpo.config import TrainingConfig
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.files.places import Place
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model

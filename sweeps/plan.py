@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale

@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
+from scpo.countries.scoring import score_texts
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
-from scpo.scoring import score_texts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.folds import folds_of
 from sweeps.jobs import TUNED_ARM, Job, rung_job, select_pairs

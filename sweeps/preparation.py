@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from scpo.config import DataConfig
+from scpo.countries.build import Score, SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.files.atomic import write_json
@@ -24,7 +25,6 @@ from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_mode
 from scpo.models.reward_model import content_hash
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
-from scpo.steering import Score, SteeredCountries, steer_countries
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace
 from sweeps.mirror import Mirror

@@ -14,13 +14,8 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
-from scpo.country import CountryData
-from scpo.features import (
-    FeatureArray,
-    features_folder,
-    features_with_cache,
-    reward_head,
-)
+from scpo.countries.country_data import CountryData
+from scpo.countries.features import FeatureArray, features_folder, features_with_cache, reward_head
 from scpo.files.shared_cache import local_cache
 from scpo.method.strength import margin_scale, retention_mask
 from scpo.method.weighting import effective_pairs, pair_weights
@@ -194,7 +189,7 @@ def probe_pairs(
     Args:
         reward: The global model.
         data: The country's arrays.
-        folder: Folder of `scpo.features.features_folder`.
+        folder: Folder of `scpo.countries.features.features_folder`.
         precision: Precision of the matrix products.
         say: Told how many features were computed.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now

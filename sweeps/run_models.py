@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from scpo.config import load_config
+from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.sources import ModelsToJudge
 from scpo.files.shared_cache import local_cache
 from scpo.models.model_source import PIN_FILE, pin_model
-from scpo.steering import divide_users
 from sweeps.config import SweepConfig
 from sweeps.records import TrialRecord, read_records
 

@@ -22,7 +22,7 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.places import Place, below

@@ -12,7 +12,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs

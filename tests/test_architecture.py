@@ -142,7 +142,7 @@ def test_arrays_need_no_training_stack(module):
 
 def test_one_device_trains_without_ray_and_deepspeed():
     assert not rooms(needs("scpo.fitting")) & {"ray", "deepspeed"}
-    assert not rooms(needs("scpo.single")) & {"ray", "deepspeed"}
+    assert not rooms(needs("scpo.countries.one_country")) & {"ray", "deepspeed"}
 
 
 @pytest.mark.parametrize("module", MODULES)

@@ -114,7 +114,7 @@ def score(
     overlong: Overlong = "truncate_prompt",
 ) -> None:
     """Score every response once with the global model; a second call runs no model."""
-    from scpo.single import score_data
+    from scpo.countries.one_country import score_data
 
     score_on = None
     if workers != 1:
@@ -163,8 +163,8 @@ def train(
     Checkpoints go to OUT.checkpoints; the same command again goes on from there.
     """
     from scpo.config import TrainingConfig, dump_config, parse_options
+    from scpo.countries.one_country import ready_training
     from scpo.fitting import fit_on_device
-    from scpo.single import ready_training
 
     training = parse_options(TrainingConfig, {}, set_)
     if dry_run:

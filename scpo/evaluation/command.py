@@ -14,7 +14,9 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
-from scpo.country import CountryData
+from scpo.countries.build import steer_countries
+from scpo.countries.country_data import CountryData
+from scpo.countries.scoring import score_texts
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.model_card import write_model_cards
@@ -26,8 +28,6 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model, find_models
 from scpo.models.reward_model import RewardModel, content_hash
-from scpo.scoring import score_texts
-from scpo.steering import steer_countries
 
 
 def run_evaluation(

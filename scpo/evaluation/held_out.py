@@ -7,13 +7,11 @@ per user that a paired comparison needs.
 
 from typing import Any
 
-import numpy as np
-
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FloatArray
 from scpo.choices import Precision
-from scpo.country import CountryData, pair_margins
+from scpo.countries.country_data import CountryData
+from scpo.countries.scoring import score_pairs
 from scpo.models.reward_model import RewardModel
-from scpo.scoring import score_texts
 from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
 
 
@@ -34,20 +32,6 @@ def evaluate_model(
     """
     margin = score_pairs(reward, data, data.pairs_in(part), precision=precision)
     return evaluate_margins(margin, data, part)
-
-
-def score_pairs(
-    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
-) -> FloatArray:
-    """Return the model's margin of each named pair, scoring only the texts they need.
-
-    Raises:
-        RuntimeError: A reward is not finite.
-    """
-    needed = np.unique(np.concatenate([data.pairs.chosen[which], data.pairs.rejected[which]]))
-    rewards = np.zeros(len(data.texts))
-    rewards[needed] = score_texts(reward, data.texts, needed, precision=precision)
-    return pair_margins(rewards, data.pairs)[which]
 
 
 def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.scoring import score_texts
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.models.reward_model import RewardModel
@@ -26,7 +27,6 @@ from scpo.opinions.answers import (
 )
 from scpo.opinions.summary import ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
 

@@ -16,13 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.country import utterance_texts
+from scpo.countries.country_data import utterance_texts
+from scpo.countries.features import FeatureArray
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
-from scpo.features import FeatureArray
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.probe_heads import train_heads
 from sweeps.study.config import HeadsConfig, Pool

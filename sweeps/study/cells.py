@@ -16,10 +16,16 @@ import numpy as np
 from scpo.arrays import FloatArray
 from scpo.choices import Overlong
 from scpo.config import parse_config
-from scpo.country import CountryData, build_country, pair_margins, rows_of, utterance_texts
+from scpo.countries.country_data import (
+    CountryData,
+    build_country,
+    pair_margins,
+    rows_of,
+    utterance_texts,
+)
+from scpo.countries.features import FeatureArray
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.held_out import evaluate_margins
-from scpo.features import FeatureArray
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.models.loading import load_reward_model

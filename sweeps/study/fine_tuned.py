@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scpo.country import CountryData
-from scpo.features import features_folder, features_with_cache, reward_head
+from scpo.countries.country_data import CountryData
+from scpo.countries.features import features_folder, features_with_cache, reward_head
 from scpo.files.shared_cache import local_cache
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model

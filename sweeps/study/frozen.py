@@ -12,11 +12,11 @@ import numpy as np
 import pyarrow as pa
 
 from scpo.choices import Precision
-from scpo.country import utterance_texts
+from scpo.countries.country_data import utterance_texts
+from scpo.countries.features import features_folder, features_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import build_pairs
 from scpo.data.sources.prepare import prepare_source
-from scpo.features import features_folder, features_with_cache
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.country import rows_of
+from scpo.countries.country_data import rows_of
 from scpo.opinions.answers import arrange_rewards, option_probabilities, score_answers
 from scpo.opinions.temperature import fit_temperature
 

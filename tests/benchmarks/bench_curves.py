@@ -25,14 +25,14 @@ from scipy.special import expit, log_expit
 from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
 
 from scpo.config import SplitConfig
-from scpo.country import CountryData
+from scpo.countries.build import steer_countries
+from scpo.countries.country_data import CountryData
+from scpo.countries.features import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.features import reward_head
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
 from scpo.models.saving import save_reward_model
-from scpo.steering import steer_countries
 from sweeps.config import CurvesConfig
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points

@@ -30,12 +30,12 @@ from figures import figure_line, machine, spread
 from workload import load_minilm
 
 from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
-from scpo.steering import steer_countries
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, run_job
 from sweeps.lanes import Workspace

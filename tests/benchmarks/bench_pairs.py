@@ -25,7 +25,7 @@ import torch
 from figures import figure_line, machine, ratio_line, spread
 
 from scpo.arrays import FloatArray
-from scpo.country import pair_margins
+from scpo.countries.country_data import pair_margins
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
 from scpo.method.arms import Selection, select_arm, select_setting

@@ -21,9 +21,9 @@ from workload import NUM_RESPONSES, Workload, load_minilm, load_plain_minilm, ma
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.scoring import score_texts
 from scpo.models.devices import resolve_precision
 from scpo.models.reward_model import RewardModel, takes_token_types
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import pad_texts
 
 INTERACTIONS_PER_ROUND = 32

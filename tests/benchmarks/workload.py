@@ -19,7 +19,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from scpo.arrays import IntArray
-from scpo.country import utterance_texts
+from scpo.countries.country_data import utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows

@@ -18,11 +18,11 @@ from scpo.checkpoints import (
     save_checkpoint,
 )
 from scpo.config import TrainingConfig
+from scpo.countries.scoring import score_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.fitting import fit_on_device
 from scpo.models.loading import load_reward_model
-from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(
     learning_rate=1e-3, precision="fp32", pairs_per_step=4, epochs=3.0, checkpoint_every=3

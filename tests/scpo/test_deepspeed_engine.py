@@ -13,12 +13,12 @@ import pytest
 import torch
 
 from scpo.config import LoraConfig, TrainingConfig
+from scpo.countries.scoring import score_texts
 from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from scpo.engines import TorchEngine
 from scpo.files.buckets import MANIFEST
 from scpo.fitting import fit_with
 from scpo.models.loading import load_reward_model
-from scpo.scoring import score_texts
 
 SCRIPT = Path(__file__).with_name("deepspeed_ranks.py")
 STAGES = (0, 1, 2, 3)

@@ -8,6 +8,7 @@ from safetensors import SafetensorError
 from scpo import fitting
 from scpo.checkpoints import TrainingStopped
 from scpo.config import LoraConfig, TrainingConfig
+from scpo.countries.scoring import score_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import (
     data_digest,
@@ -18,7 +19,6 @@ from scpo.fitting import (
     resolved_settings,
 )
 from scpo.models.loading import load_reward_model
-from scpo.scoring import score_texts
 
 CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32", pairs_per_step=6)
 

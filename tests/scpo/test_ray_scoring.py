@@ -5,11 +5,11 @@ import pytest
 import ray
 import torch
 
+from scpo.countries.reference_cache import score_with_cache, text_keys
+from scpo.countries.scoring import score_texts
 from scpo.models.loading import load_reward_model
 from scpo.models.saving import save_reward_model
 from scpo.ray_scoring import score_on_ray
-from scpo.reference import score_with_cache, text_keys
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(60)]
@@ -68,7 +68,7 @@ def texts(pair_tokenizer):
 
 @pytest.fixture
 def keys(monkeypatch):
-    monkeypatch.setattr("scpo.reference.PART_TEXTS", SHARD_TEXTS)
+    monkeypatch.setattr("scpo.countries.reference_cache.PART_TEXTS", SHARD_TEXTS)
     return text_keys(PROMPTS, RESPONSES)
 
 

@@ -8,12 +8,12 @@ import torch
 from scpo import forwards
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
+from scpo.countries.scoring import score_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.forwards import model_inputs
 from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
-from scpo.scoring import score_texts
 from scpo.tokens.batches import TrainingSet, plan_steps
 from scpo.tokens.encoding import encode_texts, pad_texts
 from scpo.training import count_steps, train_reward_model

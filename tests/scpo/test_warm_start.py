@@ -7,11 +7,11 @@ import torch
 from scpo import forwards
 from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
+from scpo.countries.scoring import score_texts
 from scpo.engines import Optimization, TorchEngine
 from scpo.fitting import fit_on_device
 from scpo.forwards import BatchInputs, model_inputs
 from scpo.models.loading import load_reward_model
-from scpo.scoring import score_texts
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
 from scpo.warm_start import TOLERANCE, prove_warm_start, sample_texts

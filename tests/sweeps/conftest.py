@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from scpo.config import SplitConfig, TrainingConfig
+from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
-from scpo.steering import steer_countries
 from sweeps.lanes import Workspace
 from sweeps.records import (
     AccuracyRecord,

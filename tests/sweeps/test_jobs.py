@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from scpo.config import TrainingConfig
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from sweeps.jobs import Job, failed_record, global_record, labelled_pairs, run_job, select_pairs

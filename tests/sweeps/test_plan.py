@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from scpo.config import parse_config
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.data.pairs import Pairs
 from scpo.models.loading import load_reward_model
 from scpo.models.saving import save_reward_model

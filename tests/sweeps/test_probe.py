@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from scpo.config import parse_config
-from scpo.features import features_folder, read_features
+from scpo.countries.features import features_folder, read_features
 from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash

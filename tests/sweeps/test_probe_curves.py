@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from scpo.config import parse_config
-from scpo.country import CountryData
+from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm
 from scpo.statistics.accuracy import counts_by_user
 from sweeps.config import CurvesConfig, SweepConfig

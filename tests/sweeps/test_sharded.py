@@ -26,8 +26,9 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from scpo.checkpoints import TrainingStopped
+from scpo.countries.scoring import score_pairs
 from scpo.engines import TorchEngine
-from scpo.evaluation.held_out import evaluate_model, score_pairs
+from scpo.evaluation.held_out import evaluate_model
 from scpo.files.atomic import hash_file
 from scpo.fitting import Fitted, plan_optimization
 from scpo.forwards import model_inputs

@@ -3,10 +3,10 @@ import math
 import numpy as np
 import pytest
 
-from scpo.country import build_country, utterance_texts
+from scpo.countries.country_data import build_country, utterance_texts
+from scpo.countries.scoring import score_pairs, score_texts
 from scpo.data.splits import split_users
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model, score_pairs
-from scpo.scoring import score_texts
+from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.tokens.encoding import encode_texts
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from scpo.config import EncoderConfig
-from scpo.country import build_country, utterance_texts
+from scpo.countries.country_data import build_country, utterance_texts
+from scpo.countries.scoring import score_pairs
 from scpo.data.interactions import write_interactions
 from scpo.data.splits import split_users
 from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.command import held_out, pair_scores, run_evaluation, score_responses
-from scpo.evaluation.held_out import score_pairs
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.sources import ModelsToJudge
 from scpo.models.loading import load_reward_model

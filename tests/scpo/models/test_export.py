@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
+from scpo.countries.scoring import score_texts
 from scpo.models import export
 from scpo.models.export import export_reward_model
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora, has_lora
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")

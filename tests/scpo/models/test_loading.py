@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
 from scpo.models.classifier import (
     adapt_classes,
@@ -28,7 +29,6 @@ from scpo.models.classifier import (
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash, takes_token_types
 from scpo.models.saving import save_reward_model
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts, pad_texts
 
 KINDS = ("bert", "deberta", "llama", "qwen2")

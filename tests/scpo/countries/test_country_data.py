@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scpo.country import build_country, pair_margins, rows_of, utterance_texts
+from scpo.countries.country_data import build_country, pair_margins, rows_of, utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import build_pairs
 from scpo.data.splits import split_users

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from scpo.config import SplitConfig
+from scpo.countries.build import divide_users, steer_countries
+from scpo.countries.scoring import score_texts
 from scpo.models.reward_model import content_hash
-from scpo.scoring import score_texts
-from scpo.steering import divide_users, steer_countries
 
 
 @pytest.fixture

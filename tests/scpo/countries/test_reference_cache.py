@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from scpo.countries.reference_cache import cache_folder, read_cache, score_with_cache, text_keys
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
-from scpo.reference import (
-    cache_folder,
-    read_cache,
-    score_with_cache,
-    text_keys,
-)
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
@@ -31,7 +26,7 @@ def texts(pair_tokenizer):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr("scpo.reference.PART_TEXTS", 8)
+    monkeypatch.setattr("scpo.countries.reference_cache.PART_TEXTS", 8)
 
 
 def parts(folder):

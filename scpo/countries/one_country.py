@@ -12,7 +12,9 @@ from pathlib import Path
 
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
-from scpo.country import CountryData, rows_of
+from scpo.countries.build import score_table, steer_countries
+from scpo.countries.country_data import CountryData, rows_of
+from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
@@ -20,8 +22,6 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel, content_hash
-from scpo.reference import ScoringReport
-from scpo.steering import score_table, steer_countries
 from scpo.tokens.batches import TrainingSet
 
 

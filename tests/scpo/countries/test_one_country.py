@@ -1,8 +1,8 @@
 import pytest
 
 from scpo.config import EncoderConfig, TrainingConfig
+from scpo.countries.one_country import ready_training, score_data
 from scpo.data.interactions import write_interactions
-from scpo.single import ready_training, score_data
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from scpo.features import (
+from scpo.countries.features import (
     compute_features,
     features_folder,
     features_with_cache,
@@ -15,11 +15,11 @@ from scpo.features import (
     reward_head,
     token_keys,
 )
+from scpo.countries.scoring import score_texts
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora
 from scpo.models.reward_model import RewardModel
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
@@ -38,7 +38,7 @@ def texts(tiny_bert):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr("scpo.features.PART_TEXTS", 8)
+    monkeypatch.setattr("scpo.countries.features.PART_TEXTS", 8)
 
 
 def parts(folder: Path) -> list[Path]:

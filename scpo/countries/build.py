@@ -14,17 +14,12 @@ import pyarrow as pa
 
 from scpo.choices import Overlong, Precision
 from scpo.config import SplitConfig
-from scpo.country import CountryData, build_country, rows_of, utterance_texts
+from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
+from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
 from scpo.models.devices import resolve_precision
 from scpo.models.reward_model import RewardModel
-from scpo.reference import (
-    ScoringReport,
-    cache_folder,
-    score_with_cache,
-    text_keys,
-)
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
 

@@ -22,10 +22,10 @@ from torch import Tensor, nn
 
 from scpo.arrays import IntArray
 from scpo.choices import Precision
+from scpo.countries.scoring import run_forwards
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.classifier import is_backbone, plain_model
 from scpo.models.reward_model import RewardModel
-from scpo.scoring import run_forwards
 from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.scoring import score_texts
+from scpo.countries.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]

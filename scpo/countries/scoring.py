@@ -8,6 +8,7 @@ from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.country_data import CountryData, pair_margins
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast, forward_tokens, resolve_precision
 from scpo.models.reward_model import RewardModel, takes_token_types
@@ -84,3 +85,17 @@ def run_forwards(
         with torch.inference_mode(), autocast(device, resolved):
             rewards = compute_rewards(reward.model, batch)
         yield forward, rewards
+
+
+def score_pairs(
+    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
+) -> FloatArray:
+    """Return the model's margin of each named pair, scoring only the texts they need.
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
+    needed = np.unique(np.concatenate([data.pairs.chosen[which], data.pairs.rejected[which]]))
+    rewards = np.zeros(len(data.texts))
+    rewards[needed] = score_texts(reward, data.texts, needed, precision=precision)
+    return pair_margins(rewards, data.pairs)[which]

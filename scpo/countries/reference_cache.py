@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import RewardModel
-from scpo.scoring import score_texts
 from scpo.tokens.encoding import TokenizedTexts
 
 PART_TEXTS = 512

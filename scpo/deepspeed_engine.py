@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
-from scpo.engines import Optimization, gather_from_ranks
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
+from scpo.training.engines import Optimization, gather_from_ranks
 
 STATE_TAG = "state"
 

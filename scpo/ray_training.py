@@ -22,18 +22,18 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from scpo.checkpoints import TrainingStopped
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
-from scpo.engines import Engine, Optimization, gather_faults
 from scpo.files.places import Place, absolute, below
-from scpo.fitting import data_digest, export_trained, fit_with
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
-from scpo.training import TrainingResult
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Engine, Optimization, gather_faults
+from scpo.training.fit import data_digest, export_trained, fit_with
+from scpo.training.loop import TrainingResult
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
 
@@ -100,7 +100,7 @@ def train_on_ray(
         The result of rank 0.
 
     Raises:
-        TrainingStopped: As of `scpo.training.train_reward_model`; it is not tried again.
+        TrainingStopped: As of `scpo.training.loop.train_reward_model`; it is not tried again.
         RuntimeError: The cluster cannot hold the workers, or workers died too often.
     """
     source = find_model(model)

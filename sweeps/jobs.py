@@ -18,13 +18,13 @@ from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
 from scpo.files.provenance import installed_versions, source_commit, utc_now
-from scpo.fitting import fit_on_device
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
-from scpo.training import TrainingResult
+from scpo.training.fit import fit_on_device
+from scpo.training.loop import TrainingResult
 from sweeps.records import EvaluationRecord, Purpose, TrialRecord
 
 TUNED_ARM = "scpo_tuned"

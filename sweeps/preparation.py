@@ -18,13 +18,13 @@ from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.files.atomic import write_json
 from scpo.files.shared_cache import shared_cache
-from scpo.global_model import pool_interactions, train_global_model
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
 from scpo.ray_scoring import score_on_ray
 from scpo.ray_training import start_ray
+from scpo.training.global_model import pool_interactions, train_global_model
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace
 from sweeps.mirror import Mirror

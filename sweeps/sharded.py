@@ -22,7 +22,6 @@ from ray.train import FailureConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scpo.checkpoints import TrainingStopped
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from scpo.ray_training import (
@@ -32,6 +31,7 @@ from scpo.ray_training import (
     make_trainer,
     start_ray,
 )
+from scpo.training.checkpoints import TrainingStopped
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import Workspace

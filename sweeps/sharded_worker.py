@@ -20,22 +20,22 @@ import ray
 import torch
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.engines import Engine, Optimization, gather_faults, gather_from_ranks
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.places import Place, below
 from scpo.files.provenance import utc_now
-from scpo.fitting import Fitted, export_trained, fit_with
-from scpo.forwards import Forward, plain_forward
 from scpo.models.devices import forward_tokens, pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from scpo.ray_training import Cluster, start_deepspeed
 from scpo.tokens.batches import TrainingSet, cut_forwards
-from scpo.training import count_steps
-from scpo.warm_start import rewards_through
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Engine, Optimization, gather_faults, gather_from_ranks
+from scpo.training.fit import Fitted, export_trained, fit_with
+from scpo.training.forward_passes import Forward, plain_forward
+from scpo.training.loop import count_steps
+from scpo.training.warm_start import rewards_through
 from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set
 from sweeps.lanes import Workspace
 

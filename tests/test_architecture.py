@@ -141,7 +141,7 @@ def test_arrays_need_no_training_stack(module):
 
 
 def test_one_device_trains_without_ray_and_deepspeed():
-    assert not rooms(needs("scpo.fitting")) & {"ray", "deepspeed"}
+    assert not rooms(needs("scpo.training.fit")) & {"ray", "deepspeed"}
     assert not rooms(needs("scpo.countries.one_country")) & {"ray", "deepspeed"}
 
 

@@ -79,7 +79,7 @@ def train_global(
     """Train a global reward model on the countries that are not steered to."""
     from scpo.config import GlobalModelConfig, TrainingConfig, dump_config, parse_options
     from scpo.data.interactions import read_interactions
-    from scpo.global_model import pool_interactions, train_global_model
+    from scpo.training.global_model import pool_interactions, train_global_model
 
     given = {
         "backbone": backbone,
@@ -164,7 +164,7 @@ def train(
     """
     from scpo.config import TrainingConfig, dump_config, parse_options
     from scpo.countries.one_country import ready_training
-    from scpo.fitting import fit_on_device
+    from scpo.training.fit import fit_on_device
 
     training = parse_options(TrainingConfig, {}, set_)
     if dry_run:

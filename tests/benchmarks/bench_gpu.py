@@ -38,12 +38,12 @@ from trl.trainer.reward_trainer import RewardTrainer
 from workload import draw_lengths
 
 from scpo.config import TrainingConfig
-from scpo.fitting import fit_on_device
 from scpo.models.classifier import adapt_classes
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
-from scpo.training import TrainingResult
+from scpo.training.fit import fit_on_device
+from scpo.training.loop import TrainingResult
 
 PEAK_FLOPS = 989e12  # bf16, dense, of an H100 or H200 SXM
 NUM_RESPONSES = 4

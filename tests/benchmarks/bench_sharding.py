@@ -19,9 +19,9 @@ from figures import figure_line, machine
 from workload import load_minilm, make_workload
 
 from scpo.config import TrainingConfig
-from scpo.engines import TorchEngine
-from scpo.fitting import fit_with
-from scpo.training import TrainingResult
+from scpo.training.engines import TorchEngine
+from scpo.training.fit import fit_with
+from scpo.training.loop import TrainingResult
 
 NUM_INTERACTIONS = 12
 PAIRS_PER_STEP = 24

@@ -18,13 +18,13 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
-from scpo.engines import Optimization, TorchEngine
-from scpo.forwards import BatchInputs, model_inputs
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
-from scpo.training import train_reward_model
+from scpo.training.engines import Optimization, TorchEngine
+from scpo.training.forward_passes import BatchInputs, model_inputs
+from scpo.training.loop import train_reward_model
 
 NUM_RESPONSES = 4
 RESPONSE_TOKENS = 48

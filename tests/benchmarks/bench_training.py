@@ -42,10 +42,10 @@ from workload import (
 
 from scpo.arrays import IntArray
 from scpo.config import TrainingConfig
-from scpo.fitting import fit_on_device
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
-from scpo.training import TrainingResult
+from scpo.training.fit import fit_on_device
+from scpo.training.loop import TrainingResult
 
 LEARNING_RATE = 1e-6
 PAIRS_PER_STEP = 24

@@ -33,7 +33,7 @@ from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from scpo.ray_training import Cluster, train_on_ray
 from scpo.tokens.batches import TrainingSet
-from scpo.training import TrainingResult
+from scpo.training.loop import TrainingResult
 from sweeps import pending
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, select_pairs, training_set

@@ -17,10 +17,10 @@ from typing import Any
 import deepspeed
 import torch
 
-from scpo.checkpoints import TrainingStopped
 from scpo.deepspeed_engine import DeepSpeedEngine
-from scpo.fitting import export_trained, fit_with
 from scpo.models.loading import load_reward_model
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.fit import export_trained, fit_with
 
 
 def run_case(case: dict[str, Any]) -> dict[str, Any]:

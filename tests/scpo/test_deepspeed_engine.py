@@ -15,10 +15,10 @@ import torch
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
-from scpo.engines import TorchEngine
 from scpo.files.buckets import MANIFEST
-from scpo.fitting import fit_with
 from scpo.models.loading import load_reward_model
+from scpo.training.engines import TorchEngine
+from scpo.training.fit import fit_with
 
 SCRIPT = Path(__file__).with_name("deepspeed_ranks.py")
 STAGES = (0, 1, 2, 3)

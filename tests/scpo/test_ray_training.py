@@ -11,13 +11,13 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import hash_file
-from scpo.fitting import data_digest, fit_on_device
 from scpo.models.loading import load_reward_model
 from scpo.ray_training import Cluster, _load_everywhere, start_ray, train_on_ray
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.fit import data_digest, fit_on_device
 
 CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centring=0.05, seed=3)
 

@@ -16,8 +16,8 @@ import deepspeed
 import torch
 
 from scpo.deepspeed_engine import DeepSpeedEngine
-from scpo.fitting import fit_with
 from scpo.models.loading import load_reward_model
+from scpo.training.fit import fit_with
 from sweeps.sharded_worker import release_engine
 
 

@@ -25,16 +25,16 @@ import ray.train
 import torch
 from ray.train.torch import TorchTrainer
 
-from scpo.checkpoints import TrainingStopped
 from scpo.countries.scoring import score_pairs
-from scpo.engines import TorchEngine
 from scpo.evaluation.held_out import evaluate_model
 from scpo.files.atomic import hash_file
-from scpo.fitting import Fitted, plan_optimization
-from scpo.forwards import model_inputs
 from scpo.models.loading import load_reward_model
 from scpo.ray_training import Cluster
-from scpo.training import TrainingResult
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import TorchEngine
+from scpo.training.fit import Fitted, plan_optimization
+from scpo.training.forward_passes import model_inputs
+from scpo.training.loop import TrainingResult
 from sweeps import sharded, sharded_worker
 from sweeps.jobs import Job
 from sweeps.lanes import Workspace
@@ -378,7 +378,7 @@ def test_a_job_that_would_fail_again_has_failed_by_name(
     def stop(*args: Any, **named: Any) -> float:
         raise TrainingStopped("Arvandia must start from the model.")
 
-    monkeypatch.setattr("scpo.training.prove_warm_start", stop)
+    monkeypatch.setattr("scpo.training.loop.prove_warm_start", stop)
     stopped = worker(make_job("stopped"))
     assert stopped["failed"] == "TrainingStopped: Arvandia must start from the model."
     assert stopped["released"] == "1"

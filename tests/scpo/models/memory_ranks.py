@@ -15,8 +15,8 @@ import torch
 from allocations import live_bytes, peak_above
 
 from scpo.deepspeed_engine import DeepSpeedEngine
-from scpo.engines import Optimization
 from scpo.models.loading import load_reward_model
+from scpo.training.engines import Optimization
 
 
 def measure(case: dict[str, Any]) -> dict[str, int]:

@@ -14,12 +14,12 @@ from transformers import (
 )
 
 from scpo.config import LoraConfig
-from scpo.engines import Optimization, TorchEngine
 from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.models.lora import add_lora
 from scpo.models.model_cost import measure_model
 from scpo.models.reward_model import RewardModel
 from scpo.models.training_memory import estimate_memory
+from scpo.training.engines import Optimization, TorchEngine
 
 ALLOCATIONS = Path(__file__).with_name("allocations.py")
 NARROW = {

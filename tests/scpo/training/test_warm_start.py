@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from scpo import forwards
-from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.engines import Optimization, TorchEngine
-from scpo.fitting import fit_on_device
-from scpo.forwards import BatchInputs, model_inputs
 from scpo.models.loading import load_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
-from scpo.warm_start import TOLERANCE, prove_warm_start, sample_texts
+from scpo.training import forward_passes
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Optimization, TorchEngine
+from scpo.training.fit import fit_on_device
+from scpo.training.forward_passes import BatchInputs, model_inputs
+from scpo.training.warm_start import TOLERANCE, prove_warm_start, sample_texts
 
 CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32")
 KINDS = ("bert", "deberta", "llama", "qwen2")
@@ -196,16 +196,16 @@ def test_rank_0_decides_for_all(referred):
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_rows_that_share_a_prompt_are_proven_too(referred, monkeypatch, kind):
-    monkeypatch.setattr(forwards, "SAVING", 10.0)
+    monkeypatch.setattr(forward_passes, "SAVING", 10.0)
     reward, data = referred(kind)
     assert prove(reward, data) < 1e-5
-    pack = forwards._pack_rows
+    pack = forward_passes._pack_rows
 
     def pack_without_mask(*given):
         packed = pack(*given)
         return packed | {"attention_mask": torch.ones_like(packed["attention_mask"]).tril()}
 
-    monkeypatch.setattr(forwards, "_pack_rows", pack_without_mask)
+    monkeypatch.setattr(forward_passes, "_pack_rows", pack_without_mask)
     with pytest.raises(TrainingStopped, match="Shared prompts: a text in a row of its own has"):
         prove(reward, data)
 

@@ -8,21 +8,21 @@ import numpy as np
 import pytest
 import torch
 
-from scpo import fitting
-from scpo.checkpoint_steps import DAMAGED
-from scpo.checkpoints import (
+from scpo.config import TrainingConfig
+from scpo.countries.scoring import score_texts
+from scpo.files.buckets import MANIFEST, RemoteFolder
+from scpo.models.loading import load_reward_model
+from scpo.training import fit
+from scpo.training.checkpoint_storage import DAMAGED
+from scpo.training.checkpoints import (
     Checkpoints,
     TrainingStopped,
     find_fault,
     resume_training,
     save_checkpoint,
 )
-from scpo.config import TrainingConfig
-from scpo.countries.scoring import score_texts
-from scpo.engines import Optimization, TorchEngine
-from scpo.files.buckets import MANIFEST, RemoteFolder
-from scpo.fitting import fit_on_device
-from scpo.models.loading import load_reward_model
+from scpo.training.engines import Optimization, TorchEngine
+from scpo.training.fit import fit_on_device
 
 CONFIG = TrainingConfig(
     learning_rate=1e-3, precision="fp32", pairs_per_step=4, epochs=3.0, checkpoint_every=3
@@ -205,9 +205,9 @@ def test_another_model_is_refused(data, model_writer, fresh, tmp_path):
 
 def test_another_device_may_resolve_another_precision(fresh, data, tmp_path, monkeypatch):
     auto = CONFIG.model_copy(update={"precision": "auto"})
-    monkeypatch.setattr(fitting, "resolve_precision", lambda *given: "fp32")
+    monkeypatch.setattr(fit, "resolve_precision", lambda *given: "fp32")
     interrupt(fresh, data, tmp_path, config=auto)
-    monkeypatch.setattr(fitting, "resolve_precision", lambda *given: "bf16")
+    monkeypatch.setattr(fit, "resolve_precision", lambda *given: "bf16")
     with pytest.raises(TrainingStopped, match=r"\(precision: fp32 there, bf16 here\)"):
         fit_on_device(fresh(), data, auto, checkpoints=tmp_path)
 
@@ -335,7 +335,7 @@ def test_what_was_not_wholly_put_in_a_bucket_is_never_taken(fresh, data, bucket,
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("scpo.checkpoint_steps.RemoteSteps.finish", die)
+        patch.setattr("scpo.training.checkpoint_storage.RemoteSteps.finish", die)
         with pytest.raises(Killed):
             fit_on_device(fresh(), data, CONFIG, checkpoints=place)
     assert "step-00000003/engine.pt" in RemoteFolder(place).names()

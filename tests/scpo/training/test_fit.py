@@ -5,12 +5,13 @@ import pytest
 import torch
 from safetensors import SafetensorError
 
-from scpo import fitting
-from scpo.checkpoints import TrainingStopped
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.engines import Optimization, TorchEngine
-from scpo.fitting import (
+from scpo.models.loading import load_reward_model
+from scpo.training import fit
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Optimization, TorchEngine
+from scpo.training.fit import (
     data_digest,
     fit_on_device,
     fit_with,
@@ -18,7 +19,6 @@ from scpo.fitting import (
     require_agreement,
     resolved_settings,
 )
-from scpo.models.loading import load_reward_model
 
 CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32", pairs_per_step=6)
 
@@ -181,7 +181,7 @@ def test_an_export_that_scores_otherwise_stops(tiny_bert, training_set, tmp_path
             state["classifier.weight"].normal_()
             return state
 
-    monkeypatch.setattr(fitting, "TorchEngine", Forgetful)
+    monkeypatch.setattr(fit, "TorchEngine", Forgetful)
     with pytest.raises(TrainingStopped, match="Rewards must agree within"):
         fit_on_device(tiny_bert, training_set(), CONFIG, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -192,7 +192,7 @@ def test_a_model_with_its_own_code_is_read_back_with_it(
     model_folder, training_set, tmp_path, monkeypatch, trusted
 ):
     given = []
-    monkeypatch.setattr(fitting, "export_reward_model", lambda *rest, **named: given.append(named))
+    monkeypatch.setattr(fit, "export_reward_model", lambda *rest, **named: given.append(named))
     reward = load_reward_model(str(model_folder("bert")), trust_remote_code=trusted)
     fit_on_device(reward, training_set(), CONFIG, out=tmp_path / "out")
     assert [named["trust_remote_code"] for named in given] == [trusted]
@@ -205,7 +205,7 @@ def test_a_full_disk_stops_every_rank_and_keeps_the_checkpoints(
     def fail(*rest, **named):
         raise error("I/O error: No space left on device")
 
-    monkeypatch.setattr(fitting, "export_reward_model", fail)
+    monkeypatch.setattr(fit, "export_reward_model", fail)
     config = CONFIG.model_copy(update={"checkpoint_every": 1})
     out, folder = tmp_path / "out", tmp_path / "checkpoints"
     with pytest.raises(TrainingStopped, match=r"out was not written\. I/O error: No space left"):
@@ -219,7 +219,7 @@ def test_an_export_that_failed_costs_no_step(model_folder, training_set, tmp_pat
 
     folder, out, data = tmp_path / "checkpoints", tmp_path / "out", training_set()
     with monkeypatch.context() as patch:
-        patch.setattr(fitting, "export_reward_model", fail)
+        patch.setattr(fit, "export_reward_model", fail)
         with pytest.raises(TrainingStopped, match=r"was not written.*No space left"):
             fit_on_device(
                 load_reward_model(str(model_folder("bert"))),

@@ -12,21 +12,21 @@ from typing import Any, Generic, TypeVar
 import torch
 from safetensors import SafetensorError
 
-from scpo.checkpoints import Checkpoints, TrainingStopped
 from scpo.config import TrainingConfig
-from scpo.engines import Engine, Optimization, TorchEngine
 from scpo.files.buckets import remove_place, written_to
 from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
-from scpo.forwards import BatchInputs, model_inputs, plain_forward
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
 from scpo.models.devices import resolve_precision
 from scpo.models.export import export_reward_model
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
-from scpo.training import Progress, TrainingResult, count_steps, train_reward_model
-from scpo.warm_start import rewards_through, sample_texts
+from scpo.training.checkpoints import Checkpoints, TrainingStopped
+from scpo.training.engines import Engine, Optimization, TorchEngine
+from scpo.training.forward_passes import BatchInputs, model_inputs, plain_forward
+from scpo.training.loop import Progress, TrainingResult, count_steps, train_reward_model
+from scpo.training.warm_start import rewards_through, sample_texts
 
 # What a checkpoint must share with the training that goes on from it, by how the names begin.
 IDENTITY = ("training.", "data", "head", "precision", "num_steps")
@@ -72,8 +72,8 @@ def fit_on_device(
         report: Called after every step.
 
     Raises:
-        TrainingStopped: As of `scpo.training.train_reward_model`, or the model written does not
-            give the rewards of the one trained.
+        TrainingStopped: As of `scpo.training.loop.train_reward_model`, or the model written does
+            not give the rewards of the one trained.
     """
     fitted = fit_with(TorchEngine, reward, data, config, checkpoints=checkpoints, report=report)
     if out is not None:
@@ -103,7 +103,7 @@ def fit_with(
         report: Called after every step.
 
     Raises:
-        TrainingStopped: As of `scpo.training.train_reward_model`, or ranks disagree.
+        TrainingStopped: As of `scpo.training.loop.train_reward_model`, or ranks disagree.
     """
     torch.manual_seed(config.seed)
     reward.model.eval()

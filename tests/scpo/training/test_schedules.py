@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from scpo.schedules import make_schedule
+from scpo.training.schedules import make_schedule
 
 
 def factors(kind, steps, **options):

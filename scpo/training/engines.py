@@ -19,7 +19,7 @@ from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
-from scpo.schedules import make_schedule
+from scpo.training.schedules import make_schedule
 
 STATE_FILE = "engine.pt"
 

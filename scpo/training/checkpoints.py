@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from scpo.checkpoint_steps import Steps, open_steps
-from scpo.engines import Engine
 from scpo.files.atomic import hash_file
 from scpo.files.buckets import MANIFEST, describe_files
 from scpo.files.places import Place, below
 from scpo.files.provenance import installed_versions, utc_now
+from scpo.training.checkpoint_storage import Steps, open_steps
+from scpo.training.engines import Engine
 
 KEPT = 2
 

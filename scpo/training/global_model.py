@@ -20,11 +20,11 @@ from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import read_pairs
-from scpo.fitting import fit_on_device
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.tokens.encoding import encode_texts
+from scpo.training.fit import fit_on_device
 
 HELD_OUT_SHARE = 0.05
 

@@ -5,18 +5,18 @@ import numpy as np
 import pytest
 import torch
 
-from scpo import forwards
-from scpo.checkpoints import TrainingStopped
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.engines import Optimization, TorchEngine
-from scpo.fitting import fit_on_device
-from scpo.forwards import model_inputs
 from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
 from scpo.tokens.batches import TrainingSet, plan_steps
 from scpo.tokens.encoding import encode_texts, pad_texts
-from scpo.training import count_steps, train_reward_model
+from scpo.training import forward_passes
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Optimization, TorchEngine
+from scpo.training.fit import fit_on_device
+from scpo.training.forward_passes import model_inputs
+from scpo.training.loop import count_steps, train_reward_model
 
 CPU = torch.device("cpu")
 # Softmax ignores the keys' bias, margins the head's: their gradients are rounding, which Adam
@@ -101,7 +101,7 @@ class RankEngine(TorchEngine):
 def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_interactions):
     data = training_set(num_interactions=num_interactions)
     steps = plan_steps(data, pairs_per_step=10, num_steps=4, seed=0)
-    parts, averaged, forwards = [], [], []
+    parts, averaged, forward_passes = [], [], []
     for rank in range(3):  # with fewer interactions than ranks some have no pair
         calls = []
         hook = tiny_bert.model.register_forward_pre_hook(lambda *inputs, c=calls: c.append(0))
@@ -118,12 +118,12 @@ def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_i
         hook.remove()
         parts.append(result.losses)
         averaged.append(engine.backward_losses)
-        forwards.append(len(calls))
+        forward_passes.append(len(calls))
     with torch.no_grad():
         naive = [naive_loss(tiny_bert, data, step, 0.05).item() for step in steps]
     np.testing.assert_allclose(np.sum(parts, axis=0), naive, rtol=1e-5)
     np.testing.assert_allclose(np.mean(averaged, axis=0), naive, rtol=1e-5)  # as ranks average
-    assert len(set(forwards)) == 1  # sharded weights: every rank gathers as often
+    assert len(set(forward_passes)) == 1  # sharded weights: every rank gathers as often
 
 
 def test_a_weight_scales_its_pair_and_not_the_others(tiny_bert, training_set):
@@ -270,7 +270,7 @@ def test_shared_prompts_train_as_separate_texts_do(model_folder, training_set, k
     data = training_set(num_interactions=12, kind=kind)
     losses, tokens = [], []
     for saving in (0.0, 10.0):  # never share, always share
-        monkeypatch.setattr(forwards, "SAVING", saving)
+        monkeypatch.setattr(forward_passes, "SAVING", saving)
         reward = load_reward_model(str(model_folder(kind)))
         result = fit_on_device(reward, data, config(pairs_per_step=10))
         losses.append(result.losses)
@@ -286,7 +286,7 @@ def test_a_text_of_two_interactions_counts_once_in_shared_rows(
     data = TrainingSet(texts, np.array([0, 0]), np.array([1, 2]), np.array([0, 1]), np.ones(2))
     norms = []
     for saving in (0.0, 10.0):
-        monkeypatch.setattr(forwards, "SAVING", saving)
+        monkeypatch.setattr(forward_passes, "SAVING", saving)
         reward = load_reward_model(str(model_folder("llama")))
         engine = TorchEngine(reward, Optimization(1e-30, 1))
         step = engine.step

@@ -10,12 +10,12 @@ import pytest
 from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.data.pairs import build_pairs
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.fitting import fit_on_device
-from scpo.global_model import pool_interactions, train_global_model
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
-from scpo.training import TrainingResult
+from scpo.training.fit import fit_on_device
+from scpo.training.global_model import pool_interactions, train_global_model
+from scpo.training.loop import TrainingResult
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_new_head_has_no_rewards_to_go_on_from(
         given.append(data)
         return fit_on_device(reward, data, training, out=out)
 
-    monkeypatch.setattr("scpo.global_model.fit_on_device", spy)
+    monkeypatch.setattr("scpo.training.global_model.fit_on_device", spy)
     config = GlobalModelConfig(backbone=str(tiny_backbone), epochs=0.05)
     train_global_model(
         table, config, TrainingConfig(), out=tmp_path / "out", max_tokens=96, overlong="drop"

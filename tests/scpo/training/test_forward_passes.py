@@ -2,8 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from scpo import forwards
-from scpo.forwards import (
+from scpo.models.classifier import compute_rewards
+from scpo.models.loading import load_reward_model
+from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import encode_texts, pad_texts
+from scpo.training import forward_passes
+from scpo.training.forward_passes import (
     BatchInputs,
     forward_inputs,
     model_inputs,
@@ -11,10 +15,6 @@ from scpo.forwards import (
     plan_forwards,
     shared_tokens,
 )
-from scpo.models.classifier import compute_rewards
-from scpo.models.loading import load_reward_model
-from scpo.tokens.batches import TrainingSet
-from scpo.tokens.encoding import encode_texts, pad_texts
 
 CPU = torch.device("cpu")
 
@@ -50,7 +50,7 @@ def test_shared_tokens_end_before_the_last_token_of_any(shared, pair_tokenizer):
 def test_packed_rows_give_the_rewards_and_gradients_of_texts_apart(
     model_folder, shared, monkeypatch, kind, saving
 ):
-    monkeypatch.setattr(forwards, "SAVING", saving)
+    monkeypatch.setattr(forward_passes, "SAVING", saving)
     reward = load_reward_model(str(model_folder(kind)))
     inputs = model_inputs(reward)
     plan = plan_forwards(shared, np.arange(5), inputs, max_tokens=4096)

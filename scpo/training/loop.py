@@ -19,15 +19,18 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.checkpoints import (
+from scpo.method.loss import centring_losses, pair_losses
+from scpo.models.devices import forward_tokens
+from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
+from scpo.training.checkpoints import (
     Checkpoints,
     Resumption,
     TrainingStopped,
     resume_training,
     save_checkpoint,
 )
-from scpo.engines import Engine
-from scpo.forwards import (
+from scpo.training.engines import Engine
+from scpo.training.forward_passes import (
     BatchInputs,
     Forward,
     forward_inputs,
@@ -35,10 +38,7 @@ from scpo.forwards import (
     plain_forward,
     plan_forwards,
 )
-from scpo.method.loss import centring_losses, pair_losses
-from scpo.models.devices import forward_tokens
-from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
-from scpo.warm_start import prove_warm_start
+from scpo.training.warm_start import prove_warm_start
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from scpo.engines import Optimization, TorchEngine
 from scpo.models.loading import load_reward_model
+from scpo.training.engines import Optimization, TorchEngine
 
 
 @pytest.fixture

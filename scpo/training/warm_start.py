@@ -10,10 +10,11 @@ import numpy as np
 import torch
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.checkpoints import TrainingStopped
 from scpo.choices import ResolvedPrecision
-from scpo.engines import Engine
-from scpo.forwards import (
+from scpo.tokens.batches import TrainingSet
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Engine
+from scpo.training.forward_passes import (
     BatchInputs,
     Forward,
     forward_inputs,
@@ -21,7 +22,6 @@ from scpo.forwards import (
     plain_forward,
     plan_forwards,
 )
-from scpo.tokens.batches import TrainingSet
 
 SAMPLE_TEXTS = 8
 SAMPLE_TOKENS = 4096  # of the rows that share a prompt

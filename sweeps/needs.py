@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 
+from scpo.distributed.ray_start import CPUS_PER_WORKER
 from scpo.models.devices import forward_tokens
 from scpo.models.model_cost import ModelCost, measure_model
 from scpo.models.training_memory import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
-from scpo.ray_training import CPUS_PER_WORKER
 from sweeps.config import SweepConfig
 
 KEPT_CHECKPOINTS = 2  # the newest and the one being written

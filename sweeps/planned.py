@@ -11,8 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scpo.distributed.ray_training import Cluster
 from scpo.files.places import Place, absolute, below
-from scpo.ray_training import Cluster
 from sweeps.config import SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs import TUNED_ARM, Job, global_record

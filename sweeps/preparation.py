@@ -16,14 +16,14 @@ from scpo.config import DataConfig
 from scpo.countries.build import Score, SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
+from scpo.distributed.ray_scoring import score_on_ray
+from scpo.distributed.ray_start import start_ray
 from scpo.files.atomic import write_json
 from scpo.files.shared_cache import shared_cache
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
-from scpo.ray_scoring import score_on_ray
-from scpo.ray_training import start_ray
 from scpo.training.global_model import pool_interactions, train_global_model
 from sweeps.config import SweepConfig
 from sweeps.lanes import Workspace

@@ -22,15 +22,10 @@ from ray.train import FailureConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from scpo.distributed.ray_start import CPUS_PER_WORKER, check_capacity, start_ray
+from scpo.distributed.ray_training import Cluster, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
-from scpo.ray_training import (
-    CPUS_PER_WORKER,
-    Cluster,
-    check_capacity,
-    make_trainer,
-    start_ray,
-)
 from scpo.training.checkpoints import TrainingStopped
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record

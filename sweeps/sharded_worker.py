@@ -22,13 +22,13 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
+from scpo.distributed.ray_training import Cluster, start_deepspeed
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.places import Place, below
 from scpo.files.provenance import utc_now
 from scpo.models.devices import forward_tokens, pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
-from scpo.ray_training import Cluster, start_deepspeed
 from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Engine, Optimization, gather_faults, gather_from_ranks
@@ -50,7 +50,7 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     if fault is not None:
         return str(fault)
     start_deepspeed(cluster.backend)
-    from scpo.deepspeed_engine import DeepSpeedEngine
+    from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     workspace = ray.get(settings["workspace"])
     base, faults = _load_everywhere(workspace)

@@ -16,8 +16,8 @@ MAY_NOT_IMPORT = {
     "cluster": {"scpo", "sweeps"},
 }
 RAY_FILES = {
-    "scpo.ray_scoring",
-    "scpo.ray_training",
+    "scpo.distributed.ray_scoring",
+    "scpo.distributed.ray_training",
     "sweeps.growth",
     "sweeps.job_queue",
     "sweeps.lanes",
@@ -132,7 +132,11 @@ def test_ray_is_imported_in_few_files():
 
 def test_deepspeed_is_imported_in_the_engine_and_its_worker():
     users = {module for module in MODULES if "deepspeed" in rooms(everywhere(module))}
-    assert users == {"scpo.deepspeed_engine", "scpo.ray_training", "sweeps.sharded_worker"}
+    assert users == {
+        "scpo.distributed.deepspeed_engine",
+        "scpo.distributed.ray_training",
+        "sweeps.sharded_worker",
+    }
 
 
 @pytest.mark.parametrize("module", ARRAY_ONLY)

@@ -118,7 +118,7 @@ def score(
 
     score_on = None
     if workers != 1:
-        from scpo.ray_scoring import score_on_ray
+        from scpo.distributed.ray_scoring import score_on_ray
 
         score_on = partial(score_on_ray, workers=workers or None)
     report, folder = score_data(
@@ -187,7 +187,7 @@ def train(
             ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
         )
     else:
-        from scpo.ray_training import Cluster, train_on_ray
+        from scpo.distributed.ray_training import Cluster, train_on_ray
 
         result = train_on_ray(
             ready.model,

@@ -146,7 +146,8 @@ def score_table(
         precision: Precision of the matrix products.
         overlong: What happens to texts over the budget.
         score: What scores the texts that the cache lacks: a partial of
-            `scpo.ray_scoring.score_on_ray` for all devices of a cluster; None for `reward` here.
+            `scpo.distributed.ray_scoring.score_on_ray` for all devices of a cluster; None for
+            `reward` here.
 
     Returns:
         The tokens, what scoring did, and the cache's folder for this model.

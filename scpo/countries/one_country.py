@@ -42,7 +42,8 @@ def score_data(
         countries: Names, or none for all.
         cache: Root of the caches.
         encoder: How texts become tokens.
-        score_on: `scpo.ray_scoring.score_on_ray`, to score on a cluster; None for this process.
+        score_on: `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for this
+            process.
 
     Returns:
         What scoring did, and the cache's folder for this model.

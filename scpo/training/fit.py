@@ -1,7 +1,7 @@
 """One training on one device: model and weighted pairs in, the same model trained out.
 
 This is what `scpo train` runs in its own process and what a lane of a sweep runs in its actor;
-it needs no Ray. `scpo.ray_training` does the same on several devices.
+it needs no Ray. `scpo.distributed.ray_training` does the same on several devices.
 """
 
 import hashlib

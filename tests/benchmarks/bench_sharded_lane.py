@@ -22,12 +22,12 @@ from workload import load_minilm
 from scpo.config import SplitConfig, TrainingConfig
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.distributed.ray_training import Cluster, train_on_ray
 from scpo.evaluation.held_out import evaluate_model
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
-from scpo.ray_training import Cluster, train_on_ray
 from sweeps.jobs import Job, job_training, select_pairs, training_set
 from sweeps.lanes import Workspace
 from sweeps.sharded import ShardedLane

@@ -38,7 +38,7 @@ def train_here(way: str) -> TrainingResult:
     # Reads DS_ACCELERATOR when it is imported, which only ranks have.
     import deepspeed
 
-    from scpo.deepspeed_engine import DeepSpeedEngine
+    from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     torch.set_num_threads(1)
     deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)

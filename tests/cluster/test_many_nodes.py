@@ -27,11 +27,11 @@ from ray.cluster_utils import Cluster as RayCluster
 from scpo.config import SplitConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.distributed.ray_training import Cluster, train_on_ray
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
-from scpo.ray_training import Cluster, train_on_ray
 from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps import pending

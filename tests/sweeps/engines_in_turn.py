@@ -15,7 +15,7 @@ from pathlib import Path
 import deepspeed
 import torch
 
-from scpo.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 from scpo.models.loading import load_reward_model
 from scpo.training.fit import fit_with
 from sweeps.sharded_worker import release_engine

@@ -26,10 +26,10 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from scpo.countries.scoring import score_pairs
+from scpo.distributed.ray_training import Cluster
 from scpo.evaluation.held_out import evaluate_model
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
-from scpo.ray_training import Cluster
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import TorchEngine
 from scpo.training.fit import Fitted, plan_optimization

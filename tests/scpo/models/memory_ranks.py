@@ -14,7 +14,7 @@ import deepspeed
 import torch
 from allocations import live_bytes, peak_above
 
-from scpo.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import Optimization
 

@@ -17,7 +17,7 @@ from typing import Any
 import deepspeed
 import torch
 
-from scpo.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 from scpo.models.loading import load_reward_model
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.fit import export_trained, fit_with

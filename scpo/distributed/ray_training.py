@@ -7,7 +7,6 @@ again and they go on from the newest checkpoint that verifies: ours, so that nei
 checkpoints nor DeepSpeed's `latest` can lead astray.
 """
 
-import logging
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
+from scpo.distributed.ray_start import CPUS_PER_WORKER, check_capacity, start_ray
 from scpo.files.places import Place, absolute, below
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
@@ -34,8 +34,6 @@ from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Engine, Optimization, gather_faults
 from scpo.training.fit import data_digest, export_trained, fit_with
 from scpo.training.loop import TrainingResult
-
-CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
 
 
 @dataclass(frozen=True)
@@ -193,42 +191,10 @@ def start_deepspeed(backend: str) -> None:
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
 
 
-def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine, loopback only."""
-    if ray.is_initialized():
-        return
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    for name in ("ray._private.authentication", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # records and errors say it better
-    # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120")
-    os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 is silent only without it
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
-    else:
-        ray.init(address="local", include_dashboard=False, **quiet)
-
-
-def check_capacity(workers: int, *, use_gpu: bool) -> None:
-    """Refuse workers that the cluster could never start: Ray would wait for ever.
-
-    Raises:
-        RuntimeError: The cluster has fewer devices; the message shows the arithmetic.
-    """
-    name, need = ("GPU", float(workers)) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
-    have = float(ray.cluster_resources().get(name, 0.0))
-    if need > have + 1e-9:
-        raise RuntimeError(
-            f"{workers} workers need {need:g} {name}s, but the cluster has {have:g}. "
-            "Ask for fewer workers, or add nodes."
-        )
-
-
 def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train on one worker; rank 0 saves the model and returns the result."""
     start_deepspeed(job["backend"])
-    from scpo.deepspeed_engine import DeepSpeedEngine
+    from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     try:
         return _fit_worker(

@@ -14,7 +14,7 @@ import torch
 
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.deepspeed_engine import DeepSpeedEngine, deepspeed_config
+from scpo.distributed.deepspeed_engine import DeepSpeedEngine, deepspeed_config
 from scpo.files.buckets import MANIFEST
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import TorchEngine

@@ -13,9 +13,10 @@ from ray.train.torch import TorchTrainer
 
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
+from scpo.distributed.ray_start import start_ray
+from scpo.distributed.ray_training import Cluster, _load_everywhere, train_on_ray
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
-from scpo.ray_training import Cluster, _load_everywhere, start_ray, train_on_ray
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.fit import data_digest, fit_on_device
 

@@ -18,11 +18,11 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.reference_cache import ScoringPlan, ScoringReport, plan_scoring, write_rewards
 from scpo.countries.scoring import score_texts
+from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel
-from scpo.ray_training import CPUS_PER_WORKER, start_ray
 from scpo.tokens.encoding import TokenizedTexts
 
 MAX_RESTARTS = 3  # of each actor

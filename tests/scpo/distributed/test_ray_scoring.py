@@ -7,9 +7,9 @@ import torch
 
 from scpo.countries.reference_cache import score_with_cache, text_keys
 from scpo.countries.scoring import score_texts
+from scpo.distributed.ray_scoring import score_on_ray
 from scpo.models.loading import load_reward_model
 from scpo.models.saving import save_reward_model
-from scpo.ray_scoring import score_on_ray
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(60)]
@@ -113,7 +113,9 @@ def test_rewards_are_those_of_one_device_and_are_kept(
     np.testing.assert_allclose(again.rewards, report.rewards, atol=1e-5)
     assert [path.name for path in (tmp_path / "quarantine").iterdir()] == [damaged.name]
 
-    monkeypatch.setattr("scpo.ray_scoring.start_ray", lambda: pytest.fail("nothing to score"))
+    monkeypatch.setattr(
+        "scpo.distributed.ray_scoring.start_ray", lambda: pytest.fail("nothing to score")
+    )
     third = score_on_ray(tmp_path / "none", texts, keys, tmp_path)
     assert (third.num_scored, third.num_cached, third.num_quarantined) == (0, 60, 0)
     np.testing.assert_array_equal(third.rewards, again.rewards)
@@ -147,7 +149,7 @@ def test_a_killed_worker_costs_at_most_its_shard(
 def test_a_worker_that_always_dies_ends_the_call(
     cluster, mortal_folder, texts, keys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("scpo.ray_scoring.MAX_RESTARTS", 0)
+    monkeypatch.setattr("scpo.distributed.ray_scoring.MAX_RESTARTS", 0)
     with pytest.raises(RuntimeError, match=r"(?s)A scoring worker died more than 0 times .*again"):
         score_on_ray(
             mortal_folder(num_deaths=9),
@@ -187,7 +189,7 @@ def test_less_than_one_worker_is_refused(texts, keys, tmp_path, workers):
     ],
 )
 def test_more_workers_than_devices_are_refused(texts, keys, tmp_path, monkeypatch, named, message):
-    monkeypatch.setattr("scpo.ray_scoring.start_ray", lambda: None)
+    monkeypatch.setattr("scpo.distributed.ray_scoring.start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=message):
         score_on_ray(tmp_path, texts, keys, tmp_path / "cache", **named)

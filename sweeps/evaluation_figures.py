@@ -1,6 +1,6 @@
 """Figures of an evaluation: who a model serves, what its probabilities mean, what the knob does.
 
-In come the tables of `scpo.evaluation.suite`; out come SVG and PNG files. Colours are told apart
+In come the tables of `scpo.evaluation.tables`; out come SVG and PNG files. Colours are told apart
 by the colour-blind: blue is better than the global model, vermillion worse, and every cell of
 the heatmap carries its numbers.
 """
@@ -15,7 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scpo.evaluation.pair_scores import LENGTH
 from scpo.evaluation.panels import POOLED, Row
-from scpo.evaluation.suite import VALIDATION, Tables
+from scpo.evaluation.tables import VALIDATION, Tables
 from scpo.files.figure_style import (
     BLUE,
     GREEN,
@@ -44,7 +44,7 @@ def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
     """Write every figure that the tables have rows for, and return the paths.
 
     Args:
-        tables: As `scpo.evaluation.suite.evaluate_models` returns them.
+        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
         folder: Folder to write to: matrix-ARM and knob-ARM, reliability and length, each as .svg
             and .png.
     """

@@ -1,6 +1,6 @@
 """Heatmap of an arm: each country's model on each country's pairs, beside the global model.
 
-In come the tables of `scpo.evaluation.suite`. Colour says points against the global model, blue
+In come the tables of `scpo.evaluation.tables`. Colour says points against the global model, blue
 for better and vermillion for worse, which the colour-blind tell apart; every cell carries its
 numbers, so colour is never alone.
 """
@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter
 
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.panels import Row
-from scpo.evaluation.suite import Tables
+from scpo.evaluation.tables import Tables
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 
 AGAINST_GLOBAL = LinearSegmentedColormap.from_list("against", [VERMILLION, PAPER, BLUE])

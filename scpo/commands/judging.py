@@ -59,8 +59,8 @@ def evaluate(
 ) -> None:
     """Judge models on countries' held-out users: layers, paired tests, calibration, the knob."""
     from scpo.evaluation.card_facts import read_card_facts
-    from scpo.evaluation.command import run_evaluation
-    from scpo.evaluation.sources import models_to_judge
+    from scpo.evaluation.labelled_models import models_to_judge
+    from scpo.evaluation.score_models import run_evaluation
     from scpo.evaluation.summary import summary_tables
     from sweeps.evaluation_figures import draw_evaluation
     from sweeps.mirror import working_folder
@@ -112,7 +112,7 @@ def opinions(
     on_bad_rows: Annotated[str, typer.Option(help="quarantine or stop")] = "quarantine",
 ) -> None:
     """Compare reward models with what the people of each country answered in surveys."""
-    from scpo.evaluation.sources import parse_models
+    from scpo.evaluation.labelled_models import parse_models
     from scpo.opinions.command import OpinionSettings, run_opinions
     from scpo.opinions.tables import countries_table, overall_table
 

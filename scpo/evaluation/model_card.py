@@ -15,8 +15,8 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from scpo.evaluation.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
 from scpo.evaluation.panels import BASELINES, Row
-from scpo.evaluation.suite import Tables
 from scpo.evaluation.summary import difference_in_words, share_in_words
+from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
 from scpo.statistics.accuracy import LAYERS
 
@@ -30,7 +30,7 @@ def model_card(
 
     Args:
         facts: What no table holds.
-        tables: As `scpo.evaluation.suite.evaluate_models` returns them.
+        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
         country: The country.
         arm: Which of its models.
         part: Whose pairs the tables judge by.
@@ -83,7 +83,7 @@ def write_model_cards(
 
     Args:
         facts: What no table holds, by label.
-        tables: As `scpo.evaluation.suite.evaluate_models` returns them.
+        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
         folders: Folder of each model, by label.
         part: Whose pairs the tables judge by.
 

@@ -1,4 +1,4 @@
-"""The tables of `scpo.evaluation.suite` as people read them in a terminal."""
+"""The tables of `scpo.evaluation.tables` as people read them in a terminal."""
 
 from collections.abc import Mapping
 
@@ -7,7 +7,7 @@ from rich.text import Text
 
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.panels import BASELINES, Row
-from scpo.evaluation.suite import Tables
+from scpo.evaluation.tables import Tables
 from scpo.statistics.accuracy import LAYERS
 
 

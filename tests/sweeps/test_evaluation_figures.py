@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from scpo.evaluation.suite import evaluate_models
+from scpo.evaluation.tables import evaluate_models
 from scpo.files.figure_style import BLUE, VERMILLION, save_figure
 from sweeps.evaluation_figures import (
     draw_evaluation,

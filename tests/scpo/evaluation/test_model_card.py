@@ -4,8 +4,8 @@ from huggingface_hub import ModelCard
 
 from scpo.evaluation.card_facts import CardFacts, read_card_facts
 from scpo.evaluation.model_card import model_card, write_model_card, write_model_cards
-from scpo.evaluation.suite import evaluate_models
 from scpo.evaluation.summary import share_in_words
+from scpo.evaluation.tables import evaluate_models
 
 FACTS = {
     "base_model": "owner/global-rm",

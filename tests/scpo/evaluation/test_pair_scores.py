@@ -6,13 +6,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from scpo.evaluation.pair_scores import (
+    join_folds,
     own_labels,
+    pool_evaluations,
     read_pairs,
     recompute_accuracy,
     split_label,
     write_pairs,
 )
-from scpo.evaluation.pooled_folds import join_folds, pool_evaluations
 from scpo.statistics.accuracy import pair_accuracy
 
 

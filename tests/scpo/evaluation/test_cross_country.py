@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from scpo.evaluation.over_bias import country_matrix, movements, response_rewards, worst_countries
+from scpo.evaluation.cross_country import (
+    country_matrix,
+    movements,
+    response_rewards,
+    worst_countries,
+)
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.paired import paired_differences
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from scpo.config import EncoderConfig
-from scpo.evaluation.sources import (
+from scpo.evaluation.labelled_models import (
     label_models,
     models_to_judge,
     name_countries,

@@ -1,9 +1,9 @@
 """`scpo evaluate`: many models on the held-out users of several countries.
 
-In come models by label, a prepared folder and the global model (`scpo.evaluation.sources`);
-every model scores the validation and test responses of every country, and
-`scpo.evaluation.suite` makes of it all that is told. The global model's rewards come from the
-cache, lengths from the data.
+In come models by label, a prepared folder and the global model
+(`scpo.evaluation.labelled_models`); every model scores the validation and test responses of every
+country, and `scpo.evaluation.tables` makes of it all that is told. The global model's rewards come
+from the cache, lengths from the data.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +19,10 @@ from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_texts
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.card_facts import CardFacts
+from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.model_card import write_model_cards
-from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
-from scpo.evaluation.pooled_folds import pool_evaluations
-from scpo.evaluation.sources import ModelsToJudge, name_countries, owners_of
-from scpo.evaluation.suite import VALIDATION, Tables, evaluate_models
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, pool_evaluations
+from scpo.evaluation.tables import VALIDATION, Tables, evaluate_models
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model, find_models
@@ -49,7 +48,7 @@ def run_evaluation(
         say: Prints a line of progress.
 
     Returns:
-        The tables, as of `scpo.evaluation.suite.evaluate_models`.
+        The tables, as of `scpo.evaluation.tables.evaluate_models`.
 
     Raises:
         FileNotFoundError: No such data or model.

@@ -23,8 +23,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from scpo.evaluation.cross_country import country_matrix, movements, worst_countries
 from scpo.evaluation.knob_rows import choice_rows, knob_rows, mixture_rows
-from scpo.evaluation.over_bias import country_matrix, movements, worst_countries
 from scpo.evaluation.pair_scores import PairScores, write_pairs
 from scpo.evaluation.panels import (
     Row,

@@ -10,8 +10,8 @@ from pathlib import Path
 from scpo.config import load_config
 from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
-from scpo.evaluation.card_facts import CardFacts, DataSource
 from scpo.evaluation.labelled_models import ModelsToJudge
+from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
 from scpo.files.shared_cache import local_cache
 from scpo.models.model_source import PIN_FILE, pin_model
 from sweeps.config import SweepConfig

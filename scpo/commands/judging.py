@@ -58,11 +58,11 @@ def evaluate(
     overlong: Overlong = "truncate_prompt",
 ) -> None:
     """Judge models on countries' held-out users: layers, paired tests, calibration, the knob."""
-    from scpo.evaluation.card_facts import read_card_facts
     from scpo.evaluation.labelled_models import models_to_judge
-    from scpo.evaluation.score_models import run_evaluation
-    from scpo.evaluation.summary import summary_tables
-    from sweeps.evaluation_figures import draw_evaluation
+    from scpo.evaluation.reporting.card_facts import read_card_facts
+    from scpo.evaluation.reporting.evaluate import run_evaluation
+    from scpo.evaluation.reporting.figures import draw_evaluation
+    from scpo.evaluation.reporting.terminal import summary_tables
     from sweeps.mirror import working_folder
     from sweeps.run_models import card_facts_of_run, models_of_run
 

@@ -6,8 +6,7 @@ country, and `scpo.evaluation.tables` makes of it all that is told. The global m
 from the cache, lengths from the data.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,55 +17,13 @@ from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_texts
 from scpo.data.interactions import read_interactions
-from scpo.evaluation.card_facts import CardFacts
 from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
-from scpo.evaluation.model_card import write_model_cards
-from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, pool_evaluations
-from scpo.evaluation.tables import VALIDATION, Tables, evaluate_models
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
+from scpo.evaluation.tables import VALIDATION
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model, find_models
 from scpo.models.reward_model import RewardModel, content_hash
-
-
-def run_evaluation(
-    folds: Sequence[ModelsToJudge],
-    out: Path | None = None,
-    *,
-    part: str = "test",
-    facts: Mapping[str, CardFacts] | None = None,
-    say: Callable[[str], None] = print,
-) -> Tables:
-    """Score models on the held-out pairs of countries and evaluate them.
-
-    Args:
-        folds: The models, and what judges them; several: runs of the same arms whose test users
-            differ, pooled per user.
-        out: Folder to write to; None to write nothing.
-        part: Whose pairs judge: "test", or "validation" for a look.
-        facts: What no table holds, by label: these models get a card beside them.
-        say: Prints a line of progress.
-
-    Returns:
-        The tables, as of `scpo.evaluation.tables.evaluate_models`.
-
-    Raises:
-        FileNotFoundError: No such data or model.
-        ValueError: A label or country that does not fit, a country too small, no such part, or a
-            model with another tokenizer than the global model's.
-        RuntimeError: A reward is not finite.
-    """
-    scored = [score_models(judged, part=part, say=say) for judged in folds]
-    scores = pool_evaluations([each for each, _ in scored], part)
-    abouts = [about for _, about in scored]
-    about = {"models": abouts[0]} if len(folds) == 1 else {"folds": abouts}
-    tables = evaluate_models(scores, out, part=part, about=about)
-    if facts:
-        named = {label: Path(each["model"]).expanduser() for label, each in abouts[0].items()}
-        folders = {label: folder for label, folder in named.items() if folder.is_dir()}
-        for path in write_model_cards(facts, tables, folders, part=part):
-            say(f"Card: {path}")
-    return tables
 
 
 def score_models(

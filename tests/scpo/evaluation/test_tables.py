@@ -10,8 +10,8 @@ import pytest
 from scpo.data.sources.opinion_pairs import question_user
 from scpo.evaluation.pair_scores import read_pairs, recompute_accuracy
 from scpo.evaluation.panels import POOLED, build_panels
+from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words, summary_tables
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
-from scpo.evaluation.summary import difference_in_words, share_in_words, summary_tables
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.calibration import calibration

@@ -15,6 +15,7 @@ from matplotlib.ticker import PercentFormatter
 
 from scpo.evaluation.pair_scores import LENGTH
 from scpo.evaluation.panels import POOLED, Row
+from scpo.evaluation.reporting.matrix_figure import matrix_figure
 from scpo.evaluation.tables import VALIDATION, Tables
 from scpo.files.figure_style import (
     BLUE,
@@ -29,7 +30,6 @@ from scpo.files.figure_style import (
     save_figure,
 )
 from scpo.statistics.accuracy import LAYERS
-from sweeps.matrix_figure import matrix_figure
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
 NUM_COLUMNS = 3

@@ -2,15 +2,15 @@ import re
 
 import pytest
 
-from scpo.evaluation.tables import evaluate_models
-from scpo.files.figure_style import BLUE, VERMILLION, save_figure
-from sweeps.evaluation_figures import (
+from scpo.evaluation.reporting.figures import (
     draw_evaluation,
     knob_figure,
     length_figure,
     reliability_figure,
 )
-from sweeps.matrix_figure import AGAINST_GLOBAL, matrix_figure
+from scpo.evaluation.reporting.matrix_figure import AGAINST_GLOBAL, matrix_figure
+from scpo.evaluation.tables import evaluate_models
+from scpo.files.figure_style import BLUE, VERMILLION, save_figure
 
 
 @pytest.fixture(scope="module")

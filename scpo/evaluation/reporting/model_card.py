@@ -13,9 +13,9 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from scpo.evaluation.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
 from scpo.evaluation.panels import BASELINES, Row
-from scpo.evaluation.summary import difference_in_words, share_in_words
+from scpo.evaluation.reporting.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
+from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
 from scpo.statistics.accuracy import LAYERS

@@ -2,9 +2,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from scpo.evaluation.card_facts import CardFacts, read_card_facts
-from scpo.evaluation.model_card import model_card, write_model_card, write_model_cards
-from scpo.evaluation.summary import share_in_words
+from scpo.evaluation.reporting.card_facts import CardFacts, read_card_facts
+from scpo.evaluation.reporting.model_card import model_card, write_model_card, write_model_cards
+from scpo.evaluation.reporting.terminal import share_in_words
 from scpo.evaluation.tables import evaluate_models
 
 FACTS = {

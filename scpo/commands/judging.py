@@ -113,8 +113,8 @@ def opinions(
 ) -> None:
     """Compare reward models with what the people of each country answered in surveys."""
     from scpo.evaluation.labelled_models import parse_models
-    from scpo.opinions.command import OpinionSettings, run_opinions
-    from scpo.opinions.tables import countries_table, overall_table
+    from scpo.opinions.judge_models import OpinionSettings, run_opinions
+    from scpo.opinions.opinion_tables import countries_table, overall_table
 
     settings = OpinionSettings(
         countries=tuple(split_names(countries)),

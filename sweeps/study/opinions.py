@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scpo.method.arms import TRAINED_ARMS
-from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow, summarise
 from sweeps.ablation import GLOBAL
 from sweeps.arms_table import BASELINE
 from sweeps.jobs import TUNED_ARM

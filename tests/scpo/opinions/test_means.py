@@ -3,14 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scpo.opinions.summary import (
-    Figure,
-    Judged,
-    OpinionRecord,
-    ScoredRow,
-    question_means,
-    summarise,
-)
+from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow, question_means, summarise
 from scpo.statistics.bootstrap import draw_users, widened_tail
 
 # Country 0 answers questions 0, 1, 2; country 1 answers 0 and 3; country 2 answers 3.

@@ -14,11 +14,11 @@ from scipy.special import softmax
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
 from scpo.models.loading import load_reward_model
+from scpo.opinions.answering import score_options
 from scpo.opinions.answers import METRICS
-from scpo.opinions.command import OpinionSettings, run_opinions
-from scpo.opinions.models import score_options
-from scpo.opinions.summary import Figure
-from scpo.opinions.tables import countries_table, overall_table
+from scpo.opinions.judge_models import OpinionSettings, run_opinions
+from scpo.opinions.means import Figure
+from scpo.opinions.opinion_tables import countries_table, overall_table
 
 SETTINGS = OpinionSettings(max_tokens=32, precision="fp32", num_resamples=50, min_questions=3)
 

@@ -27,8 +27,7 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_models
 from scpo.models.reward_model import content_hash
-from scpo.opinions.answers import Answers, build_answers
-from scpo.opinions.models import (
+from scpo.opinions.answering import (
     ModelLabel,
     baseline_rows,
     fit_temperatures,
@@ -37,9 +36,10 @@ from scpo.opinions.models import (
     parse_labels,
     score_options,
 )
-from scpo.opinions.selection import pick_countries, select_answers
-from scpo.opinions.summary import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
-from scpo.opinions.tables import write_answers, write_records
+from scpo.opinions.answers import Answers, build_answers
+from scpo.opinions.judged import pick_countries, select_answers
+from scpo.opinions.means import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.opinion_tables import write_answers, write_records
 
 REFERENCE = "global"  # the label of the model that the others are compared with
 
@@ -84,7 +84,7 @@ def run_opinions(
     """Judge reward models by a survey and write what came of it.
 
     Args:
-        models: Folder or hub name by label, as of `scpo.opinions.models`; may be empty.
+        models: Folder or hub name by label, as of `scpo.opinions.answering`; may be empty.
         source: CSV file of GlobalOpinionQA; None for the hub.
         out: Folder to write to.
         settings: How to judge.

@@ -15,7 +15,7 @@ from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
 from scpo.opinions.answers import METRICS
-from scpo.opinions.summary import Figure, Judged, OpinionRecord, ScoredRow
+from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow
 
 TITLES = {
     "similarity_base2": "1 - JS distance, base 2",

@@ -11,31 +11,31 @@ import sys
 
 import typer
 
-from scpo.commands import clusters, judging, sweeping, training
+from scpo.commands import cluster, judge, sweep, train
 
 COMMANDS = (
-    training.prepare,
-    training.train_global,
-    training.score,
-    training.train,
-    judging.evaluate,
-    judging.opinions,
-    sweeping.sweep,
-    sweeping.probe,
-    sweeping.plan,
-    sweeping.ablate,
-    sweeping.rank,
-    sweeping.curves,
-    sweeping.science,
-    sweeping.study,
-    sweeping.report,
-    clusters.submit,
-    clusters.jobs,
-    clusters.status,
-    clusters.logs,
-    clusters.stop,
-    clusters.fetch,
-    clusters.doctor,
+    train.prepare,
+    train.train_global,
+    train.score,
+    train.train,
+    judge.evaluate,
+    judge.opinions,
+    sweep.sweep,
+    sweep.probe,
+    sweep.plan,
+    sweep.ablate,
+    sweep.rank,
+    sweep.curves,
+    sweep.science,
+    sweep.study,
+    sweep.report,
+    cluster.submit,
+    cluster.jobs,
+    cluster.status,
+    cluster.logs,
+    cluster.stop,
+    cluster.fetch,
+    cluster.doctor,
 )
 
 

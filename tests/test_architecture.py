@@ -106,7 +106,7 @@ def test_there_is_something_to_test():
         "scpo.method.loss",
         "sweeps.ranking",
         "cluster.jobs",
-        "scpo.commands.sweeping",
+        "scpo.commands.sweep",
     } <= MODULES.keys()
 
 

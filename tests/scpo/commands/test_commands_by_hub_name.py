@@ -21,7 +21,7 @@ from tests.hub.fixtures import hub_environment, patch_clients
 from tests.hub.models import DEBERTA, GATED, LLAMA
 from tests.hub.server import HubServer
 
-PRISM_CONFIG = Path(__file__).parents[2] / "sweeps" / "configs" / "prism.yaml"
+PRISM_CONFIG = Path(__file__).parents[3] / "sweeps" / "configs" / "prism.yaml"
 FEW_TOKENS = ("--max-tokens", "64")
 SMALL = (
     "countries=[Chile, Mexico]",

@@ -14,12 +14,12 @@ from pathlib import Path
 from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.method.arms import TRAINED_ARMS
-from sweeps.config import SweepConfig
+from sweeps.config import Say, SweepConfig
 from sweeps.driver import open_run
 from sweeps.jobs import Job, global_record
 from sweeps.lanes import Workspace
 from sweeps.planned import arm_job
-from sweeps.preparation import Say, open_workspace
+from sweeps.preparation import open_workspace
 from sweeps.progress import follow_progress
 from sweeps.records import EvaluationRecord, Ledger, TrialRecord
 from sweeps.tuning import run_jobs

@@ -1,5 +1,6 @@
 """The configuration of a sweep: data, global model, search, curves, final trainings."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal
 
@@ -20,6 +21,7 @@ from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 
 Share = Annotated[float, Field(gt=0, le=1)]
+Say = Callable[[str], None]
 
 
 def _check_arms(arms: tuple[str, ...]) -> None:
@@ -166,3 +168,20 @@ class SweepConfig(Config):
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self
+
+
+class HeadsConfig(Config):
+    """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
+
+    l2: tuple[Positive, ...] = Field(
+        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
+    )
+    num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
+    retention: tuple[Share, Share] = (0.2, 1.0)
+    strength: tuple[float, float] = (0.0, 3.0)
+    steps: Count = Field(24, description="steps of each head")
+    inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
+    tau: Share = PAPER_TAU
+    beta: Positive = PAPER_BETA
+    global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
+    max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")

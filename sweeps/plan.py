@@ -20,7 +20,7 @@ from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
-from sweeps.config import SweepConfig
+from sweeps.config import Say, SweepConfig
 from sweeps.plan_work import (
     Rate,
     WorkRow,
@@ -29,7 +29,7 @@ from sweeps.plan_work import (
     time_model,
     work_rows,
 )
-from sweeps.preparation import Say, obtain_all
+from sweeps.preparation import obtain_all
 from sweeps.records import read_records
 
 TAUS = (0.5, 0.6, 0.7, 1.0)

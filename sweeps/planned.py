@@ -13,11 +13,10 @@ from typing import Any
 
 from scpo.distributed.ray_training import Cluster
 from scpo.files.places import Place, absolute, below
-from sweeps.config import SweepConfig
+from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs import TUNED_ARM, Job, global_record
 from sweeps.lanes import Workspace
-from sweeps.preparation import Say
 from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
 from sweeps.records import Ledger, TrialRecord

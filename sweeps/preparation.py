@@ -5,7 +5,6 @@ that was killed goes on where it stopped.
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -25,11 +24,9 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
 from scpo.training.global_model import pool_interactions, train_global_model
-from sweeps.config import SweepConfig
+from sweeps.config import Say, SweepConfig
 from sweeps.lanes import Workspace
 from sweeps.mirror import Mirror
-
-Say = Callable[[str], None]
 
 
 def open_workspace(

@@ -23,9 +23,9 @@ from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel, content_hash
-from sweeps.config import SearchConfig, SweepConfig
+from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
-from sweeps.preparation import Say, obtain_all
+from sweeps.preparation import obtain_all
 from sweeps.probe_heads import (
     HeadSettings,
     JudgedHeads,

@@ -17,13 +17,12 @@ from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
-from sweeps.config import CurvesConfig, SweepConfig
+from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs import labelled_pairs
-from sweeps.preparation import Say, obtain_all
+from sweeps.preparation import obtain_all
 from sweeps.probe import ProbedPairs, open_features, probe_pairs
 from sweeps.records import LEDGER_NAME, EvaluationRecord, TrialRecord
 from sweeps.search import slug
-from sweeps.study.config import HeadsConfig
 from sweeps.study.heads import ChosenHead, choose_heads
 
 FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep

@@ -16,10 +16,9 @@ from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
-from sweeps.config import SearchConfig, SweepConfig
+from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.jobs import TUNED_ARM, Job
 from sweeps.lanes import Workspace
-from sweeps.preparation import Say
 from sweeps.probe import probe_countries, probe_points
 from sweeps.progress import follow_progress
 from sweeps.records import Ledger, TrialRecord

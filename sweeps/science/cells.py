@@ -21,8 +21,8 @@ import torch
 from scpo.arrays import FloatArray
 from scpo.files.atomic import write_json
 from scpo.statistics.bootstrap import jackknife_ends
+from sweeps.config import Say
 
-Say = Callable[[str], None]
 CellT = TypeVar("CellT")
 TOLD = 10  # parts of the work after which progress is told
 

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from rich.console import RenderableType
 
-from sweeps.science.cells import Say
+from sweeps.config import Say
 from sweeps.science.known_truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.science.map_table import count_regions, regions_table, variants_table
 from sweeps.science.neighbours import NEIGHBOUR_SIZES, run_neighbours

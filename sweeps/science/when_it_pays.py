@@ -12,7 +12,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from sweeps.science.cells import Say, finish_cells
+from sweeps.config import Say
+from sweeps.science.cells import finish_cells
 from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
 from sweeps.science.map_figure import draw_map
 from sweeps.science.world_arms import Tuning

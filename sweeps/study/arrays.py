@@ -24,8 +24,9 @@ from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
 from scpo.tokens.encoding import TokenizedTexts
+from sweeps.config import HeadsConfig
 from sweeps.probe_heads import train_heads
-from sweeps.study.config import HeadsConfig, Pool
+from sweeps.study.config import Pool
 
 
 @dataclass(frozen=True)

@@ -5,29 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scpo.choices import Precision
-from scpo.config import Config, Count, DataConfig, EncoderConfig, Positive
-from scpo.method.weighting import PAPER_BETA, PAPER_TAU
-from sweeps.config import Share
+from scpo.config import Config, Count, DataConfig, EncoderConfig
+from sweeps.config import HeadsConfig
 
 Unit = Literal["user", "question"]
 Pool = Literal["not steered", "others"]
-
-
-class HeadsConfig(Config):
-    """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
-
-    l2: tuple[Positive, ...] = Field(
-        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
-    )
-    num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
-    retention: tuple[Share, Share] = (0.2, 1.0)
-    strength: tuple[float, float] = (0.0, 3.0)
-    steps: Count = Field(24, description="steps of each head")
-    inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
-    tau: Share = PAPER_TAU
-    beta: Positive = PAPER_BETA
-    global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
-    max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")
 
 
 class FrozenConfig(Config):

@@ -21,7 +21,7 @@ from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.tokens.token_store import load_or_encode
-from sweeps.preparation import Say
+from sweeps.config import Say
 from sweeps.science.cells import finish_cells
 from sweeps.search import slug
 from sweeps.study.arrays import count_units, read_against

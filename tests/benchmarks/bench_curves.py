@@ -33,14 +33,13 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
 from scpo.models.saving import save_reward_model
-from sweeps.config import CurvesConfig
+from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.jobs import labelled_pairs
 from sweeps.probe import ProbedPairs, probe_pairs
 from sweeps.probe_curves import curve_records
 from sweeps.records import TrialRecord
-from sweeps.study.config import HeadsConfig
 from sweeps.study.heads import choose_heads, deal_users
 
 NUM_COUNTRIES = 6

@@ -12,7 +12,7 @@ from scpo.config import parse_config
 from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm
 from scpo.statistics.accuracy import counts_by_user
-from sweeps.config import CurvesConfig, SweepConfig
+from sweeps.config import CurvesConfig, HeadsConfig, SweepConfig
 from sweeps.curves.points import curve_points
 from sweeps.jobs import labelled_pairs
 from sweeps.lanes import Workspace
@@ -20,7 +20,6 @@ from sweeps.planned import curve_jobs
 from sweeps.probe import ProbedPairs
 from sweeps.probe_curves import curve_records, run_probe_curves, write_records
 from sweeps.records import TrialRecord, read_records
-from sweeps.study.config import HeadsConfig
 
 CURVES = CurvesConfig(arms=("full", "scpo"), budgets=(0.3, 1.0), seeds=(0, 1))
 HEADS = HeadsConfig(l2=(0.1,), steps=400, inner_folds=2, tau=0.6, beta=0.8)

@@ -12,6 +12,7 @@ from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pairs
 from scpo.tokens.encoding import TokenizedTexts
+from sweeps.config import HeadsConfig
 from sweeps.probe import ProbedPairs
 from sweeps.study.arrays import (
     FrozenArrays,
@@ -21,7 +22,6 @@ from sweeps.study.arrays import (
     read_against,
     train_global_head,
 )
-from sweeps.study.config import HeadsConfig
 from sweeps.study.heads import Candidate, train_candidates
 
 COUNTRIES = ["India", "India (Non-national sample)", "Mexico", "Chile", "Peru"]

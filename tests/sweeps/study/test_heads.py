@@ -7,8 +7,8 @@ import pytest
 from scipy.optimize import minimize
 
 from scpo.method.arms import select_arm
+from sweeps.config import HeadsConfig
 from sweeps.probe import ProbedPairs
-from sweeps.study.config import HeadsConfig
 from sweeps.study.heads import (
     HEAD_ARMS,
     Candidate,

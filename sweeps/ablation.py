@@ -18,15 +18,13 @@ from sweeps.config import Say, SweepConfig
 from sweeps.driver import open_run
 from sweeps.jobs import Job, global_record
 from sweeps.lanes import Workspace
+from sweeps.ledger.records import EvaluationRecord, Ledger, TrialRecord
+from sweeps.ledger.words import ARMS, GLOBAL, UNTRAINED
 from sweeps.planned import arm_job
 from sweeps.preparation import open_workspace
 from sweeps.progress import follow_progress
-from sweeps.records import EvaluationRecord, Ledger, TrialRecord
 from sweeps.tuning import run_jobs
 
-GLOBAL, LENGTH = "global", "length"
-UNTRAINED = (GLOBAL, LENGTH)
-ARMS = (GLOBAL, "full", "filter", "weight", "inverse", "scpo", "random_k", LENGTH)
 SEEDS = (0, 1, 2)
 FOLDER = "ablation"
 

@@ -17,10 +17,9 @@ from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import mean_interval
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.ablation import ARMS
-from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.records import AccuracyRecord, TrialRecord
+from sweeps.ledger.records import AccuracyRecord, TrialRecord
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
+from sweeps.ledger.words import ARMS, BASELINE, POOLED
 
 
 @dataclass(frozen=True)

@@ -18,21 +18,9 @@ from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import mean_interval
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.records import TrialRecord
-
-POOLED = "pooled"
-BASELINE = "full"
-ARM_ORDER = (
-    "global",
-    "full",
-    "filter",
-    "weight",
-    "inverse",
-    "random_k",
-    "scpo",
-    "scpo_tuned",
-)
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
+from sweeps.ledger.words import ARM_ORDER, BASELINE, POOLED
 
 _HEADINGS = (
     "country",

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from sweeps.intervals import align_by_user, evaluation_of
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ranking import CountryRanking
-from sweeps.records import TrialRecord
-from sweeps.repeats import Identity, is_whole, setting_identity
 
 ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
 

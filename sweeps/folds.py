@@ -13,8 +13,8 @@ import numpy as np
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
 from scpo.statistics.bootstrap import mean_interval
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
+from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
 
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:

@@ -25,10 +25,9 @@ from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
-from sweeps.records import EvaluationRecord, Purpose, TrialRecord
+from sweeps.ledger.records import EvaluationRecord, Purpose, TrialRecord
+from sweeps.ledger.words import TUNED_ARM
 
-TUNED_ARM = "scpo_tuned"
-OBJECTIVES = ("validation_accuracy", "pairs_trained")  # up, down
 SETTINGS = (
     "retention",
     "strength",

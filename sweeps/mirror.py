@@ -25,7 +25,7 @@ from scpo.files.buckets import (
     put_folder,
 )
 from scpo.files.places import Place, home, is_remote
-from sweeps.records import LEDGER_NAME, Ledger
+from sweeps.ledger.records import LEDGER_NAME, Ledger
 
 CONFIG = "config.yaml"
 CARD = "/README.md"

@@ -21,6 +21,7 @@ from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
 from sweeps.config import Say, SweepConfig
+from sweeps.ledger.records import read_records
 from sweeps.plan_work import (
     Rate,
     WorkRow,
@@ -30,7 +31,6 @@ from sweeps.plan_work import (
     work_rows,
 )
 from sweeps.preparation import obtain_all
-from sweeps.records import read_records
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
 BETAS = (0.5, PAPER_BETA, 2.5, math.inf)

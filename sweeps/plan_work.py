@@ -24,11 +24,11 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.folds import folds_of
-from sweeps.jobs import TUNED_ARM, Job, rung_job, select_pairs
+from sweeps.jobs import Job, rung_job, select_pairs
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.planned import arm_job, curve_jobs
-from sweeps.records import TrialRecord
 from sweeps.rungs import rungs_of
-from sweeps.search import slug
 
 TIMING_S = 2.0
 TIMED_TEXTS = 32  # of a round of timing

@@ -15,12 +15,13 @@ from scpo.distributed.ray_training import Cluster
 from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
-from sweeps.jobs import TUNED_ARM, Job, global_record
+from sweeps.jobs import Job, global_record
 from sweeps.lanes import Workspace
+from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
-from sweeps.records import Ledger, TrialRecord
-from sweeps.search import point_of, slug
+from sweeps.search import point_of
 from sweeps.sharded import run_sharded
 from sweeps.tuning import run_jobs
 

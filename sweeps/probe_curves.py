@@ -19,10 +19,10 @@ from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs import labelled_pairs
+from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
+from sweeps.ledger.words import slug
 from sweeps.preparation import obtain_all
 from sweeps.probe import ProbedPairs, open_features, probe_pairs
-from sweeps.records import LEDGER_NAME, EvaluationRecord, TrialRecord
-from sweeps.search import slug
 from sweeps.study.heads import ChosenHead, choose_heads
 
 FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep

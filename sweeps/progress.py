@@ -14,8 +14,8 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from sweeps.ledger.records import TrialRecord
 from sweeps.pareto import pareto_front
-from sweeps.records import TrialRecord
 
 Listener = Callable[[TrialRecord], None]
 

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps.intervals import align_by_user, evaluation_of
+from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.optimism import estimate_optimism
 from sweeps.pareto import Direction, find_knee, hypervolume, pareto_front
 from sweeps.recommendation import compare_settings
-from sweeps.records import EvaluationRecord, TrialRecord, read_records
 
 MARGIN = 0.01
 NUM_RESAMPLES = 10_000

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.arms_table import POOLED, ArmRow, arm_rows
+from sweeps.arms_table import ArmRow, arm_rows
 from sweeps.curves.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.importance import country_importance
@@ -27,9 +27,10 @@ from sweeps.leaderboard import (
     describe_optimism,
     describe_setting,
 )
+from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.words import POOLED
 from sweeps.pareto_figure import pareto_figure
 from sweeps.ranking import MARGIN, CountryRanking, rank_records
-from sweeps.records import TrialRecord, read_records
 from sweeps.regret import describe_regret, regret_table
 from sweeps.winners import winner_rows
 

@@ -15,7 +15,7 @@ from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
 from scpo.files.shared_cache import local_cache
 from scpo.models.model_source import PIN_FILE, pin_model
 from sweeps.config import SweepConfig
-from sweeps.records import TrialRecord, read_records
+from sweeps.ledger.records import TrialRecord, read_records
 
 UNKNOWN_LICENSE = "unknown"
 SETTING = ("retention", "strength", "learning_rate", "epochs", "lora_rank")

@@ -18,7 +18,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 
 OBJECTIVE = "validation_accuracy"
 

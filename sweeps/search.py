@@ -8,7 +8,6 @@ is left running for ever.
 
 import hashlib
 import math
-import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
@@ -23,8 +22,9 @@ from ray.tune.search.optuna import OptunaSearch
 
 from scpo.config import LoraConfig
 from sweeps.config import SearchConfig, SweepConfig
-from sweeps.jobs import OBJECTIVES, Job
-from sweeps.records import TrialRecord
+from sweeps.jobs import Job
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import OBJECTIVES, slug
 from sweeps.samplers import make_sampler
 
 MODES = ("max", "min")
@@ -267,11 +267,6 @@ def study_name(country: str, config: SearchConfig) -> str:
     space = {name: getattr(config, name) for name in config.parameters}
     digest = hashlib.sha256(repr(sorted(space.items())).encode()).hexdigest()[:8]
     return f"{slug(country)}-{digest}"
-
-
-def slug(country: str) -> str:
-    """Return a country's name for file and trial names."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", country).strip("-").lower()
 
 
 def _number_of(trial_id: str) -> int:

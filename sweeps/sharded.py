@@ -30,7 +30,7 @@ from scpo.training.checkpoints import TrainingStopped
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import Workspace
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.sharded_worker import checkpoints_of, run_worker
 
 SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files

@@ -17,11 +17,12 @@ from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
-from sweeps.jobs import TUNED_ARM, Job
+from sweeps.jobs import Job
 from sweeps.lanes import Workspace
+from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe import probe_countries, probe_points
 from sweeps.progress import follow_progress
-from sweeps.records import Ledger, TrialRecord
 from sweeps.search import (
     CountrySearch,
     Point,
@@ -29,7 +30,6 @@ from sweeps.search import (
     clip_to_space,
     configured_numbers,
     point_of,
-    slug,
 )
 from sweeps.tuning import describe_lanes, run_search
 

@@ -22,9 +22,9 @@ from sweeps.config import LanesConfig
 from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs import Job, failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.pending import PendingWatch
 from sweeps.progress import Listener
-from sweeps.records import Ledger, TrialRecord
 from sweeps.rungs import RungScheduler
 from sweeps.search import CountrySearch
 

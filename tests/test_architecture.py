@@ -39,7 +39,7 @@ ARRAY_ONLY = (
     "scpo.method.arms",
     "scpo.data.pairs",
     "scpo.statistics.accuracy",
-    "sweeps.records",
+    "sweeps.ledger.records",
     "sweeps.ranking",
     "sweeps.curves.figure",
     "sweeps.report",

@@ -109,9 +109,9 @@ def ablate(
 def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
     from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.ledger.records import read_records
     from sweeps.mirror import working_folder
     from sweeps.ranking import rank_run
-    from sweeps.records import read_records
     from sweeps.regret import describe_regret, regret_table, write_regret
 
     with working_folder(run) as (folder, _):
@@ -183,8 +183,8 @@ def study(
 def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
     from sweeps.arms_table import arm_rows, write_arms
+    from sweeps.ledger.records import read_records
     from sweeps.mirror import working_folder
-    from sweeps.records import read_records
     from sweeps.report import write_report
 
     with working_folder(run) as (folder, _):
@@ -197,8 +197,8 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
     """Write and say what a finished sweep found; return whether all that was planned is there."""
     from sweeps.arms_table import arms_rich_table
     from sweeps.leaderboard import describe
+    from sweeps.ledger.records import read_records
     from sweeps.outputs import write_outputs
-    from sweeps.records import read_records
     from sweeps.regret import describe_regret
 
     outputs = write_outputs(run, margin=margin)
@@ -224,7 +224,7 @@ def _show_curves(run: Path, target: float | None) -> None:
     from sweeps.curves.files import write_curve_files
     from sweeps.curves.points import curve_points
     from sweeps.curves.table import summary_tables
-    from sweeps.records import read_records
+    from sweeps.ledger.records import read_records
 
     points = curve_points(read_records(run))
     rows, paths = write_curve_files(points, run, target=target)

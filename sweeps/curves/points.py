@@ -14,9 +14,8 @@ import numpy as np
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import mean_interval
 from sweeps.curves.runs import CurveRun, Key, curve_runs, key_order
-from sweeps.records import TrialRecord
-
-POOLED = "pooled"
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import POOLED
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from scpo.arrays import FloatArray
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.records import AccuracyRecord, TrialRecord
+from sweeps.ledger.records import AccuracyRecord, TrialRecord
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
 ARM_ORDER = ("full", "scpo", "random_k")
 

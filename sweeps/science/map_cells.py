@@ -18,7 +18,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from sweeps.science.cells import mean_ends
+from sweeps.ledger.cells import mean_ends
 from sweeps.science.world_arms import (
     MEASURES,
     TunedArm,

@@ -20,7 +20,7 @@ from rich.table import Table
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_difference
-from sweeps.science.cells import mean_ends
+from sweeps.ledger.cells import mean_ends
 from sweeps.science.world_arms import MEASURES
 
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"

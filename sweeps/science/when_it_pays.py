@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config import Say
-from sweeps.science.cells import finish_cells
+from sweeps.ledger.cells import finish_cells
 from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
 from sweeps.science.map_figure import draw_map
 from sweeps.science.world_arms import Tuning

@@ -30,13 +30,12 @@ from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.models.loading import load_reward_model
 from scpo.tokens.token_store import load_or_encode
-from sweeps.ablation import UNTRAINED
+from sweeps.ledger.records import EvaluationRecord, TrialRecord
+from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, slug
 from sweeps.probe import ProbedPairs
-from sweeps.records import EvaluationRecord, TrialRecord
-from sweeps.search import slug
 from sweeps.study.arrays import FrozenArrays, global_pool, pair_differences, train_global_head
 from sweeps.study.config import FrozenConfig
-from sweeps.study.heads import HEAD_ARMS, ChosenHead, choose_heads, deal_users
+from sweeps.study.heads import ChosenHead, choose_heads, deal_users
 from sweeps.study.similarity import Survey, arm_similarity, baseline_similarity, survey_of
 
 FILES = ("features.npy", "against.npy")  # of a data set's folder, beside its interactions

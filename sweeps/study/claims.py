@@ -9,9 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sweeps.ablation import GLOBAL, LENGTH
-from sweeps.arms_table import BASELINE, POOLED
-from sweeps.jobs import TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.study.rows import RANDOM, Interval, StudyRow, find_row
 
 Verdict = Literal["held", "opposite", "not told apart"]

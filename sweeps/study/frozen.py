@@ -22,8 +22,8 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.tokens.token_store import load_or_encode
 from sweeps.config import Say
-from sweeps.science.cells import finish_cells
-from sweeps.search import slug
+from sweeps.ledger.cells import finish_cells
+from sweeps.ledger.words import slug
 from sweeps.study.arrays import count_units, read_against
 from sweeps.study.cells import FILES, FrozenCell, compute_cell
 from sweeps.study.config import FrozenConfig

@@ -15,13 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.method.arms import TRAINED_ARMS, Selection, select_arm, select_setting
+from scpo.method.arms import Selection, select_arm, select_setting
 from sweeps.config import HeadsConfig
-from sweeps.jobs import TUNED_ARM
+from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM
 from sweeps.probe import ProbedPairs
 from sweeps.probe_heads import Heads, draw_settings, judge_heads, train_heads
-
-HEAD_ARMS = (*TRAINED_ARMS, TUNED_ARM)
 
 
 @dataclass(frozen=True)

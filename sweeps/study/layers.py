@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.records import AccuracyRecord
+from sweeps.ledger.records import AccuracyRecord
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config import SweepConfig
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
 
 

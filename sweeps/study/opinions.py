@@ -12,9 +12,7 @@ import numpy as np
 
 from scpo.method.arms import TRAINED_ARMS
 from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow, summarise
-from sweeps.ablation import GLOBAL
-from sweeps.arms_table import BASELINE
-from sweeps.jobs import TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.study.similarity import AVERAGE
 
 OVER = {"questions": "mean over questions", "countries": "mean over countries"}

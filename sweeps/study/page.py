@@ -8,9 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.ablation import GLOBAL, LENGTH
-from sweeps.arms_table import BASELINE, POOLED
-from sweeps.jobs import TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.study.claims import CLAIMS, judge_claims
 from sweeps.study.paragraphs import closing_paragraphs
 from sweeps.study.rows import Interval, StudyRow, find_row

@@ -6,8 +6,7 @@ They are made from the findings and the rows, so they cannot say more than the t
 from collections.abc import Mapping, Sequence
 
 from scpo.statistics.wording import format_difference
-from sweeps.arms_table import BASELINE, POOLED
-from sweeps.jobs import TUNED_ARM
+from sweeps.ledger.words import BASELINE, POOLED, TUNED_ARM
 from sweeps.study.claims import Finding
 from sweeps.study.rows import StudyRow
 

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import mean_interval
-from sweeps.ablation import ARMS, GLOBAL, LENGTH
-from sweeps.arms_table import BASELINE, POOLED
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.jobs import TUNED_ARM
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
+from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.study.arrays import in_units
 from sweeps.study.layers import Layer, average_seeds, join_countries
 

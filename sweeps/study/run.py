@@ -14,7 +14,7 @@ from scpo.config import dump_config, load_config
 from scpo.files.atomic import write_json, write_text
 from scpo.models.model_source import find_model
 from sweeps.config import Say, SweepConfig
-from sweeps.records import Ledger, TrialRecord
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.study.fine_tuned import run_fine_tuned
 from sweeps.study.frozen import run_frozen

@@ -37,9 +37,9 @@ from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.jobs import labelled_pairs
+from sweeps.ledger.records import TrialRecord
 from sweeps.probe import ProbedPairs, probe_pairs
 from sweeps.probe_curves import curve_records
-from sweeps.records import TrialRecord
 from sweeps.study.heads import choose_heads, deal_users
 
 NUM_COUNTRIES = 6

@@ -39,7 +39,7 @@ from scpo.models.saving import save_reward_model
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, run_job
 from sweeps.lanes import Workspace
-from sweeps.records import Ledger, TrialRecord
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")

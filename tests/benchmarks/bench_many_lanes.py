@@ -32,7 +32,7 @@ from rich.console import Console
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
-from sweeps.records import Ledger
+from sweeps.ledger.records import Ledger
 from sweeps.studies import search_countries
 
 NUM_NODES = 3

@@ -30,7 +30,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, failed_record
 from sweeps.lanes import RECORD_KEY
-from sweeps.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
+from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.studies import search_countries
 
 NUM_TRIALS = 5000

@@ -38,7 +38,7 @@ from sweeps import pending
 from sweeps.config import SweepConfig
 from sweeps.jobs import Job, select_pairs, training_set
 from sweeps.lanes import Workspace
-from sweeps.records import Ledger, TrialRecord, read_records
+from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")

@@ -9,10 +9,11 @@ import ray
 from rich.console import Console
 
 from scpo.config import parse_config
-from sweeps.ablation import ARMS, ablation_jobs, run_ablation
+from sweeps.ablation import ablation_jobs, run_ablation
 from sweeps.ablation_table import ablation_rows, ablation_table, write_ablation
 from sweeps.config import SweepConfig
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import ARMS
 
 CONFIG = parse_config(
     SweepConfig,

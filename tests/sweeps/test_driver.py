@@ -20,7 +20,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.curves.points import curve_points
 from sweeps.driver import open_run
-from sweeps.records import TrialRecord, read_records
+from sweeps.ledger.records import TrialRecord, read_records
 
 COUNTRIES = ["Arvandia", "Belmora"]
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from sweeps.folds import folds_of, pool_folds
-from sweeps.records import UserCounts
+from sweeps.ledger.records import UserCounts
 
 
 def fold(trial, name, number, users, correct, pairs=None, **changes):

@@ -14,8 +14,8 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ranking import rank_country
-from sweeps.records import TrialRecord, read_records
 
 COUNTRIES = ("Arvandia", "Belmora")
 NUM_TRIALS = 40

@@ -10,7 +10,7 @@ from scpo.config import LoraConfig
 from sweeps.folds import folds_of
 from sweeps.jobs import Job
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 
 COUNTRY = "Arvandia"
 

@@ -11,8 +11,8 @@ from scpo.files.shared_cache import local_cache, shared_cache
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.mirror import SEGMENTS, Mirror, working_folder
-from sweeps.records import LEDGER_NAME, TrialRecord, read_records
 
 Make = Callable[..., TrialRecord]
 

@@ -13,8 +13,8 @@ from sweeps import pending
 from sweeps.config import LanesConfig
 from sweeps.jobs import Job
 from sweeps.lanes import Workspace
+from sweeps.ledger.records import Ledger
 from sweeps.pending import PendingWatch
-from sweeps.records import Ledger
 from sweeps.tuning import run_jobs
 
 

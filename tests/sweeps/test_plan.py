@@ -18,6 +18,7 @@ from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs import Job
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.plan import (
     SweepPlan,
     format_hours,
@@ -39,7 +40,6 @@ from sweeps.plan_work import (
     search_tokens,
     work_rows,
 )
-from sweeps.records import Ledger, TrialRecord
 
 LENGTHS = np.array([10, 20, 30, 40, 50, 60, 70, 80])
 RATE = Rate(train_tokens_per_s=10.0, judge_tokens_per_s=100.0, source="by hand")

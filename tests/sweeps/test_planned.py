@@ -7,8 +7,8 @@ import pytest
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.jobs import failed_record
+from sweeps.ledger.records import TrialRecord
 from sweeps.planned import curve_jobs, final_jobs, jobs_left
-from sweeps.records import TrialRecord
 
 CONFIG = parse_config(
     SweepConfig,

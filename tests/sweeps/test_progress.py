@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from sweeps import progress
+from sweeps.ledger.records import TrialRecord
 from sweeps.progress import follow_progress, progress_table, time_left
-from sweeps.records import TrialRecord
 
 
 def make_record(number: int, **changes: Any) -> TrialRecord:

@@ -6,7 +6,7 @@ from scpo.config import dump_config, parse_config
 from scpo.data.interactions import write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 from sweeps.config import SweepConfig
-from sweeps.records import Ledger, TrialRecord
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run_models import card_facts_of_run, models_of_run
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from ray.tune.schedulers import TrialScheduler
 
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.rungs import RungScheduler, is_among_best, rungs_of
 
 

@@ -9,7 +9,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import TrialState
 
 from sweeps.config import SearchConfig
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.samplers import make_sampler
 from sweeps.search import StudySearch
 

@@ -11,14 +11,14 @@ from ray.tune.search import Searcher
 
 from sweeps.config import SearchConfig
 from sweeps.jobs import Job
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import slug
 from sweeps.search import (
     CountrySearch,
     StudySearch,
     clip_to_space,
     point_of,
     search_space,
-    slug,
     study_name,
 )
 

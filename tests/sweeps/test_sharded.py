@@ -38,7 +38,7 @@ from scpo.training.loop import TrainingResult
 from sweeps import sharded, sharded_worker
 from sweeps.jobs import Job
 from sweeps.lanes import Workspace
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.sharded import ShardedLane, run_sharded
 from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
 

@@ -9,7 +9,7 @@ import ray
 
 from sweeps.config import LanesConfig
 from sweeps.growth import NODE_GROUP
-from sweeps.records import Ledger, TrialRecord
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.tuning import LedgerCallback, count_lanes, describe_lanes
 
 

@@ -13,7 +13,8 @@ from sweeps.curves.drawing import ARM_COLOURS, ARM_MARKERS, arm_marker, fit_heig
 from sweeps.curves.figure import curves_figure, draw_curves, missing_curve, write_curves
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.layers import layers_figure, missing_layers
-from sweeps.curves.points import POOLED, CurvePoint, curve_points
+from sweeps.curves.points import CurvePoint, curve_points
+from sweeps.ledger.words import POOLED
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth
 
 

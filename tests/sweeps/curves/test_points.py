@@ -2,7 +2,8 @@
 
 import pytest
 
-from sweeps.curves.points import POOLED, curve_points
+from sweeps.curves.points import curve_points
+from sweeps.ledger.words import POOLED
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Records as a study makes them, with the counts given."""
 
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 
 
 def make_record(

@@ -5,6 +5,7 @@ import pytest
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
+from sweeps.ledger.words import HEAD_ARMS
 from sweeps.study.fine_tuned import (
     country_of,
     fold_name,
@@ -12,7 +13,7 @@ from sweeps.study.fine_tuned import (
     split_countries,
     study_jobs,
 )
-from sweeps.study.heads import HEAD_ARMS, Candidate
+from sweeps.study.heads import Candidate
 from tests.sweeps.study.records import make_record
 
 CONFIG = parse_config(

@@ -8,9 +8,9 @@ from scipy.optimize import minimize
 
 from scpo.method.arms import select_arm
 from sweeps.config import HeadsConfig
+from sweeps.ledger.words import HEAD_ARMS
 from sweeps.probe import ProbedPairs
 from sweeps.study.heads import (
-    HEAD_ARMS,
     Candidate,
     choose_heads,
     deal_users,

@@ -8,8 +8,8 @@ import ray
 import yaml
 
 from scpo.data.sources.synthetic import make_synthetic
+from sweeps.ledger.words import HEAD_ARMS
 from sweeps.study.config import StudyConfig
-from sweeps.study.heads import HEAD_ARMS
 from sweeps.study.run import check_files, read_wall, run_study
 
 SYNTHETIC = {"num_countries": 3, "users_per_country": 6, "interactions_per_user": 2}

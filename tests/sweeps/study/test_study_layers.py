@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scpo.statistics.accuracy import pair_accuracy
-from sweeps.records import AccuracyRecord
+from sweeps.ledger.records import AccuracyRecord
 from sweeps.study.layers import Layer, average_seeds, join_countries
 
 

@@ -3,8 +3,8 @@ import pytest
 
 from scpo.statistics.bootstrap import bootstrap_by_user, bootstrap_means, mean_interval
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.intervals import align_by_user, evaluation_of
-from sweeps.records import UserCounts
+from sweeps.ledger.records import UserCounts
+from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
 
 def with_counts(record, **counts):

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.arrays import FloatArray
-from sweeps.records import EvaluationRecord, TrialRecord, UserCounts
+from sweeps.ledger.records import EvaluationRecord, TrialRecord, UserCounts
 
 
 @dataclass(frozen=True)

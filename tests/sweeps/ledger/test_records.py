@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from sweeps.records import LEDGER_NAME, Ledger, TrialRecord, read_records
+from sweeps.ledger.records import LEDGER_NAME, Ledger, TrialRecord, read_records
 
 
 def test_records_come_back_as_they_were_appended(tmp_path, records):

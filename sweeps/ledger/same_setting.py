@@ -8,7 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sweeps.records import TrialRecord
+from sweeps.ledger.records import TrialRecord
 
 Identity = tuple[tuple[str, str], ...]
 

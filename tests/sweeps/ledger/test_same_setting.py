@@ -2,7 +2,12 @@ import math
 
 import pytest
 
-from sweeps.repeats import describe_identity, is_whole, seed_deviation, setting_identity
+from sweeps.ledger.same_setting import (
+    describe_identity,
+    is_whole,
+    seed_deviation,
+    setting_identity,
+)
 
 
 def changed(record, **changes):

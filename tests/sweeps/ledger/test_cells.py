@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.science.cells import finish_cells, mean_ends
+from sweeps.ledger.cells import finish_cells, mean_ends
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from scpo.countries.country_data import CountryData
-from scpo.evaluation.held_out import evaluate_margins
 from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import Say, SweepConfig
 from sweeps.driver import open_run
-from sweeps.jobs import Job, global_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import untrained_record
+from sweeps.jobs.planned_jobs import arm_job
 from sweeps.lanes import Workspace
-from sweeps.ledger.records import EvaluationRecord, Ledger, TrialRecord
-from sweeps.ledger.words import ARMS, GLOBAL, UNTRAINED
-from sweeps.planned import arm_job
+from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.ledger.words import ARMS, UNTRAINED
 from sweeps.preparation import open_workspace
 from sweeps.progress import follow_progress
 from sweeps.tuning import run_jobs
@@ -115,13 +114,3 @@ def run_ablation_jobs(
                 listen(record)
         trained = [job for job in left if job.arm not in UNTRAINED]
         run_jobs(trained, workspace, config.lanes, ledger, folder, listen)
-
-
-def untrained_record(job: Job, data: CountryData) -> TrialRecord:
-    """Return the record of `global` or `length`: margins that need no model of the country."""
-    record = global_record(job, data)
-    if job.arm == GLOBAL:
-        return record
-    margin = data.length_margin[data.pairs_in(job.part)]
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
-    return record.model_copy(update={"evaluation": evaluation})

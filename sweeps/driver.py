@@ -14,10 +14,10 @@ from scpo.config import dump_config
 from scpo.files.atomic import write_json, write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import Say, SweepConfig
+from sweeps.jobs.planned_jobs import run_planned
 from sweeps.ledger.records import Ledger
 from sweeps.mirror import Mirror
 from sweeps.needs import check_room
-from sweeps.planned import run_planned
 from sweeps.preparation import open_workspace
 from sweeps.studies import search_countries
 

@@ -20,8 +20,9 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel
-from sweeps.folds import folds_of, pool_folds
-from sweeps.jobs import Job, failed_record, run_job, rung_job
+from sweeps.jobs.folds import folds_of, pool_folds
+from sweeps.jobs.job import Job, rung_job
+from sweeps.jobs.job_records import failed_record, run_job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.rungs import rungs_of

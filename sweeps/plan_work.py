@@ -23,11 +23,11 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from sweeps.config import LanesConfig, SweepConfig
-from sweeps.folds import folds_of
-from sweeps.jobs import Job, rung_job, select_pairs
+from sweeps.jobs.folds import folds_of
+from sweeps.jobs.job import Job, rung_job, select_pairs
+from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.planned import arm_job, curve_jobs
 from sweeps.rungs import rungs_of
 
 TIMING_S = 2.0

@@ -18,7 +18,7 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
-from sweeps.jobs import labelled_pairs
+from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.preparation import obtain_all

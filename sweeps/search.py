@@ -22,7 +22,7 @@ from ray.tune.search.optuna import OptunaSearch
 
 from scpo.config import LoraConfig
 from sweeps.config import SearchConfig, SweepConfig
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES, slug
 from sweeps.samplers import make_sampler

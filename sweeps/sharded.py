@@ -28,7 +28,8 @@ from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from scpo.training.checkpoints import TrainingStopped
 from sweeps.job_queue import DeathNotes, JobQueue
-from sweeps.jobs import Job, failed_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import failed_record
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord
 from sweeps.sharded_worker import checkpoints_of, run_worker

@@ -36,7 +36,8 @@ from scpo.training.fit import Fitted, export_trained, fit_with
 from scpo.training.forward_passes import Forward, plain_forward
 from scpo.training.loop import count_steps
 from scpo.training.warm_start import rewards_through
-from sweeps.jobs import Job, job_training, make_record, select_pairs, training_set
+from sweeps.jobs.job import Job, job_training, select_pairs, training_set
+from sweeps.jobs.job_records import make_record
 from sweeps.lanes import Workspace
 
 

@@ -17,7 +17,7 @@ from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug

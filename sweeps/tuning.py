@@ -20,7 +20,8 @@ from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
 from sweeps.config import LanesConfig
 from sweeps.growth import LaneLimit, can_grow, count_fits
-from sweeps.jobs import Job, failed_record, pruned_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import failed_record, pruned_record
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.pending import PendingWatch

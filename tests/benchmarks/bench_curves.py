@@ -36,7 +36,7 @@ from scpo.models.saving import save_reward_model
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
-from sweeps.jobs import labelled_pairs
+from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.probe import ProbedPairs, probe_pairs
 from sweeps.probe_curves import curve_records

@@ -37,7 +37,8 @@ from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.config import SweepConfig
-from sweeps.jobs import Job, run_job
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import run_job
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.studies import search_countries

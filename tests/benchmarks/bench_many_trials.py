@@ -28,7 +28,8 @@ from rich.console import Console
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
-from sweeps.jobs import Job, failed_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import failed_record
 from sweeps.lanes import RECORD_KEY
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.studies import search_countries

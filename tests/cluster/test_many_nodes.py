@@ -36,7 +36,7 @@ from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps import pending
 from sweeps.config import SweepConfig
-from sweeps.jobs import Job, select_pairs, training_set
+from sweeps.jobs.job import Job, select_pairs, training_set
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.studies import search_countries

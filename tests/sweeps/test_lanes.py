@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from scpo.config import LoraConfig
-from sweeps.folds import folds_of
-from sweeps.jobs import Job
+from sweeps.jobs.folds import folds_of
+from sweeps.jobs.job import Job
 from sweeps.lanes import RECORD_KEY, Lane, Workspace
 from sweeps.ledger.records import TrialRecord
 

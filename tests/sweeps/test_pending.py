@@ -11,7 +11,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 from sweeps import pending
 from sweeps.config import LanesConfig
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger
 from sweeps.pending import PendingWatch

@@ -17,7 +17,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.plan import (
     SweepPlan,

@@ -14,10 +14,10 @@ from scpo.method.arms import select_arm
 from scpo.statistics.accuracy import counts_by_user
 from sweeps.config import CurvesConfig, HeadsConfig, SweepConfig
 from sweeps.curves.points import curve_points
-from sweeps.jobs import labelled_pairs
+from sweeps.jobs.job import labelled_pairs
+from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.planned import curve_jobs
 from sweeps.probe import ProbedPairs
 from sweeps.probe_curves import curve_records, run_probe_curves, write_records
 

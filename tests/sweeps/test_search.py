@@ -10,7 +10,7 @@ from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
 from sweeps.config import SearchConfig
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.search import (

@@ -36,7 +36,7 @@ from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps import sharded, sharded_worker
-from sweeps.jobs import Job
+from sweeps.jobs.job import Job
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord
 from sweeps.sharded import ShardedLane, run_sharded

@@ -9,7 +9,7 @@ from optuna.distributions import IntDistribution
 
 from scpo.config import LoraConfig, TrainingConfig
 from sweeps.config import SearchConfig
-from sweeps.jobs import Job, job_training
+from sweeps.jobs.job import Job, job_training
 from sweeps.search import search_space, study_name
 from sweeps.studies import find_fault
 

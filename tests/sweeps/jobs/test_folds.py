@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sweeps.folds import folds_of, pool_folds
+from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.ledger.records import UserCounts
 
 

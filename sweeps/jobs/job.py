@@ -7,25 +7,16 @@ ledger. `run_job` selects and weighs pairs, trains the lane's model in place and
 
 import hashlib
 import json
-import time
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
-from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.arms import Selection, select_arm, select_setting
-from scpo.method.strength import margin_scale
-from scpo.method.weighting import effective_pairs
-from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
-from scpo.training.fit import fit_on_device
-from scpo.training.loop import TrainingResult
-from sweeps.ledger.records import EvaluationRecord, Purpose, TrialRecord
+from sweeps.ledger.records import Purpose
 from sweeps.ledger.words import TUNED_ARM
 
 SETTINGS = (
@@ -154,42 +145,6 @@ def training_set(data: CountryData, labelled: IntArray, selection: Selection) ->
     return data.training_set(labelled[selection.keep], selection.weights[selection.keep])
 
 
-def run_job(
-    job: Job, data: CountryData, reward: RewardModel, training: TrainingConfig, *, engine: str
-) -> TrialRecord:
-    """Train the model in place as the job asks, evaluate it, and return the record.
-
-    Args:
-        job: What is asked.
-        data: The country's arrays.
-        reward: The global model's weights; they are changed.
-        training: What the job does not set.
-        engine: Where this runs, for the record.
-
-    Raises:
-        ValueError: Too few pairs, or a setting out of range.
-        RuntimeError: A loss or a reward is not finite.
-    """
-    started, clock = utc_now(), time.perf_counter()
-    labelled, selection = select_pairs(job, data)
-    result = fit_on_device(
-        reward,
-        training_set(data, labelled, selection),
-        job_training(job, training),
-        out=job.save_to,
-    )
-    trained = time.perf_counter()
-    evaluation = evaluate_model(reward, data, job.part, precision=training.precision)
-    times: dict[str, float | str] = {
-        "started": started,
-        "train_s": result.train_s,
-        "setup_s": trained - clock - result.train_s,
-        "evaluate_s": time.perf_counter() - trained,
-        "wall_s": time.perf_counter() - clock,
-    }
-    return make_record(job, data, labelled, selection, result, evaluation, times, engine)
-
-
 def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:
     """Return the training configuration with the job's own numbers in it."""
     own = {"learning_rate": job.learning_rate, "epochs": job.epochs, "seed": job.seed}
@@ -201,47 +156,6 @@ def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:
     return training.model_copy(update={**own, "lora": lora})
 
 
-def make_record(
-    job: Job,
-    data: CountryData,
-    labelled: IntArray,
-    selection: Selection,
-    result: TrainingResult,
-    evaluation: dict[str, Any],
-    times: dict[str, float | str],
-    engine: str,
-) -> TrialRecord:
-    """Return the record of a training that ended well."""
-    num_kept = int(selection.keep.sum())
-    checked = EvaluationRecord.model_validate(evaluation)
-    objectives = {}
-    if job.part == "validation" and checked.overall.accuracy is not None:
-        objectives["validation_accuracy"] = checked.overall.accuracy
-        objectives["pairs_trained"] = float(num_kept)
-    return _record(job, state="complete", times=times, engine=engine).model_copy(
-        update={
-            "objectives": objectives,
-            "constraints": {"consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop},
-            "evaluation": checked,
-            "setting": {
-                "tau": selection.tau,
-                "beta": selection.beta,
-                "margin_scale": margin_scale(data.reference_margin[labelled]),
-            },
-            "counts": {
-                "pairs_available": len(data.pairs_in("train")),
-                "pairs_labelled": len(labelled),
-                "pairs_trained": num_kept,
-                "effective_pairs": effective_pairs(selection.weights),
-                "steps": len(result.losses),
-                "pairs_seen": result.pairs_seen,
-                "padding_efficiency": result.real_tokens / result.padded_tokens,
-            },
-            "model_path": job.save_to,
-        }
-    )
-
-
 def rung_job(job: Job, data: CountryData, rung: int) -> Job:
     """Return the training of a job at one of its rungs: as many labelled pairs, or few more."""
     return replace(
@@ -249,62 +163,4 @@ def rung_job(job: Job, data: CountryData, rung: int) -> Job:
         trial_id=f"{job.trial_id}@{rung}",
         budget=rung / len(data.pairs_in("train")),
         min_pairs=1,
-    )
-
-
-def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
-    """Return the record of a trial that ended at a rung, given that rung's record.
-
-    It has no objectives and no evaluation, so that it is never mixed with trials of all pairs.
-    """
-    return record.model_copy(
-        update={
-            "trial_id": job.trial_id,
-            "purpose": job.purpose,
-            "state": "pruned",
-            "config": job.config,
-            "config_hash": job.config_hash,
-            "objectives": {},
-            "constraints": {},
-            "evaluation": None,
-        }
-    )
-
-
-def failed_record(job: Job, error: str) -> TrialRecord:
-    """Return the record of a training that failed."""
-    return _record(job, state="failed", times={"started": utc_now()}, engine="").model_copy(
-        update={"error": error}
-    )
-
-
-def global_record(job: Job, data: CountryData) -> TrialRecord:
-    """Return the record of the arm `global`: no training, the reference margins themselves."""
-    margin = data.reference_margin[data.pairs_in(job.part)]
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
-    return _record(job, state="complete", times={"started": utc_now()}, engine="none").model_copy(
-        update={
-            "evaluation": evaluation,
-            "counts": {"pairs_available": len(data.pairs_in("train")), "pairs_trained": 0.0},
-        }
-    )
-
-
-def _record(job: Job, *, state: str, times: dict[str, Any], engine: str) -> TrialRecord:
-    """Return what every record of a job says."""
-    return TrialRecord.model_validate(
-        {
-            "trial_id": job.trial_id,
-            "purpose": job.purpose,
-            "country": job.country,
-            "arm": job.arm,
-            "state": state,
-            "config": job.config,
-            "config_hash": job.config_hash,
-            "seed": job.seed,
-            "times": times,
-            "engine": engine,
-            "versions": installed_versions(),
-            "commit": source_commit(),
-        }
     )

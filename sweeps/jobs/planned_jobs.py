@@ -15,7 +15,8 @@ from scpo.distributed.ray_training import Cluster
 from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
-from sweeps.jobs import Job, global_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import global_record
 from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug

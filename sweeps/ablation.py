@@ -13,15 +13,14 @@ from pathlib import Path
 
 from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import Say, SweepConfig
-from sweeps.driver import open_run
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import ARMS, UNTRAINED
-from sweeps.preparation import open_workspace
 from sweeps.progress import follow_progress
+from sweeps.run.run_folder import open_run
+from sweeps.run.workspace import Workspace, open_workspace
 from sweeps.tuning import run_jobs
 
 SEEDS = (0, 1, 2)

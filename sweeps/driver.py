@@ -6,19 +6,14 @@ Every stage reads what the one before left in the run's folder, so `--resume` re
 that is finished. The test users are looked at by the final trainings only, once.
 """
 
-import os
-import platform
 from pathlib import Path
 
-from scpo.config import dump_config
-from scpo.files.atomic import write_json, write_text
-from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import Say, SweepConfig
 from sweeps.jobs.planned_jobs import run_planned
-from sweeps.ledger.records import Ledger
-from sweeps.mirror import Mirror
 from sweeps.needs import check_room
-from sweeps.preparation import open_workspace
+from sweeps.run.mirror import Mirror
+from sweeps.run.run_folder import open_run
+from sweeps.run.workspace import open_workspace
 from sweeps.studies import search_countries
 
 
@@ -51,36 +46,3 @@ def run_sweep(
         mirror.push()
     search_countries(config, workspace, ledger, run, say)
     run_planned(config, workspace, ledger, run, say)
-
-
-def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
-    """Open a run's folder and write down what it is.
-
-    Raises:
-        ValueError: It holds a run and `resume` is off, or one of another configuration.
-    """
-    resolved = dump_config(config)
-    file = run / "config.yaml"
-    if file.is_file():
-        if not resume:
-            raise ValueError(
-                f"{run} holds a run already. Go on with it by --resume, or choose another --out."
-            )
-        if file.read_text(encoding="utf-8") != resolved:
-            raise ValueError(
-                f"{file} differs from the configuration given, and a run has one configuration. "
-                "Choose another --out, or resume with the same settings."
-            )
-    else:
-        write_text(file, resolved)
-        write_json(
-            run / "run.json",
-            {
-                "name": config.name,
-                "started": utc_now(),
-                "versions": installed_versions(),
-                "commit": source_commit(),
-                "machine": {"cpus": os.cpu_count(), "architecture": platform.machine()},
-            },
-        )
-    return Ledger(run)

@@ -6,49 +6,25 @@ random is seeded by the job: the second job of a lane equals the first of anothe
 """
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from ray.tune import Trainable
 from torch import Tensor
 
-from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.files.places import Place
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
-from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job, rung_job
 from sweeps.jobs.job_records import failed_record, run_job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
+from sweeps.run.workspace import Workspace
 from sweeps.rungs import rungs_of
 
 RECORD_KEY = "record"
-
-
-@dataclass(frozen=True)
-class Workspace:
-    """What all lanes share; it lies in Ray's object store once a node.
-
-    Attributes:
-        model: Where every node finds the global model.
-        countries: Arrays by country.
-        training: What jobs do not set.
-        num_threads: CPU threads of a lane.
-        trust_remote_code: Whether the model may bring its own Python code.
-        place: URI of the run that every node reaches; None: its folder is, from every node.
-    """
-
-    model: ModelSource
-    countries: dict[str, CountryData]
-    training: TrainingConfig
-    num_threads: int
-    trust_remote_code: bool = False
-    place: Place | None = None
 
 
 class Lane(Trainable):

@@ -30,7 +30,7 @@ from sweeps.plan_work import (
     time_model,
     work_rows,
 )
-from sweeps.preparation import obtain_all
+from sweeps.run.obtain import obtain_all
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
 BETAS = (0.5, PAPER_BETA, 2.5, math.inf)

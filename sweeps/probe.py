@@ -25,7 +25,6 @@ from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel, content_hash
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.pareto import pareto_front
-from sweeps.preparation import obtain_all
 from sweeps.probe_heads import (
     HeadSettings,
     JudgedHeads,
@@ -33,6 +32,7 @@ from sweeps.probe_heads import (
     judge_heads,
     train_heads,
 )
+from sweeps.run.obtain import obtain_all
 from sweeps.search import Point, clip_to_space, configured_numbers
 
 NUM_SETTINGS = 1024

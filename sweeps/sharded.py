@@ -30,8 +30,8 @@ from scpo.training.checkpoints import TrainingStopped
 from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord
+from sweeps.run.workspace import Workspace
 from sweeps.sharded_worker import checkpoints_of, run_worker
 
 SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files

@@ -38,7 +38,7 @@ from scpo.training.loop import count_steps
 from scpo.training.warm_start import rewards_through
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
 from sweeps.jobs.job_records import make_record
-from sweeps.lanes import Workspace
+from sweeps.run.workspace import Workspace
 
 
 def run_worker(settings: dict[str, Any]) -> str | None:

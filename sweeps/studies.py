@@ -18,11 +18,11 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe import probe_countries, probe_points
 from sweeps.progress import follow_progress
+from sweeps.run.workspace import Workspace
 from sweeps.search import (
     CountrySearch,
     Point,

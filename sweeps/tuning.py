@@ -22,10 +22,11 @@ from sweeps.config import LanesConfig
 from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record
-from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.lanes import RECORD_KEY, Lane
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.pending import PendingWatch
 from sweeps.progress import Listener
+from sweeps.run.workspace import Workspace
 from sweeps.rungs import RungScheduler
 from sweeps.search import CountrySearch
 

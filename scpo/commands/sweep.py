@@ -21,7 +21,7 @@ def sweep(
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
-    from sweeps.mirror import working_folder
+    from sweeps.run.mirror import working_folder
 
     with working_folder(out) as (folder, mirror):
         from sweeps.driver import run_sweep  # slow: a store that does not answer is told before
@@ -110,9 +110,9 @@ def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
     from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
     from sweeps.ledger.records import read_records
-    from sweeps.mirror import working_folder
     from sweeps.ranking import rank_run
     from sweeps.regret import describe_regret, regret_table, write_regret
+    from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
         rankings = rank_run(folder, margin=_margin(folder))
@@ -133,7 +133,7 @@ def curves(
     ] = None,
 ) -> None:
     """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
-    from sweeps.mirror import working_folder
+    from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
         _show_curves(folder, target)
@@ -184,8 +184,8 @@ def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
     from sweeps.arms_table import arm_rows, write_arms
     from sweeps.ledger.records import read_records
-    from sweeps.mirror import working_folder
     from sweeps.report import write_report
+    from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
         write_arms(arm_rows(read_records(folder)), folder / "arms.csv")

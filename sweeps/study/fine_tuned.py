@@ -20,17 +20,16 @@ from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from sweeps.config import HeadsConfig, Say, SweepConfig
-from sweeps.driver import open_run
 from sweeps.jobs.folds import pool_folds
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
-from sweeps.preparation import open_workspace
 from sweeps.probe import ProbedPairs
 from sweeps.progress import follow_progress
+from sweeps.run.run_folder import open_run
+from sweeps.run.workspace import Workspace, open_workspace
 from sweeps.study.arrays import pair_differences
 from sweeps.study.heads import Candidate, choose_heads, deal_users
 from sweeps.tuning import run_jobs

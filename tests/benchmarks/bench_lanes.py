@@ -39,8 +39,8 @@ from scpo.models.saving import save_reward_model
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import run_job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.run.workspace import Workspace
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")

@@ -29,7 +29,7 @@ from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
-from sweeps.lanes import Workspace
+from sweeps.run.workspace import Workspace
 from sweeps.sharded import ShardedLane
 
 COUNTRY = "Arvandia"

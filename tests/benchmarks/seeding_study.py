@@ -17,11 +17,11 @@ import numpy as np
 
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
-from sweeps.driver import open_run
 from sweeps.ledger.records import TrialRecord
 from sweeps.pareto import hypervolume
-from sweeps.preparation import open_workspace
 from sweeps.ranking import DIRECTIONS, REFERENCE
+from sweeps.run.run_folder import open_run
+from sweeps.run.workspace import open_workspace
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora", "Cestria")

@@ -37,8 +37,8 @@ from scpo.training.loop import TrainingResult
 from sweeps import pending
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job, select_pairs, training_set
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
+from sweeps.run.workspace import Workspace
 from sweeps.studies import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")

@@ -19,8 +19,8 @@ from transformers import AutoModelForSequenceClassification
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.curves.points import curve_points
-from sweeps.driver import open_run
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.run.run_folder import open_run
 
 COUNTRIES = ["Arvandia", "Belmora"]
 

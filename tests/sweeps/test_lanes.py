@@ -9,8 +9,9 @@ import pytest
 from scpo.config import LoraConfig
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
-from sweeps.lanes import RECORD_KEY, Lane, Workspace
+from sweeps.lanes import RECORD_KEY, Lane
 from sweeps.ledger.records import TrialRecord
+from sweeps.run.workspace import Workspace
 
 COUNTRY = "Arvandia"
 

@@ -12,9 +12,9 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from sweeps import pending
 from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import Ledger
 from sweeps.pending import PendingWatch
+from sweeps.run.workspace import Workspace
 from sweeps.tuning import run_jobs
 
 

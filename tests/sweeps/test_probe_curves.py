@@ -16,10 +16,10 @@ from sweeps.config import CurvesConfig, HeadsConfig, SweepConfig
 from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.probe import ProbedPairs
 from sweeps.probe_curves import curve_records, run_probe_curves, write_records
+from sweeps.run.workspace import Workspace
 
 CURVES = CurvesConfig(arms=("full", "scpo"), budgets=(0.3, 1.0), seeds=(0, 1))
 HEADS = HeadsConfig(l2=(0.1,), steps=400, inner_folds=2, tau=0.6, beta=0.8)

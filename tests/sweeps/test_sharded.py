@@ -37,8 +37,8 @@ from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps import sharded, sharded_worker
 from sweeps.jobs.job import Job
-from sweeps.lanes import Workspace
 from sweeps.ledger.records import TrialRecord
+from sweeps.run.workspace import Workspace
 from sweeps.sharded import ShardedLane, run_sharded
 from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
 

@@ -12,7 +12,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
 from sweeps.jobs.job_records import failed_record, global_record, run_job
-from sweeps.lanes import Workspace
+from sweeps.run.workspace import Workspace
 
 TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
 

@@ -5,7 +5,7 @@ that was killed goes on where it stopped.
 """
 
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +16,6 @@ from scpo.countries.build import Score, SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.distributed.ray_scoring import score_on_ray
-from scpo.distributed.ray_start import start_ray
 from scpo.files.atomic import write_json
 from scpo.files.shared_cache import shared_cache
 from scpo.models.devices import pick_device
@@ -25,36 +24,6 @@ from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_mode
 from scpo.models.reward_model import content_hash
 from scpo.training.global_model import pool_interactions, train_global_model
 from sweeps.config import Say, SweepConfig
-from sweeps.lanes import Workspace
-from sweeps.mirror import Mirror
-
-
-def open_workspace(
-    config: SweepConfig, run: Path, say: Say, *, mirror: Mirror | None = None
-) -> Workspace:
-    """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray.
-
-    Args:
-        config: The sweep.
-        run: Its folder.
-        say: Called with a line of progress.
-        mirror: The folder's twin, where every node finds the global model; None: they reach it.
-    """
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    shared = model
-    if mirror is not None:
-        shared = replace(model, name=mirror.share_model(model.folder()), commit=None)
-    steered = obtain_countries(config, table, model, run, say, shared=shared)
-    start_ray()
-    return Workspace(
-        model=shared,
-        countries=steered.countries,
-        training=config.training,
-        num_threads=max(1, int(config.lanes.cpus)),
-        trust_remote_code=config.global_model.trust_remote_code,
-        place=None if mirror is None else mirror.remote.uri,
-    )
 
 
 def obtain_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:

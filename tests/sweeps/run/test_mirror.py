@@ -12,7 +12,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
-from sweeps.mirror import SEGMENTS, Mirror, working_folder
+from sweeps.run.mirror import SEGMENTS, Mirror, working_folder
 
 Make = Callable[..., TrialRecord]
 
@@ -51,7 +51,7 @@ def fail_to_write(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise OSError("the store is down")
 
     monkeypatch.setattr(RemoteFolder, "write", refuse)
-    monkeypatch.setattr("sweeps.mirror.WAIT_S", 0.0)
+    monkeypatch.setattr("sweeps.run.mirror.WAIT_S", 0.0)
     return monkeypatch
 
 
@@ -173,7 +173,7 @@ def test_a_model_is_put_once(
         puts.append(remote.uri)
         put_folder(folder, remote)
 
-    monkeypatch.setattr("sweeps.mirror.put_folder", count)
+    monkeypatch.setattr("sweeps.run.mirror.put_folder", count)
     assert mirror.share_model(tiny_backbone) == mirror.share_model(tiny_backbone)
     assert len(puts) == 1
 

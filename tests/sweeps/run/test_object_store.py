@@ -18,7 +18,7 @@ from ray.cluster_utils import Cluster
 from scpo.files.buckets import RemoteFolder
 from scpo.models.loading import load_reward_model
 from sweeps.ledger.records import LEDGER_NAME, read_records
-from sweeps.mirror import Mirror
+from sweeps.run.mirror import Mirror
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 

@@ -22,7 +22,7 @@ from sweeps.jobs.job_records import failed_record, run_job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.run.workspace import Workspace
-from sweeps.rungs import rungs_of
+from sweeps.search.rung_scheduler import rungs_of
 
 RECORD_KEY = "record"
 

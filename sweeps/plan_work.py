@@ -28,7 +28,7 @@ from sweeps.jobs.job import Job, rung_job, select_pairs
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.rungs import rungs_of
+from sweeps.search.rung_scheduler import rungs_of
 
 TIMING_S = 2.0
 TIMED_TEXTS = 32  # of a round of timing

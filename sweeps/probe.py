@@ -33,7 +33,7 @@ from sweeps.probe_heads import (
     train_heads,
 )
 from sweeps.run.obtain import obtain_all
-from sweeps.search import Point, clip_to_space, configured_numbers
+from sweeps.search.space import Point, clip_to_space, configured_numbers
 
 NUM_SETTINGS = 1024
 L2 = (1e-4, 10.0)

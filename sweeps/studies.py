@@ -23,14 +23,9 @@ from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe import probe_countries, probe_points
 from sweeps.progress import follow_progress
 from sweeps.run.workspace import Workspace
-from sweeps.search import (
-    CountrySearch,
-    Point,
-    StudySearch,
-    clip_to_space,
-    configured_numbers,
-    point_of,
-)
+from sweeps.search.country_search import CountrySearch
+from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
+from sweeps.search.study_search import StudySearch
 from sweeps.tuning import describe_lanes, run_search
 
 

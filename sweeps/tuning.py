@@ -27,8 +27,8 @@ from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.pending import PendingWatch
 from sweeps.progress import Listener
 from sweeps.run.workspace import Workspace
-from sweeps.rungs import RungScheduler
-from sweeps.search import CountrySearch
+from sweeps.search.country_search import CountrySearch
+from sweeps.search.rung_scheduler import RungScheduler
 
 TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
 MAX_RESTARTS = 2  # of a trial whose lane died; lost spot nodes that Ray knows of do not count

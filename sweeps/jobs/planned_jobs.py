@@ -22,7 +22,7 @@ from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
 from sweeps.run.workspace import Workspace
-from sweeps.search import point_of
+from sweeps.search.space import point_of
 from sweeps.sharded import run_sharded
 from sweeps.tuning import run_jobs
 

@@ -28,7 +28,7 @@ from sweeps.probe import (
 )
 from sweeps.probe_heads import HeadSettings, JudgedHeads, draw_settings
 from sweeps.probe_table import COLUMNS, probe_table, write_probe
-from sweeps.search import clip_to_space
+from sweeps.search.space import clip_to_space
 
 CONFIG = parse_config(
     SweepConfig,

@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from sweeps.config import SearchConfig
 from sweeps.ledger.records import TrialRecord
-from sweeps.samplers import make_sampler
-from sweeps.search import StudySearch
+from sweeps.search.samplers import make_sampler
+from sweeps.search.study_search import StudySearch
 
 CONFIG = SearchConfig(num_trials=8, sampler="random", learning_rate=(1e-5, 1e-4))
 FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}

@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import TrialScheduler
 
 from sweeps.ledger.records import TrialRecord
-from sweeps.rungs import RungScheduler, is_among_best, rungs_of
+from sweeps.search.rung_scheduler import RungScheduler, is_among_best, rungs_of
 
 
 def result_at(rung: int, accuracy: float) -> dict[str, Any]:

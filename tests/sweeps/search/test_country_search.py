@@ -13,14 +13,9 @@ from sweeps.config import SearchConfig
 from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
-from sweeps.search import (
-    CountrySearch,
-    StudySearch,
-    clip_to_space,
-    point_of,
-    search_space,
-    study_name,
-)
+from sweeps.search.country_search import CountrySearch
+from sweeps.search.space import clip_to_space, point_of, search_space, study_name
+from sweeps.search.study_search import StudySearch
 
 CONFIG = SearchConfig(num_trials=6, learning_rate=(1e-5, 1e-4), epochs=(0.5, 2.0))
 FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}

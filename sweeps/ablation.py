@@ -16,12 +16,12 @@ from sweeps.config import Say, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
+from sweeps.lanes.progress import follow_progress
+from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import ARMS, UNTRAINED
-from sweeps.progress import follow_progress
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
-from sweeps.tuning import run_jobs
 
 SEEDS = (0, 1, 2)
 FOLDER = "ablation"

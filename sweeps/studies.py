@@ -18,15 +18,15 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
+from sweeps.lanes.progress import follow_progress
+from sweeps.lanes.tune_runner import describe_lanes, run_search
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe import probe_countries, probe_points
-from sweeps.progress import follow_progress
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
 from sweeps.search.study_search import StudySearch
-from sweeps.tuning import describe_lanes, run_search
 
 
 def search_countries(

@@ -18,15 +18,15 @@ MAY_NOT_IMPORT = {
 RAY_FILES = {
     "scpo.distributed.ray_scoring",
     "scpo.distributed.ray_training",
-    "sweeps.growth",
-    "sweeps.job_queue",
-    "sweeps.lanes",
-    "sweeps.pending",
+    "sweeps.lanes.lane_limit",
+    "sweeps.lanes.job_queue",
+    "sweeps.lanes.lane",
+    "sweeps.lanes.pending_watch",
     "sweeps.search.rung_scheduler",
     "sweeps.search.country_search",
-    "sweeps.sharded",
-    "sweeps.sharded_worker",
-    "sweeps.tuning",
+    "sweeps.lanes.sharded_lane",
+    "sweeps.lanes.sharded_worker",
+    "sweeps.lanes.tune_runner",
     "cluster.connection",
     "cluster.doctor_program",
     "cluster.jobs",
@@ -135,7 +135,7 @@ def test_deepspeed_is_imported_in_the_engine_and_its_worker():
     assert users == {
         "scpo.distributed.deepspeed_engine",
         "scpo.distributed.ray_training",
-        "sweeps.sharded_worker",
+        "sweeps.lanes.sharded_worker",
     }
 
 

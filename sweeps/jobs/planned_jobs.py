@@ -17,14 +17,14 @@ from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import global_record
+from sweeps.lanes.progress import follow_progress
+from sweeps.lanes.sharded_lane import run_sharded
+from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.progress import follow_progress
 from sweeps.ranking import rank_records
 from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
-from sweeps.sharded import run_sharded
-from sweeps.tuning import run_jobs
 
 
 def run_planned(

@@ -24,15 +24,15 @@ from sweeps.jobs.folds import pool_folds
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
+from sweeps.lanes.progress import follow_progress
+from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
 from sweeps.probe import ProbedPairs
-from sweeps.progress import follow_progress
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
 from sweeps.study.arrays import pair_differences
 from sweeps.study.heads import Candidate, choose_heads, deal_users
-from sweeps.tuning import run_jobs
 
 Chosen = Mapping[str, Candidate]
 

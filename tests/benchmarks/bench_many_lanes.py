@@ -87,10 +87,13 @@ def run(num_lanes: int, num_trials: int, sampler: str) -> Ends:
     )
     ends = Ends([], [])
     plain = Console(file=io.StringIO())
-    with tempfile.TemporaryDirectory() as folder, mock.patch("sweeps.tuning.Lane", SleepingLane):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch("sweeps.lanes.tune_runner.Lane", SleepingLane),
+    ):
         root = Path(folder)
         workspace = make_workspace(root)
-        with mock.patch("sweeps.progress.Console", return_value=plain):
+        with mock.patch("sweeps.lanes.progress.Console", return_value=plain):
             search_countries(config, workspace, Ledger(root / "run"), root / "run", ends.note)
     return ends
 

@@ -30,7 +30,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record
-from sweeps.lanes import RECORD_KEY
+from sweeps.lanes.lane import RECORD_KEY
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.studies import search_countries
 
@@ -154,10 +154,13 @@ def run(num_trials: int, clock: Clock) -> None:
         "bench_many_trials.py",
     )
     plain = Console(file=io.StringIO())
-    with tempfile.TemporaryDirectory() as folder, mock.patch("sweeps.tuning.Lane", StubLane):
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mock.patch("sweeps.lanes.tune_runner.Lane", StubLane),
+    ):
         root = Path(folder)
         workspace = make_workspace(root)
-        with mock.patch("sweeps.progress.Console", return_value=plain):
+        with mock.patch("sweeps.lanes.progress.Console", return_value=plain):
             search_countries(config, workspace, Ledger(root / "run"), root / "run", clock.note)
 
 

@@ -29,8 +29,8 @@ from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
+from sweeps.lanes.sharded_lane import ShardedLane
 from sweeps.run.workspace import Workspace
-from sweeps.sharded import ShardedLane
 
 COUNTRY = "Arvandia"
 NUM_TRIALS = 20

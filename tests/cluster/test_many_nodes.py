@@ -34,9 +34,9 @@ from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
-from sweeps import pending
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job, select_pairs, training_set
+from sweeps.lanes import pending_watch
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.run.workspace import Workspace
 from sweeps.studies import search_countries
@@ -74,7 +74,7 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A head without CPUs, as `ray up` starts it, whose autoscaler adds up to two of one CPU."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(pending, "PENDING_S", 60.0)
+    monkeypatch.setattr(pending_watch, "PENDING_S", 60.0)
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gr"))  # short: sockets lie below it
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sweeps.job_queue import DeathNotes, JobQueue, describe_deaths
+from sweeps.lanes.job_queue import DeathNotes, JobQueue, describe_deaths
 
 DONE = {"record": "{}"}
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import ray
 
-from sweeps import growth
-from sweeps.growth import NODE_GROUP, LaneLimit, can_grow, count_fits, wait_for_room
+from sweeps.lanes import lane_limit
+from sweeps.lanes.lane_limit import NODE_GROUP, LaneLimit, can_grow, count_fits, wait_for_room
 
 
 class Nodes:
@@ -34,7 +34,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
     nodes = Nodes()
     monkeypatch.setattr(ray, "nodes", nodes.list)
     monkeypatch.setattr(
-        growth, "request_resources", lambda bundles: nodes.requests.append(bundles)
+        lane_limit, "request_resources", lambda bundles: nodes.requests.append(bundles)
     )
     monkeypatch.setattr(time, "monotonic", lambda: nodes.now)
     monkeypatch.setattr(time, "sleep", nodes.sleep)
@@ -55,7 +55,7 @@ def follow(nodes: Nodes, limit: LaneLimit, numbers: list[int]) -> list[int]:
     """Return how many trials may run with so many nodes."""
     seen = []
     for nodes.number in numbers:
-        nodes.now += growth.LOOK_S
+        nodes.now += lane_limit.LOOK_S
         limit.on_step_begin(0, [])
         seen.append(limit.search.max_concurrent)
     return seen

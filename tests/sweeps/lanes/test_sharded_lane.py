@@ -35,12 +35,12 @@ from scpo.training.engines import TorchEngine
 from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
-from sweeps import sharded, sharded_worker
 from sweeps.jobs.job import Job
+from sweeps.lanes import sharded_lane, sharded_worker
+from sweeps.lanes.sharded_lane import ShardedLane, run_sharded
+from sweeps.lanes.sharded_worker import checkpoints_of, score_part, share_forwards
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
-from sweeps.sharded import ShardedLane, run_sharded
-from sweeps.sharded_worker import checkpoints_of, score_part, share_forwards
 
 CPU = torch.device("cpu")
 
@@ -219,7 +219,7 @@ def test_a_lane_that_ends_says_why(
         return SimpleNamespace(return_value=error)
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(sharded, "LOOK_S", 0.05)
+    monkeypatch.setattr(sharded_lane, "LOOK_S", 0.05)
     lane = ShardedLane(workspace, Cluster(2), tmp_path)
     if began:
         ray.get(lane.queue.begin.remote())
@@ -239,7 +239,7 @@ def test_no_jobs_need_no_cluster(workspace: Workspace, tmp_path: Path) -> None:
 def test_more_workers_than_the_cluster_holds_are_refused(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharded, "start_ray", lambda: None)
+    monkeypatch.setattr(sharded_lane, "start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
         ShardedLane(workspace, Cluster(3), tmp_path)

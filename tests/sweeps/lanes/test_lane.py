@@ -9,7 +9,7 @@ import pytest
 from scpo.config import LoraConfig
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
-from sweeps.lanes import RECORD_KEY, Lane
+from sweeps.lanes.lane import RECORD_KEY, Lane
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 

@@ -9,13 +9,13 @@ import ray
 from ray.tune.experiment import Trial
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from sweeps import pending
 from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
+from sweeps.lanes import pending_watch
+from sweeps.lanes.pending_watch import PendingWatch
+from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger
-from sweeps.pending import PendingWatch
 from sweeps.run.workspace import Workspace
-from sweeps.tuning import run_jobs
 
 
 def trials(*states: str) -> Any:
@@ -33,7 +33,7 @@ def test_pending_is_told_with_the_arithmetic(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.5})
     now = iter([10.0, 14.0, 16.0])
-    monkeypatch.setattr(pending.time, "monotonic", lambda: next(now))
+    monkeypatch.setattr(pending_watch.time, "monotonic", lambda: next(now))
     watch = PendingWatch({"CPU": 2.0, "GPU": 0.5}, limit_s=5.0)
     watch.on_step_begin(0, trials(Trial.PENDING))
     watch.on_step_begin(1, trials(Trial.PENDING))
@@ -49,7 +49,7 @@ def test_pending_is_told_with_the_arithmetic(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_cluster_that_is_taken_ends_the_sweep(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending, "PENDING_S", 3.0)
+    monkeypatch.setattr(pending_watch, "PENDING_S", 3.0)
     ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
     try:
         taken = placement_group([{"CPU": 1}])

@@ -18,7 +18,7 @@ import torch
 from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 from scpo.models.loading import load_reward_model
 from scpo.training.fit import fit_with
-from sweeps.sharded_worker import release_engine
+from sweeps.lanes.sharded_worker import release_engine
 
 
 def main(model: str, job_file: Path) -> None:

@@ -19,13 +19,13 @@ from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
 from sweeps.config import LanesConfig
-from sweeps.growth import LaneLimit, can_grow, count_fits
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record
-from sweeps.lanes import RECORD_KEY, Lane
+from sweeps.lanes.lane import RECORD_KEY, Lane
+from sweeps.lanes.lane_limit import LaneLimit, can_grow, count_fits
+from sweeps.lanes.pending_watch import PendingWatch
+from sweeps.lanes.progress import Listener
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.pending import PendingWatch
-from sweeps.progress import Listener
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.rung_scheduler import RungScheduler

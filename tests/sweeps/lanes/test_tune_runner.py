@@ -8,9 +8,9 @@ import pytest
 import ray
 
 from sweeps.config import LanesConfig
-from sweeps.growth import NODE_GROUP
+from sweeps.lanes.lane_limit import NODE_GROUP
+from sweeps.lanes.tune_runner import LedgerCallback, count_lanes, describe_lanes
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.tuning import LedgerCallback, count_lanes, describe_lanes
 
 
 def set_nodes(

@@ -27,12 +27,12 @@ from scpo.distributed.ray_training import Cluster, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from scpo.training.checkpoints import TrainingStopped
-from sweeps.job_queue import DeathNotes, JobQueue
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record
+from sweeps.lanes.job_queue import DeathNotes, JobQueue
+from sweeps.lanes.sharded_worker import checkpoints_of, run_worker
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
-from sweeps.sharded_worker import checkpoints_of, run_worker
 
 SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
 LOOK_S = 1.0  # how often the driver looks whether a lane still lives

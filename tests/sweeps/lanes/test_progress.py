@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeps import progress
+from sweeps.lanes import progress
+from sweeps.lanes.progress import follow_progress, progress_table, time_left
 from sweeps.ledger.records import TrialRecord
-from sweeps.progress import follow_progress, progress_table, time_left
 
 
 def make_record(number: int, **changes: Any) -> TrialRecord:

@@ -14,7 +14,7 @@ from ray.autoscaler.sdk import request_resources
 from ray.tune import Callback
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
 
-from sweeps.pending import PENDING_S
+from sweeps.lanes.pending_watch import PENDING_S
 
 NODE_GROUP = "ray.io/node-group"
 LOOK_S = 3.0

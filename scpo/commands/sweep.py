@@ -24,7 +24,9 @@ def sweep(
     from sweeps.run.mirror import working_folder
 
     with working_folder(out) as (folder, mirror):
-        from sweeps.driver import run_sweep  # slow: a store that does not answer is told before
+        from sweeps.stages.whole_sweep import (
+            run_sweep,  # slow: a store that does not answer is told before
+        )
 
         run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
         ended_well = _show_run(folder, out, resolved.search.non_inferiority)
@@ -95,8 +97,8 @@ def ablate(
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
-    from sweeps.ablation import run_ablation
     from sweeps.ablation_table import ablation_rows, ablation_table, write_ablation
+    from sweeps.stages.ablation import run_ablation
 
     seeds = tuple(seed or (0, 1, 2))
     records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)

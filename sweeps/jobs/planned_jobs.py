@@ -5,78 +5,11 @@ again. The final `scpo_tuned` is the recommended setting, trained with a new see
 is what a country takes home.
 """
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
-from scpo.distributed.ray_training import Cluster
-from scpo.files.places import Place, absolute, below
-from sweeps.config import Say, SweepConfig
-from sweeps.curves.runs import curve_numbers, full_of_search
+from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import global_record
-from sweeps.lanes.progress import follow_progress
-from sweeps.lanes.sharded_lane import run_sharded
-from sweeps.lanes.tune_runner import run_jobs
-from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.ranking import rank_records
-from sweeps.run.workspace import Workspace
-from sweeps.search.space import point_of
-
-
-def run_planned(
-    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
-) -> None:
-    """Train the points of the curves and the final models that the ledger lacks."""
-    records = ledger.read()
-    place = workspace.place or run
-    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
-    left = jobs_left(jobs, records)
-    num_final = sum(job.purpose == "final" for job in left)
-    if left:
-        say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
-    in_lanes, sharded = [], []
-    with follow_progress(say, Counter(job.country for job in left)) as listen:
-
-        def keep(record: TrialRecord) -> None:
-            ledger.append(record)
-            listen(record)
-
-        for job in left:
-            if job.arm == "global":
-                keep(global_record(job, workspace.countries[job.country]))
-            elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
-                sharded.append(job)
-            else:
-                in_lanes.append(job)
-        run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
-        _run_sharded(sharded, config, workspace, place, keep)
-
-
-def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
-    """Return the jobs that are left; what the search trained of a curve is not repeated.
-
-    One that failed is tried again: the disk was full, or a node was lost once too often.
-    """
-    done = {record.trial_id for record in records if record.state != "failed"}
-    searched = {_curve_key(r.country, r.seed, r.config) for r in full_of_search(records)}
-    return [
-        job
-        for job in jobs
-        if job.trial_id not in done
-        and not (
-            (job.purpose, job.arm) == ("curve", "full")
-            and _curve_key(job.country, job.seed, job.config) in searched
-        )
-    ]
-
-
-def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells one training of a curve's `full` from another."""
-    return country, seed, config["budget"], *curve_numbers(config)
+from sweeps.ledger.words import slug
 
 
 def curve_jobs(config: SweepConfig) -> list[Job]:
@@ -96,43 +29,6 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
     ]
 
 
-def final_jobs(
-    config: SweepConfig, records: list[TrialRecord], place: Place, say: Say
-) -> list[Job]:
-    """Return the final trainings: global, the named arms and each recommended setting."""
-    rankings = rank_records(records, margin=config.search.non_inferiority)
-    recommended = {ranking.country: ranking.recommended for ranking in rankings}
-    jobs = []
-    for country in config.countries:
-        jobs.append(arm_job(config, country, "global", "final-global"))
-        for arm in config.final.arms:
-            jobs += _of_every_seed(arm_job(config, country, arm, f"final-{arm}"), config)
-        setting = recommended.get(country)
-        if setting is None:
-            say(f"{country}: no trial succeeded, so there is no setting to retrain")
-            continue
-        point = point_of(setting.record, config.search)
-        tuned = replace(
-            arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
-            tau=None,
-            beta=None,
-            **point,  # type: ignore[arg-type]  # its values are of the fields' types
-        )
-        first, *others = _of_every_seed(tuned, config)
-        model = absolute(below(place, "models", slug(country)))
-        jobs += [replace(first, save_to=model), *others]
-    return jobs
-
-
-def _of_every_seed(job: Job, config: SweepConfig) -> list[Job]:
-    """Return a final training once a seed; the first keeps the name."""
-    others = [
-        replace(job, seed=seed, trial_id=f"{job.trial_id}-{seed}")
-        for seed in config.final.seeds[1:]
-    ]
-    return [job, *others]
-
-
 def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
     """Return the final training of an arm with the configuration's own numbers."""
     return Job(
@@ -146,21 +42,3 @@ def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
         epochs=config.training.epochs,
         seed=config.final.seeds[0],
     )
-
-
-def _run_sharded(
-    jobs: Sequence[Job],
-    config: SweepConfig,
-    workspace: Workspace,
-    place: Place,
-    keep: Callable[[TrialRecord], None],
-) -> None:
-    """Train final models one after another in one lane of several workers."""
-    plan = config.final.sharded
-    cluster = Cluster(
-        plan.workers,
-        zero_stage=plan.zero_stage,
-        offload=plan.offload,
-        use_gpu=config.lanes.gpus > 0,
-    )
-    run_sharded(jobs, workspace, cluster, place, keep)

@@ -41,7 +41,7 @@ from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import run_job
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
-from sweeps.studies import search_countries
+from sweeps.stages.search import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")
 NUM_LANES = 2

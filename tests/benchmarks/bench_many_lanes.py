@@ -33,7 +33,7 @@ from rich.console import Console
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import Ledger
-from sweeps.studies import search_countries
+from sweeps.stages.search import search_countries
 
 NUM_NODES = 3
 LANE_BYTES = 350e6  # of its own: mostly what importing torch takes

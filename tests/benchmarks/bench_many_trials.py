@@ -32,7 +32,7 @@ from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record
 from sweeps.lanes.lane import RECORD_KEY
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
-from sweeps.studies import search_countries
+from sweeps.stages.search import search_countries
 
 NUM_TRIALS = 5000
 EARLY = 500

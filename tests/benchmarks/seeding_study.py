@@ -22,7 +22,7 @@ from sweeps.pareto import hypervolume
 from sweeps.ranking import DIRECTIONS, REFERENCE
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
-from sweeps.studies import search_countries
+from sweeps.stages.search import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora", "Cestria")
 NUM_TRIALS = 20

@@ -39,7 +39,7 @@ from sweeps.jobs.job import Job, select_pairs, training_set
 from sweeps.lanes import pending_watch
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.run.workspace import Workspace
-from sweeps.studies import search_countries
+from sweeps.stages.search import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora")
 HEAD_ID, HEAD_TYPE = (

@@ -7,8 +7,9 @@ import pytest
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.jobs.job_records import failed_record
-from sweeps.jobs.planned_jobs import curve_jobs, final_jobs, jobs_left
+from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord
+from sweeps.stages.planned import final_jobs, jobs_left
 
 CONFIG = parse_config(
     SweepConfig,

@@ -11,7 +11,7 @@ from scpo.config import LoraConfig, TrainingConfig
 from sweeps.config import SearchConfig
 from sweeps.jobs.job import Job, job_training
 from sweeps.search.space import search_space, study_name
-from sweeps.studies import find_fault
+from sweeps.stages.search import find_fault
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
 

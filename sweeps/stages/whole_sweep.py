@@ -9,12 +9,12 @@ that is finished. The test users are looked at by the final trainings only, once
 from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
-from sweeps.jobs.planned_jobs import run_planned
 from sweeps.needs import check_room
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
-from sweeps.studies import search_countries
+from sweeps.stages.planned import run_planned
+from sweeps.stages.search import search_countries
 
 
 def run_sweep(

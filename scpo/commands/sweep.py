@@ -49,12 +49,12 @@ def probe(
     if resolved is None:
         return
     if draw:
-        from sweeps.probe_curves import run_probe_curves
+        from sweeps.probe.curves import run_probe_curves
 
         _show_curves(run_probe_curves(resolved, out, say), None)
         return
-    from sweeps.probe import run_probe
-    from sweeps.probe_table import probe_table, write_probe
+    from sweeps.probe.probe import run_probe
+    from sweeps.probe.table import probe_table, write_probe
 
     results = run_probe(resolved, out, say, num_settings=settings)
     write_probe(results, out / "probe.csv")

@@ -20,7 +20,7 @@ from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
 from sweeps.ledger.cells import finish_cells, mean_ends
-from sweeps.probe_heads import Heads
+from sweeps.probe.heads import Heads
 from sweeps.science.truth_claims import Claim, judge_claims, write_claims
 from sweeps.science.world_arms import (
     MEASURES,

@@ -27,7 +27,7 @@ import numpy as np
 from scpo.arrays import BoolArray, FloatArray
 from sweeps.config import Say
 from sweeps.ledger.cells import finish_cells
-from sweeps.probe_heads import Heads, HeadSettings, train_heads
+from sweeps.probe.heads import Heads, HeadSettings, train_heads
 from sweeps.science.map_cells import USERS, MapCell, MapRow, cell_rows, write_rows
 from sweeps.science.when_it_pays import MapAxes, map_cells
 from sweeps.science.world_arms import (

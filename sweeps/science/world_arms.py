@@ -19,7 +19,7 @@ from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.strength import tau_of_retention
 from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig
-from sweeps.probe_heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
+from sweeps.probe.heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
 from sweeps.science.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")

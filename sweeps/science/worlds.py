@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
-from sweeps.probe_heads import Heads
+from sweeps.probe.heads import Heads
 
 OutlierKind = Literal["consensus", "culture", "certain"]
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ

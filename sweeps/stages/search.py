@@ -22,7 +22,7 @@ from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import describe_lanes, run_search
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.probe import probe_countries, probe_points
+from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of

@@ -25,7 +25,7 @@ from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
-from sweeps.probe_heads import train_heads
+from sweeps.probe.heads import train_heads
 from sweeps.study.config import Pool
 
 

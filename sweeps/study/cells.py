@@ -32,10 +32,10 @@ from scpo.models.loading import load_reward_model
 from scpo.tokens.token_store import load_or_encode
 from sweeps.ledger.records import EvaluationRecord, TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, slug
-from sweeps.probe import ProbedPairs
+from sweeps.probe.choose_heads import ChosenHead, choose_heads, deal_users
+from sweeps.probe.probed_pairs import ProbedPairs
 from sweeps.study.arrays import FrozenArrays, global_pool, pair_differences, train_global_head
 from sweeps.study.config import FrozenConfig
-from sweeps.study.heads import ChosenHead, choose_heads, deal_users
 from sweeps.study.similarity import Survey, arm_similarity, baseline_similarity, survey_of
 
 FILES = ("features.npy", "against.npy")  # of a data set's folder, beside its interactions

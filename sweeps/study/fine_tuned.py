@@ -28,11 +28,11 @@ from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
-from sweeps.probe import ProbedPairs
+from sweeps.probe.choose_heads import Candidate, choose_heads, deal_users
+from sweeps.probe.probed_pairs import ProbedPairs
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
 from sweeps.study.arrays import pair_differences
-from sweeps.study.heads import Candidate, choose_heads, deal_users
 
 Chosen = Mapping[str, Candidate]
 

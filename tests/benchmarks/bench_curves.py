@@ -38,9 +38,9 @@ from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord
-from sweeps.probe import ProbedPairs, probe_pairs
-from sweeps.probe_curves import curve_records
-from sweeps.study.heads import choose_heads, deal_users
+from sweeps.probe.choose_heads import choose_heads, deal_users
+from sweeps.probe.curves import curve_records
+from sweeps.probe.probed_pairs import ProbedPairs, probe_pairs
 
 NUM_COUNTRIES = 6
 WIDER = 80.0  # a new head times this has margins with a standard deviation of about 1

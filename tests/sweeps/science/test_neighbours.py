@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.special import expit
 
-from sweeps.probe_heads import HeadSettings
+from sweeps.probe.heads import HeadSettings
 from sweeps.science import neighbours as studied
 from sweeps.science.map_cells import MapCell
 from sweeps.science.neighbours import (

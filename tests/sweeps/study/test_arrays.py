@@ -13,7 +13,8 @@ from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pairs
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
-from sweeps.probe import ProbedPairs
+from sweeps.probe.choose_heads import Candidate, train_candidates
+from sweeps.probe.probed_pairs import ProbedPairs
 from sweeps.study.arrays import (
     FrozenArrays,
     count_units,
@@ -22,7 +23,6 @@ from sweeps.study.arrays import (
     read_against,
     train_global_head,
 )
-from sweeps.study.heads import Candidate, train_candidates
 
 COUNTRIES = ["India", "India (Non-national sample)", "Mexico", "Chile", "Peru"]
 NO_TEXTS = TokenizedTexts(

@@ -6,6 +6,7 @@ import pytest
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.words import HEAD_ARMS
+from sweeps.probe.choose_heads import Candidate
 from sweeps.study.fine_tuned import (
     country_of,
     fold_name,
@@ -13,7 +14,6 @@ from sweeps.study.fine_tuned import (
     split_countries,
     study_jobs,
 )
-from sweeps.study.heads import Candidate
 from tests.sweeps.study.records import make_record
 
 CONFIG = parse_config(

@@ -9,14 +9,14 @@ from scipy.optimize import minimize
 from scpo.method.arms import select_arm
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS
-from sweeps.probe import ProbedPairs
-from sweeps.study.heads import (
+from sweeps.probe.choose_heads import (
     Candidate,
     choose_heads,
     deal_users,
     list_candidates,
     train_candidates,
 )
+from sweeps.probe.probed_pairs import ProbedPairs
 
 CONFIG = HeadsConfig(num_settings=8, steps=200, l2=(0.03, 0.3), tau=0.6, beta=0.7)
 

@@ -18,8 +18,8 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.method.arms import Selection, select_arm, select_setting
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM
-from sweeps.probe import ProbedPairs
-from sweeps.probe_heads import Heads, draw_settings, judge_heads, train_heads
+from sweeps.probe.heads import Heads, draw_settings, judge_heads, train_heads
+from sweeps.probe.probed_pairs import ProbedPairs
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_setting
-from sweeps.probe import NUM_POINTS, ProbeResult, front_settings
+from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
 
 COLUMNS = (
     "country",

@@ -21,9 +21,9 @@ from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
 from sweeps.ledger.words import slug
-from sweeps.probe import ProbedPairs, open_features, probe_pairs
+from sweeps.probe.choose_heads import ChosenHead, choose_heads
+from sweeps.probe.probed_pairs import ProbedPairs, open_features, probe_pairs
 from sweeps.run.obtain import obtain_all
-from sweeps.study.heads import ChosenHead, choose_heads
 
 FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
 

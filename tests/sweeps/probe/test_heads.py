@@ -8,8 +8,8 @@ from scipy.optimize import approx_fprime, minimize
 from scipy.special import expit, log_expit
 
 from scpo.method.arms import select_setting
-from sweeps import probe_heads
-from sweeps.probe_heads import draw_settings, judge_heads, train_heads
+from sweeps.probe import heads as heads_module
+from sweeps.probe.heads import draw_settings, judge_heads, train_heads
 
 BOX = {"retention": (0.2, 1.0), "strength": (0.0, 3.0), "l2": (1e-4, 10.0), "steps": (2, 24)}
 
@@ -117,7 +117,7 @@ def test_gradient_vanishes_where_a_head_ends_and_is_what_the_first_step_follows(
 def test_a_head_does_not_depend_on_those_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     x, head, settings, weights, kept = make_problem()
     together = train_heads(x, x @ head, weights, kept, l2=settings.l2, steps=settings.steps)
-    monkeypatch.setattr(probe_heads, "HEADS_AT_ONCE", 3)
+    monkeypatch.setattr(heads_module, "HEADS_AT_ONCE", 3)
     order = np.random.default_rng(0).permutation(len(settings))
     shuffled = train_heads(
         x,

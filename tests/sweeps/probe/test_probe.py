@@ -16,8 +16,8 @@ from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
-from sweeps.probe import (
-    ProbedPairs,
+from sweeps.probe.heads import HeadSettings, JudgedHeads, draw_settings
+from sweeps.probe.probe import (
     ProbeResult,
     describe_probe,
     front_settings,
@@ -26,8 +26,8 @@ from sweeps.probe import (
     run_probe,
     select_settings,
 )
-from sweeps.probe_heads import HeadSettings, JudgedHeads, draw_settings
-from sweeps.probe_table import COLUMNS, probe_table, write_probe
+from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.table import COLUMNS, probe_table, write_probe
 from sweeps.search.space import clip_to_space
 
 CONFIG = parse_config(

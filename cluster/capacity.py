@@ -14,7 +14,7 @@ ROOM = 0.95  # Ray kills workers when a node's memory is fuller than this
 
 
 class Processes(Protocol):
-    """A kind of process that a run starts; see `sweeps.needs.ProcessNeeds`."""
+    """A kind of process that a run starts; see `sweeps.cost.needs.ProcessNeeds`."""
 
     @property
     def name(self) -> str:

@@ -167,12 +167,12 @@ def doctor(
     if config is not None:
         from scpo.config import load_config
         from sweeps.config import SweepConfig
-        from sweeps.files_read import files_read
+        from sweeps.cost.files_read import files_read
 
         resolved = load_config(SweepConfig, config, set_ or [])
 
         def estimate() -> Any:
-            from sweeps.needs import estimate_needs  # takes seconds, in a thread of its own
+            from sweeps.cost.needs import estimate_needs  # takes seconds, in a thread of its own
 
             return estimate_needs(resolved)
 

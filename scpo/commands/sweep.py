@@ -76,7 +76,7 @@ def plan(
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
-    from sweeps.plan import run_plan, selection_table, work_table
+    from sweeps.cost.selections import run_plan, selection_table, work_table
 
     planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
     console.print(selection_table(planned))

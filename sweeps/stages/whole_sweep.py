@@ -9,7 +9,7 @@ that is finished. The test users are looked at by the final trainings only, once
 from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
-from sweeps.needs import check_room
+from sweeps.cost.needs import check_room
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace

@@ -6,10 +6,10 @@ import pytest
 
 from scpo.config import parse_config
 from scpo.models.model_cost import ModelCost
-from sweeps import needs
 from sweeps.config import SweepConfig
-from sweeps.files_read import files_read
-from sweeps.needs import check_room, disk_needs, estimate_needs, process_needs
+from sweeps.cost import needs
+from sweeps.cost.files_read import files_read
+from sweeps.cost.needs import check_room, disk_needs, estimate_needs, process_needs
 
 COST = ModelCost(weights=1000, trained=1000, pass_bytes=0, text_bytes=64, layer_bytes=0)
 

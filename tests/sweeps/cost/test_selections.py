@@ -17,9 +17,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
-from sweeps.jobs.job import Job
-from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.plan import (
+from sweeps.cost.selections import (
     SweepPlan,
     format_hours,
     histogram_bars,
@@ -30,7 +28,7 @@ from sweeps.plan import (
     work_table,
     write_plan,
 )
-from sweeps.plan_work import (
+from sweeps.cost.work import (
     Rate,
     final_and_curve_jobs,
     job_tokens,
@@ -40,6 +38,8 @@ from sweeps.plan_work import (
     search_tokens,
     work_rows,
 )
+from sweeps.jobs.job import Job
+from sweeps.ledger.records import Ledger, TrialRecord
 
 LENGTHS = np.array([10, 20, 30, 40, 50, 60, 70, 80])
 RATE = Rate(train_tokens_per_s=10.0, judge_tokens_per_s=100.0, source="by hand")
@@ -283,7 +283,7 @@ def tiny_config(tiny_backbone: Path, tmp_path: Path) -> SweepConfig:
 def test_a_whole_plan_times_the_model_or_reads_a_ledger(
     tiny_config: SweepConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sweeps.plan_work.TIMING_S", 0.05)
+    monkeypatch.setattr("sweeps.cost.work.TIMING_S", 0.05)
     said: list[str] = []
     plan = run_plan(tiny_config, tmp_path / "run", said.append, num_lanes=3)
     assert {row.country for row in plan.selections} == {"Arvandia", "Belmora"}

@@ -21,15 +21,8 @@ from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
 from sweeps.config import Say, SweepConfig
+from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.ledger.records import read_records
-from sweeps.plan_work import (
-    Rate,
-    WorkRow,
-    lanes_here,
-    rate_of_records,
-    time_model,
-    work_rows,
-)
 from sweeps.run.obtain import obtain_all
 
 TAUS = (0.5, 0.6, 0.7, 1.0)

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.ranking import REFERENCE, CountryRanking, RankedSetting
+from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
 COLUMNS = (
     "country",

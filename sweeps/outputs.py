@@ -9,8 +9,8 @@ from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.leaderboard import write_leaderboard
 from sweeps.ledger.records import read_records
-from sweeps.ranking import CountryRanking, rank_records
-from sweeps.regret import RegretTable, regret_table, write_regret
+from sweeps.ranking.ranking import CountryRanking, rank_records
+from sweeps.ranking.regret import RegretTable, regret_table, write_regret
 from sweeps.report import write_report
 
 

@@ -22,7 +22,7 @@ from scpo.files.figure_style import (
     drawing_style,
     label_right,
 )
-from sweeps.ranking import CountryRanking, RankedSetting
+from sweeps.ranking.ranking import CountryRanking, RankedSetting
 
 NUM_COLUMNS = 3
 

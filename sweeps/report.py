@@ -20,7 +20,6 @@ from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.arms_table import ArmRow, arm_rows
 from sweeps.curves.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
-from sweeps.importance import country_importance
 from sweeps.leaderboard import (
     describe_evidence,
     describe_front,
@@ -30,8 +29,9 @@ from sweeps.leaderboard import (
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.words import POOLED
 from sweeps.pareto_figure import pareto_figure
-from sweeps.ranking import MARGIN, CountryRanking, rank_records
-from sweeps.regret import describe_regret, regret_table
+from sweeps.ranking.importance import country_importance
+from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
+from sweeps.ranking.regret import describe_regret, regret_table
 from sweeps.winners import winner_rows
 
 REPORT_NAME = "report.html"

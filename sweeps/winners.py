@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sweeps.arms_table import ArmRow
 from sweeps.ledger.words import BASELINE
-from sweeps.ranking import CountryRanking
+from sweeps.ranking.ranking import CountryRanking
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ ARRAY_ONLY = (
     "scpo.data.pairs",
     "scpo.statistics.accuracy",
     "sweeps.ledger.records",
-    "sweeps.ranking",
+    "sweeps.ranking.ranking",
     "sweeps.curves.figure",
     "sweeps.report",
 )
@@ -104,7 +104,7 @@ def rooms(names):
 def test_there_is_something_to_test():
     assert {
         "scpo.method.loss",
-        "sweeps.ranking",
+        "sweeps.ranking.ranking",
         "cluster.jobs",
         "scpo.commands.sweep",
     } <= MODULES.keys()

@@ -112,8 +112,8 @@ def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
     from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
     from sweeps.ledger.records import read_records
-    from sweeps.ranking import rank_run
-    from sweeps.regret import describe_regret, regret_table, write_regret
+    from sweeps.ranking.ranking import rank_run
+    from sweeps.ranking.regret import describe_regret, regret_table, write_regret
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
@@ -201,7 +201,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
     from sweeps.leaderboard import describe
     from sweeps.ledger.records import read_records
     from sweeps.outputs import write_outputs
-    from sweeps.regret import describe_regret
+    from sweeps.ranking.regret import describe_regret
 
     outputs = write_outputs(run, margin=margin)
     console.print(arms_rich_table(outputs.arms))

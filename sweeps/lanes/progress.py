@@ -15,7 +15,7 @@ from rich.live import Live
 from rich.table import Table
 
 from sweeps.ledger.records import TrialRecord
-from sweeps.pareto import pareto_front
+from sweeps.ranking.pareto import pareto_front
 
 Listener = Callable[[TrialRecord], None]
 

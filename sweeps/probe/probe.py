@@ -18,9 +18,9 @@ from scpo.method.strength import margin_scale, retention_mask
 from scpo.method.weighting import effective_pairs, pair_weights
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SearchConfig, SweepConfig
-from sweeps.pareto import pareto_front
 from sweeps.probe.heads import HeadSettings, JudgedHeads, draw_settings, judge_heads, train_heads
 from sweeps.probe.probed_pairs import ProbedPairs, open_features, probe_pairs
+from sweeps.ranking.pareto import pareto_front
 from sweeps.run.obtain import obtain_all
 from sweeps.search.space import Point, clip_to_space, configured_numbers
 

@@ -18,7 +18,7 @@ from sweeps.lanes.sharded_lane import run_sharded
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
-from sweeps.ranking import rank_records
+from sweeps.ranking.ranking import rank_records
 from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
 

@@ -18,8 +18,8 @@ import numpy as np
 from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
-from sweeps.pareto import hypervolume
-from sweeps.ranking import DIRECTIONS, REFERENCE
+from sweeps.ranking.pareto import hypervolume
+from sweeps.ranking.ranking import DIRECTIONS, REFERENCE
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
 from sweeps.stages.search import search_countries

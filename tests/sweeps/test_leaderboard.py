@@ -13,7 +13,7 @@ from sweeps.leaderboard import (
     leaderboard_table,
     write_leaderboard,
 )
-from sweeps.ranking import rank_country, rank_records
+from sweeps.ranking.ranking import rank_country, rank_records
 
 
 def printed(table) -> str:

@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pytest
 
 from sweeps.ledger.records import Ledger
-from sweeps.ranking import rank_records
+from sweeps.ranking.ranking import rank_records
 from sweeps.report import render_report, write_report
 
 VOID = {"meta", "br", "path", "circle", "use", "rect", "line", "stop", "image"}

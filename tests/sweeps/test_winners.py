@@ -1,7 +1,7 @@
 import pytest
 
 from sweeps.arms_table import arm_rows
-from sweeps.ranking import rank_country, rank_records
+from sweeps.ranking.ranking import rank_country, rank_records
 from sweeps.winners import winner_rows
 
 

@@ -15,7 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.ranking import rank_country
+from sweeps.ranking.ranking import rank_country
 
 COUNTRIES = ("Arvandia", "Belmora")
 NUM_TRIALS = 40

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from sweeps.recommendation import compare_settings
+from sweeps.ranking.recommendation import compare_settings
 
 NUM_CHOICES = 200
 NUM_INNER_RESAMPLES = 200

@@ -20,7 +20,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 from scipy.stats import spearmanr
 
 from scpo.arrays import FloatArray
-from sweeps.ranking import CountryRanking
+from sweeps.ranking.ranking import CountryRanking
 
 MIN_TRIALS = 8
 NUM_TOP = 5  # trials that count as the best: fewer say nothing, so Optuna's documentation

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import draw_users, widened_tail
-from sweeps.ranking import rank_country, rank_records, rank_run
+from sweeps.ranking.ranking import rank_country, rank_records, rank_run
 
 
 def by_id(ranking):

@@ -3,9 +3,9 @@ import csv
 import numpy as np
 import pytest
 
-from sweeps.common_setting import choose_common, shared_settings
-from sweeps.ranking import rank_records
-from sweeps.regret import describe_regret, regret_table, write_regret
+from sweeps.ranking.one_for_all import choose_common, shared_settings
+from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.regret import describe_regret, regret_table, write_regret
 
 NUMBERS = {"learning_rate": 1e-5, "epochs": 2}
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sweeps.optimism import NUM_CHOICES, choose_again, estimate_optimism
+from sweeps.ranking.optimism import NUM_CHOICES, choose_again, estimate_optimism
 
 
 def estimate(correct, pairs, *, chosen=0, violation=None):

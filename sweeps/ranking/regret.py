@@ -16,12 +16,12 @@ from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import mean_interval
 from scpo.statistics.wording import format_difference
-from sweeps.common_setting import SharedSettings, choose_common, shared_settings
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import describe_identity, seed_deviation
 from sweeps.ledger.words import POOLED
-from sweeps.optimism import choose_again
-from sweeps.ranking import CountryRanking
+from sweeps.ranking.one_for_all import SharedSettings, choose_common, shared_settings
+from sweeps.ranking.optimism import choose_again
+from sweeps.ranking.ranking import CountryRanking
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from scpo.arrays import FloatArray
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
-from sweeps.ranking import CountryRanking
+from sweeps.ranking.ranking import CountryRanking
 
 ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sweeps.recommendation import compare_settings
+from sweeps.ranking.recommendation import compare_settings
 
 PAIRS = np.full(4, 10.0)
 

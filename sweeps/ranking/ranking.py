@@ -15,9 +15,9 @@ import numpy as np
 
 from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
-from sweeps.optimism import estimate_optimism
-from sweeps.pareto import Direction, find_knee, hypervolume, pareto_front
-from sweeps.recommendation import compare_settings
+from sweeps.ranking.optimism import estimate_optimism
+from sweeps.ranking.pareto import Direction, find_knee, hypervolume, pareto_front
+from sweeps.ranking.recommendation import compare_settings
 
 MARGIN = 0.01
 NUM_RESAMPLES = 10_000

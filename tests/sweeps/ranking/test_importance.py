@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from sweeps.importance import MIN_TRIALS, country_importance
-from sweeps.ranking import rank_country
+from sweeps.ranking.importance import MIN_TRIALS, country_importance
+from sweeps.ranking.ranking import rank_country
 
 
 def search(trial, accuracies, **columns):
@@ -87,7 +87,7 @@ def test_equal_accuracies_are_not_interpreted(trial):
 
 def test_the_best_spread_as_all_do_is_said(trial, monkeypatch):
     monkeypatch.setattr(
-        "sweeps.importance.PedAnovaImportanceEvaluator.evaluate",
+        "sweeps.ranking.importance.PedAnovaImportanceEvaluator.evaluate",
         lambda *_, params: dict.fromkeys(params, 0.0),
     )
     ranking = search(trial, range(50, 58), strength=list(range(8)))

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from sweeps.pareto import as_costs, find_knee, hypervolume, pareto_front
+from sweeps.ranking.pareto import as_costs, find_knee, hypervolume, pareto_front
 
 UP_DOWN = ("maximize", "minimize")
 

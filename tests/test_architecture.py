@@ -42,7 +42,7 @@ ARRAY_ONLY = (
     "sweeps.ledger.records",
     "sweeps.ranking.ranking",
     "sweeps.curves.figure",
-    "sweeps.report",
+    "sweeps.report.report_page",
 )
 HEAVY = {"ray", "torch", "deepspeed", "transformers"}
 

@@ -97,7 +97,7 @@ def ablate(
     resolved = _sweep_config(config, set_, dry_run)
     if resolved is None:
         return
-    from sweeps.ablation_table import ablation_rows, ablation_table, write_ablation
+    from sweeps.report.ablation_table import ablation_rows, ablation_table, write_ablation
     from sweeps.stages.ablation import run_ablation
 
     seeds = tuple(seed or (0, 1, 2))
@@ -110,10 +110,10 @@ def ablate(
 
 def rank(run: Run) -> None:
     """Rank a sweep's settings per country and recommend one."""
-    from sweeps.leaderboard import describe, leaderboard_table, write_leaderboard
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_run
     from sweeps.ranking.regret import describe_regret, regret_table, write_regret
+    from sweeps.report.leaderboard import describe, leaderboard_table, write_leaderboard
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
@@ -184,9 +184,9 @@ def study(
 
 def report(run: Run) -> None:
     """Write a sweep's page: report.html, one file that opens anywhere."""
-    from sweeps.arms_table import arm_rows, write_arms
     from sweeps.ledger.records import read_records
-    from sweeps.report import write_report
+    from sweeps.report.arms_table import arm_rows, write_arms
+    from sweeps.report.report_page import write_report
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
@@ -197,11 +197,11 @@ def report(run: Run) -> None:
 
 def _show_run(run: Path, out: str, margin: float) -> bool:
     """Write and say what a finished sweep found; return whether all that was planned is there."""
-    from sweeps.arms_table import arms_rich_table
-    from sweeps.leaderboard import describe
     from sweeps.ledger.records import read_records
-    from sweeps.outputs import write_outputs
     from sweeps.ranking.regret import describe_regret
+    from sweeps.report.arms_table import arms_rich_table
+    from sweeps.report.leaderboard import describe
+    from sweeps.report.write_all import write_outputs
 
     outputs = write_outputs(run, margin=margin)
     console.print(arms_rich_table(outputs.arms))

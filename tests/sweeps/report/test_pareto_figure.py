@@ -3,8 +3,8 @@
 import pytest
 
 from scpo.files.figure_style import inline_svg
-from sweeps.pareto_figure import pareto_figure
 from sweeps.ranking.ranking import rank_country
+from sweeps.report.pareto_figure import pareto_figure
 
 
 def test_pareto_figure_has_a_panel_for_each_country_with_settings(trial):

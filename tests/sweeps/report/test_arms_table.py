@@ -5,8 +5,8 @@ import pytest
 from rich.console import Console
 
 from scpo.statistics.bootstrap import bootstrap_by_user
-from sweeps.arms_table import arm_rows, arms_markdown, arms_rich_table, write_arms
 from sweeps.ledger.words import ARM_ORDER, POOLED
+from sweeps.report.arms_table import arm_rows, arms_markdown, arms_rich_table, write_arms
 
 
 def final(records, country: str, arm: str):

@@ -1,8 +1,8 @@
 import pytest
 
-from sweeps.arms_table import arm_rows
 from sweeps.ranking.ranking import rank_country, rank_records
-from sweeps.winners import winner_rows
+from sweeps.report.arms_table import arm_rows
+from sweeps.report.promised_and_tested import winner_rows
 
 
 def test_validation_stands_beside_the_test(records):

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.arms_table import ArmRow, arm_rows, write_arms
 from sweeps.curves.files import write_curve_files
 from sweeps.curves.points import curve_points
-from sweeps.leaderboard import write_leaderboard
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.regret import RegretTable, regret_table, write_regret
-from sweeps.report import write_report
+from sweeps.report.arms_table import ArmRow, arm_rows, write_arms
+from sweeps.report.leaderboard import write_leaderboard
+from sweeps.report.report_page import write_report
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ setting trained with other seeds, beside `full` and the global model on the same
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sweeps.arms_table import ArmRow
 from sweeps.ledger.words import BASELINE
 from sweeps.ranking.ranking import CountryRanking
+from sweeps.report.arms_table import ArmRow
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@ import io
 import pytest
 from rich.console import Console
 
-from sweeps.leaderboard import (
+from sweeps.ranking.ranking import rank_country, rank_records
+from sweeps.report.leaderboard import (
     COLUMNS,
     describe,
     describe_evidence,
@@ -13,7 +14,6 @@ from sweeps.leaderboard import (
     leaderboard_table,
     write_leaderboard,
 )
-from sweeps.ranking.ranking import rank_country, rank_records
 
 
 def printed(table) -> str:

@@ -7,7 +7,7 @@ import pytest
 
 from sweeps.ledger.records import Ledger
 from sweeps.ranking.ranking import rank_records
-from sweeps.report import render_report, write_report
+from sweeps.report.report_page import render_report, write_report
 
 VOID = {"meta", "br", "path", "circle", "use", "rect", "line", "stop", "image"}
 
@@ -178,8 +178,8 @@ def test_an_empty_or_missing_ledger_is_refused(tmp_path):
 def test_reading_a_run_imports_neither_ray_nor_torch_nor_pyplot():
     code = (
         "import sys\n"
-        "import sweeps.arms_table, sweeps.curves.figure\n"
-        "import sweeps.leaderboard, sweeps.report\n"
+        "import sweeps.report.arms_table, sweeps.curves.figure\n"
+        "import sweeps.report.leaderboard, sweeps.report.report_page\n"
         "heavy = {'ray', 'torch', 'transformers', 'deepspeed', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -17,22 +17,22 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.arms_table import ArmRow, arm_rows
 from sweeps.curves.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
-from sweeps.leaderboard import (
+from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.words import POOLED
+from sweeps.ranking.importance import country_importance
+from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
+from sweeps.ranking.regret import describe_regret, regret_table
+from sweeps.report.arms_table import ArmRow, arm_rows
+from sweeps.report.leaderboard import (
     describe_evidence,
     describe_front,
     describe_optimism,
     describe_setting,
 )
-from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.ledger.words import POOLED
-from sweeps.pareto_figure import pareto_figure
-from sweeps.ranking.importance import country_importance
-from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
-from sweeps.ranking.regret import describe_regret, regret_table
-from sweeps.winners import winner_rows
+from sweeps.report.pareto_figure import pareto_figure
+from sweeps.report.promised_and_tested import winner_rows
 
 REPORT_NAME = "report.html"
 CONFIG_NAME = "config.yaml"
@@ -123,7 +123,7 @@ def render_report(
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
     environment = Environment(
-        loader=PackageLoader("sweeps", "templates"),
+        loader=PackageLoader("sweeps.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -18,8 +18,8 @@ from scpo.files.figure_style import (
     VERMILLION,
     spread_positions,
 )
+from sweeps.curves.fitted_curves import Axis
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.traces import Axis
 from sweeps.ledger.words import POOLED
 
 ARM_COLOURS = {

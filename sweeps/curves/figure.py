@@ -29,9 +29,9 @@ from sweeps.curves.drawing import (
     page_layout,
     pairs_of,
 )
-from sweeps.curves.draws import CurveLine, curve_lines
+from sweeps.curves.fitted_curves import AXES, Axis, trace_line
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.traces import AXES, Axis, trace_line
+from sweeps.curves.resampled_lines import CurveLine, curve_lines
 
 BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
 NOTE = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."

@@ -28,8 +28,8 @@ from sweeps.curves.drawing import (
     pairs_of,
 )
 from sweeps.curves.figure import missing_curve
+from sweeps.curves.fitted_curves import AXES, Axis
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.traces import AXES, Axis
 
 LAYERS = ("consensus", "distinctive")
 PANEL_SHARE = 0.62  # height of a panel against one of the curves' own figure

@@ -18,11 +18,8 @@ from typing import Any
 
 from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import QUICK_RESAMPLES
-from sweeps.curves.draws import CurveLine, curve_lines, resample_line
 from sweeps.curves.fits import describe_fit
-from sweeps.curves.points import CurvePoint
-from sweeps.curves.reach import Bounds, describe_pairs, describe_ratio, reach_target
-from sweeps.curves.traces import (
+from sweeps.curves.fitted_curves import (
     AXES,
     Axis,
     Trace,
@@ -31,6 +28,9 @@ from sweeps.curves.traces import (
     layer_area,
     trace_line,
 )
+from sweeps.curves.pairs_to_target import Bounds, describe_pairs, describe_ratio, reach_target
+from sweeps.curves.points import CurvePoint
+from sweeps.curves.resampled_lines import CurveLine, curve_lines, resample_line
 
 BASELINE = "full"
 GIVEN = "given"

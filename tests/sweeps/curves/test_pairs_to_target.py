@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import widened_tail
-from sweeps.curves.draws import curve_lines, resample_line
-from sweeps.curves.reach import (
+from sweeps.curves.fitted_curves import trace_line
+from sweeps.curves.pairs_to_target import (
     Reached,
     describe_ends,
     describe_pairs,
@@ -15,7 +15,7 @@ from sweeps.curves.reach import (
     pairs_to_reach,
     reach_target,
 )
-from sweeps.curves.traces import trace_line
+from sweeps.curves.resampled_lines import curve_lines, resample_line
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth
 
 GRID = np.array([64.0, 128.0, 256.0])

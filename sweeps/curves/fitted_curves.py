@@ -14,9 +14,9 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import widened_tail
-from sweeps.curves.draws import CurveLine
 from sweeps.curves.fits import CurveFit, fit_curve, refit_errors
 from sweeps.curves.points import CurvePoint
+from sweeps.curves.resampled_lines import CurveLine
 from sweeps.curves.shapes import Merged, merge_sizes, num_parameters
 
 Axis = Literal["trained", "labelled"]

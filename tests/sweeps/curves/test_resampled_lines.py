@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sweeps.curves.draws import curve_lines, resample_line
+from sweeps.curves.resampled_lines import curve_lines, resample_line
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth
 
 PAIRS = [10.0, 20.0, 30.0]

@@ -13,7 +13,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import widened_tail
-from sweeps.curves.traces import Trace
+from sweeps.curves.fitted_curves import Trace
 
 Bounds = tuple[float, float]
 

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from sweeps.curves.draws import curve_lines, resample_line
-from sweeps.curves.traces import (
+from sweeps.curves.fitted_curves import (
     area_gain,
     area_under_curve,
     area_with_ends,
@@ -13,6 +12,7 @@ from sweeps.curves.traces import (
     pair_grid,
     trace_line,
 )
+from sweeps.curves.resampled_lines import curve_lines, resample_line
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth
 
 BUDGETS = (0.125, 0.25, 0.5, 1.0)

@@ -41,7 +41,7 @@ ARRAY_ONLY = (
     "scpo.statistics.accuracy",
     "sweeps.ledger.records",
     "sweeps.ranking.ranking",
-    "sweeps.curves.figure",
+    "sweeps.curves.output.figure",
     "sweeps.report.report_page",
 )
 HEAVY = {"ray", "torch", "deepspeed", "transformers"}

@@ -222,10 +222,10 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
 
 def _show_curves(run: Path, target: float | None) -> None:
     """Write the curves of a ledger and say how many pairs arms need."""
-    from sweeps.curves.figure import missing_curve
-    from sweeps.curves.files import write_curve_files
+    from sweeps.curves.output.figure import missing_curve
+    from sweeps.curves.output.files import write_curve_files
+    from sweeps.curves.output.latex import summary_tables
     from sweeps.curves.points import curve_points
-    from sweeps.curves.table import summary_tables
     from sweeps.ledger.records import read_records
 
     points = curve_points(read_records(run))

@@ -17,7 +17,7 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import format_accuracy, format_difference
-from sweeps.curves.figure import curves_figure, missing_curve
+from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.words import POOLED

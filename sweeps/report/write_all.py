@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sweeps.curves.files import write_curve_files
+from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import CountryRanking, rank_records

@@ -34,7 +34,7 @@ from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.config import CurvesConfig, HeadsConfig
-from sweeps.curves.files import write_curve_files
+from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord

@@ -178,7 +178,7 @@ def test_an_empty_or_missing_ledger_is_refused(tmp_path):
 def test_reading_a_run_imports_neither_ray_nor_torch_nor_pyplot():
     code = (
         "import sys\n"
-        "import sweeps.report.arms_table, sweeps.curves.figure\n"
+        "import sweeps.report.arms_table, sweeps.curves.output.figure\n"
         "import sweeps.report.leaderboard, sweeps.report.report_page\n"
         "heavy = {'ray', 'torch', 'transformers', 'deepspeed', 'matplotlib.pyplot'}\n"
         "print(sorted(heavy & set(sys.modules)))"

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from scpo.files.atomic import write_text
 from scpo.statistics.wording import format_accuracy
-from sweeps.curves.drawing import country_title
+from sweeps.curves.output.curve_panels import country_title
 from sweeps.curves.summary import BASELINE, SummaryRow
 
 HEADINGS = ("country", "arm", "area", "pairs trained", "ratio", "pairs labelled", "ratio")

@@ -5,8 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from sweeps.curves.summary import curve_summary
-from sweeps.curves.table import (
+from sweeps.curves.output.latex import (
     HEADINGS,
     describe_target,
     escape_latex,
@@ -14,6 +13,7 @@ from sweeps.curves.table import (
     summary_tables,
     write_latex,
 )
+from sweeps.curves.summary import curve_summary
 from tests.sweeps.curves.worlds import make_world, power_truth
 
 NAMES = ("Côte d'Ivoire", "A_B & C%", r"{x}\$#~^")

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from scpo.files.figure_style import drawing_style, save_figure
-from sweeps.curves.drawing import (
+from sweeps.curves.fitted_curves import AXES, Axis
+from sweeps.curves.output.curve_panels import (
     LABEL_GAP,
     Label,
     arm_colour,
@@ -27,8 +28,7 @@ from sweeps.curves.drawing import (
     page_layout,
     pairs_of,
 )
-from sweeps.curves.figure import missing_curve
-from sweeps.curves.fitted_curves import AXES, Axis
+from sweeps.curves.output.figure import missing_curve
 from sweeps.curves.points import CurvePoint
 
 LAYERS = ("consensus", "distinctive")

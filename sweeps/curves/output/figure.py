@@ -16,7 +16,8 @@ from matplotlib.figure import Figure
 
 from scpo.files.csv_files import write_csv
 from scpo.files.figure_style import MUTED, drawing_style, save_figure
-from sweeps.curves.drawing import (
+from sweeps.curves.fitted_curves import AXES, Axis, trace_line
+from sweeps.curves.output.curve_panels import (
     Label,
     arm_colour,
     arm_marker,
@@ -29,7 +30,6 @@ from sweeps.curves.drawing import (
     page_layout,
     pairs_of,
 )
-from sweeps.curves.fitted_curves import AXES, Axis, trace_line
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.resampled_lines import CurveLine, curve_lines
 

@@ -9,10 +9,16 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
-from sweeps.curves.drawing import ARM_COLOURS, ARM_MARKERS, arm_marker, fit_heights, pick_ticks
-from sweeps.curves.figure import curves_figure, draw_curves, missing_curve, write_curves
-from sweeps.curves.files import write_curve_files
-from sweeps.curves.layers import layers_figure, missing_layers
+from sweeps.curves.output.curve_panels import (
+    ARM_COLOURS,
+    ARM_MARKERS,
+    arm_marker,
+    fit_heights,
+    pick_ticks,
+)
+from sweeps.curves.output.figure import curves_figure, draw_curves, missing_curve, write_curves
+from sweeps.curves.output.files import write_curve_files
+from sweeps.curves.output.layers_figure import layers_figure, missing_layers
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.words import POOLED
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth

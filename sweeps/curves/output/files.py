@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweeps.curves.figure import draw_curves, missing_curve, write_curves
-from sweeps.curves.layers import draw_layers, missing_layers
+from sweeps.curves.output.figure import draw_curves, missing_curve, write_curves
+from sweeps.curves.output.latex import write_latex
+from sweeps.curves.output.layers_figure import draw_layers, missing_layers
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.summary import SummaryRow, curve_summary, write_summary
-from sweeps.curves.table import write_latex
 
 
 def write_curve_files(

@@ -151,7 +151,7 @@ def science(
 
     A study that was cut off goes on with what OUT holds.
     """
-    from sweeps.science.show import show_map, show_neighbours, show_truth
+    from sweeps.research.run_worlds import show_map, show_neighbours, show_truth
 
     studies = {"truth": show_truth, "map": show_map, "neighbours": show_neighbours}
     if study not in studies:
@@ -175,7 +175,7 @@ def study(
 
     A study that was cut off goes on with what OUT holds.
     """
-    from sweeps.study.run import run_study
+    from sweeps.research.run_study import run_study
 
     results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
     done = ", ".join(result.title for result in results)

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
+from sweeps.research.run_worlds import show_map, show_neighbours, show_truth
 from sweeps.science import when_it_pays
 from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
 from sweeps.science.map_figure import map_figure, region_edges
 from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.show import show_map, show_neighbours, show_truth
 from sweeps.science.when_it_pays import (
     SIZES,
     VARIANTS,

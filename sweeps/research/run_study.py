@@ -15,9 +15,9 @@ from scpo.files.atomic import write_json, write_text
 from scpo.models.model_source import find_model
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
-from sweeps.study.fine_tuned import run_fine_tuned
-from sweeps.study.frozen import run_frozen
+from sweeps.research.study.fine_tuned import run_fine_tuned
+from sweeps.research.study.frozen import run_frozen
+from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.study.methods import describe_heads, describe_tuning
 from sweeps.study.opinions import similarity_remark, similarity_table
 from sweeps.study.page import DataSetResult

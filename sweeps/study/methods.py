@@ -6,7 +6,7 @@ from typing import Any
 
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
-from sweeps.study.config import FrozenConfig, StudyConfig, TunedConfig
+from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 
 
 def describe_heads(

@@ -13,7 +13,7 @@ import numpy as np
 from scpo.method.arms import TRAINED_ARMS
 from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow, summarise
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
-from sweeps.study.similarity import AVERAGE
+from sweeps.research.study.survey_similarity import AVERAGE
 
 OVER = {"questions": "mean over questions", "countries": "mean over countries"}
 
@@ -22,7 +22,7 @@ def similarity_records(cells: Sequence[Mapping[str, Any]], reference: str) -> li
     """Return the records of every row, differences to a reference row.
 
     Args:
-        cells: Results of `sweeps.study.frozen.compute_cell` with similarities.
+        cells: Results of `sweeps.research.study.frozen.compute_cell` with similarities.
         reference: Name of the row that others are compared with.
     """
     questions = sorted({name for cell in cells for name in cell["questions"]})

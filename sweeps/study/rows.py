@@ -18,7 +18,7 @@ from scpo.statistics.bootstrap import mean_interval
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
-from sweeps.study.arrays import in_units
+from sweeps.research.study.frozen_arrays import in_units
 from sweeps.study.layers import Layer, average_seeds, join_countries
 
 STUDY_ARMS = (*(arm for arm in ARMS if arm != LENGTH), TUNED_ARM, LENGTH)

@@ -10,7 +10,7 @@ import yaml
 from scpo.data.sources.synthetic import make_synthetic
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.research.run_study import check_files, read_wall, run_study
-from sweeps.study.config import StudyConfig
+from sweeps.research.study.study_config import StudyConfig
 
 SYNTHETIC = {"num_countries": 3, "users_per_country": 6, "interactions_per_user": 2}
 HEADS = {"num_settings": 4, "inner_folds": 2, "l2": [0.1]}

@@ -34,9 +34,19 @@ from sweeps.ledger.records import EvaluationRecord, TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads, deal_users
 from sweeps.probe.probed_pairs import ProbedPairs
-from sweeps.study.arrays import FrozenArrays, global_pool, pair_differences, train_global_head
-from sweeps.study.config import FrozenConfig
-from sweeps.study.similarity import Survey, arm_similarity, baseline_similarity, survey_of
+from sweeps.research.study.frozen_arrays import (
+    FrozenArrays,
+    global_pool,
+    pair_differences,
+    train_global_head,
+)
+from sweeps.research.study.study_config import FrozenConfig
+from sweeps.research.study.survey_similarity import (
+    Survey,
+    arm_similarity,
+    baseline_similarity,
+    survey_of,
+)
 
 FILES = ("features.npy", "against.npy")  # of a data set's folder, beside its interactions
 

@@ -15,7 +15,7 @@ from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import Candidate, train_candidates
 from sweeps.probe.probed_pairs import ProbedPairs
-from sweeps.study.arrays import (
+from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,
     global_pool,

@@ -30,9 +30,9 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
 from sweeps.probe.choose_heads import Candidate, choose_heads, deal_users
 from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.research.study.frozen_arrays import pair_differences
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
-from sweeps.study.arrays import pair_differences
 
 Chosen = Mapping[str, Candidate]
 

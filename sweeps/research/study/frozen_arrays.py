@@ -26,7 +26,7 @@ from scpo.data.reading.trl_columns import extract_texts
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
 from sweeps.probe.heads import train_heads
-from sweeps.study.config import Pool
+from sweeps.research.study.study_config import Pool
 
 
 @dataclass(frozen=True)

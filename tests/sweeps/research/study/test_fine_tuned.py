@@ -7,7 +7,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.probe.choose_heads import Candidate
-from sweeps.study.fine_tuned import (
+from sweeps.research.study.fine_tuned import (
     country_of,
     fold_name,
     pool_records,

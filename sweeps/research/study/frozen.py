@@ -24,9 +24,9 @@ from scpo.tokens.token_store import load_or_encode
 from sweeps.config import Say
 from sweeps.ledger.cells import finish_cells
 from sweeps.ledger.words import slug
-from sweeps.study.arrays import count_units, read_against
-from sweeps.study.cells import FILES, FrozenCell, compute_cell
-from sweeps.study.config import FrozenConfig
+from sweeps.research.study.frozen_arrays import count_units, read_against
+from sweeps.research.study.frozen_cells import FILES, FrozenCell, compute_cell
+from sweeps.research.study.study_config import FrozenConfig
 
 
 def run_frozen(

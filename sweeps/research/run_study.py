@@ -18,11 +18,11 @@ from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.research.study.fine_tuned import run_fine_tuned
 from sweeps.research.study.frozen import run_frozen
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
-from sweeps.study.methods import describe_heads, describe_tuning
-from sweeps.study.opinions import similarity_remark, similarity_table
-from sweeps.study.page import DataSetResult
-from sweeps.study.rows import study_rows
-from sweeps.study.written import write_results
+from sweeps.research.study_page.methods import describe_heads, describe_tuning
+from sweeps.research.study_page.rows import study_rows
+from sweeps.research.study_page.study_page import DataSetResult
+from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
+from sweeps.research.study_page.written import write_results
 
 WALL_FILE = "wall.json"
 DONE_FILE = "done"  # an empty file: nothing is left to compute

@@ -14,7 +14,7 @@ from sweeps.research.study.fine_tuned import (
     split_countries,
     study_jobs,
 )
-from tests.sweeps.study.records import make_record
+from tests.sweeps.research.study_page.records import make_record
 
 CONFIG = parse_config(
     SweepConfig,

@@ -10,7 +10,11 @@ from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.opinions.temperature import fit_temperature
 from sweeps.research.study.survey_similarity import arm_similarity, baseline_similarity, survey_of
-from sweeps.study.opinions import similarity_records, similarity_remark, similarity_table
+from sweeps.research.study_page.survey_table import (
+    similarity_records,
+    similarity_remark,
+    similarity_table,
+)
 
 SURVEY = [
     SurveyQuestion("Tea?", ("yes", "no"), {"Chile": (0.7, 0.3), "Peru": (0.2, 0.8)}),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
-from sweeps.study.rows import RANDOM, Interval, StudyRow, find_row
+from sweeps.research.study_page.rows import RANDOM, Interval, StudyRow, find_row
 
 Verdict = Literal["held", "opposite", "not told apart"]
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import draw_users, widened_tail
-from sweeps.study.rows import Interval, StudyRow, find_row, study_rows
-from tests.sweeps.study.records import RECORDS, make_record
+from sweeps.research.study_page.rows import Interval, StudyRow, find_row, study_rows
+from tests.sweeps.research.study_page.records import RECORDS, make_record
 
 
 def row_of(country: str, arm: str, unit: str = "user") -> StudyRow:

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from scpo.statistics.wording import format_difference
 from sweeps.ledger.words import BASELINE, POOLED, TUNED_ARM
-from sweeps.study.claims import Finding
-from sweeps.study.rows import StudyRow
+from sweeps.research.study_page.rows import StudyRow
+from sweeps.research.study_page.study_claims import Finding
 
 CHANCE = 0.05  # of a 95 % interval to leave out 0 where there is nothing
 SMALL = 0.01  # an accuracy that is told apart and yet of little use

@@ -8,8 +8,8 @@ from typing import Any
 
 from scpo.files.atomic import write_text
 from scpo.files.csv_files import write_csv
-from sweeps.study.page import DataSetResult, study_page
-from sweeps.study.rows import BASELINES, Interval, StudyRow
+from sweeps.research.study_page.rows import BASELINES, Interval, StudyRow
+from sweeps.research.study_page.study_page import DataSetResult, study_page
 
 FIGURES = ("accuracy", "distinctive", "consensus")  # fields of a row that have an interval
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from sweeps.study.claims import CLAIMS, judge_claims
-from sweeps.study.page import DataSetResult, study_page
-from sweeps.study.paragraphs import what_cannot_be_said, what_did_not, what_held
-from sweeps.study.rows import Interval, study_rows
-from sweeps.study.written import write_results
-from tests.sweeps.study.records import RECORDS, make_record
+from sweeps.research.study_page.paragraphs import what_cannot_be_said, what_did_not, what_held
+from sweeps.research.study_page.rows import Interval, study_rows
+from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
+from sweeps.research.study_page.study_page import DataSetResult, study_page
+from sweeps.research.study_page.written import write_results
+from tests.sweeps.research.study_page.records import RECORDS, make_record
 
 # On A every user has scpo 2 of 10 above full; on B below; inverse is like full.
 ABOVE = [record for record in RECORDS if record.country == "Mexico"]

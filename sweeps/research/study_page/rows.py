@@ -19,7 +19,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.research.study.frozen_arrays import in_units
-from sweeps.study.layers import Layer, average_seeds, join_countries
+from sweeps.research.study_page.layer_intervals import Layer, average_seeds, join_countries
 
 STUDY_ARMS = (*(arm for arm in ARMS if arm != LENGTH), TUNED_ARM, LENGTH)
 RANDOM = "random_k"
@@ -55,7 +55,7 @@ class StudyRow:
         num_seeds: Seeds averaged.
         against: Paired difference to each of `BASELINES` but itself.
         distinctive: Accuracy where the global model is wrong, with the interval of
-            `sweeps.study.layers`; None without pairs.
+            `sweeps.research.study_page.layer_intervals`; None without pairs.
         distinctive_pairs: Number of those.
         consensus: Accuracy where it is right.
         consensus_pairs: Number of those.

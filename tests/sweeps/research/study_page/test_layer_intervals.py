@@ -5,7 +5,7 @@ import pytest
 
 from scpo.statistics.accuracy import pair_accuracy
 from sweeps.ledger.records import AccuracyRecord
-from sweeps.study.layers import Layer, average_seeds, join_countries
+from sweeps.research.study_page.layer_intervals import Layer, average_seeds, join_countries
 
 
 def record(accuracy: float | None, low: float | None, high: float | None) -> AccuracyRecord:

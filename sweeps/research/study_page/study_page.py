@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
-from sweeps.study.claims import CLAIMS, judge_claims
-from sweeps.study.paragraphs import closing_paragraphs
-from sweeps.study.rows import Interval, StudyRow, find_row
+from sweeps.research.study_page.paragraphs import closing_paragraphs
+from sweeps.research.study_page.rows import Interval, StudyRow, find_row
+from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
 
 SHOWN = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)  # arms of the countries' table
 

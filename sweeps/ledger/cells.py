@@ -15,12 +15,9 @@ from itertools import repeat
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
-from scpo.arrays import FloatArray
 from scpo.files.atomic import write_json
-from scpo.statistics.bootstrap import jackknife_ends
 from sweeps.config import Say
 
 CellT = TypeVar("CellT")
@@ -54,15 +51,6 @@ def finish_cells(
         if number * TOLD // len(missing) > (number - 1) * TOLD // len(missing):
             say(f"{number} of {len(missing)} cells")
     return {name: _read(folder, name)["result"] for name in cells}
-
-
-def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
-    """Return (mean, low, high) over independent worlds: Student's 95 % interval.
-
-    Args:
-        values: One value a world, shape (W,); the ends are None with fewer than 2.
-    """
-    return float(values.mean()), *jackknife_ends(values, np.ones(len(values)))
 
 
 def _compute_each(

@@ -7,11 +7,11 @@ from typing import TypeVar
 from rich.console import RenderableType
 
 from sweeps.config import Say
-from sweeps.science.known_truth import NUM_SEEDS, WORLDS, run_truth, truth_table
-from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.neighbours import NEIGHBOUR_SIZES, run_neighbours
-from sweeps.science.truth_claims import claims_table
-from sweeps.science.when_it_pays import AGAIN, SIZES, run_map
+from sweeps.research.worlds.map import AGAIN, SIZES, run_map
+from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.neighbours import NEIGHBOUR_SIZES, run_neighbours
+from sweeps.research.worlds.truth import NUM_SEEDS, WORLDS, run_truth, truth_table
+from sweeps.research.worlds.truth_claims import claims_table
 
 Size = TypeVar("Size")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from figures import figure_line, machine
 
-from sweeps.science.known_truth import NUM_SEEDS, run_truth
-from sweeps.science.truth_claims import FAILS, HOLDS, OPEN, Claim
+from sweeps.research.worlds.truth import NUM_SEEDS, run_truth
+from sweeps.research.worlds.truth_claims import FAILS, HOLDS, OPEN, Claim
 
 FEWEST_SEEDS = 10
 MUST_HOLD = (  # claim, measure, world, at hard training

@@ -19,10 +19,10 @@ from scpo.files.csv_files import write_csv
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
-from sweeps.ledger.cells import finish_cells, mean_ends
+from sweeps.ledger.cells import finish_cells
 from sweeps.probe.heads import Heads
-from sweeps.science.truth_claims import Claim, judge_claims, write_claims
-from sweeps.science.world_arms import (
+from sweeps.research.worlds.truth_claims import Claim, judge_claims, write_claims
+from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
@@ -32,7 +32,7 @@ from sweeps.science.world_arms import (
     train_selections,
     tune_arm,
 )
-from sweeps.science.worlds import World, WorldSettings, make_world
+from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
 
 TRAININGS = {"hard": 0.003, "mild": 0.03}
 STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
@@ -63,7 +63,7 @@ class TruthRow:
         world: Name of the kind, of `WORLDS`.
         training: "hard", "mild", or "tuned"; "" where nothing is trained.
         arm: Name; "truth" is the country's own utility, which nothing can beat.
-        measure: Of `sweeps.science.world_arms.MEASURES`.
+        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
         mean: Fraction 0..1.
         low: Lower end; None with one seed.
         high: Upper end.

@@ -28,9 +28,9 @@ from scpo.arrays import BoolArray, FloatArray
 from sweeps.config import Say
 from sweeps.ledger.cells import finish_cells
 from sweeps.probe.heads import Heads, HeadSettings, train_heads
-from sweeps.science.map_cells import USERS, MapCell, MapRow, cell_rows, write_rows
-from sweeps.science.when_it_pays import MapAxes, map_cells
-from sweeps.science.world_arms import (
+from sweeps.research.worlds.map import MapAxes, map_cells
+from sweeps.research.worlds.map_cells import USERS, MapCell, MapRow, cell_rows, write_rows
+from sweeps.research.worlds.world_arms import (
     Fit,
     Tuning,
     draw_plain,
@@ -42,7 +42,7 @@ from sweeps.science.world_arms import (
     tune_arm,
     tune_fit,
 )
-from sweeps.science.worlds import (
+from sweeps.research.worlds.worlds import (
     WorldPairs,
     draw_direction,
     draw_directions,

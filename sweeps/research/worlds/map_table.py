@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from scpo.statistics.wording import format_difference
-from sweeps.science.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import USERS, MapRow
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,8 @@ import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
 from sweeps.research.run_worlds import show_map, show_neighbours, show_truth
-from sweeps.science import when_it_pays
-from sweeps.science.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
-from sweeps.science.map_figure import map_figure, region_edges
-from sweeps.science.map_table import count_regions, regions_table, variants_table
-from sweeps.science.when_it_pays import (
+from sweeps.research.worlds import map as map_module
+from sweeps.research.worlds.map import (
     SIZES,
     VARIANTS,
     MapAxes,
@@ -21,8 +18,11 @@ from sweeps.science.when_it_pays import (
     run_map,
     variant_cells,
 )
-from sweeps.science.world_arms import Tuning, judge_world
-from sweeps.science.worlds import WorldSettings, make_world
+from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
+from sweeps.research.worlds.map_figure import map_figure, region_edges
+from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.world_arms import Tuning, judge_world
+from sweeps.research.worlds.worlds import WorldSettings, make_world
 
 TUNING = Tuning(num_settings=4, judged_folds=2)
 AXES = MapAxes((0.0, 1.0), (0.0, 0.4), (8,), (0.8, 1.0), 2, TUNING)
@@ -157,9 +157,9 @@ def test_regions_count_what_is_sure() -> None:
 
 def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr(
-        when_it_pays, "VARIANTS", {"as the map": {}, "8 features": VARIANTS["8 features"]}
+        map_module, "VARIANTS", {"as the map": {}, "8 features": VARIANTS["8 features"]}
     )
-    monkeypatch.setattr(when_it_pays, "CENTRE", WorldSettings(num_users=8))
+    monkeypatch.setattr(map_module, "CENTRE", WorldSettings(num_users=8))
     axes = replace(AXES, global_cosines=(1.0,))
     rows = run_map(tmp_path, axes, print, num_processes=1)
     written = {path.name for path in tmp_path.iterdir()}
@@ -173,7 +173,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
     def fail(cell):
         raise AssertionError("a cell was computed again")
 
-    monkeypatch.setattr(when_it_pays, "compute_cell", fail)
+    monkeypatch.setattr(map_module, "compute_cell", fail)
     assert run_map(tmp_path, axes, print, num_processes=1) == rows
     with pytest.raises(ValueError, match="must hold the cell"):
         run_map(tmp_path, replace(axes, num_worlds=3), print, num_processes=1)

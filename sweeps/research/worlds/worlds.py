@@ -18,6 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
+from scpo.statistics.bootstrap import jackknife_ends
 from sweeps.probe.heads import Heads
 
 OutlierKind = Literal["consensus", "culture", "certain"]
@@ -224,3 +225,12 @@ def _draw_kinds(
     kinds = np.where(place < settings.outlier_share, 1, 0)
     kinds[place >= 1.0 - settings.noise_user_share] = 2
     return generator.permutation(kinds)
+
+
+def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
+    """Return (mean, low, high) over independent worlds: Student's 95 % interval.
+
+    Args:
+        values: One value a world, shape (W,); the ends are None with fewer than 2.
+    """
+    return float(values.mean()), *jackknife_ends(values, np.ones(len(values)))

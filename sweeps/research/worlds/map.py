@@ -14,10 +14,10 @@ from typing import Any
 
 from sweeps.config import Say
 from sweeps.ledger.cells import finish_cells
-from sweeps.science.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
-from sweeps.science.map_figure import draw_map
-from sweeps.science.world_arms import Tuning
-from sweeps.science.worlds import WorldSettings
+from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
+from sweeps.research.worlds.map_figure import draw_map
+from sweeps.research.worlds.world_arms import Tuning
+from sweeps.research.worlds.worlds import WorldSettings
 
 AGAIN = "fresh worlds"
 FRESH_SEED = 1_000_000  # beyond the seeds of any map

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from sweeps.science.worlds import TEST_USERS, WorldSettings, make_world
+from sweeps.research.worlds.worlds import TEST_USERS, WorldSettings, make_world
 
 PURE = WorldSettings(num_users=400, outlier_share=0.0, noise_user_share=0.0)
 

@@ -5,10 +5,10 @@ import csv
 import pytest
 
 from scpo.method.arms import TRAINED_ARMS
-from sweeps.science import known_truth
-from sweeps.science.known_truth import WORLDS, run_truth, truth_table
-from sweeps.science.truth_claims import HOLDS
-from sweeps.science.world_arms import MEASURES, Tuning
+from sweeps.research.worlds import truth as truth_module
+from sweeps.research.worlds.truth import WORLDS, run_truth, truth_table
+from sweeps.research.worlds.truth_claims import HOLDS
+from sweeps.research.worlds.world_arms import MEASURES, Tuning
 
 NUM_SEEDS = 5
 TUNING = Tuning(num_settings=4, judged_folds=1)
@@ -82,7 +82,7 @@ def test_it_goes_on_where_it_ended(truth, folder, monkeypatch) -> None:
     def fail(cell):
         raise AssertionError("a cell was computed again")
 
-    monkeypatch.setattr(known_truth, "compute_truth", fail)
+    monkeypatch.setattr(truth_module, "compute_truth", fail)
     assert run_truth(folder, NUM_SEEDS, print, tuning=TUNING, num_processes=1) == truth
 
 

@@ -18,8 +18,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from sweeps.ledger.cells import mean_ends
-from sweeps.science.world_arms import (
+from sweeps.research.worlds.world_arms import (
     MEASURES,
     TunedArm,
     Tuning,
@@ -31,7 +30,7 @@ from sweeps.science.world_arms import (
     select_same,
     tune_arm,
 )
-from sweeps.science.worlds import World, WorldSettings, make_world
+from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
 
 USERS, PERFECT = "users", "perfect"
 COMPARED = (

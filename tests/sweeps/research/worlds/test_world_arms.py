@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from scpo.method.arms import TRAINED_ARMS, select_arm
-from sweeps.science.world_arms import (
+from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
@@ -18,7 +18,7 @@ from sweeps.science.world_arms import (
     train_selections,
     tune_arm,
 )
-from sweeps.science.worlds import WorldSettings, make_world
+from sweeps.research.worlds.worlds import WorldSettings, make_world
 
 TINY = WorldSettings(num_users=3, num_features=3, interactions_per_user=1, outlier_share=0.3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.science.truth_claims import (
+from sweeps.research.worlds.truth_claims import (
     CLAIMS,
     FAILS,
     HOLDS,
@@ -16,7 +16,7 @@ from sweeps.science.truth_claims import (
     judge_difference,
     write_claims,
 )
-from sweeps.science.world_arms import MEASURES
+from sweeps.research.worlds.world_arms import MEASURES
 
 NOISE = np.array([-0.01, 0.0, 0.01, 0.0])
 

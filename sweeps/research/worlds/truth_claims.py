@@ -20,8 +20,8 @@ from rich.table import Table
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_difference
-from sweeps.ledger.cells import mean_ends
-from sweeps.science.world_arms import MEASURES
+from sweeps.research.worlds.world_arms import MEASURES
+from sweeps.research.worlds.worlds import mean_ends
 
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"
 SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
@@ -54,7 +54,7 @@ class Claim:
         meaning: In words.
         world: Kind of world.
         training: Training strength of the arms, or "tuned".
-        measure: Of `sweeps.science.world_arms.MEASURES`.
+        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
         difference: Mean of first minus second arm, in -1..1.
         low: Lower end of its 95 % interval over worlds; None with one world.
         high: Upper end.

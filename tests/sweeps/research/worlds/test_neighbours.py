@@ -9,9 +9,9 @@ import pytest
 from scipy.special import expit
 
 from sweeps.probe.heads import HeadSettings
-from sweeps.science import neighbours as studied
-from sweeps.science.map_cells import MapCell
-from sweeps.science.neighbours import (
+from sweeps.research.worlds import neighbours as studied
+from sweeps.research.worlds.map_cells import MapCell
+from sweeps.research.worlds.neighbours import (
     COMPARED,
     NEIGHBOUR_SIZES,
     NeighbourCell,
@@ -20,8 +20,8 @@ from sweeps.science.neighbours import (
     run_neighbours,
     stack_features,
 )
-from sweeps.science.world_arms import Tuning, select_each
-from sweeps.science.worlds import WorldSettings, make_world
+from sweeps.research.worlds.world_arms import Tuning, select_each
+from sweeps.research.worlds.worlds import WorldSettings, make_world
 
 SETTINGS = WorldSettings(num_users=3, num_features=4, shift=1.0, outlier_share=0.3)
 

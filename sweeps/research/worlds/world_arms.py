@@ -20,7 +20,7 @@ from scpo.method.strength import tau_of_retention
 from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig
 from sweeps.probe.heads import Heads, HeadSettings, draw_settings, judge_heads, train_heads
-from sweeps.science.worlds import WorldPairs
+from sweeps.research.worlds.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")
 L2 = (1e-3, 10.0)

@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
-from sweeps.science.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import USERS, MapRow
 
 COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
 SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much

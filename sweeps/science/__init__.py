@@ -1,1 +1,0 @@
-"""Synthetic worlds whose truth is known: what the method does, and when it pays."""

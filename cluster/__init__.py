@@ -1,1 +1,5 @@
-"""Where it runs: profiles of Ray clusters and job submission, apart from scpo and sweeps."""
+"""Ray clusters: profiles, job submission and `scpo doctor`.
+
+At the top stand only the profiles (`profiles/`); `access` reaches a cluster, `jobs` and `doctor`
+use it. May import: `scpo.files` and `scpo.choices` at most, never `sweeps`.
+"""

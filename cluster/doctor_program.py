@@ -19,7 +19,8 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
-from cluster import doctor_exchange, doctor_probes, stores
+from cluster import doctor_exchange, doctor_probes
+from cluster.access import stores
 from cluster.doctor_exchange import (
     read_file,
     reduce_here,

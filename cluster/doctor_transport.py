@@ -20,11 +20,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.connection import CONNECT_TIMEOUT_S, connect, explained_errors
+from cluster.access.connection import CONNECT_TIMEOUT_S, connect, explained_errors
 
 PREFIX = "SCPO-DOCTOR "
 PROGRAM = (
-    *("doctor_program.py", "doctor_probes.py", "doctor_exchange.py", "stores.py", "__init__.py"),
+    *("doctor_program.py", "doctor_probes.py", "doctor_exchange.py"),
+    *("access/stores.py", "access/__init__.py", "__init__.py"),
 )
 MODULE = "cluster.doctor_program"
 POLL_INTERVAL_S = 0.2
@@ -110,10 +111,10 @@ def ask_by_job(request: Mapping[str, Any], collected: Collected) -> None:
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
     url, client = connect(request["address"])
     with explained_errors(url), tempfile.TemporaryDirectory() as folder:
-        package = Path(folder) / "cluster"
-        package.mkdir()
+        package, here = Path(folder) / "cluster", Path(__file__).parent
         for name in PROGRAM:
-            shutil.copy(Path(__file__).with_name(name), package)
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(here / name, package / name)
         job = f"doctor-{request['token']}"
         asked = dict(request) | {"address": "auto"}
         client.submit_job(

@@ -20,11 +20,11 @@ from uuid import uuid4
 
 from pyarrow.fs import FileSelector
 
+from cluster.access.profile import REMOTE_SCHEMES
+from cluster.access.stores import BUCKET_ADVICE, open_store
 from cluster.jobs import FETCHES, job_status, submit
 from cluster.logs import job_log
 from cluster.packing import PREFIX, is_left_out
-from cluster.profile import REMOTE_SCHEMES
-from cluster.stores import BUCKET_ADVICE, open_store
 from cluster.submission import Submission
 
 LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp")
@@ -54,7 +54,7 @@ def fetch(address: str | None, run_name: str, to: Path, *, with_models: bool = F
     """Copy the outputs of a submitted run, whether it has ended or still runs.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
         run_name: Name of the job.
         to: Local folder; files of the same names are replaced, others stay.
         with_models: Copy the trained models too.

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
-from cluster.stores import BUCKET_ADVICE
+from cluster.access.stores import BUCKET_ADVICE
 
 Level = Literal["ok", "warning", "failure"]
 Facts = Mapping[str, Any]

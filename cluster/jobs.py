@@ -16,7 +16,7 @@ from typing import Literal
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from cluster.connection import connect, explained_errors
+from cluster.access.connection import connect, explained_errors
 from cluster.submission import Submission
 
 POLL_INTERVAL_S = 0.5
@@ -70,7 +70,7 @@ def submit(submission: Submission, *, address: str | None) -> SubmitOutcome:
 
     Args:
         submission: The job.
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
 
     Returns:
         "attached": a job of this name is pending, running or has succeeded; nothing was sent.
@@ -146,7 +146,7 @@ def job_status(address: str | None, submission_id: str) -> JobRecord:
     """Return what the cluster knows of one job.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
         submission_id: Name of the job.
 
     Raises:
@@ -162,7 +162,7 @@ def list_jobs(address: str | None) -> list[JobRecord]:
     """Return every job submitted to the cluster, the newest first, less those that only fetch.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
 
     Raises:
         RuntimeError: The cluster cannot be reached or refuses the token.
@@ -179,7 +179,7 @@ def stop_job(address: str | None, submission_id: str) -> JobStatus:
     """Stop a job and wait until it has ended; a job that has ended is left as it is.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
         submission_id: Name of the job.
 
     Returns:

@@ -9,7 +9,7 @@ import time
 import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from cluster.connection import connect, explained_errors
+from cluster.access.connection import connect, explained_errors
 from cluster.jobs import require_job
 
 POLL_INTERVAL_S = 0.5
@@ -19,7 +19,7 @@ def job_log(address: str | None, submission_id: str) -> str:
     """Return the whole log of a job, as it is now.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
         submission_id: Name of the job.
 
     Raises:
@@ -39,7 +39,7 @@ def follow_logs(address: str | None, submission_id: str) -> JobStatus:
     with Ctrl-C does not stop the job.
 
     Args:
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
         submission_id: Name of the job.
 
     Returns:

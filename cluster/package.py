@@ -12,7 +12,7 @@ from typing import Any
 
 from ray._private.runtime_env.packaging import create_package
 
-from cluster.connection import resolve_address
+from cluster.access.connection import resolve_address
 from cluster.submission import Submission
 
 
@@ -51,7 +51,7 @@ def describe_submission(submission: Submission, address: str | None) -> dict[str
 
     Args:
         submission: The job.
-        address: See `cluster.connection.resolve_address`.
+        address: See `cluster.access.connection.resolve_address`.
 
     Raises:
         ValueError: The address does not begin with http:// or https://.

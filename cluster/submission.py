@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from cluster.profile import REMOTE_SCHEMES, Profile
+from cluster.access.profile import REMOTE_SCHEMES, Profile
 
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that never travel to the cluster."""

@@ -27,7 +27,7 @@ RAY_FILES = {
     "sweeps.lanes.sharded_lane",
     "sweeps.lanes.sharded_worker",
     "sweeps.lanes.tune_runner",
-    "cluster.connection",
+    "cluster.access.connection",
     "cluster.doctor_program",
     "cluster.jobs",
     "cluster.logs",

@@ -188,19 +188,19 @@ def doctor(
 
 def _cluster_settings(profile: str) -> Any:
     """Return the settings of a profile."""
-    from cluster.profile import load_profile
+    from cluster.access.profile import load_profile
 
     return load_profile(profile)
 
 
 def _cluster_address(address: str | None, profile: str | None) -> str | None:
     """Return the address to use, once the token is in use; before anything imports Ray."""
-    from cluster.token import use_token
+    from cluster.access.token import use_token
 
     use_token(required=profile is not None)
     if profile is None:
         return address
-    from cluster.connection import check_dashboard
+    from cluster.access.connection import check_dashboard
 
     settings = _cluster_settings(profile)
     check_dashboard(address or settings.address, settings.advice())

@@ -25,7 +25,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cluster.profile import load_profile
+from cluster.access.profile import load_profile
 
 ROOT = Path(__file__).parents[2]
 

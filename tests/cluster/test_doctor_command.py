@@ -69,7 +69,9 @@ def test_a_profile_gives_address_storage_and_token(
     doctor: Doctor, asked: list[Any], profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached: list[str] = []
-    monkeypatch.setattr("cluster.connection.check_dashboard", lambda a, _: reached.append(a))
+    monkeypatch.setattr(
+        "cluster.access.connection.check_dashboard", lambda a, _: reached.append(a)
+    )
     assert doctor("--profile", profile).exit_code == 0
     assert doctor("--profile", profile, "--address", "http://h:2", "--out", "/x").exit_code == 0
     assert reached == ["http://h:1", "http://h:2"]

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from cluster.access.profile import Profile
 from cluster.package import list_package
-from cluster.profile import Profile
 from cluster.submission import EXCLUDES, Submission, plan_submission
 
 PROFILE = Profile(

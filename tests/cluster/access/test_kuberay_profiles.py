@@ -12,7 +12,7 @@ from packaging.requirements import Requirement
 
 from cluster.submission import plan_submission
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 PROFILES = ROOT / "cluster" / "profiles"
 TEXT = (PROFILES / "kuberay-rayjob.yaml").read_text(encoding="utf-8")
 STANDING = (PROFILES / "kuberay-raycluster.yaml").read_text(encoding="utf-8")

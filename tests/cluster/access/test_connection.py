@@ -12,8 +12,8 @@ import pytest
 import requests
 from ray.exceptions import AuthenticationError
 
-import cluster.connection
-from cluster.connection import check_dashboard, connect, explained_errors, resolve_address
+import cluster.access.connection
+from cluster.access.connection import check_dashboard, connect, explained_errors, resolve_address
 
 VERSION = json.dumps({"version": "4", "ray_version": "2.60.0"})
 
@@ -135,7 +135,7 @@ def test_nothing_answers() -> None:
 
 
 def test_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster.connection, "CONNECT_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(cluster.access.connection, "CONNECT_TIMEOUT_S", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(RuntimeError, match=r"must answer at.*timed out"):
             connect(f"http://127.0.0.1:{silent.getsockname()[1]}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cluster.profile import SHIPPED, find_profile, load_profile
+from cluster.access.profile import SHIPPED, find_profile, load_profile
 
 SETTINGS = {"address": "http://h:1", "storage": "/mnt/runs/", "start": "begin", "end": "stop"}
 

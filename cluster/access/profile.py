@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-PROFILES = Path(__file__).with_name("profiles")
+PROFILES = Path(__file__).parents[1] / "profiles"
 REMOTE_SCHEMES = ("s3://", "gs://")  # storage that no node mounts
 SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from pyarrow.fs import FileSelector
 
+from cluster.access.stores import open_store
 from cluster.doctor_exchange import read_file, remove_file, write_file
 from cluster.fetching import copy_remote
 from cluster.findings import judge_storage
-from cluster.stores import open_store
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def dead(
 def test_dead_bucket_is_given_up_in_time_with_what_to_do(
     dead: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cluster.stores.SILENCE_S", 1)
+    monkeypatch.setattr("cluster.access.stores.SILENCE_S", 1)
     started = time.monotonic()
     with pytest.raises(RuntimeError, match=rf"{dead} must be readable.*AWS_ENDPOINT_URL"):
         copy_remote(dead, tmp_path, [])

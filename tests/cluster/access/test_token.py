@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.token import use_token
+from cluster.access.token import use_token
 
 
 @pytest.fixture(autouse=True)

@@ -29,9 +29,9 @@ RAY_FILES = {
     "sweeps.lanes.tune_runner",
     "cluster.access.connection",
     "cluster.doctor_program",
-    "cluster.jobs",
-    "cluster.logs",
-    "cluster.package",
+    "cluster.jobs.client",
+    "cluster.jobs.logs",
+    "cluster.jobs.package",
 }
 RAY_ROOMS = ("scpo.distributed.", "sweeps.search.", "sweeps.lanes.")
 ARRAY_ONLY = (
@@ -105,7 +105,7 @@ def test_there_is_something_to_test():
     assert {
         "scpo.method.loss",
         "sweeps.ranking.ranking",
-        "cluster.jobs",
+        "cluster.jobs.client",
         "scpo.commands.sweep",
     } <= MODULES.keys()
 

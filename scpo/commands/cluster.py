@@ -36,7 +36,7 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
 ) -> None:
     """Run a sweep as a job of a Ray cluster; submitting again resumes it."""
-    from cluster.submission import plan_submission
+    from cluster.jobs.submission import plan_submission
 
     settings = _cluster_settings(profile) if profile else None
     submission = plan_submission(
@@ -48,14 +48,14 @@ def submit(
         profile=settings,
     )
     if dry_run:
-        from cluster.package import describe_submission
+        from cluster.jobs.package import describe_submission
 
         address = address or (settings.address if settings else None)
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
     address = _cluster_address(address, profile)
-    from cluster.jobs import submit as submit_job
-    from cluster.logs import follow_logs
+    from cluster.jobs.client import submit as submit_job
+    from cluster.jobs.logs import follow_logs
 
     outcome = submit_job(submission, address=address)
     console.print(f"{submission.submission_id}: {outcome}")
@@ -71,7 +71,7 @@ def submit(
 def jobs(profile: ClusterProfile = None, address: Address = None) -> None:
     """List the jobs of a cluster, the newest first."""
     address = _cluster_address(address, profile)
-    from cluster.jobs import describe_job, list_jobs
+    from cluster.jobs.client import describe_job, list_jobs
 
     for job in list_jobs(address):
         console.print(describe_job(job), markup=False)
@@ -84,7 +84,7 @@ def status(
 ) -> None:
     """Say how submitted jobs stand."""
     address = _cluster_address(address, profile)
-    from cluster.jobs import describe_job, job_status, list_jobs
+    from cluster.jobs.client import describe_job, job_status, list_jobs
 
     for job in list_jobs(address) if name is None else [job_status(address, name)]:
         console.print(f"{describe_job(job)}  {job.message}".rstrip(), markup=False)
@@ -98,7 +98,7 @@ def logs(
 ) -> None:
     """Print a job's log."""
     address = _cluster_address(address, profile)
-    from cluster.logs import follow_logs, job_log
+    from cluster.jobs.logs import follow_logs, job_log
 
     if not follow:
         sys.stdout.write(job_log(address, name))
@@ -109,7 +109,7 @@ def logs(
 def stop(name: RunName, profile: ClusterProfile = None, address: Address = None) -> None:
     """Stop a submitted job; what it finished stays, and submitting again resumes it."""
     address = _cluster_address(address, profile)
-    from cluster.jobs import stop_job
+    from cluster.jobs.client import stop_job
 
     console.print(f"{name}: {stop_job(address, name)}")
 
@@ -123,7 +123,7 @@ def fetch(
 ) -> None:
     """Copy what a submitted run has written into a local folder, also while it runs."""
     address = _cluster_address(address, profile)
-    from cluster.fetching import fetch as fetch_run
+    from cluster.jobs.fetch import fetch as fetch_run
 
     fetched = fetch_run(address, name, to or Path("runs") / name, with_models=models)
     console.print(f"{fetched.num_files} files of {fetched.source}: {fetched.folder}")

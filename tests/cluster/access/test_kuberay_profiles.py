@@ -10,7 +10,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from cluster.submission import plan_submission
+from cluster.jobs.submission import plan_submission
 
 ROOT = Path(__file__).parents[3]
 PROFILES = ROOT / "cluster" / "profiles"

@@ -10,8 +10,8 @@ from pyarrow.fs import FileSelector
 
 from cluster.access.stores import open_store
 from cluster.doctor_exchange import read_file, remove_file, write_file
-from cluster.fetching import copy_remote
 from cluster.findings import judge_storage
+from cluster.jobs.fetch import copy_remote
 
 
 @pytest.fixture

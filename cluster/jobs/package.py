@@ -13,7 +13,7 @@ from typing import Any
 from ray._private.runtime_env.packaging import create_package
 
 from cluster.access.connection import resolve_address
-from cluster.submission import Submission
+from cluster.jobs.submission import Submission
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,15 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.cluster.heads import Head, cluster_folder, free_port, running_head
+from tests.cluster.jobs.heads import Head, cluster_folder, free_port, running_head
 
 SCENARIO = """
 import json, sys, time
 from pathlib import Path
 from ray.job_submission import JobStatus
-from cluster.jobs import job_status, list_jobs, stop_job, submit
-from cluster.logs import follow_logs
-from cluster.submission import Submission
+from cluster.jobs.client import job_status, list_jobs, stop_job, submit
+from cluster.jobs.logs import follow_logs
+from cluster.jobs.submission import Submission
 
 address, folder = sys.argv[1], Path(sys.argv[2])
 program = "import os; print('hello', sorted(os.listdir('.')), os.listdir('scpo/data'))"
@@ -43,7 +43,7 @@ print("SEEN", json.dumps(seen))
 
 REFUSAL = """
 import sys
-from cluster.jobs import list_jobs
+from cluster.jobs.client import list_jobs
 try:
     list_jobs(sys.argv[1])
 except RuntimeError as error:

@@ -10,7 +10,7 @@ import aiohttp
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from cluster.access.connection import connect, explained_errors
-from cluster.jobs import require_job
+from cluster.jobs.client import require_job
 
 POLL_INTERVAL_S = 0.5
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-import cluster.fetching
-from cluster.fetching import LEFT_OUT, copy_remote, fetch, unpack
-from cluster.jobs import FETCHES
-from cluster.packing import LINE_BYTES, PREFIX, is_left_out, main
-from cluster.submission import Submission
+import cluster.jobs.fetch
+from cluster.jobs.client import FETCHES
+from cluster.jobs.fetch import LEFT_OUT, copy_remote, fetch, unpack
+from cluster.jobs.packing import LINE_BYTES, PREFIX, is_left_out, main
+from cluster.jobs.submission import Submission
 
 KEPT = {"trials.jsonl": "a\n" * 40_000, "curves/models.csv": "x", "report.html": "<p>ü</p>"}
 LEFT = ("models/france/model.bin", "global/config.json", "data/a", "x.checkpoints/1/a", ".b.tmp")
@@ -132,7 +132,7 @@ class FakeJobs:
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeJobs":
         for name in ("job_status", "submit", "job_log"):
-            monkeypatch.setattr(cluster.fetching, name, getattr(self, name))
+            monkeypatch.setattr(cluster.jobs.fetch, name, getattr(self, name))
         return self
 
 

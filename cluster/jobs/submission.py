@@ -1,7 +1,7 @@
 """What a job on a Ray cluster is: one command line, one folder to send, one name.
 
 In: a configuration file, the output folder on the cluster's shared storage and overrides. Out: a
-`Submission`, plain values that `cluster.jobs` sends. Nothing here talks to a cluster.
+`Submission`, plain values that `cluster.jobs.client` sends. Nothing here talks to a cluster.
 
 The command is `scpo sweep ... --resume`: on an empty output folder it starts afresh, on a folder
 with a ledger it goes on. Submitting again is therefore how an interrupted sweep is resumed.

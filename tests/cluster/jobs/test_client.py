@@ -9,11 +9,11 @@ import aiohttp
 import pytest
 from ray.job_submission import JobDetails, JobStatus, JobType
 
-import cluster.jobs
-import cluster.logs
-from cluster.jobs import FETCHES, describe_job, job_status, list_jobs, stop_job, submit
-from cluster.logs import follow_logs, job_log
-from cluster.submission import Submission
+import cluster.jobs.client
+import cluster.jobs.logs
+from cluster.jobs.client import FETCHES, describe_job, job_status, list_jobs, stop_job, submit
+from cluster.jobs.logs import follow_logs, job_log
+from cluster.jobs.submission import Submission
 
 SUBMISSION = Submission(
     "prism", ("python", "-c", "print('a b')"), Path("/work dir"), excludes=("/data",),
@@ -81,11 +81,11 @@ class FakeCluster:
 @pytest.fixture
 def ray(monkeypatch: pytest.MonkeyPatch) -> FakeCluster:
     fake = FakeCluster()
-    for module in (cluster.jobs, cluster.logs):
+    for module in (cluster.jobs.client, cluster.jobs.logs):
         monkeypatch.setattr(module, "connect", lambda address: ("http://head:8265", fake))
         monkeypatch.setattr(module, "POLL_INTERVAL_S", 0.0)
-    monkeypatch.setattr(cluster.jobs, "RESUBMIT_DELAY_S", 0.0)
-    monkeypatch.setattr(cluster.jobs, "LOST_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(cluster.jobs.client, "RESUBMIT_DELAY_S", 0.0)
+    monkeypatch.setattr(cluster.jobs.client, "LOST_TIMEOUT_S", 0.01)
     return fake
 
 
@@ -116,7 +116,7 @@ def test_a_cluster_that_has_no_agent_yet_is_asked_again(ray: FakeCluster) -> Non
 def test_other_refusals_and_endless_ones_end(
     ray: FakeCluster, monkeypatch: pytest.MonkeyPatch, patience_s: float
 ) -> None:
-    monkeypatch.setattr(cluster.jobs, "AGENT_TIMEOUT_S", patience_s)
+    monkeypatch.setattr(cluster.jobs.client, "AGENT_TIMEOUT_S", patience_s)
     ray.refusals = ["No available agent" if patience_s < 0 else "status code 500: broken"]
     with pytest.raises(RuntimeError, match=r"job agent must be up within.*52365|broken"):
         submit(SUBMISSION, address=None)
@@ -228,7 +228,7 @@ def test_ended_job_is_not_stopped(ray: FakeCluster) -> None:
 def test_job_that_does_not_end_is_reported(
     ray: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster.jobs, "STOP_TIMEOUT_S", -1.0)
+    monkeypatch.setattr(cluster.jobs.client, "STOP_TIMEOUT_S", -1.0)
     ray.add("prism", JobStatus.RUNNING)
     with pytest.raises(RuntimeError, match=r"prism must end within.*still RUNNING.*again later"):
         stop_job(None, "prism")

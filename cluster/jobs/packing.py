@@ -2,7 +2,7 @@
 
 It needs only the standard library, because this file travels alone. What it prints
 are lines that begin with PREFIX: a header with the size and sha256 of the archive, then base64.
-`cluster.fetching` reads them from the job's log.
+`cluster.jobs.fetch` reads them from the job's log.
 """
 
 import base64

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from cluster.access.profile import Profile
-from cluster.package import list_package
-from cluster.submission import EXCLUDES, Submission, plan_submission
+from cluster.jobs.package import list_package
+from cluster.jobs.submission import EXCLUDES, Submission, plan_submission
 
 PROFILE = Profile(
     address="http://h:1",

@@ -22,10 +22,10 @@ from pyarrow.fs import FileSelector
 
 from cluster.access.profile import REMOTE_SCHEMES
 from cluster.access.stores import BUCKET_ADVICE, open_store
-from cluster.jobs import FETCHES, job_status, submit
-from cluster.logs import job_log
-from cluster.packing import PREFIX, is_left_out
-from cluster.submission import Submission
+from cluster.jobs.client import FETCHES, job_status, submit
+from cluster.jobs.logs import job_log
+from cluster.jobs.packing import PREFIX, is_left_out
+from cluster.jobs.submission import Submission
 
 LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp")
 """Large or rebuildable; `models` can be asked for."""

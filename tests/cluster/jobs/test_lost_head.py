@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.heads import (
+from tests.cluster.jobs.heads import (
     Head,
     cluster_folder,
     end_group,

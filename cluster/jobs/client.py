@@ -17,7 +17,7 @@ from typing import Literal
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.access.connection import connect, explained_errors
-from cluster.submission import Submission
+from cluster.jobs.submission import Submission
 
 POLL_INTERVAL_S = 0.5
 AGENT_TIMEOUT_S = 60.0

@@ -27,7 +27,7 @@ import pytest
 
 from cluster.access.profile import load_profile
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @dataclass(frozen=True)

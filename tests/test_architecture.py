@@ -28,7 +28,7 @@ RAY_FILES = {
     "sweeps.lanes.sharded_worker",
     "sweeps.lanes.tune_runner",
     "cluster.access.connection",
-    "cluster.doctor_program",
+    "cluster.doctor.program",
     "cluster.jobs.client",
     "cluster.jobs.logs",
     "cluster.jobs.package",

@@ -159,7 +159,7 @@ def doctor(
     if profile or address or any(map(os.environ.get, names)):
         address = _cluster_address(address, profile)
     out = out or (_cluster_settings(profile).storage if profile else "runs")
-    from cluster.doctor import LIMIT_S, Question, examine, findings_table, summarize
+    from cluster.doctor.doctor import LIMIT_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 
     until_s = begun_s + LIMIT_S

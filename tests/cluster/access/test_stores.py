@@ -9,8 +9,8 @@ import pytest
 from pyarrow.fs import FileSelector
 
 from cluster.access.stores import open_store
-from cluster.doctor_exchange import read_file, remove_file, write_file
-from cluster.findings import judge_storage
+from cluster.doctor.exchange import read_file, remove_file, write_file
+from cluster.doctor.findings import judge_storage
 from cluster.jobs.fetch import copy_remote
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.doctor_probes import look_at
+from cluster.doctor.probes import look_at
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
 from scpo.data.sources.prism import read_prism

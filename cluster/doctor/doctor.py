@@ -1,6 +1,6 @@
 """`scpo doctor`: is this cluster, or this machine, ready for a run? An answer within 15 s.
 
-The facts come from `cluster.doctor_program`, which runs beside this process (an own short-lived
+The facts come from `cluster.doctor.program`, which runs beside this process (an own short-lived
 Ray, or a cluster that host:port names) or as a job behind a dashboard's http:// address. They are
 read as they come; what has not come in time is a finding of its own.
 """
@@ -15,11 +15,17 @@ from functools import partial
 from rich.table import Table
 from rich.text import Text
 
-from cluster.capacity import Processes
-from cluster.doctor_probes import Probe, is_hub_name, look_at
-from cluster.doctor_transport import Collected, ask_beside, ask_by_job
-from cluster.findings import Finding
-from cluster.verdicts import judge_cluster, judge_fit, judge_nodes, judge_paths, judge_relative
+from cluster.doctor.capacity import Processes
+from cluster.doctor.findings import Finding
+from cluster.doctor.probes import Probe, is_hub_name, look_at
+from cluster.doctor.transport import Collected, ask_beside, ask_by_job
+from cluster.doctor.verdicts import (
+    judge_cluster,
+    judge_fit,
+    judge_nodes,
+    judge_paths,
+    judge_relative,
+)
 
 LIMIT_S = 12.5  # of 15; the command line needs its own time to start and end
 STARTING_S = 2.5  # a Python process or job comes up, and its last line arrives

@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.findings import (
+from cluster.doctor.findings import (
     GIB,
     Finding,
     judge_answers,

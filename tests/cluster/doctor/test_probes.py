@@ -5,15 +5,15 @@ from collections import namedtuple
 
 import pytest
 
-from cluster import doctor_probes
-from cluster.doctor_exchange import (
+from cluster.doctor import probes
+from cluster.doctor.exchange import (
     read_file,
     reduce_here,
     reduce_together,
     remove_file,
     write_file,
 )
-from cluster.doctor_probes import (
+from cluster.doctor.probes import (
     Probe,
     examine_node,
     find_compiler,
@@ -58,13 +58,13 @@ def test_a_storage_that_cannot_be_written_is_an_error(tmp_path, monkeypatch):
     def refuse(*_):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(doctor_probes, "exchange_files", refuse)
+    monkeypatch.setattr(probes, "exchange_files", refuse)
     assert "Permission denied" in ask(tmp_path)["storage"]["error"]
 
 
 def test_a_probe_that_hangs_holds_up_no_other(tmp_path, monkeypatch):
     release = threading.Event()
-    monkeypatch.setattr(doctor_probes, "find_compiler", release.wait)
+    monkeypatch.setattr(probes, "find_compiler", release.wait)
     request = {"storage": None, "token": TOKEN, "paths": {}, "temp": str(tmp_path)}
     started = time.monotonic()
     facts = examine_node(request, "n1", 0.5)
@@ -82,7 +82,7 @@ def test_a_probe_that_raises_says_what():
 
 
 def test_what_is_not_installed_has_no_version(monkeypatch):
-    monkeypatch.setattr(doctor_probes, "PACKAGES", ("ray", "no-such-package"))
+    monkeypatch.setattr(probes, "PACKAGES", ("ray", "no-such-package"))
     found = find_versions()
     assert found["no-such-package"] is None
     assert found["ray"]
@@ -97,9 +97,9 @@ def test_a_control_group_limits_the_memory(tmp_path, monkeypatch):
     limit, used = tmp_path / "max", tmp_path / "current"
     limit.write_text("3000000\n")
     used.write_text("1000000\n")
-    real = doctor_probes.Path
+    real = probes.Path
     monkeypatch.setattr(
-        doctor_probes,
+        probes,
         "Path",
         lambda name: {
             "/sys/fs/cgroup/memory.max": limit,

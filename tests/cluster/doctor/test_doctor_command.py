@@ -9,9 +9,9 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-import cluster.doctor
-from cluster.doctor import Question
-from cluster.findings import Finding
+import cluster.doctor.doctor
+from cluster.doctor.doctor import Question
+from cluster.doctor.findings import Finding
 from scpo.__main__ import make_app
 
 Doctor = Callable[..., Result]
@@ -28,7 +28,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[tuple[str | N
         level = "failure" if question.storage == "/full" else "ok"
         return [Finding("disk", level, "0 of 9 GiB free", "Free space.")]
 
-    monkeypatch.setattr(cluster.doctor, "examine", examine)
+    monkeypatch.setattr(cluster.doctor.doctor, "examine", examine)
     monkeypatch.setenv("HOME", str(tmp_path))
     for name in ("RAY_ADDRESS", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_AUTH_MODE"):
         monkeypatch.setenv(name, "")  # so that what the command sets is taken back
@@ -90,7 +90,7 @@ def test_a_profile_without_a_token_is_refused(
 
 
 def test_a_configuration_says_what_is_read_and_wanted(doctor: Doctor, asked: list[Any]) -> None:
-    config = Path(__file__).parents[2] / "sweeps" / "configs" / "demo.yaml"
+    config = Path(__file__).parents[3] / "sweeps" / "configs" / "demo.yaml"
     assert doctor(config, "--set", "lanes.gpus=1", "--out", "/mnt/x").exit_code == 0
     ((_, question),) = asked
     assert question.wants_gpus

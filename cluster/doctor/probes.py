@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from cluster.doctor_exchange import exchange_files
+from cluster.doctor.exchange import exchange_files
 
 PACKAGES = ("ray", "torch", "deepspeed", "transformers", "scpo")
 EXPECTED = (OSError, RuntimeError, ValueError, ImportError, subprocess.SubprocessError)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from ray.cluster_utils import Cluster
 
-from cluster import doctor, doctor_transport
-from cluster.capacity import NodeCapacity
-from cluster.doctor import Question, examine, findings_table, summarize
-from cluster.doctor_transport import PREFIX, Collected, ask_beside
-from cluster.findings import Finding
+from cluster.doctor import doctor, transport
+from cluster.doctor.capacity import NodeCapacity
+from cluster.doctor.doctor import Question, examine, findings_table, summarize
+from cluster.doctor.findings import Finding
+from cluster.doctor.transport import PREFIX, Collected, ask_beside
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_environment_names_the_cluster(no_address, closed_port, monkeypatch)
 
 
 def test_a_program_that_breaks_tells_its_last_words(monkeypatch):
-    monkeypatch.setattr(doctor_transport, "MODULE", "cluster.no_such_module")
+    monkeypatch.setattr(transport, "MODULE", "cluster.no_such_module")
     with pytest.raises(RuntimeError, match=r"ended early; it said: .*no_such_module"):
         ask_beside({"address": "local"}, Collected())
 
@@ -126,7 +126,7 @@ def test_findings_are_counted_and_shown_as_they_are():
 SCENARIO = """
 import json, sys
 from dataclasses import asdict
-from cluster.doctor import Question, examine
+from cluster.doctor.doctor import Question, examine
 found = examine(sys.argv[1], Question(storage=sys.argv[2]), limit_s=60.0)
 print(json.dumps([asdict(finding) for finding in found]))
 """

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from cluster.findings import GIB, Finding
+from cluster.doctor.findings import GIB, Finding
 
 ROOM = 0.95  # Ray kills workers when a node's memory is fuller than this
 

@@ -1,17 +1,17 @@
 """What the facts of a whole cluster come to: its answer, token, nodes, files and room.
 
-As of `cluster.findings`, whose judgements of single matters are put together here.
+As of `cluster.doctor.findings`, whose judgements of single matters are put together here.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster import findings as judge
-from cluster.capacity import NodeCapacity, Processes, judge_capacity
-from cluster.doctor_probes import Outcome, is_hub_name
-from cluster.doctor_transport import Collected, is_open
-from cluster.findings import Finding, Level, name_of, value_of
+from cluster.doctor import findings as judge
+from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
+from cluster.doctor.findings import Finding, Level, name_of, value_of
+from cluster.doctor.probes import Outcome, is_hub_name
+from cluster.doctor.transport import Collected, is_open
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 LATE = {"error": "no answer in time"}

@@ -1,6 +1,6 @@
 """The half of `scpo doctor` that runs where the cluster is: facts to standard output, no opinion.
 
-Usage: python -m cluster.doctor_program REQUEST, a JSON object: `address` (Ray's; "local" starts an
+Usage: python -m cluster.doctor.program REQUEST, a JSON object: `address` (Ray's; "local" starts an
 own short-lived Ray without a dashboard), `storage`, `token`, `paths`, `driver_paths`, `limit_s`.
 Each fact is a line, PREFIX and a JSON object, printed as soon as it is known: what hangs later
 takes nothing away. It runs as a job of the cluster, or beside `scpo doctor` itself.
@@ -19,16 +19,16 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from ray.util.state import list_nodes
 
-from cluster import doctor_exchange, doctor_probes
 from cluster.access import stores
-from cluster.doctor_exchange import (
+from cluster.doctor import exchange, probes
+from cluster.doctor.exchange import (
     read_file,
     reduce_here,
     reduce_together,
     remove_file,
     write_file,
 )
-from cluster.doctor_probes import EXPECTED, Probe, examine_node, look_at, nearest_folder
+from cluster.doctor.probes import EXPECTED, Probe, examine_node, look_at, nearest_folder
 
 PREFIX = "SCPO-DOCTOR "
 PROBE_SHARE = 0.6  # of the time, for each node's probes; the rest is for what they do together
@@ -105,7 +105,7 @@ def join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
         if address == "local":
             ray.get(ray.remote(answer).options(num_cpus=0).remote())
         # By value: a node may have another version of this package, or none.
-        for module in (doctor_probes, doctor_exchange, stores):
+        for module in (probes, exchange, stores):
             ray.cloudpickle.register_pickle_by_value(module)
         nodes = [node for node in ray.nodes() if node["Alive"]]
     except (*EXPECTED, RayError) as error:

@@ -5,8 +5,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cluster.doctor_transport import PREFIX, Collected, is_open
-from cluster.verdicts import (
+from cluster.doctor.transport import PREFIX, Collected, is_open
+from cluster.doctor.verdicts import (
     judge_cluster,
     judge_fit,
     judge_nodes,
@@ -83,7 +83,7 @@ def test_an_open_dashboard_warns_on_loopback_and_fails_beyond(dashboard, monkeyp
     found = by_name(judge_cluster(dashboard[0], {}, collected()))
     assert found["authentication"].level == "warning"
     assert "RAY_AUTH_MODE=token" in found["authentication"].advice
-    monkeypatch.setattr("cluster.verdicts.is_open", lambda url: True)
+    monkeypatch.setattr("cluster.doctor.verdicts.is_open", lambda url: True)
     found = by_name(judge_cluster("http://10.0.0.1:8265", {}, collected()))
     assert found["authentication"].level == "failure"
 

@@ -24,10 +24,10 @@ from cluster.access.connection import CONNECT_TIMEOUT_S, connect, explained_erro
 
 PREFIX = "SCPO-DOCTOR "
 PROGRAM = (
-    *("doctor_program.py", "doctor_probes.py", "doctor_exchange.py"),
+    *("doctor/program.py", "doctor/probes.py", "doctor/exchange.py", "doctor/__init__.py"),
     *("access/stores.py", "access/__init__.py", "__init__.py"),
 )
-MODULE = "cluster.doctor_program"
+MODULE = "cluster.doctor.program"
 POLL_INTERVAL_S = 0.2
 
 
@@ -78,7 +78,7 @@ def ask_beside(request: Mapping[str, Any], collected: Collected) -> None:
         _reach(request["address"])
     # What its Ray is to be is in the request; a surrounding RAY_ADDRESS would speak against it.
     environment = {name: v for name, v in os.environ.items() if name != "RAY_ADDRESS"}
-    places = [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
     environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with (
@@ -111,7 +111,7 @@ def ask_by_job(request: Mapping[str, Any], collected: Collected) -> None:
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
     url, client = connect(request["address"])
     with explained_errors(url), tempfile.TemporaryDirectory() as folder:
-        package, here = Path(folder) / "cluster", Path(__file__).parent
+        package, here = Path(folder) / "cluster", Path(__file__).parents[1]
         for name in PROGRAM:
             (package / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(here / name, package / name)

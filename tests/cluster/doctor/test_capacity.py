@@ -2,8 +2,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from cluster.capacity import NodeCapacity, judge_capacity
-from cluster.findings import GIB
+from cluster.doctor.capacity import NodeCapacity, judge_capacity
+from cluster.doctor.findings import GIB
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """What `scpo doctor` makes of the facts: findings, each with what to do.
 
-Pure: the facts of `cluster.doctor_program` in, findings out. `cluster.capacity` judges whether a
+Pure: the facts of `cluster.doctor.program` in, findings out. `cluster.doctor.capacity` judges
+    whether a
 configuration fits.
 """
 

@@ -142,7 +142,7 @@ def curves(
 
 
 def science(
-    study: Annotated[str, typer.Argument(help="truth, map or neighbours")],
+    study: Annotated[str, typer.Argument(help="truth or map")],
     out: Out,
     size: Annotated[str, typer.Option(help="small: seconds; large: as published")] = "small",
     workers: Annotated[int, typer.Option(help="Processes.")] = 2,
@@ -151,9 +151,9 @@ def science(
 
     A study that was cut off goes on with what OUT holds.
     """
-    from sweeps.research.run_worlds import show_map, show_neighbours, show_truth
+    from sweeps.research.run_worlds import show_map, show_truth
 
-    studies = {"truth": show_truth, "map": show_map, "neighbours": show_neighbours}
+    studies = {"truth": show_truth, "map": show_map}
     if study not in studies:
         raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
     for shown in studies[study](out, size, say, workers):

@@ -9,7 +9,6 @@ from rich.console import RenderableType
 from sweeps.config import Say
 from sweeps.research.worlds.map import AGAIN, SIZES, run_map
 from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
-from sweeps.research.worlds.neighbours import NEIGHBOUR_SIZES, run_neighbours
 from sweeps.research.worlds.truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.research.worlds.truth_claims import claims_table
 
@@ -46,17 +45,6 @@ def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[Rendera
         variants_table([row for row in rows if row.variant != AGAIN], "truth"),
         _written(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
     ]
-
-
-def show_neighbours(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the study of neighbours and return what to print; arguments as of `show_truth`.
-
-    Raises:
-        ValueError: No such size, or the folder holds another study.
-    """
-    axes = _of_size(NEIGHBOUR_SIZES, size)
-    rows = run_neighbours(out, axes, say, num_processes=num_processes)
-    return [regions_table(count_regions(rows, "truth")), _written(out, "neighbours.csv")]
 
 
 def _of_size(sizes: Mapping[str, Size], name: str) -> Size:

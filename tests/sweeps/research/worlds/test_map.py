@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
-from sweeps.research.run_worlds import show_map, show_neighbours, show_truth
+from sweeps.research.run_worlds import show_map, show_truth
 from sweeps.research.worlds import map as map_module
 from sweeps.research.worlds.map import (
     SIZES,
@@ -179,7 +179,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
         run_map(tmp_path, replace(axes, num_worlds=3), print, num_processes=1)
 
 
-@pytest.mark.parametrize("show", [show_map, show_truth, show_neighbours])
+@pytest.mark.parametrize("show", [show_map, show_truth])
 def test_a_size_that_does_not_exist_is_refused(show, tmp_path) -> None:
     with pytest.raises(ValueError, match="size must be of small, large, but got 'huge'"):
         show(tmp_path, "huge", print, 1)

@@ -22,6 +22,7 @@ from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 
+REFERENCE_SCHEME = 3  # version of the way texts become tokens
 PART_TEXTS = 512
 
 
@@ -75,7 +76,6 @@ def cache_folder(
     model_hash: str,
     max_tokens: int,
     precision: str,
-    scheme: int = 3,
     overlong: str = "truncate_prompt",
 ) -> Path:
     """Return the cache's folder for one model and one way of encoding.
@@ -85,7 +85,6 @@ def cache_folder(
         model_hash: `scpo.models.reward_model.content_hash` of the model.
         max_tokens: Token budget of a text.
         precision: Resolved precision of the matrix products.
-        scheme: Version of the way texts become tokens.
         overlong: What happens to texts over the budget.
     """
     key = {
@@ -93,7 +92,7 @@ def cache_folder(
         "max_tokens": max_tokens,
         "precision": precision,
         "overlong": overlong,
-        "scheme": scheme,
+        "scheme": REFERENCE_SCHEME,
     }
     return keyed_folder(cache / "reference", key)
 

@@ -6,7 +6,7 @@ ids, not on the order of the rows nor on the other countries of the table.
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -97,20 +97,6 @@ def fold_users(
         {user: roles.get((own - fold) % num_folds, "train") for user, own in fold_of.items()}
         for fold in range(num_folds)
     ]
-
-
-def shared_prompts(table: pa.Table, sides: Mapping[str, str]) -> int:
-    """Count the distinct prompts that users of more than one side saw.
-
-    They are reported, not refused: people ask the same questions. Rows of users without a side
-    are ignored; pass one country's rows to count within a country.
-    """
-    sides_of = defaultdict(set)
-    users, prompts = table["user_id"].to_pylist(), table["prompt"].to_pylist()
-    for user, prompt in zip(users, prompts, strict=True):
-        if user in sides:
-            sides_of[prompt].add(sides[user])
-    return sum(len(seen) > 1 for seen in sides_of.values())
 
 
 def _users_to_split(

@@ -193,23 +193,6 @@ def read_pairs(path: Path) -> list[PairScores]:
     return scores
 
 
-def recompute_accuracy(path: Path, *, part: str = "test") -> dict[tuple[str, str], float]:
-    """Return overall accuracy by (country, model) from a file of pairs, and nothing else.
-
-    Args:
-        path: What `write_pairs` wrote.
-        part: Whose pairs count.
-
-    Raises:
-        FileNotFoundError: No such file.
-    """
-    table = pq.read_table(path, filters=pc.field("part") == part)
-    right = pc.greater(table["reward_chosen"], table["reward_rejected"])
-    rows = table.append_column("right", pc.cast(right, pa.float64()))
-    means = rows.group_by(["country", "model"]).aggregate([("right", "mean")]).to_pylist()
-    return {(row["country"], row["model"]): row["right_mean"] for row in means}
-
-
 def _table_of(scores: PairScores, label: str) -> pa.Table:
     """Return one model's rows."""
     size = len(scores)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from scpo.models.classifier import plain_model
@@ -24,7 +24,6 @@ def add_lora(
     *,
     rank: int,
     alpha: float,
-    dropout: float = 0.0,
     target_modules: str | list[str] = "all-linear",
 ) -> RewardModel:
     """Return the reward model under a new LoRA adapter; its own model is changed in place.
@@ -35,29 +34,24 @@ def add_lora(
         reward: Whole model, not yet sharded by an engine.
         rank: Rank of the updates.
         alpha: The updates count alpha / rank.
-        dropout: Share of an update's inputs dropped. It works only after
-            `enable_lora_dropout`, since a reward model stays in eval mode.
         target_modules: Linear layers to update: names, or all of the backbone.
 
     Raises:
         RuntimeError: peft is not installed.
-        ValueError: Not `rank >= 1`, `alpha > 0` and `0 <= dropout < 1`; the model has an
-            adapter already; or no layer has a name of `target_modules`.
+        ValueError: Not `rank >= 1` and `alpha > 0`; the model has an adapter already; or no
+            layer has a name of `target_modules`.
     """
     peft = require_peft()
     if rank < 1:
         raise ValueError(f"`rank >= 1` must hold, but got rank={rank}.")
     if not alpha > 0:
         raise ValueError(f"`alpha > 0` must hold, but got alpha={alpha}.")
-    if not 0 <= dropout < 1:
-        raise ValueError(f"`0 <= dropout < 1` must hold, but got dropout={dropout}.")
     if has_lora(reward):
         raise ValueError("The model has an adapter already. Merge it first with `merge_lora`.")
     config = peft.LoraConfig(
         task_type="SEQ_CLS",
         r=rank,
         lora_alpha=alpha,
-        lora_dropout=dropout,
         target_modules=target_modules,
         modules_to_save=head_modules(reward.model),
         revision=reward.revision,
@@ -79,13 +73,6 @@ def head_modules(model: PreTrainedModel) -> list[str]:
         for name, module in model.named_children()
         if name != model.base_model_prefix and any(True for _ in module.parameters())
     ]
-
-
-def enable_lora_dropout(model: nn.Module) -> None:
-    """Switch on the dropout of LoRA updates, and no other; `model.eval()` switches it off."""
-    for name, module in model.named_modules():
-        if name.endswith(".lora_dropout"):
-            module.train()
 
 
 def merge_lora(reward: RewardModel) -> RewardModel:

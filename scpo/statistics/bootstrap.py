@@ -89,7 +89,7 @@ def divide_draws(totals: FloatArray, counts: FloatArray) -> FloatArray:
 
 
 def quantile_ends(
-    drawn: FloatArray, num_users: int, *, level: float = LEVEL, widened: bool = True
+    drawn: FloatArray, num_users: int, *, level: float = LEVEL
 ) -> tuple[float | None, float | None]:
     """Return (low, high) of a figure from its draws; None for both with fewer than 2 users.
 
@@ -97,12 +97,11 @@ def quantile_ends(
         drawn: The figure in each resample, shape (R,); NaN where it had no pairs.
         num_users: Users that the figure comes from.
         level: Coverage aimed at, in (0, 1).
-        widened: Take the tails further out for few users; else the plain percentile.
     """
     finite = drawn[np.isfinite(drawn)]
     if num_users < 2 or len(finite) == 0:
         return None, None
-    tail = widened_tail(num_users, level) if widened else (1 - level) / 2
+    tail = widened_tail(num_users, level)
     low, high = np.quantile(finite, [tail, 1 - tail])
     return float(low), float(high)
 

@@ -6,15 +6,13 @@ taken back as soon as the room is there, and at the end.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
 from ray.tune import Callback
 from ray.tune.search import BasicVariantGenerator, ConcurrencyLimiter
-
-from sweeps.lanes.pending_watch import PENDING_S
 
 NODE_GROUP = "ray.io/node-group"
 LOOK_S = 3.0
@@ -35,36 +33,6 @@ def count_fits(needs: Mapping[str, float]) -> int:
         )
         for node in _alive()
     )
-
-
-def wait_for_room(needs: Mapping[str, float], number: int, say: Callable[[str], None]) -> None:
-    """Ask an autoscaler for room for so many processes and wait for it; nothing without one.
-
-    Args:
-        needs: What one takes, by Ray's names.
-        number: How many.
-        say: Told before a wait.
-
-    Raises:
-        RuntimeError: The room was not there in `PENDING_S`.
-    """
-    if count_fits(needs) >= number or not can_grow():
-        return
-    words = " and ".join(f"{need:g} {name}s" for name, need in needs.items())
-    say(f"  waiting for nodes: {number} x {words} are asked for of the autoscaler")
-    deadline = time.monotonic() + PENDING_S
-    request_resources(bundles=[dict(needs)] * number)
-    try:
-        while (fits := count_fits(needs)) < number:
-            if time.monotonic() >= deadline:
-                raise RuntimeError(
-                    f"{number} x {words} must fit the cluster, but after {PENDING_S:g} s it holds "
-                    f"{fits}. `ray status` tells what the autoscaler does; raise its maximum, or "
-                    "ask for less."
-                )
-            time.sleep(LOOK_S)
-    finally:
-        request_resources(bundles=[])
 
 
 class LaneLimit(Callback):

@@ -1,4 +1,4 @@
-"""Final figures by country and arm, on test users: `arms.csv`, Markdown and a terminal table.
+"""Final figures by country and arm, on test users: `arms.csv` and a terminal table.
 
 In come the `final` records of a run. Seeds of one arm are averaged per user first. Every row has
 an interval by user, its numbers of pairs and users, both layers, the global model and "longer
@@ -113,15 +113,6 @@ def write_arms(rows: Sequence[ArmRow], path: Path) -> None:
     """Write the rows as CSV; the columns are the fields of `ArmRow`."""
     columns = [field.name for field in fields(ArmRow)]
     write_csv(columns, [asdict(row) for row in rows], path)
-
-
-def arms_markdown(rows: Sequence[ArmRow]) -> str:
-    """Return the rows as a Markdown table, accuracies in percent."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + "---|" * len(_HEADINGS)]
-    for row in rows:
-        cells = [cell.replace("|", "\\|") for cell in _table_cells(row)]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
 
 
 def arms_rich_table(rows: Sequence[ArmRow]) -> Table:

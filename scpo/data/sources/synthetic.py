@@ -112,30 +112,6 @@ def make_synthetic(
     return SyntheticWorld(pa.Table.from_pylist(rows, schema=INTERACTIONS_SCHEMA), truth)
 
 
-def true_utilities(
-    world: SyntheticWorld, *, weights: Literal["country", "shared"] = "country"
-) -> dict[str, list[float]]:
-    """Return the noiseless utility of each response, by interaction id.
-
-    A model cannot do better than to rank by the utilities of "country", whatever the kind of the
-    user; ranking by those of "shared" is what a perfect global model does.
-
-    Args:
-        world: The world.
-        weights: Whose weights: those of the user's country, or the shared ones.
-    """
-    utilities = {}
-    truth = world.truth
-    ids, countries = world.interactions["interaction_id"], world.interactions["country"]
-    for key, country in zip(ids.to_pylist(), countries.to_pylist(), strict=True):
-        own = truth["shared_weights"] if weights == "shared" else truth["country_weights"][country]
-        utilities[key] = [
-            sum(own[name] * truth["attributes"][name][at] for name, at in response.items())
-            for response in truth["levels"][key]
-        ]
-    return utilities
-
-
 def _judge(
     prompt: str,
     levels: list[dict[str, int]],

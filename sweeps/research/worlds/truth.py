@@ -95,7 +95,6 @@ def run_truth(
     num_seeds: int,
     say: Say,
     *,
-    worlds: Mapping[str, WorldSettings] = WORLDS,
     tuning: Tuning = TUNING,
     num_processes: int | None = None,
 ) -> Truth:
@@ -107,7 +106,6 @@ def run_truth(
         out: Folder to write to.
         num_seeds: Worlds of each kind, at least 2.
         say: Called with a line of progress.
-        worlds: Kinds by name.
         tuning: How the tuned arms are tuned.
         num_processes: As of `finish_cells`.
 
@@ -118,13 +116,13 @@ def run_truth(
         raise ValueError(f"`num_seeds >= 2` must hold for an interval, but got {num_seeds}.")
     cells = {
         f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning)
-        for name, settings in worlds.items()
+        for name, settings in WORLDS.items()
         for seed in range(num_seeds)
     }
     results = finish_cells(cells, compute_truth, out / "cells", say, num_processes=num_processes)
     figures = {
         world: _stack([results[name] for name, cell in cells.items() if cell.world == settings])
-        for world, settings in worlds.items()
+        for world, settings in WORLDS.items()
     }
     truth = Truth(tuple(_rows(figures)), tuple(judge_claims(figures)))
     columns = [field.name for field in fields(TruthRow)]

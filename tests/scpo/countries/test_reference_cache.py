@@ -134,14 +134,13 @@ def test_a_reward_that_is_not_finite_is_not_cached(tiny_bert, texts, keys, tmp_p
 
 
 def test_every_setting_has_its_own_folder(tmp_path, model_folder):
-    usual = {"model_hash": "a", "max_tokens": 64, "precision": "fp32", "scheme": 1}
+    usual = {"model_hash": "a", "max_tokens": 64, "precision": "fp32"}
     changes = (
         {},
         {"model_hash": "b"},
         {"max_tokens": 65},
         {"precision": "bf16"},
         {"overlong": "drop"},
-        {"scheme": 3},
     )
     folders = {cache_folder(tmp_path, **(usual | change)) for change in changes}
     assert len(folders) == len(changes)

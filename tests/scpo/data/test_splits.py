@@ -4,7 +4,7 @@ import pyarrow as pa
 import pytest
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.splits import fold_users, shared_prompts, split_users
+from scpo.data.splits import fold_users, split_users
 
 
 def make_table(num_users: dict[str, int], prompt: str = "Sky?") -> pa.Table:
@@ -126,11 +126,3 @@ def test_bad_folds() -> None:
         fold_users(table, "A", num_folds=5)
     with pytest.raises(ValueError, match=r"\['B'\] must be among"):
         fold_users(table, "B", num_folds=3)
-
-
-def test_shared_prompts_counts_distinct_prompts_on_two_sides() -> None:
-    table = pa.concat_tables([make_table({"A": 3}), make_table({"B": 2}, prompt="Sea?")])
-    sides = {"A-0": "train", "A-1": "train", "A-2": "test", "B-0": "train"}
-    assert shared_prompts(table, sides) == 1
-    assert shared_prompts(table, sides | {"B-1": "validation"}) == 2
-    assert shared_prompts(table, {"A-0": "train", "A-1": "train"}) == 0

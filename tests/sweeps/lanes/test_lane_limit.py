@@ -8,7 +8,7 @@ import pytest
 import ray
 
 from sweeps.lanes import lane_limit
-from sweeps.lanes.lane_limit import NODE_GROUP, LaneLimit, can_grow, count_fits, wait_for_room
+from sweeps.lanes.lane_limit import NODE_GROUP, LaneLimit, can_grow, count_fits
 
 
 class Nodes:
@@ -87,22 +87,3 @@ def test_what_is_missing_is_asked_for_once_and_given_back(nodes: Nodes) -> None:
     limit.release()
     limit.release()
     assert nodes.requests[2:] == [[{"CPU": 1.0}] * 3, []]
-
-
-def test_room_is_waited_for(nodes: Nodes) -> None:
-    said: list[str] = []
-    wait_for_room({"CPU": 0.9}, 3, said.append)
-    assert nodes.number == 3
-    assert nodes.requests == [[{"CPU": 0.9}] * 3, []]
-    assert said == ["  waiting for nodes: 3 x 0.9 CPUs are asked for of the autoscaler"]
-    wait_for_room({"CPU": 0.9}, 3, said.append)
-    nodes.labels = {}
-    wait_for_room({"CPU": 0.9}, 4, said.append)  # nobody to ask: what needs it refuses
-    assert (len(said), len(nodes.requests)) == (1, 2)
-
-
-def test_room_that_never_comes_is_told(nodes: Nodes) -> None:
-    expected = r"2 x 1 GPUs must fit the cluster, but after 900 s it holds 0\."
-    with pytest.raises(RuntimeError, match=expected):
-        wait_for_room({"GPU": 1.0}, 2, print)
-    assert nodes.requests[-1] == []

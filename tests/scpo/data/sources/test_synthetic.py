@@ -1,6 +1,6 @@
 import json
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -8,9 +8,24 @@ from scpo.data.sources.synthetic import (
     COUNTRY_NAMES,
     SyntheticWorld,
     make_synthetic,
-    true_utilities,
 )
 from scpo.data.sources.synthetic_phrases import ATTRIBUTES, QUESTIONS
+
+
+def true_utilities(
+    world: SyntheticWorld, *, weights: Literal["country", "shared"] = "country"
+) -> dict[str, list[float]]:
+    """Return the noiseless utility of each response, by interaction id."""
+    utilities = {}
+    truth = world.truth
+    ids, countries = world.interactions["interaction_id"], world.interactions["country"]
+    for key, country in zip(ids.to_pylist(), countries.to_pylist(), strict=True):
+        own = truth["shared_weights"] if weights == "shared" else truth["country_weights"][country]
+        utilities[key] = [
+            sum(own[name] * truth["attributes"][name][at] for name, at in response.items())
+            for response in truth["levels"][key]
+        ]
+    return utilities
 
 
 def measure_accuracy(world: SyntheticWorld, utilities: dict[str, list[float]], kind: str) -> float:
@@ -82,18 +97,6 @@ def test_truth_orders_the_choices_of_typical_users_best(world: SyntheticWorld) -
     assert measure_accuracy(world, shared, "typical") < measure_accuracy(world, country, "typical")
     assert measure_accuracy(world, shared, "outlier") < 0.3
     assert 0.4 < measure_accuracy(world, shared, "noise") < 0.6
-
-
-def test_utilities_by_hand(world: SyntheticWorld) -> None:
-    row = world.interactions.to_pylist()[0]
-    weights = world.truth["country_weights"]["Arvandia"]
-    levels = world.truth["levels"][row["interaction_id"]][2]
-    expected = 0.0
-    for name, choices in ATTRIBUTES.items():
-        expected += weights[name] * choices[levels[name]].value
-    utilities = true_utilities(world)[row["interaction_id"]]
-    assert utilities[2] == pytest.approx(expected, rel=1e-12)
-    assert len(utilities) == 4
 
 
 def test_levels_are_shown_by_their_phrases(world: SyntheticWorld) -> None:

@@ -103,7 +103,7 @@ def rooms(names):
 
 def test_there_is_something_to_test():
     assert {
-        "scpo.method.loss",
+        "scpo.training.loss",
         "sweeps.ranking.ranking",
         "cluster.jobs.client",
         "scpo.commands.sweep",

@@ -1,6 +1,6 @@
-"""SCPO itself, on arrays: filter, weights, strength and retention, arms, loss.
+"""SCPO itself, on arrays: filter, weights, strength and retention, arms.
 
-In: reward margins and signs of pairs. Out: the pairs kept, their weights, the loss. No text, no
+In: reward margins and signs of pairs. Out: the pairs kept and their weights. No text, no
 model, no file, no configuration.
-May import: `scpo.arrays`.
+May import: `scpo.arrays`. Needs neither torch nor Ray; the loss is in `scpo.training`.
 """

@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.method.loss import centring_losses, pair_losses
 from scpo.models.devices import forward_tokens
 from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.training.checkpoints import (
@@ -38,6 +37,7 @@ from scpo.training.forward_passes import (
     plain_forward,
     plan_forwards,
 )
+from scpo.training.loss import centring_losses, pair_losses
 from scpo.training.warm_start import prove_warm_start
 
 

@@ -27,7 +27,9 @@ def answers(*replies):
 def test_the_commit_says_when_files_differ(monkeypatch):
     monkeypatch.setattr(subprocess, "run", answers((0, "abc\n"), (0, "")))
     assert source_commit() == "abc"
-    monkeypatch.setattr(subprocess, "run", answers((0, "abc\n"), (0, " M scpo/method/loss.py\n")))
+    monkeypatch.setattr(
+        subprocess, "run", answers((0, "abc\n"), (0, " M scpo/training/loss.py\n"))
+    )
     assert source_commit() == "abc+"
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.method.loss import centring_losses, pair_losses, weighted_bradley_terry
+from scpo.training.loss import centring_losses, pair_losses, weighted_bradley_terry
 
 
 def naive_loss(margin, weights):

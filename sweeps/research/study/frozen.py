@@ -22,7 +22,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.tokens.token_store import load_or_encode
 from sweeps.config import Say
-from sweeps.ledger.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.words import slug
 from sweeps.research.study.frozen_arrays import count_units, read_against
 from sweeps.research.study.frozen_cells import FILES, FrozenCell, compute_cell

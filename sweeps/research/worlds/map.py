@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sweeps.config import Say
-from sweeps.ledger.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
 from sweeps.research.worlds.map_figure import draw_map
 from sweeps.research.worlds.world_arms import Tuning

@@ -19,7 +19,7 @@ from scpo.files.csv_files import write_csv
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
-from sweeps.ledger.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.probe.heads import Heads
 from sweeps.research.worlds.truth_claims import Claim, judge_claims, write_claims
 from sweeps.research.worlds.world_arms import (

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from sweeps.ledger.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.worlds import mean_ends
 
 

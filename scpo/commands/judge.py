@@ -63,8 +63,8 @@ def evaluate(
     from scpo.evaluation.reporting.evaluate import run_evaluation
     from scpo.evaluation.reporting.figures import draw_evaluation
     from scpo.evaluation.reporting.terminal import summary_tables
-    from sweeps.report.models_of_run import card_facts_of_run, models_of_run
     from sweeps.run.mirror import working_folder
+    from sweeps.run.models_of_run import card_facts_of_run, models_of_run
 
     given = (data, global_model, model, country)
     if run and any(given):

@@ -1,7 +1,7 @@
 """What `scpo evaluate` judges: models by label, the global model, and the users held out.
 
 Labels come from the command line as LABEL=MODEL texts, or from the folder of a sweep
-(`sweeps.report.models_of_run`). "global" names the global model; "Mexico/scpo" is Mexico's model
+(`sweeps.run.models_of_run`). "global" names the global model; "Mexico/scpo" is Mexico's model
 of arm scpo, "Mexico" its only one, any other label one model for all countries.
 """
 

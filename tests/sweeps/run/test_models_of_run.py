@@ -7,7 +7,7 @@ from scpo.data.interactions import write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.report.models_of_run import card_facts_of_run, models_of_run
+from sweeps.run.models_of_run import card_facts_of_run, models_of_run
 
 
 def record_of(country: str, arm: str, model: str | None, **keys: object) -> TrialRecord:

@@ -1,16 +1,8 @@
-"""The studies of a run: opened from the ledger, given their first trials, run in lanes.
-
-The Optuna storage is a journal file in the run's folder that only the driver writes;
-optuna-dashboard opens it. It is built anew from the ledger at every start.
-"""
+"""The studies of a run: opened from the ledger, given their first trials, run in lanes."""
 
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
-
-import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
 
 from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm, select_setting
@@ -26,6 +18,7 @@ from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
+from sweeps.search.storage import new_storage
 from sweeps.search.study_search import StudySearch
 
 
@@ -41,11 +34,7 @@ def search_countries(
     total = sum(max(0, count) for count in remaining.values())
     if total == 0:
         return
-    journal = run / "optuna.journal"
-    for file in run.glob(f"{journal.name}*"):
-        file.unlink()  # rebuilt from the ledger, so no ghost and no lock survives a kill
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = JournalStorage(JournalFileBackend(str(journal)))
+    storage = new_storage(run)
     unfinished = [country for country, count in remaining.items() if count > 0]
     probed = _probed_points(config, workspace, unfinished, say)
     studies = {}

@@ -11,7 +11,7 @@ DATA ?= $(or $(SCPO_DATA),../shared/data)
 export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
 export TOKENIZERS_PARALLELISM := false
 
-.PHONY: setup demo study test test-fast test-exhaustive bench lint clean
+.PHONY: setup demo study test test-fast test-exhaustive coverage mutants bench lint clean
 
 setup: $(VENV)/.installed
 
@@ -38,6 +38,13 @@ test-fast: setup
 
 test-exhaustive: setup
 	$(BIN)/python -m pytest -m exhaustive
+
+# Workers and commands that the tests start are measured too.
+coverage: setup
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest
+	$(BIN)/python -m coverage combine --quiet
+	$(BIN)/python -m coverage report --skip-covered --sort=cover
 
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0

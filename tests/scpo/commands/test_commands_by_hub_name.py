@@ -3,6 +3,8 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
@@ -16,10 +18,11 @@ from ray.cluster_utils import Cluster
 
 from scpo.__main__ import main
 from scpo.models.model_source import find_model
+from tests.cluster.jobs.heads import cluster_folder, free_port, running_head
 from tests.hub.answers import READER_TOKEN
 from tests.hub.fixtures import hub_environment, patch_clients
 from tests.hub.models import DEBERTA, GATED, LLAMA
-from tests.hub.server import HubServer
+from tests.hub.server import Fault, HubServer
 
 PRISM_CONFIG = Path(__file__).parents[3] / "sweeps" / "configs" / "prism.yaml"
 FEW_TOKENS = ("--max-tokens", "64")
@@ -138,6 +141,31 @@ def test_a_model_that_the_hub_does_not_give_is_one_line(
     assert said.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("model.safetensors", "GET", after_bytes=1000, reset=True),
+        Fault("model.safetensors", "GET", after_bytes=1000, stop=True),
+        Fault("/api/models", times=None, status=500),
+    ],
+)
+def test_a_hub_that_fails_under_a_command_is_one_line(
+    prepared: Road, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: Fault
+) -> None:
+    patch_clients(monkeypatch, prepared.hub.url, tmp_path)  # nothing is cached
+    prepared.hub.faults[:] = [fault]
+    try:
+        by_name = ("--data", "data", "--global-model", DEBERTA)
+        said = prepared.run("score", *by_name, refused=True).splitlines()[-1]
+    finally:
+        prepared.hub.faults.clear()
+        if fault.stop:
+            prepared.hub.start()
+    assert said.startswith(f"scpo: The model {DEBERTA}")
+    assert "could not be fetched from" in said
+    assert "Try again: files that arrived whole are kept." in said
+
+
 def test_a_token_opens_a_gated_model(prepared: Road, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", READER_TOKEN)
     gated = ("--global-model", GATED, "--countries", "Chile", *FEW_TOKENS)
@@ -193,3 +221,30 @@ def test_scoring_and_training_on_workers_by_name(prepared: Road) -> None:
             assert Path(f"zero{stage}/model.safetensors").is_file()
     finally:
         ray.shutdown()
+
+
+@pytest.mark.exhaustive
+def test_a_submitted_job_loads_by_name_in_its_copy_of_the_folder(
+    prepared: Road, tmp_path: Path
+) -> None:
+    """A folder of the model's name in the working directory must not stand in its way."""
+    shutil.copy(PRISM_CONFIG, "sweep.yaml")
+    Path(DEBERTA).parent.mkdir(exist_ok=True)
+    out = tmp_path / "submitted"
+    words = [word for setting in SMALL for word in ("--set", setting)]
+    words += ["--set", "final={arms: [full]}", "--out", str(out)]
+    with (
+        cluster_folder() as folder,
+        running_head(folder, free_port(), options=("--num-cpus=2",)) as head,
+    ):
+        command = [sys.executable, "-m", "scpo", "submit", "sweep.yaml", "--address", head.address]
+        sent = subprocess.run(
+            [*command, *words],
+            env=head.environment | {"RAY_AUTH_MODE": "token"},
+            capture_output=True,
+            text=True,
+        )
+    assert sent.returncode == 0, sent.stdout[-2000:] + sent.stderr[-2000:]
+    pinned = json.loads((out / "global_model.json").read_text())
+    assert pinned["source"]["commit"] == find_model(DEBERTA).commit
+    assert (out / "models" / "mexico" / "model.safetensors").is_file()

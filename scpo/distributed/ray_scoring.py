@@ -63,9 +63,9 @@ def score_on_ray(
         raise ValueError(f"`workers >= 1` must hold, but got {workers}.")
     plan = plan_scoring(texts, keys, folder)
     if plan.shards:
-        source = find_model(model)
         start_ray()
         num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
+        source = find_model(model)
         texts_ref = ray.put(texts)
         make_actor = ray.remote(Scorer).options(**_actor_options(use_gpu=use_gpu))
         actors: list[Any] = [

@@ -1,5 +1,6 @@
 """Fixtures that every package's tests may use."""
 
+import gc
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,6 +10,7 @@ from uuid import uuid4
 import numpy as np
 import pyarrow.compute as pc
 import pytest
+import ray
 import torch
 from pyarrow.fs import FileSystem
 from tokenizers import Tokenizer, pre_tokenizers, processors
@@ -29,6 +31,35 @@ def data_folder() -> Path:
     if not (folder / "prism" / "survey.jsonl").is_file():
         pytest.skip(f"no real data at {folder}; set SCPO_DATA to the folder that has it")
     return folder
+
+
+def leave_ray() -> None:
+    """Leave this process's Ray cluster, so that it may join another one.
+
+    A search on a second cluster in one process has lost its lanes: such a test belongs in a
+    process of its own (`tests.forked`).
+    """
+    ray.shutdown()
+    gc.collect()
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Two CPUs of this machine, never a cluster that happens to be near; one for all modules.
+
+    It ends with the tests, or with a test that calls `leave_ray` to use another one.
+    """
+    if ray.is_initialized():
+        return
+    leave_ray()
+    modules = tmp_path_factory.mktemp("modules")
+    ray.init(
+        address="local",
+        num_cpus=2,
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "HF_MODULES_CACHE": str(modules)}},
+    )
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,8 @@ from sweeps.lanes import pending_watch
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.run.workspace import Workspace
 from sweeps.stages.search import search_countries
+from tests.conftest import leave_ray
+from tests.forked import Forked
 
 COUNTRIES = ("Arvandia", "Belmora")
 HEAD_ID, HEAD_TYPE = (
@@ -53,12 +56,9 @@ COMMANDS = (
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
 
-@pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
+@contextmanager
+def running_head() -> Iterator[RayCluster]:
     """A head of one CPU, and the driver on it; tests add the others."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
     cluster = RayCluster()
     try:
         cluster.add_node(num_cpus=1, **NODE)
@@ -70,11 +70,27 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[RayCluster]:
 
 
 @pytest.fixture
+def lone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment of a cluster that nobody else is on."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+@pytest.fixture
+def nodes(lone: None) -> Iterator[RayCluster]:
+    leave_ray()
+    with running_head() as cluster:
+        yield cluster
+
+
+@pytest.fixture
 def growing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A head without CPUs, as `ray up` starts it, whose autoscaler adds up to two of one CPU."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(pending_watch, "PENDING_S", 60.0)
+    leave_ray()
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gr"))  # short: sockets lie below it
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
@@ -244,6 +260,37 @@ def test_an_empty_cluster_grows_to_the_lanes_that_are_asked_for(
     while ray.cluster_resources().get("CPU") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not ray.cluster_resources().get("CPU")
+
+
+def search_and_lose_a_node(workspace: Workspace, run: Path) -> None:
+    with running_head() as nodes:
+        second = nodes.add_node(num_cpus=1, **NODE)
+        nodes.wait_for_nodes()
+        before: list[set[str]] = []
+
+        def end_the_second(line: str) -> None:
+            if line.lstrip().startswith("[3/"):
+                before.append(lane_nodes())
+                nodes.remove_node(second, allow_graceful=False)
+
+        search(make_config(4, 4.0), workspace, run, end_the_second)
+        assert len(before[0]) == 2
+
+
+@pytest.mark.slow
+def test_a_node_that_dies_in_mid_search_costs_no_trial(
+    lone: None, workspace: Workspace, tmp_path: Path
+) -> None:
+    """The small form of the next: the lane that is left does what the dead one was at.
+
+    In a process of its own: Ray's second cluster in one process ends the lanes of a search.
+    """
+    said, run = tmp_path / "said", tmp_path / "run"
+    driver = Forked(search_and_lose_a_node, workspace, run, err=said)
+    assert driver.wait(timeout=300) == 0, said.read_text()[-3000:]
+    found = read_records(run)
+    assert [record.error for record in found] == [None] * 8
+    assert {record.state for record in found} == {"complete"}
 
 
 @pytest.mark.exhaustive

@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoModelForSequenceClassification
 
 from scpo import __main__ as command_line
+from tests.forked import run_scpo, start_scpo
 
 RunCli = Callable[..., tuple[int, str, str]]
 
@@ -51,12 +52,10 @@ def global_model(
     prepared: Path, tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("global") / "model"
-    command = [
-        *(sys.executable, "-m", "scpo", "train-global", "--data", str(prepared)),
-        *("--backbone", str(tiny_backbone), "--out", str(out), "--exclude", "Arvandia"),
-        *("--max-tokens", "96", "--set", "learning_rate=0.001"),
-    ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = run_scpo(
+        *("train-global", "--data", prepared, "--backbone", tiny_backbone, "--out", out),
+        *("--exclude", "Arvandia", "--max-tokens", 96, "--set", "learning_rate=0.001"),
+    )
     assert done.returncode == 0, done.stderr
     assert "held-out pairs" in done.stdout
     return out
@@ -104,21 +103,17 @@ def test_a_training_killed_goes_on_by_the_same_command(
     prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
 ) -> None:
     command = ["--data", prepared, "--global-model", global_model, "--country", "Arvandia"]
-    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "epochs=60"]
-    command += ["--set", "pairs_per_step=2", "--set", "checkpoint_every=100"]
+    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "epochs=20"]
+    command += ["--set", "pairs_per_step=2", "--set", "checkpoint_every=30"]
     code, whole, _ = run_cli("train", *command, "--out", tmp_path / "whole")
     assert code == 0
     arguments = ["train", *map(str, command), "--out", str(tmp_path / "killed")]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "scpo", *arguments],
-        stdout=subprocess.DEVNULL,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},  # as here: the bits depend on it
-    )
+    process = start_scpo(*arguments)
     checkpoints = tmp_path / "killed.checkpoints"
-    while process.poll() is None and not list(checkpoints.glob("step-*")):
+    while not process.ended() and not list(checkpoints.glob("step-*")):
         threading.Event().wait(0.02)
     process.kill()
-    assert process.wait() == -9  # in the midst
+    assert process.wait(0) == -9  # in the midst
     code, out, _ = run_cli(*arguments)
     assert code == 0
     assert out.startswith("Gone on from step ")
@@ -137,13 +132,7 @@ def test_train_on_two_workers_equals_one(
     command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "learning_rate=0.001"]
     code, one, _ = run_cli("train", *command, "--out", tmp_path / "one")
     assert code == 0
-    arguments = [str(a) for a in (*command, "--workers", 2, "--out", tmp_path / "two")]
-    two = subprocess.run(
-        [sys.executable, "-m", "scpo", "train", *arguments],
-        capture_output=True,
-        text=True,
-        timeout=200,
-    )
+    two = run_scpo("train", *command, "--workers", 2, "--out", tmp_path / "two")
     assert two.returncode == 0, two.stderr
     losses = [float(text.split("last loss ")[1].split()[0]) for text in (one, two.stdout)]
     assert losses[0] == pytest.approx(losses[1], abs=1.01e-4)  # printed to four places

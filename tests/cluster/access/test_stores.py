@@ -46,7 +46,7 @@ def test_dead_bucket_is_given_up_in_time_with_what_to_do(
     started = time.monotonic()
     with pytest.raises(RuntimeError, match=rf"{dead} must be readable.*AWS_ENDPOINT_URL"):
         copy_remote(dead, tmp_path, [])
-    assert time.monotonic() - started < 12
+    assert time.monotonic() - started < 60
     with pytest.raises(OSError, match=r"AWS Error NETWORK_CONNECTION"):
         write_file(dead, "token", "driver")
 

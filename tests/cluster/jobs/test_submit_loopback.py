@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -111,12 +110,15 @@ def test_commands_submit_follow_tell_fetch_and_stop(head: Head, tmp_path: Path) 
     def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "scpo", *arguments, "--profile", str(profile)]
         return subprocess.run(
-            command, cwd=tmp_path, env=head.environment, capture_output=True, text=True, timeout=60
+            command,
+            cwd=tmp_path,
+            env=head.environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
         )
 
-    begun_s = time.monotonic()
     sent = scpo("submit", "sweep.yaml", "--name", "commanded")
-    print(f"submitted, run and followed to its end in {time.monotonic() - begun_s:.1f} s")
     assert sent.returncode == 1, sent.stderr
     assert "commanded: submitted" in sent.stdout
     assert "countries: Field required" in sent.stdout  # the job's own log, followed

@@ -19,6 +19,7 @@ from ray.cluster_utils import Cluster
 from scpo.__main__ import main
 from scpo.models.model_source import find_model
 from tests.cluster.jobs.heads import cluster_folder, free_port, running_head
+from tests.forked import Forked
 from tests.hub.answers import READER_TOKEN
 from tests.hub.fixtures import hub_environment, patch_clients
 from tests.hub.models import DEBERTA, GATED, LLAMA
@@ -174,31 +175,40 @@ def test_a_token_opens_a_gated_model(prepared: Road, monkeypatch: pytest.MonkeyP
     assert READER_TOKEN not in said
 
 
-@pytest.mark.slow
-def test_a_node_that_shares_nothing_loads_the_very_commit(
-    prepared: Road, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A sweep of prism.yaml on a cluster: scoring, lanes and a sharded final, each by name."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-    with monkeypatch.context() as node:
-        for name, value in hub_environment(prepared.hub.url, prepared.home / "node").items():
-            node.setenv(name, value)
-        cluster = Cluster()
-        cluster.add_node(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False)
-    monkeypatch.setenv("RAY_ADDRESS", cluster.address)
-    prepared.hub.log.clear()
-    try:
-        said = prepared.sweep(
-            "sweep",
-            "run",
+def sweep_on_a_node_of_its_own(road_url: str, home: Path) -> None:
+    """Sweep prism.yaml on a cluster of one node, whose cache of the hub is its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_AUTH_MODE", "disabled")
+        with patch.context() as node:
+            for name, value in hub_environment(road_url, home / "node").items():
+                node.setenv(name, value)
+            cluster = Cluster()
+            cluster.add_node(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False)
+        patch_clients(patch, road_url, home)
+        patch.setenv("RAY_ADDRESS", cluster.address)
+        settings = (
+            *SMALL,
             f"global_model={{name: {DEBERTA}, revision: older}}",
             "final={arms: [full], sharded: {countries: [Chile], workers: 2}}",
             "cache=run-cache",
         )
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-    assert "240 scored, 0 from the cache" in said
+        words = [word for setting in settings for word in ("--set", setting)]
+        patch.setattr("sys.argv", ["scpo", "sweep", str(PRISM_CONFIG), "--out", "run", *words])
+        try:
+            main()
+        finally:
+            ray.shutdown()
+            cluster.shutdown()
+
+
+@pytest.mark.slow
+def test_a_node_that_shares_nothing_loads_the_very_commit(prepared: Road, tmp_path: Path) -> None:
+    """Scoring, lanes and a sharded final load the model by name, each on the other node."""
+    out, err = tmp_path / "out", tmp_path / "err"
+    url, home = prepared.hub.url, prepared.home
+    driver = Forked(sweep_on_a_node_of_its_own, url, home, out=out, err=err)
+    assert driver.wait(timeout=400) == 0, out.read_text()[-2000:] + err.read_text()[-2000:]
+    assert "240 scored, 0 from the cache" in out.read_text()
     assert (Path("run/models/chile") / "model.safetensors").is_file()
     commit = find_model(f"{DEBERTA}@v1").commit
     assert [path.name for path in prepared.home.glob("node/hub/*/snapshots/*")] == [commit]

@@ -1,15 +1,14 @@
 """One rank of a DeepSpeed world on CPUs: every case is trained in one process, one after another.
 
-Usage: python deepspeed_ranks.py JOB OUT, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT in the environment. JOB is a pickle of the cases; rank 0 writes what came of each as
-a pickle to OUT. A case that is to die at a step ends its process by SIGKILL; one that is to leave
-ends there, and the next begins.
+`main` is called in a process of each rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT in its environment. The job is a pickle of the cases; rank 0 writes what came of each
+as a pickle to `out`. A case that is to die at a step ends its process by SIGKILL; one that is to
+leave ends there, and the next begins.
 """
 
 import os
 import pickle
 import signal
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,3 @@ def main(job_file: Path, out: Path) -> None:
         out.write_bytes(pickle.dumps(results))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -3,10 +3,7 @@ import os
 import pickle
 import shutil
 import socket
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,8 +16,9 @@ from scpo.files.buckets import MANIFEST
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import TorchEngine
 from scpo.training.fit import fit_with
+from tests.forked import Forked
+from tests.scpo.distributed.deepspeed_ranks import main
 
-SCRIPT = Path(__file__).with_name("deepspeed_ranks.py")
 STAGES = (0, 1, 2, 3)
 # Their gradients are rounding only, which Adam scales up to whole steps.
 WITHOUT_GRADIENT = ("key.bias",)
@@ -32,7 +30,7 @@ USUAL = TrainingConfig(
     centring=0.05,  # so that the head's bias has a gradient too
     precision="fp32",
     max_tokens_per_forward=60,
-    epochs=2.2,
+    epochs=1.1,
 )
 # name -> (changes of the configuration, further of the case, numbers of ranks, stages)
 SETTINGS = {
@@ -91,11 +89,9 @@ def start_ranks(folder, cases, world_size):
             "MASTER_PORT": str(port),
             "TOKENIZERS_PARALLELISM": "false",
         }
-        with (folder / f"log-{world_size}-{rank}").open("wb") as log:
-            command = [sys.executable, str(SCRIPT), str(job), str(out)]
-            ranks.append(
-                subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-            )
+        log = folder / f"log-{world_size}-{rank}"
+        log.unlink(missing_ok=True)
+        ranks.append(Forked(main, job, out, environment=environment, out=log, err=log))
     return ranks, out
 
 
@@ -109,7 +105,6 @@ def await_ranks(folder, ranks, out):
     finally:
         for rank in ranks:
             rank.kill()
-            rank.wait()
     return pickle.loads(out.read_bytes())
 
 
@@ -171,7 +166,7 @@ def worlds(tmp_path_factory, model_folder, training_set, data):
 def test_ranks_and_stages_train_as_one_device_does(worlds, world_size, stage, name):
     result, expected = worlds[world_size, stage, name], worlds["torch", name]
     assert "stopped" not in result
-    assert len(result["losses"]) >= 20 or name == "one interaction"
+    assert len(result["losses"]) >= 10 or name == "one interaction"
     exact = 5e-2 if name == "bf16" else 1e-4
     assert result["losses"] == pytest.approx(expected["losses"], rel=exact)
     assert result["weights"].keys() == expected["weights"].keys()
@@ -234,20 +229,19 @@ DAMAGES = {
     scope="module", params=[pytest.param((1, 2), marks=pytest.mark.exhaustive), (3,)], ids=str
 )
 def resumed(request, tmp_path_factory, model_folder, data):
-    """Some stages ended at step 13, one by SIGKILL, then gone on with, whole or damaged."""
+    """Some stages ended at step 7, one by SIGKILL, then gone on with, whole or damaged."""
     stages = request.param
     folder = tmp_path_factory.mktemp("killed")
-    config = USUAL.model_copy(update={"checkpoint_every": 4})
+    config = USUAL.model_copy(update={"checkpoint_every": 2})
     usual = {"model": str(model_folder("bert")), "data": data, "config": config}
     killed = [
-        usual | {"stage": stage, "checkpoints": folder / f"{stage}", "leave_at": 13}
+        usual | {"stage": stage, "checkpoints": folder / f"{stage}", "leave_at": 7}
         for stage in stages
     ]
     killed[-1]["die_at"] = killed[-1].pop("leave_at")
     ranks, _ = start_ranks(folder, killed, 2)
     assert ranks[1].wait(timeout=200) == -9
     ranks[0].kill()
-    ranks[0].wait()
     cases = {}
     for stage in stages:
         cases[stage, "never killed"] = usual | {"stage": stage}
@@ -255,7 +249,7 @@ def resumed(request, tmp_path_factory, model_folder, data):
             copy = folder / f"{stage}-{name}"
             shutil.copytree(folder / f"{stage}", copy)
             if name != "whole":
-                DAMAGES[name](copy / "step-00000012")
+                DAMAGES[name](copy / "step-00000006")
             cases[stage, name] = usual | {"stage": stage, "checkpoints": copy}
         cases[stage, "another stage"] = usual | {
             "stage": 1 + stage % 3,
@@ -274,7 +268,7 @@ def resumed(request, tmp_path_factory, model_folder, data):
 def test_a_killed_training_goes_on_to_the_same_bits(resumed):
     for stage in resumed["stages"]:
         result, expected = resumed[stage, "whole"], resumed[stage, "never killed"]
-        assert result["resumed_from"] == 12
+        assert result["resumed_from"] == 6
         assert result["losses"] == expected["losses"]
         assert digest(result["weights"]) == digest(expected["weights"])
 
@@ -284,7 +278,7 @@ def test_a_killed_training_goes_on_to_the_same_bits(resumed):
 def test_a_damaged_checkpoint_never_starts_afresh_or_makes_nan(resumed, name):
     for stage in resumed["stages"]:
         result, expected = resumed[stage, name], resumed[stage, "never killed"]
-        assert result["resumed_from"] == 8
+        assert result["resumed_from"] == 4
         assert len(result["moved_aside"]) == 1
         assert digest(result["weights"]) == digest(expected["weights"])
 

@@ -46,21 +46,6 @@ class MortalBert(BertForSequenceClassification):
 """
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory):
-    """Two CPUs of this machine; never a cluster that happens to be near."""
-    environment = {"HF_MODULES_CACHE": str(tmp_path_factory.mktemp("modules"))}
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": environment},
-    )
-    yield
-    ray.shutdown()
-
-
 @pytest.fixture
 def texts(pair_tokenizer):
     return encode_texts(pair_tokenizer, PROMPTS, RESPONSES, max_tokens=32)

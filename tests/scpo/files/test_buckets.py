@@ -170,4 +170,4 @@ def test_a_store_that_does_not_answer_is_named_within_seconds(
     started = time.monotonic()
     with pytest.raises(OSError, match=r"s3://unreachable/x must be listed.*AWS_ENDPOINT_URL"):
         RemoteFolder("s3://unreachable/x").names()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 60

@@ -47,16 +47,14 @@ def test_pending_is_told_with_the_arithmetic(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.slow
 def test_a_cluster_that_is_taken_ends_the_sweep(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cluster: None, workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pending_watch, "PENDING_S", 3.0)
-    ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+    monkeypatch.setattr(pending_watch, "PENDING_S", 1.0)
+    taken = placement_group([{"CPU": 2}])
     try:
-        taken = placement_group([{"CPU": 1}])
         ray.get(taken.ready())
         job = Job("t", "search", "Arvandia", "full", 1e-3, 1.0, seed=0)
-        with pytest.raises(RuntimeError, match=r"1 CPUs \(the cluster has 1, 0 free\)"):
+        with pytest.raises(RuntimeError, match=r"1 CPUs \(the cluster has 2, 0 free\)"):
             run_jobs([job], workspace, LanesConfig(), Ledger(tmp_path), tmp_path, str)
-        remove_placement_group(taken)
     finally:
-        ray.shutdown()
+        remove_placement_group(taken)

@@ -4,7 +4,6 @@ import csv
 from pathlib import Path
 
 import pytest
-import ray
 import yaml
 
 from scpo.data.sources.synthetic import make_synthetic
@@ -41,6 +40,7 @@ def write_study(folder: Path, backbone: Path, **changes) -> Path:
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 40},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 16, "learning_rate": 1e-3, "precision": "fp32"},
+        "lanes": {"num_lanes": 1},
     }
     encoder = {"max_tokens": 96}
     study = {
@@ -111,24 +111,23 @@ def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) ->
 
 
 @pytest.mark.slow
-def test_a_whole_study_with_lanes_cut_off_and_gone_on(tiny_backbone: Path, tmp_path: Path) -> None:
+def test_a_whole_study_with_lanes_cut_off_and_gone_on(
+    cluster: None, tiny_backbone: Path, tmp_path: Path
+) -> None:
     file, run, said = write_study(tmp_path, tiny_backbone), tmp_path / "run", []
     page = tmp_path / "STUDY.md"
-    try:
-        results = run_study(file, run, said.append, page=page, workers=1)
-        assert [result.name for result in results] == ["made", "asked", "tuned"]
-        tuned = results[-1]
-        assert {row.arm for row in tuned.rows} == {"global", "length", *HEAD_ARMS}
-        assert {row.num_seeds for row in tuned.rows if row.arm in HEAD_ARMS} == {2}
-        assert {row.users for row in tuned.rows if row.country == "pooled"} == {12}
-        assert tuned.failed == 0
-        ledger = run / "tuned" / "trials.jsonl"
-        lines = ledger.read_text().splitlines(keepends=True)
-        assert len(lines) == 2 * 2 * 2 * len(HEAD_ARMS)  # countries, seeds, folds
-        assert "Not done yet" not in page.read_text()
-        ledger.write_text("".join(lines[:-1]) + lines[-1][:50])  # a kill in the middle of a line
-        again = run_study(file, run, said.append, page=page, workers=1)
-        assert f"fine-tuning: 1 of {len(lines)} trainings to do" in said
-        assert again[-1].rows == tuned.rows
-    finally:
-        ray.shutdown()
+    results = run_study(file, run, said.append, page=page, workers=1)
+    assert [result.name for result in results] == ["made", "asked", "tuned"]
+    tuned = results[-1]
+    assert {row.arm for row in tuned.rows} == {"global", "length", *HEAD_ARMS}
+    assert {row.num_seeds for row in tuned.rows if row.arm in HEAD_ARMS} == {2}
+    assert {row.users for row in tuned.rows if row.country == "pooled"} == {12}
+    assert tuned.failed == 0
+    ledger = run / "tuned" / "trials.jsonl"
+    lines = ledger.read_text().splitlines(keepends=True)
+    assert len(lines) == 2 * 2 * 2 * len(HEAD_ARMS)  # countries, seeds, folds
+    assert "Not done yet" not in page.read_text()
+    ledger.write_text("".join(lines[:-1]) + lines[-1][:50])  # a kill in the middle of a line
+    again = run_study(file, run, said.append, page=page, workers=1)
+    assert f"fine-tuning: 1 of {len(lines)} trainings to do" in said
+    assert again[-1].rows == tuned.rows

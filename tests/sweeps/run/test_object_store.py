@@ -19,6 +19,7 @@ from scpo.files.buckets import RemoteFolder
 from scpo.models.loading import load_reward_model
 from sweeps.ledger.records import LEDGER_NAME, read_records
 from sweeps.run.mirror import Mirror
+from tests.conftest import leave_ray
 
 NODE: dict[str, Any] = {"object_store_memory": 80_000_000, "include_dashboard": False}
 
@@ -89,6 +90,7 @@ def strangers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Calla
     home = tmp_path / "home"
     home.mkdir()
     started: list[subprocess.Popen[bytes]] = []
+    leave_ray()
     cluster = Cluster()
 
     def add(num_cpus: int) -> None:

@@ -5,7 +5,6 @@ import io
 from pathlib import Path
 
 import pytest
-import ray
 from rich.console import Console
 
 from scpo.config import parse_config
@@ -204,7 +203,9 @@ def test_csv_and_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_whole_ablation_and_its_resumption(tiny_backbone: Path, tmp_path: Path) -> None:
+def test_a_whole_ablation_and_its_resumption(
+    cluster: None, tiny_backbone: Path, tmp_path: Path
+) -> None:
     synthetic = {"num_countries": 2, "users_per_country": 10, "interactions_per_user": 2}
     config = parse_config(
         SweepConfig,
@@ -219,33 +220,31 @@ def test_a_whole_ablation_and_its_resumption(tiny_backbone: Path, tmp_path: Path
             },
             "encoder": {"max_tokens": 96},
             "training": {"pairs_per_step": 16, "learning_rate": 1e-3},
+            "lanes": {"num_lanes": 1},
             "cache": str(tmp_path / "cache"),
         },
         "test",
     )
     arms = ("global", "full", "scpo", "length")
     said: list[str] = []
-    try:
-        records = run_ablation(config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1))
-        assert {(r.arm, r.seed) for r in records} == {
-            ("global", 0),
-            ("length", 0),
-            ("full", 0),
-            ("full", 1),
-            ("scpo", 0),
-            ("scpo", 1),
-        }
-        assert {record.state for record in records} == {"complete"}
-        by_arm = {record.arm: record.evaluation for record in records}
-        assert by_arm["length"].overall == by_arm["full"].length
-        assert by_arm["global"].overall == by_arm["full"].global_overall
-        assert {evaluation.part for evaluation in by_arm.values()} == {"validation"}
-        with pytest.raises(ValueError, match="holds a run already"):
-            run_ablation(config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1))
-        again = run_ablation(
-            config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1), resume=True
-        )
-        assert again == records
-        assert "ablation: 0 of 6 to do" in said
-    finally:
-        ray.shutdown()
+    records = run_ablation(config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1))
+    assert {(r.arm, r.seed) for r in records} == {
+        ("global", 0),
+        ("length", 0),
+        ("full", 0),
+        ("full", 1),
+        ("scpo", 0),
+        ("scpo", 1),
+    }
+    assert {record.state for record in records} == {"complete"}
+    by_arm = {record.arm: record.evaluation for record in records}
+    assert by_arm["length"].overall == by_arm["full"].length
+    assert by_arm["global"].overall == by_arm["full"].global_overall
+    assert {evaluation.part for evaluation in by_arm.values()} == {"validation"}
+    with pytest.raises(ValueError, match="holds a run already"):
+        run_ablation(config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1))
+    again = run_ablation(
+        config, tmp_path / "run", said.append, arms=arms, seeds=(0, 1), resume=True
+    )
+    assert again == records
+    assert "ablation: 0 of 6 to do" in said

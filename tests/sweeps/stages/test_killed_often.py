@@ -1,10 +1,11 @@
-"""A sweep whose driver is killed twenty times ends where one that nobody disturbed ends."""
+"""A sweep whose driver is killed often ends where one that nobody disturbed ends.
 
-import os
+Small: two kills of a sweep whose folder is in a bucket, the second with the loss of its node, and
+some trials that fail on top. Full: twenty kills at any moment, those of the start too.
+"""
+
 import random
-import signal
-import subprocess
-import sys
+import shutil
 import time
 from pathlib import Path
 
@@ -14,15 +15,18 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.ledger.records import TrialRecord, read_records
+from scpo.files.buckets import RemoteFolder
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.ranking.ranking import rank_country
+from sweeps.run.mirror import Mirror
+from tests.forked import Forked, start_scpo
 
 COUNTRIES = ("Arvandia", "Belmora")
 NUM_TRIALS = 40
 NUM_KILLS = 20
 
 
-def write_config(folder: Path, backbone: Path, sampler: str) -> Path:
+def write_config(folder: Path, backbone: Path, sampler: str, cache: str, **search: object) -> Path:
     """One lane: which trials a proposal knows does not hang on which lane was faster."""
     config = {
         "name": "killed",
@@ -39,39 +43,36 @@ def write_config(folder: Path, backbone: Path, sampler: str) -> Path:
             "sampler": sampler,
             "learning_rate": [1e-4, 1e-2],
             "epochs": [2.0, 4.0],
+            **search,
         },
         "lanes": {"num_lanes": 1},
         "curves": {"arms": [], "budgets": [1.0]},
         "final": {"arms": []},
-        "cache": str(folder / "cache"),
+        "cache": cache,
     }
     path = folder / f"{sampler}.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 
 
-def start(config: Path, run: Path) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "scpo", "sweep", str(config), "--out", str(run), "--resume"]
-    return subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
+def start(config: Path, run: "Path | str") -> Forked:
+    return start_scpo("sweep", config, "--out", run, "--resume")
 
 
 def count_lines(ledger: Path) -> int:
     return ledger.read_bytes().count(b"\n") if ledger.exists() else 0
 
 
-def kill_at_random(driver: "subprocess.Popen[bytes]", ledger: Path, moment: random.Random) -> bool:
+def kill_at_random(driver: Forked, ledger: Path, moment: random.Random) -> bool:
     """Kill a driver at some moment of its life, before or while it trains; False if it ended."""
     at_start = moment.random() < 0.3
     known = count_lines(ledger)
-    while not at_start and count_lines(ledger) == known and driver.poll() is None:
+    while not at_start and count_lines(ledger) == known and not driver.ended():
         time.sleep(0.01)
-    time.sleep(moment.uniform(0.0, 12.0) if at_start else moment.expovariate(1.0))
-    if driver.poll() is not None:
+    time.sleep(moment.uniform(0.0, 8.0) if at_start else moment.expovariate(1.0))
+    if driver.ended():
         return False
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
+    driver.kill()
     return True
 
 
@@ -94,12 +95,82 @@ def study_states(run: Path) -> list[str]:
     ]
 
 
+def check_equal(disturbed: dict[str, TrialRecord], undisturbed: dict[str, TrialRecord]) -> None:
+    assert set(disturbed) == set(undisturbed)
+    for name, record in disturbed.items():
+        assert record.config == undisturbed[name].config, name
+        assert record.objectives == undisturbed[name].objectives, name
+        assert record.state == undisturbed[name].state, name
+    for country in COUNTRIES:
+        fronts = [
+            [setting.record.trial_id for setting in rank_country(list(found), country).settings]
+            for found in (undisturbed.values(), disturbed.values())
+        ]
+        assert fronts[0] == fronts[1]
+
+
+@pytest.mark.slow
+def test_kills_and_a_lost_node_lose_repeat_and_change_nothing(
+    bucket: str, tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = write_config(
+        tmp_path,
+        tiny_backbone,
+        "random",
+        f"{bucket}/cache",
+        num_trials=4,
+        learning_rate=[1e-4, 1e36],  # beyond all bounds: such a trial fails
+    )
+    quiet, uri = tmp_path / "quiet", f"{bucket}/runs/killed"
+    assert start(config, quiet).wait(timeout=400) == 0
+    whole = b""
+    for num_lines in (2, 5):
+        run = Mirror(uri).folder
+        ledger, driver = run / LEDGER_NAME, start(config, uri)
+        deadline = time.monotonic() + 300
+        while count_lines(ledger) < num_lines:
+            assert not driver.ended(), "the sweep ended before it could be killed"
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        driver.kill()
+        before, written = whole, ledger.read_bytes()
+        assert written.startswith(before)  # what was finished stays
+        whole = written[: written.rfind(b"\n") + 1]
+        with ledger.open("ab") as handle:
+            handle.write(b'{"trial_id": "torn')
+    shutil.rmtree(tmp_path / "home")  # at the second kill the node is lost; another one goes on
+    monkeypatch.setenv("SCPO_HOME", str(tmp_path / "elsewhere"))
+    kept = (Mirror(uri).folder / LEDGER_NAME).read_bytes()
+    assert whole.startswith(kept)
+    assert kept.count(b"\n") >= 4  # the last one may not have got there
+    assert start(config, uri).wait(timeout=400) == 0
+    run = Mirror(uri).folder
+    assert RemoteFolder(uri).read(LEDGER_NAME) == (run / LEDGER_NAME).read_bytes()
+    assert RemoteFolder(uri).read(LEDGER_NAME).startswith(kept)
+    undisturbed, disturbed = search_of(quiet), search_of(run)
+    assert len(disturbed) == 4 * len(COUNTRIES)
+    check_equal(disturbed, undisturbed)
+    failed = [record for record in disturbed.values() if record.state == "failed"]
+    assert 0 < len(failed) < 5  # the first two of a country are of the configuration's own rate
+    assert all("finite" in str(record.error) for record in failed)
+    assert b"failed" in RemoteFolder(uri).read("report.html")
+    states = study_states(run)
+    assert (states.count("FAIL"), states.count("COMPLETE")) == (len(failed), 8 - len(failed))
+    for country in COUNTRIES:
+        full = [
+            r
+            for r in disturbed.values()
+            if (r.country, r.config["strength"], r.config["retention"]) == (country, 0.0, 1.0)
+        ]
+        assert len(full) == 1  # plain fine-tuning was tried once, though the driver died
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
 def test_twenty_kills_lose_repeat_and_change_nothing(
     tmp_path: Path, tiny_backbone: Path, sampler: str
 ) -> None:
-    config = write_config(tmp_path, tiny_backbone, sampler)
+    config = write_config(tmp_path, tiny_backbone, sampler, str(tmp_path / "cache"))
     quiet, run = tmp_path / "quiet", tmp_path / "run"
     assert start(config, quiet).wait(timeout=600) == 0
     moment = random.Random(0)
@@ -114,15 +185,6 @@ def test_twenty_kills_lose_repeat_and_change_nothing(
     assert start(config, run).wait(timeout=600) == 0
     undisturbed, disturbed = search_of(quiet), search_of(run)
     assert len(disturbed) == NUM_TRIALS * len(COUNTRIES)
-    assert set(disturbed) == set(undisturbed)
-    for name, record in disturbed.items():
-        assert record.config == undisturbed[name].config, name
-        assert record.objectives == undisturbed[name].objectives, name
+    check_equal(disturbed, undisturbed)
     assert study_states(run).count("RUNNING") == 0  # no ghost
     assert len(study_states(run)) == len(disturbed)
-    for country in COUNTRIES:
-        fronts = [
-            [setting.record.trial_id for setting in rank_country(found, country).settings]
-            for found in (list(undisturbed.values()), list(disturbed.values()))
-        ]
-        assert fronts[0] == fronts[1]

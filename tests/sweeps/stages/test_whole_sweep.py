@@ -1,11 +1,6 @@
-"""Whole sweeps through the real command line: finished, resumed, killed, and partly failing."""
+"""A whole sweep through the real command line: finished, ranked, drawn, and resumed."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +16,7 @@ from sweeps.config import SweepConfig
 from sweeps.curves.points import curve_points
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.run.run_folder import open_run
+from tests.forked import run_scpo
 
 COUNTRIES = ["Arvandia", "Belmora"]
 
@@ -43,18 +39,13 @@ def write_config(folder: Path, backbone: Path, **changes: object) -> Path:
         "search": {"num_trials": 4, "learning_rate": [1e-4, 1e-2], "epochs": [0.5, 1.0]},
         "curves": {"arms": ["full", "scpo"], "budgets": [0.5, 1.0]},
         "final": {"arms": ["full"]},
+        "lanes": {"num_lanes": 1},
         "cache": str(folder / "cache"),
         **changes,
     }
     path = folder / "tiny.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
-
-
-def scpo(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "scpo", *arguments], capture_output=True, text=True, timeout=240
-    )
 
 
 def studies(run: Path) -> list[tuple[str, list[str]]]:
@@ -103,7 +94,7 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
         tmp_path, tiny_backbone, search=search, final={"arms": ["full"], "sharded": sharded}
     )
     run = tmp_path / "run"
-    done = scpo("sweep", str(config), "--out", str(run))
+    done = run_scpo("sweep", config, "--out", run)
     assert done.returncode == 0, done.stderr
     records = read_records(run)
     search = by_purpose(records, "search")
@@ -141,10 +132,10 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     states = [state for _, trials in studies(run) for state in trials]
     assert Counter(states) == Counter(record.state for record in search)
 
-    again = scpo("sweep", str(config), "--out", str(run))
+    again = run_scpo("sweep", config, "--out", run)
     assert again.returncode == 2
     assert "holds a run already. Go on with it by --resume" in again.stderr
-    resumed = scpo("sweep", str(config), "--out", str(run), "--resume")
+    resumed = run_scpo("sweep", config, "--out", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert read_records(run) == records
 
@@ -152,64 +143,10 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     for command, name in made.items():  # from the ledger alone, to the same bytes
         before = (run / name).read_bytes()
         (run / name).unlink()
-        redone = scpo(command, str(run))
+        redone = run_scpo(command, run)
         assert redone.returncode == 0, redone.stderr
         assert name in redone.stdout
         assert (run / name).read_bytes() == before
-
-
-@pytest.mark.slow
-def test_killed_sweep_resumes_without_loss_repeat_or_ghost(
-    tmp_path: Path, tiny_backbone: Path
-) -> None:
-    """Some trials fail on top: their learning rate is out of all bounds."""
-    config = write_config(
-        tmp_path,
-        tiny_backbone,
-        search={"num_trials": 4, "learning_rate": [1e-4, 1e36], "epochs": [0.5, 1.0]},
-        curves={"arms": [], "budgets": [1.0]},
-        final={"arms": []},
-    )
-    run = tmp_path / "run"
-    command = [sys.executable, "-m", "scpo", "sweep", str(config), "--out", str(run)]
-    driver = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    ledger = run / "trials.jsonl"
-    deadline = time.monotonic() + 180
-    while not (ledger.exists() and ledger.read_bytes().count(b"\n") >= 3):
-        assert driver.poll() is None, "the sweep ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(driver.pid, signal.SIGKILL)
-    driver.wait()
-    before = [line for line in ledger.read_bytes().split(b"\n")[:-1]]
-    with ledger.open("ab") as handle:
-        handle.write(b'{"trial_id": "torn')
-    done = scpo("sweep", str(config), "--out", str(run), "--resume")
-    assert done.returncode == 0, done.stderr
-    lines = ledger.read_bytes().split(b"\n")[:-1]
-    assert lines[: len(before)] == before
-    search = by_purpose(read_records(run), "search")
-    assert len(search) == 8
-    assert len({record.trial_id for record in search}) == 8
-    for country in COUNTRIES:
-        firsts = [
-            r
-            for r in search
-            if r.country == country
-            and r.config["strength"] == 0.0
-            and r.config["retention"] == 1.0
-        ]
-        assert len(firsts) == 1  # plain fine-tuning was tried once, though the driver died
-    failed = [record for record in search if record.state == "failed"]
-    assert 0 < len(failed) < 5  # the first two of a country are of the configuration's own rate
-    assert all("finite" in str(record.error) for record in failed)
-    assert "failed" in (run / "report.html").read_text()
-    for name, states in studies(run):
-        mine = [record for record in search if name.startswith(record.country.lower())]
-        assert states.count("failed") == sum(record.state == "failed" for record in mine)
-        assert states.count("complete") == 4 - states.count("failed")
 
 
 def test_run_of_another_configuration_is_refused(tmp_path: Path) -> None:

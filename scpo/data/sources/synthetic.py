@@ -20,7 +20,7 @@ import pyarrow as pa
 from scipy.special import expit
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.sources.synthetic_phrases import ATTRIBUTES, QUESTIONS, render_response
+from scpo.data.sources.synthetic_phrases import load_attributes, load_questions, render_response
 
 COUNTRY_NAMES = (
     *("Arvandia", "Belmora", "Cestria", "Dorvania", "Elandor", "Fennmark", "Galdova", "Hestria"),
@@ -77,7 +77,7 @@ def make_synthetic(
     """
     _check_range("num_countries", num_countries, 1, len(COUNTRY_NAMES))
     _check_range("users_per_country", users_per_country, 1, 999)
-    _check_range("interactions_per_user", interactions_per_user, 1, len(QUESTIONS))
+    _check_range("interactions_per_user", interactions_per_user, 1, len(load_questions()))
     _check_range("responses_per_interaction", responses_per_interaction, 2, MAX_RESPONSES)
     _check_range("shift", shift, 0, math.inf)
     _check_range("outlier_share", outlier_share, 0, 1)
@@ -94,7 +94,7 @@ def make_synthetic(
             user = f"{country.lower()}-{number:03d}"
             user_kinds[user] = kind
             own = {"typical": weights, "outlier": -shared, "noise": 0 * shared}[kind]
-            questions = generator.permutation(list(QUESTIONS))[:interactions_per_user].tolist()
+            questions = generator.permutation(list(load_questions()))[:interactions_per_user].tolist()
             for index, prompt in enumerate(questions):
                 key = f"{user}-{index:02d}"
                 levels[key] = _draw_levels(responses_per_interaction, generator)
@@ -102,7 +102,7 @@ def make_synthetic(
                 rows.append(row | _judge(prompt, levels[key], own, generator))
     truth = {
         "attributes": {
-            name: [level.value for level in choices] for name, choices in ATTRIBUTES.items()
+            name: [level.value for level in choices] for name, choices in load_attributes().items()
         },
         "shared_weights": _name_weights(shared),
         "country_weights": {name: _name_weights(own) for name, own in country_weights.items()},
@@ -119,7 +119,7 @@ def _judge(
     generator: np.random.Generator,
 ) -> dict[str, Any]:
     """Return the judged part of a table row: responses of these levels and a user's scores."""
-    advice = QUESTIONS[prompt]
+    advice = load_questions()[prompt]
     responses = [
         render_response(advice[generator.integers(len(advice))], response, generator)
         for response in levels
@@ -135,7 +135,8 @@ def _draw_levels(num_responses: int, generator: np.random.Generator) -> list[dic
     levels: list[dict[str, int]] = []
     while len(levels) < num_responses:
         drawn = {
-            name: int(generator.integers(len(choices))) for name, choices in ATTRIBUTES.items()
+            name: int(generator.integers(len(choices)))
+            for name, choices in load_attributes().items()
         }
         if drawn not in levels:
             levels.append(drawn)
@@ -144,7 +145,7 @@ def _draw_levels(num_responses: int, generator: np.random.Generator) -> list[dic
 
 def _draw_weights(generator: np.random.Generator) -> np.ndarray:
     """Return one weight an attribute, (A,), in a random direction of a fixed length."""
-    drawn = generator.normal(size=len(ATTRIBUTES))
+    drawn = generator.normal(size=len(load_attributes()))
     return WEIGHT_SCALE * drawn / np.sqrt(np.mean(drawn**2))
 
 
@@ -162,12 +163,12 @@ def _draw_kinds(
 
 def _take_values(levels: Mapping[str, int]) -> np.ndarray:
     """Return the level values of a response, (A,)."""
-    return np.array([ATTRIBUTES[name][at].value for name, at in levels.items()])
+    return np.array([load_attributes()[name][at].value for name, at in levels.items()])
 
 
 def _name_weights(weights: np.ndarray) -> dict[str, float]:
     """Return weights by attribute name."""
-    return dict(zip(ATTRIBUTES, weights.tolist(), strict=True))
+    return dict(zip(load_attributes(), weights.tolist(), strict=True))
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

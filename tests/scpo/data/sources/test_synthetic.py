@@ -1,3 +1,4 @@
+import hashlib
 import json
 from itertools import combinations
 from typing import Any, Literal
@@ -9,7 +10,7 @@ from scpo.data.sources.synthetic import (
     SyntheticWorld,
     make_synthetic,
 )
-from scpo.data.sources.synthetic_phrases import ATTRIBUTES, QUESTIONS
+from scpo.data.sources.synthetic_phrases import load_attributes, load_questions
 
 
 def true_utilities(
@@ -83,6 +84,29 @@ def test_same_seed_same_world() -> None:
     assert not other.interactions.equals(first.interactions)
 
 
+@pytest.mark.parametrize(
+    ("options", "digest"),
+    [
+        ({}, "688dceeee34abd85946d190b214dd96d"),
+        (
+            {
+                "num_countries": 16,
+                "users_per_country": 9,
+                "interactions_per_user": 24,
+                "responses_per_interaction": 5,
+                "seed": 3,
+            },
+            "57969d348c3d5d33c998782c007eef6d",
+        ),
+    ],
+)
+def test_worlds_stay_as_they_were_made(options: dict[str, Any], digest: str) -> None:
+    world = make_synthetic(**options)
+    columns = [name for name in world.interactions.column_names if name != "unit"]
+    content = json.dumps([world.interactions.select(columns).to_pylist(), world.truth])
+    assert hashlib.sha256(content.encode()).hexdigest()[:32] == digest
+
+
 def test_kinds_of_users_are_exact_shares(world: SyntheticWorld) -> None:
     for country in ("arvandia", "belmora", "cestria"):
         kinds = [
@@ -104,7 +128,7 @@ def test_levels_are_shown_by_their_phrases(world: SyntheticWorld) -> None:
         levels = world.truth["levels"][row["interaction_id"]]
         for text, response in zip(row["responses"], levels, strict=True):
             for name, at in response.items():
-                for position, level in enumerate(ATTRIBUTES[name]):
+                for position, level in enumerate(load_attributes()[name]):
                     heads = [phrase.split("{")[0] for phrase in level.phrases]
                     shown = any(head in text for head in heads)
                     assert shown == (position == at and bool(heads))
@@ -127,10 +151,10 @@ def test_weights_have_a_fixed_length(world: SyntheticWorld) -> None:
 
 
 def test_words_are_enough_to_choose_from() -> None:
-    assert len(QUESTIONS) == 24
+    assert len(load_questions()) == 24
     assert len(set(COUNTRY_NAMES)) == 16
     phrases = [
-        phrase for levels in ATTRIBUTES.values() for level in levels for phrase in level.phrases
+        phrase for levels in load_attributes().values() for level in levels for phrase in level.phrases
     ]
     assert len(phrases) == len(set(phrases))
 

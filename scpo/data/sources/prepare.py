@@ -5,20 +5,20 @@ interactions.parquet, quarantine.jsonl, summary.json and, for synthetic cultures
 summary.json is written last. The interactions depend on the set of input rows, not on their order.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from itertools import combinations
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 from rich.table import Table
 from rich.text import Text
 
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
-from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
+from scpo.data.pairs import build_pairs, response_counts
+from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME
 from scpo.data.sources.opinion_pairs import read_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs
@@ -26,9 +26,8 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
 
-Source = Literal["prism", "pairs", "opinions", "synthetic"]
-
-SORT_ORDER = [("country", "ascending"), ("user_id", "ascending"), ("interaction_id", "ascending")]
+_HUB_NAMES = {"prism": PRISM_HUB_NAME, "opinions": OPINIONS_HUB_NAME}
+_SORT_ORDER = [("country", "ascending"), ("user_id", "ascending"), ("interaction_id", "ascending")]
 
 
 @dataclass(frozen=True)
@@ -67,68 +66,45 @@ class PrepareSummary:
     notes: dict[str, int]
 
 
-def prepare(
-    source: Source,
-    path: str | Path | None,
-    out: Path,
-    *,
-    on_bad_rows: BadRowPolicy = "quarantine",
-    columns: PairColumns | None = None,
-    default_country: str | None = None,
-    synthetic_options: Mapping[str, Any] | None = None,
-) -> PrepareSummary:
-    """Read a source, check it, and write interactions, quarantine and summary to a folder.
+def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
+    """Read the configured source, check it, and write interactions, quarantine and summary.
 
     Args:
-        source: Which reader.
-        path: Pairs file; or folder of PRISM or CSV file of opinions, None for the hub; None for
-            synthetic.
+        config: The source and its options. With `on_bad_rows: stop` the first bad row raises
+            and nothing is written.
         out: Folder to write to; it is created.
-        on_bad_rows: "quarantine" goes on without bad rows, "stop" raises at the first and
-            writes nothing.
-        columns: Column names of a pairs file.
-        default_country: Country of rows of a pairs file that name none.
-        synthetic_options: Arguments of `make_synthetic`.
 
     Raises:
         FileNotFoundError: No such file or folder.
-        RuntimeError: The hub cannot be reached.
-        ValueError: An option that does not belong to the source, a bad row under "stop", a
-            damaged file, or no usable interaction (quarantine.jsonl is written then).
+        OSError: The hub does not answer or refuses.
+        ValueError: The source is prepared already, a path is missing or too much, a bad row
+            under "stop", a damaged file, or no usable interaction (quarantine.jsonl is written
+            then).
     """
-    _check_options(source, path, columns, default_country, synthetic_options)
-    bad_rows = BadRows(on_bad_rows)
-    truth = None
-    options: dict[str, Any] = {}
-    if source == "prism":
-        path = PRISM_HUB_NAME if path is None else path
-        table = read_prism(path, bad_rows)
-    elif source == "opinions":
-        path = OPINIONS_HUB_NAME if path is None else path
-        table = read_opinion_interactions(path, bad_rows)
-    elif source == "pairs":
-        options = {"columns": asdict(columns or PairColumns()), "default_country": default_country}
-        table = read_pairs(
-            Path(str(path)), bad_rows, columns=columns, default_country=default_country
-        )
-    else:
-        options = dict(synthetic_options or {})
-        world = make_synthetic(**options)
-        table, truth = world.interactions, world.truth
+    source = config.source
+    if source == "prepared":
+        raise ValueError("data.source is `prepared`: there is nothing to prepare.")
+    if source == "pairs" and config.path is None:
+        raise ValueError("The source 'pairs' needs the path of a file, but got none.")
+    if source == "synthetic" and config.path is not None:
+        raise ValueError(f"The source 'synthetic' reads no file, but got the path {config.path}.")
+    path = config.path or _HUB_NAMES.get(source)
+    bad_rows = BadRows(config.on_bad_rows)
+    table, options, truth = _read(config, str(path), bad_rows)
     bad_rows.write(out / "quarantine.jsonl")
     if table.num_rows == 0:
-        raise ValueError(_describe_nothing(source, path, bad_rows, out))
+        raise ValueError(_describe_nothing(path or source, bad_rows, out))
     summary = PrepareSummary(
         source=source,
-        path=None if path is None else str(path),
-        files=_hash_files(source, path),
+        path=path,
+        files=_hash_files(source, config.path),
         options=options,
         num_rows_read=bad_rows.num_rows_read,
         countries=count_countries(table),
         rejected=dict(sorted(bad_rows.counts.items())),
         notes=dict(sorted(bad_rows.notes.items())),
     )
-    write_interactions(table.sort_by(SORT_ORDER), out / "interactions.parquet")
+    write_interactions(table.sort_by(_SORT_ORDER), out / "interactions.parquet")
     if truth is None:
         (out / "truth.json").unlink(missing_ok=True)  # of an earlier, synthetic run
     else:
@@ -139,29 +115,29 @@ def prepare(
 
 def count_countries(table: pa.Table) -> dict[str, CountryCounts]:
     """Count users, interactions, responses, pairs and ties of each country, sorted by name."""
-    users = defaultdict(set)
-    counts: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
-    for row in table.to_pylist():
-        users[row["country"]].add(row["user_id"])
-        count = counts[row["country"]]
-        count["interactions"] += 1
-        count["responses"] += len(row["responses"])
-        if row["scores"] is None:
-            count["pairs"] += len(row["comparisons"])
-        else:
-            tied = [first == second for first, second in combinations(row["scores"], 2)]
-            count["pairs"] += len(tied) - sum(tied)
-            count["ties"] += sum(tied)
-    return {
-        country: CountryCounts(
-            users=len(users[country]),
-            interactions=count["interactions"],
-            responses=count["responses"],
-            pairs=count["pairs"],
-            ties=count["ties"],
+    responses = response_counts(table)
+    pairs = np.bincount(build_pairs(table).interaction, minlength=table.num_rows)
+    is_scored = np.asarray(table["scores"].is_valid())
+    ties = np.where(is_scored, responses * (responses - 1) // 2 - pairs, 0)
+    counts = (
+        table.select(["country", "user_id"])
+        .append_column("responses", pa.array(responses))
+        .append_column("pairs", pa.array(pairs))
+        .append_column("ties", pa.array(ties))
+        .group_by("country")
+        .aggregate(
+            [
+                ("user_id", "count_distinct"),
+                ([], "count_all"),
+                ("responses", "sum"),
+                ("pairs", "sum"),
+                ("ties", "sum"),
+            ]
         )
-        for country, count in sorted(counts.items())
-    }
+        .sort_by("country")
+    )
+    names, *columns = (column.to_pylist() for column in counts.columns)
+    return dict(zip(names, map(CountryCounts, *columns), strict=True))
 
 
 def summary_table(summary: PrepareSummary) -> Table:
@@ -186,9 +162,29 @@ def summary_table(summary: PrepareSummary) -> Table:
     return table
 
 
-def _hash_files(source: str, path: str | Path | None) -> dict[str, str]:
-    """Return the sha256 of each file that was read, by its path."""
-    if path is None or path in (PRISM_HUB_NAME, OPINIONS_HUB_NAME):
+def _read(
+    config: DataConfig, path: str, bad_rows: BadRows
+) -> tuple[pa.Table, dict[str, Any], dict[str, Any] | None]:
+    """Return the interactions of a source, its options, and the truth of a synthetic one."""
+    if config.source == "prism":
+        return read_prism(path, bad_rows), {}, None
+    if config.source == "opinions":
+        return read_opinion_interactions(path, bad_rows), {}, None
+    if config.source == "pairs":
+        columns = PairColumns(user=config.user_column, country=config.country_column)
+        table = read_pairs(
+            Path(path), bad_rows, columns=columns, default_country=config.default_country
+        )
+        options = {"columns": asdict(columns), "default_country": config.default_country}
+        return table, options, None
+    options = config.synthetic.model_dump()
+    world = make_synthetic(**options)
+    return world.interactions, options, world.truth
+
+
+def _hash_files(source: str, path: str | None) -> dict[str, str]:
+    """Return the sha256 of each file that was read, by its path; none for the hub."""
+    if path is None or path in _HUB_NAMES.values():
         return {}
     files = [Path(path)]
     if source == "prism":
@@ -202,61 +198,12 @@ def _join_counts(counts: Mapping[str, int]) -> str:
     return f"{sum(counts.values()):,}" + (f" ({listed})" if listed else "")
 
 
-def _check_options(
-    source: str,
-    path: str | Path | None,
-    columns: PairColumns | None,
-    default_country: str | None,
-    synthetic_options: Mapping[str, Any] | None,
-) -> None:
-    """Refuse a source that is unknown, and options that belong to another one."""
-    if source not in get_args(Source):
-        raise ValueError(f"`source` must be one of {list(get_args(Source))}, but got {source!r}.")
-    if source == "pairs" and path is None:
-        raise ValueError("The source 'pairs' needs the path of a file, but got none.")
-    if source == "synthetic" and path is not None:
-        raise ValueError(f"The source 'synthetic' reads no file, but got the path {path}.")
-    if source != "pairs" and (columns is not None or default_country is not None):
-        raise ValueError(
-            f"`columns` and `default_country` belong to the source 'pairs', but got {source!r}."
-        )
-    if source != "synthetic" and synthetic_options is not None:
-        raise ValueError(
-            f"`synthetic_options` belong to the source 'synthetic', but got {source!r}."
-        )
-
-
-def _describe_nothing(source: str, path: str | Path | None, bad_rows: BadRows, out: Path) -> str:
-    """Return the message for a source without a usable interaction."""
+def _describe_nothing(origin: str, bad_rows: BadRows, out: Path) -> str:
     message = (
-        f"At least one usable interaction must be there, but {path or source} has none: "
+        f"At least one usable interaction must be there, but {origin} has none: "
         f"{bad_rows.num_rows_read} rows read, refused {_join_counts(bad_rows.counts)}."
     )
     if bad_rows.rejected:
         first = bad_rows.rejected[0]
         message += f" The first: line {first['line']}, {first['message']}"
     return f"{message} See {out / 'quarantine.jsonl'}."
-
-
-def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
-    """Read the configured source and write interactions, quarantine and summary to `out`.
-
-    Raises:
-        FileNotFoundError: No such file or folder.
-        RuntimeError: The hub cannot be reached.
-        ValueError: The source is prepared already, an option does not belong to it, a bad row
-            under "stop", or nothing usable.
-    """
-    if config.source == "prepared":
-        raise ValueError("data.source is `prepared`: there is nothing to prepare.")
-    is_pairs = config.source == "pairs"
-    columns = PairColumns(user=config.user_column, country=config.country_column)
-    return prepare(
-        config.source,
-        config.path,
-        out,
-        on_bad_rows=config.on_bad_rows,
-        columns=columns if is_pairs else None,
-        default_country=config.default_country if is_pairs else None,
-        synthetic_options=config.synthetic.model_dump() if config.source == "synthetic" else None,
-    )

@@ -94,7 +94,9 @@ def make_synthetic(
             user = f"{country.lower()}-{number:03d}"
             user_kinds[user] = kind
             own = {"typical": weights, "outlier": -shared, "noise": 0 * shared}[kind]
-            questions = generator.permutation(list(load_questions()))[:interactions_per_user].tolist()
+            questions = generator.permutation(list(load_questions()))[
+                :interactions_per_user
+            ].tolist()
             for index, prompt in enumerate(questions):
                 key = f"{user}-{index:02d}"
                 levels[key] = _draw_levels(responses_per_interaction, generator)

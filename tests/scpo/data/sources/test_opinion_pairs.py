@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scpo.config import DataConfig
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
@@ -14,7 +15,7 @@ from scpo.data.sources.opinion_pairs import (
     make_opinion_interactions,
     question_user,
 )
-from scpo.data.sources.prepare import CountryCounts, prepare
+from scpo.data.sources.prepare import CountryCounts, prepare_source
 from scpo.data.splits import split_users
 
 SURVEY = [
@@ -70,7 +71,7 @@ def test_prepared_like_any_source(tmp_path: Path) -> None:
                 ("Cold?", "{'S. Korea': [0.3, 0.3, 0.4], 'UK': [0.1]}", "['a', 'b', 'c']"),
             ]
         )
-    summary = prepare("opinions", file, tmp_path / "out")
+    summary = prepare_source(DataConfig(source="opinions", path=str(file)), tmp_path / "out")
     assert summary.countries == {
         "South Korea": CountryCounts(users=2, interactions=2, responses=5, pairs=2, ties=2)
     }

@@ -8,9 +8,14 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from scpo.config import DataConfig, SyntheticConfig
 from scpo.data.interactions import read_interactions
-from scpo.data.sources.pairs_file import PairColumns
-from scpo.data.sources.prepare import CountryCounts, prepare, summary_table
+from scpo.data.sources.prepare import (
+    CountryCounts,
+    PrepareSummary,
+    prepare_source,
+    summary_table,
+)
 
 PAIRS = [
     {"user": "u1", "country": "Chile", "prompt": "Sky?", "chosen": "blue", "rejected": "red"},
@@ -19,6 +24,11 @@ PAIRS = [
     {"user": "u3", "country": "Canada", "prompt": "Sea?", "chosen": "wet", "rejected": "dry"},
     {"user": "u3", "country": "Canada", "prompt": "Sea?", "chosen": "wet", "rejected": "wet"},
 ]
+
+
+def prepare(source: Any, path: Path | None, out: Path, **options: Any) -> PrepareSummary:
+    config = DataConfig(source=source, path=None if path is None else str(path), **options)
+    return prepare_source(config, out)
 
 
 def write(path: Path, rows: list[dict[str, Any]]) -> Path:
@@ -84,10 +94,10 @@ def test_prism_source_counts_ties(tmp_path: Path) -> None:
 
 
 def test_synthetic_source_writes_the_truth_and_others_remove_it(tmp_path: Path) -> None:
-    options = {"num_countries": 2, "users_per_country": 3, "seed": 4}
-    summary = prepare("synthetic", None, tmp_path / "out", synthetic_options=options)
+    options = SyntheticConfig(num_countries=2, users_per_country=3, seed=4)
+    summary = prepare("synthetic", None, tmp_path / "out", synthetic=options)
     assert summary.countries["Arvandia"].interactions == 18
-    assert summary.options == options
+    assert summary.options == options.model_dump()
     truth = json.loads((tmp_path / "out" / "truth.json").read_text())
     assert set(truth["country_weights"]) == {"Arvandia", "Belmora"}
     prepare("pairs", write(tmp_path / "pairs.jsonl", PAIRS), tmp_path / "out")
@@ -153,22 +163,16 @@ def test_printed_table(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("source", "path", "options", "match"),
+    ("source", "path", "match"),
     [
-        ("hub", None, {}, r"one of \['prism', 'pairs', 'opinions', 'synthetic'\]"),
-        ("pairs", None, {}, "needs the path of a file"),
-        ("synthetic", "x.jsonl", {}, "reads no file, but got the path x.jsonl"),
-        ("prism", None, {"columns": PairColumns()}, "belong to the source 'pairs'"),
-        ("synthetic", None, {"default_country": "Chile"}, "belong to the source 'pairs'"),
-        ("pairs", "x", {"synthetic_options": {}}, "belong to the source 'synthetic'"),
-        ("pairs", "x.jsonl", {"on_bad_rows": "ignore"}, "`policy` must be one of"),
+        ("prepared", None, "`prepared`: there is nothing to prepare"),
+        ("pairs", None, "needs the path of a file"),
+        ("synthetic", Path("x.jsonl"), "reads no file, but got the path x.jsonl"),
     ],
 )
-def test_bad_options(
-    tmp_path: Path, source: Any, path: Any, options: dict[str, Any], match: str
-) -> None:
+def test_bad_options(tmp_path: Path, source: str, path: Path | None, match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        prepare(source, path, tmp_path / "out", **options)
+        prepare(source, path, tmp_path / "out")
 
 
 @pytest.mark.data

@@ -7,11 +7,6 @@ from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 
 
-def test_a_prepared_folder_needs_no_preparing(tmp_path):
-    with pytest.raises(ValueError, match="`prepared`: there is nothing to prepare"):
-        prepare_source(DataConfig(source="prepared"), tmp_path)
-
-
 def test_synthetic_options_arrive(tmp_path):
     synthetic = SyntheticConfig(num_countries=2, users_per_country=3, interactions_per_user=1)
     prepare_source(DataConfig(source="synthetic", synthetic=synthetic), tmp_path)

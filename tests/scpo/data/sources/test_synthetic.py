@@ -154,7 +154,10 @@ def test_words_are_enough_to_choose_from() -> None:
     assert len(load_questions()) == 24
     assert len(set(COUNTRY_NAMES)) == 16
     phrases = [
-        phrase for levels in load_attributes().values() for level in levels for phrase in level.phrases
+        phrase
+        for levels in load_attributes().values()
+        for level in levels
+        for phrase in level.phrases
     ]
     assert len(phrases) == len(set(phrases))
 

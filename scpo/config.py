@@ -192,7 +192,6 @@ def dump_config(config: Config) -> str:
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
-    """Set one dotted key."""
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ValueError(f"An override is key.sub=value, but got {override!r}.")
@@ -209,7 +208,6 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _expand(value: Any) -> Any:
-    """Replace ${NAME} and ${NAME:-default} in every string."""
     if isinstance(value, dict):
         return {key: _expand(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -220,7 +218,6 @@ def _expand(value: Any) -> Any:
 
 
 def _from_environment(found: re.Match[str]) -> str:
-    """Return the value of one ${NAME}."""
     name, default = found.group(1), found.group(2)
     value = os.environ.get(name, default)
     if value is None:
@@ -229,7 +226,6 @@ def _from_environment(found: re.Match[str]) -> str:
 
 
 def _explain(kind: type[Config], fault: Any) -> str:
-    """Say one fault in words, with the nearest valid key for an unknown one."""
     location = [part for part in fault["loc"] if isinstance(part, str)]
     where = ".".join(str(part) for part in fault["loc"])
     if fault["type"] != "extra_forbidden":

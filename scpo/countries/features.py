@@ -221,7 +221,6 @@ def _check_linear(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tenso
 
 
 def _write_features(folder: Path, keys: list[str], features: FeatureArray) -> None:
-    """Write features as one Arrow file, whole or not at all, named by its bytes."""
     values = pa.FixedSizeListArray.from_arrays(pa.array(features.ravel()), features.shape[1])
     batch = pa.record_batch({"key": pa.array(keys, pa.string()), "features": values})
     sink = pa.BufferOutputStream()

@@ -128,7 +128,6 @@ def ready_training(
 
 
 def _load(name: str) -> tuple[ModelSource, RewardModel]:
-    """Return a model's source and the model on the device to use."""
     source = find_model(name)
     return source, load_reward_model(source).to(pick_device())
 
@@ -142,7 +141,6 @@ def _steer(
     encoder: EncoderConfig,
     precision: Precision,
 ) -> CountryData:
-    """Return the arrays of one country."""
     steered = steer_countries(
         read_interactions(data),
         [country],

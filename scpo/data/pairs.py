@@ -98,7 +98,6 @@ def _most_pairs(table: pa.Table) -> int:
 
 
 def _has_margins(table: pa.Table) -> bool:
-    """Tell whether any pair was given a margin."""
     margins = pc.list_flatten(table["margins"])
     return bool(margins.null_count < len(margins))
 

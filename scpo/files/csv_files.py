@@ -23,7 +23,6 @@ def write_csv(columns: Sequence[str], rows: Sequence[dict[str, object]], path: P
 
 
 def _cell(value: object) -> object:
-    """Return a value as it stands in a CSV cell."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return f"{value:.6g}" if isinstance(value, float) else value

@@ -94,7 +94,6 @@ def explain_hub_errors(kind: str, name: str, revision: str | None = None) -> Ite
 
 
 def _refusal(kind: str, name: str, revision: str | None, error: Exception) -> OSError:
-    """Return what the hub's refusal means for the user."""
     hub = constants.ENDPOINT
     if isinstance(error, GatedRepoError):
         return PermissionError(

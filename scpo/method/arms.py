@@ -118,5 +118,4 @@ def select_setting(
 def _selection(
     keep: BoolArray, weights: FloatArray, tau: float | None, beta: float | None
 ) -> Selection:
-    """Zero the weights of what is not kept."""
     return Selection(keep, np.where(keep, weights, 0.0), tau, beta)

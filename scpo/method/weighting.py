@@ -116,6 +116,5 @@ def finite_array(reference_margin: ArrayLike) -> FloatArray:
 
 
 def _check_beta(beta: float) -> None:
-    """Refuse a temperature that is not positive."""
     if not beta > 0.0:  # also refuses NaN
         raise ValueError(f"`beta > 0` must hold, but got beta={beta}.")

@@ -240,7 +240,6 @@ def _mixed_class(mixin: type, base: type) -> type:
 
 
 def _mix_in(mixin: Any, module: Any) -> None:
-    """Change a module's class in place, once."""
     base: Any = type(module)
     if not isinstance(module, mixin):
         module.__class__ = _mixed_class(mixin, base)

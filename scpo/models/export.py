@@ -82,12 +82,10 @@ def export_reward_model(
 
 
 def _weights_on_cpu(reward: RewardModel) -> dict[str, Tensor]:
-    """Return the model's own weights by name, on the CPU."""
     return {name: value.detach().cpu() for name, value in reward.model.state_dict().items()}
 
 
 def _load_again(folder: Path, *, trust_remote_code: bool) -> RewardModel:
-    """Return the model just written."""
     try:
         return load_reward_model(str(folder), trust_remote_code=trust_remote_code)
     except ValueError as error:

@@ -153,12 +153,10 @@ def _kept_bytes(
 
 
 def _as_it_is(tensor: Tensor) -> Tensor:
-    """Return what autograd kept."""
     return tensor
 
 
 def _with_adapters(model: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
-    """Return the model under LoRA adapters."""
     reward = RewardModel(model, _TOKENIZER)
     adapted = add_lora(
         reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
@@ -178,7 +176,6 @@ def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Keep transformers from remarking on fresh weights."""
     verbosity = transformers_logging.get_verbosity()
     transformers_logging.set_verbosity_error()
     try:

@@ -137,7 +137,6 @@ def find_models(models: Mapping[str, str]) -> dict[str, ModelSource]:
 
 
 def _source_of(held: Mapping[str, Any]) -> ModelSource:
-    """Return the source that `pin_model` wrote."""
     base = held["base"]
     return ModelSource(held["name"], held["commit"], None if base is None else _source_of(base))
 

@@ -164,11 +164,9 @@ def _with_fixed_clock(template: str) -> str:
 
 
 def _split(ids: NDArray[np.int32], offsets: IntArray) -> list[list[int]]:
-    """Return flat tokens as a list for each text."""
     return [part.tolist() for part in np.split(ids, offsets[1:-1])]
 
 
 def _num_shared(texts: list[list[int]], *, from_end: bool = False) -> int:
-    """Return how many tokens all texts have in common at the start, or at the end."""
     columns = zip(*(text[::-1] if from_end else text for text in texts), strict=False)
     return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))

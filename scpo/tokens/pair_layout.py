@@ -163,7 +163,6 @@ def _compare_sample(
     responses: Sequence[str],
     whole: WholeTexts,
 ) -> None:
-    """Refuse pairs that the tokenizer itself encodes otherwise."""
     sample = np.unique(np.linspace(0, len(prompts) - 1, CHECKED_TEXTS).astype(int)).tolist()
     own = tokenizer(
         [prompts[number] for number in sample],

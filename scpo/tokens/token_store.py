@@ -79,7 +79,6 @@ def load_or_encode(
 def _settings_key(
     tokenizer: PreTrainedTokenizerBase, max_tokens: int, overlong: Overlong
 ) -> bytes:
-    """Return all that decides how a text becomes tokens, as bytes."""
     backend = tokenizer.backend_tokenizer
     backend.no_truncation()  # left from an earlier call, these two would enter the key; every
     backend.no_padding()  # call of the tokenizer sets them anew
@@ -148,13 +147,11 @@ def _read(path: Path, num_texts: int) -> TokenizedTexts | None:
 
 
 def _view(column: pa.Array) -> NDArray:
-    """Return an Arrow array as a numpy array without a copy."""
     view: NDArray = column.to_numpy(zero_copy_only=True)
     return view
 
 
 def _checksum(texts: TokenizedTexts) -> bytes:
-    """Return the sha256 of the columns, 64 hexadecimal digits."""
     digest = hashlib.sha256()
     for column in (texts.ids, texts.types, texts.offsets, texts.overlong):
         digest.update(len(column).to_bytes(8, "little"))

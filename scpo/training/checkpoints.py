@@ -195,12 +195,10 @@ def _check_same(
 
 
 def _digest(body: dict[str, Any]) -> str:
-    """Return the sha256 of plain values."""
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _random_states(device: torch.device) -> dict[str, Any]:
-    """Return the states of Python's, numpy's and torch's random numbers."""
     name, keys, *rest = tuple(np.random.get_state(legacy=True))
     return {
         "python": random.getstate(),
@@ -211,7 +209,6 @@ def _random_states(device: torch.device) -> dict[str, Any]:
 
 
 def _restore_random_states(path: Path, device: torch.device) -> None:
-    """Put the states of `_random_states` back."""
     states = torch.load(path, map_location="cpu", weights_only=True)
     random.setstate(states["python"])
     name, keys, *rest = states["numpy"]

@@ -183,7 +183,6 @@ def export_trained(
 
 
 def _with_adapters(reward: RewardModel, config: TrainingConfig) -> RewardModel:
-    """Return the model with the low-rank adapters that are asked for, or as it is."""
     if config.lora is None:
         return reward
     return add_lora(

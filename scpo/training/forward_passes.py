@@ -163,7 +163,6 @@ def _rows_that_pay(
 def _packed_forwards(
     rows: Sequence[tuple[IntArray, int]], lengths: IntArray, max_tokens: int, min_tokens: int
 ) -> list[Forward]:
-    """Put rows of nearly one length together."""
     if not rows:
         return []
     widths = np.array([_row_tokens(lengths, texts, shared) for texts, shared in rows])
@@ -183,7 +182,6 @@ def _packed_forwards(
 
 
 def _row_tokens(lengths: IntArray, texts: IntArray, shared: int) -> int:
-    """Return the tokens of a row."""
     return int(lengths[texts].sum()) - (len(texts) - 1) * shared
 
 

@@ -178,5 +178,4 @@ def _hold_out(table: pa.Table, seed: int) -> dict[str, str]:
 
 
 def _share(value: float | None) -> str:
-    """Return a fraction as text."""
     return "unknown" if value is None else f"{value:.1%}"

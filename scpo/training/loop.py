@@ -173,7 +173,6 @@ class _Loop:
     result: TrainingResult
 
     def take_step(self, number: int, step: IntArray) -> float:
-        """Take one optimizer step and return its loss."""
         engine, accumulation = self.engine, self.engine.optimization.accumulation
         own_loss = 0.0
         for micro in range(accumulation):

@@ -7,10 +7,11 @@ quarantine.jsonl, or under the policy "stop" a ValueError at the first such row.
 
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from scpo.files.atomic import write_text
 
@@ -82,6 +83,22 @@ class RowFault(Exception):
         self.field = field
 
 
+@dataclass(frozen=True)
+class ParsedRow:
+    """A row whose fields are good.
+
+    Attributes:
+        line: Where it stands, from 1.
+        row: The row as it was read, for the quarantine.
+    """
+
+    line: int
+    row: dict[str, Any]
+
+
+AnyRow = TypeVar("AnyRow", bound=ParsedRow)
+
+
 @dataclass
 class BadRows:
     """Rows refused so far, and counts of what was harmless.
@@ -109,48 +126,65 @@ class BadRows:
         """Number of refused rows by reason."""
         return Counter(entry["reason"] for entry in self.rejected)
 
-    def reject(
-        self,
-        reason: str,
-        message: str,
-        file: str | Path,
-        line: int,
-        row: object,
-        field: str | None = None,
-    ) -> None:
+    def reject(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
         """Refuse one row.
 
         Args:
-            reason: One of `REASONS`.
-            message: What must hold and what was got.
-            file: Where the row stands.
+            fault: What is wrong with it.
+            file: The file, or the name of a hub data set.
             line: Line of the row, from 1 (row number in a Parquet file or a hub data set).
             row: The row as far as it could be read: dict, text or bytes.
-            field: The field at fault, or None when the whole row is.
 
         Raises:
-            ValueError: `reason` is none of `REASONS`; or the policy is "stop", then
+            ValueError: The fault's reason is none of `REASONS`; or the policy is "stop", then
                 "file:line: field ...: message".
         """
-        if reason not in REASONS:
-            raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {reason!r}.")
+        if fault.reason not in REASONS:
+            raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {fault.reason!r}.")
         if self.policy == "stop":
-            place = f"{file}:{line}: " + (f"field {field!r}: " if field else "")
-            raise ValueError(place + message)
+            where = f"{file}:{line}: " + (f"field {fault.field!r}: " if fault.field else "")
+            raise ValueError(where + fault.message)
         self.rejected.append(
             {
-                "reason": reason,
-                "message": message,
+                "reason": fault.reason,
+                "message": fault.message,
                 "file": str(file),
                 "line": line,
-                "field": field,
+                "field": fault.field,
                 "row": _make_jsonable(row),
             }
         )
 
-    def reject_fault(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
-        """Refuse one row for `fault`; see `reject`."""
-        self.reject(fault.reason, fault.message, file, line, row, fault.field)
+    def merge_repeated(
+        self,
+        rows: Iterable[AnyRow],
+        file: str | Path,
+        *,
+        key: Callable[[AnyRow], Hashable],
+        content: Callable[[AnyRow], Hashable],
+        conflict: RowFault,
+        note: str,
+    ) -> list[AnyRow]:
+        """Return one row a key; where contents differ, all rows of that key are refused.
+
+        Args:
+            rows: Rows of `file`, in the order to keep them: of equal ones the first is kept.
+            file: As of `reject`.
+            key: What names a row.
+            content: What rows of one key must have in common.
+            conflict: The fault of rows that differ.
+            note: Code of `NOTES` for repetitions.
+        """
+        kept = []
+        for group in group_rows(rows, key):
+            if len(set(map(content, group))) > 1:
+                for item in group:
+                    self.reject(conflict, file, item.line, item.row)
+                continue
+            kept.append(group[0])
+            if len(group) > 1:
+                self.note(note, len(group) - 1)
+        return kept
 
     def note(self, code: str, count: int = 1) -> None:
         """Count something harmless.
@@ -165,6 +199,14 @@ class BadRows:
     def write(self, path: Path) -> None:
         """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order."""
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in self.rejected))
+
+
+def group_rows(rows: Iterable[AnyRow], key: Callable[[AnyRow], Hashable]) -> list[list[AnyRow]]:
+    """Return rows in groups of one key, groups and rows in their first order."""
+    groups: dict[Hashable, list[AnyRow]] = defaultdict(list)
+    for row in rows:
+        groups[key(row)].append(row)
+    return list(groups.values())
 
 
 def _make_jsonable(value: object) -> object:

@@ -87,7 +87,6 @@ def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
 
 @functools.cache
 def _names_by_key() -> dict[str, str]:
-    """Return the country name by label in lower case."""
     return {
         " ".join(_split_label(label)).casefold(): name
         for name, aliases in COUNTRY_ALIASES.items()
@@ -96,5 +95,4 @@ def _names_by_key() -> dict[str, str]:
 
 
 def _split_label(label: str) -> list[str]:
-    """Return the words of a label."""
     return unicodedata.normalize("NFC", label).replace("_", " ").split()

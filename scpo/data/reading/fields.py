@@ -136,7 +136,6 @@ def _take(row: Mapping[str, Any], field: str) -> Any:
 
 
 def _find_surrogate(text: str) -> int:
-    """Return the position of the first lone surrogate, or -1."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -145,5 +144,4 @@ def _find_surrogate(text: str) -> int:
 
 
 def _is_visible(character: str) -> bool:
-    """Tell whether a character is neither white space nor a control or format character."""
     return unicodedata.category(character) not in {"Cc", "Cf", "Zs", "Zl", "Zp"}

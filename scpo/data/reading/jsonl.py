@@ -36,7 +36,7 @@ def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, A
         try:
             row = _parse_line(content, offset)
         except RowFault as fault:
-            bad_rows.reject_fault(fault, path, line, content)
+            bad_rows.reject(fault, path, line, content)
         else:
             yield line, row
 
@@ -81,7 +81,6 @@ def decode_line(content: bytes, offset: int) -> str:
 
 
 def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
-    """Return the object of one line that is not blank."""
     if b"\0" in content:
         raise RowFault(
             "nul_character",

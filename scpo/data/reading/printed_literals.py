@@ -39,7 +39,6 @@ class _NotFinite(ast.NodeTransformer):
     """Turns the names nan and inf into numbers."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
-        """Return a constant for nan and inf, any other name unchanged."""
         if node.id not in NOT_FINITE:
             return node
         return ast.copy_location(ast.Constant(NOT_FINITE[node.id]), node)

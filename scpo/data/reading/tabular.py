@@ -41,7 +41,7 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
             lines.faults.append(RowFault("invalid_csv", message))
         if lines.faults:
             bad_rows.num_rows_read += 1
-            bad_rows.reject_fault(lines.faults[0], path, start, lines.text)
+            bad_rows.reject(lines.faults[0], path, start, lines.text)
         elif not record:
             bad_rows.note("blank_line")
         elif record == header:
@@ -74,7 +74,7 @@ def read_parquet(
                     values = [scalar.as_py() for scalar in scalars]
                 except UnicodeDecodeError as error:
                     message = f"UTF-8 must hold, got {error.object[:40]!r}: {error.reason}."
-                    bad_rows.reject("not_utf8", message, path, line, error.object)
+                    bad_rows.reject(RowFault("not_utf8", message), path, line, error.object)
                 else:
                     yield line, dict(zip(present, values, strict=True))
     except (pa.ArrowInvalid, OSError) as error:
@@ -95,7 +95,6 @@ class _CsvLines:
         self.start_record()
 
     def start_record(self) -> None:
-        """Forget the last record."""
         self.faults: list[RowFault] = []
         self.text = ""
 
@@ -118,7 +117,6 @@ class _CsvLines:
 
 
 def _read_header(reader: Iterator[list[str]], lines: _CsvLines, path: Path) -> list[str]:
-    """Return the column names, or an empty list for an empty file."""
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:

@@ -134,7 +134,6 @@ def _render_transcript(text: str) -> str:
 
 
 def _strip_role(text: str) -> str:
-    """Return a response without the "Assistant:" that leads it."""
     return text.strip().removeprefix(ASSISTANT_MARKER.strip()).strip()
 
 
@@ -150,7 +149,6 @@ def _take_prompt(row: Mapping[str, Any], name: str) -> list[Message] | None:
 
 
 def _take_string(row: Mapping[str, Any], name: str) -> str:
-    """Return a field that must be a string."""
     if not isinstance(row[name], str):
         raise RowFault(
             "wrong_type",
@@ -161,7 +159,6 @@ def _take_string(row: Mapping[str, Any], name: str) -> str:
 
 
 def _take_messages(row: Mapping[str, Any], name: str) -> list[Message]:
-    """Return a list of messages as (role, content)."""
     messages: list[Message] = []
     for message in row[name]:
         role, content = (
@@ -178,12 +175,10 @@ def _take_messages(row: Mapping[str, Any], name: str) -> list[Message]:
 
 
 def _same_texts(field: str) -> RowFault:
-    """Return the fault of a pair without a difference."""
     return RowFault("chosen_equals_rejected", "Two different responses must stand here.", field)
 
 
 def _no_prompt() -> RowFault:
-    """Return the fault of a pair without a prompt."""
     return RowFault(
         "missing_field",
         "A prompt must be there: its own column, or a beginning that chosen and rejected share.",

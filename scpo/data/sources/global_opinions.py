@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, take_text
 from scpo.data.reading.printed_literals import parse_printed
@@ -46,19 +46,13 @@ class SurveyQuestion:
 
 
 @dataclass(frozen=True)
-class _Answer:
-    """One country's good answer to one question and where it stands."""
+class _Answer(ParsedRow):
+    """One country's answer to one question."""
 
-    line: int
-    label: str
     country: str
     question: str
     options: tuple[str, ...]
     shares: tuple[float, ...]
-
-    def as_row(self) -> dict[str, Any]:
-        """Return what the quarantine shows of it."""
-        return {"question": self.question, "country": self.label, "shares": self.shares}
 
 
 def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQuestion]:
@@ -86,17 +80,30 @@ def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQu
         try:
             question, options, selections = _parse_row(row)
         except RowFault as fault:
-            bad_rows.reject_fault(fault, source, line, row)
+            bad_rows.reject(fault, source, line, row)
             continue
         for label, given in selections.items():
+            seen = {"question": question, "country": label, "shares": given}
             try:
                 country, shares = _parse_country(label), _parse_shares(given, options, bad_rows)
             except RowFault as fault:
-                seen = {"question": question, "country": label, "shares": given}
-                bad_rows.reject_fault(fault, source, line, seen)
+                bad_rows.reject(fault, source, line, seen)
             else:
-                answers.append(_Answer(line, label, country, question, options, shares))
-    return _group_questions(_merge_repeated(answers, source, bad_rows))
+                seen["shares"] = shares
+                answers.append(_Answer(line, seen, country, question, options, shares))
+    answers = bad_rows.merge_repeated(
+        answers,
+        source,
+        key=lambda answer: (answer.country, answer.question, answer.options),
+        content=lambda answer: answer.shares,
+        conflict=RowFault(
+            "conflicting_shares",
+            "A country must answer a question once; another answer differs.",
+            "selections",
+        ),
+        note="repeated_answer",
+    )
+    return _group_questions(answers)
 
 
 def _parse_row(row: dict[str, Any]) -> tuple[str, tuple[str, ...], dict[Any, Any]]:
@@ -129,7 +136,6 @@ def _as_text(option: object) -> object:
 
 
 def _parse_country(label: object) -> str:
-    """Return the one name of a country."""
     country = canonical_country(clean_text(label, "selections"))
     if country is None:
         message = f"A country must be named, got {label!r}."
@@ -161,30 +167,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _merge_repeated(
-    answers: Iterable[_Answer], source: str | Path, bad_rows: BadRows
-) -> list[_Answer]:
-    """Return one answer per country and question; where shares differ, all of them are refused."""
-    groups: dict[tuple[str, str, tuple[str, ...]], list[_Answer]] = defaultdict(list)
-    for answer in answers:
-        groups[answer.country, answer.question, answer.options].append(answer)
-    kept = []
-    for group in groups.values():
-        if len({answer.shares for answer in group}) == 1:
-            kept.append(group[0])
-            if len(group) > 1:
-                bad_rows.note("repeated_answer", len(group) - 1)
-            continue
-        for answer in group:
-            message = f"{answer.country} must answer a question once; another answer differs."
-            bad_rows.reject(
-                "conflicting_shares", message, source, answer.line, answer.as_row(), "selections"
-            )
-    return kept
-
-
 def _group_questions(answers: Iterable[_Answer]) -> list[SurveyQuestion]:
-    """Return the questions, sorted, with their countries sorted."""
     shares: dict[tuple[str, tuple[str, ...]], dict[str, tuple[float, ...]]] = defaultdict(dict)
     for answer in sorted(answers, key=lambda item: (item.question, item.options, item.country)):
         shares[answer.question, answer.options][answer.country] = answer.shares

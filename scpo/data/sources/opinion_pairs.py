@@ -42,8 +42,6 @@ def make_opinion_interactions(survey: Iterable[SurveyQuestion]) -> pa.Table:
             "prompt": item.question,
             "responses": list(item.options),
             "scores": list(shares),
-            "comparisons": None,
-            "margins": None,
             "turn": 0,
         }
         for item in survey

@@ -17,14 +17,12 @@ from typing import Any
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, take_id, take_margin
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.tabular import read_csv, read_parquet
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
-
-GroupKey = tuple[str, str, str]  # country, user, prompt
 
 
 @dataclass(frozen=True)
@@ -51,15 +49,15 @@ class PairColumns:
 
 
 @dataclass(frozen=True)
-class _Judgement:
-    """One good row of the file and where it stands."""
-
-    line: int
-    row: dict[str, Any]
+class _Judgement(ParsedRow):
     user: str
     country: str
     texts: PairTexts
     margin: float | None
+
+    def key(self) -> tuple[str, str, str]:
+        """Return what the judgements of one interaction have in common."""
+        return self.country, self.user, self.texts.prompt
 
 
 def read_pairs(
@@ -96,20 +94,17 @@ def read_pairs(
         try:
             judgements.append(_parse_row(line, row, names, country, has_user))
         except RowFault as fault:
-            bad_rows.reject_fault(fault, path, line, row)
-    groups: dict[GroupKey, list[_Judgement]] = defaultdict(list)
-    for judgement in _qualify_users(judgements, bad_rows):
-        key = (judgement.country, judgement.user, judgement.texts.prompt)
-        groups[key].append(judgement)
-    kept = _refuse_conflicts(groups, path, bad_rows, names.margin)
-    made = [_make_interaction(*key, kept[key], bad_rows) for key in sorted(kept)]
+            bad_rows.reject(fault, path, line, row)
+    judgements = _qualify_users(judgements, bad_rows)
+    kept = _refuse_conflicts(judgements, path, bad_rows, names.margin)
+    groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
+    made = [_make_interaction(group, bad_rows) for group in groups]
     return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
 
 
 def _read_rows(
     path: Path, names: PairColumns, bad_rows: BadRows
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Return the numbered rows of a file by its ending."""
     ending = path.name.removesuffix(".gz").rpartition(".")[2]
     if ending in ("jsonl", "ndjson"):
         return read_jsonl(path, bad_rows)
@@ -125,16 +120,11 @@ def _read_rows(
 def _check_columns(rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path) -> bool:
     """Check that the named columns occur at all; tell whether the one of users does."""
     present = {name for _, row in rows for name in row}
+    given, default = asdict(names), asdict(PairColumns())
     needed = [names.chosen, names.rejected]
-    defaults = PairColumns()
-    for name, default in (
-        (names.prompt, defaults.prompt),
-        (names.country, defaults.country),
-        (names.user, defaults.user),
-        (names.margin, defaults.margin),
-    ):
-        if name != default:  # asked for by name, so it must be there
-            needed.append(name)
+    for field in ("prompt", "country", "user", "margin"):
+        if given[field] != default[field]:  # asked for by name, so it must be there
+            needed.append(given[field])
     absent = [name for name in needed if name not in present]
     if rows and absent:
         raise ValueError(
@@ -151,7 +141,6 @@ def _parse_row(
     default_country: str | None,
     has_user: bool,
 ) -> _Judgement:
-    """Return the judgement of one row."""
     texts = extract_texts(row, names.prompt, names.chosen, names.rejected)
     country = default_country
     if row.get(names.country) not in (None, ""):
@@ -163,7 +152,7 @@ def _parse_row(
             names.country,
         )
     if not has_user:
-        user = _derive_user(country, texts.prompt)
+        user = "prompt-" + hash_texts(country, texts.prompt)[:12]
     elif row.get(names.user) in (None, ""):
         message = "A user must be named, as in other rows of this file."
         raise RowFault("unknown_user", message, names.user)
@@ -180,7 +169,7 @@ def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Jud
     countries: dict[str, set[str]] = defaultdict(set)
     for judgement in judgements:
         countries[judgement.user].add(judgement.country)
-    several = {user for user, places in countries.items() if len(places) > 1}
+    several = {user for user, named in countries.items() if len(named) > 1}
     if several:
         bad_rows.note("user_in_several_countries", len(several))
     return [
@@ -192,28 +181,32 @@ def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Jud
 
 
 def _refuse_conflicts(
-    groups: dict[GroupKey, list[_Judgement]], path: Path, bad_rows: BadRows, margin_field: str
-) -> dict[GroupKey, list[_Judgement]]:
-    """Return the groups without the rows that contradict others, in direction or in margin."""
-    refused: list[tuple[str, str, str | None, _Judgement]] = []
-    kept: dict[GroupKey, list[_Judgement]] = {}
-    for key, judgements in groups.items():
-        margins = _collect_margins(judgements)
-        for item in judgements:
+    judgements: list[_Judgement], path: Path, bad_rows: BadRows, margin_field: str
+) -> list[_Judgement]:
+    """Return the judgements that no other one contradicts, in direction or in margin."""
+    contradiction = RowFault(
+        "contradiction",
+        "One user must judge two responses in one direction only; other rows say the opposite.",
+    )
+    conflicting_margin = RowFault(
+        "conflicting_margin",
+        "One user must give a pair one margin; other rows give another one.",
+        margin_field,
+    )
+    refused: list[tuple[RowFault, _Judgement]] = []
+    kept = []
+    for group in group_rows(judgements, _Judgement.key):
+        margins = _collect_margins(group)
+        for item in group:
             texts = item.texts
             if (texts.rejected, texts.chosen) in margins:
-                message = (
-                    "One user must judge two responses in one direction only; other rows say "
-                    "the opposite."
-                )
-                refused.append(("contradiction", message, None, item))
+                refused.append((contradiction, item))
             elif len(margins[texts.chosen, texts.rejected]) > 1:
-                message = "One user must give a pair one margin; other rows give another one."
-                refused.append(("conflicting_margin", message, margin_field, item))
+                refused.append((conflicting_margin, item))
             else:
-                kept.setdefault(key, []).append(item)
-    for reason, message, field, item in sorted(refused, key=lambda entry: entry[-1].line):
-        bad_rows.reject(reason, message, path, item.line, item.row, field)
+                kept.append(item)
+    for fault, item in sorted(refused, key=lambda entry: entry[1].line):
+        bad_rows.reject(fault, path, item.line, item.row)
     return kept
 
 
@@ -227,10 +220,8 @@ def _collect_margins(judgements: list[_Judgement]) -> dict[tuple[str, str], set[
     return dict(margins)
 
 
-def _make_interaction(
-    country: str, user: str, prompt: str, judgements: list[_Judgement], bad_rows: BadRows
-) -> dict[str, Any]:
-    """Return the table row of one user's judgements on one prompt."""
+def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[str, Any]:
+    country, user, prompt = judgements[0].key()
     given = _collect_margins(judgements)
     if len(given) < len(judgements):
         bad_rows.note("repeated_pair", len(judgements) - len(given))
@@ -244,16 +235,10 @@ def _make_interaction(
         "country": country,
         "prompt": prompt,
         "responses": responses,
-        "scores": None,
         "comparisons": [[position[first], position[second]] for first, second in pairs],
         "margins": None if all(margin is None for margin in margins) else margins,
         "turn": 0,
     }
-
-
-def _derive_user(country: str, prompt: str) -> str:
-    """Return the user id that stands for a prompt of a country."""
-    return "prompt-" + hash_texts(country, prompt)[:12]
 
 
 def hash_texts(*texts: str) -> str:

@@ -8,8 +8,7 @@ depend on the order of the rows.
 Reference: Kirk et al. 2024, "The PRISM Alignment Dataset", https://arxiv.org/abs/2404.16019
 """
 
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.sources.hub_rows import read_hub_rows
@@ -28,11 +27,7 @@ USUAL_MAX_RESPONSES = 4  # what PRISM's interface showed at once
 
 
 @dataclass(frozen=True)
-class _Utterance:
-    """One good row of the utterances and where it stands."""
-
-    line: int
-    row: dict[str, Any]
+class _Utterance(ParsedRow):
     utterance_id: str
     interaction_id: str
     user_id: str
@@ -41,11 +36,6 @@ class _Utterance:
     prompt: str
     response: str
     score: float
-
-    def content(self) -> Hashable:
-        """Return what a repetition must have in common."""
-        place = (self.interaction_id, self.user_id, self.turn)
-        return (*place, self.prompt, self.response, self.score)
 
 
 def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
@@ -73,7 +63,7 @@ def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
         try:
             utterances.append(_parse_utterance(line, row, places))
         except RowFault as fault:
-            bad_rows.reject_fault(fault, file, line, row)
+            bad_rows.reject(fault, file, line, row)
     if places.keys() - seen_users:
         bad_rows.note("user_without_utterances", len(places.keys() - seen_users))
     utterances = _merge_repeated_utterances(utterances, file, bad_rows)
@@ -108,7 +98,6 @@ def _open_rows(source: str | Path, name: str, bad_rows: BadRows) -> tuple[str, N
 
 
 def _parse_utterance(line: int, row: dict[str, Any], places: dict[str, str | None]) -> _Utterance:
-    """Return the utterance of one row."""
     user = take_id(row, "user_id")
     if user not in places:
         raise RowFault("unknown_user", f"The survey must list user {user!r}.", "user_id")
@@ -134,32 +123,45 @@ def _parse_utterance(line: int, row: dict[str, Any], places: dict[str, str | Non
 def _merge_repeated_utterances(
     utterances: list[_Utterance], file: str, bad_rows: BadRows
 ) -> list[_Utterance]:
-    """Return one utterance an id; where contents differ, all rows of that id are refused."""
-    kept = []
-    for group in _group_by(utterances, lambda item: item.utterance_id):
-        if len({item.content() for item in group}) > 1:
-            message = "`utterance_id` must be unique; another row of this id differs."
-            _refuse(group, "duplicate_utterance", message, "utterance_id", file, bad_rows)
-            continue
-        kept.append(group[0])
-        if len(group) > 1:
-            bad_rows.note("repeated_utterance", len(group) - 1)
-    return kept
+    return bad_rows.merge_repeated(
+        utterances,
+        file,
+        key=lambda item: item.utterance_id,
+        content=lambda item: (
+            *(item.interaction_id, item.user_id, item.turn),
+            *(item.prompt, item.response, item.score),
+        ),
+        conflict=RowFault(
+            "duplicate_utterance",
+            "`utterance_id` must be unique; another row of this id differs.",
+            "utterance_id",
+        ),
+        note="repeated_utterance",
+    )
 
 
 def _group_interactions(
     utterances: list[_Utterance], file: str, bad_rows: BadRows
 ) -> Iterator[list[_Utterance]]:
     """Yield the usable responses of each interaction, two at least."""
-    for group in _group_by(utterances, lambda item: item.interaction_id):
+    mixed = RowFault(
+        "mixed_interaction",
+        "An interaction must have one user, one prompt and one turn.",
+        "interaction_id",
+    )
+    lone = RowFault(
+        "one_response",
+        "An interaction must have two usable responses at least, got one.",
+        "interaction_id",
+    )
+    for group in group_rows(utterances, lambda item: item.interaction_id):
         if len({(item.user_id, item.prompt, item.turn) for item in group}) > 1:
-            message = "An interaction must have one user, one prompt and one turn."
-            _refuse(group, "mixed_interaction", message, "interaction_id", file, bad_rows)
+            for item in group:
+                bad_rows.reject(mixed, file, item.line, item.row)
             continue
         responses = _merge_repeated_responses(group, file, bad_rows)
         if len(responses) == 1:
-            message = "An interaction must have two usable responses at least, got one."
-            _refuse(responses, "one_response", message, "interaction_id", file, bad_rows)
+            bad_rows.reject(lone, file, responses[0].line, responses[0].row)
         elif responses:
             if len(responses) > USUAL_MAX_RESPONSES:
                 bad_rows.note("large_interaction")
@@ -169,21 +171,22 @@ def _group_interactions(
 def _merge_repeated_responses(
     group: list[_Utterance], file: str, bad_rows: BadRows
 ) -> list[_Utterance]:
-    """Return one utterance a text; where scores differ, all rows of that text are refused."""
-    kept = []
-    for same in _group_by(group, lambda item: item.response):
-        if len({item.score for item in same}) > 1:
-            message = "One text must have one score within an interaction; another row differs."
-            _refuse(same, "contradiction", message, "score", file, bad_rows)
-            continue
-        kept.append(min(same, key=lambda item: item.utterance_id))
-        if len(same) > 1:
-            bad_rows.note("repeated_response", len(same) - 1)
-    return sorted(kept, key=lambda item: item.utterance_id)
+    """Return one utterance a text, in the order of utterance ids."""
+    return bad_rows.merge_repeated(
+        sorted(group, key=lambda item: item.utterance_id),
+        file,
+        key=lambda item: item.response,
+        content=lambda item: item.score,
+        conflict=RowFault(
+            "contradiction",
+            "One text must have one score within an interaction; another row differs.",
+            "score",
+        ),
+        note="repeated_response",
+    )
 
 
 def _make_interaction(group: list[_Utterance]) -> dict[str, Any]:
-    """Return the table row of one interaction."""
     first = group[0]
     return {
         "interaction_id": first.interaction_id,
@@ -192,8 +195,6 @@ def _make_interaction(group: list[_Utterance]) -> dict[str, Any]:
         "prompt": first.prompt,
         "responses": [item.response for item in group],
         "scores": [item.score for item in group],
-        "comparisons": None,
-        "margins": None,
         "turn": first.turn,
     }
 
@@ -211,26 +212,3 @@ def _merge_repeated_interactions(
         else:
             kept[key] = made
     return list(kept.values())
-
-
-def _group_by(
-    utterances: list[_Utterance], make_key: Callable[[_Utterance], str]
-) -> list[list[_Utterance]]:
-    """Return the utterances in groups of one key, in the order of the rows."""
-    groups: dict[str, list[_Utterance]] = defaultdict(list)
-    for item in utterances:
-        groups[make_key(item)].append(item)
-    return list(groups.values())
-
-
-def _refuse(
-    group: list[_Utterance],
-    reason: str,
-    message: str,
-    field: str,
-    file: str,
-    bad_rows: BadRows,
-) -> None:
-    """Refuse all rows of a group."""
-    for item in group:
-        bad_rows.reject(reason, message, file, item.line, item.row, field)

@@ -28,7 +28,7 @@ def read_places(rows: NumberedRows, file: str, bad_rows: BadRows) -> dict[str, s
         try:
             user, country = take_id(row, "user_id"), _parse_country(row)
         except RowFault as fault:
-            bad_rows.reject_fault(fault, file, line, row)
+            bad_rows.reject(fault, file, line, row)
         else:
             found.setdefault(user, {}).setdefault(country, []).append((line, row))
     conflicts = []
@@ -38,9 +38,10 @@ def read_places(rows: NumberedRows, file: str, bad_rows: BadRows) -> dict[str, s
             conflicts.extend(listed)
         elif len(listed) > 1:
             bad_rows.note("repeated_user", len(listed) - 1)
+    message = "A user must live in one country; another row names another one."
+    conflict = RowFault("conflicting_user", message, "user_id")
     for line, row in sorted(conflicts, key=lambda place: place[0]):
-        message = "A user must live in one country; another row names another one."
-        bad_rows.reject("conflicting_user", message, file, line, row, "user_id")
+        bad_rows.reject(conflict, file, line, row)
     return {
         user: next(iter(by_country)) if len(by_country) == 1 else None
         for user, by_country in found.items()
@@ -48,7 +49,6 @@ def read_places(rows: NumberedRows, file: str, bad_rows: BadRows) -> dict[str, s
 
 
 def _parse_country(row: dict[str, Any]) -> str | None:
-    """Return the country of a survey row, or None where it is not said."""
     location = row.get("location")
     if location is None:
         return None

@@ -133,7 +133,6 @@ def _judge(
 
 
 def _draw_levels(num_responses: int, generator: np.random.Generator) -> list[dict[str, int]]:
-    """Return the attribute levels of each response, no two alike."""
     levels: list[dict[str, int]] = []
     while len(levels) < num_responses:
         drawn = {
@@ -164,16 +163,13 @@ def _draw_kinds(
 
 
 def _take_values(levels: Mapping[str, int]) -> np.ndarray:
-    """Return the level values of a response, (A,)."""
     return np.array([load_attributes()[name][at].value for name, at in levels.items()])
 
 
 def _name_weights(weights: np.ndarray) -> dict[str, float]:
-    """Return weights by attribute name."""
     return dict(zip(load_attributes(), weights.tolist(), strict=True))
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:
-    """Refuse an argument out of range, or not finite."""
     if not (low <= value <= high and math.isfinite(value)):
         raise ValueError(f"`{low} <= {name} <= {high}` must hold, but got {name}={value}.")

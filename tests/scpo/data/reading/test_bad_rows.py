@@ -8,9 +8,10 @@ from scpo.data.reading.bad_rows import REASONS, BadRows, RowFault
 
 def test_counts_by_reason_and_writes_one_object_a_row(tmp_path: Path) -> None:
     bad_rows = BadRows()
-    bad_rows.reject("empty_text", "No text.", Path("a.jsonl"), 3, {"x": 1}, field="x")
-    bad_rows.reject("empty_text", "No text.", "a.jsonl", 4, {"x": 2}, field="x")
-    bad_rows.reject_fault(RowFault("not_utf8", "Bad byte."), "b.jsonl", 1, b"\xff")
+    no_text = RowFault("empty_text", "No text.", "x")
+    bad_rows.reject(no_text, Path("a.jsonl"), 3, {"x": 1})
+    bad_rows.reject(no_text, "a.jsonl", 4, {"x": 2})
+    bad_rows.reject(RowFault("not_utf8", "Bad byte."), "b.jsonl", 1, b"\xff")
     bad_rows.note("blank_line", 2)
     bad_rows.write(tmp_path / "deep" / "quarantine.jsonl")
     assert bad_rows.counts == {"empty_text": 2, "not_utf8": 1}
@@ -31,7 +32,7 @@ def test_counts_by_reason_and_writes_one_object_a_row(tmp_path: Path) -> None:
 def test_quarantine_is_strict_json_whatever_the_row_holds(tmp_path: Path) -> None:
     bad_rows = BadRows()
     row = {"nan": float("nan"), "half": "\ud800", "list": [b"\xff", {1, 2}], 3: 10**30}
-    bad_rows.reject("wrong_type", "m", "f", 1, row)
+    bad_rows.reject(RowFault("wrong_type", "m"), "f", 1, row)
     bad_rows.write(tmp_path / "q.jsonl")
 
     def refuse(constant: str) -> None:
@@ -54,14 +55,14 @@ def test_no_bad_row_makes_an_empty_file(tmp_path: Path) -> None:
 def test_stop_names_file_line_and_field() -> None:
     bad_rows = BadRows("stop")
     with pytest.raises(ValueError, match=r"^a\.jsonl:7: field 'score': Too high\.$"):
-        bad_rows.reject("score_out_of_range", "Too high.", "a.jsonl", 7, {}, "score")
+        bad_rows.reject(RowFault("score_out_of_range", "Too high.", "score"), "a.jsonl", 7, {})
     with pytest.raises(ValueError, match=r"^a\.jsonl:8: Torn\.$"):
-        bad_rows.reject("torn_line", "Torn.", "a.jsonl", 8, {})
+        bad_rows.reject(RowFault("torn_line", "Torn."), "a.jsonl", 8, {})
 
 
 def test_codes_and_policy_are_checked() -> None:
     with pytest.raises(ValueError, match="`reason` must be one of"):
-        BadRows().reject("nonsense", "m", "f", 1, {})
+        BadRows().reject(RowFault("nonsense", "m"), "f", 1, {})
     with pytest.raises(ValueError, match="`code` must be one of"):
         BadRows().note("nonsense")
     with pytest.raises(ValueError, match="`policy` must be one of"):

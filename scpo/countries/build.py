@@ -56,17 +56,8 @@ def steer_countries(
 ) -> SteeredCountries:
     """Build the arrays of some countries, scoring what the cache lacks.
 
-    Args:
-        table: Interactions of at least these countries.
-        countries: The countries to steer to.
-        reward: The global model, on its device.
-        model_hash: Its `scpo.models.reward_model.content_hash`.
-        split: How users are divided.
-        max_tokens: Token budget of a text.
-        cache: Root of the token store and the reference cache.
-        precision: Precision of the matrix products.
-        overlong: What happens to texts over the budget; "drop" leaves their pairs out.
-        score: As of `score_table`.
+    `table` holds at least the interactions of these countries; under `overlong="drop"` pairs
+    with a text over the budget are left out. Further arguments as of `score_table`.
 
     Raises:
         ValueError: A country is absent or has too few users.

@@ -4,7 +4,7 @@ With the backbone frozen a reward is linear in them, r = w . phi + b, with w and
 last layer, so thousands of heads train on the features of one forward pass a text. The cache
 holds one folder per model and precision, of parts that are named by the hash of their bytes and
 whose rows are named by the hash of a text's tokens: a damaged part is moved aside and computed
-again, and an interrupted run goes on where it was.
+again, and an interrupted run resumes.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from scpo.arrays import IntArray
 from scpo.choices import Precision
+from scpo.countries.reference_cache import plan_missing
 from scpo.countries.scoring import run_forwards
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.classifier import is_backbone, plain_model
@@ -31,8 +32,7 @@ from scpo.tokens.encoding import TokenizedTexts
 FeatureArray: TypeAlias = NDArray[np.float32]
 
 FEATURE_SCHEME = 1  # version of what a feature is, and of the cache's files
-PART_TEXTS = 512
-TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
+_TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
 
 
 @dataclass(frozen=True)
@@ -85,12 +85,7 @@ def compute_features(
 ) -> FeatureArray:
     """Return what the reward head reads of each named text, batched as `score_texts` does.
 
-    Args:
-        reward: Model, on the device to use, and tokenizer.
-        texts: Tokenised texts.
-        which: The texts to read, shape (B,).
-        precision: Precision of the matrix products.
-        max_tokens: Padded tokens of one forward pass; None for what suits the device.
+    Arguments as of `score_texts`.
 
     Returns:
         Features in the order of `which`, shape (B, D), float32.
@@ -118,13 +113,7 @@ def compute_features(
 
 
 def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
-    """Return the cache's folder for one model; how texts were cut is in their tokens.
-
-    Args:
-        cache: Root of all caches.
-        model_hash: `scpo.models.reward_model.content_hash` of the model.
-        precision: Resolved precision of the matrix products.
-    """
+    """Return the cache's folder for one model; how texts were cut is in their tokens."""
     key = {"model": model_hash, "precision": precision, "scheme": FEATURE_SCHEME}
     return keyed_folder(cache / "features", key)
 
@@ -144,7 +133,7 @@ def features_with_cache(
         texts: Tokenised texts.
         which: The texts to read, shape (B,), B >= 1.
         folder: Folder of `features_folder`; created when missing.
-        precision: Precision of the matrix products, the one in the folder's key.
+        precision: The one in the folder's key.
 
     Raises:
         ValueError: Features are missing from the cache and no model was given, or as of
@@ -152,31 +141,25 @@ def features_with_cache(
         RuntimeError: A feature is not finite.
     """
     keys = token_keys(texts, which)
-    known, num_quarantined = read_features(folder)
-    first: dict[str, int] = {}
-    for key, text in zip(keys, which.tolist(), strict=True):
-        if key not in known:
-            first.setdefault(key, text)
-    if first and reward is None:
-        raise ValueError(f"{len(first)} texts have no features in {folder}; compute them first.")
-    num_cached = len({key for key in keys if key in known})
-    names = sorted(first, key=lambda key: -texts.lengths[first[key]])
-    for start in range(0, len(names), PART_TEXTS):
-        part = names[start : start + PART_TEXTS]
-        numbers = np.array([first[key] for key in part])
-        features = compute_features(reward, texts, numbers, precision=precision)  # type: ignore[arg-type]  # not None here
+    plan = plan_missing(*read_features(folder), keys, texts.lengths[which])
+    if plan.shards and reward is None:
+        raise ValueError(f"{plan.num_missing} texts have no features in {folder}; compute them.")
+    for shard in plan.shards:
+        assert reward is not None
+        part = [keys[number] for number in shard]
+        features = compute_features(reward, texts, which[shard], precision=precision)
         _write_features(folder, part, features)
-        known.update(zip(part, features, strict=True))
-    features = np.stack([known[key] for key in keys])
-    return FeatureReport(features, len(first), num_cached, num_quarantined)
+        plan.known.update(zip(part, features, strict=True))
+    features = np.stack([plan.known[key] for key in keys])
+    return FeatureReport(features, plan.num_missing, plan.num_cached, plan.num_quarantined)
 
 
 def token_keys(texts: TokenizedTexts, which: IntArray) -> list[str]:
     """Return a content key per named text, of its tokens and their types, 32 digits."""
     keys = []
     for text in which.tolist():
-        part = slice(texts.offsets[text], texts.offsets[text + 1])
-        content = texts.ids[part].tobytes() + texts.types[part].tobytes()
+        tokens = slice(texts.offsets[text], texts.offsets[text + 1])
+        content = texts.ids[tokens].tobytes() + texts.types[tokens].tobytes()
         keys.append(hashlib.sha256(content).hexdigest()[:32])
     return keys
 
@@ -211,7 +194,7 @@ def _check_linear(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tenso
     if head.bias is not None:
         made = made + head.bias.float()
     scale = float(rewards.abs().max().nan_to_num(0.0)) + 1.0
-    differs = made.shape != rewards.shape or (made - rewards).abs().max() > TOLERANCE * scale
+    differs = made.shape != rewards.shape or (made - rewards).abs().max() > _TOLERANCE * scale
     if differs:
         raise ValueError(
             f"The reward must be the head's linear map of one vector a text, but {len(rewards)} "

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.countries.build import score_table, steer_countries
-from scpo.countries.country_data import CountryData, rows_of
+from scpo.countries.country_data import rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
 from scpo.method.arms import select_arm
@@ -42,8 +41,8 @@ def score_data(
         countries: Names, or none for all.
         cache: Root of the caches.
         encoder: How texts become tokens.
-        score_on: `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for this
-            process.
+        score_on: `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for
+            this process.
 
     Returns:
         What scoring did, and the cache's folder for this model.
@@ -113,7 +112,17 @@ def ready_training(
             is kept.
     """
     source, reward = _load(global_model)
-    steered = _steer(data, source, reward, country, cache, encoder, training.precision)
+    steered = steer_countries(
+        read_interactions(data),
+        [country],
+        reward,
+        content_hash(source),
+        split=SplitConfig(),
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
+        cache=cache,
+        precision=training.precision,
+    ).countries[country]
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
     selection = select_arm(arm, margin, tau=tau, beta=beta, seed=training.seed)
@@ -130,26 +139,3 @@ def ready_training(
 def _load(name: str) -> tuple[ModelSource, RewardModel]:
     source = find_model(name)
     return source, load_reward_model(source).to(pick_device())
-
-
-def _steer(
-    data: Path,
-    source: ModelSource,
-    reward: RewardModel,
-    country: str,
-    cache: Path,
-    encoder: EncoderConfig,
-    precision: Precision,
-) -> CountryData:
-    steered = steer_countries(
-        read_interactions(data),
-        [country],
-        reward,
-        content_hash(source),
-        split=SplitConfig(),
-        max_tokens=encoder.max_tokens,
-        overlong=encoder.overlong,
-        cache=cache,
-        precision=precision,
-    )
-    return steered.countries[country]

@@ -1,15 +1,16 @@
 """Reference rewards: the global model scores every response once, and a cache remembers.
 
 The cache is a folder of small Parquet parts, one folder per (model content, encoder settings);
-a part's name carries the hash of its bytes, so a damaged part is seen on reading, moved aside
-and scored again. Parts are written as scoring goes, so an interrupted run goes on where it was.
-tau and beta then cost an array operation, not a forward pass.
+a part's name carries the hash of its bytes, so a damaged part is detected on reading, moved aside
+and scored again. Parts are written as scoring goes, so an interrupted run resumes. tau and beta
+then cost an array operation, not a forward pass.
 """
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -45,16 +46,16 @@ class ScoringReport:
 
 @dataclass(frozen=True)
 class ScoringPlan:
-    """What a cache knows about some texts, and what a model has to score.
+    """What a cache knows about some texts, and what a model has to compute.
 
     Attributes:
-        known: Reward by content key; whoever scores a shard adds its rewards.
-        shards: Numbers of the distinct texts to score, one cache part a shard, longest first.
+        known: Reward, or features, by content key; whoever computes a shard adds its own.
+        shards: Positions of the distinct keys to compute, one cache part a shard, longest first.
         num_cached: Distinct texts found in the cache.
         num_quarantined: Damaged parts that were moved aside.
     """
 
-    known: dict[str, float]
+    known: dict[str, Any]
     shards: list[IntArray]
     num_cached: int
     num_quarantined: int
@@ -78,15 +79,7 @@ def cache_folder(
     precision: str,
     overlong: str = "truncate_prompt",
 ) -> Path:
-    """Return the cache's folder for one model and one way of encoding.
-
-    Args:
-        cache: Root of all caches.
-        model_hash: `scpo.models.reward_model.content_hash` of the model.
-        max_tokens: Token budget of a text.
-        precision: Resolved precision of the matrix products.
-        overlong: What happens to texts over the budget.
-    """
+    """Return the cache's folder for one model (its content hash) and one way of encoding."""
     key = {
         "model": model_hash,
         "max_tokens": max_tokens,
@@ -112,7 +105,7 @@ def score_with_cache(
         texts: U tokenised texts.
         keys: Content key of each text (`text_keys`), length U.
         folder: Folder of `cache_folder`; created when missing.
-        precision: Precision of the matrix products.
+        precision: The one in the folder's key.
 
     Raises:
         ValueError: Texts are missing from the cache and no model was given.
@@ -133,20 +126,33 @@ def score_with_cache(
 
 
 def plan_scoring(texts: TokenizedTexts, keys: Sequence[str], folder: Path) -> ScoringPlan:
-    """Read the cache and cut the distinct texts that it lacks into shards, longest first.
+    """Read the cache of rewards and plan the texts that it lacks; damaged parts are moved aside.
 
     Args:
         texts: U tokenised texts.
         keys: Content key of each text, length U.
-        folder: Folder of `cache_folder`; damaged parts are moved aside.
+        folder: Folder of `cache_folder`.
     """
-    known, num_quarantined = read_cache(folder)
+    return plan_missing(*read_cache(folder), keys, texts.lengths)
+
+
+def plan_missing(
+    known: dict[str, Any], num_quarantined: int, keys: Sequence[str], lengths: IntArray
+) -> ScoringPlan:
+    """Cut the distinct texts that a cache lacks into shards, longest first.
+
+    Args:
+        known: What the cache holds, by content key.
+        num_quarantined: Damaged parts that were moved aside.
+        keys: Content key of each text, length U.
+        lengths: Tokens of each text, shape (U,).
+    """
     first: dict[str, int] = {}
     for number, key in enumerate(keys):
         if key not in known:
             first.setdefault(key, number)
     missing = np.asarray(list(first.values()), dtype=np.int64)
-    by_length = missing[np.argsort(-texts.lengths[missing], kind="stable")]
+    by_length = missing[np.argsort(-lengths[missing], kind="stable")]
     return ScoringPlan(
         known,
         [by_length[at : at + PART_TEXTS] for at in range(0, len(by_length), PART_TEXTS)],
@@ -156,13 +162,7 @@ def plan_scoring(texts: TokenizedTexts, keys: Sequence[str], folder: Path) -> Sc
 
 
 def write_rewards(folder: Path, keys: Sequence[str], rewards: FloatArray) -> None:
-    """Write the rewards of some texts to the cache as one part, whole or not at all.
-
-    Args:
-        folder: Folder of `cache_folder`; created when missing.
-        keys: Content keys of the B texts.
-        rewards: Their rewards, shape (B,).
-    """
+    """Write the rewards of B texts, shape (B,), to the cache as one part, whole or not at all."""
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table({"key": keys, "reward": pa.array(rewards, pa.float64())}), sink)
     write_part(folder, sink.getvalue().to_pybytes(), "parquet")

@@ -38,7 +38,7 @@ def texts(tiny_bert):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr("scpo.countries.features.PART_TEXTS", 8)
+    monkeypatch.setattr("scpo.countries.reference_cache.PART_TEXTS", 8)
 
 
 def parts(folder: Path) -> list[Path]:
@@ -123,7 +123,7 @@ def test_parts_carry_the_hash_of_their_bytes(tiny_bert, texts, tmp_path):
 
 
 def test_missing_features_without_a_model_are_an_error(texts, tmp_path):
-    with pytest.raises(ValueError, match=r"30 texts have no features in .*compute them first"):
+    with pytest.raises(ValueError, match=r"30 texts have no features in .*compute them"):
         features_with_cache(None, texts, ALL, tmp_path)
 
 

@@ -9,11 +9,9 @@ from scpo.choices import Precision, ResolvedPrecision
 
 def pick_device() -> torch.device:
     """Return the current CUDA device where there is one, else the CPU."""
-    return (
-        torch.device("cuda", torch.cuda.current_device())
-        if torch.cuda.is_available()
-        else (torch.device("cpu"))
-    )
+    if torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
 
 
 def forward_tokens(device: torch.device) -> tuple[int, int]:

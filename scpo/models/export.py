@@ -9,11 +9,12 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from scpo.arrays import FloatArray
 from scpo.files.atomic import atomic_folder
@@ -40,16 +41,13 @@ def export_reward_model(
 
     Args:
         reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write; an older one is replaced.
+        out: Folder to write, and to return; an older one is replaced.
         texts: A handful of texts, U; they go through the CPU in one batch.
         expected: Their rewards, of float32 matrix products, shape (U,).
         state: Weights by name, gathered from a sharded engine.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
         tolerance: Allowed difference, as a share of the largest |expected|.
         trust_remote_code: Whether the model brings its own Python code.
-
-    Returns:
-        `out`.
 
     Raises:
         RuntimeError: The folder lacks weights, or its rewards differ from those expected.
@@ -66,11 +64,15 @@ def export_reward_model(
         )
     with atomic_folder(out) as temporary:
         if merge and has_lora(reward):
-            merged = merge_state(reward, _weights_on_cpu(reward) if state is None else state)
-            write_model_files(merged, temporary)
+            given = reward.model.state_dict() if state is None else state
+            on_cpu = {name: value.detach().cpu() for name, value in given.items()}
+            write_model_files(merge_state(reward, on_cpu), temporary)
         else:
             write_model_files(reward, temporary, state)
-        again = _load_again(temporary, trust_remote_code=trust_remote_code)
+        try:
+            again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
+        except ValueError as error:
+            raise RuntimeError(f"The exported folder must load, but {error}") from error
         allowed = tolerance * (float(np.abs(expected).max()) or 1.0)
         difference = _largest_difference(again, texts, expected)
         if not difference <= allowed:
@@ -81,20 +83,9 @@ def export_reward_model(
     return out
 
 
-def _weights_on_cpu(reward: RewardModel) -> dict[str, Tensor]:
-    return {name: value.detach().cpu() for name, value in reward.model.state_dict().items()}
-
-
-def _load_again(folder: Path, *, trust_remote_code: bool) -> RewardModel:
-    try:
-        return load_reward_model(str(folder), trust_remote_code=trust_remote_code)
-    except ValueError as error:
-        raise RuntimeError(f"The exported folder must load, but {error}") from error
-
-
-def _load_plain(folder: Path, *, trust_remote_code: bool) -> PreTrainedModel:
+def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:
     """Return the model as anybody without this package loads it."""
-    model: PreTrainedModel = AutoModelForSequenceClassification.from_pretrained(
+    model = AutoModelForSequenceClassification.from_pretrained(
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
     )
     return model.eval()

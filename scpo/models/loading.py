@@ -16,11 +16,10 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from scpo.models.classifier import adapt_classes, is_backbone
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel, quiet_peft, require_peft
+from scpo.models.reward_model import RewardModel, quiet_peft, quiet_transformers, require_peft
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -72,22 +71,16 @@ def _load_classifier(
     folder: Path, *, new_head: bool, head_seed: int, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, list[str]]:
     """Return the plain class with its weights, and the names of those that are fresh."""
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()  # `_check_loaded` says it better
-    transformers_logging.disable_progress_bar()
-    try:
-        with torch.random.fork_rng(devices=[]):  # the caller's random numbers go on as before
-            torch.manual_seed(head_seed)
-            model, info = AutoModelForSequenceClassification.from_pretrained(
-                folder,
-                dtype=torch.float32,
-                use_safetensors=True,
-                output_loading_info=True,
-                trust_remote_code=trust_remote_code,
-                **({"num_labels": 1, "ignore_mismatched_sizes": True} if new_head else {}),
-            )
-    finally:
-        transformers_logging.set_verbosity(verbosity)
+    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+        torch.manual_seed(head_seed)
+        model, info = AutoModelForSequenceClassification.from_pretrained(
+            folder,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            trust_remote_code=trust_remote_code,
+            **({"num_labels": 1, "ignore_mismatched_sizes": True} if new_head else {}),
+        )
     mismatched = {key for key, *_ in info["mismatched_keys"]}  # a head of other size
     return model, sorted({*info["missing_keys"], *mismatched})
 

@@ -3,17 +3,18 @@
 The model is made of fake tensors, which have shapes and no memory, and one forward pass shows what
 autograd would keep, for any architecture. Upper sides are taken: every text is as long as it may
 be. `scpo.models.training_memory` makes a training of it.
+
+torch documents FakeTensorMode, but keeps it in a module named as private. The public alternative,
+meta tensors, knows no autocast. A torch that moves it fails at this import.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, UntypedStorage
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import (
@@ -22,7 +23,6 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
-from transformers.utils import logging as transformers_logging
 
 from scpo.choices import ResolvedPrecision
 from scpo.config import LoraConfig
@@ -30,7 +30,7 @@ from scpo.models.classifier import adapt_classes, enable_activation_checkpointin
 from scpo.models.devices import autocast
 from scpo.models.lora import add_lora
 from scpo.models.model_source import CONFIG, ModelSource, find_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import RewardModel, quiet_transformers
 
 # No text is tokenized; the padding is only told from the end.
 _TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))
@@ -91,17 +91,20 @@ def measure_model(
     config = _read_config(source, trust_remote_code=trust_remote_code)
     positions = getattr(config.get_text_config(), "max_position_embeddings", None)
     tokens = min(max_tokens, positions or max_tokens)
-    with torch.device("meta"), _quiet_transformers():
+    with torch.device("meta"), quiet_transformers():
         network = AutoModelForSequenceClassification.from_config(
             config, trust_remote_code=trust_remote_code
         ).eval()
         adapt_classes(str(source), network, _TOKENIZER)
         if lora is not None:  # here and not below: peft moves what it makes
-            network = _with_adapters(network, lora)
+            reward = RewardModel(network, _TOKENIZER)
+            network = add_lora(
+                reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
+            ).model
     weights = list(network.parameters())
     with FakeTensorMode(allow_non_fake_inputs=True):
         network.to_empty(device="cpu")
-        per_pass, per_text = _kept_by(network, tokens, precision)
+        per_pass, per_text = _kept_bytes(network, tokens, precision)
         num_layers = max(1, int(config.get_text_config().num_hidden_layers))
         cost = ModelCost(
             weights=sum(weight.numel() for weight in weights),
@@ -114,54 +117,46 @@ def measure_model(
         if not activation_checkpointing:
             return cost
         enable_activation_checkpointing(network)
-        per_pass, per_text = _kept_by(network, tokens, precision)
+        per_pass, per_text = _kept_bytes(network, tokens, precision)
     return replace(cost, pass_bytes=per_pass, text_bytes=per_text, recomputed=True)
 
 
-def _kept_by(model: PreTrainedModel, tokens: int, precision: ResolvedPrecision) -> tuple[int, int]:
-    """Return what is kept of a pass whatever its texts, and of each text, in bytes."""
-    one, two = (_kept_bytes(model, count, tokens, precision) for count in (1, 2))
+def _kept_bytes(
+    model: PreTrainedModel, tokens: int, precision: ResolvedPrecision
+) -> tuple[int, int]:
+    """Return the bytes kept of a forward pass whatever its texts, and of each text."""
+    one, two = (_kept_of_pass(model, count, tokens, precision) for count in (1, 2))
     return max(0, 2 * one - two), two - one
 
 
-def _kept_bytes(
+def _kept_of_pass(
     model: PreTrainedModel, num_texts: int, tokens: int, precision: ResolvedPrecision
 ) -> int:
     """Return the bytes that autograd keeps of a forward pass, weights left out."""
-    weights = {weight.untyped_storage()._cdata for weight in model.parameters()}
-    kept: dict[int, int] = {}
+    # Storages are held, so that no other one gets the same id.
+    weights = {id(s): s for s in (weight.untyped_storage() for weight in model.parameters())}
+    kept: dict[int, UntypedStorage] = {}
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in weights:
-            kept[storage._cdata] = storage.nbytes()
+        if id(storage) not in weights:
+            kept[id(storage)] = storage
         return tensor
 
     texts = torch.ones(num_texts, tokens, dtype=torch.long)
     inputs: dict[str, Tensor] = {"input_ids": texts, "attention_mask": texts}
-    with autocast(torch.device("cpu"), precision), saved_tensors_hooks(keep, _as_it_is):
+    with (
+        autocast(torch.device("cpu"), precision),
+        saved_tensors_hooks(keep, lambda tensor: tensor),
+    ):
         try:
-            rewards = model(**inputs).logits
+            model(**inputs)
         except DataDependentOutputException as error:
             raise RuntimeError(
                 f"The memory of {type(model).__name__} cannot be foreseen, since its forward pass "
                 "looks at the texts. Train a few steps and look."
             ) from error
-    total = sum(kept.values())
-    del rewards
-    return total
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor
-
-
-def _with_adapters(model: PreTrainedModel, lora: LoraConfig) -> PreTrainedModel:
-    reward = RewardModel(model, _TOKENIZER)
-    adapted = add_lora(
-        reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
-    )
-    return adapted.model
+    return sum(storage.nbytes() for storage in kept.values())
 
 
 def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
@@ -172,13 +167,3 @@ def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     config.num_labels = 1
     return config
-
-
-@contextmanager
-def _quiet_transformers() -> Iterator[None]:
-    verbosity = transformers_logging.get_verbosity()
-    transformers_logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        transformers_logging.set_verbosity(verbosity)

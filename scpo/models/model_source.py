@@ -39,11 +39,6 @@ class ModelSource:
     def __str__(self) -> str:
         return self.name if self.commit is None else f"{self.name}@{self.commit}"
 
-    @property
-    def is_folder(self) -> bool:
-        """Whether it is a folder that every node must reach, so that none copies it."""
-        return self.commit is None and not is_remote(self.name)
-
     def folder(self) -> Path:
         """Return this node's folder of the model's files, fetched unless it was before.
 
@@ -58,9 +53,9 @@ class ModelSource:
 
     def config_folder(self) -> Path:
         """Return a folder with the model's configuration; of the hub no weights are fetched."""
-        if self.commit is not None:
-            return download_model(self.name, self.commit, CONFIG_FILES)
-        return self.folder()
+        if self.commit is None:
+            return self.folder()
+        return download_model(self.name, self.commit, CONFIG_FILES)
 
 
 def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -> ModelSource:
@@ -97,12 +92,9 @@ def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -
 
 
 def pin_model(name: str, *, revision: str | None = None, file: Path) -> ModelSource:
-    """Return the source of a model, found once: later calls read it from a file.
+    """Return the source of a model, found once: later calls read it from a JSON file.
 
-    Args:
-        name: As of `find_model`.
-        revision: As of `find_model`.
-        file: JSON; written unless it holds the source of this name and revision.
+    The file is written unless it holds the source of this name and revision.
 
     Raises:
         OSError: As of `find_model`.

@@ -1,6 +1,7 @@
 """A reward model in memory, and the folder or hub name it comes from."""
 
 import hashlib
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from types import ModuleType
 import torch
 from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from transformers.utils import logging as transformers_logging
 
 from scpo.files.atomic import hash_file
 from scpo.files.buckets import MANIFEST
@@ -80,3 +82,15 @@ def quiet_peft() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is", FutureWarning)
         yield
+
+
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keep transformers from remarking on fresh weights and from drawing progress bars."""
+    verbosity = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity(logging.ERROR)
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)

@@ -23,11 +23,8 @@ def save_reward_model(
 
     Args:
         reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write; an older model there is replaced.
+        out: Folder to write, and to return; an older model there is replaced.
         state: Weights by name, gathered from a sharded engine.
-
-    Returns:
-        `out`.
     """
     with atomic_folder(out) as temporary:
         write_model_files(reward, temporary, state)

@@ -36,16 +36,6 @@ class MemoryEstimate:
     device: dict[str, int]
     host: dict[str, int]
 
-    @property
-    def device_bytes(self) -> int:
-        """Return the bytes on its GPU."""
-        return sum(self.device.values())
-
-    @property
-    def host_bytes(self) -> int:
-        """Return the bytes in the memory of its node."""
-        return sum(self.host.values())
-
 
 def estimate_memory(
     cost: ModelCost,

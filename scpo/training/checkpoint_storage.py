@@ -1,8 +1,8 @@
 """Where the checkpoints of a training lie: `step-N` in a shared folder, or in an object store.
 
 In a shared folder a checkpoint is written beside and renamed. An object store has no rename and
-nodes share no disk, so every rank copies what it wrote and the manifest comes last; to go on, each
-node fetches the checkpoint once.
+nodes share no disk, so every rank copies what it wrote and the manifest comes last; to resume,
+each node fetches the checkpoint once.
 """
 
 import shutil
@@ -24,51 +24,48 @@ class Steps(Protocol):
     """Checkpoints by name, `step-N`."""
 
     def names(self) -> list[str]:
-        """Return the names of checkpoints, newest first."""
-        ...
+        """Return the names of whole checkpoints, newest first."""
 
     def writing(self, name: str, rank: int) -> AbstractContextManager[Path]:
         """Give the folder in which a rank writes; rank 0 makes a shared one."""
-        ...
 
     def keep(self, name: str, folder: Path, rank: int, num_ranks: int) -> list[str]:
         """Make a rank's share of the files durable, and return their names."""
-        ...
 
     def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
         """Make the checkpoint whole; rank 0 calls, when every rank has kept its share."""
-        ...
 
     def fetch(self, name: str) -> Path:
         """Return a folder of this node with the checkpoint; ValueError where it is damaged."""
-        ...
 
     def release(self, folder: Path) -> None:
         """Let go of a fetched folder; no rank reads it any more."""
-        ...
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Let a damaged checkpoint be found no more; rank 0 calls."""
-        ...
+        """Hide a damaged checkpoint from `names`; rank 0 calls."""
 
     def remove(self, name: str) -> None:
         """Remove a checkpoint; rank 0 calls."""
-        ...
 
 
-class SharedSteps:
-    """Checkpoints in a folder that every rank reaches."""
+def open_steps(place: Place) -> Steps:
+    """Return the checkpoints of a place."""
+    return (
+        _RemoteSteps(RemoteFolder(str(place))) if is_remote(place) else _SharedSteps(Path(place))
+    )
+
+
+class _SharedSteps:
+    """Checkpoints in a folder that every rank reaches: written beside, then renamed."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def names(self) -> list[str]:
-        """Return what was renamed to its name."""
         return sorted((path.name for path in self.folder.glob("step-*")), reverse=True)
 
     @contextmanager
     def writing(self, name: str, rank: int) -> Iterator[Path]:
-        """Give one folder to all ranks."""
         partial = self.folder / f".{name}.partial"
         if rank == 0:
             for leftover in self.folder.glob(".step-*.partial"):
@@ -77,28 +74,24 @@ class SharedSteps:
         yield partial
 
     def keep(self, name: str, folder: Path, rank: int, num_ranks: int) -> list[str]:
-        """Sync each rank's share of all files."""
         mine = files_below(folder)[rank::num_ranks]
         for each in mine:
             sync_file(folder / each)
         return mine
 
     def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
-        """Rename the folder."""
         write_json(folder / MANIFEST, manifest)
         shutil.rmtree(self.folder / name, ignore_errors=True)
         folder.replace(self.folder / name)
         sync_folder(self.folder)
 
     def fetch(self, name: str) -> Path:
-        """Return the checkpoint itself."""
         return self.folder / name
 
     def release(self, folder: Path) -> None:
-        """Keep it: it is the checkpoint itself."""
+        pass  # it is the checkpoint itself
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Move it to `damaged/`, with the reason in a file."""
         target = self.folder / DAMAGED / name
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
@@ -106,58 +99,44 @@ class SharedSteps:
         write_text(target / REASON, reason)
 
     def remove(self, name: str) -> None:
-        """Remove its folder."""
         shutil.rmtree(self.folder / name)
 
 
-class RemoteSteps:
-    """Checkpoints in an object store; every rank writes in a folder of its own first."""
+class _RemoteSteps:
+    """Checkpoints in an object store; every rank writes to a folder of its own first."""
 
     def __init__(self, folder: RemoteFolder) -> None:
         self.folder = folder
 
     def names(self) -> list[str]:
-        """Return what has a manifest."""
         found = {name.partition("/")[0] for name in self.folder.names() if name.endswith(MANIFEST)}
         return sorted((name for name in found if name.startswith("step-")), reverse=True)
 
     @contextmanager
     def writing(self, name: str, rank: int) -> Iterator[Path]:
-        """Give each rank a folder of its own."""
         if rank == 0:
             self.remove(name)
         with tempfile.TemporaryDirectory(prefix="scpo-checkpoint-") as scratch:
             yield Path(scratch)
 
     def keep(self, name: str, folder: Path, rank: int, num_ranks: int) -> list[str]:
-        """Copy all that this rank wrote."""
         mine = files_below(folder)
         put_files(folder, mine, self.folder / name)
         return mine
 
     def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
-        """Put the manifest last."""
         write_json(folder / MANIFEST, manifest)
         (self.folder / name).put(folder / MANIFEST, MANIFEST)
 
     def fetch(self, name: str) -> Path:
-        """Fetch it, once a node."""
         return local_copy((self.folder / name).uri)
 
     def release(self, folder: Path) -> None:
-        """Remove what was fetched."""
         shutil.rmtree(folder, ignore_errors=True)
 
     def set_aside(self, name: str, reason: str) -> None:
-        """Write down the reason and remove its manifest."""
         (self.folder / DAMAGED).write(f"{name}-{REASON}", reason.encode())
         (self.folder / name).remove(MANIFEST)
 
     def remove(self, name: str) -> None:
-        """Remove all its objects."""
         (self.folder / name).remove_all()
-
-
-def open_steps(place: Place) -> Steps:
-    """Return the checkpoints of a place."""
-    return RemoteSteps(RemoteFolder(str(place))) if is_remote(place) else SharedSteps(Path(place))

@@ -28,7 +28,7 @@ KEPT = 2
 
 
 class TrainingStopped(RuntimeError):
-    """A training ended for a reason that trying again would meet again."""
+    """A training stopped for a reason that a retry would meet again."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Checkpoints:
     Attributes:
         folder: Folder of the checkpoints, one that every rank reaches, or an object store's URI.
         every: Optimizer steps from one to the next.
-        identity: What must be equal for a checkpoint to be gone on from, by name.
+        identity: What must be equal for a training to resume from a checkpoint, by name.
     """
 
     folder: Place
@@ -52,7 +52,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a training goes on.
+    """Where a training resumes.
 
     Attributes:
         step: Steps done.
@@ -68,14 +68,7 @@ class Resumption:
 def save_checkpoint(
     engine: Engine, checkpoints: Checkpoints, *, step: int, losses: list[float]
 ) -> None:
-    """Write a checkpoint and remove old ones; every rank must call.
-
-    Args:
-        engine: Holds the state.
-        checkpoints: Where.
-        step: Steps done.
-        losses: Loss of each.
-    """
+    """Write a checkpoint after some steps, with the loss of each; every rank must call."""
     steps = open_steps(checkpoints.folder)
     name = f"step-{step:08d}"
     with steps.writing(name, engine.rank) as folder:
@@ -108,7 +101,7 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
     """Load the newest checkpoint that verifies into an engine just made; every rank must call.
 
     Returns:
-        Where to go on: step 0 when there is no checkpoint.
+        Where to resume: step 0 when there is no checkpoint.
 
     Raises:
         TrainingStopped: The newest good checkpoint is of another training, another engine or
@@ -117,12 +110,12 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
     moved: list[str] = []
     steps = open_steps(checkpoints.folder)
     for name in engine.gather(steps.names())[0]:
-        place = below(checkpoints.folder, name)
+        checkpoint = below(checkpoints.folder, name)
         folder, fault = _fetch(engine, steps, name)
         found = [fault for fault in engine.gather(fault) if fault]
         if not found and folder is not None:
             manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-            _check_same(engine, checkpoints, place, manifest)
+            _check_same(engine, checkpoints, checkpoint, manifest)
             engine.load_state(folder)
             _restore_random_states(folder / f"random-rank-{engine.rank:05d}.pt", engine.device)
             engine.gather(None)
@@ -131,18 +124,12 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
         if engine.rank == 0:
             steps.set_aside(name, f"{utc_now()} {found[0]}\n")
         engine.gather(None)
-        moved.append(f"{place}: {found[0]}")
+        moved.append(f"{checkpoint}: {found[0]}")
     return Resumption(0, [], moved)
 
 
 def find_fault(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | None:
-    """Return what is wrong with a checkpoint, or None.
-
-    Args:
-        folder: The checkpoint.
-        share: Which share of its files to read.
-        num_shares: Number of shares: the ranks read one each.
-    """
+    """Return what is wrong with a checkpoint, or None; each rank reads one share of its files."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = manifest["files"]
@@ -175,7 +162,7 @@ def _fetch(engine: Engine, steps: Steps, name: str) -> tuple[Path | None, str | 
 def _check_same(
     engine: Engine, checkpoints: Checkpoints, folder: Place, manifest: dict[str, Any]
 ) -> None:
-    """Refuse a checkpoint that this training must not go on from."""
+    """Refuse a checkpoint of another training, engine or number of ranks."""
     ours = json.loads(json.dumps(checkpoints.identity))
     theirs = manifest["identity"]
     differing = [key for key in {**ours, **theirs} if ours.get(key) != theirs.get(key)]
@@ -189,7 +176,7 @@ def _check_same(
         raise TrainingStopped(
             f"{folder} was written by {manifest['world_size']} ranks of {manifest['engine']}, "
             f"and this training has {engine.world_size} of {engine.kind}: shards do not fit "
-            f"another number of ranks. Go on with as many, or remove {checkpoints.folder} to "
+            f"another number of ranks. Resume with as many, or remove {checkpoints.folder} to "
             "start afresh."
         )
 

@@ -26,16 +26,13 @@ STATE_FILE = "engine.pt"
 
 @dataclass(frozen=True)
 class Optimization:
-    """How an engine optimizes.
+    """How an engine optimizes; see `scpo.config.TrainingConfig`.
 
     Attributes:
         learning_rate: Peak learning rate of AdamW.
         num_steps: Optimizer steps in all; the schedule ends there.
-        weight_decay: AdamW's.
         max_grad_norm: Gradients are scaled down to this norm.
         precision: Resolved precision of the matrix products.
-        schedule: Course of the learning rate.
-        warmup_share: Share of the steps in which it rises.
         accumulation: Backward passes of one optimizer step.
     """
 
@@ -78,11 +75,9 @@ class Engine(Protocol):
 
         Their matrix products are of the given precision, by default the training's.
         """
-        ...
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, which ranks average."""
-        ...
 
     def step(self, *, last: bool) -> float | None:
         """End a backward pass; at the step's last, clip, step and clear.
@@ -90,36 +85,25 @@ class Engine(Protocol):
         Returns:
             The norm of the gradients before clipping, at the last; it may be infinite or NaN.
         """
-        ...
 
     def gather(self, value: Any) -> list[Any]:
         """Return every rank's value, in the order of ranks; also a barrier."""
-        ...
 
     def sum_over_ranks(self, value: float) -> float:
         """Return the sum of a number over all ranks."""
-        ...
 
     def save_state(self, folder: Path) -> None:
         """Write weights, optimizer and schedule; every rank must call."""
-        ...
 
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` of an engine of the same kind and size wrote."""
-        ...
 
     def gather_weights(self) -> dict[str, Tensor] | None:
         """Return the whole float32 weights on rank 0, None elsewhere; every rank must call."""
-        ...
 
 
 class TorchEngine:
-    """One device, no sharding.
-
-    Args:
-        reward: Model to train, already on its device.
-        optimization: How to.
-    """
+    """One device, no sharding; the model is on its device already."""
 
     rank = 0
     world_size = 1

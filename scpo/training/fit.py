@@ -28,7 +28,7 @@ from scpo.training.forward_passes import BatchInputs, model_inputs, plain_forwar
 from scpo.training.loop import Progress, TrainingResult, count_steps, train_reward_model
 from scpo.training.warm_start import rewards_through, sample_texts
 
-# What a checkpoint must share with the training that goes on from it, by how the names begin.
+# What a checkpoint must share with the training that resumes from it: beginnings of the names.
 IDENTITY = ("training.", "data", "head", "precision", "num_steps")
 
 EngineType = TypeVar("EngineType", bound=Engine)
@@ -63,11 +63,11 @@ def fit_on_device(
     """Train `reward` in place, on the device it is on; adapters end merged into it.
 
     Args:
-        reward: Model to go on from.
+        reward: Model to continue.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
         out: Folder or URI of the trained model, or None.
-        checkpoints: Folder or URI to save to and go on from; None for neither. It is removed
+        checkpoints: Folder or URI to save to and resume from; None for neither. It is removed
             once the model is written.
         report: Called after every step.
 
@@ -94,20 +94,19 @@ def fit_with(
 ) -> Fitted[EngineType]:
     """Train through an engine made for the purpose; every rank must call.
 
-    Args:
-        make_engine: An engine's class, or a partial of it.
-        reward: Model to go on from, on its device.
-        data: Weighted pairs.
-        config: Learning rate, epochs and the rest.
-        checkpoints: Folder to save to and go on from; None for neither.
-        report: Called after every step.
+    `make_engine` is an engine's class, or a partial of it. Further arguments as of
+    `fit_on_device`, but the checkpoints stay.
 
     Raises:
         TrainingStopped: As of `scpo.training.loop.train_reward_model`, or ranks disagree.
     """
     torch.manual_seed(config.seed)
     reward.model.eval()
-    reward = _with_adapters(reward, config)
+    if config.lora is not None:
+        lora = config.lora
+        reward = add_lora(
+            reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
+        )
     if config.activation_checkpointing:
         enable_activation_checkpointing(reward.model)
     inputs = model_inputs(reward)
@@ -147,8 +146,8 @@ def export_trained(
         fitted: The training.
         data: Texts to compare rewards on.
         config: Says whether adapters are merged.
-        out: Folder to write, or the URI of a remote one.
-        checkpoints: Folder of checkpoints that are no longer needed.
+        out: Folder or URI of the model.
+        checkpoints: Folder or URI of checkpoints to remove afterwards.
 
     Raises:
         TrainingStopped: The model cannot be written, or does not give the rewards of the one
@@ -174,23 +173,12 @@ def export_trained(
                     trust_remote_code=fitted.reward.trust_remote_code,
                 )
         except (RuntimeError, ValueError, OSError, SafetensorError) as error:
-            # A full disk is a SafetensorError. No rank may wait for another.
+            # A full disk is a SafetensorError. Raise on all ranks: none may wait for another.
             fault = f"{out} was not written. {error}"
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)
     if engine.rank == 0 and checkpoints is not None:
         remove_place(checkpoints)
-
-
-def _with_adapters(reward: RewardModel, config: TrainingConfig) -> RewardModel:
-    if config.lora is None:
-        return reward
-    return add_lora(
-        reward,
-        rank=config.lora.rank,
-        alpha=config.lora.alpha,
-        target_modules=config.lora.target_modules,
-    )
 
 
 def plan_optimization(

@@ -4,7 +4,7 @@ Encoders, and decoders where it pays more, take texts of nearly one length side 
 decoder can also take an interaction as one row: the prompt that its K responses share once, then
 the responses one after the other, each seeing the prompt and itself only (tree attention):
 
-    prompt | response 1 | response 2 | ...        positions go on from the prompt's end
+    prompt | response 1 | response 2 | ...        positions of each continue the prompt's
 
 The rewards and gradients are the same; K - 1 prompts are saved and the row is longer. A token
 costs w + 2 h T multiplications a layer, with w weights, width h and a row of T tokens; the
@@ -119,9 +119,7 @@ def forward_inputs(
 def pick_rewards(rewards: Tensor, forward: Forward) -> Tensor:
     """Return the rewards of a pass's texts, shape (len(forward.texts),).
 
-    Args:
-        rewards: What the model gave: (B,), or (B, R) for rows of up to R texts.
-        forward: The pass.
+    `rewards` are what the model gave: (B,), or (B, R) for rows of up to R texts.
     """
     if not forward.rows:
         return rewards

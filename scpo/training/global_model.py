@@ -74,7 +74,7 @@ def train_global_model(
         training: The rest of the training.
         out: Folder of the model.
         max_tokens: Token budget of a text.
-        overlong: What happens to texts over it; "drop" leaves their pairs out.
+        overlong: What happens to texts over it; "drop" leaves out their pairs.
 
     Raises:
         FileNotFoundError: No such backbone.
@@ -98,9 +98,8 @@ def train_global_model(
     split = _hold_out(table, training.seed)
     data = build_country("pooled", table, split, texts, np.zeros(len(texts)), overlong=overlong)
     which, tested = data.pairs_in("train"), data.pairs_in("test")
-    pairs = replace(  # the head is new: there are no rewards to go on from
-        data.training_set(which, np.ones(len(which))), reference=None
-    )
+    pairs = data.training_set(which, np.ones(len(which)))
+    pairs = replace(pairs, reference=None)  # the head is new: its rewards continue nothing
     result = fit_on_device(reward, pairs, training, out=out)
     margin = score_pairs(reward, data, tested, precision=training.precision)
     return GlobalTraining(
@@ -137,9 +136,9 @@ def pool_interactions(
         FileNotFoundError: No such pairs file.
         ValueError: Nothing is left to train on, or an excluded country does not exist.
     """
-    steered = rows_of(table, list(exclude)) if exclude else None  # refuses a misspelt country
     left = table
-    if steered is not None:
+    if exclude:
+        rows_of(table, list(exclude))  # refuses a misspelt country
         left = table.filter(pc.invert(pc.is_in(table["country"], pa.array(list(exclude)))))
     if only is not None:
         left = left.filter(pc.is_in(left["country"], pa.array(list(only))))

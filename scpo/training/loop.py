@@ -130,7 +130,7 @@ def train_reward_model(
         seed: Seed of the order of the data.
         centring: Coefficient c of the centring term, 0 for none.
         max_tokens: Padded tokens of one forward pass; None for what suits the device.
-        checkpoints: Where to save and go on from; None for neither.
+        checkpoints: Where to save and resume from; None for neither.
         report: Called after every step.
 
     Raises:

@@ -40,16 +40,7 @@ def weighted_bradley_terry(
 def pair_losses(margin: Tensor, weights: Tensor, target: Tensor | None = None) -> Tensor:
     """Return W * softplus(-(m - t)) of each pair, for callers that reduce over ranks themselves.
 
-    Args:
-        margin: m = r+ - r-, shape (B,).
-        weights: W >= 0, shape (B,).
-        target: t, the margin that m is to exceed, shape (B,); None for 0.
-
-    Returns:
-        Shape (B,), at least float32.
-
-    Raises:
-        ValueError: The shapes differ, are not one-dimensional, or there is no pair.
+    Arguments and errors as of `weighted_bradley_terry`; shape (B,), at least float32.
     """
     _check_shapes("margin and weights", margin, weights)
     if margin.numel() == 0:

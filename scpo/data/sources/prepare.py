@@ -177,9 +177,8 @@ def _read(
         )
         options = {"columns": asdict(columns), "default_country": config.default_country}
         return table, options, None
-    options = config.synthetic.model_dump()
-    world = make_synthetic(**options)
-    return world.interactions, options, world.truth
+    world = make_synthetic(**config.synthetic.model_dump())
+    return world.interactions, config.synthetic.model_dump(), world.truth
 
 
 def _hash_files(source: str, path: str | None) -> dict[str, str]:

@@ -335,7 +335,7 @@ def test_what_was_not_wholly_put_in_a_bucket_is_never_taken(fresh, data, bucket,
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("scpo.training.checkpoint_storage.RemoteSteps.finish", die)
+        patch.setattr("scpo.training.checkpoint_storage._RemoteSteps.finish", die)
         with pytest.raises(Killed):
             fit_on_device(fresh(), data, CONFIG, checkpoints=place)
     assert "step-00000003/engine.pt" in RemoteFolder(place).names()

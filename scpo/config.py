@@ -155,12 +155,7 @@ def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = (
 
 
 def parse_config(kind: type[ConfigType], raw: Mapping[str, Any], origin: str) -> ConfigType:
-    """Check plain values into a configuration.
-
-    Args:
-        kind: The configuration class.
-        raw: Plain nested values.
-        origin: Where they come from, for the message.
+    """Check plain nested values into a configuration; `origin` names them in the message.
 
     Raises:
         ValueError: As of `load_config`; every fault is listed.
@@ -196,13 +191,13 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     if not equals or not key:
         raise ValueError(f"An override is key.sub=value, but got {override!r}.")
     *parents, last = key.split(".")
-    place = raw
+    section = raw
     for parent in parents:
-        place = place.setdefault(parent, {})
-        if not isinstance(place, dict):
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
             raise ValueError(f"{override!r}: {parent!r} holds a value, no keys.")
     try:
-        place[last] = yaml.safe_load(value)
+        section[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
         raise ValueError(f"{override!r}: the value is not YAML: {error}") from error
 
@@ -226,18 +221,15 @@ def _from_environment(found: re.Match[str]) -> str:
 
 
 def _explain(kind: type[Config], fault: Any) -> str:
-    location = [part for part in fault["loc"] if isinstance(part, str)]
-    where = ".".join(str(part) for part in fault["loc"])
+    location = [key for key in fault["loc"] if isinstance(key, str)]
+    where = ".".join(map(str, fault["loc"]))
     if fault["type"] != "extra_forbidden":
         return f"{where}: {fault['msg']} (got {fault['input']!r})"
     fields: Mapping[str, Any] = kind.model_fields
-    for part in location[:-1]:
-        fields = getattr(fields[part].annotation, "model_fields", {})
-    near = difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5)
+    for key in location[:-1]:
+        fields = getattr(fields[key].annotation, "model_fields", {})
     parent = ".".join(location[:-1])
-    hint = (
-        f"did you mean {'.'.join([*location[:-1], near[0]])!r}?"
-        if near
-        else (f"valid keys{' of ' + parent if parent else ''} are {', '.join(fields)}.")
-    )
-    return f"unknown key {where!r}; {hint}"
+    if near := difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5):
+        return f"unknown key {where!r}; did you mean {'.'.join([*location[:-1], near[0]])!r}?"
+    of_parent = f" of {parent}" if parent else ""
+    return f"unknown key {where!r}; valid keys{of_parent} are {', '.join(fields)}."

@@ -28,13 +28,7 @@ Score = Callable[..., ScoringReport]
 
 @dataclass(frozen=True)
 class SteeredCountries:
-    """The arrays of each country, and how its reference rewards came about.
-
-    Attributes:
-        countries: Data by country name.
-        split: Part of each user id.
-        scoring: What scoring did.
-    """
+    """The arrays of each country, the part of each user id, and what scoring did."""
 
     countries: dict[str, CountryData]
     split: Mapping[str, str]

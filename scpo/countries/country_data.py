@@ -87,13 +87,9 @@ class CountryData:
         return which
 
     def training_set(self, which: IntArray, weights: FloatArray) -> TrainingSet:
-        """Return the named pairs with their weights, over only the texts they need.
+        """Return the named pairs, ascending, with a weight each, over only the texts they need.
 
         They carry their margins, names and the reference rewards of their texts.
-
-        Args:
-            which: Numbers of pairs, ascending.
-            weights: Weight of each of them.
         """
         pairs = self.pairs.take(which)
         needed, renumbered = np.unique(
@@ -150,14 +146,9 @@ def build_country(
 ) -> CountryData:
     """Return a country's arrays.
 
-    Args:
-        country: Name of the country.
-        table: Its interactions only.
-        split: Part of each user id.
-        texts: Tokenised utterances of `table`, in order.
-        reference: Global reward of each, shape (U,).
-        overlong: The policy that `texts` were made with; under "drop", pairs with a text over
-            the token budget are left out.
+    `table` holds its interactions only; `texts` are its U tokenised utterances in order, and
+    `reference` their global rewards, shape (U,). Where the texts were made under "drop", pairs
+    with a text over the token budget are left out.
     """
     pairs = build_pairs(table)
     cut = (texts.overlong[pairs.chosen] | texts.overlong[pairs.rejected]) & (overlong == "drop")

@@ -37,13 +37,10 @@ _TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on
 
 @dataclass(frozen=True)
 class FeatureReport:
-    """What one call of `features_with_cache` did.
+    """What one call of `features_with_cache` did; counts as of `ScoringReport`.
 
     Attributes:
         features: Feature vector of each text asked for, shape (B, D).
-        num_computed: Distinct texts that the model had to read now.
-        num_cached: Distinct texts found in the cache.
-        num_quarantined: Damaged parts that were moved aside.
     """
 
     features: FeatureArray

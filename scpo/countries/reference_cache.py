@@ -128,10 +128,7 @@ def score_with_cache(
 def plan_scoring(texts: TokenizedTexts, keys: Sequence[str], folder: Path) -> ScoringPlan:
     """Read the cache of rewards and plan the texts that it lacks; damaged parts are moved aside.
 
-    Args:
-        texts: U tokenised texts.
-        keys: Content key of each text, length U.
-        folder: Folder of `cache_folder`.
+    Arguments as of `score_with_cache`.
     """
     return plan_missing(*read_cache(folder), keys, texts.lengths)
 
@@ -141,11 +138,8 @@ def plan_missing(
 ) -> ScoringPlan:
     """Cut the distinct texts that a cache lacks into shards, longest first.
 
-    Args:
-        known: What the cache holds, by content key.
-        num_quarantined: Damaged parts that were moved aside.
-        keys: Content key of each text, length U.
-        lengths: Tokens of each text, shape (U,).
+    `known` and `num_quarantined` are what reading the cache gave; `keys` and `lengths` (tokens)
+    name U texts.
     """
     first: dict[str, int] = {}
     for number, key in enumerate(keys):

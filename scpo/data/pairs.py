@@ -39,8 +39,8 @@ class Pairs:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def take(self, which: NDArray[np.bool_] | IntArray) -> "Pairs":
-        """Return the pairs that a mask or an index array names, in its order."""
+    def take(self, which: NDArray[np.bool_] | IntArray | slice) -> "Pairs":
+        """Return the pairs that a mask, an index array or a slice names, in its order."""
         margins = None if self.margins is None else self.margins[which]
         return Pairs(self.chosen[which], self.rejected[which], self.interaction[which], margins)
 
@@ -66,7 +66,8 @@ def build_pairs(table: pa.Table) -> Pairs:
     """
     most = _most_pairs(table)
     chosen, rejected, interaction = (np.empty(most, dtype=np.int64) for _ in range(3))
-    margins = np.zeros(most, dtype=np.float64) if _has_margins(table) else None
+    given = pc.list_flatten(table["margins"])
+    margins = np.zeros(most, dtype=np.float64) if given.null_count < len(given) else None
     num_pairs, num_utterances = 0, 0
     for first_row in range(0, table.num_rows, CHUNK_ROWS):
         rows = table.slice(first_row, CHUNK_ROWS)
@@ -82,12 +83,7 @@ def build_pairs(table: pa.Table) -> Pairs:
         num_pairs += len(row)
         num_utterances += int(counts.sum())
     found = slice(0, num_pairs)
-    return Pairs(
-        chosen[found],
-        rejected[found],
-        interaction[found],
-        None if margins is None else margins[found],
-    )
+    return Pairs(chosen, rejected, interaction, margins).take(found)
 
 
 def _most_pairs(table: pa.Table) -> int:
@@ -95,11 +91,6 @@ def _most_pairs(table: pa.Table) -> int:
     num_compared, num_scores = _sizes(table["comparisons"]), _sizes(table["scores"])
     most = np.where(num_compared > 0, num_compared, num_scores * (num_scores - 1) // 2)
     return int(most.sum())
-
-
-def _has_margins(table: pa.Table) -> bool:
-    margins = pc.list_flatten(table["margins"])
-    return bool(margins.null_count < len(margins))
 
 
 def _find_pairs(
@@ -127,10 +118,7 @@ def _scored_pairs(
     has_scores = wanted & (num_scores > 0)
     if np.any(has_scores & (num_scores != counts)):
         bad = int(np.flatnonzero(has_scores & (num_scores != counts))[0])
-        raise ValueError(
-            f"Interaction {table['interaction_id'][bad].as_py()} has {counts[bad]} responses "
-            f"but {num_scores[bad]} scores."
-        )
+        raise _fault(table, bad, f"{counts[bad]} responses but {num_scores[bad]} scores.")
     flat = np.asarray(pc.list_flatten(column), dtype=np.float64)
     starts = np.concatenate([[0], np.cumsum(num_scores)[:-1]])
     rows, chosen, rejected = [], [], []
@@ -139,10 +127,8 @@ def _scored_pairs(
         scores = flat[starts[group][:, None] + np.arange(size)]
         if not np.all(np.isfinite(scores)):  # NaN is unequal to all: it would make pairs
             bad = int(group[np.flatnonzero(~np.isfinite(scores).all(axis=1))[0]])
-            raise ValueError(
-                f"Interaction {table['interaction_id'][bad].as_py()} has a score that is missing "
-                "or not finite. Drop the response or the row."
-            )
+            what = "a score that is missing or not finite. Drop the response or the row."
+            raise _fault(table, bad, what)
         first, second = np.triu_indices(size, k=1)
         left, right = scores[:, first].ravel(), scores[:, second].ravel()
         differs = left != right
@@ -163,19 +149,16 @@ def _compared_pairs(table: pa.Table, counts: IntArray) -> tuple[IntArray, IntArr
     lengths = _sizes(pc.list_flatten(column))
     if np.any(lengths != 2):
         bad = int(row[np.flatnonzero(lengths != 2)[0]])
-        raise ValueError(
-            f"Interaction {table['interaction_id'][bad].as_py()} has a comparison of "
-            f"{int(lengths[lengths != 2][0])} numbers; it must be [chosen, rejected]."
-        )
+        num_numbers = int(lengths[lengths != 2][0])
+        what = f"a comparison of {num_numbers} numbers; it must be [chosen, rejected]."
+        raise _fault(table, bad, what)
     flat = pc.list_flatten(pc.list_flatten(column))
     positions = np.asarray(pc.fill_null(flat, -1), dtype=np.int64).reshape(-1, 2)
     outside = (positions < 0) | (positions >= counts[row][:, None])
     if outside.any():
         bad = int(row[np.flatnonzero(outside.any(axis=1))[0]])
-        raise ValueError(
-            f"Interaction {table['interaction_id'][bad].as_py()} has {counts[bad]} responses "
-            "but a comparison that points outside them."
-        )
+        what = f"{counts[bad]} responses but a comparison that points outside them."
+        raise _fault(table, bad, what)
     return row, positions[:, 0], positions[:, 1]
 
 
@@ -188,19 +171,18 @@ def _compared_margins(table: pa.Table, row: IntArray) -> FloatArray:
     wrong = np.flatnonzero(has_margins & (sizes != num_compared))
     if len(wrong):
         bad = int(wrong[0])
-        raise ValueError(
-            f"Interaction {table['interaction_id'][bad].as_py()} has {num_compared[bad]} "
-            f"comparisons but {sizes[bad]} margins."
-        )
+        raise _fault(table, bad, f"{num_compared[bad]} comparisons but {sizes[bad]} margins.")
     margins = np.zeros(len(row), dtype=np.float64)
     given = np.asarray(pc.fill_null(pc.list_flatten(column), 0.0), dtype=np.float64)
     if not np.all(np.isfinite(given)):
         bad = int(np.repeat(np.arange(len(sizes)), sizes)[~np.isfinite(given)][0])
-        raise ValueError(
-            f"Interaction {table['interaction_id'][bad].as_py()} has a margin that is not finite."
-        )
+        raise _fault(table, bad, "a margin that is not finite.")
     margins[has_margins[row]] = given
     return margins
+
+
+def _fault(table: pa.Table, row: int, what: str) -> ValueError:
+    return ValueError(f"Interaction {table['interaction_id'][row].as_py()} has {what}")
 
 
 def _sizes(lists: pa.ChunkedArray) -> IntArray:
@@ -208,9 +190,9 @@ def _sizes(lists: pa.ChunkedArray) -> IntArray:
     return np.asarray(pc.fill_null(pc.list_value_length(lists), 0), dtype=np.int64)
 
 
-def _join(parts: list[IntArray]) -> IntArray:
-    """Concatenate, also nothing; a lone part that is not empty is returned as it is."""
-    full = [part for part in parts if len(part)]
+def _join(arrays: list[IntArray]) -> IntArray:
+    """Concatenate arrays, or none; a lone one that is not empty is not copied."""
+    full = [array for array in arrays if len(array)]
     if not full:
         return np.zeros(0, dtype=np.int64)
     return full[0] if len(full) == 1 else np.concatenate(full)

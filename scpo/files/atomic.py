@@ -19,11 +19,7 @@ from uuid import uuid4
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
-    Args:
-        path: Target file. Its folder is created when missing.
-
-    Yields:
-        The path to write to. When the block raises, that file is removed and `path` is untouched.
+    Missing folders are created. When the block raises, `path` is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -38,16 +34,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(out: Path) -> Iterator[Path]:
-    """Yield a new folder beside `out` that takes its place when the block ends well.
+    """Yield a new, empty folder beside `out` that replaces it when the block ends well.
 
     The old folder is moved aside before and deleted after, so a whole one, old or new, is on
-    disk at every moment. When the block raises, `out` is untouched.
-
-    Args:
-        out: Folder to make or to replace. Its parents are created when missing.
-
-    Yields:
-        The empty folder to write to.
+    disk at every moment. Missing parents are created. When the block raises, `out` is untouched.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")

@@ -12,25 +12,25 @@ import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyarrow.fs import FileSelector
+from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
 from scpo.files.atomic import atomic_folder, atomic_path, hash_file
-from scpo.files.places import Place, home, is_remote, open_store
+from scpo.files.places import Place, first_line, home, is_remote, open_store
 
 MANIFEST = "MANIFEST.json"
-THREADS = 8
-LONGEST = 300  # characters of a store's own words
-CHUNK_BYTES = 8 * 2**20
+_THREADS = 8
+_CHUNK_BYTES = 8 * 2**20
+_LOCAL = LocalFileSystem()
 
 
 def remove_place(place: Place) -> None:
-    """Remove a folder and all in it, wherever it is; one that is not there is as well."""
+    """Remove a folder or URI and all in it; a missing one is not an error."""
     if is_remote(place):
         RemoteFolder(str(place)).remove_all()
     else:
@@ -83,18 +83,13 @@ class RemoteFolder:
 
     def put(self, path: Path, name: str) -> None:
         """Copy a local file there."""
-        with self._asked("written") as (system, root), path.open("rb") as file:
-            with system.open_output_stream(f"{root}/{name}") as stream:
-                shutil.copyfileobj(file, stream, CHUNK_BYTES)
+        with self._asked("written") as (system, root):
+            copy_files(str(path), f"{root}/{name}", _LOCAL, system, chunk_size=_CHUNK_BYTES)
 
     def get(self, name: str, path: Path) -> None:
         """Copy a file from there; a local one appears whole or not at all."""
         with atomic_path(path) as temporary, self._asked("read") as (system, root):
-            with (
-                system.open_input_stream(f"{root}/{name}") as stream,
-                temporary.open("wb") as file,
-            ):
-                shutil.copyfileobj(stream, file, CHUNK_BYTES)
+            copy_files(f"{root}/{name}", str(temporary), system, _LOCAL, chunk_size=_CHUNK_BYTES)
 
     def names(self) -> list[str]:
         """Return the names of all files below, sorted."""
@@ -104,12 +99,9 @@ class RemoteFolder:
         return sorted(path[len(root) + 1 :] for path in files)
 
     def remove(self, name: str) -> None:
-        """Remove a file; one that is not there is as well."""
-        try:
-            with self._asked("written") as (system, root):
-                system.delete_file(f"{root}/{name}")
-        except FileNotFoundError:
-            pass
+        """Remove a file; a missing one is not an error."""
+        with suppress(FileNotFoundError), self._asked("written") as (system, root):
+            system.delete_file(f"{root}/{name}")
 
     def remove_all(self) -> None:
         """Remove the folder and all in it, its manifest first."""
@@ -119,7 +111,7 @@ class RemoteFolder:
 
     @contextmanager
     def _asked(self, done: str) -> Iterator[tuple[Any, str]]:
-        """Give pyarrow's file system and path; its errors end as words about this folder."""
+        """Give pyarrow's file system and path; its errors are raised again with the URI."""
         try:
             scheme, _, path = self.uri.rstrip("/").partition("://")
             yield _open(scheme, path.partition("/")[0]), path
@@ -142,17 +134,12 @@ def put_folder(folder: Path, remote: RemoteFolder) -> None:
 
 def put_files(folder: Path, names: Iterable[str], remote: RemoteFolder) -> None:
     """Copy some files of a local folder there, several at a time."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(lambda name: remote.put(folder / name, name), names))
 
 
 def get_files(remote: RemoteFolder, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Copy some files from there, several at a time, and verify them.
-
-    Args:
-        remote: Where they are.
-        files: `sha256` of each, by name.
-        folder: Where they go.
+    """Copy some files from there, several at a time, and verify the `sha256` of each.
 
     Raises:
         ValueError: One has other bytes than were written, or a name leads out of the folder.
@@ -166,7 +153,7 @@ def get_files(remote: RemoteFolder, files: Mapping[str, Mapping[str, Any]], fold
             (folder / name).unlink()
             raise ValueError(f"{remote.uri}/{name} has other bytes than were written.")
 
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(get, files))
 
 
@@ -186,10 +173,7 @@ def describe_files(folder: Path, names: Iterable[str]) -> dict[str, dict[str, An
 
 
 def local_copy(uri: str) -> Path:
-    """Return a folder of this node with what `put_folder` wrote, fetched unless it was before.
-
-    Args:
-        uri: The remote folder.
+    """Return a folder of this node with what `put_folder` wrote to a URI, fetched at most once.
 
     Raises:
         FileNotFoundError: It is not there, or not whole.
@@ -218,10 +202,10 @@ def local_copy(uri: str) -> Path:
 
 @contextmanager
 def written_to(place: Place) -> Iterator[Path]:
-    """Yield a folder to write; what is in it is copied when the place is remote and all went well.
+    """Yield a folder to write to; for a URI it is copied there when the block ends well.
 
     Yields:
-        The place itself where it is local, else a folder (not yet there) in a temporary one.
+        The place itself where it is local, else the path of a folder to create.
     """
     if not is_remote(place):
         yield Path(place)
@@ -248,9 +232,3 @@ def _open(scheme: str, bucket: str) -> Any:
             if "NETWORK_CONNECTION" in str(error):
                 raise
     return open_store(uri, attempts=None)[0]
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an error, as a sentence that is not too long."""
-    line = next(iter(str(error).splitlines()), type(error).__name__)
-    return f"{line[:LONGEST]}..." if len(line) > LONGEST else f"{line.rstrip('.')}."

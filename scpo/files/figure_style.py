@@ -86,9 +86,7 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
 def inline_svg(figure: Figure, label: str) -> str:
     """Return the figure as an <svg> element for an HTML page.
 
-    Args:
-        figure: The figure.
-        label: What it shows, for those who cannot see it; plain text without quotes or tags.
+    `label` says what it shows, for those who cannot see it: plain text without quotes or tags.
     """
     text = io.StringIO()
     with drawing_style():
@@ -108,10 +106,6 @@ def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
     """Return positions moved apart to at least `gap`, in their order, as little as needed.
 
     Of equal positions the first given comes out highest.
-
-    Args:
-        positions: Wanted positions, any order.
-        gap: Smallest distance between neighbours.
     """
     order = sorted(range(len(positions)), key=lambda index: (positions[index], -index))
     blocks: list[list[float]] = []  # of [sum of wanted starts, members]: start = sum / members
@@ -132,12 +126,10 @@ def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
 
 
 def label_right(axes: Axes, labels: Sequence[tuple[str, float, str]], *, gap: float) -> None:
-    """Write labels in the right margin of a panel, each at its height, moved apart.
+    """Write labels at the right of a panel with final limits, at their heights, moved apart.
 
-    Args:
-        axes: The panel; its limits must be final.
-        labels: (text, height in data units, colour) of each.
-        gap: Smallest distance of two labels, as a share of the panel's height.
+    Labels are (text, height in data units, colour); two are at least `gap` apart, a share of the
+    panel's height.
     """
     low, high = axes.get_ylim()
     heights = spread_positions([height for _, height, _ in labels], gap * (high - low))

@@ -21,18 +21,14 @@ from huggingface_hub.errors import (
     RevisionResolutionError,
 )
 
-from scpo.files.buckets import first_line
+from scpo.files.places import first_line
 
 OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # the hub is not to blame
 REFUSALS = (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError)
 
 
 def resolve_commit(name: str, revision: str | None = None) -> str:
-    """Return the commit of a model's revision.
-
-    Args:
-        name: OWNER/NAME on the hub.
-        revision: Branch, tag or commit; None for the default branch.
+    """Return the commit of a model's branch, tag or commit; None for the default branch.
 
     Raises:
         FileNotFoundError: The hub has no such model or revision, or is offline and the cache has
@@ -47,10 +43,7 @@ def resolve_commit(name: str, revision: str | None = None) -> str:
 def download_model(name: str, commit: str, patterns: Sequence[str]) -> Path:
     """Return this machine's folder of a model at a commit, downloading what its cache lacks.
 
-    Args:
-        name: OWNER/NAME on the hub.
-        commit: Of `resolve_commit`.
-        patterns: Names of the files, such as "*.json".
+    `patterns` select the files ("*.json").
 
     Raises:
         FileNotFoundError, PermissionError, ConnectionError: As of `resolve_commit`; the next call
@@ -64,10 +57,7 @@ def download_model(name: str, commit: str, patterns: Sequence[str]) -> Path:
 def explain_hub_errors(kind: str, name: str, revision: str | None = None) -> Iterator[None]:
     """Turn an error of the hub's clients into one line that says what to do.
 
-    Args:
-        kind: "model" or "data set", for the message.
-        name: OWNER/NAME on the hub.
-        revision: Branch, tag or commit, if one was asked for.
+    The message names the kind ("model" or "data set"), OWNER/NAME and the revision.
 
     Raises:
         FileNotFoundError, PermissionError, ConnectionError: As of `resolve_commit`.
@@ -82,9 +72,9 @@ def explain_hub_errors(kind: str, name: str, revision: str | None = None) -> Ite
     except (RevisionResolutionError, httpx2.HTTPError, OSError) as error:
         if getattr(error, "errno", None) in OWN_DISK:
             raise
-        told = error.__cause__ if isinstance(error.__cause__, REFUSALS) else error
-        if isinstance(told, REFUSALS):
-            raise _refusal(kind, name, revision, told) from error
+        refusal = error.__cause__ if isinstance(error.__cause__, REFUSALS) else error
+        if isinstance(refusal, REFUSALS):
+            raise _refusal(kind, name, revision, refusal) from error
         if isinstance(error, FileNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
             raise FileNotFoundError(
                 f"The {kind} {whole}: {first_line(error)} Check the spelling; for a private or "

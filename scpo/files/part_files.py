@@ -1,7 +1,7 @@
 """Caches of part files, each named by the hash of its bytes, in a folder named by its key.
 
-A part that was damaged no longer fits its name: it is seen on reading and moved aside. Parts are
-written as work goes, whole or not at all, so an interrupted run goes on where it was.
+A damaged part no longer fits its name: it is detected on reading and moved aside. Parts are
+written as work goes, whole or not at all, so an interrupted run resumes.
 """
 
 import hashlib

@@ -13,6 +13,7 @@ Place = Path | str  # a local folder, or the URI of a remote one
 
 _CONNECT_S, _SILENCE_S = 3, 4  # of a quick attempt: until a connection, and between bytes
 _RETRY_S = 5
+_LONGEST = 300  # characters of a store's or hub's own words
 
 
 def is_remote(place: Place) -> bool:
@@ -68,3 +69,9 @@ def open_store(place: Place, *, attempts: int | None = 2) -> tuple[Any, str]:
         settings |= {"connect_timeout": _CONNECT_S, "request_timeout": _SILENCE_S}
         settings["retry_strategy"] = AwsStandardS3RetryStrategy(max_attempts=attempts)
     return S3FileSystem(region=region, **settings), path.rstrip("/")
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error, as a sentence of at most 300 characters."""
+    line = next(iter(str(error).splitlines()), type(error).__name__)
+    return f"{line[:_LONGEST]}..." if len(line) > _LONGEST else f"{line.rstrip('.')}."

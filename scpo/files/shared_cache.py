@@ -15,7 +15,7 @@ SHARED = "reference"  # rewards; tokens and features are made anew
 
 
 def local_cache(cache: Place) -> Path:
-    """Return the folder of this node for a cache: its own, or one that stands for a URI."""
+    """Return this node's folder of a cache: the cache itself, or the local copy of a URI."""
     if not is_remote(cache):
         return Path(cache)
     return home() / "caches" / hashlib.sha256(str(cache).encode()).hexdigest()[:16]
@@ -23,10 +23,7 @@ def local_cache(cache: Place) -> Path:
 
 @contextmanager
 def shared_cache(cache: Place) -> Iterator[Path]:
-    """Give the folder of this node for a cache, with what a remote one holds; new parts go there.
-
-    Args:
-        cache: Folder, or URI of a remote one.
+    """Give this node's folder of a cache, with the parts that a URI holds; new ones are copied.
 
     Raises:
         OSError: The store does not answer or refuses.

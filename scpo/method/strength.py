@@ -40,7 +40,7 @@ def beta_of_strength(strength: float, scale: float) -> float:
 
 
 def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
-    """Return which pairs a share `retention` keeps, smallest margin first.
+    """Return which pairs a share `retention` keeps, smallest margin first, shape (P,).
 
     The number kept is round(retention * P), at least 1; pairs that tie with the last one kept
     stay in, so it may be a few more.
@@ -48,9 +48,6 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
     Args:
         reference_margin: d, shape (P,), finite, P >= 1.
         retention: Share of the pairs to keep, in (0, 1].
-
-    Returns:
-        Boolean array of shape (P,).
 
     Raises:
         ValueError: `0 < retention <= 1` does not hold, or there are no pairs.
@@ -65,14 +62,10 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
 
 
 def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
-    """Return the tau that a share `retention` of the pairs amounts to.
+    """Return the tau that a share `retention` of the pairs amounts to; arguments of `retention_mask`.
 
     `keep_mask` with it keeps the pairs of `retention_mask`, as far as the sigmoid can tell
     them apart: above d = 30 its float64 values are too close to 1.
-
-    Args:
-        reference_margin: d, shape (P,), finite, P >= 1.
-        retention: Share of the pairs to keep, in (0, 1].
 
     Returns:
         tau in (0, 1]; exactly 1 when, and only when, everything is kept.

@@ -33,9 +33,6 @@ def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
         reference_margin: d, shape (P,), finite.
         tau: Threshold on the global preference probability, in (0, 1].
 
-    Returns:
-        Boolean array of shape (P,).
-
     Raises:
         ValueError: `0 < tau <= 1` does not hold, or a margin is not finite.
     """
@@ -90,11 +87,8 @@ def inverse_pair_weights(
 def effective_pairs(weights: ArrayLike) -> float:
     """Return Kish's effective number of pairs, (sum W)^2 / sum W^2, 0 for no weight at all.
 
-    Args:
-        weights: Non-negative weights, shape (P,).
-
     Raises:
-        ValueError: A weight is negative or not finite.
+        ValueError: A weight, shape (P,), is negative or not finite.
     """
     array = np.asarray(weights, dtype=np.float64)
     if not np.all(np.isfinite(array)) or np.any(array < 0):

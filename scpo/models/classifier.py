@@ -63,15 +63,11 @@ def plain_model(model: nn.Module) -> PreTrainedModel:
 
 
 def adapt_classes(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give a loaded model its padding token, float32 head and pooling by mask.
-
-    Args:
-        name: What to call the model.
-        model: The plain class; its modules' classes are changed in place.
-        tokenizer: Names the padding.
+    """Give a loaded model, in place, its padding token, float32 head and pooling by mask.
 
     Raises:
-        ValueError: The padding token is the end token, and this model cannot tell them apart.
+        ValueError: The padding token is the end token, and this model cannot tell them apart; the
+            message begins with `name`.
     """
     pad_id = tokenizer.pad_token_id
     pools_by_id = type(model).forward is GenericForSequenceClassification.forward

@@ -95,11 +95,8 @@ def merge_state(reward: RewardModel, state: Mapping[str, Tensor]) -> RewardModel
     """Return the plain class with merged weights made of a gathered state alone.
 
     The model of `reward` may be sharded: only its configuration is read. Good for saving; its
-    rotary buffers are empty, so it cannot score.
-
-    Args:
-        reward: Model with an adapter.
-        state: All its weights by the names of `named_parameters`, on the CPU.
+    rotary buffers are empty, so it cannot score. `state` has all weights by the names of
+    `named_parameters`, on the CPU.
 
     Raises:
         ValueError: The state lacks weights.

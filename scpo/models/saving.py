@@ -15,16 +15,11 @@ from scpo.models.reward_model import RewardModel
 def save_reward_model(
     reward: RewardModel, out: Path, state: Mapping[str, Tensor] | None = None
 ) -> Path:
-    """Write a float32 Hugging Face folder, whole or not at all.
+    """Write a float32 Hugging Face folder, whole or not at all, in place of an older one.
 
     A model becomes a folder that AutoModelForSequenceClassification loads, a LoRA model an
     adapter's folder that names its base; `scpo.models.export.export_reward_model` merges and
-    checks.
-
-    Args:
-        reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write, and to return; an older model there is replaced.
-        state: Weights by name, gathered from a sharded engine.
+    checks. `state` are weights by name, gathered from a sharded engine; None takes the model's.
     """
     with atomic_folder(out) as temporary:
         write_model_files(reward, temporary, state)

@@ -30,8 +30,8 @@ class TrainingSet:
         interaction: Any number that tells interactions apart, shape (P,), ascending.
         weights: Weight of each pair, shape (P,).
         margins: Margin that each pair's reward difference is to exceed, shape (P,); None for 0.
-        reference: Reward of each text by the model to go on from, shape (U,); None where it has
-            a new head.
+        reference: Reward of each text by the model that training continues, shape (U,); None
+            where it has a new head.
         country: Whose pairs these are, for messages.
         pair_ids: A name for each pair, for messages, shape (P,).
     """
@@ -128,9 +128,10 @@ def shard_step(data: TrainingSet, step: IntArray, *, shard: int, num_shards: int
     _, number = np.unique(data.interaction[step], return_inverse=True)
     lengths = data.texts.lengths
     tokens = np.bincount(number, lengths[data.chosen[step]] + lengths[data.rejected[step]])
-    place = np.empty(len(tokens), dtype=np.int64)
-    place[np.argsort(-tokens, kind="stable")] = np.arange(len(tokens))
-    return step[place[number] % num_shards == shard]
+    rank = np.empty(len(tokens), dtype=np.int64)
+    rank[np.argsort(-tokens, kind="stable")] = np.arange(len(tokens))
+    mine: IntArray = step[rank[number] % num_shards == shard]
+    return mine
 
 
 def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:
@@ -150,7 +151,7 @@ def cut_forwards(
         which: Text numbers, longest first, at least one.
         lengths: Length of every text, in tokens.
         max_tokens: Padded tokens of one forward pass; a single longer text gets its own.
-        min_tokens: Fewer padded tokens than these take in shorter texts too.
+        min_tokens: A pass with fewer padded tokens takes in shorter texts too.
     """
     forwards: list[IntArray] = []
     start = 0

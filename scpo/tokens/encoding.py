@@ -76,7 +76,7 @@ def encode_texts(
     """Tokenise U (prompt, response) texts for a reward model.
 
     Args:
-        tokenizer: A fast tokenizer; with a chat template it is used, else a text pair.
+        tokenizer: Fast; with a chat template it is used, else a text pair.
         prompts: U prompts.
         responses: U responses.
         max_tokens: Longest text allowed, in tokens, special tokens included.
@@ -122,17 +122,10 @@ def encode_texts(
 def pad_texts(
     texts: TokenizedTexts, which: IntArray, *, pad_id: int, with_types: bool, device: torch.device
 ) -> dict[str, Tensor]:
-    """Return the model inputs of some texts, padded at the right to the longest of them.
-
-    Args:
-        texts: All texts.
-        which: The B texts of this batch.
-        pad_id: Token id of the padding.
-        with_types: Whether the model takes `token_type_ids`.
-        device: Where the tensors go.
+    """Return the model inputs of B texts, padded at the right to the longest of them.
 
     Returns:
-        `input_ids`, `attention_mask` and perhaps `token_type_ids`, each (B, T), int64.
+        `input_ids`, `attention_mask` and, `with_types`, `token_type_ids`, each (B, T), int64.
     """
     lengths = texts.lengths[which]
     width = int(lengths.max())

@@ -64,8 +64,8 @@ def positions_within(
     """Return the positions to keep so that at most `max_tokens` of each text remain.
 
     Args:
-        sides: SPECIAL, PROMPT or RESPONSE of each token of U texts, shape (N,).
-        offsets: Where each text starts, and N at the end, shape (U + 1,).
+        sides: As of `WholeTexts`, shape (N,).
+        offsets: As of `WholeTexts`, shape (U + 1,).
         max_tokens: Tokens allowed in a text.
         overlong: Where a text is cut. The prompt loses its left first; then the response loses
             its right end, or under "truncate_left" its left. "drop" cuts as "truncate_prompt"

@@ -33,11 +33,8 @@ CHECKED_TEXTS = 8  # of each chunk
 class PairLayout:
     """How a tokenizer lays out a text pair.
 
-    Attributes:
-        ids: Token ids of the special tokens before, between and after the sides.
-        types: Their token types.
-        prompt_type: Token type of the prompt.
-        response_type: Token type of the response.
+    `ids` and `types` are token ids and types of the special tokens before, between and after
+    the two sides; the sides' own types follow.
     """
 
     ids: tuple[NDArray[np.int32], ...]

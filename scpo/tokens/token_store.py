@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.choices import Overlong
@@ -43,13 +42,7 @@ def load_or_encode(
 ) -> TokenizedTexts:
     """Return the tokens of U texts, from the store where they are there.
 
-    Args:
-        store: Root of the store; files go to its folder `tokens`.
-        tokenizer: As of `encode_texts`, and so are all further arguments.
-        prompts: U prompts.
-        responses: U responses.
-        max_tokens: Longest text allowed, in tokens.
-        overlong: What happens to longer ones.
+    Files go to the folder `tokens` of `store`; further arguments as of `encode_texts`.
 
     Returns:
         Tokens in read-only arrays that are views of the memory-mapped file.
@@ -136,19 +129,11 @@ def _read(path: Path, num_texts: int) -> TokenizedTexts | None:
     if batch.num_rows != num_texts:
         return None
     ids, types, overlong = batch.columns
-    texts = TokenizedTexts(
-        _view(ids.values),
-        _view(types.values),
-        _view(ids.offsets),
-        _view(overlong).view(np.bool_),
-    )
+    columns = (ids.values, types.values, ids.offsets, overlong)
+    views = [column.to_numpy(zero_copy_only=True) for column in columns]
+    texts = TokenizedTexts(*views[:3], views[3].view(np.bool_))
     checksum = (reader.schema.metadata or {}).get(CHECKSUM)
     return texts if checksum == _checksum(texts) else None
-
-
-def _view(column: pa.Array) -> NDArray:
-    view: NDArray = column.to_numpy(zero_copy_only=True)
-    return view
 
 
 def _checksum(texts: TokenizedTexts) -> bytes:

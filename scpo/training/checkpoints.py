@@ -52,13 +52,7 @@ class Checkpoints:
 
 @dataclass(frozen=True)
 class Resumption:
-    """Where a training resumes.
-
-    Attributes:
-        step: Steps done.
-        losses: Loss of each.
-        moved_aside: What was found damaged, with the reason, a line each.
-    """
+    """Where a training resumes: the steps done, the loss of each, and what was found damaged."""
 
     step: int
     losses: list[float]

@@ -36,13 +36,9 @@ EngineType = TypeVar("EngineType", bound=Engine)
 
 @dataclass(frozen=True)
 class Fitted(Generic[EngineType]):
-    """A training that is done.
+    """A training that is done: the engine holds the trained weights.
 
-    Attributes:
-        engine: Holds the trained weights.
-        reward: The model it was made of, adapters included.
-        inputs: What the model takes.
-        result: What was done.
+    `reward` is the model that the engine was made of, adapters included.
     """
 
     engine: EngineType
@@ -142,12 +138,8 @@ def export_trained(
 ) -> None:
     """Write a trained model as one folder, read it back and compare; every rank must call.
 
-    Args:
-        fitted: The training.
-        data: Texts to compare rewards on.
-        config: Says whether adapters are merged.
-        out: Folder or URI of the model.
-        checkpoints: Folder or URI of checkpoints to remove afterwards.
+    The rewards of some texts of `data` are compared. `out` is a folder or URI, and so is
+    `checkpoints`, which is removed afterwards.
 
     Raises:
         TrainingStopped: The model cannot be written, or does not give the rewards of the one

@@ -52,9 +52,7 @@ class Forward:
 
     Attributes:
         texts: Text numbers, in the order of the rewards that come out.
-        rows: Texts of each row and the tokens they share; none: a text a row.
-        real_tokens: Tokens that are no padding.
-        padded_tokens: All tokens.
+        rows: Texts of each row and the number of tokens that they share; empty for a text a row.
     """
 
     texts: IntArray
@@ -82,11 +80,8 @@ def plan_forwards(
 ) -> list[Forward]:
     """Return the forward passes that give the rewards of some pairs' texts.
 
-    Args:
-        data: The pairs and texts.
-        pairs: Whole interactions; none gives a pass over one text, for ranks without pairs.
-        inputs: What the model takes.
-        max_tokens: Padded tokens of one pass; a single longer row gets its own.
+    `pairs` are those of whole interactions; none gives a pass over one text, for ranks without
+    pairs. `max_tokens` limits the padded tokens of a pass; a single longer row gets its own.
     """
     lengths = data.texts.lengths
     rows = [] if inputs.attention_cost is None else _rows_that_pay(data, pairs, inputs)

@@ -43,14 +43,7 @@ from scpo.training.warm_start import prove_warm_start
 
 @dataclass(frozen=True)
 class Progress:
-    """One step, as reported.
-
-    Attributes:
-        step: Steps done, from 1.
-        num_steps: Steps in all.
-        loss: Mean weighted loss over the pairs of this step.
-        pairs: Pairs of this step.
-    """
+    """One step, from 1, as reported: its mean weighted loss and its number of pairs."""
 
     step: int
     num_steps: int
@@ -69,8 +62,7 @@ class TrainingResult:
         model_s: Seconds of them in the engine: forward, backward, optimizer, other ranks.
         real_tokens: Tokens of the texts that this rank encoded.
         padded_tokens: The same with padding.
-        warm_start: Largest difference from the reference rewards before the first step, as a
-            share of their size; None where the head was new.
+        warm_start: As of `prove_warm_start`; None where the head was new.
         resumed_from: Steps that a checkpoint spared.
         moved_aside: Checkpoints found damaged, with the reason.
         settings: What every rank trained with.

@@ -68,12 +68,10 @@ NOTES = {
 
 
 class RowFault(Exception):
-    """What is wrong with one row; the reader that knows file and line turns it into a rejection.
+    """What is wrong with one row, or one `field` of it, for one of `REASONS`.
 
-    Args:
-        reason: One of `REASONS`.
-        message: What must hold and what was got.
-        field: Name of the field, or None when the whole row is meant.
+    The message says what must hold and what was got. The reader that knows file and line turns
+    it into a rejection.
     """
 
     def __init__(self, reason: str, message: str, field: str | None = None) -> None:
@@ -85,12 +83,7 @@ class RowFault(Exception):
 
 @dataclass(frozen=True)
 class ParsedRow:
-    """A row whose fields are good.
-
-    Attributes:
-        line: Where it stands, from 1.
-        row: The row as it was read, for the quarantine.
-    """
+    """A row whose fields are good: its line, from 1, and what was read, for the quarantine."""
 
     line: int
     row: dict[str, Any]
@@ -165,10 +158,10 @@ class BadRows:
         conflict: RowFault,
         note: str,
     ) -> list[AnyRow]:
-        """Return one row a key; where contents differ, all rows of that key are refused.
+        """Return the first row of each key; where contents differ, refuse all rows of that key.
 
         Args:
-            rows: Rows of `file`, in the order to keep them: of equal ones the first is kept.
+            rows: Rows of `file`.
             file: As of `reject`.
             key: What names a row.
             content: What rows of one key must have in common.

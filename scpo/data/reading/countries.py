@@ -41,10 +41,7 @@ COUNTRY_ALIASES = {
     "Turkey": ("Türkiye", "Turkiye"),
     "United Arab Emirates": ("UAE",),
     "United Kingdom": (
-        "UK",
-        "U.K.",
-        "Britain",
-        "Great Britain",
+        *("UK", "U.K.", "Britain", "Great Britain"),
         "United Kingdom of Great Britain and Northern Ireland",
     ),
     "United States": ("US", "U.S.", "USA", "U.S.A.", "United States of America"),
@@ -66,14 +63,10 @@ def canonical_country(label: str) -> str | None:
 
 
 def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
-    """Refuse a free label that looks like a country's name written wrong.
-
-    Args:
-        label: What is no country here, such as "global"; case does not matter.
-        countries: The countries it is held against.
+    """Refuse a free label, such as "global", that is close to a country's name.
 
     Raises:
-        ValueError: It is close to a country.
+        ValueError: It is close to one of the countries; case does not matter.
     """
     names = {name.casefold(): name for name in countries}
     near = difflib.get_close_matches(label.casefold(), names, n=1, cutoff=MISSPELT)

@@ -50,8 +50,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}.")
-    offset = 0
-    line = 0
+    offset, line = 0, 0
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
         try:
             for content in handle:
@@ -99,9 +98,8 @@ def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
             "torn_line" if is_torn else "invalid_json", f"One JSON object must hold: {error}."
         ) from error
     if not isinstance(row, dict):
-        raise RowFault(
-            "invalid_json", f"One JSON object must hold, got a {type(row).__name__} instead."
-        )
+        message = f"One JSON object must hold, got a {type(row).__name__} instead."
+        raise RowFault("invalid_json", message)
     return row
 
 

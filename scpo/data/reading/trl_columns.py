@@ -17,6 +17,11 @@ from scpo.data.reading.fields import clean_text
 
 Message = tuple[str, str]  # role, content
 
+_SAME_TEXTS = ("chosen_equals_rejected", "Two different responses must stand here.")
+_NO_PROMPT = (
+    "missing_field",
+    "A prompt must be there: its own column, or a beginning that chosen and rejected share.",
+)
 ASSISTANT_MARKER = "\n\nAssistant:"
 TRANSCRIPT_ROLE = re.compile(r"(?:^|\n\n)(Human|Assistant):")
 
@@ -32,12 +37,8 @@ class PairTexts(NamedTuple):
 def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: str) -> PairTexts:
     """Return the three texts of a preference row in any of TRL's layouts.
 
-    Args:
-        row: Column values by name.
-        prompt: Name of the prompt's column; where the row lacks it, the prompt is what chosen
-            and rejected begin with.
-        chosen: Name of the column of the preferred response.
-        rejected: Name of the column of the other response.
+    Given are the names of the columns; where the row lacks the prompt's, the prompt is what
+    chosen and rejected begin with.
 
     Raises:
         RowFault: A field is missing, of a wrong type or without visible text; the two responses
@@ -56,7 +57,7 @@ def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: st
     prompt_text = clean_text(raw[0], prompt)
     chosen_text, rejected_text = clean_text(raw[1], chosen), clean_text(raw[2], rejected)
     if chosen_text == rejected_text:
-        raise _same_texts(rejected)
+        raise RowFault(*_SAME_TEXTS, rejected)
     return PairTexts(prompt_text, chosen_text, rejected_text)
 
 
@@ -72,7 +73,7 @@ def _split_messages(
 ) -> tuple[str, str, str]:
     """Return prompt and responses of conversations that may or may not contain the prompt."""
     if chosen == rejected:
-        raise _same_texts("rejected")
+        raise RowFault(*_SAME_TEXTS, "rejected")
     length = 0
     while chosen[length : length + 1] == rejected[length : length + 1]:
         length += 1
@@ -80,7 +81,7 @@ def _split_messages(
     # Where the conversations repeat the prompt, they may add a system message before it.
     extra = [] if prompt is None or all(message in shared for message in prompt) else prompt
     if not extra and not shared:
-        raise _no_prompt()
+        raise RowFault(*_NO_PROMPT, "prompt")
     return (
         render_messages(extra + shared, "user"),
         render_messages(chosen[length:], "assistant"),
@@ -104,7 +105,7 @@ def _split_strings(
 def _split_shared_beginning(chosen: str, rejected: str) -> tuple[str, str, str]:
     """Return prompt and responses of two texts that begin with the same prompt."""
     if chosen == rejected:
-        raise _same_texts("rejected")
+        raise RowFault(*_SAME_TEXTS, "rejected")
     shorter = min(len(chosen), len(rejected))
     length = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
     shared = chosen[:length]
@@ -112,24 +113,19 @@ def _split_shared_beginning(chosen: str, rejected: str) -> tuple[str, str, str]:
     # Without a marker the prompt ends at a word's end: "The sky is b|lue", "The sky is b|ad".
     end = marker if marker >= 0 else len(shared) - len(re.split(r"\s", shared)[-1])
     if not shared[:end].strip():
-        raise _no_prompt()
-    return (
-        _render_transcript(shared[:end]),
-        _strip_role(chosen[end:]),
-        _strip_role(rejected[end:]),
-    )
+        raise RowFault(*_NO_PROMPT, "prompt")
+    texts = _strip_role(chosen[end:]), _strip_role(rejected[end:])
+    return _render_transcript(shared[:end]), *texts
 
 
 def _render_transcript(text: str) -> str:
     """Return an HH-RLHF transcript as blocks, any other text unchanged."""
-    parts = TRANSCRIPT_ROLE.split(text.strip())
-    if len(parts) < 3 or parts[0]:
+    start, *turns = TRANSCRIPT_ROLE.split(text.strip())
+    if not turns or start:
         return text
     roles = {"Human": "user", "Assistant": "assistant"}
-    messages = [
-        (roles[role], content.strip())
-        for role, content in zip(parts[1::2], parts[2::2], strict=True)
-    ]
+    turn_texts = zip(turns[::2], turns[1::2], strict=True)
+    messages = [(roles[role], content.strip()) for role, content in turn_texts]
     return render_messages(messages, "user")
 
 
@@ -149,21 +145,18 @@ def _take_prompt(row: Mapping[str, Any], name: str) -> list[Message] | None:
 
 
 def _take_string(row: Mapping[str, Any], name: str) -> str:
-    if not isinstance(row[name], str):
-        raise RowFault(
-            "wrong_type",
-            f"A text or a list of messages must stand here, got {type(row[name]).__name__}.",
-            name,
-        )
-    return row[name]
+    text = row[name]
+    if not isinstance(text, str):
+        message = f"A text or a list of messages must stand here, got {type(text).__name__}."
+        raise RowFault("wrong_type", message, name)
+    return text
 
 
 def _take_messages(row: Mapping[str, Any], name: str) -> list[Message]:
     messages: list[Message] = []
     for message in row[name]:
-        role, content = (
-            (message.get("role"), message.get("content")) if isinstance(message, dict) else (0, 0)
-        )
+        fields = message if isinstance(message, dict) else {}
+        role, content = fields.get("role"), fields.get("content")
         if not isinstance(role, str) or not isinstance(content, str):
             raise RowFault(
                 "wrong_type", "Messages must be objects with a text `role` and `content`.", name
@@ -172,15 +165,3 @@ def _take_messages(row: Mapping[str, Any], name: str) -> list[Message]:
     if not messages:
         raise RowFault("empty_text", "At least one message must stand here, got none.", name)
     return messages
-
-
-def _same_texts(field: str) -> RowFault:
-    return RowFault("chosen_equals_rejected", "Two different responses must stand here.", field)
-
-
-def _no_prompt() -> RowFault:
-    return RowFault(
-        "missing_field",
-        "A prompt must be there: its own column, or a beginning that chosen and rejected share.",
-        "prompt",
-    )

@@ -7,19 +7,16 @@ from datasets import load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from scpo.data.reading.bad_rows import BadRows
-from scpo.files.buckets import first_line
 from scpo.files.hub import explain_hub_errors
+from scpo.files.places import first_line
 
 
 def read_hub_rows(
     name: str, bad_rows: BadRows, config: str | None = None
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of a data set's part "train", numbered from 1.
+    """Yield the rows of the split "train" of OWNER/NAME on the hub, numbered from 1.
 
-    Args:
-        name: OWNER/NAME on the hub.
-        bad_rows: Counts the rows read.
-        config: Configuration of the data set, where it has several.
+    `config` is the configuration of the data set, where it has several.
 
     Raises:
         FileNotFoundError: The hub has no such data set, or is offline and the cache lacks it.
@@ -31,10 +28,10 @@ def read_hub_rows(
         try:
             rows = load_dataset(name, config, split="train")
         except DatasetGenerationError as error:
-            told = error.__cause__ or error
-            if isinstance(told, OSError):
-                raise told from error
-            raise ValueError(f"The data set {name} is damaged: {first_line(told)}") from error
+            cause = error.__cause__ or error
+            if isinstance(cause, OSError):
+                raise cause from error
+            raise ValueError(f"The data set {name} is damaged: {first_line(cause)}") from error
     for line, row in enumerate(rows, start=1):
         bad_rows.num_rows_read += 1
         yield line, row

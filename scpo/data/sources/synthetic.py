@@ -106,8 +106,11 @@ def make_synthetic(
         "attributes": {
             name: [level.value for level in choices] for name, choices in load_attributes().items()
         },
-        "shared_weights": _name_weights(shared),
-        "country_weights": {name: _name_weights(own) for name, own in country_weights.items()},
+        "shared_weights": dict(zip(load_attributes(), shared.tolist(), strict=True)),
+        "country_weights": {
+            name: dict(zip(load_attributes(), own.tolist(), strict=True))
+            for name, own in country_weights.items()
+        },
         "user_kinds": user_kinds,
         "levels": levels,
     }
@@ -147,7 +150,7 @@ def _draw_levels(num_responses: int, generator: np.random.Generator) -> list[dic
 def _draw_weights(generator: np.random.Generator) -> np.ndarray:
     """Return one weight an attribute, (A,), in a random direction of a fixed length."""
     drawn = generator.normal(size=len(load_attributes()))
-    return WEIGHT_SCALE * drawn / np.sqrt(np.mean(drawn**2))
+    return np.asarray(WEIGHT_SCALE * drawn / np.sqrt(np.mean(drawn**2)))
 
 
 def _draw_kinds(
@@ -164,10 +167,6 @@ def _draw_kinds(
 
 def _take_values(levels: Mapping[str, int]) -> np.ndarray:
     return np.array([load_attributes()[name][at].value for name, at in levels.items()])
-
-
-def _name_weights(weights: np.ndarray) -> dict[str, float]:
-    return dict(zip(load_attributes(), weights.tolist(), strict=True))
 
 
 def _check_range(name: str, value: float, low: float, high: float) -> None:

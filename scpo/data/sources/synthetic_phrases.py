@@ -16,12 +16,9 @@ import yaml
 
 @dataclass(frozen=True)
 class AttributeLevel:
-    """One level of an attribute.
+    """One level of an attribute; one without phrases is shown by silence.
 
-    Attributes:
-        name: What the level is called.
-        value: Its position on the attribute's axis, in -1..1; utilities are linear in it.
-        phrases: Phrasings that show it; none for a level that is shown by silence.
+    The value is its position on the attribute's axis, in -1..1; utilities are linear in it.
     """
 
     name: str
@@ -48,12 +45,10 @@ def load_questions() -> dict[str, tuple[str, ...]]:
 
 
 def render_response(advice: str, levels: Mapping[str, int], generator: np.random.Generator) -> str:
-    """Return a response that gives `advice` and shows one level of each attribute.
+    """Return a response that gives advice ("take a walk") and shows a level of each attribute.
 
-    Args:
-        advice: A verb phrase ("take a slow walk").
-        levels: Position of the level in `load_attributes()[name]`, by attribute name.
-        generator: Chooses among the phrasings.
+    `levels` are positions in `load_attributes()[name]`, by attribute name; the generator chooses
+    among the phrasings.
     """
     sentences = []
     for name, choices in load_attributes().items():

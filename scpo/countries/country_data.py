@@ -38,6 +38,7 @@ class CountryData:
         num_truncated: Texts over the token budget.
         num_overlong: Pairs dropped because a text was over it.
         pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
+        unit: What a user is: "user", a person, or "question", one of a survey.
     """
 
     country: str
@@ -51,6 +52,7 @@ class CountryData:
     num_truncated: int
     num_overlong: int
     pair_ids: NDArray[np.str_]
+    unit: str = "user"
 
     @property
     def reference_margin(self) -> FloatArray:
@@ -64,7 +66,7 @@ class CountryData:
 
     @property
     def losses(self) -> str:
-        """Return what was cut or dropped, in words; nothing where nothing was."""
+        """Return how many texts were cut and pairs dropped, as text; empty for none."""
         counts = {
             "texts truncated": self.num_truncated,
             "pairs dropped as overlong": self.num_overlong,
@@ -171,6 +173,7 @@ def build_country(
         num_truncated=texts.num_truncated,
         num_overlong=int(cut.sum()),
         pair_ids=_pair_ids(table, pairs),
+        unit="question" if set(table["unit"].to_pylist()) == {"question"} else "user",
     )
 
 
@@ -192,7 +195,7 @@ def _identical(texts: TokenizedTexts, pairs: Pairs) -> BoolArray:
     All pairs are compared at once, token by token from the end, where responses differ soonest.
     """
     lengths = texts.lengths[pairs.chosen]
-    same = lengths == texts.lengths[pairs.rejected]
+    same: BoolArray = lengths == texts.lengths[pairs.rejected]
     chosen_end, rejected_end = texts.offsets[pairs.chosen + 1], texts.offsets[pairs.rejected + 1]
     undecided = np.flatnonzero(same)
     back = 1

@@ -123,7 +123,7 @@ def features_with_cache(
     *,
     precision: Precision = "auto",
 ) -> FeatureReport:
-    """Return the features of each named text, from the cache where they are there.
+    """Return the features of each named text, from the cache where it has them.
 
     Args:
         reward: The model; None to read the cache only.

@@ -1,4 +1,4 @@
-"""One country, one model, by hand: what `scpo score` and `scpo train` read.
+"""One country and one model, without a sweep: what `scpo score` and `scpo train` read.
 
 Both read a prepared folder and a global model, and share the reference cache with `scpo
 evaluate`, so the global model runs once. The split is a function of the data and its seed, so
@@ -59,7 +59,7 @@ def score_data(
     score = None
     if score_on is not None:
         score = partial(score_on, source, use_gpu=reward.model.device.type == "cuda")
-    _, report, place = score_table(
+    _, report, folder = score_table(
         table,
         reward,
         content_hash(source),
@@ -68,12 +68,12 @@ def score_data(
         cache=cache,
         score=score,
     )
-    return report, place
+    return report, folder
 
 
 @dataclass(frozen=True)
 class CountryTraining:
-    """A training that is ready to start.
+    """A training that can start.
 
     Attributes:
         model: Where every node finds the global model.
@@ -81,7 +81,7 @@ class CountryTraining:
         pairs: Pairs kept, with their weights.
         num_available: The country's training pairs before the arm's filter.
         effective_pairs: What the weights leave of the kept pairs.
-        losses: What of the country was cut or dropped, in words.
+        losses: How many texts were cut and pairs dropped, as text.
     """
 
     model: ModelSource

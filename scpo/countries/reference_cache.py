@@ -98,7 +98,7 @@ def score_with_cache(
     *,
     precision: Precision = "auto",
 ) -> ScoringReport:
-    """Return the reward of each text, from the cache where it is there.
+    """Return the reward of each text, from the cache where it has it.
 
     Args:
         reward: The model; None to read the cache only.

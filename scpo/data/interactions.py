@@ -5,7 +5,8 @@ one of two ways: `scores` (one number a response, higher is better) or, where on
 comparisons were made, `comparisons` (a list of [chosen, rejected] positions in `responses`).
 Exactly one of the two is set in a row. `margins` goes with `comparisons`, one each: by how much
 the reward of chosen is to exceed that of rejected, null for a comparison without one; the whole
-list is null where no comparison of the row has one.
+list is null where no comparison of the row has one. `unit` is "question" where the user stands for
+a question of a survey, null where it is a person.
 """
 
 from pathlib import Path
@@ -26,9 +27,10 @@ INTERACTIONS_SCHEMA = pa.schema(
         pa.field("comparisons", pa.list_(pa.list_(pa.int32()))),
         pa.field("margins", pa.list_(pa.float64())),
         pa.field("turn", pa.int32(), nullable=False),
+        pa.field("unit", pa.string()),
     ]
 )
-LATER_COLUMNS = ("margins",)  # files of earlier versions lack them: read as null
+_LATER_COLUMNS = ("margins", "unit")  # files of earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:
@@ -61,7 +63,7 @@ def read_interactions(path: Path) -> pa.Table:
         table = pq.read_table(file)
     except pa.ArrowInvalid as error:
         raise ValueError(f"{file} is not a Parquet file: {error}") from error
-    for field in map(INTERACTIONS_SCHEMA.field, LATER_COLUMNS):
+    for field in map(INTERACTIONS_SCHEMA.field, _LATER_COLUMNS):
         if field.name not in table.schema.names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]

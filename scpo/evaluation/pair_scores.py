@@ -40,6 +40,7 @@ class PairScores:
         reference_margin: d = r_glo(y+) - r_glo(y-), which divides the layers at 0, shape (P,).
         length_difference: Characters of y+ minus those of y-, shape (P,).
         rewards: By label, the rewards of y+ and of y-, shape (P, 2).
+        unit: As of `scpo.countries.country_data.CountryData`.
     """
 
     country: str
@@ -49,6 +50,7 @@ class PairScores:
     reference_margin: FloatArray
     length_difference: FloatArray
     rewards: Mapping[str, FloatArray]
+    unit: str = "user"
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.
@@ -101,6 +103,7 @@ class PairScores:
             self.reference_margin[which],
             self.length_difference[which],
             {label: rewards[which] for label, rewards in self.rewards.items()},
+            self.unit,
         )
 
     def in_part(self, part: str) -> "PairScores":
@@ -189,7 +192,9 @@ def read_pairs(path: Path) -> list[PairScores]:
             label: np.column_stack([rows[name].to_numpy() for name in NUMBERS[:2]])
             for label, rows in by_label.items()
         }
-        scores.append(PairScores(country, user, pair_id, part, reference, length, rewards))
+        # Files of earlier versions lack the unit.
+        unit = first["unit"][0].as_py() if "unit" in first.column_names else "user"
+        scores.append(PairScores(country, user, pair_id, part, reference, length, rewards, unit))
     return scores
 
 
@@ -206,7 +211,7 @@ def _table_of(scores: PairScores, label: str) -> pa.Table:
             for name, values in zip(NUMBERS, numbers, strict=True)
         },
     }
-    return pa.table(columns)
+    return pa.table({**columns, "unit": pa.array([scores.unit] * size, pa.string())})
 
 
 def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> list[PairScores]:
@@ -262,4 +267,5 @@ def join_folds(folds: Sequence[PairScores]) -> PairScores:
             label: np.concatenate([fold.rewards[label] for fold in folds])
             for label in first.rewards
         },
+        first.unit,
     )

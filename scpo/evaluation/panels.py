@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from scpo.data.sources.opinion_pairs import is_question_user
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
 from scpo.statistics.accuracy import LAYERS, layer_accuracies
 from scpo.statistics.calibration import calibration, reliability_table
@@ -38,6 +37,7 @@ class Panel:
         reference_margin: d of each pair, shape (P,).
         length_difference: Characters of y+ minus those of y-, shape (P,).
         margins: By arm, the margins of the model that judges the pair's country, shape (P,).
+        unit: What a user is: "user", a person, or "question", one of a survey.
     """
 
     country: str
@@ -45,6 +45,7 @@ class Panel:
     reference_margin: FloatArray
     length_difference: FloatArray
     margins: Mapping[str, FloatArray]
+    unit: str = "user"
 
 
 def build_panels(scores: Sequence[PairScores]) -> list[Panel]:
@@ -68,7 +69,10 @@ def build_panels(scores: Sequence[PairScores]) -> list[Panel]:
             )
         margins = {arm: each.margin(label) for arm, label in labels.items()}
         panels.append(
-            Panel(each.country, each.user, each.reference_margin, each.length_difference, margins)
+            Panel(
+                *(each.country, each.user, each.reference_margin, each.length_difference),
+                *(margins, each.unit),
+            )
         )
     return [*([pool_panels(panels)] if len(panels) > 1 else []), *panels]
 
@@ -83,6 +87,7 @@ def pool_panels(panels: Sequence[Panel]) -> Panel:
         np.concatenate([panel.reference_margin for panel in panels]),
         np.concatenate([panel.length_difference for panel in panels]),
         {arm: np.concatenate([panel.margins[arm] for panel in panels]) for arm in arms},
+        "question" if all(panel.unit == "question" for panel in panels) else "user",
     )
 
 
@@ -91,12 +96,17 @@ def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Ro
 
     `unit` says what `users` counts: "user", or "question" where each is a question of a survey.
     """
-    unit = "question" if all(map(is_question_user, panel.user.tolist())) else "user"
     found = layer_accuracies(
         panel.margins, panel.reference_margin, panel.user, num_resamples=num_resamples, seed=seed
     )
     return [
-        {"country": panel.country, "arm": arm, "layer": layer, **asdict(accuracy), "unit": unit}
+        {
+            "country": panel.country,
+            "arm": arm,
+            "layer": layer,
+            **asdict(accuracy),
+            "unit": panel.unit,
+        }
         for arm, layers in found.items()
         for layer, accuracy in layers.items()
     ]

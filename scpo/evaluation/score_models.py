@@ -120,6 +120,7 @@ def pair_scores(
             label: np.column_stack([given[end] for end in ends])
             for label, given in {**known, **rewards}.items()
         },
+        data.unit,
     )
 
 

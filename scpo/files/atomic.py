@@ -36,8 +36,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(out: Path) -> Iterator[Path]:
     """Yield a new, empty folder beside `out` that replaces it when the block ends well.
 
-    The old folder is moved aside before and deleted after, so a whole one, old or new, is on
-    disk at every moment. Missing parents are created. When the block raises, `out` is untouched.
+    The old folder is moved aside before and deleted after, so a whole one, old or new, is always
+    on disk. Missing parents are created. When the block raises, `out` is untouched.
     """
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")

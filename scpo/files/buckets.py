@@ -82,12 +82,12 @@ class RemoteFolder:
                 stream.write(content)
 
     def put(self, path: Path, name: str) -> None:
-        """Copy a local file there."""
+        """Copy a local file to `name`."""
         with self._asked("written") as (system, root):
             copy_files(str(path), f"{root}/{name}", _LOCAL, system, chunk_size=_CHUNK_BYTES)
 
     def get(self, name: str, path: Path) -> None:
-        """Copy a file from there; a local one appears whole or not at all."""
+        """Copy a file to a local path, whole or not at all."""
         with atomic_path(path) as temporary, self._asked("read") as (system, root):
             copy_files(f"{root}/{name}", str(temporary), system, _LOCAL, chunk_size=_CHUNK_BYTES)
 
@@ -125,7 +125,7 @@ class RemoteFolder:
 
 
 def put_folder(folder: Path, remote: RemoteFolder) -> None:
-    """Copy a local folder there, in place of what is there; its manifest comes last."""
+    """Replace a remote folder by a local one; the manifest is written last."""
     files = describe_files(folder, files_below(folder))
     remote.remove_all()
     put_files(folder, files, remote)
@@ -133,13 +133,13 @@ def put_folder(folder: Path, remote: RemoteFolder) -> None:
 
 
 def put_files(folder: Path, names: Iterable[str], remote: RemoteFolder) -> None:
-    """Copy some files of a local folder there, several at a time."""
+    """Copy some files of a local folder to a remote one, eight at a time."""
     with ThreadPoolExecutor(_THREADS) as pool:
         list(pool.map(lambda name: remote.put(folder / name, name), names))
 
 
 def get_files(remote: RemoteFolder, files: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
-    """Copy some files from there, several at a time, and verify the `sha256` of each.
+    """Copy some files of a remote folder, eight at a time, and verify the `sha256` of each.
 
     Raises:
         ValueError: One has other bytes than were written, or a name leads out of the folder.

@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from scpo.files.atomic import atomic_path
 
@@ -22,7 +24,7 @@ INK = "#1f2430"
 MUTED = "#6b7280"
 GRID = "#e4e7ec"
 PAPER = "#ffffff"
-BLUE = "#0072b2"  # Okabe and Ito's palette, told apart by the colour-blind
+BLUE = "#0072b2"  # Okabe and Ito's palette, safe for the colour-blind
 VERMILLION = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
@@ -67,7 +69,7 @@ _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
-    """Draw and save inside this block to have the project's look; settings come back after."""
+    """Draw and save inside this block with the project's look."""
     with matplotlib.rc_context(_STYLE):
         yield
 
@@ -107,22 +109,13 @@ def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
 
     Of equal positions the first given comes out highest.
     """
-    order = sorted(range(len(positions)), key=lambda index: (positions[index], -index))
-    blocks: list[list[float]] = []  # of [sum of wanted starts, members]: start = sum / members
-    for index in order:
-        blocks.append([positions[index], 1])
-        while len(blocks) > 1:
-            first, second = blocks[-2], blocks[-1]
-            if first[0] / first[1] + gap * first[1] <= second[0] / second[1]:
-                break
-            blocks.pop()
-            first[0] += second[0] - gap * first[1] * second[1]
-            first[1] += second[1]
-    placed = [block[0] / block[1] + gap * k for block in blocks for k in range(int(block[1]))]
-    moved = [0.0] * len(positions)
-    for index, position in zip(order, placed, strict=True):
-        moved[index] = position
-    return moved
+    if not positions:
+        return []
+    order = np.lexsort((-np.arange(len(positions)), positions))
+    steps = gap * np.arange(len(positions))  # taken off, positions need only ascend
+    moved = np.empty(len(positions))
+    moved[order] = isotonic_regression(np.asarray(positions)[order] - steps).x + steps
+    return [float(position) for position in moved]
 
 
 def label_right(axes: Axes, labels: Sequence[tuple[str, float, str]], *, gap: float) -> None:

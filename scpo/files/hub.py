@@ -1,8 +1,8 @@
 """The Hugging Face hub: commits and files of models, and its errors in one line.
 
 Addresses, token, cache and offline mode are huggingface_hub's own settings: HF_ENDPOINT, HF_TOKEN,
-HF_HOME, HF_HUB_OFFLINE. A commit never changes, so what the cache holds of one is never asked for
-again; where the hub does not answer, the cache serves only what it holds whole.
+HF_HOME, HF_HUB_OFFLINE. A commit never changes, so its files are fetched once; where
+the hub does not answer, the cache serves only what it holds whole.
 """
 
 import errno
@@ -102,7 +102,7 @@ def _refusal(kind: str, name: str, revision: str | None, error: Exception) -> OS
 
 
 def _no_answer(kind: str, whole: str, error: Exception) -> OSError:
-    """Return what to do where the hub was not asked, did not answer, or broke off."""
+    """Return the error for a hub that is offline, does not answer, or breaks off."""
     cache = constants.HF_HUB_CACHE
     if constants.is_offline_mode():
         return FileNotFoundError(

@@ -20,7 +20,7 @@ def keyed_folder(root: Path, key: Mapping[str, Any]) -> Path:
 
 
 def find_parts(folder: Path, suffix: str) -> tuple[list[Path], int]:
-    """Return the sound parts of a folder, and how many damaged ones were moved aside."""
+    """Return the undamaged parts of a folder, and how many damaged ones were moved aside."""
     sound = []
     num_quarantined = 0
     for path in sorted(folder.glob(f"part-*.{suffix}")):

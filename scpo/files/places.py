@@ -17,19 +17,19 @@ _LONGEST = 300  # characters of a store's or hub's own words
 
 
 def is_remote(place: Place) -> bool:
-    """Tell whether a place is a URI of an object store."""
+    """Return whether a place is a URI of an object store."""
     return str(place).split("://")[0] in SCHEMES and "://" in str(place)
 
 
 def below(place: Place, *names: str) -> Place:
-    """Return a place inside another."""
+    """Return the path or URI of what is inside a place."""
     if is_remote(place):
         return "/".join([str(place).rstrip("/"), *names])
     return Path(place).joinpath(*names)
 
 
 def absolute(place: Place) -> str:
-    """Return a place as text that means the same in another process."""
+    """Return a place as text that is valid in another process: a URI or an absolute path."""
     return str(place) if is_remote(place) else str(Path(place).resolve())
 
 

@@ -62,7 +62,7 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
 
 
 def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
-    """Return the tau that a share `retention` of the pairs amounts to; arguments of `retention_mask`.
+    """Return the tau that a share of the pairs amounts to; arguments as of `retention_mask`.
 
     `keep_mask` with it keeps the pairs of `retention_mask`, as far as the sigmoid can tell
     them apart: above d = 30 its float64 values are too close to 1.

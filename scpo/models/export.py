@@ -1,8 +1,8 @@
 """A trained reward model to a folder that is known to score as the training did.
 
 In come a model, or its configuration and gathered weights, and a handful of texts with their
-rewards; out comes a Hugging Face folder. It is read back and scores the texts before it takes
-the place of an older folder, so a lost head, a wrong merge or another pooling is found here.
+rewards; out comes a Hugging Face folder. It is read back and scores the texts before it replaces
+an older folder, so a lost head, a wrong merge or another pooling is found here.
 """
 
 import warnings

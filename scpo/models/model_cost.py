@@ -1,7 +1,7 @@
 """What a model costs in memory, from its config.json alone: no weights are loaded.
 
 The model is made of fake tensors, which have shapes and no memory, and one forward pass shows what
-autograd would keep, for any architecture. Upper sides are taken: every text is as long as it may
+autograd would keep, for any architecture. It is an upper bound: every text is as long as it may
 be. `scpo.models.training_memory` makes a training of it.
 
 torch documents FakeTensorMode, but keeps it in a module named as private. The public alternative,
@@ -32,7 +32,7 @@ from scpo.models.lora import add_lora
 from scpo.models.model_source import CONFIG, ModelSource, find_model
 from scpo.models.reward_model import RewardModel, quiet_transformers
 
-# No text is tokenized; the padding is only told from the end.
+# No text is tokenized; only the padding and end tokens are compared.
 _TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))
 
 
@@ -153,8 +153,8 @@ def _kept_of_pass(
             model(**inputs)
         except DataDependentOutputException as error:
             raise RuntimeError(
-                f"The memory of {type(model).__name__} cannot be foreseen, since its forward pass "
-                "looks at the texts. Train a few steps and look."
+                f"The memory of {type(model).__name__} cannot be estimated: its forward pass depends "
+                "on the texts. Train a few steps and measure it."
             ) from error
     return sum(storage.nbytes() for storage in kept.values())
 

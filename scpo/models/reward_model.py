@@ -29,7 +29,7 @@ class RewardModel:
             around it after `scpo.models.lora.add_lora` or from an adapter's folder.
         tokenizer: Its tokenizer.
         revision: Commit of a model from the hub, None for one from a folder.
-        trust_remote_code: Whether the checkpoint brought its own Python code, with leave.
+        trust_remote_code: Whether the checkpoint may bring its own Python code.
     """
 
     model: PreTrainedModel

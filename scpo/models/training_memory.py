@@ -2,7 +2,7 @@
 
 The training loop keeps a step's forward passes until its backward pass, so activations grow with
 the texts of a step on one device. All is float32 but the matrix products of bf16, which copy each
-weight once a forward pass. Upper sides are taken. Ray, Python and CUDA themselves come on top as
+weight once a forward pass. It is an upper bound. Ray, Python and CUDA themselves come on top as
 RUNTIME_BYTES.
 
 Reference: ZeRO (Rajbhandari et al., arXiv 1910.02054), section 3, in float32.
@@ -59,7 +59,7 @@ def estimate_memory(
         accumulation: Backward passes of an optimizer step.
         workers: Processes that share a sharded training.
         zero_stage: DeepSpeed's; None for plain torch on one device.
-        offload: What lies in the node's memory between uses.
+        offload: What is kept in the node's memory between uses.
         keeps_base: Whether a copy of the weights stays beside the model, as in a lane.
         exports: Whether the trained model is written, and read back to check it.
         use_gpu: Whether it trains on a GPU.

@@ -47,7 +47,7 @@ class TrainingSet:
     pair_ids: NDArray[np.str_] | None = None
 
     def names(self, pairs: IntArray) -> str:
-        """Return some pairs in words, for a message; at most eight are named."""
+        """Return the names of some pairs for a message, at most eight."""
         ids = pairs.astype(np.str_) if self.pair_ids is None else self.pair_ids[pairs]
         more = f" and {len(pairs) - 8} more" if len(pairs) > 8 else ""
         return ", ".join(ids[:8].tolist()) + more

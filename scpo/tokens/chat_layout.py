@@ -1,6 +1,6 @@
 """Conversations for decoders, through the tokenizer's own chat template.
 
-A conversation is [user: prompt, assistant: response]. Probes with different contents tell how
+A conversation is [user: prompt, assistant: response]. Probes with different contents show how
 many tokens at the start, between the two contents and at the end belong to the template: those
 are never cut. A template that stamps a date is given a fixed one, or tokens would change from
 day to day; a conversation begins with exactly one BOS where the tokenizer uses one.
@@ -153,7 +153,7 @@ def _chat_tokens(
 
 
 def _with_fixed_clock(template: str) -> str:
-    """Return a template whose `strftime_now` tells the fixed date.
+    """Return a template whose `strftime_now` returns the fixed date.
 
     Some templates call it whatever `date_string` says; a macro of that name goes before them.
     """

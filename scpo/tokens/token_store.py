@@ -40,7 +40,7 @@ def load_or_encode(
     max_tokens: int,
     overlong: Overlong = "truncate_prompt",
 ) -> TokenizedTexts:
-    """Return the tokens of U texts, from the store where they are there.
+    """Return the tokens of U texts, from the store where it has them.
 
     Files go to the folder `tokens` of `store`; further arguments as of `encode_texts`.
 

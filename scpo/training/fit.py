@@ -1,7 +1,7 @@
 """One training on one device: model and weighted pairs in, the same model trained out.
 
 This is what `scpo train` runs in its own process and what a lane of a sweep runs in its actor;
-it needs no Ray. `scpo.distributed.ray_training` does the same on several devices.
+it needs no Ray. `scpo.distributed.ray_training` trains on several devices.
 """
 
 import hashlib
@@ -56,7 +56,7 @@ def fit_on_device(
     checkpoints: Place | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
-    """Train `reward` in place, on the device it is on; adapters end merged into it.
+    """Train `reward` in place, on its device; adapters are merged into it at the end.
 
     Args:
         reward: Model to continue.

@@ -204,8 +204,8 @@ def _pack_rows(
             segment[row, start:stop] = number + 1
             pool_at[row, number] = stop - 1
             start = stop
-    place = torch.from_numpy(segment).to(device)
-    seen = (place[:, None, :] == 0) | (place[:, None, :] == place[:, :, None])
+    part = torch.from_numpy(segment).to(device)
+    seen = (part[:, None, :] == 0) | (part[:, None, :] == part[:, :, None])
     mask = torch.tril(torch.ones(width, width, dtype=torch.bool, device=device)) & seen
     return {
         "input_ids": torch.from_numpy(ids).to(device),

@@ -5,8 +5,8 @@ takes the mean over all pairs of the step, over all ranks and micro-batches:
 
     loss = (1 / B) sum_i W_i softplus(-(m_i - t_i)) + c (1 / B) sum_i (r+_i + r-_i)^2
 
-with t the margin asked for (0 where none is). Ranks average gradients, so a rank scales its part
-by the number of ranks; the loss does not depend on how pairs were dealt out.
+with t the margin that the data ask for (0 without one). Ranks average gradients, so a rank scales
+its part by the number of ranks; the loss does not depend on how pairs were dealt out.
 """
 
 import math

@@ -65,7 +65,7 @@ def centring_losses(chosen: Tensor, rejected: Tensor) -> Tensor:
 
 
 def _check_shapes(names: str, first: Tensor, second: Tensor) -> None:
-    """Refuse shapes that would broadcast: (B, 1) against (B,) gives (B, B) in silence."""
+    """Refuse shapes that would broadcast: (B, 1) against (B,) silently gives (B, B)."""
     if first.shape != second.shape or first.dim() != 1:
         raise ValueError(
             f"{names} must have one shape (B,), but got "

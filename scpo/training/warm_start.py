@@ -1,4 +1,4 @@
-"""The proof that a training starts from the model that gave the reference rewards.
+"""Checks that a training starts from the model that gave the reference rewards.
 
 SCPO continues a reward model. Before the first step a sample of texts goes through the very path
 that training uses, and the rewards must be those that were cached. A head made anew, another

@@ -83,7 +83,7 @@ class RowFault(Exception):
 
 @dataclass(frozen=True)
 class ParsedRow:
-    """A row whose fields are good: its line, from 1, and what was read, for the quarantine."""
+    """A row whose fields are good: its line, from 1, and the raw row, for the quarantine."""
 
     line: int
     row: dict[str, Any]

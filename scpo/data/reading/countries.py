@@ -1,7 +1,7 @@
 """One spelling per country: a label of any source comes in, the name used here goes out.
 
-The names are the short English ones that PRISM uses for most countries. Labels that are in no
-table pass unchanged, so invented countries and regions work. A sample that is not national
+The names are the short English ones that PRISM uses for most countries. Labels that are not in
+the table pass unchanged, so invented countries and regions work. A sample that is not national
 ("India (Non-national sample)") stays apart from its country.
 """
 

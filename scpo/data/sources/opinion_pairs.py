@@ -5,7 +5,6 @@ country's people: options i and j give a pair where share_i > share_j. Training 
 road as on PRISM.
 """
 
-import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -43,6 +42,7 @@ def make_opinion_interactions(survey: Iterable[SurveyQuestion]) -> pa.Table:
             "responses": list(item.options),
             "scores": list(shares),
             "turn": 0,
+            "unit": "question",
         }
         for item in survey
         for country, shares in item.shares.items()
@@ -53,8 +53,3 @@ def make_opinion_interactions(survey: Iterable[SurveyQuestion]) -> pa.Table:
 def question_user(country: str, question: str) -> str:
     """Return the user id that stands for a question in a country, whatever its options."""
     return f"{country}/question-{hash_texts(question)[:12]}"
-
-
-def is_question_user(user: str) -> bool:
-    """Return whether a user id was made by `question_user`; a prefix before it does not matter."""
-    return re.search(r"/question-[0-9a-f]{12}$", user) is not None

@@ -118,7 +118,7 @@ def _read_rows(
 
 
 def _check_columns(rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path) -> bool:
-    """Check that the named columns occur at all; tell whether the one of users does."""
+    """Check that the named columns occur at all; return whether the one of users does."""
     present = {name for _, row in rows for name in row}
     given, default = asdict(names), asdict(PairColumns())
     needed = [names.chosen, names.rejected]

@@ -141,7 +141,7 @@ def count_countries(table: pa.Table) -> dict[str, CountryCounts]:
 
 
 def summary_table(summary: PrepareSummary) -> Table:
-    """Return the table that `scpo prepare` prints: a row a country, a total, and what was bad."""
+    """Return the table that `scpo prepare` prints: a row a country, a total, and the bad rows."""
     table = Table(title=f"Interactions from {summary.source}", title_justify="left")
     names = [item.name for item in fields(CountryCounts)]
     table.add_column("country")

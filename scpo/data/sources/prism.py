@@ -90,7 +90,7 @@ def find_prism_file(folder: Path, name: str) -> Path:
 
 
 def _open_rows(source: str | Path, name: str, bad_rows: BadRows) -> tuple[str, NumberedRows]:
-    """Return what to call the place of the rows, and the numbered rows."""
+    """Return the file or hub name of the rows, for messages, and the numbered rows."""
     if source == PRISM_HUB_NAME:
         return f"{source}/{name}", read_hub_rows(source, bad_rows, name)
     file = find_prism_file(Path(source), name)

@@ -33,14 +33,14 @@ def read_places(rows: NumberedRows, file: str, bad_rows: BadRows) -> dict[str, s
             found.setdefault(user, {}).setdefault(country, []).append((line, row))
     conflicts = []
     for by_country in found.values():
-        listed = [place for places in by_country.values() for place in places]
+        listed = [entry for entries in by_country.values() for entry in entries]
         if len(by_country) > 1:
             conflicts.extend(listed)
         elif len(listed) > 1:
             bad_rows.note("repeated_user", len(listed) - 1)
     message = "A user must live in one country; another row names another one."
     conflict = RowFault("conflicting_user", message, "user_id")
-    for line, row in sorted(conflicts, key=lambda place: place[0]):
+    for line, row in sorted(conflicts, key=lambda entry: entry[0]):
         bad_rows.reject(conflict, file, line, row)
     return {
         user: next(iter(by_country)) if len(by_country) == 1 else None

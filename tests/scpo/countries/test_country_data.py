@@ -65,6 +65,13 @@ def test_pairs_are_named_by_interaction_and_positions(data):
     assert data.pair_ids.tolist() == ["i0:0>1", "i1:2>0", "i1:1>2", "i3:1>0"]
 
 
+def test_a_user_is_a_person_unless_the_source_says_question(pair_tokenizer, data):
+    assert data.unit == "user"
+    table = make_table(("b", ["good", "bad"], [1.0, 0.0]))
+    asked = table.set_column(table.column_names.index("unit"), "unit", [["question"]])
+    assert build(pair_tokenizer, asked, {"b": "train"}).unit == "question"
+
+
 def test_a_tenth_response_has_its_own_number(pair_tokenizer):
     table = make_table(("b", [*"abcdefgh", "good", "bad", "fine"], list(range(11))))
     names = build(pair_tokenizer, table, {"b": "train"}).pair_ids.tolist()

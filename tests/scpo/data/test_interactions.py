@@ -17,6 +17,7 @@ ROW = {
     "comparisons": [[0, 1], [0, 2]],
     "margins": [0.5, None],
     "turn": 0,
+    "unit": None,
 }
 
 
@@ -32,8 +33,8 @@ def test_what_was_written_is_read(tmp_path: Path, table: pa.Table) -> None:
         assert read_interactions(path).to_pylist() == [ROW]
 
 
-def test_a_file_of_before_margins_is_read_without(tmp_path: Path, table: pa.Table) -> None:
-    pq.write_table(table.drop_columns(["margins"]), tmp_path / "old.parquet")
+def test_a_file_of_before_margins_and_units_is_read(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table.drop_columns(["margins", "unit"]), tmp_path / "old.parquet")
     found = read_interactions(tmp_path / "old.parquet")
     assert found.schema == INTERACTIONS_SCHEMA
     assert found.to_pylist() == [ROW | {"margins": None}]

@@ -18,7 +18,7 @@ from scpo.statistics.accuracy import pair_accuracy
 
 
 def assert_same(one, other):
-    assert one.country == other.country
+    assert (one.country, one.unit) == (other.country, other.unit)
     assert one.rewards.keys() == other.rewards.keys()
     for name in ("user", "pair_id", "part", "reference_margin", "length_difference"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
@@ -27,11 +27,20 @@ def assert_same(one, other):
 
 
 def test_a_file_gives_every_number_back_to_the_bit(scored_countries, tmp_path):
-    scores = scored_countries()
+    scores = [replace(each, unit="question") for each in scored_countries()]
     write_pairs(scores, tmp_path / "out" / "pairs.parquet")
     again = read_pairs(tmp_path / "out" / "pairs.parquet")
     assert len(again) == len(scores)
     for one, other in zip(again, scores, strict=True):
+        assert_same(one, other)
+
+
+def test_a_file_of_before_units_is_of_people(scored_countries, tmp_path):
+    scores = scored_countries()
+    write_pairs(scores, tmp_path / "pairs.parquet")
+    table = pq.read_table(tmp_path / "pairs.parquet").drop_columns(["unit"])
+    pq.write_table(table, tmp_path / "old.parquet")
+    for one, other in zip(read_pairs(tmp_path / "old.parquet"), scores, strict=True):
         assert_same(one, other)
 
 
@@ -41,7 +50,7 @@ def test_the_file_has_the_agreed_columns(scored_countries, tmp_path):
     table = pq.read_table(tmp_path / "pairs.parquet")
     names = ["country", "user", "pair_id", "part", "model"]
     numbers = ["reward_chosen", "reward_rejected", "reference_margin", "length_difference"]
-    assert table.schema.names == names + numbers
+    assert table.schema.names == [*names, *numbers, "unit"]
     assert all(table.schema.field(name).type == pa.float64() for name in numbers)
     assert table.num_rows == len(scores[0]) * 3  # global, Chile/scpo, length
 

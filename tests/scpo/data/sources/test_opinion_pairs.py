@@ -11,7 +11,6 @@ from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import SurveyQuestion, read_global_opinions
 from scpo.data.sources.opinion_pairs import (
-    is_question_user,
     make_opinion_interactions,
     question_user,
 )
@@ -40,6 +39,7 @@ def test_a_row_is_a_country_and_a_question() -> None:
         "comparisons": None,
         "margins": None,
         "turn": 0,
+        "unit": "question",
     }
     assert len({row["interaction_id"] for row in (first, peru, second)}) == 3
     assert first["user_id"] == second["user_id"] != peru["user_id"]
@@ -99,11 +99,3 @@ def test_real_questions_split_by_question(data_folder: Path) -> None:
     mexico = [sides[question_user("Mexico", q.question)] for q in survey if "Mexico" in q.shares]
     numbers = dict(zip(*np.unique(mexico, return_counts=True), strict=True))
     assert numbers == {"test": 41, "train": 194, "validation": 41}
-
-
-def test_a_question_is_told_from_a_user():
-    made = question_user("Chile", "Warm?")
-    assert is_question_user(made)
-    assert is_question_user(f"Chile/{made}")  # as pooled panels name it
-    for user in ("user12", "Chile/question-mark", "question-0123456789ab", f"{made}0"):
-        assert not is_question_user(user)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +27,16 @@ from scpo.tokens.token_store import load_or_encode
 Score = Callable[..., ScoringReport]
 
 
+class ScoringOptions(TypedDict, total=False):
+    """Keyword arguments of `score_table`; the first two must be given."""
+
+    max_tokens: Required[int]
+    cache: Required[Path]
+    precision: Precision
+    overlong: Overlong
+    score: Score | None
+
+
 @dataclass(frozen=True)
 class SteeredCountries:
     """The arrays of each country, the part of each user id, and what scoring did."""
@@ -42,11 +53,7 @@ def steer_countries(
     model_hash: str,
     *,
     split: SplitConfig,
-    max_tokens: int,
-    cache: Path,
-    precision: Precision = "auto",
-    overlong: Overlong = "truncate_prompt",
-    score: Score | None = None,
+    **scoring: Unpack[ScoringOptions],
 ) -> SteeredCountries:
     """Build the arrays of some countries, scoring what the cache lacks.
 
@@ -59,16 +66,7 @@ def steer_countries(
     """
     rows = rows_of(table, list(countries))
     parts = divide_users(rows, countries, split)
-    texts, scoring, _ = score_table(
-        rows,
-        reward,
-        model_hash,
-        max_tokens=max_tokens,
-        cache=cache,
-        precision=precision,
-        overlong=overlong,
-        score=score,
-    )
+    texts, report, _ = score_table(rows, reward, model_hash, **scoring)
     owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)
     owner_of_text = owner[utterance_interactions(rows)]
     data = {}
@@ -79,10 +77,10 @@ def steer_countries(
             rows.take(pa.array(np.flatnonzero(owner == country))),
             parts,
             texts.take(mine),
-            scoring.rewards[mine],
-            overlong=overlong,
+            report.rewards[mine],
+            overlong=scoring.get("overlong", "truncate_prompt"),
         )
-    return SteeredCountries(data, parts, scoring)
+    return SteeredCountries(data, parts, report)
 
 
 def divide_users(table: pa.Table, countries: Sequence[str], split: SplitConfig) -> dict[str, str]:

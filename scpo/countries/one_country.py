@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.countries.build import score_table, steer_countries
@@ -92,17 +93,23 @@ class CountryTraining:
     losses: str
 
 
+class ArmSetting(TypedDict):
+    """Keyword arguments of `scpo.method.arms.select_arm`."""
+
+    arm: str
+    tau: float
+    beta: float
+
+
 def ready_training(
     data: Path,
     global_model: str,
     country: str,
     *,
-    arm: str,
-    tau: float,
-    beta: float,
     cache: Path,
     encoder: EncoderConfig,
     training: TrainingConfig,
+    **setting: Unpack[ArmSetting],
 ) -> CountryTraining:
     """Select and weigh one country's training pairs; rewards are of the training's precision.
 
@@ -125,10 +132,11 @@ def ready_training(
     ).countries[country]
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
-    selection = select_arm(arm, margin, tau=tau, beta=beta, seed=training.seed)
+    selection = select_arm(reference_margin=margin, seed=training.seed, **setting)
     if not selection.keep.any():
         raise ValueError(
-            f"{country}: tau={tau} keeps none of {len(which)} training pairs. Raise tau."
+            f"{country}: tau={setting['tau']} keeps none of {len(which)} training pairs. "
+            "Raise tau."
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
     return CountryTraining(

@@ -29,7 +29,7 @@ from scpo.config import LoraConfig
 from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.models.devices import autocast
 from scpo.models.lora import add_lora
-from scpo.models.model_source import CONFIG, ModelSource, find_model
+from scpo.models.model_source import CONFIG_FILE, ModelSource, find_model
 from scpo.models.reward_model import RewardModel, quiet_transformers
 
 # No text is tokenized; only the padding and end tokens are compared.
@@ -153,8 +153,8 @@ def _kept_of_pass(
             model(**inputs)
         except DataDependentOutputException as error:
             raise RuntimeError(
-                f"The memory of {type(model).__name__} cannot be estimated: its forward pass depends "
-                "on the texts. Train a few steps and measure it."
+                f"The memory of {type(model).__name__} cannot be estimated, because its forward "
+                "pass depends on the texts. Train a few steps and measure it."
             ) from error
     return sum(storage.nbytes() for storage in kept.values())
 
@@ -162,8 +162,8 @@ def _kept_of_pass(
 def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
     """Return the configuration of a sequence classifier with one output."""
     folder = (source.base or source).config_folder()
-    if not (folder / CONFIG).is_file():
-        raise FileNotFoundError(f"{source} holds no {CONFIG}, so it is no model.")
+    if not (folder / CONFIG_FILE).is_file():
+        raise FileNotFoundError(f"{source} holds no {CONFIG_FILE}, so it is no model.")
     config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     config.num_labels = 1
     return config

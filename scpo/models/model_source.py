@@ -15,9 +15,9 @@ from scpo.files.buckets import RemoteFolder, local_copy
 from scpo.files.hub import download_model, resolve_commit
 from scpo.files.places import is_remote
 
-CONFIG = "config.json"
+CONFIG_FILE = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
-CONFIG_FILES = (CONFIG, ADAPTER_CONFIG, "*.py")
+CONFIG_PATTERNS = (CONFIG_FILE, ADAPTER_CONFIG, "*.py")
 PIN_FILE = "global_model.json"  # in a run: the commit of the hub that all its trainings use
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 
@@ -55,7 +55,7 @@ class ModelSource:
         """Return a folder with the model's configuration; of the hub no weights are fetched."""
         if self.commit is None:
             return self.folder()
-        return download_model(self.name, self.commit, CONFIG_FILES)
+        return download_model(self.name, self.commit, CONFIG_PATTERNS)
 
 
 def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -> ModelSource:
@@ -139,8 +139,8 @@ def _find(name: str, revision: str | None) -> ModelSource:
         return ModelSource(name.rstrip("/"))
     folder = Path(name).expanduser()
     if folder.is_dir():
-        if not any((folder / file).is_file() for file in (CONFIG, ADAPTER_CONFIG)):
-            raise FileNotFoundError(f"{folder} holds no {CONFIG}, so it is no model folder.")
+        if not any((folder / file).is_file() for file in (CONFIG_FILE, ADAPTER_CONFIG)):
+            raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so it is no model folder.")
         return ModelSource(str(folder.resolve()))
     repository, at, pinned = name.partition("@")
     if folder.is_absolute() or name.startswith((".", "~")) or repository.count("/") != 1:

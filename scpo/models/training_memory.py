@@ -10,6 +10,7 @@ Reference: ZeRO (Rajbhandari et al., arXiv 1910.02054), section 3, in float32.
 
 import math
 from dataclasses import dataclass
+from typing import TypedDict, Unpack
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.models.model_cost import ModelCost
@@ -22,6 +23,14 @@ RUNTIME_BYTES = 10**9  # a process with Ray, torch and transformers; and a CUDA 
 # weights that stage 3 keeps. A GPU reserves a whole bucket, a CPU what is touched.
 BUCKET_ELEMENTS = 5 * 10**8
 LIVE_ELEMENTS = 10**9
+
+
+class Sharding(TypedDict, total=False):
+    """How a training is shared among processes; see `estimate_memory`."""
+
+    workers: int
+    zero_stage: ZeroStage | None
+    offload: Offload
 
 
 @dataclass(frozen=True)
@@ -43,12 +52,10 @@ def estimate_memory(
     num_texts: int,
     num_passes: int = 1,
     accumulation: int = 1,
-    workers: int = 1,
-    zero_stage: ZeroStage | None = None,
-    offload: Offload = "none",
     keeps_base: bool = False,
     exports: bool = True,
     use_gpu: bool = False,
+    **sharding: Unpack[Sharding],
 ) -> MemoryEstimate:
     """Return the peak memory of one process of a training.
 
@@ -57,16 +64,18 @@ def estimate_memory(
         num_texts: Texts of a backward pass on one device.
         num_passes: Forward passes that they make.
         accumulation: Backward passes of an optimizer step.
-        workers: Processes that share a sharded training.
-        zero_stage: DeepSpeed's; None for plain torch on one device.
-        offload: What is kept in the node's memory between uses.
         keeps_base: Whether a copy of the weights stays beside the model, as in a lane.
         exports: Whether the trained model is written, and read back to check it.
         use_gpu: Whether it trains on a GPU.
+        **sharding: `workers`, processes that share a sharded training; `zero_stage` of
+            DeepSpeed, None for plain torch on one device; and `offload`, what is kept in the
+            node's memory between uses.
 
     Raises:
         ValueError: A number is below 1, or the stage cannot offload that.
     """
+    workers, zero_stage = sharding.get("workers", 1), sharding.get("zero_stage")
+    offload = sharding.get("offload", "none")
     if min(num_texts, num_passes, accumulation, workers) < 1:
         raise ValueError(
             "num_texts, num_passes, accumulation and workers must be at least 1, but got "

@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
-from scpo.tokens.flat_tokens import SEGMENTS, WholeTexts, flatten_tokens
+from scpo.tokens.flat_tokens import CHUNK_TEXTS, SIDE_ORDER, WholeTexts, flatten_tokens
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")
-CHUNK_TEXTS = 1024
 PROBES = ("a", "b", "1", "?")
 
 
@@ -70,7 +69,7 @@ class ChatLayout:
             replies = responses[start : start + CHUNK_TEXTS]
             ids, offsets = _chat_tokens(tokenizer, ours, replies, self.bos)
             segments = self._segments(np.diff(offsets), np.array([heads[text] for text in ours]))
-            sides = np.repeat(np.tile(SEGMENTS, len(ours)), segments.ravel())
+            sides = np.repeat(np.tile(SIDE_ORDER, len(ours)), segments.ravel())
             yield WholeTexts(ids, np.zeros(len(ids), dtype=np.int8), sides, offsets)
 
     def _segments(self, lengths: IntArray, heads: IntArray) -> IntArray:

@@ -16,7 +16,8 @@ from scpo.arrays import IntArray
 from scpo.choices import Overlong
 
 SPECIAL, PROMPT, RESPONSE = -1, 0, 1
-SEGMENTS = np.array([SPECIAL, PROMPT, SPECIAL, RESPONSE, SPECIAL], dtype=np.int8)
+CHUNK_TEXTS = 1024  # texts tokenised at once
+SIDE_ORDER = np.array([SPECIAL, PROMPT, SPECIAL, RESPONSE, SPECIAL], dtype=np.int8)
 
 
 @dataclass(frozen=True)

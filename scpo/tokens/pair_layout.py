@@ -15,9 +15,10 @@ from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
 from scpo.tokens.flat_tokens import (
+    CHUNK_TEXTS,
     PROMPT,
     RESPONSE,
-    SEGMENTS,
+    SIDE_ORDER,
     SPECIAL,
     WholeTexts,
     flatten_tokens,
@@ -25,7 +26,6 @@ from scpo.tokens.flat_tokens import (
     range_positions,
 )
 
-CHUNK_TEXTS = 1024
 CHECKED_TEXTS = 8  # of each chunk
 
 
@@ -79,7 +79,7 @@ class PairLayout:
         starts_in_pool = offsets_of(
             np.array([*map(len, self.ids), len(prompts[0]), len(responses[0])])
         )
-        starts = np.empty((len(which), len(SEGMENTS)), dtype=np.int64)
+        starts = np.empty((len(which), len(SIDE_ORDER)), dtype=np.int64)
         lengths = np.empty_like(starts)
         starts[:, ::2], lengths[:, ::2] = starts_in_pool[:3], [len(part) for part in self.ids]
         starts[:, 1] = starts_in_pool[3] + prompts[1][which]
@@ -97,7 +97,7 @@ class PairLayout:
         return WholeTexts(
             pool[positions],
             pool_types[positions],
-            np.repeat(np.tile(SEGMENTS, len(which)), lengths.ravel()),
+            np.repeat(np.tile(SIDE_ORDER, len(which)), lengths.ravel()),
             offsets_of(lengths.sum(axis=1)),
         )
 

@@ -122,7 +122,7 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
     return Resumption(0, [], moved)
 
 
-def find_fault(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | None:
+def find_damage(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | None:
     """Return what is wrong with a checkpoint, or None; each rank reads one share of its files."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -150,7 +150,7 @@ def _fetch(engine: Engine, steps: Steps, name: str) -> tuple[Path | None, str | 
         folder = steps.fetch(name)
     except (ValueError, FileNotFoundError) as error:
         return None, str(error)
-    return folder, find_fault(folder, share=engine.rank, num_shares=engine.world_size)
+    return folder, find_damage(folder, share=engine.rank, num_shares=engine.world_size)
 
 
 def _check_same(

@@ -6,7 +6,7 @@ it needs no Ray. `scpo.distributed.ray_training` trains on several devices.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 import torch
@@ -106,6 +106,8 @@ def fit_with(
     if config.activation_checkpointing:
         enable_activation_checkpointing(reward.model)
     inputs = model_inputs(reward)
+    if config.max_tokens_per_forward is not None:
+        inputs = replace(inputs, max_tokens=config.max_tokens_per_forward)
     head = head_digest(reward.model)[:16]  # whole, before an engine shards it
     engine = make_engine(reward, plan_optimization(reward, data, config))
     settings = {**resolved_settings(engine, data, config), "head": head}
@@ -118,7 +120,6 @@ def fit_with(
         pairs_per_step=config.pairs_per_step,
         seed=config.seed,
         centring=config.centring,
-        max_tokens=config.max_tokens_per_forward,
         checkpoints=(
             None if checkpoints is None else Checkpoints(checkpoints, config.checkpoint_every, own)
         ),

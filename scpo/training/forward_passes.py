@@ -38,12 +38,14 @@ class BatchInputs:
         attention_cost: 2 h / w of a decoder, the price of a token's attention per token seen;
             None where prompts cannot be shared.
         min_tokens: Padded tokens of a pass below which texts of other lengths join it.
+        max_tokens: Padded tokens that a pass may have.
     """
 
     pad_id: int
     with_types: bool
     attention_cost: float | None = None
     min_tokens: int = 0
+    max_tokens: int = 4096
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,8 @@ def model_inputs(reward: RewardModel) -> BatchInputs:
         embedded = sum(weight.numel() for weight in plain.get_input_embeddings().parameters())
         weights = sum(weight.numel() for weight in base.parameters()) - embedded
         cost = 2.0 * config.hidden_size * config.num_hidden_layers / weights
-    min_tokens, _ = forward_tokens(reward.model.device)
-    return BatchInputs(reward.tokenizer.pad_token_id, takes_token_types(reward), cost, min_tokens)
+    limits = forward_tokens(reward.model.device)
+    return BatchInputs(reward.tokenizer.pad_token_id, takes_token_types(reward), cost, *limits)
 
 
 def plan_forwards(

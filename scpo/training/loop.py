@@ -19,7 +19,6 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.models.devices import forward_tokens
 from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.training.checkpoints import (
     Checkpoints,
@@ -108,7 +107,6 @@ def train_reward_model(
     pairs_per_step: int,
     seed: int,
     centring: float = 0.0,
-    max_tokens: int | None = None,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> TrainingResult:
@@ -121,7 +119,6 @@ def train_reward_model(
         pairs_per_step: Pairs aimed at per step, over all ranks.
         seed: Seed of the order of the data.
         centring: Coefficient c of the centring term, 0 for none.
-        max_tokens: Padded tokens of one forward pass; None for what suits the device.
         checkpoints: Where to save and resume from; None for neither.
         report: Called after every step.
 
@@ -137,8 +134,7 @@ def train_reward_model(
     )
     if data.reference is not None and start.step == 0:
         result.warm_start = prove_warm_start(engine, data, inputs)
-    largest = max_tokens or forward_tokens(engine.device)[1]
-    loop = _Loop(engine, data, inputs, centring, largest, result)
+    loop = _Loop(engine, data, inputs, centring, result)
     started = time.perf_counter()
     for number in range(start.step + 1, num_steps + 1):
         step = steps[number - 1]
@@ -161,7 +157,6 @@ class _Loop:
     data: TrainingSet
     inputs: BatchInputs
     centring: float
-    max_tokens: int
     result: TrainingResult
 
     def take_step(self, number: int, step: IntArray) -> float:
@@ -197,7 +192,7 @@ class _Loop:
                 data, step, shard=micro * engine.world_size + rank, num_shards=num_shards
             )
             plans.append(
-                (shard, plan_forwards(data, shard, self.inputs, max_tokens=self.max_tokens))
+                (shard, plan_forwards(data, shard, self.inputs, max_tokens=self.inputs.max_tokens))
             )
         mine, forwards = plans[engine.rank]
         self.result.real_tokens += sum(forward.real_tokens for forward in forwards)

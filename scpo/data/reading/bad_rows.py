@@ -168,15 +168,16 @@ class BadRows:
             conflict: The fault of rows that differ.
             note: Code of `NOTES` for repetitions.
         """
-        kept = []
+        kept, refused = [], []
         for group in group_rows(rows, key):
             if len(set(map(content, group))) > 1:
-                for item in group:
-                    self.reject(conflict, file, item.line, item.row)
+                refused += group
                 continue
             kept.append(group[0])
             if len(group) > 1:
                 self.note(note, len(group) - 1)
+        for item in sorted(refused, key=lambda item: item.line):
+            self.reject(conflict, file, item.line, item.row)
         return kept
 
     def note(self, code: str, count: int = 1) -> None:

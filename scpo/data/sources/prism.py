@@ -20,7 +20,7 @@ from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.sources.hub_rows import read_hub_rows
-from scpo.data.sources.prism_survey import NumberedRows, read_places
+from scpo.data.sources.prism_survey import NumberedRows, read_countries
 
 PRISM_HUB_NAME = "HannahRoseKirk/prism-alignment"
 USUAL_MAX_RESPONSES = 4  # what PRISM's interface showed at once
@@ -54,18 +54,18 @@ def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
         ValueError: A damaged file; or a bad row under the policy "stop".
     """
     survey_name, survey = _open_rows(source, "survey", bad_rows)
-    places = read_places(survey, survey_name, bad_rows)
+    countries = read_countries(survey, survey_name, bad_rows)
     file, rows = _open_rows(source, "utterances", bad_rows)
     utterances = []
     seen_users = set()
     for line, row in rows:
         seen_users.add(str(row.get("user_id")))
         try:
-            utterances.append(_parse_utterance(line, row, places))
+            utterances.append(_parse_utterance(line, row, countries))
         except RowFault as fault:
             bad_rows.reject(fault, file, line, row)
-    if places.keys() - seen_users:
-        bad_rows.note("user_without_utterances", len(places.keys() - seen_users))
+    if countries.keys() - seen_users:
+        bad_rows.note("user_without_utterances", len(countries.keys() - seen_users))
     utterances = _merge_repeated_utterances(utterances, file, bad_rows)
     groups = _group_interactions(utterances, file, bad_rows)
     interactions = [_make_interaction(group) for group in groups]
@@ -97,11 +97,13 @@ def _open_rows(source: str | Path, name: str, bad_rows: BadRows) -> tuple[str, N
     return str(file), read_jsonl(file, bad_rows)
 
 
-def _parse_utterance(line: int, row: dict[str, Any], places: dict[str, str | None]) -> _Utterance:
+def _parse_utterance(
+    line: int, row: dict[str, Any], countries: dict[str, str | None]
+) -> _Utterance:
     user = take_id(row, "user_id")
-    if user not in places:
+    if user not in countries:
         raise RowFault("unknown_user", f"The survey must list user {user!r}.", "user_id")
-    country = places[user]
+    country = countries[user]
     if country is None:
         raise RowFault(
             "user_without_country", f"The survey must name a country of user {user!r}.", "user_id"

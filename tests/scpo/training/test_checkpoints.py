@@ -17,7 +17,7 @@ from scpo.training.checkpoint_storage import DAMAGED
 from scpo.training.checkpoints import (
     Checkpoints,
     TrainingStopped,
-    find_fault,
+    find_damage,
     resume_training,
     save_checkpoint,
 )
@@ -120,7 +120,7 @@ def test_a_damaged_checkpoint_is_moved_aside_and_the_older_one_taken(fresh, data
     damage, reason = DAMAGES[name]
     interrupt(fresh, data, tmp_path)
     damage(tmp_path / "step-00000006")
-    assert reason in find_fault(tmp_path / "step-00000006")
+    assert reason in find_damage(tmp_path / "step-00000006")
     resumed, whole = fresh(), fresh()
     result = fit_on_device(resumed, data, CONFIG, checkpoints=tmp_path)
     assert result.resumed_from == 3
@@ -360,7 +360,7 @@ def test_a_loss_that_is_not_finite_leaves_the_checkpoints(fresh, data, tmp_path,
         fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
     kept = list(tmp_path.glob("step-*"))
     assert kept
-    assert [find_fault(folder) for folder in kept] == [None] * len(kept)
+    assert [find_damage(folder) for folder in kept] == [None] * len(kept)
 
 
 def test_checkpoints_go_when_the_model_is_written(fresh, data, tmp_path):

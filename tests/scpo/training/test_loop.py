@@ -109,11 +109,10 @@ def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_i
         result = train_reward_model(
             engine,
             data,
-            model_inputs(tiny_bert),
+            replace(model_inputs(tiny_bert), max_tokens=30),
             pairs_per_step=10,
             seed=0,
             centring=0.05,
-            max_tokens=30,
         )
         hook.remove()
         parts.append(result.losses)

@@ -12,6 +12,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
+from scpo.data.splits import deal_users
 from scpo.statistics.bootstrap import mean_interval
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
@@ -31,17 +32,18 @@ def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[Countr
     if num_folds == 1:
         return [data]
     searched = data.part != "test"
-    users = np.random.default_rng(seed).permutation(np.unique(data.user[searched]))
-    if not 1 <= num_folds <= len(users):
+    num_users = len(np.unique(data.user[searched]))
+    if not 1 <= num_folds <= num_users:
         raise ValueError(
-            f"{data.country}: `1 <= folds <= {len(users)}`, its users of training and "
+            f"{data.country}: `1 <= folds <= {num_users}`, its users of training and "
             f"validation, must hold, but got {num_folds}."
         )
-    folds = []
-    for fold in range(num_folds):
-        part = np.where(np.isin(data.user, users[fold::num_folds]), "validation", "train")
-        folds.append(replace(data, part=np.where(searched, part, data.part)))
-    return folds
+    fold = np.full(len(data.part), -1)
+    fold[searched] = deal_users(data.user[searched], num_folds, seed=seed)
+    return [
+        replace(data, part=np.select([fold == number, searched], ["validation", "train"], "test"))
+        for number in range(num_folds)
+    ]
 
 
 def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:

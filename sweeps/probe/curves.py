@@ -22,10 +22,11 @@ from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
-from sweeps.probe.probed_pairs import ProbedPairs, open_features, probe_pairs
+from sweeps.probe.heads import ProbedPairs, head_margins
+from sweeps.probe.probed_pairs import open_features, probe_pairs
 from sweeps.run.obtain import obtain_all
 
-FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
+_FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
 
 
 def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
@@ -52,8 +53,8 @@ def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
         failed = f", {num_failed} failed" if num_failed else ""
         say(f"  {data.country}: {len(found)} heads{failed}")
         records += found
-    write_records(records, run / FOLDER)
-    return run / FOLDER
+    write_records(records, run / _FOLDER)
+    return run / _FOLDER
 
 
 def check_curves(config: CurvesConfig) -> None:
@@ -92,7 +93,6 @@ def curve_records(
         ValueError: A budget holds pairs of one user only.
     """
     numbers = data.pairs_in("train")
-    held = validation.differences.T.astype(np.float64)
     records = []
     for seed in config.seeds:
         for budget in config.budgets:
@@ -105,7 +105,7 @@ def curve_records(
                 arms=config.arms,
             )
             for arm, head in chosen.items():
-                margin = validation.offset + head.moved.astype(np.float64) @ held
+                margin = head_margins(head.moved, validation)
                 records.append(_record(data, arm, head, margin, labelled, budget, seed))
     about = {"versions": installed_versions(), "commit": source_commit()}
     return [record.model_copy(update=about) for record in records]

@@ -19,7 +19,8 @@ Reference:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,6 +30,7 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.method.arms import Selection, select_setting
 
 Heads = NDArray[np.floating]
 
@@ -41,8 +43,36 @@ Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
+class ProbedPairs:
+    """P pairs as differences of features.
+
+    Attributes:
+        differences: x = phi(y+) - phi(y-) of each pair, shape (P, D); their dtype is computed in.
+        offset: Margins x . w0 of the global head, shape (P,).
+        reference_margin: Margin of the global model, shape (P,).
+    """
+
+    differences: Heads
+    offset: FloatArray
+    reference_margin: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, which: IntArray) -> Self:
+        """Return the named pairs, in the order named."""
+        return replace(
+            self, **{each.name: getattr(self, each.name)[which] for each in fields(self)}
+        )
+
+    def by_margin(self) -> Self:
+        """Return the pairs in ascending order of reference margin, equal ones as they stood."""
+        return self.take(np.argsort(self.reference_margin, kind="stable"))
+
+
+@dataclass(frozen=True)
 class HeadSettings:
-    """S settings of the probe.
+    """S settings of heads.
 
     Attributes:
         retention: Share of the pairs kept, smallest reference margin first, shape (S,).
@@ -64,6 +94,14 @@ class HeadSettings:
         return HeadSettings(
             self.retention[which], self.strength[which], self.l2[which], self.steps[which]
         )
+
+    def select(self, reference_margin: FloatArray) -> list[Selection]:
+        """Return what each setting selects of a country's training pairs, by their margins."""
+        numbers = zip(self.retention.tolist(), self.strength.tolist(), strict=True)
+        return [
+            select_setting(reference_margin, retention=retention, strength=strength)
+            for retention, strength in numbers
+        ]
 
 
 def draw_settings(
@@ -122,8 +160,8 @@ def train_heads(
     a setting weighs cost nothing: sort pairs by reference margin.
 
     Args:
-        differences: x of the country's training pairs, shape (P, D); their dtype is computed in.
-        offset: Margins x . w0 of the global head, shape (P,).
+        differences: As of `ProbedPairs`, shape (P, D).
+        offset: As of `ProbedPairs`, shape (P,).
         weights: W of each setting and pair, 0 where it is not kept, shape (S, P).
         num_kept: n of each setting, shape (S,).
         l2: Pull towards the global head, shape (S,), positive.
@@ -180,27 +218,19 @@ class JudgedHeads:
     loss: FloatArray
 
 
-def judge_heads(
-    moved: Heads, differences: Heads, offset: FloatArray, reference_margin: FloatArray
-) -> JudgedHeads:
-    """Judge heads on held-out pairs.
-
-    Args:
-        moved: w - w0 of each head, shape (S, D).
-        differences: x of the held-out pairs, shape (V, D), V >= 1.
-        offset: Margins x . w0 of the global head, shape (V,).
-        reference_margin: The global model's margins, which divide the layers, shape (V,).
+def judge_heads(moved: Heads, held: ProbedPairs) -> JudgedHeads:
+    """Judge heads, w - w0 of shape (S, D), on held-out pairs.
 
     Raises:
         ValueError: There are no pairs, or a margin is not finite.
     """
-    if len(differences) == 0:
+    if len(held) == 0:
         raise ValueError("At least one held-out pair must be given to judge heads, but got none.")
-    margin = offset + moved.astype(np.float64) @ differences.T.astype(np.float64)
+    margin = head_margins(moved, held)
     if not np.all(np.isfinite(margin)):
         raise ValueError("Margins of heads must be finite, but some are not. Raise l2.")
     right = margin > 0
-    consensus = reference_margin >= 0
+    consensus = held.reference_margin >= 0
     num_heads = len(moved)
     return JudgedHeads(
         right.mean(axis=1),
@@ -208,6 +238,12 @@ def judge_heads(
         1.0 - right[:, consensus].mean(axis=1) if consensus.any() else np.zeros(num_heads),
         -log_expit(margin).mean(axis=1),
     )
+
+
+def head_margins(moved: Heads, pairs: ProbedPairs) -> FloatArray:
+    """Return the margins, (S, P) or (P,), of heads w - w0 of shape (S, D) or (D,), in float64."""
+    changes = moved.astype(np.float64) @ pairs.differences.T.astype(np.float64)
+    return np.asarray(pairs.offset + changes)
 
 
 @dataclass(frozen=True)
@@ -257,13 +293,11 @@ def _descend(span: _Span, shares: Tensor, bound: Tensor, pull: Tensor, steps: In
     return place
 
 
-def _tensor(array: NDArray, like: Tensor) -> Tensor:
-    """Return an array as a tensor of another's dtype."""
+def _tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(like.dtype)
 
 
 def _logarithmic(unit: FloatArray, bounds: Range) -> FloatArray:
-    """Return points of [0, 1) on a logarithmic range."""
     low, high = bounds
     return np.asarray(low * (high / low) ** unit)
 
@@ -276,7 +310,6 @@ def _check_heads(
     l2: FloatArray,
     steps: IntArray,
 ) -> None:
-    """Refuse shapes that disagree and values out of range."""
     num_settings, num_pairs = weights.shape
     if (len(differences), len(offset)) != (num_pairs, num_pairs):
         raise ValueError(

@@ -18,9 +18,8 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from scpo.method.arms import select_setting
-from sweeps.probe.heads import HeadSettings, draw_settings
+from sweeps.probe.heads import HeadSettings, ProbedPairs, draw_settings
 from sweeps.probe.probe import probe_pair_sets
-from sweeps.probe.probed_pairs import ProbedPairs
 
 NUM_COUNTRIES = 6
 NUM_SETTINGS = 1000

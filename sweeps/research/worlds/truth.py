@@ -1,14 +1,15 @@
 """Every arm on worlds whose truth is known, over many seeds: what the paper's claims are worth.
 
 In come settings of worlds, out comes one row a world, training strength, arm and measure, with
-the mean over seeds and its interval. How hard the arms are trained is a part of the answer, so
-there are two strengths, as pulls towards the global model: at HARD the training pairs speak
-almost alone, at MILD the head stays near the global model's. All arms of a strength differ in
-their selection only and are trained to their optimum; tuned arms choose their own strength.
+the mean over seeds and its interval. The answer depends on how hard the arms are trained, so
+there are two strengths, as pulls towards the global model: a "hard" trained head follows almost
+only the training pairs, a "mild" one stays near the global model's. All arms of a strength differ
+in their selection only and are trained to their optimum; tuned arms choose their own strength.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -20,29 +21,39 @@ from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
+from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import Heads
-from sweeps.research.worlds.truth_claims import Claim, judge_claims, write_claims
+from sweeps.research.worlds.truth_claims import (
+    PaperClaim,
+    Trained,
+    judge_paper_claims,
+    write_claims,
+)
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
     draw_search,
     judge_world,
-    select_each,
-    train_selections,
     tune_arm,
 )
 from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
 
 TRAININGS = {"hard": 0.003, "mild": 0.03}
-STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
+_STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
 TUNED = "tuned"
+ARMS_TRAINED = (  # training strength, arm
+    ("", "global"),
+    ("", "truth"),
+    *product(TRAININGS, TRAINED_ARMS),
+    (TUNED, "full"),
+    (TUNED, "scpo"),
+)
 WORLDS = {
     "shift": WorldSettings(shift=0.8, outlier_share=0.15),
     "no shift": WorldSettings(shift=0.0, outlier_share=0.15),
     "outliers": WorldSettings(shift=0.8, outlier_share=0.3),
 }
-TUNING = Tuning()
 NUM_SEEDS = {"small": 8, "large": 40}
 
 
@@ -87,7 +98,7 @@ class Truth:
     """Rows of the table and the verdicts on the paper's claims."""
 
     rows: tuple[TruthRow, ...]
-    claims: tuple[Claim, ...]
+    claims: tuple[PaperClaim, ...]
 
 
 def run_truth(
@@ -95,18 +106,18 @@ def run_truth(
     num_seeds: int,
     say: Say,
     *,
-    tuning: Tuning = TUNING,
+    tuning: Tuning | None = None,
     num_processes: int | None = None,
 ) -> Truth:
     """Train every arm on `num_seeds` worlds of each kind; write `truth.csv` and `claims.csv`.
 
-    What the folder `out`/cells holds is not computed again.
+    Cells that `out`/cells holds are not computed again.
 
     Args:
         out: Folder to write to.
         num_seeds: Worlds of each kind, at least 2.
         say: Called with a line of progress.
-        tuning: How the tuned arms are tuned.
+        tuning: How the tuned arms are tuned; none: as by default.
         num_processes: As of `finish_cells`.
 
     Raises:
@@ -115,16 +126,18 @@ def run_truth(
     if num_seeds < 2:
         raise ValueError(f"`num_seeds >= 2` must hold for an interval, but got {num_seeds}.")
     cells = {
-        f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning)
+        f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning or Tuning())
         for name, settings in WORLDS.items()
         for seed in range(num_seeds)
     }
     results = finish_cells(cells, compute_truth, out / "cells", say, num_processes=num_processes)
-    figures = {
-        world: _stack([results[name] for name, cell in cells.items() if cell.world == settings])
-        for world, settings in WORLDS.items()
-    }
-    truth = Truth(tuple(_rows(figures)), tuple(judge_claims(figures)))
+    figures = {}
+    for world, settings in WORLDS.items():
+        own = [results[name] for name, cell in cells.items() if cell.world == settings]
+        figures[world] = {
+            key: np.array([result["/".join(key)] for result in own]) for key in ARMS_TRAINED
+        }
+    truth = Truth(tuple(_rows(figures)), tuple(judge_paper_claims(figures)))
     columns = [field.name for field in fields(TruthRow)]
     write_csv(columns, [asdict(row) for row in truth.rows], out / "truth.csv")
     write_claims(truth.claims, out / "claims.csv")
@@ -143,21 +156,19 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
     selections = [select_arm(arm, margin, seed=cell.seed) for arm in TRAINED_ARMS]
     kept = [int(selection.keep.sum()) for selection in selections]
     for training, l2 in TRAININGS.items():
-        moved = train_selections(
-            world.train,
-            selections,
-            l2=np.full(len(selections), l2),
-            steps=np.full(len(selections), STEPS),
-        )
+        numbers = {
+            "l2": np.full(len(selections), l2),
+            "steps": np.full(len(selections), _STEPS),
+        }
+        moved = train_selections(world.train, selections, **numbers)
         for number, arm in enumerate(TRAINED_ARMS):
             head = moved[number][None]
             result[f"{training}/{arm}"] = _figures(head, world, kept[number])
     for arm, draw in (("full", draw_plain), ("scpo", draw_search)):
         settings = draw(cell.tuning, cell.seed)
-        tuned = tune_arm(world.train, select_each(settings), settings, cell.tuning)
-        num_kept = round(settings.retention[tuned.chosen] * len(world.train))
-        head = tuned.moved[tuned.chosen][None]
-        result[f"{TUNED}/{arm}"] = _figures(head, world, num_kept)
+        chosen, moved = tune_arm(world.train, settings.select, settings, cell.tuning)
+        num_kept = round(settings.retention[chosen] * len(world.train))
+        result[f"{TUNED}/{arm}"] = _figures(moved[chosen][None], world, num_kept)
     return result
 
 
@@ -176,28 +187,21 @@ def truth_table(rows: Sequence[TruthRow], world: str) -> Table:
 
 
 def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:
-    """Return the measures of one head and the pairs that it was trained on."""
     return [*judge_world(moved, world.test)[0].tolist(), float(num_kept)]
 
 
-def _stack(results: Sequence[Mapping[str, list[float]]]) -> dict[str, FloatArray]:
-    """Return each arm's figures over seeds, shape (W, 5)."""
-    return {arm: np.array([result[arm] for result in results]) for arm in results[0]}
-
-
-def _rows(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[TruthRow]:
-    """Return the rows of every world, arm and measure."""
+def _rows(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[TruthRow]:
     return [
         TruthRow(
             world,
-            name.partition("/")[0],
-            name.partition("/")[2],
+            training,
+            arm,
             measure,
             *mean_ends(values[:, column]),
             float(values[:, -1].mean()),
             len(values),
         )
         for world, arms in figures.items()
-        for name, values in arms.items()
+        for (training, arm), values in arms.items()
         for column, measure in enumerate(MEASURES)
     ]

@@ -1,10 +1,10 @@
 """What the paper says of its arms, as differences with a sign, and what worlds say of it.
 
 A claim names a kind of world, two arms, a measure, and whether the first should be above or
-below the second. Differences are paired by world. It holds where the 95 % interval of the mean
-difference lies wholly on the claimed side, does not where it lies wholly on the other, and where
-it includes 0 the worlds cannot tell. Each claim is judged at every training strength that its
-arms have.
+below the second. Differences are paired by world. A claim holds where the 95 % interval of the
+mean difference lies wholly on the claimed side, and does not where it lies wholly on the other;
+where the interval includes 0, the worlds cannot tell. Each claim is judged at every training
+strength that its arms have.
 
 Reference:
     arXiv 2606.18606, the table of arms and the ablations. It has no world without a shift:
@@ -25,9 +25,10 @@ from sweeps.research.worlds.worlds import mean_ends
 
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"
 SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
+Trained = tuple[str, str]  # training strength and arm; no strength where nothing is trained
 
 # (worlds, first arm, sign, second arm, measure, in words)
-CLAIMS = (
+PAPER_CLAIMS = (
     (SHIFTED, "filter", ">", "full", "distinctive", "filter learns more of the culture"),
     (SHIFTED, "filter", "<", "full", "overall", "filter over-biases"),
     (SHIFTED, "filter", "<", "global", "overall", "filter is worse than no training"),
@@ -46,7 +47,7 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Claim:
+class PaperClaim:
     """One claim in one kind of world at one training strength.
 
     Attributes:
@@ -74,26 +75,28 @@ class Claim:
     num_seeds: int
 
 
-def judge_claims(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[Claim]:
+def judge_paper_claims(
+    figures: Mapping[str, Mapping[Trained, FloatArray]],
+) -> list[PaperClaim]:
     """Return every claim about worlds and arms that are there.
 
     Args:
-        figures: By kind of world and "training/arm", `MEASURES` over seeds, shape (W, 4 or more).
+        figures: By kind of world and arm, `MEASURES` over seeds, shape (W, 4 or more).
     """
     judged = []
-    for worlds, first, sign, second, measure, meaning in CLAIMS:
+    for worlds, first, sign, second, measure, meaning in PAPER_CLAIMS:
         column = MEASURES.index(measure)
         for world in (name for name in worlds if name in figures):
             arms = figures[world]
-            for training in dict.fromkeys(name.partition("/")[0] for name in arms):
-                ours = arms.get(f"{training}/{first}")
-                theirs = arms.get("/global" if second == "global" else f"{training}/{second}")
+            for training in dict.fromkeys(training for training, _ in arms):
+                ours = arms.get((training, first))
+                theirs = arms.get(("" if second == "global" else training, second))
                 if ours is None or theirs is None:
                     continue
                 ends = mean_ends(ours[:, column] - theirs[:, column])
                 verdict = judge_difference(ends[1], ends[2], above=sign == ">")
                 names = (f"{first} {sign} {second}", meaning, world, training, measure)
-                judged.append(Claim(*names, *ends, verdict, len(ours)))
+                judged.append(PaperClaim(*names, *ends, verdict, len(ours)))
     return judged
 
 
@@ -104,12 +107,13 @@ def judge_difference(low: float | None, high: float | None, *, above: bool) -> s
     return HOLDS if (low > 0) == above else FAILS
 
 
-def write_claims(claims: Sequence[Claim], path: Path) -> None:
+def write_claims(claims: Sequence[PaperClaim], path: Path) -> None:
     """Write the claims as CSV; the columns are the fields of `Claim`."""
-    write_csv([field.name for field in fields(Claim)], [asdict(claim) for claim in claims], path)
+    columns = [field.name for field in fields(PaperClaim)]
+    write_csv(columns, [asdict(claim) for claim in claims], path)
 
 
-def claims_table(claims: Sequence[Claim]) -> Table:
+def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
     """Return the claims as a table for the terminal, differences in points."""
     table = Table(title="What the paper says, on worlds of known truth", title_justify="left")
     for heading in ("claim", "meaning", "world", "training", "measure", "points", "verdict"):

@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from scpo.arrays import BoolArray, FloatArray, IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.statistics.bootstrap import jackknife_ends
-from sweeps.probe.heads import Heads
+from sweeps.probe.heads import ProbedPairs
 
 OutlierKind = Literal["consensus", "culture", "certain"]
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
@@ -83,33 +83,17 @@ class WorldSettings:
 
 
 @dataclass(frozen=True)
-class WorldPairs:
-    """P pairs, sorted by reference margin.
+class WorldPairs(ProbedPairs):
+    """P pairs, sorted by reference margin, which is the global head's.
 
     Attributes:
-        differences: phi(y+) - phi(y-), shape (P, D), float32.
-        reference_margin: d of the global head, shape (P,).
-        utility_margin: The same of the country's utility: negative where the choice was not
-            what the country prefers, shape (P,).
+        utility_margin: Margin of the country's utility: negative where the choice was not what
+            the country prefers, shape (P,).
         user: User of each pair, 0.., shape (P,).
     """
 
-    differences: Heads
-    reference_margin: FloatArray
     utility_margin: FloatArray
     user: IntArray
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def take(self, which: BoolArray | IntArray) -> "WorldPairs":
-        """Return the pairs that a mask or an index array names, in its order."""
-        return WorldPairs(
-            self.differences[which],
-            self.reference_margin[which],
-            self.utility_margin[which],
-            self.user[which],
-        )
 
 
 @dataclass(frozen=True)
@@ -205,13 +189,13 @@ def draw_pairs(
     differences = (features[:, first] - features[:, second]) * sign[:, :, None]
     differences = differences.reshape(-1, settings.num_features)
     margin = differences @ global_head
-    pairs = WorldPairs(
+    return WorldPairs(
         differences.astype(np.float32),
+        margin,
         margin,
         differences @ country,
         np.repeat(user, len(first)),
-    )
-    return pairs.take(np.argsort(margin, kind="stable"))
+    ).by_margin()
 
 
 def _draw_kinds(

@@ -18,7 +18,7 @@ from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.probe.curves import curve_records, run_probe_curves, write_records
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.heads import ProbedPairs
 from sweeps.run.workspace import Workspace
 
 CURVES = CurvesConfig(arms=("full", "scpo"), budgets=(0.3, 1.0), seeds=(0, 1))

@@ -16,7 +16,7 @@ from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
-from sweeps.probe.heads import HeadSettings, JudgedHeads, draw_settings
+from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings
 from sweeps.probe.probe import (
     ProbeResult,
     describe_probe,
@@ -24,9 +24,7 @@ from sweeps.probe.probe import (
     probe_pair_sets,
     probe_points,
     run_probe,
-    select_settings,
 )
-from sweeps.probe.probed_pairs import ProbedPairs
 from sweeps.probe.table import COLUMNS, probe_table, write_probe
 from sweeps.search.space import clip_to_space
 
@@ -101,32 +99,12 @@ def printed(table: Table) -> str:
     return capture.get()
 
 
-def test_selections_are_those_of_a_training() -> None:
-    margin = np.round(np.random.default_rng(2).normal(size=50), 1)  # with ties
-    keep, weights = select_settings(margin, SETTINGS)
-    for number in range(len(SETTINGS)):
-        expected = select_setting(
-            margin,
-            retention=float(SETTINGS.retention[number]),
-            strength=float(SETTINGS.strength[number]),
-        )
-        np.testing.assert_array_equal(keep[number], expected.keep)
-        np.testing.assert_allclose(weights[number], expected.weights, rtol=1e-14)
-
-
-def test_selections_refuse_what_a_training_refuses() -> None:
-    with pytest.raises(ValueError, match="Reference margins that differ must be given"):
-        select_settings(np.ones(4), SETTINGS)
-    with pytest.raises(ValueError, match="`0 < retention <= 1` must hold"):
-        select_settings(np.arange(4.0), replace(SETTINGS, retention=np.full(64, 2.0)))
-
-
 def test_counts_constraint_and_front_of_a_country() -> None:
     result = run_pair_sets()
     margin = np.sort(make_probed(60, 0).reference_margin)
-    keep, weights = select_settings(margin, SETTINGS)
-    np.testing.assert_array_equal(result.pairs_trained, keep.sum(axis=1))
-    assert result.effective_pairs[7] == pytest.approx(effective_pairs(weights[7]))
+    selections = SETTINGS.select(margin)
+    assert result.pairs_trained.tolist() == [each.keep.sum() for each in selections]
+    assert result.effective_pairs[7] == effective_pairs(selections[7].weights)
     np.testing.assert_array_equal(result.feasible, result.judged.consensus_drop <= 0.5)
     assert result.global_accuracy == np.mean(make_probed(25, 1).reference_margin > 0)
     accuracy, pairs = result.judged.accuracy, result.pairs_trained

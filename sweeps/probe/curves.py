@@ -12,18 +12,18 @@ from pathlib import Path
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import IntArray
 from scpo.countries.country_data import CountryData
-from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import write_text
-from scpo.files.provenance import installed_versions, source_commit, utc_now
+from scpo.files.provenance import installed_versions, source_commit
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job import labelled_pairs
-from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
+from sweeps.jobs.job_records import margin_record
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.heads import ProbedPairs, head_margins
-from sweeps.probe.probed_pairs import open_features, probe_pairs
+from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.run.obtain import obtain_all
 
 _FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
@@ -47,7 +47,7 @@ def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
     heads = HeadsConfig(tau=config.tau, beta=config.beta)
     records: list[TrialRecord] = []
     for data in steered.countries.values():
-        train, validation = probe_pairs(reward, data, cache, precision=precision, say=say)
+        train, validation = probe_parts(reward, data, cache, precision=precision, say=say)
         found = curve_records(data, train, validation, config.curves, heads)
         num_failed = sum(record.state == "failed" for record in found)
         failed = f", {num_failed} failed" if num_failed else ""
@@ -105,8 +105,7 @@ def curve_records(
                 arms=config.arms,
             )
             for arm, head in chosen.items():
-                margin = head_margins(head.moved, validation)
-                records.append(_record(data, arm, head, margin, labelled, budget, seed))
+                records.append(_record(data, arm, head, validation, labelled, budget, seed))
     about = {"versions": installed_versions(), "commit": source_commit()}
     return [record.model_copy(update=about) for record in records]
 
@@ -138,31 +137,25 @@ def _record(
     data: CountryData,
     arm: str,
     head: ChosenHead,
-    margin: FloatArray,
+    validation: ProbedPairs,
     labelled: IntArray,
     budget: float,
     seed: int,
 ) -> TrialRecord:
-    """Return the record of one head, whose validation pairs have these margins."""
-    record = TrialRecord(
+    record = margin_record(
+        data,
+        head_margins(head.moved, validation),
         trial_id=f"{slug(data.country)}-curve-{arm}-{budget:g}-{seed}",
-        purpose="curve",
-        country=data.country,
         arm=arm,
-        state="complete",
         config={"budget": budget, "l2": head.candidate.l2},
-        config_hash="",
         seed=seed,
         counts={
             "pairs_available": len(data.pairs_in("train")),
             "pairs_labelled": len(labelled),
             "pairs_trained": head.pairs_trained,
         },
-        times={"started": utc_now()},
-        engine="heads",
     )
     if head.pairs_trained == 0:
         why = f"{data.country}: {arm} keeps 0 of {len(labelled)} pairs."
-        return record.model_copy(update={"state": "failed", "error": why})
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, "validation"))
-    return record.model_copy(update={"evaluation": evaluation})
+        record = record.model_copy(update={"state": "failed", "error": why, "evaluation": None})
+    return record

@@ -19,7 +19,7 @@ from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings, judge_heads
-from sweeps.probe.probed_pairs import open_features, probe_pairs
+from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.ranking.pareto import pareto_front
 from sweeps.run.obtain import obtain_all
 from sweeps.search.space import Point, clip_to_space, configured_numbers
@@ -114,7 +114,7 @@ def probe_countries(
     )
     results = []
     for country, data in countries.items():
-        train, validation = probe_pairs(reward, data, folder, precision=precision, say=say)
+        train, validation = probe_parts(reward, data, folder, precision=precision, say=say)
         result = probe_pair_sets(
             country,
             train,

@@ -31,7 +31,7 @@ def open_features(
     return reward, folder, precision
 
 
-def probe_pairs(
+def probe_parts(
     reward: RewardModel,
     data: CountryData,
     folder: Path,
@@ -41,25 +41,18 @@ def probe_pairs(
 ) -> tuple[ProbedPairs, ProbedPairs]:
     """Return a country's training and validation pairs; texts of test users are not read.
 
-    Args:
-        reward: The global model.
-        data: The country's arrays.
-        folder: Folder of `scpo.countries.features.features_folder`.
-        precision: Precision of the matrix products.
-        say: Called with how many features were computed.
-
     Raises:
         ValueError: A part has no pairs, or the model has no linear head.
         RuntimeError: A feature is not finite.
     """
     parts = [data.pairs_in("train"), data.pairs_in("validation")]
     which = np.concatenate(parts)
-    pairs = probe_some(reward, data, which, folder, precision=precision, say=say)
+    pairs = probe_pairs(reward, data, which, folder, precision=precision, say=say)
     train, validation = np.split(np.arange(len(pairs)), [len(parts[0])])
     return pairs.take(train), pairs.take(validation)
 
 
-def probe_some(
+def probe_pairs(
     reward: RewardModel,
     data: CountryData,
     which: IntArray,
@@ -68,7 +61,20 @@ def probe_some(
     precision: ResolvedPrecision,
     say: Say,
 ) -> ProbedPairs:
-    """Return the pairs named by `which`, shape (P,); the rest is as of `probe_pairs`."""
+    """Return some of a country's pairs as differences of features.
+
+    Args:
+        reward: The global model.
+        data: The country's arrays.
+        which: Numbers of its pairs, shape (P,).
+        folder: Folder of `scpo.countries.features.features_folder`.
+        precision: Precision of the matrix products.
+        say: Called with how many features were computed.
+
+    Raises:
+        ValueError: The model has no linear head.
+        RuntimeError: A feature is not finite.
+    """
     pairs = data.pairs.take(which)
     needed, number = np.unique(np.concatenate([pairs.chosen, pairs.rejected]), return_inverse=True)
     report = features_with_cache(reward, data.texts, needed, folder, precision=precision)

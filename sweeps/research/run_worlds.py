@@ -16,13 +16,7 @@ Size = TypeVar("Size")
 
 
 def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the study of known truth and return what to print.
-
-    Args:
-        out: Folder to write to.
-        size: "small" or "large".
-        say: Called with a line of progress.
-        num_processes: As of `finish_cells`.
+    """Run the study of known truth, "small" or "large", and return what to print.
 
     Raises:
         ValueError: No such size, or the folder holds another study.
@@ -34,7 +28,7 @@ def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[Rende
 
 
 def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the map of when SCPO pays and return what to print; arguments as of `show_truth`.
+    """Run the map of when SCPO pays, "small" or "large", and return what to print.
 
     Raises:
         ValueError: No such size, or the folder holds another study.

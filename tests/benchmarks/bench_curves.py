@@ -42,7 +42,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.probe.curves import curve_records
 from sweeps.probe.heads import ProbedPairs
-from sweeps.probe.probed_pairs import probe_pairs
+from sweeps.probe.probed_pairs import probe_parts
 
 NUM_COUNTRIES = 6
 WIDER = 80.0  # a new head times this has margins with a standard deviation of about 1
@@ -104,7 +104,7 @@ def find_features(
 ) -> list[Probed]:
     """Return each country's pairs on the features of their texts."""
     return [
-        (data, *probe_pairs(reward, data, folder, precision="fp32", say=lambda _: None))
+        (data, *probe_parts(reward, data, folder, precision="fp32", say=lambda _: None))
         for data in countries.values()
     ]
 

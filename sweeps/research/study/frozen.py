@@ -1,7 +1,7 @@
 """Every arm as a head on frozen features, for one data set: from its source to all results.
 
 Interactions and features are made once, then every country is a cell: it is computed once, by
-any process, and kept in a file, so a study that was cut off goes on where it ended.
+any process, and kept in a file, so an interrupted study resumes.
 """
 
 import time
@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 
 from scpo.choices import Precision
-from scpo.countries.country_data import utterance_texts
 from scpo.countries.features import features_folder, features_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import build_pairs
@@ -20,12 +19,17 @@ from scpo.data.sources.prepare import prepare_source
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
-from scpo.tokens.token_store import load_or_encode
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.words import slug
-from sweeps.research.study.frozen_arrays import count_units, read_against
-from sweeps.research.study.frozen_cells import FILES, FrozenCell, compute_cell
+from sweeps.research.study.frozen_arrays import (
+    AGAINST_FILE,
+    FEATURES_FILE,
+    count_units,
+    encode_table,
+    read_against,
+)
+from sweeps.research.study.frozen_cells import FrozenCell, compute_frozen_cell
 from sweeps.research.study.study_config import FrozenConfig
 
 
@@ -40,7 +44,7 @@ def run_frozen(
     folds: int,
     num_processes: int | None,
 ) -> list[dict[str, Any]]:
-    """Return the results of all countries of a data set, as `compute_cell` gives them.
+    """Return the results of all countries of a data set, as `compute_frozen_cell` gives them.
 
     Raises:
         FileNotFoundError: No such data or backbone.
@@ -63,7 +67,9 @@ def run_frozen(
         for country in steered
     }
     say(f"{config.title}: {len(cells)} countries, heads on frozen features")
-    found = finish_cells(cells, compute_cell, folder / "cells", say, num_processes=num_processes)
+    found = finish_cells(
+        cells, compute_frozen_cell, folder / "cells", say, num_processes=num_processes
+    )
     return list(found.values())
 
 
@@ -74,19 +80,11 @@ def prepare_arrays(
     if not (folder / "data" / "interactions.parquet").is_file():
         prepare_source(config.data, folder / "data")
     table = read_interactions(folder / "data")
-    if all((folder / name).is_file() for name in FILES):
+    if (folder / FEATURES_FILE).is_file() and (folder / AGAINST_FILE).is_file():
         return table
     started = time.monotonic()
     reward = load_reward_model(backbone, new_head=True).to(pick_device())
-    prompts, responses = utterance_texts(table)
-    texts = load_or_encode(
-        folder,
-        reward.tokenizer,
-        prompts,
-        responses,
-        max_tokens=config.encoder.max_tokens,
-        overlong=config.encoder.overlong,
-    )
+    texts = encode_table(table, folder, reward, config.encoder)
     resolved = resolve_precision(precision, reward.model.device)
     cache = features_folder(folder, model_hash=content_hash(backbone), precision=resolved)
     which = np.arange(len(texts))
@@ -94,7 +92,7 @@ def prepare_arrays(
     against = np.full(len(build_pairs(table)), "")
     if config.against_column is not None:
         against = read_against(Path(str(config.data.path)), config.against_column, table)
-    np.save(folder / FILES[1], against)
-    np.save(folder / FILES[0], features)
+    np.save(folder / AGAINST_FILE, against)
+    np.save(folder / FEATURES_FILE, features)
     say(f"{config.title}: features of {len(texts)} texts, {time.monotonic() - started:.0f} s")
     return table

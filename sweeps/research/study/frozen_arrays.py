@@ -1,14 +1,14 @@
-"""A data set as arrays for heads: interactions, frozen features of all texts, who owns each.
+"""A data set as arrays for heads: interactions and the frozen features of all texts.
 
-What is made once lies in the data set's folder (prepared interactions, features); the functions
-here are otherwise pure. A country's global head is trained on the pairs of others only.
+Both are made once and lie in the data set's folder. A country's global head is trained on the
+pairs of others only.
 
 Legend: U texts, P pairs, D features.
 """
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,17 +16,26 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.config import EncoderConfig
 from scpo.countries.country_data import utterance_texts
 from scpo.countries.features import FeatureArray
+from scpo.data.interactions import read_interactions
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
+from scpo.method.arms import select_arm
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.token_store import load_or_encode
 from sweeps.config import HeadsConfig
-from sweeps.probe.heads import train_heads
+from sweeps.probe.choose_heads import train_selections
+from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.study_config import Pool
+
+FEATURES_FILE, AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
 
 
 @dataclass(frozen=True)
@@ -60,14 +69,37 @@ class FrozenArrays:
         return np.flatnonzero(self.country[utterance_interactions(self.table)] == country)
 
 
+@cache
+def load_arrays(folder: Path, backbone: str, encoder: EncoderConfig) -> FrozenArrays:
+    """Return what `prepare_arrays` put into a data set's folder, read once a process."""
+    table = read_interactions(folder / "data")
+    texts = encode_table(table, folder, load_reward_model(backbone, new_head=True), encoder)
+    return FrozenArrays(
+        table, texts, np.load(folder / FEATURES_FILE), np.load(folder / AGAINST_FILE)
+    )
+
+
+def encode_table(
+    table: pa.Table, folder: Path, reward: RewardModel, encoder: EncoderConfig
+) -> TokenizedTexts:
+    """Return the tokens of a table's responses, encoded once a folder."""
+    prompts, responses = utterance_texts(table)
+    return load_or_encode(
+        folder,
+        reward.tokenizer,
+        prompts,
+        responses,
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
+    )
+
+
 def count_units(table: pa.Table) -> dict[str, int]:
     """Return the number of users (or questions) of each country that gave a pair."""
-    used = np.unique(build_pairs(table).interaction)
-    users = defaultdict(set)
-    columns = table["country"].to_pylist(), table["user_id"].to_pylist()
-    for row in used.tolist():
-        users[columns[0][row]].add(columns[1][row])
-    return {country: len(names) for country, names in sorted(users.items())}
+    used = table.take(pa.array(np.unique(build_pairs(table).interaction)))
+    counts = used.group_by("country").aggregate([("user_id", "count_distinct")])
+    columns = counts["country"].to_pylist(), counts["user_id_count_distinct"].to_pylist()
+    return dict(sorted(zip(*columns, strict=True)))
 
 
 def global_pool(
@@ -85,7 +117,7 @@ def global_pool(
         pool: "not steered": pairs of no steered country; "others": pairs of any other.
 
     Raises:
-        ValueError: Nothing is left.
+        ValueError: No pair is left.
     """
     owner = arrays.country[arrays.pairs.interaction]
     names = np.unique(owner)
@@ -97,8 +129,8 @@ def global_pool(
     which = np.flatnonzero(np.isin(owner, allowed) & (arrays.against != country))
     if len(which) == 0:
         raise ValueError(
-            f"{country}: pairs of other countries must be there for a global head, but there are "
-            "none. Steer to fewer countries."
+            f"{country}: a global head needs pairs of other countries, but there are none. "
+            "Steer to fewer countries."
         )
     return which
 
@@ -108,16 +140,11 @@ def train_global_head(arrays: FrozenArrays, pool: IntArray, config: HeadsConfig)
     if len(pool) > config.max_global_pairs:
         order = np.random.default_rng(0).permutation(len(pool))
         pool = pool[np.sort(order[: config.max_global_pairs])]
-    differences = pair_differences(arrays.features, arrays.pairs.take(pool))
-    (head,) = train_heads(
-        differences,
-        np.zeros(len(pool)),
-        np.ones((1, len(pool))),
-        np.array([len(pool)]),
-        l2=np.array([config.global_l2]),
-        steps=np.array([config.steps]),
-    )
-    return head.astype(np.float64)
+    zero = np.zeros(len(pool))
+    pairs = ProbedPairs(pair_differences(arrays.features, arrays.pairs.take(pool)), zero, zero)
+    numbers = {"l2": np.array([config.global_l2]), "steps": np.array([config.steps])}
+    (head,) = train_selections(pairs, [select_arm("full", zero)], **numbers)
+    return np.asarray(head, dtype=np.float64)
 
 
 def pair_differences(features: FeatureArray, pairs: Pairs) -> FeatureArray:
@@ -137,16 +164,14 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
         ValueError: No row has the column.
     """
     countries: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    found = False
     for _, row in read_jsonl(path, BadRows("quarantine")):
-        if column not in row:
-            continue
-        found = True
-        texts = extract_texts(row, "prompt", "chosen", "rejected")
-        owner = canonical_country(str(row["country"])) or ""
-        other = canonical_country(str(row[column])) or ""
-        countries[owner, texts.prompt, texts.chosen, texts.rejected].add(other)
-    if not found:
+        if column in row:
+            texts = extract_texts(row, "prompt", "chosen", "rejected")
+            owner, other = (
+                canonical_country(str(row[name])) or "" for name in ("country", column)
+            )
+            countries[owner, texts.prompt, texts.chosen, texts.rejected].add(other)
+    if not countries:
         raise ValueError(f"{path} must have the column {column!r}, but no row has it.")
     pairs = build_pairs(table)
     prompts, responses = utterance_texts(table)
@@ -171,6 +196,5 @@ def in_units(user: NDArray[np.str_], unit: str) -> NDArray[np.str_]:
     return np.array([name.partition("/")[2] or name for name in user.tolist()], dtype=np.str_)
 
 
-def _base(country: str) -> str:
-    """Return a country's name without what stands in brackets."""
+def _base(country: str) -> str:  # without what stands in brackets
     return country.partition(" (")[0]

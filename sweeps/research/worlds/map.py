@@ -32,22 +32,13 @@ SEEDS_APART = 1000  # of neighbouring cells; more than any cell has worlds
 
 @dataclass(frozen=True)
 class MapAxes:
-    """Values of the map's axes, and how much work a cell is.
-
-    Attributes:
-        shifts: Cultural shifts.
-        outlier_shares: Shares of outlier users.
-        num_users: Users of the country, 12 pairs each.
-        global_cosines: Cosines of the global head to the consensus.
-        num_worlds: Worlds of each cell.
-        tuning: How arms are tuned.
-    """
+    """Values of the map's axes, and how much work a cell is."""
 
     shifts: tuple[float, ...]
     outlier_shares: tuple[float, ...]
-    num_users: tuple[int, ...]
-    global_cosines: tuple[float, ...]
-    num_worlds: int
+    num_users: tuple[int, ...]  # 12 pairs each
+    global_cosines: tuple[float, ...]  # of the global head to the consensus
+    num_worlds: int  # of each cell
     tuning: Tuning
 
 
@@ -133,15 +124,8 @@ def run_map(
     every comparison, `map.svg` and `map.png` show typical users, `map_overall.svg` and
     `map_overall.png` all test users. Cells that `out`/cells holds are not computed again.
 
-    Args:
-        out: Folder to write to.
-        axes: What the map spans.
-        say: Called with a line of progress.
-        num_processes: As of `finish_cells`.
-
     Returns:
-        Rows of the map; of the fresh worlds, whose `variant` is FRESH; of the sensitivity
-        study, whose `variant` says what was changed.
+        Rows of all three; `variant` is "" in the map, FRESH, or what was changed.
 
     Raises:
         ValueError: The folder holds cells of other axes or settings.

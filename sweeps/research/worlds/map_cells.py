@@ -42,20 +42,12 @@ _ROW_MEASURES = ("truth", "overall")
 
 @dataclass(frozen=True)
 class MapCell:
-    """Worlds of one kind and how arms are tuned on them.
-
-    Attributes:
-        world: Settings of the worlds.
-        tuning: How every arm is tuned.
-        num_worlds: Worlds.
-        first_seed: Seed of the first world; the others follow. Cells of a map differ in it, so
-            that neighbours do not share their luck.
-    """
+    """Worlds of one kind and how every arm is tuned on them."""
 
     world: WorldSettings
     tuning: Tuning
     num_worlds: int
-    first_seed: int = 0
+    first_seed: int = 0  # of the first world; cells of a map differ in it, and in their luck
 
     @property
     def seeds(self) -> range:
@@ -65,44 +57,24 @@ class MapCell:
 
 @dataclass(frozen=True)
 class MapRow:
-    """One comparison in one cell; accuracies are fractions 0..1, means over worlds.
+    """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
-    Attributes:
-        variant: What sets the cell apart from the map's; "" in the map.
-        shift: As of `WorldSettings`.
-        outlier_share: As of `WorldSettings`.
-        pairs: Labelled pairs that an arm is trained and tuned on.
-        global_cosine: As of `WorldSettings`.
-        model: An arm.
-        against: An arm, or "global".
-        tuning: Settings chosen by left-out "users", or "perfect".
-        measure: "truth", expected accuracy on typical users' choices, or "overall".
-        difference: `model` minus `against`.
-        low: Lower end of its 95 % interval over worlds; None with one world.
-        high: Upper end.
-        model_accuracy: Of `model`.
-        against_accuracy: Of `against`.
-        retention: Mean share of pairs that tuned scpo keeps.
-        strength: Mean weighting strength of tuned scpo.
-        num_worlds: Worlds.
-    """
-
-    variant: str
-    shift: float
+    variant: str  # what sets the cell apart from the map's; "" in the map
+    shift: float  # as of `WorldSettings`, as are the share and the cosine
     outlier_share: float
-    pairs: int
+    pairs: int  # labelled pairs that an arm is trained and tuned on
     global_cosine: float
-    model: str
-    against: str
-    tuning: str
-    measure: str
-    difference: float
-    low: float | None
+    model: str  # an arm
+    against: str  # an arm, or "global"
+    tuning: str  # settings chosen by left-out "users", or "perfect"
+    measure: str  # "truth", expected accuracy on typical users' choices, or "overall"
+    difference: float  # `model` minus `against`
+    low: float | None  # lower end of its 95 % interval over worlds; None with one world
     high: float | None
     model_accuracy: float
     against_accuracy: float
-    retention: float
-    strength: float
+    retention: float  # mean share of pairs that tuned scpo keeps
+    strength: float  # mean weighting strength of tuned scpo
     num_worlds: int
 
 
@@ -113,13 +85,7 @@ def compute_map_cell(cell: MapCell) -> dict[str, Any]:
 
 
 def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") -> list[MapRow]:
-    """Return a cell's comparisons.
-
-    Args:
-        cell: The cell.
-        result: As `compute_map_cell` returns it.
-        variant: Name in another study than the map.
-    """
+    """Return a cell's comparisons from its result, as `compute_map_cell` returns it."""
     world = cell.world
     kind = (variant, world.shift, world.outlier_share, world.num_pairs, world.global_cosine)
     chosen = np.mean(result["chosen"], axis=0).tolist()
@@ -133,9 +99,10 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
             for measure in _ROW_MEASURES:
                 column = MEASURES.index(measure)
                 first, second = ours[:, column], theirs[:, column]
-                compared = (model, against, tuning, measure, *mean_ends(first - second))
+                compared = (model, against, tuning, measure)
                 means = (float(first.mean()), float(second.mean()))
-                rows.append(MapRow(*kind, *compared, *means, *chosen, len(first)))
+                ends = mean_ends(first - second)
+                rows.append(MapRow(*kind, *compared, *ends, *means, *chosen, len(first)))
     return rows
 
 

@@ -16,17 +16,10 @@ from sweeps.research.worlds.map_cells import USERS, MapRow
 
 
 class Region(NamedTuple):
-    """Cells of one comparison, variant, number of pairs and global model.
+    """Cells of one comparison, variant, number of pairs and global model."""
 
-    Attributes:
-        mean: What they share, with the mean of their differences, its interval and retention.
-        num_above: Cells whose interval lies above 0.
-        num_below: Cells whose interval lies below 0.
-        num_cells: All cells.
-    """
-
-    mean: MapRow
-    num_above: int
+    mean: MapRow  # what they share, with the mean of their differences and of retention
+    num_above: int  # cells whose interval lies above 0
     num_below: int
     num_cells: int
 
@@ -34,9 +27,7 @@ class Region(NamedTuple):
 def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
     """Return what each comparison found at each number of pairs and quality of global model.
 
-    Args:
-        rows: Of the map or of another study of cells with worlds of their own.
-        measure: "truth" or "overall".
+    `measure` is "truth" or "overall"; each cell must have worlds of its own.
     """
     groups: dict[tuple[str, str, str, float, int], list[MapRow]] = {}
     for row in rows:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -68,37 +69,24 @@ class TruthCell:
 
 @dataclass(frozen=True)
 class TruthRow:
-    """One arm's figures in the worlds of one kind, means over seeds with 95 % intervals.
+    """One arm's figures in the worlds of one kind, means over seeds with 95 % intervals."""
 
-    Attributes:
-        world: Name of the kind, of `WORLDS`.
-        training: "hard", "mild", or "tuned"; "" where nothing is trained.
-        arm: Name; "truth" is the country's own utility, which nothing can beat.
-        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
-        mean: Fraction 0..1.
-        low: Lower end; None with one seed.
-        high: Upper end.
-        pairs_trained: Mean number of pairs trained on.
-        num_seeds: Worlds.
-    """
-
-    world: str
-    training: str
-    arm: str
-    measure: str
-    mean: float
-    low: float | None
+    world: str  # name of the kind, of `WORLDS`
+    training: str  # "hard", "mild", or "tuned"; "" where nothing is trained
+    arm: str  # "truth" is the country's own utility, which nothing can beat
+    measure: str  # of `MEASURES`
+    mean: float  # fraction 0..1
+    low: float | None  # None with one seed
     high: float | None
-    pairs_trained: float
+    pairs_trained: float  # mean number of pairs trained on
     num_seeds: int
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(NamedTuple):
     """Rows of the table and the verdicts on the paper's claims."""
 
-    rows: tuple[TruthRow, ...]
-    claims: tuple[PaperClaim, ...]
+    rows: list[TruthRow]
+    claims: list[PaperClaim]
 
 
 def run_truth(
@@ -112,13 +100,6 @@ def run_truth(
     """Train every arm on `num_seeds` worlds of each kind; write `truth.csv` and `claims.csv`.
 
     Cells that `out`/cells holds are not computed again.
-
-    Args:
-        out: Folder to write to.
-        num_seeds: Worlds of each kind, at least 2.
-        say: Called with a line of progress.
-        tuning: How the tuned arms are tuned; none: as by default.
-        num_processes: As of `finish_cells`.
 
     Raises:
         ValueError: Fewer than 2 seeds, or the folder holds cells of other settings.
@@ -137,7 +118,7 @@ def run_truth(
         figures[world] = {
             key: np.array([result["/".join(key)] for result in own]) for key in ARMS_TRAINED
         }
-    truth = Truth(tuple(_rows(figures)), tuple(judge_paper_claims(figures)))
+    truth = Truth(_rows(figures), judge_paper_claims(figures))
     columns = [field.name for field in fields(TruthRow)]
     write_csv(columns, [asdict(row) for row in truth.rows], out / "truth.csv")
     write_claims(truth.claims, out / "claims.csv")

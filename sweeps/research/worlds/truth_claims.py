@@ -48,40 +48,26 @@ PAPER_CLAIMS = (
 
 @dataclass(frozen=True)
 class PaperClaim:
-    """One claim in one kind of world at one training strength.
+    """One claim in one kind of world at one training strength."""
 
-    Attributes:
-        claim: The arms and the sign, as "scpo > full".
-        meaning: In words.
-        world: Kind of world.
-        training: Training strength of the arms, or "tuned".
-        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
-        difference: Mean of first minus second arm, in -1..1.
-        low: Lower end of its 95 % interval over worlds; None with one world.
-        high: Upper end.
-        verdict: "holds", "does not" or "cannot tell".
-        num_seeds: Worlds.
-    """
-
-    claim: str
-    meaning: str
-    world: str
-    training: str
-    measure: str
-    difference: float
-    low: float | None
+    claim: str  # the arms and the sign, as "scpo > full"
+    meaning: str  # in words
+    world: str  # kind of world
+    training: str  # training strength of the arms, or "tuned"
+    measure: str  # of `MEASURES`
+    difference: float  # mean of first minus second arm, in -1..1
+    low: float | None  # lower end of its 95 % interval over worlds; None with one world
     high: float | None
-    verdict: str
-    num_seeds: int
+    verdict: str  # "holds", "does not" or "cannot tell"
+    num_seeds: int  # worlds
 
 
 def judge_paper_claims(
     figures: Mapping[str, Mapping[Trained, FloatArray]],
 ) -> list[PaperClaim]:
-    """Return every claim about worlds and arms that are there.
+    """Return every claim about kinds of worlds and arms that `figures` holds.
 
-    Args:
-        figures: By kind of world and arm, `MEASURES` over seeds, shape (W, 4 or more).
+    Its arrays are `MEASURES` over seeds, of shape (W, 4 or more).
     """
     judged = []
     for worlds, first, sign, second, measure, meaning in PAPER_CLAIMS:

@@ -29,21 +29,14 @@ _STEPS = (2, 24)
 
 @dataclass(frozen=True)
 class Tuning:
-    """How arms are tuned, all alike.
+    """How arms are tuned, all alike."""
 
-    Attributes:
-        num_settings: Settings tried, S.
-        folds: Parts of the users, each left out once.
-        judged_folds: How many of them are left out; 1 is a single validation split.
-        max_consensus_drop: How far consensus accuracy on left-out users may fall.
-        plain_share: Share of scpo's settings at retention 1 and strength 0, so that scpo can
-            be `full` where that is better; drawn points almost never are.
-    """
-
-    num_settings: int = 32
-    folds: int = 4
-    judged_folds: int = 4
-    max_consensus_drop: float = SPACE.max_consensus_drop
+    num_settings: int = 32  # settings tried, S
+    folds: int = 4  # folds of users
+    judged_folds: int = 4  # folds left out in turn; 1 is a single validation split
+    max_consensus_drop: float = SPACE.max_consensus_drop  # on left-out users
+    # Share of scpo's settings at retention 1 and strength 0, so that scpo can be `full` where
+    # that is better; drawn points almost never are.
     plain_share: float = 0.25
 
 
@@ -71,10 +64,8 @@ def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
         steps=_STEPS,
         seed=seed,
     )
-    names = ("retention", "strength", "l2", "steps")
-    return HeadSettings(
-        *(np.concatenate([getattr(plain, name), getattr(searched, name)]) for name in names)
-    )
+    columns = zip(vars(plain).values(), vars(searched).values(), strict=True)
+    return HeadSettings(*(np.concatenate(column) for column in columns))
 
 
 def select_random(retention: float, num_settings: int, seed: int) -> Select:
@@ -90,38 +81,33 @@ def select_random(retention: float, num_settings: int, seed: int) -> Select:
 def tune_arm(
     pairs: WorldPairs, select: Select, settings: HeadSettings, tuning: Tuning
 ) -> tuple[int, Heads]:
-    """Choose a setting by left-out users, and train every setting on all pairs.
+    """Choose one of S settings by left-out users, and train every setting on all pairs.
 
-    Args:
-        pairs: All pairs of the users to train and tune on, by margin.
-        select: What each of the S settings trains on.
-        settings: Pulls and steps.
-        tuning: Folds and constraint.
+    `select` says what each setting trains on, `settings` its pull and steps.
 
     Returns:
-        Number of the setting chosen by `rank_in_folds`; change of each setting's head, shape
-        (S, D).
+        Number of the chosen setting; change of each setting's head, shape (S, D).
 
     Raises:
         ValueError: No setting may start.
     """
-    numbers = {"l2": settings.l2, "steps": settings.steps}
     order = rank_in_folds(
         pairs,
         pairs.user % tuning.folds,
         select,
         num_judged=tuning.judged_folds,
+        l2=settings.l2,
+        steps=settings.steps,
         max_consensus_drop=tuning.max_consensus_drop,
-        may_start=may_start,
-        **numbers,
+        may_start=_may_start,
     )
     if len(order) == 0:
         raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
-    return int(order[0]), train_selections(pairs, select(pairs.reference_margin), **numbers)
+    selections = select(pairs.reference_margin)
+    return int(order[0]), train_selections(pairs, selections, l2=settings.l2, steps=settings.steps)
 
 
-def may_start(selection: Selection) -> bool:
-    """Return whether a selection keeps enough for a search to start it."""
+def _may_start(selection: Selection) -> bool:
     return (
         int(selection.keep.sum()) >= SPACE.min_pairs
         and effective_pairs(selection.weights) >= SPACE.min_effective_pairs
@@ -129,15 +115,11 @@ def may_start(selection: Selection) -> bool:
 
 
 def judge_world(moved: Heads, test: WorldPairs) -> FloatArray:
-    """Return the figures of heads on test users, shape (S, 4), in the order of `MEASURES`.
+    """Return `MEASURES` of heads, w - w0 of shape (S, D), on test users, shape (S, 4).
 
     "overall", "distinctive" and "consensus" are accuracies on the users' choices, outliers
     included. "truth" is the expected accuracy on the choices of typical users: that of a pair is
     sigmoid(utility margin) where the head orders it as the country does.
-
-    Args:
-        moved: Change of each head from the global one, shape (S, D).
-        test: Pairs of test users.
 
     Raises:
         ValueError: As of `judge_heads`.

@@ -24,12 +24,7 @@ def run_job(
 ) -> TrialRecord:
     """Train the model in place as the job asks, evaluate it, and return the record.
 
-    Args:
-        job: What is asked.
-        data: The country's arrays.
-        reward: The global model's weights; they are changed.
-        training: What the job does not set.
-        engine: Where this runs, for the record.
+    `training` has what the job does not set, `engine` names where this runs.
 
     Raises:
         ValueError: Too few pairs, or a setting out of range.

@@ -37,17 +37,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ChosenHead:
-    """The head of one arm.
+    """The head of one arm."""
 
-    Attributes:
-        candidate: The setting chosen.
-        moved: w - w0, shape (D,).
-        pairs_trained: Pairs kept.
-    """
-
-    candidate: Candidate
-    moved: Heads
-    pairs_trained: int
+    candidate: Candidate  # the setting chosen
+    moved: Heads  # w - w0, shape (D,)
+    pairs_trained: int  # pairs kept
 
 
 def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> list[Candidate]:
@@ -83,7 +77,7 @@ def choose_heads(
         user: Their users, shape (P,).
         config: Candidates, inner folds and constants.
         seed: Seed of the inner folds and of `random_k`.
-        arms: Which arms.
+        arms: Arms to train.
 
     Raises:
         ValueError: Too few users for the inner folds, or margins that do not differ.

@@ -30,45 +30,32 @@ _FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
 
 
 def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
-    """Train the heads of all curves and return the folder of their ledger, `run`/probe_curves.
-
-    Args:
-        config: The sweep whose curves these are.
-        run: Its folder; data and global model are taken from there or put there.
-        say: Called with a line of progress.
+    """Train the heads of a sweep's curves; return the folder of their ledger, `run`/probe_curves.
 
     Raises:
         ValueError: The configuration asks for no curve, the model has no linear head, or a
             budget holds pairs of one user only.
     """
-    check_curves(config.curves)
+    curves = config.curves
+    if not curves.arms or not curves.seeds or len(set(curves.budgets)) < 2:
+        raise ValueError(
+            "A curve needs an arm, a seed and two budgets, but `curves` has "
+            f"arms={list(curves.arms)}, seeds={list(curves.seeds)}, "
+            f"budgets={list(curves.budgets)}."
+        )
     model, steered = obtain_all(config, run, say)
     reward, cache, precision = open_features(config, model)
     heads = HeadsConfig(tau=config.tau, beta=config.beta)
     records: list[TrialRecord] = []
     for data in steered.countries.values():
         train, validation = probe_parts(reward, data, cache, precision=precision, say=say)
-        found = curve_records(data, train, validation, config.curves, heads)
+        found = curve_records(data, train, validation, curves, heads)
         num_failed = sum(record.state == "failed" for record in found)
         failed = f", {num_failed} failed" if num_failed else ""
         say(f"  {data.country}: {len(found)} heads{failed}")
         records += found
     write_records(records, run / _FOLDER)
     return run / _FOLDER
-
-
-def check_curves(config: CurvesConfig) -> None:
-    """Refuse what makes no curve, before anything is computed.
-
-    Raises:
-        ValueError: There is no arm, no seed, or only one budget.
-    """
-    if not config.arms or not config.seeds or len(set(config.budgets)) < 2:
-        raise ValueError(
-            "A curve needs an arm, a seed and two budgets, but `curves` has "
-            f"arms={list(config.arms)}, seeds={list(config.seeds)}, "
-            f"budgets={list(config.budgets)}."
-        )
 
 
 def curve_records(
@@ -87,7 +74,7 @@ def curve_records(
         train: Its training pairs, in their order there.
         validation: Its validation pairs, likewise.
         config: Arms, budgets and seeds.
-        heads: What each head chooses from.
+        heads: Candidates of each head.
 
     Raises:
         ValueError: A budget holds pairs of one user only.
@@ -97,10 +84,18 @@ def curve_records(
     for seed in config.seeds:
         for budget in config.budgets:
             labelled = labelled_pairs(data, budget, seed)
+            num_users = len(np.unique(data.user[labelled]))
+            if num_users < 2:
+                raise ValueError(
+                    f"{data.country}: a head's pull is chosen on other users than train it, so a "
+                    f"budget must hold pairs of two users, but {budget:g} of the labelled pairs "
+                    f"holds {len(labelled)} of {num_users}. Leave it out of `curves.budgets`."
+                )
+            folds = {"inner_folds": min(heads.inner_folds, num_users)}
             chosen = choose_heads(
                 train.take(np.searchsorted(numbers, labelled)),
                 data.user[labelled],
-                _fit_folds(heads, data, labelled, budget),
+                heads.model_copy(update=folds),
                 seed=seed,
                 arms=config.arms,
             )
@@ -117,20 +112,6 @@ def write_records(records: Sequence[TrialRecord], folder: Path) -> None:
         json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False) for record in records
     )
     write_text(folder / LEDGER_NAME, "".join(f"{line}\n" for line in lines))
-
-
-def _fit_folds(
-    heads: HeadsConfig, data: CountryData, labelled: IntArray, budget: float
-) -> HeadsConfig:
-    """Return what heads choose from, with no more inner folds than users."""
-    num_users = len(np.unique(data.user[labelled]))
-    if num_users < 2:
-        raise ValueError(
-            f"{data.country}: a head's pull is chosen on other users than train it, so a budget "
-            f"must hold pairs of two users, but {budget:g} of the labelled pairs holds "
-            f"{len(labelled)} of {num_users}. Leave it out of `curves.budgets`."
-        )
-    return heads.model_copy(update={"inner_folds": min(heads.inner_folds, num_users)})
 
 
 def _record(

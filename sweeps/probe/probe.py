@@ -32,48 +32,28 @@ NUM_POINTS = 4
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """What the heads of one country showed; arrays have one value for each of S settings.
-
-    Attributes:
-        country: Its name.
-        settings: The settings that were trained, S of them.
-        pairs_trained: Pairs kept.
-        effective_pairs: What the weights leave of them.
-        judged: Figures on validation pairs.
-        feasible: Whether consensus accuracy fell no further than allowed.
-        on_front: Whether it is feasible and nothing feasible dominates it in accuracy and pairs,
-            the global model with its 0 pairs included.
-        global_accuracy: Of the global model on the same validation pairs.
-        reference_margin: Of the training pairs, ascending, shape (P,).
-        num_validation: Validation pairs.
-        num_users: Users that gave them.
-        num_skipped: Settings that kept too little to start.
-    """
+    """What the heads of one country showed; arrays have one value for each of S settings."""
 
     country: str
-    settings: HeadSettings
-    pairs_trained: IntArray
-    effective_pairs: FloatArray
-    judged: JudgedHeads
-    feasible: BoolArray
+    settings: HeadSettings  # those that were trained
+    pairs_trained: IntArray  # pairs kept
+    effective_pairs: FloatArray  # what the weights leave of them
+    judged: JudgedHeads  # on validation pairs
+    feasible: BoolArray  # whether consensus accuracy fell no further than allowed
+    # Whether it is feasible and nothing feasible dominates it in accuracy and pairs, the global
+    # model with its 0 pairs included.
     on_front: BoolArray
-    global_accuracy: float
-    reference_margin: FloatArray
-    num_validation: int
-    num_users: int
-    num_skipped: int
+    global_accuracy: float  # of the global model on the same validation pairs
+    reference_margin: FloatArray  # of the training pairs, ascending, shape (P,)
+    num_validation: int  # validation pairs
+    num_users: int  # users that gave them
+    num_skipped: int  # settings that kept too little to start
 
 
 def run_probe(
     config: SweepConfig, run: Path, say: Say, *, num_settings: int = NUM_SETTINGS
 ) -> list[ProbeResult]:
-    """Probe every country of a configuration.
-
-    Args:
-        config: The sweep that the probe prepares.
-        run: Its folder; data and global model are taken from there or put there.
-        say: Called with a line of progress.
-        num_settings: Settings of each country.
+    """Probe every country of a sweep; its run's folder holds data and global model, or gets them.
 
     Raises:
         ValueError: As of `probe_countries`, or the data do not suffice.
@@ -91,13 +71,6 @@ def probe_countries(
     num_settings: int = NUM_SETTINGS,
 ) -> list[ProbeResult]:
     """Probe countries whose arrays are known already.
-
-    Args:
-        config: Ranges of retention and strength, the constraint, cache and precision.
-        countries: Arrays by country.
-        model: The global model.
-        say: Called with a line of progress.
-        num_settings: Settings of each country.
 
     Raises:
         ValueError: The model has no linear head, or no setting keeps enough pairs.
@@ -198,13 +171,8 @@ def probe_points(
 ) -> list[Point]:
     """Return points of the front as first trials of the full search, the most accurate first.
 
-    Retention and strength are the front's. Learning rate and epochs are the configuration's:
-    what a head is trained with says nothing about them.
-
-    Args:
-        result: A country's probe.
-        config: The sweep.
-        num_points: Points at most, spread evenly over the front.
+    Retention and strength are the front's, of points spread evenly over it. Learning rate and
+    epochs are the configuration's: what a head is trained with says nothing about them.
     """
     points: list[Point] = []
     for number in front_settings(result, num_points=num_points).tolist():

@@ -40,19 +40,12 @@ FEATURES_FILE, AGAINST_FILE = "features.npy", "against.npy"  # beside a data set
 
 @dataclass(frozen=True)
 class FrozenArrays:
-    """A whole data set.
+    """A whole data set."""
 
-    Attributes:
-        table: Its interactions.
-        texts: Tokens of the U responses with their prompts.
-        features: Shape (U, D).
-        against: The one country whose answer a pair's refused text is; "" for none, shape (P,).
-    """
-
-    table: pa.Table
-    texts: TokenizedTexts
-    features: FeatureArray
-    against: NDArray[np.str_]
+    table: pa.Table  # its interactions
+    texts: TokenizedTexts  # tokens of the U responses with their prompts
+    features: FeatureArray  # shape (U, D)
+    against: NDArray[np.str_]  # the one country whose answer a pair refuses, "" for none, (P,)
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -110,11 +103,7 @@ def global_pool(
     Never among them are its own pairs, those of another sample of the same country ("India
     (Non-national sample)"), and those that hold its answer against another's.
 
-    Args:
-        arrays: The data set.
-        country: The country to steer to.
-        steered: All countries that are steered to.
-        pool: "not steered": pairs of no steered country; "others": pairs of any other.
+    The pool "not steered" has pairs of no steered country, "others" pairs of any other.
 
     Raises:
         ValueError: No pair is left.
@@ -155,10 +144,8 @@ def pair_differences(features: FeatureArray, pairs: Pairs) -> FeatureArray:
 def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
     """Return the country whose answer each pair refuses, "" where it is several or none.
 
-    Args:
-        path: The pairs file that the table was made from, JSON lines.
-        column: Its column that names the country of the refused answer.
-        table: The interactions.
+    `path` is the pairs file, JSON lines, that the table of interactions was made from; `column`
+    names the country of the refused answer.
 
     Raises:
         ValueError: No row has the column.

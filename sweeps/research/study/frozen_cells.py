@@ -40,25 +40,15 @@ from sweeps.research.study.survey_similarity import (
 
 @dataclass(frozen=True)
 class FrozenCell:
-    """One country of a data set, in plain values.
+    """One country of a data set, in plain values."""
 
-    Attributes:
-        folder: Folder of the data set's arrays.
-        country: The country.
-        steered: All countries of the study.
-        backbone: Whose features they are.
-        seeds: Seeds of folds and of `random_k`.
-        folds: Folds of users.
-        config: The data set's configuration, dumped.
-    """
-
-    folder: str
+    folder: str  # of the data set's arrays
     country: str
-    steered: tuple[str, ...]
-    backbone: str
-    seeds: tuple[int, ...]
-    folds: int
-    config: dict[str, Any]
+    steered: tuple[str, ...]  # all countries of the study
+    backbone: str  # whose features they are
+    seeds: tuple[int, ...]  # of folds and of `random_k`
+    folds: int  # folds of users
+    config: dict[str, Any]  # the data set's configuration, dumped
 
 
 def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:

@@ -224,27 +224,13 @@ def test_boxes_out_of_range_are_refused() -> None:
         draw_settings(4, **{**BOX, "steps": (9, 3)}, seed=0)
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"offset": np.zeros(3)}, "must name the same pairs, but got 4, 3 and 4"),
-        ({"num_kept": np.ones(3, dtype=int)}, "a value for each of 2 settings, but got 3, 2 and"),
-        ({"differences": np.zeros((4, 2))}, "chosen and rejected texts must differ"),
-        ({"weights": np.full((2, 4), 1.5)}, "`0 <= weights <= 1` must hold"),
-        ({"num_kept": np.zeros(2, dtype=int)}, "`num_kept >= 1` must hold"),
-        ({"l2": np.array([0.1, 0.0])}, "`l2 > 0` must hold"),
-        ({"steps": np.array([1, 0])}, "`steps >= 1` must hold"),
-    ],
-)
-def test_what_cannot_be_trained_is_refused(changes: dict, message: str) -> None:
-    given = {
-        "differences": np.ones((4, 2)),
-        "offset": np.zeros(4),
-        "weights": np.ones((2, 4)),
-        "num_kept": np.array([4, 4]),
-        "l2": np.ones(2),
-        "steps": np.array([1, 2]),
-        **changes,
-    }
-    with pytest.raises(ValueError, match=message):
-        train_heads(**given)
+def test_features_that_do_not_differ_are_refused() -> None:
+    with pytest.raises(ValueError, match="chosen and rejected texts must differ"):
+        train_heads(
+            np.zeros((4, 2)),
+            np.zeros(4),
+            np.ones((1, 4)),
+            np.array([4]),
+            l2=np.ones(1),
+            steps=np.array([1]),
+        )

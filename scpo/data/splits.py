@@ -96,13 +96,7 @@ def split_users(
 def fold_users(
     table: pa.Table, country: str, *, num_folds: int, seed: int = 0
 ) -> list[dict[str, str]]:
-    """Split the users of one country into folds that are the test side in turn.
-
-    Args:
-        table: Table of `INTERACTIONS_SCHEMA`.
-        country: The country.
-        num_folds: Number of folds, 3 at least; their sizes differ by one user at most.
-        seed: Seed of the random order of users.
+    """Split the users of one country into 3 or more folds that are the test side in turn.
 
     Returns:
         One split a fold, as `split_users` returns it: fold i tests, fold i + 1 (the first after

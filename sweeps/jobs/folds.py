@@ -22,10 +22,7 @@ _PART = "validation"
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
     """Return a country once a fold, with other users as its validation; itself for one fold.
 
-    Args:
-        data: The country's arrays; test users stay what they are.
-        num_folds: Number of folds, k.
-        seed: Seed of the order in which users are dealt.
+    Test users stay what they are; `seed` is of the order in which the others are dealt.
 
     Raises:
         ValueError: `1 <= num_folds <= users of training and validation` does not hold.
@@ -50,8 +47,7 @@ def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[Countr
 def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     """Return the complete records of one setting's folds as one, with the first's name.
 
-    Args:
-        records: One record a fold, in the order of folds; a lone one is returned as it is.
+    Records are in the order of folds; a lone one is returned as it is.
 
     Raises:
         ValueError: An evaluation is missing or of another part, or its counts contradict each

@@ -15,7 +15,7 @@ from scpo.models.reward_model import RewardModel
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
-from sweeps.ledger.records import EvaluationRecord, TrialRecord
+from sweeps.ledger.records import EvaluationRecord, State, TrialRecord
 from sweeps.ledger.words import GLOBAL
 
 
@@ -161,21 +161,18 @@ def margin_record(
     )
 
 
-def _record(job: Job, *, state: str, times: dict[str, Any], engine: str) -> TrialRecord:
-    """Return what every record of a job says."""
-    return TrialRecord.model_validate(
-        {
-            "trial_id": job.trial_id,
-            "purpose": job.purpose,
-            "country": job.country,
-            "arm": job.arm,
-            "state": state,
-            "config": job.config,
-            "config_hash": job.config_hash,
-            "seed": job.seed,
-            "times": times,
-            "engine": engine,
-            "versions": installed_versions(),
-            "commit": source_commit(),
-        }
+def _record(job: Job, *, state: State, times: dict[str, float | str], engine: str) -> TrialRecord:
+    return TrialRecord(
+        trial_id=job.trial_id,
+        purpose=job.purpose,
+        country=job.country,
+        arm=job.arm,
+        state=state,
+        config=job.config,
+        config_hash=job.config_hash,
+        seed=job.seed,
+        times=times,
+        engine=engine,
+        versions=installed_versions(),
+        commit=source_commit(),
     )

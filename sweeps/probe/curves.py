@@ -1,9 +1,9 @@
 """Data-efficiency curves of heads on the frozen global model's features: minutes, not hours.
 
-Arms, budgets and seeds are those of `curves` in a sweep's configuration, and the labelled pairs
-of a budget are the very ones that a sweep's curve trainings get. Every head chooses its pull to
-the global head by accuracy on inner folds of the users who labelled them; validation users judge
-it. Out come records as a sweep's, in a ledger of their own that `scpo curves` reads too.
+Arms, budgets and seeds are those of `curves` in a sweep's configuration, and a budget has the
+same labelled pairs as in the sweep's curve trainings. Every head chooses its pull to the global
+head by accuracy on inner folds of the users who labelled them; validation users judge it. Out
+come records as a sweep's, in a ledger of their own that `scpo curves` reads too.
 """
 
 import json
@@ -44,17 +44,17 @@ def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
             f"budgets={list(curves.budgets)}."
         )
     model, steered = obtain_all(config, run, say)
-    reward, cache, precision = open_features(config, model)
+    store = open_features(config, model)
     heads = HeadsConfig(tau=config.tau, beta=config.beta)
     records: list[TrialRecord] = []
     for data in steered.countries.values():
-        train, validation = probe_parts(reward, data, cache, precision=precision, say=say)
+        train, validation = probe_parts(store, data, say)
         found = curve_records(data, train, validation, curves, heads)
         num_failed = sum(record.state == "failed" for record in found)
         failed = f", {num_failed} failed" if num_failed else ""
         say(f"  {data.country}: {len(found)} heads{failed}")
         records += found
-    write_records(records, run / _FOLDER)
+    write_ledger(records, run / _FOLDER)
     return run / _FOLDER
 
 
@@ -99,13 +99,13 @@ def curve_records(
                 seed=seed,
                 arms=config.arms,
             )
-            for arm, head in chosen.items():
-                records.append(_record(data, arm, head, validation, labelled, budget, seed))
+            for head in chosen.values():
+                records.append(_record(data, head, validation, labelled, budget, seed))
     about = {"versions": installed_versions(), "commit": source_commit()}
     return [record.model_copy(update=about) for record in records]
 
 
-def write_records(records: Sequence[TrialRecord], folder: Path) -> None:
+def write_ledger(records: Sequence[TrialRecord], folder: Path) -> None:
     """Write a ledger, whole or not at all, in place of an earlier one."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (
@@ -116,13 +116,13 @@ def write_records(records: Sequence[TrialRecord], folder: Path) -> None:
 
 def _record(
     data: CountryData,
-    arm: str,
     head: ChosenHead,
     validation: ProbedPairs,
     labelled: IntArray,
     budget: float,
     seed: int,
 ) -> TrialRecord:
+    arm = head.candidate.arm
     record = margin_record(
         data,
         head_margins(head.moved, validation),

@@ -16,7 +16,7 @@ from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
 from scpo.method.weighting import effective_pairs
 from scpo.models.model_source import ModelSource
-from sweeps.config import Say, SweepConfig
+from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings, judge_heads
 from sweeps.probe.probed_pairs import open_features, probe_parts
@@ -76,7 +76,7 @@ def probe_countries(
         ValueError: The model has no linear head, or no setting keeps enough pairs.
         RuntimeError: A feature is not finite.
     """
-    reward, folder, precision = open_features(config, model)
+    store = open_features(config, model)
     settings = draw_settings(
         num_settings,
         retention=config.search.retention,
@@ -87,16 +87,14 @@ def probe_countries(
     )
     results = []
     for country, data in countries.items():
-        train, validation = probe_parts(reward, data, folder, precision=precision, say=say)
+        train, validation = probe_parts(store, data, say)
         result = probe_pair_sets(
             country,
             train,
             validation,
             settings,
+            config.search,
             num_users=len(np.unique(data.user[data.pairs_in("validation")])),
-            min_pairs=config.search.min_pairs,
-            min_effective_pairs=config.search.min_effective_pairs,
-            max_consensus_drop=config.search.max_consensus_drop,
         )
         say(f"  {describe_probe(result)}")
         results.append(result)
@@ -108,11 +106,9 @@ def probe_pair_sets(
     train: ProbedPairs,
     validation: ProbedPairs,
     settings: HeadSettings,
+    search: SearchConfig,
     *,
     num_users: int,
-    min_pairs: int,
-    min_effective_pairs: float,
-    max_consensus_drop: float,
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
 
@@ -120,11 +116,9 @@ def probe_pair_sets(
         country: For the result and messages.
         train: Pairs to train on.
         validation: Pairs to judge by.
-        settings: What to try.
+        settings: Settings to try.
+        search: What a setting must keep to start, and the constraint.
         num_users: Users of the validation pairs.
-        min_pairs: A setting that keeps fewer never starts.
-        min_effective_pairs: A setting whose weights leave fewer never starts.
-        max_consensus_drop: Bound of the constraint.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.
@@ -133,11 +127,12 @@ def probe_pair_sets(
     selections = settings.select(train.reference_margin)
     kept = np.array([selection.keep.sum() for selection in selections])
     effective = np.array([effective_pairs(selection.weights) for selection in selections])
-    started = np.flatnonzero((kept >= min_pairs) & (effective >= min_effective_pairs))
+    enough = (kept >= search.min_pairs) & (effective >= search.min_effective_pairs)
+    started = np.flatnonzero(enough)
     if len(started) == 0:
         raise ValueError(
-            f"{country}: {min_pairs} pairs and {min_effective_pairs:g} effective ones must be "
-            f"kept to train, but no setting keeps more than {kept.max()} and "
+            f"{country}: {search.min_pairs} pairs and {search.min_effective_pairs:g} effective "
+            f"ones must be kept to train, but no setting keeps more than {kept.max()} and "
             f"{effective.max():.1f} of {len(train)}."
         )
     num_skipped = len(settings) - len(started)
@@ -145,7 +140,7 @@ def probe_pair_sets(
     selections = [selections[number] for number in started.tolist()]
     moved = train_selections(train, selections, l2=settings.l2, steps=settings.steps)
     judged = judge_heads(moved, validation)
-    feasible = judged.consensus_drop <= max_consensus_drop
+    feasible = judged.consensus_drop <= search.max_consensus_drop
     global_accuracy = float(np.mean(validation.reference_margin > 0))
     on_front = feasible & (judged.accuracy > global_accuracy)
     values = np.column_stack([judged.accuracy, kept])

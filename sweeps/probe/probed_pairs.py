@@ -1,5 +1,6 @@
 """A country's pairs as differences of the global model's features, computed once and cached."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +18,28 @@ from sweeps.config import Say, SweepConfig
 from sweeps.probe.heads import ProbedPairs
 
 
-def open_features(
-    config: SweepConfig, model: ModelSource
-) -> tuple[RewardModel, Path, ResolvedPrecision]:
-    """Return the global model on its device, its folder of features, and its precision."""
-    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
-        pick_device()
-    )
+@dataclass(frozen=True)
+class FeatureStore:
+    """The global model on its device, and the cache of its features."""
+
+    reward: RewardModel
+    folder: Path  # of `features_folder`
+    precision: ResolvedPrecision  # of the matrix products
+
+
+def open_features(config: SweepConfig, model: ModelSource) -> FeatureStore:
+    """Load a sweep's global model to read features from."""
+    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code)
+    reward = reward.to(pick_device())
     precision = resolve_precision(config.training.precision, reward.model.device)
     folder = features_folder(
         local_cache(config.cache), model_hash=content_hash(model), precision=precision
     )
-    return reward, folder, precision
+    return FeatureStore(reward, folder, precision)
 
 
 def probe_parts(
-    reward: RewardModel,
-    data: CountryData,
-    folder: Path,
-    *,
-    precision: ResolvedPrecision,
-    say: Say,
+    store: FeatureStore, data: CountryData, say: Say
 ) -> tuple[ProbedPairs, ProbedPairs]:
     """Return a country's training and validation pairs; texts of test users are not read.
 
@@ -45,31 +47,14 @@ def probe_parts(
         ValueError: A part has no pairs, or the model has no linear head.
         RuntimeError: A feature is not finite.
     """
-    parts = [data.pairs_in("train"), data.pairs_in("validation")]
-    which = np.concatenate(parts)
-    pairs = probe_pairs(reward, data, which, folder, precision=precision, say=say)
-    train, validation = np.split(np.arange(len(pairs)), [len(parts[0])])
-    return pairs.take(train), pairs.take(validation)
+    train, validation = data.pairs_in("train"), data.pairs_in("validation")
+    pairs = probe_pairs(store, data, np.concatenate([train, validation]), say)
+    first, second = np.split(np.arange(len(pairs)), [len(train)])
+    return pairs.take(first), pairs.take(second)
 
 
-def probe_pairs(
-    reward: RewardModel,
-    data: CountryData,
-    which: IntArray,
-    folder: Path,
-    *,
-    precision: ResolvedPrecision,
-    say: Say,
-) -> ProbedPairs:
-    """Return some of a country's pairs as differences of features.
-
-    Args:
-        reward: The global model.
-        data: The country's arrays.
-        which: Numbers of its pairs, shape (P,).
-        folder: Folder of `scpo.countries.features.features_folder`.
-        precision: Precision of the matrix products.
-        say: Called with how many features were computed.
+def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Say) -> ProbedPairs:
+    """Return the pairs of a country that `which`, shape (P,), names, as differences of features.
 
     Raises:
         ValueError: The model has no linear head.
@@ -77,12 +62,14 @@ def probe_pairs(
     """
     pairs = data.pairs.take(which)
     needed, number = np.unique(np.concatenate([pairs.chosen, pairs.rejected]), return_inverse=True)
-    report = features_with_cache(reward, data.texts, needed, folder, precision=precision)
+    report = features_with_cache(
+        store.reward, data.texts, needed, store.folder, precision=store.precision
+    )
     say(
         f"{data.country}: features of {report.num_computed} texts computed, "
         f"{report.num_cached} from the cache"
     )
     chosen, rejected = np.split(number, 2)
     differences = report.features[chosen] - report.features[rejected]
-    weight = reward_head(reward).weight[0].detach().cpu().numpy().astype(np.float64)
+    weight = reward_head(store.reward).weight[0].detach().cpu().numpy().astype(np.float64)
     return ProbedPairs(differences, differences @ weight, data.reference_margin[which])

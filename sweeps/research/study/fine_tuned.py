@@ -26,6 +26,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
 from sweeps.probe.choose_heads import Candidate, choose_heads
 from sweeps.probe.probed_pairs import open_features, probe_pairs
+from sweeps.research.study.study_config import StudyConfig
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
 
@@ -46,23 +47,20 @@ class Fold(NamedTuple):
 def run_fine_tuned(
     config: SweepConfig,
     heads: HeadsConfig,
+    study: StudyConfig,
     run: Path,
     say: Say,
-    *,
-    seeds: Sequence[int],
-    folds: int,
-    num_lanes: int | None = None,
+    num_lanes: int | None,
 ) -> list[TrialRecord]:
     """Train and judge what the ledger lacks; return one record an arm, country and seed.
 
     Args:
         config: The sweep whose data, global model and constants are used.
         heads: What retention and strength of `scpo_tuned` are chosen from.
-        run: Its folder.
+        study: Seeds and folds.
+        run: Folder of the sweep.
         say: Called with a line of progress.
-        seeds: Seeds of folds, of the order of data and of `random_k`.
-        folds: Folds of users.
-        num_lanes: Lanes at most; none: as the configuration says.
+        num_lanes: Lanes at most; none: as the sweep's configuration says.
 
     Raises:
         ValueError: Too few users for the folds, or the folder holds another configuration.
@@ -70,7 +68,7 @@ def run_fine_tuned(
     """
     ledger = open_run(config, run, resume=True)
     workspace = open_workspace(config, run, say)
-    by_fold = split_countries(workspace.countries, seeds=seeds, folds=folds)
+    by_fold = split_countries(workspace.countries, seeds=study.seeds, folds=study.tuned_folds)
     country_of = {fold.name: fold.country for fold in by_fold}
     done = {record.trial_id for record in ledger.read()}
     chosen = choose_settings(config, workspace, by_fold, heads, say)
@@ -92,7 +90,7 @@ def run_fine_tuned(
         untrained_record(replace(_fold_job(config, fold, arm), seed=0), data)
         for arm in UNTRAINED
         for fold, data in by_fold.items()
-        if fold.seed == seeds[0]  # of every seed the same
+        if fold.seed == study.seeds[0]  # of every seed the same
     ]
     return pool_records([*untrained, *ledger.read()], by_fold)
 
@@ -135,11 +133,9 @@ def choose_settings(
     say: Say,
 ) -> dict[Fold, Candidate]:
     """Return the setting of `scpo_tuned` of each fold, from its training users alone."""
-    reward, folder, precision = open_features(config, workspace.model)
+    store = open_features(config, workspace.model)
     probed = {
-        country: probe_pairs(
-            reward, data, np.arange(len(data.pairs)), folder, precision=precision, say=say
-        )
+        country: probe_pairs(store, data, np.arange(len(data.pairs)), say)
         for country, data in workspace.countries.items()
     }
     chosen = {}

@@ -6,6 +6,7 @@ pairs of others only.
 Legend: U texts, P pairs, D features.
 """
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -16,26 +17,29 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
 from scpo.config import EncoderConfig
 from scpo.countries.country_data import utterance_texts
-from scpo.countries.features import FeatureArray
+from scpo.countries.features import FeatureArray, features_folder, features_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
+from scpo.data.sources.prepare import prepare_source
 from scpo.method.arms import select_arm
+from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import RewardModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
-from sweeps.config import HeadsConfig
+from sweeps.config import HeadsConfig, Say
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import ProbedPairs
-from sweeps.research.study.study_config import Pool
+from sweeps.research.study.study_config import FrozenConfig, Pool
 
-FEATURES_FILE, AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
+_FEATURES_FILE, _AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
 
 
 @dataclass(frozen=True)
@@ -62,28 +66,38 @@ class FrozenArrays:
         return np.flatnonzero(self.country[utterance_interactions(self.table)] == country)
 
 
+def prepare_arrays(
+    config: FrozenConfig, folder: Path, say: Say, *, backbone: str, precision: Precision
+) -> pa.Table:
+    """Make what a data set's folder lacks, interactions and features, and return the former."""
+    if not (folder / "data" / "interactions.parquet").is_file():
+        prepare_source(config.data, folder / "data")
+    table = read_interactions(folder / "data")
+    if (folder / _FEATURES_FILE).is_file() and (folder / _AGAINST_FILE).is_file():
+        return table
+    started = time.monotonic()
+    reward = load_reward_model(backbone, new_head=True).to(pick_device())
+    texts = _encode(table, folder, reward, config.encoder)
+    resolved = resolve_precision(precision, reward.model.device)
+    cached = features_folder(folder, model_hash=content_hash(backbone), precision=resolved)
+    which = np.arange(len(texts))
+    features = features_with_cache(reward, texts, which, cached, precision=resolved).features
+    against = np.full(len(build_pairs(table)), "")
+    if config.against_column is not None:
+        against = read_against(Path(str(config.data.path)), config.against_column, table)
+    np.save(folder / _AGAINST_FILE, against)
+    np.save(folder / _FEATURES_FILE, features)
+    say(f"{config.title}: features of {len(texts)} texts, {time.monotonic() - started:.0f} s")
+    return table
+
+
 @cache
 def load_arrays(folder: Path, backbone: str, encoder: EncoderConfig) -> FrozenArrays:
     """Return what `prepare_arrays` put into a data set's folder, read once a process."""
     table = read_interactions(folder / "data")
-    texts = encode_table(table, folder, load_reward_model(backbone, new_head=True), encoder)
+    texts = _encode(table, folder, load_reward_model(backbone, new_head=True), encoder)
     return FrozenArrays(
-        table, texts, np.load(folder / FEATURES_FILE), np.load(folder / AGAINST_FILE)
-    )
-
-
-def encode_table(
-    table: pa.Table, folder: Path, reward: RewardModel, encoder: EncoderConfig
-) -> TokenizedTexts:
-    """Return the tokens of a table's responses, encoded once a folder."""
-    prompts, responses = utterance_texts(table)
-    return load_or_encode(
-        folder,
-        reward.tokenizer,
-        prompts,
-        responses,
-        max_tokens=encoder.max_tokens,
-        overlong=encoder.overlong,
+        table, texts, np.load(folder / _FEATURES_FILE), np.load(folder / _AGAINST_FILE)
     )
 
 
@@ -185,3 +199,17 @@ def in_units(user: NDArray[np.str_], unit: str) -> NDArray[np.str_]:
 
 def _base(country: str) -> str:  # without what stands in brackets
     return country.partition(" (")[0]
+
+
+def _encode(
+    table: pa.Table, folder: Path, reward: RewardModel, encoder: EncoderConfig
+) -> TokenizedTexts:
+    prompts, responses = utterance_texts(table)
+    return load_or_encode(
+        folder,
+        reward.tokenizer,
+        prompts,
+        responses,
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
+    )

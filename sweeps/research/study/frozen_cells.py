@@ -1,7 +1,8 @@
-"""One country of a data set whose arms are heads: a cell of plain values in, a result out.
+"""Every arm as a head on frozen features: every country of a data set is a cell.
 
-Each seed deals the country's users into folds anew; each fold is judged by heads that never saw
-its users, and every user is judged once a seed.
+A cell is computed once, by any process, and kept in a file, so an interrupted study resumes. Each
+seed deals the country's users into folds anew; each fold is judged by heads that never saw its
+users, and every user is judged once a seed.
 """
 
 import time
@@ -19,18 +20,22 @@ from scpo.countries.features import FeatureArray
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.method.strength import margin_scale
+from sweeps.config import Say
 from sweeps.jobs.job_records import margin_record
+from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.frozen_arrays import (
+    count_units,
     global_pool,
     load_arrays,
     pair_differences,
+    prepare_arrays,
     train_global_head,
 )
-from sweeps.research.study.study_config import FrozenConfig
+from sweeps.research.study.study_config import FrozenConfig, StudyConfig
 from sweeps.research.study.survey_similarity import (
     arm_similarity,
     baseline_similarity,
@@ -49,6 +54,34 @@ class FrozenCell:
     seeds: tuple[int, ...]  # of folds and of `random_k`
     folds: int  # folds of users
     config: dict[str, Any]  # the data set's configuration, dumped
+
+
+def run_frozen(
+    config: FrozenConfig, study: StudyConfig, folder: Path, say: Say, num_processes: int | None
+) -> list[dict[str, Any]]:
+    """Return the results of all countries of a data set, as `compute_frozen_cell` gives them.
+
+    Raises:
+        FileNotFoundError: No such data or backbone.
+        ValueError: No country has enough users, or a file is of other settings.
+    """
+    table = prepare_arrays(config, folder, say, backbone=study.backbone, precision=study.precision)
+    counts = count_units(table)
+    steered = config.countries
+    if steered is None:
+        steered = tuple(name for name, count in counts.items() if count >= config.min_units)
+    if not steered:
+        raise ValueError(
+            f"One country at least must have {config.min_units} {config.unit}s with pairs, but "
+            f"the most is {max(counts.values(), default=0)}. Lower min_units."
+        )
+    rest = (steered, study.backbone, study.seeds, study.folds, config.model_dump(mode="json"))
+    cells = {slug(country): FrozenCell(str(folder), country, *rest) for country in steered}
+    say(f"{config.title}: {len(cells)} countries, heads on frozen features")
+    results = finish_cells(
+        cells, compute_frozen_cell, folder / "cells", say, num_processes=num_processes
+    )
+    return list(results.values())
 
 
 def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
@@ -107,7 +140,7 @@ def out_of_fold(
 
     Args:
         data: The country; its reference rewards are the global head's.
-        features: Of its texts, shape (U, D).
+        features: Features of its texts, shape (U, D).
         config: Candidates of the heads.
         seed: Seed of the folds.
         folds: Number of folds.

@@ -7,20 +7,15 @@ that its axes do not show.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scpo.files.csv_files import write_csv
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
-from sweeps.research.worlds.map_cells import (
-    MapCell,
-    MapRow,
-    cell_rows,
-    compute_map_cell,
-    write_rows,
-)
+from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import draw_map
 from sweeps.research.worlds.world_arms import Tuning
 from sweeps.research.worlds.worlds import WorldSettings
@@ -130,14 +125,10 @@ def run_map(
     Raises:
         ValueError: The folder holds cells of other axes or settings.
     """
-    named = [
-        *((name, "", cell) for name, cell in map_cells(axes).items()),
-        *((name, FRESH, cell) for name, cell in again_cells(axes).items()),
-        *(
-            (f"variant-{variant.replace(' ', '-')}", variant, cell)
-            for variant, cell in variant_cells(axes).items()
-        ),
-    ]
+    named = [(name, "", cell) for name, cell in map_cells(axes).items()]
+    named += [(name, FRESH, cell) for name, cell in again_cells(axes).items()]
+    for variant, cell in variant_cells(axes).items():
+        named.append((f"variant-{variant.replace(' ', '-')}", variant, cell))
     cells = {name: cell for name, _, cell in named}
     results = finish_cells(
         cells, compute_map_cell, out / "cells", say, num_processes=num_processes
@@ -148,9 +139,14 @@ def run_map(
         for row in cell_rows(cell, results[name], variant=variant)
     ]
     of_map = [row for row in rows if row.variant == ""]
-    write_rows(of_map, out / "map.csv")
-    write_rows([row for row in rows if row.variant == FRESH], out / "again.csv")
-    write_rows([row for row in rows if row.variant not in ("", FRESH)], out / "sensitivity.csv")
+    tables = {
+        "map.csv": of_map,
+        "again.csv": [row for row in rows if row.variant == FRESH],
+        "sensitivity.csv": [row for row in rows if row.variant not in ("", FRESH)],
+    }
+    columns = [field.name for field in fields(MapRow)]
+    for name, table in tables.items():
+        write_csv(columns, [vars(row) for row in table], out / name)
     draw_map(of_map, "truth", out / "map")
     draw_map(of_map, "overall", out / "map_overall")
     return rows

@@ -9,14 +9,12 @@ Each tries as many settings, judged by the same left-out users. A "perfect" choi
 itself, says what choosing by users costs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_arm
 from sweeps.research.worlds.world_arms import (
     MEASURES,
@@ -104,11 +102,6 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
                 ends = mean_ends(first - second)
                 rows.append(MapRow(*kind, *compared, *ends, *means, *chosen, len(first)))
     return rows
-
-
-def write_rows(rows: Sequence[MapRow], path: Path) -> None:
-    """Write rows as CSV; the columns are the fields of `MapRow`."""
-    write_csv([field.name for field in fields(MapRow)], [asdict(row) for row in rows], path)
 
 
 def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:

@@ -8,7 +8,7 @@ in their selection only and are trained to their optimum; tuned arms choose thei
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -24,12 +24,7 @@ from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import Heads
-from sweeps.research.worlds.truth_claims import (
-    PaperClaim,
-    Trained,
-    judge_paper_claims,
-    write_claims,
-)
+from sweeps.research.worlds.truth_claims import PaperClaim, Trained, judge_paper_claims
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
@@ -119,9 +114,8 @@ def run_truth(
             key: np.array([result["/".join(key)] for result in own]) for key in ARMS_TRAINED
         }
     truth = Truth(_rows(figures), judge_paper_claims(figures))
-    columns = [field.name for field in fields(TruthRow)]
-    write_csv(columns, [asdict(row) for row in truth.rows], out / "truth.csv")
-    write_claims(truth.claims, out / "claims.csv")
+    for name, rows in (("truth.csv", truth.rows), ("claims.csv", truth.claims)):
+        write_csv(list(vars(rows[0])), [vars(row) for row in rows], out / name)
     return truth
 
 
@@ -137,14 +131,10 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
     selections = [select_arm(arm, margin, seed=cell.seed) for arm in TRAINED_ARMS]
     kept = [int(selection.keep.sum()) for selection in selections]
     for training, l2 in TRAININGS.items():
-        numbers = {
-            "l2": np.full(len(selections), l2),
-            "steps": np.full(len(selections), _STEPS),
-        }
-        moved = train_selections(world.train, selections, **numbers)
+        l2_of_each, steps = np.full(len(selections), l2), np.full(len(selections), _STEPS)
+        moved = train_selections(world.train, selections, l2=l2_of_each, steps=steps)
         for number, arm in enumerate(TRAINED_ARMS):
-            head = moved[number][None]
-            result[f"{training}/{arm}"] = _figures(head, world, kept[number])
+            result[f"{training}/{arm}"] = _figures(moved[number][None], world, kept[number])
     for arm, draw in (("full", draw_plain), ("scpo", draw_search)):
         settings = draw(cell.tuning, cell.seed)
         chosen, moved = tune_arm(world.train, settings.select, settings, cell.tuning)
@@ -173,16 +163,9 @@ def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:
 
 def _rows(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[TruthRow]:
     return [
-        TruthRow(
-            world,
-            training,
-            arm,
-            measure,
-            *mean_ends(values[:, column]),
-            float(values[:, -1].mean()),
-            len(values),
-        )
+        TruthRow(world, training, arm, measure, *mean_ends(values[:, column]), kept, len(values))
         for world, arms in figures.items()
         for (training, arm), values in arms.items()
+        for kept in [float(values[:, -1].mean())]
         for column, measure in enumerate(MEASURES)
     ]

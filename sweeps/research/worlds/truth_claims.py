@@ -12,13 +12,11 @@ Reference:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.world_arms import MEASURES
 from sweeps.research.worlds.worlds import mean_ends
@@ -93,19 +91,13 @@ def judge_difference(low: float | None, high: float | None, *, above: bool) -> s
     return HOLDS if (low > 0) == above else FAILS
 
 
-def write_claims(claims: Sequence[PaperClaim], path: Path) -> None:
-    """Write the claims as CSV; the columns are the fields of `Claim`."""
-    columns = [field.name for field in fields(PaperClaim)]
-    write_csv(columns, [asdict(claim) for claim in claims], path)
-
-
 def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
     """Return the claims as a table for the terminal, differences in points."""
     table = Table(title="What the paper says, on worlds of known truth", title_justify="left")
     for heading in ("claim", "meaning", "world", "training", "measure", "points", "verdict"):
         table.add_column(heading, justify="right" if heading == "points" else "left")
     for claim in claims:
-        points = format_difference(claim.difference, claim.low, claim.high)
         names = (claim.claim, claim.meaning, claim.world, claim.training, claim.measure)
+        points = format_difference(claim.difference, claim.low, claim.high)
         table.add_row(*names, points, claim.verdict)
     return table

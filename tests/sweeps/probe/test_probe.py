@@ -15,7 +15,7 @@ from scpo.countries.features import features_folder, read_features
 from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash
-from sweeps.config import SweepConfig
+from sweeps.config import SearchConfig, SweepConfig
 from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings
 from sweeps.probe.probe import (
     ProbeResult,
@@ -52,15 +52,10 @@ def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
     return ProbedPairs(x, margin, margin)
 
 
-def run_pair_sets(**changes: object) -> ProbeResult:
-    given = {
-        "num_users": 3,
-        "min_pairs": 8,
-        "min_effective_pairs": 4.0,
-        "max_consensus_drop": 0.5,
-        **changes,
-    }
-    return probe_pair_sets("Chile", make_probed(60, 0), make_probed(25, 1), SETTINGS, **given)  # type: ignore[arg-type]
+def run_pair_sets(**changes: float) -> ProbeResult:
+    search = SearchConfig.model_validate({"max_consensus_drop": 0.5, **changes})
+    pairs = make_probed(60, 0), make_probed(25, 1)
+    return probe_pair_sets("Chile", *pairs, SETTINGS, search, num_users=3)
 
 
 def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> ProbeResult:

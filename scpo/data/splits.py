@@ -1,7 +1,7 @@
-"""Splits by user: an interactions table comes in, the side of each user goes out.
+"""Splits by user: every user is in one fold, or on one side of a split.
 
-A user is on one side only. The split of a country depends on the seed and on that country's user
-ids, not on the order of the rows nor on the other countries of the table.
+Users are dealt in a random order that depends on the seed and their ids alone, not on the order
+of the rows. The split of a country depends on no other country of the table.
 """
 
 import hashlib
@@ -10,8 +10,35 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import ArrayLike, NDArray
+
+from scpo.arrays import IntArray
 
 SIDES = ("train", "validation", "test")
+
+
+def shuffle_users(users: ArrayLike, *, seed: int) -> list[str]:
+    """Return the distinct users in the random order of a seed."""
+    shuffled: list[str] = np.random.default_rng(seed).permutation(np.unique(users)).tolist()
+    return shuffled
+
+
+def deal_users(user: NDArray[np.str_], num_folds: int, *, seed: int) -> IntArray:
+    """Return the fold of each row, 0..k-1: users are dealt in random order, sizes differ by one.
+
+    Args:
+        user: User of each row, shape (P,).
+        num_folds: k.
+        seed: Seed of the order.
+
+    Raises:
+        ValueError: `2 <= k <= users` does not hold.
+    """
+    users = shuffle_users(user, seed=seed)
+    if not 2 <= num_folds <= len(users):
+        raise ValueError(f"`2 <= folds <= {len(users)}`, the users, must hold, got {num_folds}.")
+    fold_of = {name: position % num_folds for position, name in enumerate(users)}
+    return np.array([fold_of[name] for name in user.tolist()], dtype=np.int64)
 
 
 def split_users(
@@ -59,7 +86,7 @@ def split_users(
                 f"{country!r} {num_validation} go to validation and {num_test} to test. "
                 "Lower the shares."
             )
-        for position, user in enumerate(_shuffle(users, country, seed)):
+        for position, user in enumerate(shuffle_users(users, seed=_country_seed(country, seed))):
             is_held_out = position < num_test + num_validation
             held_out = "test" if position < num_test else "validation"
             sides[user] = held_out if is_held_out else "train"
@@ -69,13 +96,7 @@ def split_users(
 def fold_users(
     table: pa.Table, country: str, *, num_folds: int, seed: int = 0
 ) -> list[dict[str, str]]:
-    """Split the users of one country into folds that are the test side in turn.
-
-    Args:
-        table: Table of `INTERACTIONS_SCHEMA`.
-        country: The country.
-        num_folds: Number of folds, 3 at least; their sizes differ by one user at most.
-        seed: Seed of the random order of users.
+    """Split the users of one country into 3 or more folds that are the test side in turn.
 
     Returns:
         One split a fold, as `split_users` returns it: fold i tests, fold i + 1 (the first after
@@ -91,10 +112,13 @@ def fold_users(
             f"num_folds={num_folds}."
         )
     users = _users_to_split(table, [country], num_folds)[country]
-    fold_of = {user: i % num_folds for i, user in enumerate(_shuffle(users, country, seed))}
+    folds = deal_users(np.array(users), num_folds, seed=_country_seed(country, seed)).tolist()
     roles = {0: "test", 1: "validation"}
     return [
-        {user: roles.get((own - fold) % num_folds, "train") for user, own in fold_of.items()}
+        {
+            user: roles.get((own - fold) % num_folds, "train")
+            for user, own in zip(users, folds, strict=True)
+        }
         for fold in range(num_folds)
     ]
 
@@ -128,8 +152,5 @@ def _users_to_split(
     return {country: sorted(users_of[country]) for country in countries}
 
 
-def _shuffle(users: list[str], country: str, seed: int) -> list[str]:
-    """Return sorted users in the random order that belongs to a seed and a country."""
-    digest = hashlib.sha256(f"{seed}\x1f{country}".encode()).digest()
-    generator = np.random.default_rng(int.from_bytes(digest))
-    return [users[index] for index in generator.permutation(len(users))]
+def _country_seed(country: str, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{seed}\x1f{country}".encode()).digest())

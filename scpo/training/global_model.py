@@ -20,6 +20,7 @@ from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import read_pairs
+from scpo.data.splits import shuffle_users
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
@@ -168,11 +169,10 @@ def _cut(table: pa.Table, max_pairs: int | None, seed: int) -> pa.Table:
 
 
 def _hold_out(table: pa.Table, seed: int) -> dict[str, str]:
-    """Return the part of each user: some that gave pairs, at least one, are "test"."""
+    """Return the side of each user: some that gave pairs, at least one, are "test"."""
     user = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)
-    able = np.unique(user[build_pairs(table).interaction])
-    count = max(1, round(HELD_OUT_SHARE * len(able)))
-    chosen = set(np.random.default_rng(seed).permutation(able)[:count].tolist())
+    able = shuffle_users(user[build_pairs(table).interaction], seed=seed)
+    chosen = set(able[: max(1, round(HELD_OUT_SHARE * len(able)))])
     return {name: "test" if name in chosen else "train" for name in np.unique(user).tolist()}
 
 

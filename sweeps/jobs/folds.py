@@ -2,7 +2,7 @@
 
 Users of training and validation are dealt into k folds; each fold judges the model that trained
 on the others, so every user is judged by the one model that never saw it. The k records become
-one: counts by user side by side, accuracies over all pairs, intervals over all users.
+one: counts by user are joined, accuracies taken over all pairs, intervals over all users.
 """
 
 from collections.abc import Sequence
@@ -10,20 +10,19 @@ from dataclasses import replace
 
 import numpy as np
 
-from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
+from scpo.data.splits import deal_users
 from scpo.statistics.bootstrap import mean_interval
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
+
+_PART = "validation"
 
 
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
     """Return a country once a fold, with other users as its validation; itself for one fold.
 
-    Args:
-        data: The country's arrays; test users stay what they are.
-        num_folds: Number of folds, k.
-        seed: Seed of the order in which users are dealt.
+    Test users stay what they are; `seed` is of the order in which the others are dealt.
 
     Raises:
         ValueError: `1 <= num_folds <= users of training and validation` does not hold.
@@ -31,24 +30,24 @@ def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[Countr
     if num_folds == 1:
         return [data]
     searched = data.part != "test"
-    users = np.random.default_rng(seed).permutation(np.unique(data.user[searched]))
-    if not 1 <= num_folds <= len(users):
+    num_users = len(np.unique(data.user[searched]))
+    if not 1 <= num_folds <= num_users:
         raise ValueError(
-            f"{data.country}: `1 <= folds <= {len(users)}`, its users of training and "
+            f"{data.country}: `1 <= folds <= {num_users}`, its users of training and "
             f"validation, must hold, but got {num_folds}."
         )
-    folds = []
-    for fold in range(num_folds):
-        part = np.where(np.isin(data.user, users[fold::num_folds]), "validation", "train")
-        folds.append(replace(data, part=np.where(searched, part, data.part)))
-    return folds
+    fold = np.full(len(data.part), -1)
+    fold[searched] = deal_users(data.user[searched], num_folds, seed=seed)
+    return [
+        replace(data, part=np.select([fold == number, searched], ["validation", "train"], "test"))
+        for number in range(num_folds)
+    ]
 
 
 def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     """Return the complete records of one setting's folds as one, with the first's name.
 
-    Args:
-        records: One record a fold, in the order of folds; a single one comes out as it is.
+    Records are in the order of folds; a lone one is returned as it is.
 
     Raises:
         ValueError: An evaluation is missing or of another part, or its counts contradict each
@@ -56,60 +55,65 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     """
     if len(records) == 1:
         return records[0]
-    part = "validation"
-    weights = [evaluation_of(record, part).consensus.pairs for record in records]
-    trained = [r.objectives["pairs_trained"] for r in records if "pairs_trained" in r.objectives]
-    evaluation = _join_evaluations(records, part)
+    first = records[0]
+    weights = [evaluation_of(record, _PART).consensus.pairs for record in records]
+    evaluation = _join_evaluations(records)
+    trained = [record.objectives.get("pairs_trained") for record in records]
     objectives = {}
-    if len(trained) == len(records) and evaluation.overall.accuracy is not None:
+    if None not in trained and evaluation.overall.accuracy is not None:
         objectives = {
             "validation_accuracy": evaluation.overall.accuracy,
             "pairs_trained": float(np.mean(trained)),
         }
-    first = records[0]
+    constraints = {}
+    for key in first.constraints:
+        values = [record.constraints[key] for record in records]
+        constraints[key] = float(np.average(values, weights=weights if any(weights) else None))
+    setting = {}
+    for key in first.setting:
+        known = [record.setting.get(key) for record in records]
+        setting[key] = None if None in known else float(np.mean(known))
+    counts = {
+        key: float(np.mean([record.counts[key] for record in records]))
+        for key in first.counts
+        if all(key in record.counts for record in records)
+    }
     return first.model_copy(
         update={
             "objectives": objectives,
-            "constraints": {
-                key: _mean([record.constraints[key] for record in records], weights)
-                for key in first.constraints
-            },
+            "constraints": constraints,
             "evaluation": evaluation,
-            "setting": {
-                key: _mean_or_none([record.setting.get(key) for record in records])
-                for key in first.setting
-            },
-            "counts": {
-                key: float(np.mean([record.counts[key] for record in records]))
-                for key in first.counts
-                if all(key in record.counts for record in records)
-            },
+            "setting": setting,
+            "counts": counts,
             "times": _sum_times(records),
             "model_path": None,
         }
     )
 
 
-def _join_evaluations(records: Sequence[TrialRecord], part: str) -> EvaluationRecord:
+def _join_evaluations(records: Sequence[TrialRecord]) -> EvaluationRecord:
     """Return the evaluations of disjoint users as one; layers carry no counts by user."""
-    parts = [evaluation_of(record, part) for record in records]
-    matrices = [align_by_user([record], part) for record in records]
-    pairs = np.concatenate([matrix.pairs for matrix in matrices])
-    users = [user for matrix in matrices for user in matrix.users]
-    right = np.concatenate([matrix.correct[0] for matrix in matrices])
-    globally_right = np.concatenate([matrix.global_correct for matrix in matrices])
-    overall = _join_layer([e.overall for e in parts])
-    global_overall = _join_layer([e.global_overall for e in parts])
-    return EvaluationRecord(
-        part=parts[0].part,
-        overall=_with_interval(overall, mean_interval(right, pairs)),
-        distinctive=_join_layer([e.distinctive for e in parts]),
-        consensus=_join_layer([e.consensus for e in parts]),
-        global_overall=_with_interval(global_overall, mean_interval(globally_right, pairs)),
-        length=_join_layer([e.length for e in parts]),
-        by_user=_counts(users, pairs, right),
-        global_by_user=_counts(users, pairs, globally_right),
-    )
+    evaluations = [evaluation_of(record, _PART) for record in records]
+    aligned = [align_by_user([record], _PART) for record in records]
+    users = [user for each in aligned for user in each.users]
+    pairs = np.concatenate([each.pairs for each in aligned])
+    joined = {
+        name: _join_layer([getattr(each, name) for each in evaluations])
+        for name in ("overall", "distinctive", "consensus", "global_overall", "length")
+    }
+    by_user = {}
+    for name, counts, correct in (
+        ("overall", "by_user", [each.correct[0] for each in aligned]),
+        ("global_overall", "global_by_user", [each.global_correct for each in aligned]),
+    ):
+        right = np.concatenate(correct)
+        accuracy, low, high = mean_interval(right, pairs)
+        ends = {"accuracy": accuracy, "low": low, "high": high}
+        joined[name] = joined[name].model_copy(update=ends)
+        by_user[counts] = UserCounts(
+            users=users, pairs=np.rint(pairs).tolist(), correct=np.rint(right).tolist()
+        )
+    return EvaluationRecord(part=evaluations[0].part, **joined, **by_user)
 
 
 def _join_layer(layers: list[AccuracyRecord]) -> AccuracyRecord:
@@ -124,31 +128,6 @@ def _join_layer(layers: list[AccuracyRecord]) -> AccuracyRecord:
         users=sum(layer.users for layer in layers),
         ties=sum(layer.ties for layer in layers),
     )
-
-
-def _with_interval(
-    layer: AccuracyRecord, interval: tuple[float | None, float | None, float | None]
-) -> AccuracyRecord:
-    """Return an accuracy with its mean and ends set."""
-    accuracy, low, high = interval
-    return layer.model_copy(update={"accuracy": accuracy, "low": low, "high": high})
-
-
-def _counts(users: list[str], pairs: FloatArray, correct: FloatArray) -> UserCounts:
-    """Return counts by user as a record holds them."""
-    whole = [[round(value) for value in column.tolist()] for column in (pairs, correct)]
-    return UserCounts(users=users, pairs=whole[0], correct=whole[1])
-
-
-def _mean(values: list[float], weights: list[int]) -> float:
-    """Return the mean weighted by pairs; the plain mean where there are none."""
-    return float(np.average(values, weights=weights if any(weights) else None))
-
-
-def _mean_or_none(values: list[float | None]) -> float | None:
-    """Return the mean of values that are all known."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
 
 
 def _sum_times(records: Sequence[TrialRecord]) -> dict[str, float | str]:

@@ -1,8 +1,7 @@
-"""One training as a job: what is asked of a lane, and the record that comes back.
+"""One training as a job: a country, an arm or a point of the search space, and its numbers.
 
-A job names a country, an arm or a point of the search space, and the numbers of the training.
-It is plain values, so it travels as a Tune configuration and its hash identifies it in the
-ledger. `run_job` selects and weighs pairs, trains the lane's model in place and evaluates it.
+A job is plain values, so it travels as a Tune configuration and its hash identifies it in the
+ledger.
 """
 
 import hashlib
@@ -19,75 +18,43 @@ from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose
 from sweeps.ledger.words import TUNED_ARM
 
-SETTINGS = (
-    "retention",
-    "strength",
-    "tau",
-    "beta",
-    "learning_rate",
-    "epochs",
-    "lora_rank",
-    "budget",
-    "folds",
-)
-NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
+_RECORDED = "retention strength tau beta learning_rate epochs lora_rank budget folds".split()
+_NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
 
 
 @dataclass(frozen=True)
 class Job:
-    """One training that is asked for.
+    """One training that is asked for."""
 
-    Attributes:
-        trial_id: Name of the trial, unique in its run.
-        purpose: "search", "curve" or "final"; a final job looks at the test users.
-        country: The country to steer to.
-        arm: An arm's name, or `scpo_tuned` for a point of the search space.
-        retention: Share of pairs kept, of a point of the search space.
-        strength: Weighting strength, of the same.
-        tau: Filter threshold of a named arm.
-        beta: Weighting temperature of a named arm.
-        learning_rate: Peak learning rate.
-        epochs: Passes over the pairs trained on.
-        budget: Share of the country's labelled training pairs that may be used, nested.
-        seed: Seed of the order of the data, of the budget and of random choices.
-        max_consensus_drop: Bound of the constraint.
-        min_pairs: Fewer pairs than this are refused.
-        lora_rank: Rank of low-rank adapters; None for what the training configuration says.
-        folds: Times the setting is trained, each judged on other users; 1 for the split.
-        save_to: Folder or URI for the trained model, or None.
-        rungs: Labelled pairs at which the trial may be stopped early, ascending.
-        exempt: Never stopped early: a first trial, whose rungs are a curve.
-    """
-
-    trial_id: str
-    purpose: Purpose
-    country: str
-    arm: str
-    learning_rate: float
-    epochs: float
-    seed: int
-    retention: float | None = None
-    strength: float | None = None
-    tau: float | None = None
-    beta: float | None = None
-    budget: float = 1.0
-    max_consensus_drop: float = 1.0
-    min_pairs: int = 1
-    lora_rank: int | None = None
-    folds: int = 1
-    save_to: str | None = None
-    rungs: tuple[int, ...] = ()
-    exempt: bool = False
+    trial_id: str  # unique in its run
+    purpose: Purpose  # a final job looks at the test users
+    country: str  # the country to steer to
+    arm: str  # an arm's name, or `scpo_tuned` for a point of the search space
+    learning_rate: float  # peak
+    epochs: float  # passes over the pairs trained on
+    seed: int  # of the order of the data, of the budget and of random choices
+    retention: float | None = None  # share of pairs kept, of a point of the search space
+    strength: float | None = None  # weighting strength, of the same
+    tau: float | None = None  # filter threshold of a named arm
+    beta: float | None = None  # weighting temperature of a named arm
+    budget: float = 1.0  # share of the country's labelled training pairs that may be used, nested
+    max_consensus_drop: float = 1.0  # bound of the constraint
+    min_pairs: int = 1  # fewer pairs than this are refused
+    lora_rank: int | None = None  # of low-rank adapters; None: as the training configuration says
+    folds: int = 1  # times the setting is trained, each judged on other users; 1 for the split
+    save_to: str | None = None  # folder or URI for the trained model
+    rungs: tuple[int, ...] = ()  # labelled pairs at which the trial may be stopped, ascending
+    exempt: bool = False  # never stopped early: a first trial, whose rungs are a curve
 
     @property
     def config(self) -> dict[str, float | int | str | None]:
         """Return what was set, for the record."""
-        return {name: getattr(self, name) for name in SETTINGS}
+        return {name: getattr(self, name) for name in _RECORDED}
 
     @property
     def config_hash(self) -> str:
         """Return 16 hexadecimal digits that identify the job, whatever its trial_id."""
-        key = {k: v for k, v in asdict(self).items() if k not in NOT_IDENTITY}
+        key = {k: v for k, v in asdict(self).items() if k not in _NOT_IDENTITY}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
     @property

@@ -3,7 +3,7 @@
 import time
 from typing import Any
 
-from scpo.arrays import IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
@@ -15,7 +15,7 @@ from scpo.models.reward_model import RewardModel
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
-from sweeps.ledger.records import EvaluationRecord, TrialRecord
+from sweeps.ledger.records import EvaluationRecord, State, TrialRecord
 from sweeps.ledger.words import GLOBAL
 
 
@@ -24,12 +24,7 @@ def run_job(
 ) -> TrialRecord:
     """Train the model in place as the job asks, evaluate it, and return the record.
 
-    Args:
-        job: What is asked.
-        data: The country's arrays.
-        reward: The global model's weights; they are changed.
-        training: What the job does not set.
-        engine: Where this runs, for the record.
+    `training` has what the job does not set, `engine` names where this runs.
 
     Raises:
         ValueError: Too few pairs, or a setting out of range.
@@ -122,43 +117,62 @@ def failed_record(job: Job, error: str) -> TrialRecord:
     )
 
 
-def global_record(job: Job, data: CountryData) -> TrialRecord:
-    """Return the record of the arm `global`: no training, the reference margins themselves."""
-    margin = data.reference_margin[data.pairs_in(job.part)]
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
+def untrained_record(job: Job, data: CountryData) -> TrialRecord:
+    """Return the record of `global` or `length`: margins that need no model of the country."""
+    margin = data.reference_margin if job.arm == GLOBAL else data.length_margin
+    evaluation = evaluate_margins(margin[data.pairs_in(job.part)], data, job.part)
     return _record(job, state="complete", times={"started": utc_now()}, engine="none").model_copy(
         update={
-            "evaluation": evaluation,
+            "evaluation": EvaluationRecord.model_validate(evaluation),
             "counts": {"pairs_available": len(data.pairs_in("train")), "pairs_trained": 0.0},
         }
     )
 
 
-def _record(job: Job, *, state: str, times: dict[str, Any], engine: str) -> TrialRecord:
-    """Return what every record of a job says."""
-    return TrialRecord.model_validate(
-        {
-            "trial_id": job.trial_id,
-            "purpose": job.purpose,
-            "country": job.country,
-            "arm": job.arm,
-            "state": state,
-            "config": job.config,
-            "config_hash": job.config_hash,
-            "seed": job.seed,
-            "times": times,
-            "engine": engine,
-            "versions": installed_versions(),
-            "commit": source_commit(),
-        }
+def margin_record(
+    data: CountryData,
+    margin: FloatArray,
+    *,
+    trial_id: str,
+    arm: str,
+    config: dict[str, float | int | str | None],
+    seed: int,
+    counts: dict[str, float],
+    engine: str = "heads",
+) -> TrialRecord:
+    """Return the record of an arm that is judged by its margins of the validation pairs.
+
+    It names neither versions nor the commit: many records of one call share them.
+    """
+    evaluation = evaluate_margins(margin, data, "validation")
+    return TrialRecord(
+        trial_id=trial_id,
+        purpose="curve",
+        country=data.country,
+        arm=arm,
+        state="complete",
+        config=config,
+        config_hash="",
+        seed=seed,
+        evaluation=EvaluationRecord.model_validate(evaluation),
+        counts=counts,
+        times={"started": utc_now()},
+        engine=engine,
     )
 
 
-def untrained_record(job: Job, data: CountryData) -> TrialRecord:
-    """Return the record of `global` or `length`: margins that need no model of the country."""
-    record = global_record(job, data)
-    if job.arm == GLOBAL:
-        return record
-    margin = data.length_margin[data.pairs_in(job.part)]
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, job.part))
-    return record.model_copy(update={"evaluation": evaluation})
+def _record(job: Job, *, state: State, times: dict[str, float | str], engine: str) -> TrialRecord:
+    return TrialRecord(
+        trial_id=job.trial_id,
+        purpose=job.purpose,
+        country=job.country,
+        arm=job.arm,
+        state=state,
+        config=job.config,
+        config_hash=job.config_hash,
+        seed=job.seed,
+        times=times,
+        engine=engine,
+        versions=installed_versions(),
+        commit=source_commit(),
+    )

@@ -1,25 +1,28 @@
-"""Heads of every arm for one country's training pairs, each with settings chosen within folds.
+"""Train many heads at once and choose among them by accuracy on held-out folds of users.
 
 In come pairs as differences of frozen features and the user of each, out comes one head an arm.
-Every arm chooses its pull to the global head, and `scpo_tuned` retention and strength too, by
-accuracy on inner folds of the same users; then it is trained on all of them. Held-out users are
-never seen, so an arm's accuracy on them is not flattered by the choice.
+Every arm chooses its pull to the global head, and `scpo_tuned` retention and strength too, on
+inner folds of the same users; then it is trained on all of them. Held-out users are never seen,
+so the choice does not bias an arm's accuracy on them.
 
 Legend: P pairs, S candidates, D features.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.data.splits import deal_users
 from scpo.method.arms import Selection, select_arm, select_setting
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM
-from sweeps.probe.heads import Heads, draw_settings, judge_heads, train_heads
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.heads import Heads, ProbedPairs, draw_settings, judge_heads, train_heads
+
+Select = Callable[[FloatArray], Sequence[Selection]]  # of reference margins, S selections
 
 
 @dataclass(frozen=True)
@@ -34,36 +37,11 @@ class Candidate:
 
 @dataclass(frozen=True)
 class ChosenHead:
-    """The head of one arm.
+    """The head of one arm."""
 
-    Attributes:
-        candidate: The setting chosen.
-        moved: w - w0, shape (D,).
-        pairs_trained: Pairs kept.
-    """
-
-    candidate: Candidate
-    moved: Heads
-    pairs_trained: int
-
-
-def deal_users(user: NDArray[np.str_], num_folds: int, *, seed: int) -> IntArray:
-    """Return the fold of each pair, 0..k-1: users are dealt in random order, sizes differ by one.
-
-    Args:
-        user: User of each pair, shape (P,).
-        num_folds: k.
-        seed: Seed of the order.
-
-    Raises:
-        ValueError: `2 <= k <= users` does not hold.
-    """
-    names, index = np.unique(user, return_inverse=True)
-    if not 2 <= num_folds <= len(names):
-        raise ValueError(f"`2 <= folds <= {len(names)}`, the users, must hold, got {num_folds}.")
-    fold = np.empty(len(names), dtype=np.int64)
-    fold[np.random.default_rng(seed).permutation(len(names))] = np.arange(len(names)) % num_folds
-    return fold[index]
+    candidate: Candidate  # the setting chosen
+    moved: Heads  # w - w0, shape (D,)
+    pairs_trained: int  # pairs kept
 
 
 def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> list[Candidate]:
@@ -80,8 +58,8 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
         seed=0,
     )
     columns = (drawn.l2.tolist(), drawn.retention.tolist(), drawn.strength.tolist())
-    corner = [Candidate(TUNED_ARM, l2, 1.0, 0.0) for l2 in config.l2]
-    return named + corner + [Candidate(TUNED_ARM, *row) for row in zip(*columns, strict=True)]
+    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0) for l2 in config.l2]
+    return named + plain + [Candidate(TUNED_ARM, *row) for row in zip(*columns, strict=True)]
 
 
 def choose_heads(
@@ -94,30 +72,26 @@ def choose_heads(
 ) -> dict[str, ChosenHead]:
     """Return the head of each arm.
 
-    Of candidates with equal accuracy the one of least loss is chosen.
-
     Args:
         pairs: Training pairs of a country.
         user: Their users, shape (P,).
         config: Candidates, inner folds and constants.
         seed: Seed of the inner folds and of `random_k`.
-        arms: Which arms.
+        arms: Arms to train.
 
     Raises:
         ValueError: Too few users for the inner folds, or margins that do not differ.
     """
     candidates = list_candidates(config, arms)
-    inner = deal_users(user, config.inner_folds, seed=seed)
-    right, loss = np.zeros(len(candidates)), np.zeros(len(candidates))
-    for fold in range(config.inner_folds):
-        seen, held = (pairs.take(np.flatnonzero(side)) for side in (inner != fold, inner == fold))
-        moved, _ = train_candidates(seen, candidates, config, seed=seed)
-        judged = judge_heads(moved, held.differences, held.offset, held.reference_margin)
-        right += judged.accuracy * len(held.offset)
-        loss += judged.loss * len(held.offset)
-    order = np.lexsort((loss, -np.rint(right)))
-    best = [next(n for n in order.tolist() if candidates[n].arm == arm) for arm in arms]
-    chosen = [candidates[number] for number in best]
+    order = rank_in_folds(
+        pairs,
+        deal_users(user, config.inner_folds, seed=seed),
+        _selector(candidates, config, seed),
+        num_judged=config.inner_folds,
+        **_numbers(candidates, config),
+    )
+    ranked = [candidates[number] for number in order.tolist()]
+    chosen = [next(each for each in ranked if each.arm == arm) for arm in arms]
     moved, kept = train_candidates(pairs, chosen, config, seed=seed)
     return {
         candidate.arm: ChosenHead(candidate, moved[row], int(kept[row]))
@@ -128,34 +102,105 @@ def choose_heads(
 def train_candidates(
     pairs: ProbedPairs, candidates: Sequence[Candidate], config: HeadsConfig, *, seed: int
 ) -> tuple[Heads, IntArray]:
-    """Return the heads of some candidates, w - w0 of shape (S, D), and the pairs each keeps.
+    """Return the heads of some candidates, w - w0 of shape (S, D), and the pairs each keeps."""
+    pairs = pairs.by_margin()
+    selections = _selector(candidates, config, seed)(pairs.reference_margin)
+    moved = train_selections(pairs, selections, **_numbers(candidates, config))
+    return moved, np.array([selection.keep.sum() for selection in selections])
+
+
+def rank_in_folds(
+    pairs: ProbedPairs,
+    fold: IntArray,
+    select: Select,
+    *,
+    num_judged: int,
+    l2: FloatArray,
+    steps: IntArray,
+    max_consensus_drop: float = 1.0,
+    may_start: Callable[[Selection], bool] = lambda _: True,
+) -> IntArray:
+    """Return the numbers of the candidates, the best on held-out folds first.
+
+    Candidates that keep consensus accuracy come first, then those that break the constraint
+    least; among equals the most accurate on all held-out pairs, then that of least loss.
+
+    Args:
+        pairs: All pairs of the users to train and choose on.
+        fold: Fold of each pair, shape (P,).
+        select: What each candidate trains on.
+        num_judged: Folds 0..num_judged-1 are held out in turn.
+        l2: Pull of each candidate, shape (S,).
+        steps: Steps of each candidate, shape (S,).
+        max_consensus_drop: How far consensus accuracy on held-out pairs may fall.
+        may_start: Whether a selection is trained; a candidate that is not in some fold is left
+            out of the result.
+
+    Raises:
+        ValueError: As of `train_heads` or `judge_heads`.
+    """
+    right, lost, loss = np.zeros((3, len(l2)))
+    started = np.ones(len(l2), dtype=np.bool_)
+    num_consensus = 0
+    for number in range(num_judged):
+        train = pairs.take(np.flatnonzero(fold != number)).by_margin()
+        held = pairs.take(np.flatnonzero(fold == number))
+        selections = select(train.reference_margin)
+        started &= [may_start(selection) for selection in selections]
+        moved = train_selections(train, selections, l2=l2, steps=steps)
+        judged = judge_heads(moved, held)
+        consensus = int(np.count_nonzero(held.reference_margin >= 0))
+        right += judged.accuracy * len(held)
+        lost += judged.consensus_drop * consensus
+        loss += judged.loss * len(held)
+        num_consensus += consensus
+    drop = np.rint(lost) / max(num_consensus, 1)
+    excess = np.maximum(drop - max_consensus_drop, 0.0)
+    order = np.lexsort((loss, -np.rint(right), excess))
+    return order[started[order]]
+
+
+def train_selections(
+    pairs: ProbedPairs, selections: Sequence[Selection], *, l2: FloatArray, steps: IntArray
+) -> Heads:
+    """Train a head for each selection and return how far it moved, shape (S, D).
 
     Weights above 1 (of `inverse`) and the pull are divided by the largest weight, which leaves
     the minimum where it is.
+
+    Args:
+        pairs: Training pairs, by margin.
+        selections: S of them, for these pairs.
+        l2: Pull to the global head, shape (S,).
+        steps: Steps, shape (S,).
+
+    Raises:
+        ValueError: As of `train_heads`.
     """
-    pairs = pairs.take(np.argsort(pairs.reference_margin, kind="stable"))
-    selections: dict[Candidate, Selection] = {}
-    for candidate in candidates:
-        unpulled = Candidate(candidate.arm, 0.0, candidate.retention, candidate.strength)
-        if unpulled not in selections:
-            selections[unpulled] = _select(unpulled, pairs.reference_margin, config, seed)
-        selections[candidate] = selections[unpulled]
-    weights = np.stack([selections[candidate].weights for candidate in candidates])
-    kept = np.array([selections[candidate].keep.sum() for candidate in candidates])
-    largest: FloatArray = np.maximum(weights.max(axis=1), 1.0)
-    moved = train_heads(
+    weights = np.stack([selection.weights for selection in selections])
+    kept = np.array([selection.keep.sum() for selection in selections])
+    largest = np.maximum(weights.max(axis=1), 1.0)
+    return train_heads(
         pairs.differences,
         pairs.offset,
         weights / largest[:, None],
-        np.maximum(kept, 1),
-        l2=np.array([candidate.l2 for candidate in candidates]) / largest,
-        steps=np.full(len(candidates), config.steps),
+        np.maximum(kept, 1),  # one that keeps nothing does not move
+        l2=l2 / largest,
+        steps=steps,
     )
-    return moved, kept
 
 
-def _select(candidate: Candidate, margin: FloatArray, config: HeadsConfig, seed: int) -> Selection:
-    """Return what a candidate trains on."""
-    if candidate.retention is None or candidate.strength is None:
-        return select_arm(candidate.arm, margin, tau=config.tau, beta=config.beta, seed=seed)
-    return select_setting(margin, retention=candidate.retention, strength=candidate.strength)
+def _selector(candidates: Sequence[Candidate], config: HeadsConfig, seed: int) -> Select:
+    def select_one(candidate: Candidate, margin: FloatArray) -> Selection:
+        if candidate.retention is None or candidate.strength is None:
+            return select_arm(candidate.arm, margin, tau=config.tau, beta=config.beta, seed=seed)
+        return select_setting(margin, retention=candidate.retention, strength=candidate.strength)
+
+    return lambda margin: [select_one(candidate, margin) for candidate in candidates]
+
+
+def _numbers(candidates: Sequence[Candidate], config: HeadsConfig) -> dict[str, NDArray[Any]]:
+    return {
+        "l2": np.array([candidate.l2 for candidate in candidates]),
+        "steps": np.full(len(candidates), config.steps),
+    }

@@ -19,7 +19,8 @@ Reference:
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -29,49 +30,69 @@ from scipy.stats import qmc
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.method.arms import Selection, select_setting
 
 Heads = NDArray[np.floating]
 
-NUM_RUNGS = 4  # bases of the span: of the first 1/4, 2/4, ... of the pairs
+_NUM_PREFIXES = 4  # bases of the span: of the first 1/4, 2/4, ... of the pairs
 HEADS_AT_ONCE = 128  # their margins stay in the processor's cache
-NOISE = 1e-10  # eigenvalues below this share of the largest are rounding
-FACE = 1 / 8  # share of draws without a filter, and of draws without weighting
+_NOISE = 1e-10  # eigenvalues below this share of the largest are rounding
+_FACE = 1 / 8  # share of draws without a filter, and of draws without weighting
 
-Range = tuple[float, float]
+_Range = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class ProbedPairs:
+    """P pairs as differences of features."""
+
+    differences: Heads  # x = phi(y+) - phi(y-), shape (P, D); heads have their dtype
+    offset: FloatArray  # margins x . w0 of the global head, shape (P,)
+    reference_margin: FloatArray  # margins of the global model, shape (P,)
+
+    def __len__(self) -> int:
+        return len(self.offset)
+
+    def take(self, which: IntArray) -> Self:
+        """Return the named pairs, in the order named."""
+        return replace(self, **{name: column[which] for name, column in vars(self).items()})
+
+    def by_margin(self) -> Self:
+        """Return the pairs in ascending order of reference margin, equal ones as they stood."""
+        return self.take(np.argsort(self.reference_margin, kind="stable"))
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """S settings of the probe.
+    """S settings of heads, each array of shape (S,)."""
 
-    Attributes:
-        retention: Share of the pairs kept, smallest reference margin first, shape (S,).
-        strength: Weighting strength, shape (S,).
-        l2: Pull towards the global head, in units of the total curvature, shape (S,).
-        steps: Steps of the training, shape (S,).
-    """
-
-    retention: FloatArray
-    strength: FloatArray
-    l2: FloatArray
-    steps: IntArray
+    retention: FloatArray  # share of the pairs kept, smallest reference margin first
+    strength: FloatArray  # weighting strength
+    l2: FloatArray  # pull to the global head, in units of the total curvature
+    steps: IntArray  # steps of the training
 
     def __len__(self) -> int:
         return len(self.retention)
 
     def take(self, which: IntArray) -> "HeadSettings":
         """Return the named settings, in the order named."""
-        return HeadSettings(
-            self.retention[which], self.strength[which], self.l2[which], self.steps[which]
-        )
+        return HeadSettings(*(column[which] for column in vars(self).values()))
+
+    def select(self, reference_margin: FloatArray) -> list[Selection]:
+        """Return what each setting selects of a country's training pairs, by their margins."""
+        numbers = zip(self.retention.tolist(), self.strength.tolist(), strict=True)
+        return [
+            select_setting(reference_margin, retention=retention, strength=strength)
+            for retention, strength in numbers
+        ]
 
 
 def draw_settings(
     num_settings: int,
     *,
-    retention: Range,
-    strength: Range,
-    l2: Range,
+    retention: _Range,
+    strength: _Range,
+    l2: _Range,
     steps: tuple[int, int],
     seed: int,
 ) -> HeadSettings:
@@ -80,16 +101,9 @@ def draw_settings(
     An eighth of them has the largest retention and an eighth the smallest strength, so that
     plain fine-tuning (1, 0) is among them where the box holds it.
 
-    Args:
-        num_settings: Points, S.
-        retention: Smallest and largest share of pairs kept.
-        strength: Smallest and largest weighting strength.
-        l2: Smallest and largest pull, positive.
-        steps: Fewest and most steps, at least 1.
-        seed: Seed of the scrambling.
-
     Raises:
-        ValueError: There are no settings, or a range does not ascend or is not positive.
+        ValueError: There are no settings, or the range of l2 or steps does not ascend or is not
+            positive.
     """
     if num_settings < 1:
         raise ValueError(f"`num_settings >= 1` must hold, but got {num_settings}.")
@@ -98,7 +112,7 @@ def draw_settings(
             raise ValueError(f"`0 < low <= high` must hold for {name}, but got {low}, {high}.")
     sampler = qmc.Sobol(4, rng=np.random.default_rng(seed))
     unit = sampler.random_base2(max(0, math.ceil(math.log2(num_settings))))[:num_settings].T
-    faced = np.maximum(0.0, (unit[:2] - FACE) / (1.0 - FACE))
+    faced = np.maximum(0.0, (unit[:2] - _FACE) / (1.0 - _FACE))
     return HeadSettings(
         retention[1] - (retention[1] - retention[0]) * faced[0],
         strength[0] + (strength[1] - strength[0]) * faced[1],
@@ -122,40 +136,41 @@ def train_heads(
     a setting weighs cost nothing: sort pairs by reference margin.
 
     Args:
-        differences: x of the country's training pairs, shape (P, D); their dtype is computed in.
-        offset: Margins x . w0 of the global head, shape (P,).
-        weights: W of each setting and pair, 0 where it is not kept, shape (S, P).
-        num_kept: n of each setting, shape (S,).
-        l2: Pull towards the global head, shape (S,), positive.
-        steps: Steps of each setting, shape (S,), at least 1.
+        differences: As of `ProbedPairs`, shape (P, D).
+        offset: As of `ProbedPairs`, shape (P,).
+        weights: W of each setting and pair in [0, 1], 0 where it is not kept, shape (S, P).
+        num_kept: n of each setting, at least 1, shape (S,).
+        l2: Pull to the global head, positive, shape (S,).
+        steps: Steps of each setting, at least 1, shape (S,).
 
     Returns:
         w - w0, shape (S, D), of the dtype of `differences`.
 
     Raises:
-        ValueError: Shapes disagree, all differences are 0, or a weight, l2, n or number of
-            steps is out of range.
+        ValueError: All differences are 0.
     """
-    _check_heads(differences, offset, weights, num_kept, l2, steps)
+    if not np.any(differences):
+        raise ValueError("Features of chosen and rejected texts must differ, but all are equal.")
     x = torch.from_numpy(differences)
     used = weights > 0
     last = np.where(used.any(axis=1), weights.shape[1] - used[:, ::-1].argmax(axis=1), 1)
-    rung = np.ceil(last * NUM_RUNGS / len(x)).astype(np.int64)
+    rung = np.ceil(last * _NUM_PREFIXES / len(x)).astype(np.int64)
     curvature = float(x.double().square().sum()) / (4 * len(x))
     moved = torch.zeros(len(weights), x.shape[1], dtype=x.dtype)
     for level in np.unique(rung).tolist():
-        rows = math.ceil(len(x) * level / NUM_RUNGS)
+        rows = math.ceil(len(x) * level / _NUM_PREFIXES)
         basis, energy = (part.to(x.dtype) for part in _span(x[:rows]))
-        span = _Span(x[:rows] @ basis, energy, _tensor(offset[:rows], x))
+        in_basis, origin = x[:rows] @ basis, _tensor(offset[:rows], x)
         chosen = np.flatnonzero(rung == level)
         chosen = chosen[np.argsort(-steps[chosen], kind="stable")]
         for start in range(0, len(chosen), HEADS_AT_ONCE):
             part = chosen[start : start + HEADS_AT_ONCE]
             kept = _tensor(num_kept[part], x)[:, None]
             heads = _descend(
-                span,
+                in_basis,
+                origin,
                 _tensor(weights[part, :rows], x) / kept,
-                span.energy / (4.0 * kept),
+                energy / (4.0 * kept),
                 _tensor(curvature * l2[part], x)[:, None],
                 steps[part],
             )
@@ -165,42 +180,27 @@ def train_heads(
 
 @dataclass(frozen=True)
 class JudgedHeads:
-    """How S heads order held-out pairs; each of shape (S,).
+    """How S heads order held-out pairs; each of shape (S,)."""
 
-    Attributes:
-        accuracy: Share of pairs ordered right; a tie is wrong.
-        distinctive: The same where the global model is wrong; NaN without such pairs.
-        consensus_drop: 1 - accuracy where it is right; 0 without such pairs.
-        loss: Mean of softplus(-margin), which tells equal accuracies apart.
-    """
-
-    accuracy: FloatArray
-    distinctive: FloatArray
-    consensus_drop: FloatArray
-    loss: FloatArray
+    accuracy: FloatArray  # share of pairs ordered right; a tie is wrong
+    distinctive: FloatArray  # the same where the global model is wrong; NaN without such pairs
+    consensus_drop: FloatArray  # 1 - accuracy where it is right; 0 without such pairs
+    loss: FloatArray  # mean of softplus(-margin), which tells equal accuracies apart
 
 
-def judge_heads(
-    moved: Heads, differences: Heads, offset: FloatArray, reference_margin: FloatArray
-) -> JudgedHeads:
-    """Judge heads on held-out pairs.
-
-    Args:
-        moved: w - w0 of each head, shape (S, D).
-        differences: x of the held-out pairs, shape (V, D), V >= 1.
-        offset: Margins x . w0 of the global head, shape (V,).
-        reference_margin: The global model's margins, which divide the layers, shape (V,).
+def judge_heads(moved: Heads, held: ProbedPairs) -> JudgedHeads:
+    """Judge heads, w - w0 of shape (S, D), on held-out pairs.
 
     Raises:
         ValueError: There are no pairs, or a margin is not finite.
     """
-    if len(differences) == 0:
+    if len(held) == 0:
         raise ValueError("At least one held-out pair must be given to judge heads, but got none.")
-    margin = offset + moved.astype(np.float64) @ differences.T.astype(np.float64)
+    margin = head_margins(moved, held)
     if not np.all(np.isfinite(margin)):
         raise ValueError("Margins of heads must be finite, but some are not. Raise l2.")
     right = margin > 0
-    consensus = reference_margin >= 0
+    consensus = held.reference_margin >= 0
     num_heads = len(moved)
     return JudgedHeads(
         right.mean(axis=1),
@@ -210,13 +210,10 @@ def judge_heads(
     )
 
 
-@dataclass(frozen=True)
-class _Span:
-    """Pairs in the eigenbasis of their span: differences (P, R), energy (R,), offset (P,)."""
-
-    differences: Tensor
-    energy: Tensor
-    offset: Tensor
+def head_margins(moved: Heads, pairs: ProbedPairs) -> FloatArray:
+    """Return the margins, (S, P) or (P,), of heads w - w0 of shape (S, D) or (D,), in float64."""
+    changes = moved.astype(np.float64) @ pairs.differences.T.astype(np.float64)
+    return np.asarray(pairs.offset + changes)
 
 
 def _span(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -224,78 +221,45 @@ def _span(x: Tensor) -> tuple[Tensor, Tensor]:
     x = x.double()
     wide = len(x) <= x.shape[1]
     energy, vectors = torch.linalg.eigh(x @ x.T if wide else x.T @ x)
-    real = energy > NOISE * energy[-1]
+    real = energy > _NOISE * energy[-1]
     energy, vectors = energy[real], vectors[:, real]
     return (x.T @ vectors / energy.sqrt() if wide else vectors), energy
 
 
-def _descend(span: _Span, shares: Tensor, bound: Tensor, pull: Tensor, steps: IntArray) -> Tensor:
+def _descend(
+    x: Tensor, offset: Tensor, shares: Tensor, bound: Tensor, pull: Tensor, steps: IntArray
+) -> Tensor:
     """Return the changes of C heads in the span, shape (C, R), most steps first.
 
     Args:
-        span: The pairs.
+        x: Differences of the pairs in the span, shape (P, R).
+        offset: Margins of the global head, shape (P,).
         shares: W / n, shape (C, P).
         bound: e / 4n, shape (C, R).
         pull: lambda, shape (C, 1).
         steps: Steps of each, descending, shape (C,).
     """
     bound = bound + pull
-    place = torch.zeros_like(bound)
-    ahead = torch.zeros_like(bound)
+    moved, ahead = torch.zeros_like(bound), torch.zeros_like(bound)
     age = torch.zeros_like(pull)
     for step in range(int(steps[0])):
         on = slice(0, int(np.count_nonzero(steps > step)))
-        slope = torch.addmm(span.offset, ahead[on], span.differences.T)
+        slope = torch.addmm(offset, ahead[on], x.T)
         slope.neg_().sigmoid_().mul_(shares[on])
-        gradient = torch.addmm(pull[on] * ahead[on], slope, span.differences, alpha=-1.0)
+        gradient = torch.addmm(pull[on] * ahead[on], slope, x, alpha=-1.0)
         reached = ahead[on] - gradient / bound[on]
-        move = reached - place[on]
+        move = reached - moved[on]
         uphill = (gradient * move).sum(1, keepdim=True) > 0
         age[on] = torch.where(uphill, 0.0, age[on] + 1.0)
-        place[on] = reached
+        moved[on] = reached
         ahead[on] = reached + age[on] / (age[on] + 3.0) * move
-    return place
+    return moved
 
 
-def _tensor(array: NDArray, like: Tensor) -> Tensor:
-    """Return an array as a tensor of another's dtype."""
+def _tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(like.dtype)
 
 
-def _logarithmic(unit: FloatArray, bounds: Range) -> FloatArray:
-    """Return points of [0, 1) on a logarithmic range."""
+def _logarithmic(unit: FloatArray, bounds: _Range) -> FloatArray:
     low, high = bounds
     return np.asarray(low * (high / low) ** unit)
-
-
-def _check_heads(
-    differences: Heads,
-    offset: FloatArray,
-    weights: FloatArray,
-    num_kept: IntArray,
-    l2: FloatArray,
-    steps: IntArray,
-) -> None:
-    """Refuse shapes that disagree and values out of range."""
-    num_settings, num_pairs = weights.shape
-    if (len(differences), len(offset)) != (num_pairs, num_pairs):
-        raise ValueError(
-            f"differences, offset and weights must name the same pairs, but got "
-            f"{len(differences)}, {len(offset)} and {num_pairs}."
-        )
-    if not len(num_kept) == len(l2) == len(steps) == num_settings:
-        raise ValueError(
-            f"num_kept, l2 and steps must have a value for each of {num_settings} settings, "
-            f"but got {len(num_kept)}, {len(l2)} and {len(steps)}."
-        )
-    if not np.any(differences):
-        raise ValueError("Features of chosen and rejected texts must differ, but all are equal.")
-    rules = {
-        "0 <= weights <= 1": np.all((weights >= 0) & (weights <= 1)),
-        "num_kept >= 1": np.all(num_kept >= 1),
-        "l2 > 0": np.all(l2 > 0),
-        "steps >= 1": np.all(steps >= 1),
-    }
-    for rule, holds in rules.items():
-        if not holds:
-            raise ValueError(f"`{rule}` must hold for every setting, but does not.")

@@ -16,29 +16,11 @@ from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_setting
 from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
 
-COLUMNS = (
-    "country",
-    "retention",
-    "tau",
-    "strength",
-    "beta",
-    "l2",
-    "steps",
-    "pairs_trained",
-    "effective_pairs",
-    "accuracy",
-    "distinctive",
-    "consensus_drop",
-    "loss",
-    "feasible",
-    "on_front",
-)
-
 
 def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
     """Write every setting of every country as CSV, whole or not at all."""
     rows = [_row(result, number) for result in results for number in range(len(result.settings))]
-    write_csv(COLUMNS, rows, path)
+    write_csv(list(rows[0]), rows, path)
 
 
 def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS) -> Table:
@@ -74,7 +56,7 @@ def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS)
 
 
 def _row(result: ProbeResult, number: int) -> dict[str, Any]:
-    """Return one setting's cells by column; None for no weighting and for no such pairs."""
+    """Return one setting's figures by column; None for no weighting and for no such pairs."""
     settings, judged = result.settings, result.judged
     retention, strength = float(settings.retention[number]), float(settings.strength[number])
     selection = select_setting(result.reference_margin, retention=retention, strength=strength)

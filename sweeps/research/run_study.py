@@ -1,4 +1,4 @@
-"""The study from its configuration to STUDY.md, data set by data set; the same call goes on.
+"""The study from its configuration to STUDY.md, data set by data set; the same call resumes it.
 
 Every data set has a folder of its own in the run's, with what is computed once (arrays, global
 model, cells or a ledger) and its wall time over all calls. The page is written after each.
@@ -16,7 +16,7 @@ from scpo.models.model_source import find_model
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.research.study.fine_tuned import run_fine_tuned
-from sweeps.research.study.frozen import run_frozen
+from sweeps.research.study.frozen_cells import run_frozen
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.research.study_page.methods import describe_heads, describe_tuning
 from sweeps.research.study_page.rows import study_rows
@@ -24,8 +24,8 @@ from sweeps.research.study_page.study_page import DataSetResult
 from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
 from sweeps.research.study_page.written import write_results
 
-WALL_FILE = "wall.json"
-DONE_FILE = "done"  # an empty file: nothing is left to compute
+_WALL_FILE = "wall.json"
+_DONE_FILE = "done"  # an empty file: nothing is left to compute
 
 
 def run_study(
@@ -37,18 +37,18 @@ def run_study(
     page: Path | None = None,
     workers: int | None = None,
 ) -> list[DataSetResult]:
-    """Run what is left of a study, write its page, and return what is done.
+    """Run what is left of a study, write its page, and return the finished data sets.
 
     Args:
         file: Configuration of the study; those of its sweeps lie beside it.
         run: Folder to write to.
         say: Called with a line of progress.
         only: Data sets to work on; none: all.
-        page: Where the page goes; none: into the folder.
+        page: Page to write; none: STUDY.md in the folder.
         workers: Processes, and lanes; none: one a core.
 
     Raises:
-        FileNotFoundError: Data or backbone are missing; all missing files are named.
+        FileNotFoundError: Data or backbone are missing; the message names all files.
         ValueError: No such data set, or the folder holds a study of another configuration.
     """
     config = load_config(StudyConfig, file)
@@ -56,25 +56,22 @@ def run_study(
     unknown = [name for name in only if name not in sets]
     if unknown:
         raise ValueError(f"Data sets must be of {', '.join(sets)}, but got {unknown}.")
-    check_files(config)
+    require_files(config)
     _open(config, run)
     results: dict[str, DataSetResult] = {}
     for name, data_set in sets.items():
         folder = run / name
-        if only and name not in only and not (folder / DONE_FILE).is_file():
-            continue  # one that is done is read again for the page
-        if isinstance(data_set, FrozenConfig):
-            results[name] = _frozen(config, name, data_set, folder, say, workers)
-        else:
-            results[name] = _fine_tuned(config, name, data_set, file, folder, say, workers)
-        (folder / DONE_FILE).touch()
+        if only and name not in only and not (folder / _DONE_FILE).is_file():
+            continue  # a finished one is read for the page
+        results[name] = _compute(config, name, data_set, folder, file, say, workers)
+        (folder / _DONE_FILE).touch()
         missing = [sets[other].title for other in sets if other not in results]
         write_results(list(results.values()), run, page or run / "STUDY.md", missing, file)
         say(f"{data_set.title}: done")
     return list(results.values())
 
 
-def check_files(config: StudyConfig) -> None:
+def require_files(config: StudyConfig) -> None:
     """Refuse to start without the data sets and the backbone.
 
     Raises:
@@ -83,106 +80,76 @@ def check_files(config: StudyConfig) -> None:
     missing = [name for name in config.files if not Path(name).is_file()]
     if missing:
         raise FileNotFoundError(
-            f"The study needs {', '.join(config.files)}, but {', '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} not there. Name the folder that holds the "
-            "data sets: make study DATA=FOLDER, or set SCPO_DATA."
+            f"The study needs {', '.join(config.files)}, but does not find "
+            f"{', '.join(missing)}. Name the folder that holds the data sets: "
+            "make study DATA=FOLDER, or set SCPO_DATA."
         )
     find_model(config.backbone)
 
 
 @contextmanager
-def keep_time(folder: Path) -> Iterator[None]:
-    """Add the seconds of this call to the folder's wall time, also when it is cut off."""
+def _keep_time(folder: Path) -> Iterator[None]:
+    """Add the seconds of this call to the folder's wall time, also when it is interrupted."""
     started = time.monotonic()
     try:
         yield
     finally:
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / WALL_FILE, read_wall(folder) + time.monotonic() - started)
+        write_json(folder / _WALL_FILE, read_wall(folder) + time.monotonic() - started)
 
 
 def read_wall(folder: Path) -> float:
     """Return the wall time of all calls so far, in seconds."""
-    file = folder / WALL_FILE
+    file = folder / _WALL_FILE
     return float(json.loads(file.read_text(encoding="utf-8"))) if file.is_file() else 0.0
 
 
-def _frozen(
+def _compute(
     config: StudyConfig,
     name: str,
-    data_set: FrozenConfig,
+    data_set: FrozenConfig | TunedConfig,
     folder: Path,
-    say: Say,
-    workers: int | None,
-) -> DataSetResult:
-    """Return what heads on frozen features show of one data set."""
-    with keep_time(folder):
-        cells = run_frozen(
-            data_set,
-            folder,
-            say,
-            backbone=config.backbone,
-            precision=config.precision,
-            seeds=config.seeds,
-            folds=config.folds,
-            num_processes=workers,
-        )
-    records = [TrialRecord.model_validate(line) for cell in cells for line in cell["records"]]
-    return DataSetResult(
-        name,
-        data_set.title,
-        data_set.about,
-        describe_heads(config, data_set, cells),
-        data_set.unit,
-        study_rows(records, data_set.unit),
-        0,
-        read_wall(folder),
-        similarity_table(cells) if data_set.has_shares else "",
-        similarity_remark(cells) if data_set.has_shares else "",
-    )
-
-
-def _fine_tuned(
-    config: StudyConfig,
-    name: str,
-    data_set: TunedConfig,
     file: Path,
-    folder: Path,
     say: Say,
     workers: int | None,
 ) -> DataSetResult:
-    """Return what fine-tuning shows of one data set."""
-    sweep = load_config(SweepConfig, file.parent / data_set.sweep)
-    sweep = sweep.model_copy(update={"cache": str(folder / "cache")})
-    with keep_time(folder):
-        records = run_fine_tuned(
-            sweep,
-            data_set.heads,
-            folder,
-            say,
-            seeds=config.seeds,
-            folds=config.tuned_folds,
-            num_lanes=workers,
-        )
+    """Compute what a data set's folder lacks, and return what it shows."""
+    failed, table, remark = 0, "", ""
+    if isinstance(data_set, FrozenConfig):
+        with _keep_time(folder):
+            cells = run_frozen(data_set, config, folder, say, workers)
+        records = [TrialRecord.model_validate(line) for cell in cells for line in cell["records"]]
+        method = describe_heads(config, data_set, cells)
+        if data_set.has_shares:
+            table, remark = similarity_table(cells), similarity_remark(cells)
+    else:
+        sweep = load_config(SweepConfig, file.parent / data_set.sweep)
+        sweep = sweep.model_copy(update={"cache": str(folder / "cache")})
+        with _keep_time(folder):
+            records = run_fine_tuned(sweep, data_set.heads, config, folder, say, workers)
+        method = describe_tuning(config, data_set, sweep, records)
+        failed = sum(record.state == "failed" for record in Ledger(folder).read())
     return DataSetResult(
         name,
         data_set.title,
         data_set.about,
-        describe_tuning(config, data_set, sweep, records),
+        method,
         data_set.unit,
         study_rows(records, data_set.unit),
-        sum(record.state == "failed" for record in Ledger(folder).read()),
+        failed,
         read_wall(folder),
+        table,
+        remark,
     )
 
 
 def _open(config: StudyConfig, run: Path) -> None:
-    """Write the configuration down, or refuse a folder of another one."""
+    """Write the configuration into the folder, or refuse a folder of another one."""
     file, resolved = run / "config.yaml", dump_config(config)
     if not file.is_file():
         write_text(file, resolved)
     elif file.read_text(encoding="utf-8") != resolved:
         raise ValueError(
             f"{file} differs from the configuration given, and a study has one configuration. "
-            "Choose another --out, or go on with the same settings."
+            "Choose another --out, or resume with the same settings."
         )

@@ -7,22 +7,16 @@ from typing import TypeVar
 from rich.console import RenderableType
 
 from sweeps.config import Say
-from sweeps.research.worlds.map import AGAIN, SIZES, run_map
+from sweeps.research.worlds.map import FRESH, SIZES, run_map
 from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
 from sweeps.research.worlds.truth import NUM_SEEDS, WORLDS, run_truth, truth_table
-from sweeps.research.worlds.truth_claims import claims_table
+from sweeps.research.worlds.truth_claims import paper_claims_table
 
 Size = TypeVar("Size")
 
 
 def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the study of known truth and return what to print.
-
-    Args:
-        out: Folder to write to.
-        size: "small" or "large".
-        say: Called with a line of progress.
-        num_processes: As of `finish_cells`.
+    """Run the study of known truth, "small" or "large", and return what to print.
 
     Raises:
         ValueError: No such size, or the folder holds another study.
@@ -30,30 +24,28 @@ def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[Rende
     num_seeds = _of_size(NUM_SEEDS, size)
     truth = run_truth(out, num_seeds, say, num_processes=num_processes)
     tables = [truth_table(truth.rows, world) for world in WORLDS]
-    return [*tables, claims_table(truth.claims), _written(out, "truth.csv", "claims.csv")]
+    return [*tables, paper_claims_table(truth.claims), _written(out, "truth.csv", "claims.csv")]
 
 
 def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
-    """Run the map of when SCPO pays and return what to print; arguments as of `show_truth`.
+    """Run the map of when SCPO pays, "small" or "large", and return what to print.
 
     Raises:
         ValueError: No such size, or the folder holds another study.
     """
     rows = run_map(out, _of_size(SIZES, size), say, num_processes=num_processes)
     return [
-        regions_table(count_regions([row for row in rows if row.variant in ("", AGAIN)], "truth")),
-        variants_table([row for row in rows if row.variant != AGAIN], "truth"),
+        regions_table(count_regions([row for row in rows if row.variant in ("", FRESH)], "truth")),
+        variants_table([row for row in rows if row.variant != FRESH], "truth"),
         _written(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
     ]
 
 
 def _of_size(sizes: Mapping[str, Size], name: str) -> Size:
-    """Return what a size's name stands for."""
     if name not in sizes:
         raise ValueError(f"size must be of {', '.join(sizes)}, but got {name!r}.")
     return sizes[name]
 
 
 def _written(out: Path, *names: str) -> str:
-    """Return where the files lie, in words."""
     return f"Written: {', '.join(str(out / name) for name in names)}"

@@ -11,7 +11,7 @@ from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import global_record
+from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.sharded_lane import run_sharded
@@ -43,7 +43,7 @@ def run_planned(
 
         for job in left:
             if job.arm == "global":
-                keep(global_record(job, workspace.countries[job.country]))
+                keep(untrained_record(job, workspace.countries[job.country]))
             elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
                 sharded.append(job)
             else:

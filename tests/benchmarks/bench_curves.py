@@ -30,6 +30,7 @@ from scpo.countries.country_data import CountryData
 from scpo.countries.features import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.data.splits import deal_users
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
 from scpo.models.saving import save_reward_model
@@ -38,9 +39,10 @@ from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord
-from sweeps.probe.choose_heads import choose_heads, deal_users
+from sweeps.probe.choose_heads import choose_heads
 from sweeps.probe.curves import curve_records
-from sweeps.probe.probed_pairs import ProbedPairs, probe_pairs
+from sweeps.probe.heads import ProbedPairs
+from sweeps.probe.probed_pairs import probe_parts
 
 NUM_COUNTRIES = 6
 WIDER = 80.0  # a new head times this has margins with a standard deviation of about 1
@@ -102,7 +104,7 @@ def find_features(
 ) -> list[Probed]:
     """Return each country's pairs on the features of their texts."""
     return [
-        (data, *probe_pairs(reward, data, folder, precision="fp32", say=lambda _: None))
+        (data, *probe_parts(reward, data, folder, precision="fp32", say=lambda _: None))
         for data in countries.values()
     ]
 

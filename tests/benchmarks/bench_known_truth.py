@@ -14,7 +14,7 @@ import torch
 from figures import figure_line, machine
 
 from sweeps.research.worlds.truth import NUM_SEEDS, run_truth
-from sweeps.research.worlds.truth_claims import FAILS, HOLDS, OPEN, Claim
+from sweeps.research.worlds.truth_claims import FAILS, HOLDS, OPEN, PaperClaim
 
 FEWEST_SEEDS = 10
 MUST_HOLD = (  # claim, measure, world, at hard training
@@ -76,7 +76,7 @@ def main() -> None:
         print(line, flush=True)
 
 
-def _find(claims: tuple[Claim, ...], name: str, measure: str, world: str) -> Claim:
+def _find(claims: tuple[PaperClaim, ...], name: str, measure: str, world: str) -> PaperClaim:
     """Return one claim at hard training."""
     wanted = (name, measure, world, "hard")
     return next(c for c in claims if (c.claim, c.measure, c.world, c.training) == wanted)

@@ -18,9 +18,9 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from scpo.method.arms import select_setting
-from sweeps.probe.heads import HeadSettings, draw_settings
+from sweeps.config import SearchConfig
+from sweeps.probe.heads import HeadSettings, ProbedPairs, draw_settings
 from sweeps.probe.probe import probe_pair_sets
-from sweeps.probe.probed_pairs import ProbedPairs
 
 NUM_COUNTRIES = 6
 NUM_SETTINGS = 1000
@@ -55,10 +55,8 @@ def probe_all(countries: list[tuple[ProbedPairs, ProbedPairs]], settings: HeadSe
             train,
             validation,
             settings,
+            SearchConfig(max_consensus_drop=1.0),
             num_users=1,
-            min_pairs=8,
-            min_effective_pairs=4.0,
-            max_consensus_drop=1.0,
         )
 
 

@@ -1,14 +1,15 @@
-"""A data set as arrays for heads: interactions, frozen features of all texts, who owns each.
+"""A data set as arrays for heads: interactions and the frozen features of all texts.
 
-What is made once lies in the data set's folder (prepared interactions, features); the functions
-here are otherwise pure. A country's global head is trained on the pairs of others only.
+Both are made once and lie in the data set's folder. A country's global head is trained on the
+pairs of others only.
 
 Legend: U texts, P pairs, D features.
 """
 
+import time
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,34 +17,39 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision
+from scpo.config import EncoderConfig
 from scpo.countries.country_data import utterance_texts
-from scpo.countries.features import FeatureArray
+from scpo.countries.features import FeatureArray, features_folder, features_with_cache
+from scpo.data.interactions import read_interactions
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
+from scpo.data.sources.prepare import prepare_source
+from scpo.method.arms import select_arm
+from scpo.models.devices import pick_device, resolve_precision
+from scpo.models.loading import load_reward_model
+from scpo.models.reward_model import RewardModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts
-from sweeps.config import HeadsConfig
-from sweeps.probe.heads import train_heads
-from sweeps.research.study.study_config import Pool
+from scpo.tokens.token_store import load_or_encode
+from sweeps.config import HeadsConfig, Say
+from sweeps.probe.choose_heads import train_selections
+from sweeps.probe.heads import ProbedPairs
+from sweeps.research.study.study_config import FrozenConfig, Pool
+
+_FEATURES_FILE, _AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
 
 
 @dataclass(frozen=True)
 class FrozenArrays:
-    """A whole data set.
+    """A whole data set."""
 
-    Attributes:
-        table: Its interactions.
-        texts: Tokens of the U responses with their prompts.
-        features: Shape (U, D).
-        against: The one country whose answer a pair's refused text is; "" for none, shape (P,).
-    """
-
-    table: pa.Table
-    texts: TokenizedTexts
-    features: FeatureArray
-    against: NDArray[np.str_]
+    table: pa.Table  # its interactions
+    texts: TokenizedTexts  # tokens of the U responses with their prompts
+    features: FeatureArray  # shape (U, D)
+    against: NDArray[np.str_]  # the one country whose answer a pair refuses, "" for none, (P,)
 
     @cached_property
     def pairs(self) -> Pairs:
@@ -60,14 +66,47 @@ class FrozenArrays:
         return np.flatnonzero(self.country[utterance_interactions(self.table)] == country)
 
 
+def prepare_arrays(
+    config: FrozenConfig, folder: Path, say: Say, *, backbone: str, precision: Precision
+) -> pa.Table:
+    """Make what a data set's folder lacks, interactions and features, and return the former."""
+    if not (folder / "data" / "interactions.parquet").is_file():
+        prepare_source(config.data, folder / "data")
+    table = read_interactions(folder / "data")
+    if (folder / _FEATURES_FILE).is_file() and (folder / _AGAINST_FILE).is_file():
+        return table
+    started = time.monotonic()
+    reward = load_reward_model(backbone, new_head=True).to(pick_device())
+    texts = _encode(table, folder, reward, config.encoder)
+    resolved = resolve_precision(precision, reward.model.device)
+    cached = features_folder(folder, model_hash=content_hash(backbone), precision=resolved)
+    which = np.arange(len(texts))
+    features = features_with_cache(reward, texts, which, cached, precision=resolved).features
+    against = np.full(len(build_pairs(table)), "")
+    if config.against_column is not None:
+        against = read_against(Path(str(config.data.path)), config.against_column, table)
+    np.save(folder / _AGAINST_FILE, against)
+    np.save(folder / _FEATURES_FILE, features)
+    say(f"{config.title}: features of {len(texts)} texts, {time.monotonic() - started:.0f} s")
+    return table
+
+
+@cache
+def load_arrays(folder: Path, backbone: str, encoder: EncoderConfig) -> FrozenArrays:
+    """Return what `prepare_arrays` put into a data set's folder, read once a process."""
+    table = read_interactions(folder / "data")
+    texts = _encode(table, folder, load_reward_model(backbone, new_head=True), encoder)
+    return FrozenArrays(
+        table, texts, np.load(folder / _FEATURES_FILE), np.load(folder / _AGAINST_FILE)
+    )
+
+
 def count_units(table: pa.Table) -> dict[str, int]:
     """Return the number of users (or questions) of each country that gave a pair."""
-    used = np.unique(build_pairs(table).interaction)
-    users = defaultdict(set)
-    columns = table["country"].to_pylist(), table["user_id"].to_pylist()
-    for row in used.tolist():
-        users[columns[0][row]].add(columns[1][row])
-    return {country: len(names) for country, names in sorted(users.items())}
+    used = table.take(pa.array(np.unique(build_pairs(table).interaction)))
+    counts = used.group_by("country").aggregate([("user_id", "count_distinct")])
+    columns = counts["country"].to_pylist(), counts["user_id_count_distinct"].to_pylist()
+    return dict(sorted(zip(*columns, strict=True)))
 
 
 def global_pool(
@@ -78,14 +117,10 @@ def global_pool(
     Never among them are its own pairs, those of another sample of the same country ("India
     (Non-national sample)"), and those that hold its answer against another's.
 
-    Args:
-        arrays: The data set.
-        country: The country to steer to.
-        steered: All countries that are steered to.
-        pool: "not steered": pairs of no steered country; "others": pairs of any other.
+    The pool "not steered" has pairs of no steered country, "others" pairs of any other.
 
     Raises:
-        ValueError: Nothing is left.
+        ValueError: No pair is left.
     """
     owner = arrays.country[arrays.pairs.interaction]
     names = np.unique(owner)
@@ -97,8 +132,8 @@ def global_pool(
     which = np.flatnonzero(np.isin(owner, allowed) & (arrays.against != country))
     if len(which) == 0:
         raise ValueError(
-            f"{country}: pairs of other countries must be there for a global head, but there are "
-            "none. Steer to fewer countries."
+            f"{country}: a global head needs pairs of other countries, but there are none. "
+            "Steer to fewer countries."
         )
     return which
 
@@ -108,16 +143,11 @@ def train_global_head(arrays: FrozenArrays, pool: IntArray, config: HeadsConfig)
     if len(pool) > config.max_global_pairs:
         order = np.random.default_rng(0).permutation(len(pool))
         pool = pool[np.sort(order[: config.max_global_pairs])]
-    differences = pair_differences(arrays.features, arrays.pairs.take(pool))
-    (head,) = train_heads(
-        differences,
-        np.zeros(len(pool)),
-        np.ones((1, len(pool))),
-        np.array([len(pool)]),
-        l2=np.array([config.global_l2]),
-        steps=np.array([config.steps]),
-    )
-    return head.astype(np.float64)
+    zero = np.zeros(len(pool))
+    pairs = ProbedPairs(pair_differences(arrays.features, arrays.pairs.take(pool)), zero, zero)
+    numbers = {"l2": np.array([config.global_l2]), "steps": np.array([config.steps])}
+    (head,) = train_selections(pairs, [select_arm("full", zero)], **numbers)
+    return np.asarray(head, dtype=np.float64)
 
 
 def pair_differences(features: FeatureArray, pairs: Pairs) -> FeatureArray:
@@ -128,25 +158,21 @@ def pair_differences(features: FeatureArray, pairs: Pairs) -> FeatureArray:
 def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
     """Return the country whose answer each pair refuses, "" where it is several or none.
 
-    Args:
-        path: The pairs file that the table was made from, JSON lines.
-        column: Its column that names the country of the refused answer.
-        table: The interactions.
+    `path` is the pairs file, JSON lines, that the table of interactions was made from; `column`
+    names the country of the refused answer.
 
     Raises:
         ValueError: No row has the column.
     """
     countries: dict[tuple[str, ...], set[str]] = defaultdict(set)
-    found = False
     for _, row in read_jsonl(path, BadRows("quarantine")):
-        if column not in row:
-            continue
-        found = True
-        texts = extract_texts(row, "prompt", "chosen", "rejected")
-        owner = canonical_country(str(row["country"])) or ""
-        other = canonical_country(str(row[column])) or ""
-        countries[owner, texts.prompt, texts.chosen, texts.rejected].add(other)
-    if not found:
+        if column in row:
+            texts = extract_texts(row, "prompt", "chosen", "rejected")
+            owner, other = (
+                canonical_country(str(row[name])) or "" for name in ("country", column)
+            )
+            countries[owner, texts.prompt, texts.chosen, texts.rejected].add(other)
+    if not countries:
         raise ValueError(f"{path} must have the column {column!r}, but no row has it.")
     pairs = build_pairs(table)
     prompts, responses = utterance_texts(table)
@@ -171,6 +197,19 @@ def in_units(user: NDArray[np.str_], unit: str) -> NDArray[np.str_]:
     return np.array([name.partition("/")[2] or name for name in user.tolist()], dtype=np.str_)
 
 
-def _base(country: str) -> str:
-    """Return a country's name without what stands in brackets."""
+def _base(country: str) -> str:  # without what stands in brackets
     return country.partition(" (")[0]
+
+
+def _encode(
+    table: pa.Table, folder: Path, reward: RewardModel, encoder: EncoderConfig
+) -> TokenizedTexts:
+    prompts, responses = utterance_texts(table)
+    return load_or_encode(
+        folder,
+        reward.tokenizer,
+        prompts,
+        responses,
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
+    )

@@ -1,80 +1,90 @@
-"""One country of a data set whose arms are heads: a cell of plain values in, a result out.
+"""Every arm as a head on frozen features: every country of a data set is a cell.
 
-Each seed deals the country's users into folds anew; each fold is judged by heads that never saw
-its users, and every user is judged once a seed.
+A cell is computed once, by any process, and kept in a file, so an interrupted study resumes. Each
+seed deals the country's users into folds anew; each fold is judged by heads that never saw its
+users, and every user is judged once a seed.
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.choices import Overlong
 from scpo.config import parse_config
-from scpo.countries.country_data import (
-    CountryData,
-    build_country,
-    pair_margins,
-    rows_of,
-    utterance_texts,
-)
+from scpo.countries.country_data import CountryData, build_country, pair_margins, rows_of
 from scpo.countries.features import FeatureArray
-from scpo.data.interactions import read_interactions
-from scpo.evaluation.held_out import evaluate_margins
-from scpo.files.provenance import installed_versions, source_commit, utc_now
+from scpo.data.splits import deal_users
+from scpo.files.provenance import installed_versions, source_commit
 from scpo.method.strength import margin_scale
-from scpo.models.loading import load_reward_model
-from scpo.tokens.token_store import load_or_encode
-from sweeps.ledger.records import EvaluationRecord, TrialRecord
+from sweeps.config import Say
+from sweeps.jobs.job_records import margin_record
+from sweeps.lanes.cells import finish_cells
+from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, slug
-from sweeps.probe.choose_heads import ChosenHead, choose_heads, deal_users
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.choose_heads import ChosenHead, choose_heads
+from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.frozen_arrays import (
-    FrozenArrays,
+    count_units,
     global_pool,
+    load_arrays,
     pair_differences,
+    prepare_arrays,
     train_global_head,
 )
-from sweeps.research.study.study_config import FrozenConfig
+from sweeps.research.study.study_config import FrozenConfig, StudyConfig
 from sweeps.research.study.survey_similarity import (
-    Survey,
     arm_similarity,
     baseline_similarity,
     survey_of,
 )
 
-FILES = ("features.npy", "against.npy")  # of a data set's folder, beside its interactions
-
 
 @dataclass(frozen=True)
 class FrozenCell:
-    """One country of a data set, in plain values.
+    """One country of a data set, in plain values."""
 
-    Attributes:
-        folder: Folder of the data set's arrays.
-        country: The country.
-        steered: All countries of the study.
-        backbone: Whose features they are.
-        seeds: Seeds of folds and of `random_k`.
-        folds: Folds of users.
-        config: The data set's configuration, dumped.
-    """
-
-    folder: str
+    folder: str  # of the data set's arrays
     country: str
-    steered: tuple[str, ...]
-    backbone: str
-    seeds: tuple[int, ...]
-    folds: int
-    config: dict[str, Any]
+    steered: tuple[str, ...]  # all countries of the study
+    backbone: str  # whose features they are
+    seeds: tuple[int, ...]  # of folds and of `random_k`
+    folds: int  # folds of users
+    config: dict[str, Any]  # the data set's configuration, dumped
 
 
-def compute_cell(cell: FrozenCell) -> dict[str, Any]:
+def run_frozen(
+    config: FrozenConfig, study: StudyConfig, folder: Path, say: Say, num_processes: int | None
+) -> list[dict[str, Any]]:
+    """Return the results of all countries of a data set, as `compute_frozen_cell` gives them.
+
+    Raises:
+        FileNotFoundError: No such data or backbone.
+        ValueError: No country has enough users, or a file is of other settings.
+    """
+    table = prepare_arrays(config, folder, say, backbone=study.backbone, precision=study.precision)
+    counts = count_units(table)
+    steered = config.countries
+    if steered is None:
+        steered = tuple(name for name, count in counts.items() if count >= config.min_units)
+    if not steered:
+        raise ValueError(
+            f"One country at least must have {config.min_units} {config.unit}s with pairs, but "
+            f"the most is {max(counts.values(), default=0)}. Lower min_units."
+        )
+    rest = (steered, study.backbone, study.seeds, study.folds, config.model_dump(mode="json"))
+    cells = {slug(country): FrozenCell(str(folder), country, *rest) for country in steered}
+    say(f"{config.title}: {len(cells)} countries, heads on frozen features")
+    results = finish_cells(
+        cells, compute_frozen_cell, folder / "cells", say, num_processes=num_processes
+    )
+    return list(results.values())
+
+
+def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
     """Return one country's result.
 
     Returns:
@@ -84,8 +94,7 @@ def compute_cell(cell: FrozenCell) -> dict[str, Any]:
     """
     clock = time.perf_counter()
     config = parse_config(FrozenConfig, cell.config, cell.country)
-    encoder = config.encoder
-    arrays = load_arrays(cell.folder, cell.backbone, encoder.max_tokens, encoder.overlong)
+    arrays = load_arrays(Path(cell.folder), cell.backbone, config.encoder)
     pool = global_pool(arrays, cell.country, cell.steered, config.pool)
     head = train_global_head(arrays, pool, config.heads)
     mine = arrays.texts_of(cell.country)
@@ -97,18 +106,21 @@ def compute_cell(cell: FrozenCell) -> dict[str, Any]:
         dict.fromkeys(rows["user_id"].to_pylist(), "validation"),
         arrays.texts.take(mine),
         features.astype(np.float64) @ head,
-        overlong=encoder.overlong,
+        overlong=config.encoder.overlong,
     )
     survey = survey_of(arrays.table, cell.country) if config.has_shares else None
-    records = [_record(cell, data, arm, margin) for arm, margin in _untrained(data).items()]
+    margins = zip(UNTRAINED, (data.reference_margin, data.length_margin), strict=True)
+    records = [_record(cell, data, arm, margin) for arm, margin in margins]
     similar = {} if survey is None else baseline_similarity(survey, data.reference)
+    share = 1 / len(cell.seeds)
     for seed in cell.seeds:
         rewards, chosen = out_of_fold(data, features, config, seed=seed, folds=cell.folds)
         for arm in HEAD_ARMS:
             margin = pair_margins(rewards[arm], data.pairs)
             records.append(_record(cell, data, arm, margin, seed=seed, chosen=chosen[arm]))
-        if survey is not None:
-            _add_similarity(similar, survey, rewards, 1 / len(cell.seeds))
+            if survey is not None:
+                for name, scores in arm_similarity(survey, arm, rewards[arm]).items():
+                    similar[name] = similar.get(name, 0.0) + share * scores
     about = {"versions": installed_versions(), "commit": source_commit()}
     return {
         "country": cell.country,
@@ -128,7 +140,7 @@ def out_of_fold(
 
     Args:
         data: The country; its reference rewards are the global head's.
-        features: Of its texts, shape (U, D).
+        features: Features of its texts, shape (U, D).
         config: Candidates of the heads.
         seed: Seed of the folds.
         folds: Number of folds.
@@ -154,76 +166,29 @@ def out_of_fold(
     return rewards, chosen
 
 
-@cache
-def load_arrays(folder: str, backbone: str, max_tokens: int, overlong: Overlong) -> FrozenArrays:
-    """Return the arrays of a data set, read once a process.
-
-    Args:
-        folder: Where `prepare_arrays` put them.
-        backbone: Whose tokenizer cuts the texts.
-        max_tokens: Longest text.
-        overlong: What happens to longer ones.
-    """
-    place = Path(folder)
-    table = read_interactions(place / "data")
-    reward = load_reward_model(backbone, new_head=True)
-    prompts, responses = utterance_texts(table)
-    texts = load_or_encode(
-        place, reward.tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
-    )
-    features, against = (np.load(place / name) for name in FILES)
-    return FrozenArrays(table, texts, features, against)
-
-
-def _untrained(data: CountryData) -> dict[str, FloatArray]:
-    """Return the margins of what needs no training."""
-    return dict(zip(UNTRAINED, (data.reference_margin, data.length_margin), strict=True))
-
-
 def _record(
     cell: FrozenCell,
     data: CountryData,
     arm: str,
     margin: FloatArray,
     *,
-    seed: int | None = None,
+    seed: int = 0,
     chosen: Sequence[ChosenHead] = (),
 ) -> TrialRecord:
-    """Return the record of one arm, all folds together; without a seed it was not trained."""
-    evaluation = EvaluationRecord.model_validate(evaluate_margins(margin, data, "validation"))
     counts = {"pairs_available": float(len(data.pairs)), "pairs_trained": 0.0}
     config: dict[str, float | int | str | None] = {"folds": cell.folds}
     if chosen:
         counts["pairs_trained"] = float(np.mean([head.pairs_trained for head in chosen]))
-        config["l2"] = _mean([head.candidate.l2 for head in chosen])
-        config["retention"] = _mean([head.candidate.retention for head in chosen])
-        config["strength"] = _mean([head.candidate.strength for head in chosen])
-    return TrialRecord(
-        trial_id=f"{slug(cell.country)}-{arm}-{0 if seed is None else seed}",
-        purpose="curve",
-        country=cell.country,
+        for name in ("l2", "retention", "strength"):
+            known = [getattr(head.candidate, name) for head in chosen]
+            config[name] = None if None in known else float(np.mean(known))
+    return margin_record(
+        data,
+        margin,
+        trial_id=f"{slug(cell.country)}-{arm}-{seed}",
         arm=arm,
-        state="complete",
         config=config,
-        config_hash="",
-        seed=0 if seed is None else seed,
-        evaluation=evaluation,
+        seed=seed,
         counts=counts,
-        times={"started": utc_now()},
         engine="heads" if chosen else "none",
     )
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Return the mean over folds; None where the arm has no such setting."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known else None
-
-
-def _add_similarity(
-    similar: dict[str, FloatArray], survey: Survey, rewards: dict[str, FloatArray], share: float
-) -> None:
-    """Add a share of each arm's similarity, so that seeds are averaged."""
-    for arm, given in rewards.items():
-        for name, scores in arm_similarity(survey, arm, given).items():
-            similar[name] = similar.get(name, 0.0) + share * scores

@@ -24,30 +24,17 @@ AT_ONE = " (T = 1)"  # after an arm's name: its rewards as they are
 
 @dataclass(frozen=True)
 class Survey:
-    """A country's answers.
+    """A country's answers."""
 
-    Attributes:
-        names: Name of each question without the country, Q of them.
-        num_options: Shape (Q,).
-        shares: Of people by option, shape (Q, K), 0 where there is no option.
-        others: Sum of the other countries' shares, shape (Q, K).
-        num_others: Countries in that sum, shape (Q,).
-    """
-
-    names: tuple[str, ...]
-    num_options: IntArray
-    shares: FloatArray
-    others: FloatArray
-    num_others: IntArray
+    names: tuple[str, ...]  # of each question without the country, Q of them
+    num_options: IntArray  # shape (Q,)
+    shares: FloatArray  # of people by option, shape (Q, K), 0 where there is no option
+    others: FloatArray  # sum of the other countries' shares, shape (Q, K)
+    num_others: IntArray  # countries in that sum, shape (Q,)
 
 
 def survey_of(table: pa.Table, country: str) -> Survey:
-    """Return a country's answers, questions in the order of its rows.
-
-    Args:
-        table: Interactions of all countries, scored by shares.
-        country: The country.
-    """
+    """Return a country's answers from all interactions, questions in the order of its rows."""
     answers = defaultdict(list)
     columns = [table[name].to_pylist() for name in ("country", "prompt", "responses", "scores")]
     for owner, prompt, options, shares in zip(*columns, strict=True):
@@ -64,16 +51,14 @@ def survey_of(table: pa.Table, country: str) -> Survey:
         num_others[number] = len(given)
         for answer in given:
             others[number, : num_options[number]] += [answer[each] for each in row["responses"]]
-    names = tuple(row["user_id"].partition("/")[2] for row in mine)
+    names = tuple(row["user_id"].removeprefix(f"{country}/") for row in mine)
     return Survey(names, num_options, shares, others, num_others)
 
 
 def baseline_similarity(survey: Survey, reference: FloatArray) -> dict[str, FloatArray]:
-    """Return the scores of rows that no country's training makes, each of shape (Q, 3).
+    """Return the scores, each of shape (Q, 3), of what no training on the country makes.
 
-    Args:
-        survey: The country's answers.
-        reference: The global model's reward of each option, shape (U,).
+    `reference` is the global model's reward of each option, shape (U,).
     """
     is_option = np.arange(survey.shares.shape[1]) < survey.num_options[:, None]
     uniform = is_option / survey.num_options[:, None]
@@ -89,10 +74,7 @@ def baseline_similarity(survey: Survey, reference: FloatArray) -> dict[str, Floa
 def arm_similarity(survey: Survey, arm: str, rewards: FloatArray) -> dict[str, FloatArray]:
     """Return the scores of one arm, T fitted and T = 1, each of shape (Q, 3).
 
-    Args:
-        survey: The country's answers.
-        arm: Its name.
-        rewards: Reward of each option, shape (U,), each by a head that did not see its question.
+    `rewards` of the options, shape (U,), are each by a head that did not see its question.
     """
     matrix = arrange_rewards(rewards, survey.num_options)
     fitted = fit_temperature(matrix, survey.others) if survey.num_others.any() else 1.0

@@ -12,36 +12,28 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from scpo.files.csv_files import write_csv
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
-from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_cell, write_rows
+from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import draw_map
 from sweeps.research.worlds.world_arms import Tuning
 from sweeps.research.worlds.worlds import WorldSettings
 
-AGAIN = "fresh worlds"
-FRESH_SEED = 1_000_000  # beyond the seeds of any map
+FRESH = "fresh worlds"
+FIRST_FRESH_SEED = 1_000_000  # beyond the seeds of any map
 SEEDS_APART = 1000  # of neighbouring cells; more than any cell has worlds
 
 
 @dataclass(frozen=True)
 class MapAxes:
-    """Values of the map's axes, and how much work a cell is.
-
-    Attributes:
-        shifts: Cultural shifts.
-        outlier_shares: Shares of outlier users.
-        num_users: Users of the country, 12 pairs each.
-        global_cosines: Cosines of the global head to the consensus.
-        num_worlds: Worlds of each cell.
-        tuning: How arms are tuned.
-    """
+    """Values of the map's axes, and how much work a cell is."""
 
     shifts: tuple[float, ...]
     outlier_shares: tuple[float, ...]
-    num_users: tuple[int, ...]
-    global_cosines: tuple[float, ...]
-    num_worlds: int
+    num_users: tuple[int, ...]  # 12 pairs each
+    global_cosines: tuple[float, ...]  # of the global head to the consensus
+    num_worlds: int  # of each cell
     tuning: Tuning
 
 
@@ -94,11 +86,10 @@ def map_cells(axes: MapAxes) -> dict[str, MapCell]:
 
 def variant_cells(axes: MapAxes) -> dict[str, MapCell]:
     """Return the cells of the sensitivity study by name of the variant; they share seeds."""
-    of_tuning = {field.name for field in fields(Tuning)}
     cells = {}
     for name, change in VARIANTS.items():
-        tuned = {key: value for key, value in change.items() if key in of_tuning}
-        made = {key: value for key, value in change.items() if key not in of_tuning}
+        tuned = {key: value for key, value in change.items() if hasattr(axes.tuning, key)}
+        made = {key: value for key, value in change.items() if key not in tuned}
         world, tuning = replace(CENTRE, **made), replace(axes.tuning, **tuned)
         cells[name] = MapCell(world, tuning, axes.num_worlds)
     return cells
@@ -110,7 +101,7 @@ def again_cells(axes: MapAxes) -> dict[str, MapCell]:
     The region was chosen by looking at that map, so its own worlds flatter it.
     """
     return {
-        f"again-{name}": replace(cell, first_seed=cell.first_seed + FRESH_SEED)
+        f"again-{name}": replace(cell, first_seed=cell.first_seed + FIRST_FRESH_SEED)
         for name, cell in map_cells(axes).items()
         if cell.world.global_cosine == 1.0
         and cell.world.outlier_share >= 0.3
@@ -125,47 +116,37 @@ def run_map(
     """Compute the map and its sensitivity study; write CSV files and a figure a measure.
 
     `map.csv`, `again.csv` (the region where it pays, on fresh worlds) and `sensitivity.csv` hold
-    every comparison, `map.svg` and `map.png` show typical
-    users, `map_overall.svg` and `map_overall.png` all test users. What the folder `out`/cells
-    holds is not computed again.
-
-    Args:
-        out: Folder to write to.
-        axes: What the map spans.
-        say: Called with a line of progress.
-        num_processes: As of `finish_cells`.
+    every comparison, `map.svg` and `map.png` show typical users, `map_overall.svg` and
+    `map_overall.png` all test users. Cells that `out`/cells holds are not computed again.
 
     Returns:
-        Rows of the map; of the fresh worlds, whose `variant` is AGAIN; of the sensitivity
-        study, whose `variant` says what was changed.
+        Rows of all three; `variant` is "" in the map, FRESH, or what was changed.
 
     Raises:
         ValueError: The folder holds cells of other axes or settings.
     """
-    cells, again = map_cells(axes), again_cells(axes)
-    variants = variant_cells(axes)
-    files = {name: f"variant-{name.replace(' ', '-')}" for name in variants}
+    named = [(name, "", cell) for name, cell in map_cells(axes).items()]
+    named += [(name, FRESH, cell) for name, cell in again_cells(axes).items()]
+    for variant, cell in variant_cells(axes).items():
+        named.append((f"variant-{variant.replace(' ', '-')}", variant, cell))
+    cells = {name: cell for name, _, cell in named}
     results = finish_cells(
-        cells | again | {files[name]: cell for name, cell in variants.items()},
-        compute_cell,
-        out / "cells",
-        say,
-        num_processes=num_processes,
+        cells, compute_map_cell, out / "cells", say, num_processes=num_processes
     )
-    rows = [row for name, cell in cells.items() for row in cell_rows(cell, results[name])]
-    repeated = [
+    rows = [
         row
-        for name, cell in again.items()
-        for row in cell_rows(cell, results[name], variant=AGAIN)
+        for name, variant, cell in named
+        for row in cell_rows(cell, results[name], variant=variant)
     ]
-    sensitive = [
-        row
-        for name, cell in variants.items()
-        for row in cell_rows(cell, results[files[name]], variant=name)
-    ]
-    write_rows(rows, out / "map.csv")
-    write_rows(repeated, out / "again.csv")
-    write_rows(sensitive, out / "sensitivity.csv")
-    draw_map(rows, "truth", out / "map")
-    draw_map(rows, "overall", out / "map_overall")
-    return rows + repeated + sensitive
+    of_map = [row for row in rows if row.variant == ""]
+    tables = {
+        "map.csv": of_map,
+        "again.csv": [row for row in rows if row.variant == FRESH],
+        "sensitivity.csv": [row for row in rows if row.variant not in ("", FRESH)],
+    }
+    columns = [field.name for field in fields(MapRow)]
+    for name, table in tables.items():
+        write_csv(columns, [vars(row) for row in table], out / name)
+    draw_map(of_map, "truth", out / "map")
+    draw_map(of_map, "overall", out / "map_overall")
+    return rows

@@ -9,28 +9,23 @@ Each tries as many settings, judged by the same left-out users. A "perfect" choi
 itself, says what choosing by users costs.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from scpo.arrays import FloatArray
-from scpo.files.csv_files import write_csv
+from scpo.method.arms import select_arm
 from sweeps.research.worlds.world_arms import (
     MEASURES,
-    TunedArm,
     Tuning,
     draw_plain,
     draw_search,
     judge_world,
-    select_each,
     select_random,
-    select_same,
     tune_arm,
 )
-from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
+from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_ends
 
 USERS, PERFECT = "users", "perfect"
 COMPARED = (
@@ -40,25 +35,17 @@ COMPARED = (
     ("scpo", "global"),
     ("full", "global"),
 )
-SHOWN = ("truth", "overall")
+_ROW_MEASURES = ("truth", "overall")
 
 
 @dataclass(frozen=True)
 class MapCell:
-    """Worlds of one kind and how arms are tuned on them.
-
-    Attributes:
-        world: Settings of the worlds.
-        tuning: How every arm is tuned.
-        num_worlds: Worlds.
-        first_seed: Seed of the first world; the others follow. Cells of a map differ in it, so
-            that neighbours do not share their luck.
-    """
+    """Worlds of one kind and how every arm is tuned on them."""
 
     world: WorldSettings
     tuning: Tuning
     num_worlds: int
-    first_seed: int = 0
+    first_seed: int = 0  # of the first world; cells of a map differ in it, and in their luck
 
     @property
     def seeds(self) -> range:
@@ -68,108 +55,53 @@ class MapCell:
 
 @dataclass(frozen=True)
 class MapRow:
-    """One comparison in one cell; accuracies are fractions 0..1, means over worlds.
+    """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
-    Attributes:
-        variant: What sets the cell apart from the map's; "" in the map.
-        shift: As of `WorldSettings`.
-        outlier_share: As of `WorldSettings`.
-        pairs: Labelled pairs that an arm is trained and tuned on.
-        global_cosine: As of `WorldSettings`.
-        model: An arm.
-        against: An arm, or "global".
-        tuning: Settings chosen by left-out "users", or "perfect".
-        measure: "truth", expected accuracy on typical users' choices, or "overall".
-        difference: `model` minus `against`.
-        low: Lower end of its 95 % interval over worlds; None with one world.
-        high: Upper end.
-        model_accuracy: Of `model`.
-        against_accuracy: Of `against`.
-        retention: Mean share of pairs that tuned scpo keeps.
-        strength: Mean weighting strength of tuned scpo.
-        num_worlds: Worlds.
-    """
-
-    variant: str
-    shift: float
+    variant: str  # what sets the cell apart from the map's; "" in the map
+    shift: float  # as of `WorldSettings`, as are the share and the cosine
     outlier_share: float
-    pairs: int
+    pairs: int  # labelled pairs that an arm is trained and tuned on
     global_cosine: float
-    model: str
-    against: str
-    tuning: str
-    measure: str
-    difference: float
-    low: float | None
+    model: str  # an arm
+    against: str  # an arm, or "global"
+    tuning: str  # settings chosen by left-out "users", or "perfect"
+    measure: str  # "truth", expected accuracy on typical users' choices, or "overall"
+    difference: float  # `model` minus `against`
+    low: float | None  # lower end of its 95 % interval over worlds; None with one world
     high: float | None
     model_accuracy: float
     against_accuracy: float
-    retention: float
-    strength: float
+    retention: float  # mean share of pairs that tuned scpo keeps
+    strength: float  # mean weighting strength of tuned scpo
     num_worlds: int
 
 
-def compute_cell(cell: MapCell) -> dict[str, Any]:
+def compute_map_cell(cell: MapCell) -> dict[str, Any]:
     """Return, by arm and way of choosing, `MEASURES` of each world; and what scpo chose."""
     worlds = [_compute_world(cell, seed) for seed in cell.seeds]
     return {name: [world[name] for world in worlds] for name in worlds[0]}
 
 
-def cell_rows(
-    cell: MapCell,
-    result: Mapping[str, Any],
-    *,
-    variant: str = "",
-    compared: Sequence[tuple[str, str]] = COMPARED,
-) -> list[MapRow]:
-    """Return a cell's comparisons.
-
-    Args:
-        cell: The cell.
-        result: As `compute_cell` returns it.
-        variant: Name in another study than the map.
-        compared: Pairs of arms, the second subtracted from the first.
-    """
-    retention, strength = np.mean(result["chosen"], axis=0).tolist()
+def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") -> list[MapRow]:
+    """Return a cell's comparisons from its result, as `compute_map_cell` returns it."""
+    world = cell.world
+    kind = (variant, world.shift, world.outlier_share, world.num_pairs, world.global_cosine)
+    chosen = np.mean(result["chosen"], axis=0).tolist()
     rows = []
-    for model, against in compared:
+    for model, against in COMPARED:
         for tuning in (USERS, PERFECT):
             if f"{model}/{tuning}" not in result:
                 continue
-            ours, theirs = (_figures(result, arm, tuning) for arm in (model, against))
-            for measure in SHOWN:
+            ours = np.array(result[f"{model}/{tuning}"])
+            theirs = np.array(result[against if against == "global" else f"{against}/{tuning}"])
+            for measure in _ROW_MEASURES:
                 column = MEASURES.index(measure)
                 first, second = ours[:, column], theirs[:, column]
-                rows.append(
-                    MapRow(
-                        variant,
-                        cell.world.shift,
-                        cell.world.outlier_share,
-                        cell.world.num_pairs,
-                        cell.world.global_cosine,
-                        model,
-                        against,
-                        tuning,
-                        measure,
-                        *mean_ends(first - second),
-                        float(first.mean()),
-                        float(second.mean()),
-                        retention,
-                        strength,
-                        len(first),
-                    )
-                )
+                compared = (model, against, tuning, measure)
+                means = (float(first.mean()), float(second.mean()))
+                ends = mean_ends(first - second)
+                rows.append(MapRow(*kind, *compared, *ends, *means, *chosen, len(first)))
     return rows
-
-
-def write_rows(rows: Sequence[MapRow], path: Path) -> None:
-    """Write rows as CSV; the columns are the fields of `MapRow`."""
-    write_csv([field.name for field in fields(MapRow)], [asdict(row) for row in rows], path)
-
-
-def _figures(result: Mapping[str, Any], arm: str, tuning: str) -> FloatArray:
-    """Return an arm's measures of each world, shape (W, 4); the global model is not tuned."""
-    return np.array(result[arm if arm == "global" else f"{arm}/{tuning}"])
 
 
 def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
@@ -177,29 +109,22 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
     world = make_world(cell.world, seed)
     tuning, num_settings = cell.tuning, cell.tuning.num_settings
     plain, search = draw_plain(tuning, seed), draw_search(tuning, seed)
-    scpo = tune_arm(world.train, select_each(search), search, tuning)
-    retention = float(search.retention[scpo.chosen])
-    tuned = {
-        "scpo": scpo,
-        "full": tune_arm(world.train, select_each(plain), plain, tuning),
-        "random_k": tune_arm(
-            world.train, select_random(retention, num_settings, seed), plain, tuning
-        ),
-        "paper": tune_arm(world.train, select_same("scpo", num_settings), plain, tuning),
+    scpo = tune_arm(world.train, search.select, search, tuning)
+    retention, strength = (float(each[scpo[0]]) for each in (search.retention, search.strength))
+    selectors = {
+        "full": plain.select,
+        "random_k": select_random(retention, num_settings, seed),
+        "paper": lambda margin: [select_arm("scpo", margin)] * num_settings,
     }
+    tuned = {name: tune_arm(world.train, each, plain, tuning) for name, each in selectors.items()}
     unmoved = np.zeros((1, world.train.differences.shape[1]), dtype=np.float32)
     result = {
         "global": judge_world(unmoved, world.test)[0].tolist(),
-        "chosen": [retention, float(search.strength[scpo.chosen])],
+        "chosen": [retention, strength],
     }
-    for name, arm in tuned.items():
-        result |= _judge_both(name, arm, world)
+    for name, (chosen, moved) in {"scpo": scpo, **tuned}.items():
+        figures = judge_world(moved, world.test)
+        result[f"{name}/{USERS}"] = figures[chosen].tolist()
+        best = int(figures[:, MEASURES.index("truth")].argmax())
+        result[f"{name}/{PERFECT}"] = figures[best].tolist()
     return result
-
-
-def _judge_both(name: str, arm: TunedArm, world: World) -> dict[str, list[float]]:
-    """Return an arm's measures as users chose and as the truth would choose."""
-    figures = judge_world(arm.moved, world.test)
-    best = int(figures[:, MEASURES.index("truth")].argmax())
-    chosen = {f"{name}/{USERS}": arm.chosen, f"{name}/{PERFECT}": best}
-    return {key: figures[number].tolist() for key, number in chosen.items()}

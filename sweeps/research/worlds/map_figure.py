@@ -2,8 +2,8 @@
 
 A panel is one number of pairs (across) and one quality of the global model (down); in it,
 cultural shift runs to the right and the share of outliers upwards. Blue is better and vermillion
-worse, which the colour-blind tell apart. A solid line goes round the cells whose 95 % interval
-lies above 0, a dashed line round those below; these carry their number.
+worse, which the colour-blind tell apart. A solid line encloses the cells whose 95 % interval
+lies above 0, a dashed line those below; both kinds carry their number.
 """
 
 from collections.abc import Sequence
@@ -20,14 +20,14 @@ from scpo.arrays import BoolArray, FloatArray
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
 from sweeps.research.worlds.map_cells import USERS, MapRow
 
-COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
-SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
+_COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
+_SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
 AGAINST = {"full": "training on every pair", "random_k": "as many random pairs"}
 MEASURED = {
     "truth": "expected accuracy on typical users' choices",
     "overall": "accuracy on all test users' choices, outliers included",
 }
-DARK = 0.6  # of the span, above which numbers are light
+_DARK = 0.6  # of the span, above which numbers are light
 
 
 def draw_map(rows: Sequence[MapRow], measure: str, path_stem: Path) -> tuple[Path, Path]:
@@ -53,7 +53,7 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     ]
     if not shown:
         raise ValueError(f"A map needs rows of scpo with measure {measure!r}, but has none.")
-    span = max(SMALLEST_SPAN, *(abs(row.difference) for row in shown))
+    span = max(_SMALLEST_SPAN, *(abs(row.difference) for row in shown))
     across, down = _values(shown, "pairs"), _values(shown, "global_cosine")[::-1]
     height = 0.75 + 1.4 * len(down)
     with drawing_style():
@@ -101,7 +101,7 @@ def _draw_block(
     down: Sequence[float],
     span: float,
 ) -> QuadMesh:
-    """Draw the panels of one comparison; return one's colours for the colour bar."""
+    # one panel's colours are returned for the colour bar
     panels = block.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
     for line, cosine in enumerate(down):
         for column, pairs in enumerate(across):
@@ -118,20 +118,19 @@ def _draw_block(
 
 
 def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
-    """Draw one panel: colours, lines round what is sure, and its numbers."""
     shifts, shares = _values(rows, "shift"), _values(rows, "outlier_share")
     points = np.zeros((len(shares), len(shifts)))
     above, below = np.zeros_like(points, dtype=np.bool_), np.zeros_like(points, dtype=np.bool_)
     for row in rows:
-        place = shares.index(row.outlier_share), shifts.index(row.shift)
-        points[place] = row.difference
-        above[place] = row.low is not None and row.low > 0
-        below[place] = row.high is not None and row.high < 0
+        cell = shares.index(row.outlier_share), shifts.index(row.shift)
+        points[cell] = row.difference
+        above[cell] = row.low is not None and row.low > 0
+        below[cell] = row.high is not None and row.high < 0
     mesh = axes.pcolormesh(
         np.arange(len(shifts) + 1) - 0.5,
         np.arange(len(shares) + 1) - 0.5,
         points,
-        cmap=COLOURS,
+        cmap=_COLOURS,
         vmin=-span,
         vmax=span,
         edgecolors="face",
@@ -145,7 +144,7 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
         axes.add_collection(edges)
         for line, column in np.argwhere(mask):
             value = points[line, column]
-            colour = PAPER if abs(value) > DARK * span else INK
+            colour = PAPER if abs(value) > _DARK * span else INK
             text = f"{100 * value:+.1f}"
             axes.text(column, line, text, ha="center", va="center", color=colour, fontsize=6)
     axes.set_xticks(range(len(shifts)), [f"{shift:g}" for shift in shifts], fontsize=7.5)
@@ -158,7 +157,6 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
 
 
 def _caption(rows: Sequence[MapRow], measure: str) -> str:
-    """Return what the colours, the lines and the axes mean, in words."""
     chance = 0.025 * len(rows) / len(AGAINST)
     return (
         f"Colour: {MEASURED[measure]}, in points; mean of {rows[0].num_worlds} worlds a cell, "
@@ -173,10 +171,8 @@ def _caption(rows: Sequence[MapRow], measure: str) -> str:
 
 
 def _points(at: float, _: object) -> str:
-    """Return a difference on the colour bar, in points."""
     return "0" if abs(at) < 1e-9 else f"{100 * at:+.2g}"
 
 
 def _values(rows: Sequence[MapRow], name: str) -> list[float]:
-    """Return the values of an axis, ascending."""
     return sorted({getattr(row, name) for row in rows})

@@ -6,7 +6,8 @@ the root of the sum of their squared halves, divided by their number.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 from rich.table import Table
 
@@ -14,47 +15,19 @@ from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.map_cells import USERS, MapRow
 
 
-@dataclass(frozen=True)
-class Region:
-    """Cells of one comparison, variant, number of pairs and global model.
+class Region(NamedTuple):
+    """Cells of one comparison, variant, number of pairs and global model."""
 
-    Attributes:
-        variant: As of `MapRow`.
-        model: An arm.
-        against: An arm, or "global".
-        pairs: Labelled pairs.
-        global_cosine: As of `WorldSettings`.
-        measure: "truth" or "overall".
-        num_above: Cells whose interval lies above 0.
-        num_below: Cells whose interval lies below 0.
-        num_cells: All cells.
-        difference: Mean over the cells, in -1..1.
-        low: Lower end of its 95 % interval; None where a cell has none.
-        high: Upper end.
-        retention: Mean share of pairs that tuned scpo keeps.
-    """
-
-    variant: str
-    model: str
-    against: str
-    pairs: int
-    global_cosine: float
-    measure: str
-    num_above: int
+    mean: MapRow  # what they share, with the mean of their differences and of retention
+    num_above: int  # cells whose interval lies above 0
     num_below: int
     num_cells: int
-    difference: float
-    low: float | None
-    high: float | None
-    retention: float
 
 
 def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
     """Return what each comparison found at each number of pairs and quality of global model.
 
-    Args:
-        rows: Of the map or of another study of cells with worlds of their own.
-        measure: "truth" or "overall".
+    `measure` is "truth" or "overall"; each cell must have worlds of its own.
     """
     groups: dict[tuple[str, str, str, float, int], list[MapRow]] = {}
     for row in rows:
@@ -75,17 +48,17 @@ def regions_table(regions: Sequence[Region]) -> Table:
     table.add_column("variant")
     for name in ("global cosine", "pairs", "wins", "losses", "cells", "points", "kept"):
         table.add_column(name, justify="right")
-    for region in regions:
+    for row, num_above, num_below, num_cells in regions:
         table.add_row(
-            f"{region.model} - {region.against}",
-            region.variant,
-            f"{region.global_cosine:g}",
-            f"{region.pairs:,}",
-            str(region.num_above),
-            str(region.num_below),
-            str(region.num_cells),
-            format_difference(region.difference, region.low, region.high),
-            f"{100 * region.retention:.0f} %",
+            f"{row.model} - {row.against}",
+            row.variant,
+            f"{row.global_cosine:g}",
+            f"{row.pairs:,}",
+            str(num_above),
+            str(num_below),
+            str(num_cells),
+            format_difference(row.difference, row.low, row.high),
+            f"{100 * row.retention:.0f} %",
         )
     return table
 
@@ -106,25 +79,13 @@ def variants_table(rows: Sequence[MapRow], measure: str) -> Table:
 
 
 def _count_region(rows: Sequence[MapRow]) -> Region:
-    """Return the counts of the cells of one group."""
-    first, num_cells = rows[0], len(rows)
-    mean = sum(row.difference for row in rows) / num_cells
-    halves = [
-        (row.high - row.low) / 2 for row in rows if row.low is not None and row.high is not None
-    ]
-    half = math.hypot(*halves) / num_cells if len(halves) == num_cells else None
-    return Region(
-        first.variant,
-        first.model,
-        first.against,
-        first.pairs,
-        first.global_cosine,
-        first.measure,
-        sum(row.low is not None and row.low > 0 for row in rows),
-        sum(row.high is not None and row.high < 0 for row in rows),
-        num_cells,
-        mean,
-        None if half is None else mean - half,
-        None if half is None else mean + half,
-        sum(row.retention for row in rows) / num_cells,
-    )
+    num_cells = len(rows)
+    difference = sum(row.difference for row in rows) / num_cells
+    retention = sum(row.retention for row in rows) / num_cells
+    mean = replace(rows[0], difference=difference, retention=retention, low=None, high=None)
+    ends = [(row.low, row.high) for row in rows if row.low is not None and row.high is not None]
+    if len(ends) == num_cells:
+        half = math.hypot(*((high - low) / 2 for low, high in ends)) / num_cells
+        mean = replace(mean, low=difference - half, high=difference + half)
+    num_above, num_below = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
+    return Region(mean, num_above, num_below, num_cells)

@@ -1,15 +1,17 @@
 """Every arm on worlds whose truth is known, over many seeds: what the paper's claims are worth.
 
 In come settings of worlds, out comes one row a world, training strength, arm and measure, with
-the mean over seeds and its interval. How hard the arms are trained is a part of the answer, so
-there are two strengths, as pulls towards the global model: at HARD the training pairs speak
-almost alone, at MILD the head stays near the global model's. All arms of a strength differ in
-their selection only and are trained to their optimum; tuned arms choose their own strength.
+the mean over seeds and its interval. The answer depends on how hard the arms are trained, so
+there are two strengths, as pulls towards the global model: a "hard" trained head follows almost
+only the training pairs, a "mild" one stays near the global model's. All arms of a strength differ
+in their selection only and are trained to their optimum; tuned arms choose their own strength.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from rich.table import Table
@@ -20,29 +22,34 @@ from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
+from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import Heads
-from sweeps.research.worlds.truth_claims import Claim, judge_claims, write_claims
+from sweeps.research.worlds.truth_claims import PaperClaim, Trained, judge_paper_claims
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
     draw_search,
     judge_world,
-    select_each,
-    train_selections,
     tune_arm,
 )
 from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
 
 TRAININGS = {"hard": 0.003, "mild": 0.03}
-STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
+_STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
 TUNED = "tuned"
+ARMS_TRAINED = (  # training strength, arm
+    ("", "global"),
+    ("", "truth"),
+    *product(TRAININGS, TRAINED_ARMS),
+    (TUNED, "full"),
+    (TUNED, "scpo"),
+)
 WORLDS = {
     "shift": WorldSettings(shift=0.8, outlier_share=0.15),
     "no shift": WorldSettings(shift=0.0, outlier_share=0.15),
     "outliers": WorldSettings(shift=0.8, outlier_share=0.3),
 }
-TUNING = Tuning()
 NUM_SEEDS = {"small": 8, "large": 40}
 
 
@@ -57,37 +64,24 @@ class TruthCell:
 
 @dataclass(frozen=True)
 class TruthRow:
-    """One arm's figures in the worlds of one kind, means over seeds with 95 % intervals.
+    """One arm's figures in the worlds of one kind, means over seeds with 95 % intervals."""
 
-    Attributes:
-        world: Name of the kind, of `WORLDS`.
-        training: "hard", "mild", or "tuned"; "" where nothing is trained.
-        arm: Name; "truth" is the country's own utility, which nothing can beat.
-        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
-        mean: Fraction 0..1.
-        low: Lower end; None with one seed.
-        high: Upper end.
-        pairs_trained: Mean number of pairs trained on.
-        num_seeds: Worlds.
-    """
-
-    world: str
-    training: str
-    arm: str
-    measure: str
-    mean: float
-    low: float | None
+    world: str  # name of the kind, of `WORLDS`
+    training: str  # "hard", "mild", or "tuned"; "" where nothing is trained
+    arm: str  # "truth" is the country's own utility, which nothing can beat
+    measure: str  # of `MEASURES`
+    mean: float  # fraction 0..1
+    low: float | None  # None with one seed
     high: float | None
-    pairs_trained: float
+    pairs_trained: float  # mean number of pairs trained on
     num_seeds: int
 
 
-@dataclass(frozen=True)
-class Truth:
+class Truth(NamedTuple):
     """Rows of the table and the verdicts on the paper's claims."""
 
-    rows: tuple[TruthRow, ...]
-    claims: tuple[Claim, ...]
+    rows: list[TruthRow]
+    claims: list[PaperClaim]
 
 
 def run_truth(
@@ -95,19 +89,12 @@ def run_truth(
     num_seeds: int,
     say: Say,
     *,
-    tuning: Tuning = TUNING,
+    tuning: Tuning | None = None,
     num_processes: int | None = None,
 ) -> Truth:
     """Train every arm on `num_seeds` worlds of each kind; write `truth.csv` and `claims.csv`.
 
-    What the folder `out`/cells holds is not computed again.
-
-    Args:
-        out: Folder to write to.
-        num_seeds: Worlds of each kind, at least 2.
-        say: Called with a line of progress.
-        tuning: How the tuned arms are tuned.
-        num_processes: As of `finish_cells`.
+    Cells that `out`/cells holds are not computed again.
 
     Raises:
         ValueError: Fewer than 2 seeds, or the folder holds cells of other settings.
@@ -115,19 +102,20 @@ def run_truth(
     if num_seeds < 2:
         raise ValueError(f"`num_seeds >= 2` must hold for an interval, but got {num_seeds}.")
     cells = {
-        f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning)
+        f"{name.replace(' ', '-')}-{seed:03d}": TruthCell(settings, seed, tuning or Tuning())
         for name, settings in WORLDS.items()
         for seed in range(num_seeds)
     }
     results = finish_cells(cells, compute_truth, out / "cells", say, num_processes=num_processes)
-    figures = {
-        world: _stack([results[name] for name, cell in cells.items() if cell.world == settings])
-        for world, settings in WORLDS.items()
-    }
-    truth = Truth(tuple(_rows(figures)), tuple(judge_claims(figures)))
-    columns = [field.name for field in fields(TruthRow)]
-    write_csv(columns, [asdict(row) for row in truth.rows], out / "truth.csv")
-    write_claims(truth.claims, out / "claims.csv")
+    figures = {}
+    for world, settings in WORLDS.items():
+        own = [results[name] for name, cell in cells.items() if cell.world == settings]
+        figures[world] = {
+            key: np.array([result["/".join(key)] for result in own]) for key in ARMS_TRAINED
+        }
+    truth = Truth(_rows(figures), judge_paper_claims(figures))
+    for name, rows in (("truth.csv", truth.rows), ("claims.csv", truth.claims)):
+        write_csv(list(vars(rows[0])), [vars(row) for row in rows], out / name)
     return truth
 
 
@@ -143,21 +131,15 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
     selections = [select_arm(arm, margin, seed=cell.seed) for arm in TRAINED_ARMS]
     kept = [int(selection.keep.sum()) for selection in selections]
     for training, l2 in TRAININGS.items():
-        moved = train_selections(
-            world.train,
-            selections,
-            l2=np.full(len(selections), l2),
-            steps=np.full(len(selections), STEPS),
-        )
+        l2_of_each, steps = np.full(len(selections), l2), np.full(len(selections), _STEPS)
+        moved = train_selections(world.train, selections, l2=l2_of_each, steps=steps)
         for number, arm in enumerate(TRAINED_ARMS):
-            head = moved[number][None]
-            result[f"{training}/{arm}"] = _figures(head, world, kept[number])
+            result[f"{training}/{arm}"] = _figures(moved[number][None], world, kept[number])
     for arm, draw in (("full", draw_plain), ("scpo", draw_search)):
         settings = draw(cell.tuning, cell.seed)
-        tuned = tune_arm(world.train, select_each(settings), settings, cell.tuning)
-        num_kept = round(settings.retention[tuned.chosen] * len(world.train))
-        head = tuned.moved[tuned.chosen][None]
-        result[f"{TUNED}/{arm}"] = _figures(head, world, num_kept)
+        chosen, moved = tune_arm(world.train, settings.select, settings, cell.tuning)
+        num_kept = round(settings.retention[chosen] * len(world.train))
+        result[f"{TUNED}/{arm}"] = _figures(moved[chosen][None], world, num_kept)
     return result
 
 
@@ -176,28 +158,14 @@ def truth_table(rows: Sequence[TruthRow], world: str) -> Table:
 
 
 def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:
-    """Return the measures of one head and the pairs that it was trained on."""
     return [*judge_world(moved, world.test)[0].tolist(), float(num_kept)]
 
 
-def _stack(results: Sequence[Mapping[str, list[float]]]) -> dict[str, FloatArray]:
-    """Return each arm's figures over seeds, shape (W, 5)."""
-    return {arm: np.array([result[arm] for result in results]) for arm in results[0]}
-
-
-def _rows(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[TruthRow]:
-    """Return the rows of every world, arm and measure."""
+def _rows(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[TruthRow]:
     return [
-        TruthRow(
-            world,
-            name.partition("/")[0],
-            name.partition("/")[2],
-            measure,
-            *mean_ends(values[:, column]),
-            float(values[:, -1].mean()),
-            len(values),
-        )
+        TruthRow(world, training, arm, measure, *mean_ends(values[:, column]), kept, len(values))
         for world, arms in figures.items()
-        for name, values in arms.items()
+        for (training, arm), values in arms.items()
+        for kept in [float(values[:, -1].mean())]
         for column, measure in enumerate(MEASURES)
     ]

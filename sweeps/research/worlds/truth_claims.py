@@ -1,10 +1,10 @@
 """What the paper says of its arms, as differences with a sign, and what worlds say of it.
 
 A claim names a kind of world, two arms, a measure, and whether the first should be above or
-below the second. Differences are paired by world. It holds where the 95 % interval of the mean
-difference lies wholly on the claimed side, does not where it lies wholly on the other, and where
-it includes 0 the worlds cannot tell. Each claim is judged at every training strength that its
-arms have.
+below the second. Differences are paired by world. A claim holds where the 95 % interval of the
+mean difference lies wholly on the claimed side, and does not where it lies wholly on the other;
+where the interval includes 0, the worlds cannot tell. Each claim is judged at every training
+strength that its arms have.
 
 Reference:
     arXiv 2606.18606, the table of arms and the ablations. It has no world without a shift:
@@ -12,22 +12,21 @@ Reference:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
-from pathlib import Path
+from dataclasses import dataclass
 
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.world_arms import MEASURES
 from sweeps.research.worlds.worlds import mean_ends
 
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"
 SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
+Trained = tuple[str, str]  # training strength and arm; no strength where nothing is trained
 
 # (worlds, first arm, sign, second arm, measure, in words)
-CLAIMS = (
+PAPER_CLAIMS = (
     (SHIFTED, "filter", ">", "full", "distinctive", "filter learns more of the culture"),
     (SHIFTED, "filter", "<", "full", "overall", "filter over-biases"),
     (SHIFTED, "filter", "<", "global", "overall", "filter is worse than no training"),
@@ -46,54 +45,42 @@ CLAIMS = (
 
 
 @dataclass(frozen=True)
-class Claim:
-    """One claim in one kind of world at one training strength.
+class PaperClaim:
+    """One claim in one kind of world at one training strength."""
 
-    Attributes:
-        claim: The arms and the sign, as "scpo > full".
-        meaning: In words.
-        world: Kind of world.
-        training: Training strength of the arms, or "tuned".
-        measure: Of `sweeps.research.worlds.world_arms.MEASURES`.
-        difference: Mean of first minus second arm, in -1..1.
-        low: Lower end of its 95 % interval over worlds; None with one world.
-        high: Upper end.
-        verdict: "holds", "does not" or "cannot tell".
-        num_seeds: Worlds.
-    """
-
-    claim: str
-    meaning: str
-    world: str
-    training: str
-    measure: str
-    difference: float
-    low: float | None
+    claim: str  # the arms and the sign, as "scpo > full"
+    meaning: str  # in words
+    world: str  # kind of world
+    training: str  # training strength of the arms, or "tuned"
+    measure: str  # of `MEASURES`
+    difference: float  # mean of first minus second arm, in -1..1
+    low: float | None  # lower end of its 95 % interval over worlds; None with one world
     high: float | None
-    verdict: str
-    num_seeds: int
+    verdict: str  # "holds", "does not" or "cannot tell"
+    num_seeds: int  # worlds
 
 
-def judge_claims(figures: Mapping[str, Mapping[str, FloatArray]]) -> list[Claim]:
-    """Return every claim about worlds and arms that are there.
+def judge_paper_claims(
+    figures: Mapping[str, Mapping[Trained, FloatArray]],
+) -> list[PaperClaim]:
+    """Return every claim about kinds of worlds and arms that `figures` holds.
 
-    Args:
-        figures: By kind of world and "training/arm", `MEASURES` over seeds, shape (W, 4 or more).
+    Its arrays are `MEASURES` over seeds, of shape (W, 4 or more).
     """
     judged = []
-    for worlds, first, sign, second, measure, meaning in CLAIMS:
+    for worlds, first, sign, second, measure, meaning in PAPER_CLAIMS:
         column = MEASURES.index(measure)
         for world in (name for name in worlds if name in figures):
             arms = figures[world]
-            for training in dict.fromkeys(name.partition("/")[0] for name in arms):
-                ours = arms.get(f"{training}/{first}")
-                theirs = arms.get("/global" if second == "global" else f"{training}/{second}")
+            for training in dict.fromkeys(training for training, _ in arms):
+                ours = arms.get((training, first))
+                theirs = arms.get(("" if second == "global" else training, second))
                 if ours is None or theirs is None:
                     continue
                 ends = mean_ends(ours[:, column] - theirs[:, column])
                 verdict = judge_difference(ends[1], ends[2], above=sign == ">")
                 names = (f"{first} {sign} {second}", meaning, world, training, measure)
-                judged.append(Claim(*names, *ends, verdict, len(ours)))
+                judged.append(PaperClaim(*names, *ends, verdict, len(ours)))
     return judged
 
 
@@ -104,18 +91,13 @@ def judge_difference(low: float | None, high: float | None, *, above: bool) -> s
     return HOLDS if (low > 0) == above else FAILS
 
 
-def write_claims(claims: Sequence[Claim], path: Path) -> None:
-    """Write the claims as CSV; the columns are the fields of `Claim`."""
-    write_csv([field.name for field in fields(Claim)], [asdict(claim) for claim in claims], path)
-
-
-def claims_table(claims: Sequence[Claim]) -> Table:
+def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
     """Return the claims as a table for the terminal, differences in points."""
     table = Table(title="What the paper says, on worlds of known truth", title_justify="left")
     for heading in ("claim", "meaning", "world", "training", "measure", "points", "verdict"):
         table.add_column(heading, justify="right" if heading == "points" else "left")
     for claim in claims:
-        points = format_difference(claim.difference, claim.low, claim.high)
         names = (claim.claim, claim.meaning, claim.world, claim.training, claim.measure)
+        points = format_difference(claim.difference, claim.low, claim.high)
         table.add_row(*names, points, claim.verdict)
     return table

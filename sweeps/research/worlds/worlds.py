@@ -17,9 +17,9 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from scpo.arrays import BoolArray, FloatArray, IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.statistics.bootstrap import jackknife_ends
-from sweeps.probe.heads import Heads
+from sweeps.probe.heads import ProbedPairs
 
 OutlierKind = Literal["consensus", "culture", "certain"]
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
@@ -27,31 +27,19 @@ TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
 
 @dataclass(frozen=True)
 class WorldSettings:
-    """What a world is made of.
+    """What a world is made of."""
 
-    Attributes:
-        num_users: Users of the country to train and tune on, >= 2.
-        shift: Length of the country's own utility, in lengths of the consensus, >= 0.
-        outlier_share: Share of users who choose against `outliers`, in 0..1.
-        noise_user_share: Share of users who choose at random, in 0..1.
-        global_cosine: Cosine of the global head to the consensus, in 0..1.
-        sharpness: Standard deviation of the consensus margin of a pair, in logits, positive.
-        num_features: Length of a response's vector, >= 2.
-        interactions_per_user: Interactions of each user, >= 1.
-        responses_per_interaction: Responses of each interaction, K >= 2.
-        outliers: What outliers choose against: the "consensus", the "culture" (the country's
-            utility), or the consensus with no noise, "certain".
-    """
-
-    num_users: int = 24
-    shift: float = 0.8
-    outlier_share: float = 0.15
-    noise_user_share: float = 0.1
-    global_cosine: float = 1.0
-    sharpness: float = 3.0
-    num_features: int = 32
-    interactions_per_user: int = 2
-    responses_per_interaction: int = 4
+    num_users: int = 24  # users of the country to train and tune on, >= 2
+    shift: float = 0.8  # length of the country's own utility, in lengths of the consensus, >= 0
+    outlier_share: float = 0.15  # share of users who choose against `outliers`, in 0..1
+    noise_user_share: float = 0.1  # share of users who choose at random, in 0..1
+    global_cosine: float = 1.0  # cosine of the global head to the consensus, in 0..1
+    sharpness: float = 3.0  # standard deviation of a pair's consensus margin, in logits, > 0
+    num_features: int = 32  # length of a response's vector, >= 2
+    interactions_per_user: int = 2  # >= 1
+    responses_per_interaction: int = 4  # K >= 2
+    # What outliers choose against: the consensus, the country's utility ("culture"), or the
+    # consensus without noise ("certain").
     outliers: OutlierKind = "consensus"
 
     def __post_init__(self) -> None:
@@ -83,55 +71,26 @@ class WorldSettings:
 
 
 @dataclass(frozen=True)
-class WorldPairs:
-    """P pairs, sorted by reference margin.
+class WorldPairs(ProbedPairs):
+    """P pairs, by reference margin, which is the global head's."""
 
-    Attributes:
-        differences: phi(y+) - phi(y-), shape (P, D), float32.
-        reference_margin: d of the global head, shape (P,).
-        utility_margin: The same of the country's utility: negative where the choice was not
-            what the country prefers, shape (P,).
-        user: User of each pair, 0.., shape (P,).
-    """
-
-    differences: Heads
-    reference_margin: FloatArray
-    utility_margin: FloatArray
-    user: IntArray
-
-    def __len__(self) -> int:
-        return len(self.user)
-
-    def take(self, which: BoolArray | IntArray) -> "WorldPairs":
-        """Return the pairs that a mask or an index array names, in its order."""
-        return WorldPairs(
-            self.differences[which],
-            self.reference_margin[which],
-            self.utility_margin[which],
-            self.user[which],
-        )
+    utility_margin: FloatArray  # the country's; negative where the user chose against it, (P,)
+    user: IntArray  # user of each pair, 0.., shape (P,)
 
 
 @dataclass(frozen=True)
 class World:
-    """A country, its global model, and its users' pairs.
+    """A country, its global model, and its users' pairs."""
 
-    Attributes:
-        train: Pairs to train and tune on.
-        test: Pairs of `TEST_USERS` other users, drawn from the same kinds.
-        global_head: Reward weights of the global model, shape (D,).
-        country_head: Utility weights of the country, the truth, shape (D,).
-    """
-
-    train: WorldPairs
-    test: WorldPairs
-    global_head: FloatArray
-    country_head: FloatArray
+    train: WorldPairs  # to train and tune on
+    test: WorldPairs  # of `TEST_USERS` other users, drawn from the same kinds
+    global_head: FloatArray  # reward weights of the global model, shape (D,)
+    country_head: FloatArray  # utility weights of the country, the truth, shape (D,)
 
 
 def make_world(settings: WorldSettings, seed: int) -> World:
     """Make the world of settings and seed."""
-    consensus, own, error = draw_directions(settings, seed)
+    consensus, own, error = _draw_directions(settings, seed)
     sine = math.sqrt(1.0 - settings.global_cosine**2)
     country = consensus + settings.shift * own
     global_head = settings.global_cosine * consensus + sine * error
@@ -142,33 +101,11 @@ def make_world(settings: WorldSettings, seed: int) -> World:
             consensus=consensus,
             country=country,
             global_head=global_head,
-            generator=np.random.default_rng([seed, part]),
+            generator=np.random.default_rng([seed, stream]),
         )
-        for part, num_users in ((1, settings.num_users), (2, TEST_USERS))
+        for stream, num_users in ((1, settings.num_users), (2, TEST_USERS))
     )
     return World(train, test, global_head, country)
-
-
-def draw_directions(
-    settings: WorldSettings, seed: int
-) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return consensus, own and error, each of shape (D,) and of the consensus's length."""
-    generator = np.random.default_rng([seed, 0])
-    length = settings.sharpness / math.sqrt(2.0)
-    consensus = length * draw_direction(settings.num_features, generator)
-    own = length * draw_direction(settings.num_features, generator)
-    error = length * draw_direction(settings.num_features, generator, across=consensus)
-    return consensus, own, error
-
-
-def draw_direction(
-    num_features: int, generator: np.random.Generator, *, across: FloatArray | None = None
-) -> FloatArray:
-    """Return a random direction of length 1, shape (D,), orthogonal to `across` if given."""
-    drawn = generator.normal(size=num_features)
-    if across is not None:
-        drawn = drawn - across * (across @ drawn) / (across @ across)
-    return np.asarray(drawn / np.linalg.norm(drawn))
 
 
 def draw_pairs(
@@ -205,13 +142,24 @@ def draw_pairs(
     differences = (features[:, first] - features[:, second]) * sign[:, :, None]
     differences = differences.reshape(-1, settings.num_features)
     margin = differences @ global_head
-    pairs = WorldPairs(
+    return WorldPairs(
         differences.astype(np.float32),
+        margin,
         margin,
         differences @ country,
         np.repeat(user, len(first)),
-    )
-    return pairs.take(np.argsort(margin, kind="stable"))
+    ).by_margin()
+
+
+def _draw_directions(
+    settings: WorldSettings, seed: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return consensus, own and error, each of shape (D,) and of the consensus's length."""
+    length = settings.sharpness / math.sqrt(2.0)
+    drawn = np.random.default_rng([seed, 0]).normal(size=(3, settings.num_features))
+    consensus, own = (length * (each / np.linalg.norm(each)) for each in drawn[:2])
+    error = drawn[2] - consensus * (consensus @ drawn[2]) / (consensus @ consensus)
+    return consensus, own, length * (error / np.linalg.norm(error))
 
 
 def _draw_kinds(
@@ -221,16 +169,15 @@ def _draw_kinds(
 
     The numbers of each kind are the shares rounded up or down, right in the mean over seeds.
     """
-    place = (np.arange(num_users) + generator.random()) / num_users
-    kinds = np.where(place < settings.outlier_share, 1, 0)
-    kinds[place >= 1.0 - settings.noise_user_share] = 2
+    quantile = (np.arange(num_users) + generator.random()) / num_users
+    kinds = np.where(quantile < settings.outlier_share, 1, 0)
+    kinds[quantile >= 1.0 - settings.noise_user_share] = 2
     return generator.permutation(kinds)
 
 
 def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
-    """Return (mean, low, high) over independent worlds: Student's 95 % interval.
+    """Return (mean, low, high) of one value a world, shape (W,): Student's 95 % interval.
 
-    Args:
-        values: One value a world, shape (W,); the ends are None with fewer than 2.
+    The ends are None with fewer than 2 worlds.
     """
     return float(values.mean()), *jackknife_ends(values, np.ones(len(values)))

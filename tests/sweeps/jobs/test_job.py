@@ -11,7 +11,7 @@ from scpo.countries.country_data import CountryData
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
-from sweeps.jobs.job_records import failed_record, global_record, run_job
+from sweeps.jobs.job_records import failed_record, run_job, untrained_record
 from sweeps.run.workspace import Workspace
 
 TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
@@ -121,8 +121,8 @@ def test_record_says_what_a_reader_needs(country: CountryData, reward: RewardMod
     assert {"torch", "ray", "optuna"} <= set(record.versions)
 
 
-def test_global_record_is_wrong_on_every_distinctive_pair(country: CountryData) -> None:
-    record = global_record(make_job(arm="global", purpose="final"), country)
+def test_untrained_record_is_wrong_on_every_distinctive_pair(country: CountryData) -> None:
+    record = untrained_record(make_job(arm="global", purpose="final"), country)
     assert record.evaluation is not None
     assert record.evaluation.distinctive.accuracy == 0.0
     assert record.evaluation.overall == record.evaluation.global_overall

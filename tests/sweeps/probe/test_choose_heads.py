@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from scpo.data.splits import deal_users
 from scpo.method.arms import select_arm
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.probe.choose_heads import (
     Candidate,
     choose_heads,
-    deal_users,
     list_candidates,
     train_candidates,
 )
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.heads import ProbedPairs
 
 CONFIG = HeadsConfig(num_settings=8, steps=200, l2=(0.03, 0.3), tau=0.6, beta=0.7)
 
@@ -30,23 +30,6 @@ def make_pairs(num_pairs: int, num_features: int = 5, seed: int = 0) -> ProbedPa
     differences = (turn[:, None] * differences).astype(np.float32)
     margin = differences.astype(np.float64) @ shared
     return ProbedPairs(differences, margin, margin)
-
-
-def test_users_are_dealt_whole_and_evenly() -> None:
-    user = np.array(list("aabbbccdeeefg"))
-    fold = deal_users(user, 3, seed=4)
-    by_user = {name: set(fold[user == name].tolist()) for name in user.tolist()}
-    assert all(len(folds) == 1 for folds in by_user.values())
-    sizes = np.bincount([next(iter(folds)) for folds in by_user.values()])
-    assert sorted(sizes.tolist()) == [2, 2, 3]
-    assert np.array_equal(fold, deal_users(user, 3, seed=4))
-    assert any(not np.array_equal(fold, deal_users(user, 3, seed=seed)) for seed in range(4))
-
-
-@pytest.mark.parametrize("folds", [1, 3])
-def test_as_many_folds_as_users_at_most(folds: int) -> None:
-    with pytest.raises(ValueError, match=rf"`2 <= folds <= 2`, the users, must hold, got {folds}"):
-        deal_users(np.array(["a", "b", "b"]), folds, seed=0)
 
 
 def test_tuned_can_choose_full_at_every_pull() -> None:

@@ -17,8 +17,8 @@ from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.probe.curves import curve_records, run_probe_curves, write_records
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.curves import curve_records, run_probe_curves, write_ledger
+from sweeps.probe.heads import ProbedPairs
 from sweeps.run.workspace import Workspace
 
 CURVES = CurvesConfig(arms=("full", "scpo"), budgets=(0.3, 1.0), seeds=(0, 1))
@@ -151,8 +151,8 @@ def test_inner_folds_are_no_more_than_users(data: CountryData) -> None:
 
 
 def test_a_ledger_is_replaced_as_a_whole(tmp_path: Path, records: list[TrialRecord]) -> None:
-    write_records(records, tmp_path / "probe_curves")
-    write_records(records[:3], tmp_path / "probe_curves")
+    write_ledger(records, tmp_path / "probe_curves")
+    write_ledger(records[:3], tmp_path / "probe_curves")
     assert read_records(tmp_path / "probe_curves") == records[:3]
 
 

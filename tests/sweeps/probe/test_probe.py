@@ -15,8 +15,8 @@ from scpo.countries.features import features_folder, read_features
 from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash
-from sweeps.config import SweepConfig
-from sweeps.probe.heads import HeadSettings, JudgedHeads, draw_settings
+from sweeps.config import SearchConfig, SweepConfig
+from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings
 from sweeps.probe.probe import (
     ProbeResult,
     describe_probe,
@@ -24,10 +24,8 @@ from sweeps.probe.probe import (
     probe_pair_sets,
     probe_points,
     run_probe,
-    select_settings,
 )
-from sweeps.probe.probed_pairs import ProbedPairs
-from sweeps.probe.table import COLUMNS, probe_table, write_probe
+from sweeps.probe.table import probe_table, write_probe
 from sweeps.search.space import clip_to_space
 
 CONFIG = parse_config(
@@ -54,15 +52,10 @@ def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
     return ProbedPairs(x, margin, margin)
 
 
-def run_pair_sets(**changes: object) -> ProbeResult:
-    given = {
-        "num_users": 3,
-        "min_pairs": 8,
-        "min_effective_pairs": 4.0,
-        "max_consensus_drop": 0.5,
-        **changes,
-    }
-    return probe_pair_sets("Chile", make_probed(60, 0), make_probed(25, 1), SETTINGS, **given)  # type: ignore[arg-type]
+def run_pair_sets(**changes: float) -> ProbeResult:
+    search = SearchConfig.model_validate({"max_consensus_drop": 0.5, **changes})
+    pairs = make_probed(60, 0), make_probed(25, 1)
+    return probe_pair_sets("Chile", *pairs, SETTINGS, search, num_users=3)
 
 
 def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> ProbeResult:
@@ -101,32 +94,12 @@ def printed(table: Table) -> str:
     return capture.get()
 
 
-def test_selections_are_those_of_a_training() -> None:
-    margin = np.round(np.random.default_rng(2).normal(size=50), 1)  # with ties
-    keep, weights = select_settings(margin, SETTINGS)
-    for number in range(len(SETTINGS)):
-        expected = select_setting(
-            margin,
-            retention=float(SETTINGS.retention[number]),
-            strength=float(SETTINGS.strength[number]),
-        )
-        np.testing.assert_array_equal(keep[number], expected.keep)
-        np.testing.assert_allclose(weights[number], expected.weights, rtol=1e-14)
-
-
-def test_selections_refuse_what_a_training_refuses() -> None:
-    with pytest.raises(ValueError, match="Reference margins that differ must be given"):
-        select_settings(np.ones(4), SETTINGS)
-    with pytest.raises(ValueError, match="`0 < retention <= 1` must hold"):
-        select_settings(np.arange(4.0), replace(SETTINGS, retention=np.full(64, 2.0)))
-
-
 def test_counts_constraint_and_front_of_a_country() -> None:
     result = run_pair_sets()
     margin = np.sort(make_probed(60, 0).reference_margin)
-    keep, weights = select_settings(margin, SETTINGS)
-    np.testing.assert_array_equal(result.pairs_trained, keep.sum(axis=1))
-    assert result.effective_pairs[7] == pytest.approx(effective_pairs(weights[7]))
+    selections = SETTINGS.select(margin)
+    assert result.pairs_trained.tolist() == [each.keep.sum() for each in selections]
+    assert result.effective_pairs[7] == effective_pairs(selections[7].weights)
     np.testing.assert_array_equal(result.feasible, result.judged.consensus_drop <= 0.5)
     assert result.global_accuracy == np.mean(make_probed(25, 1).reference_margin > 0)
     accuracy, pairs = result.judged.accuracy, result.pairs_trained
@@ -193,7 +166,8 @@ def test_csv_and_table(tmp_path: Path) -> None:
     write_probe([result], tmp_path / "probe.csv")
     with (tmp_path / "probe.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert tuple(rows[0]) == COLUMNS
+    columns = "country,retention,tau,strength,beta,l2,steps,pairs_trained,effective_pairs,accuracy"
+    assert ",".join(rows[0]) == f"{columns},distinctive,consensus_drop,loss,feasible,on_front"
     assert (rows[0]["pairs_trained"], rows[0]["accuracy"]) == ("90", "0.8")
     assert (rows[0]["beta"], rows[0]["distinctive"]) == ("", "")  # strength 0; no such pairs
     selection = select_setting(np.linspace(-1, 1, 100), retention=0.4, strength=0.1)

@@ -8,7 +8,7 @@ import yaml
 
 from scpo.data.sources.synthetic import make_synthetic
 from sweeps.ledger.words import HEAD_ARMS
-from sweeps.research.run_study import check_files, read_wall, run_study
+from sweeps.research.run_study import read_wall, require_files, run_study
 from sweeps.research.study.study_config import StudyConfig
 
 SYNTHETIC = {"num_countries": 3, "users_per_country": 6, "interactions_per_user": 2}
@@ -84,8 +84,8 @@ def test_missing_files_are_named(tiny_backbone: Path, tmp_path: Path) -> None:
     there, gone = tmp_path / "there", tmp_path / "gone"
     there.touch()
     config = StudyConfig(name="x", backbone=str(tiny_backbone), files=(str(there), str(gone)))
-    with pytest.raises(FileNotFoundError, match=rf"but {gone} is not there.*make study DATA="):
-        check_files(config)
+    with pytest.raises(FileNotFoundError, match=rf"does not find {gone}\. .*make study DATA="):
+        require_files(config)
 
 
 def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) -> None:

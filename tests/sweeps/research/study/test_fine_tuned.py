@@ -8,8 +8,7 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.probe.choose_heads import Candidate
 from sweeps.research.study.fine_tuned import (
-    country_of,
-    fold_name,
+    Fold,
     pool_records,
     split_countries,
     study_jobs,
@@ -35,24 +34,24 @@ def test_every_user_is_held_out_once_a_seed(workspace) -> None:
     assert len(parts) == 6
     data = workspace.countries["Arvandia"]
     for seed in (3, 4):
-        sides = np.stack([parts[fold_name("Arvandia", seed, n)].part for n in range(3)])
+        sides = np.stack([parts[Fold("Arvandia", seed, n)].part for n in range(3)])
         assert ((sides == "validation").sum(axis=0) == 1).all()
         assert set(np.unique(sides)) == {"train", "validation"}
         for user in np.unique(data.user):
             assert len(np.unique(sides[:, data.user == user], axis=1).T) == 1
-    assert country_of("South Africa/0/2") == "South Africa"
 
 
 def test_arms_of_a_fold_share_its_seed_and_the_tuned_one_has_its_setting(workspace) -> None:
     parts = split_countries(workspace.countries, seeds=(3, 4), folds=2)
-    chosen = {name: Candidate("scpo_tuned", 0.1, 0.5, n / 2) for n, name in enumerate(parts)}
-    jobs = study_jobs(CONFIG, parts, chosen)
+    chosen = {fold: Candidate("scpo_tuned", 0.1, 0.5, n / 2) for n, fold in enumerate(parts)}
+    jobs = study_jobs(CONFIG, chosen)
+    by_name = {fold.name: fold for fold in parts}
     assert len(jobs) == len({job.trial_id for job in jobs}) == 4 * len(HEAD_ARMS)
     assert {job.part for job in jobs} == {"validation"}
     for job in jobs:
-        assert job.seed == int(job.country.split("/")[1])
+        assert job.seed == by_name[job.country].seed
         if job.arm == "scpo_tuned":
-            setting = chosen[job.country]
+            setting = chosen[by_name[job.country]]
             assert (job.retention, job.strength) == (0.5, setting.strength)
             assert (job.tau, job.beta) == (None, None)
         else:
@@ -63,18 +62,21 @@ def fold(name: str, arm: str, users: str, correct: list[int]):
     return make_record(name, arm, correct, users=list(users), name=f"{name}-{arm}")
 
 
-def test_folds_of_a_seed_become_one_record() -> None:
+@pytest.mark.parametrize("country", ["South Africa", "Bosnia/Herzegovina"])
+def test_folds_of_a_seed_become_one_record(country: str) -> None:
+    folds = [Fold(country, seed, number) for seed in (0, 1) for number in (0, 1)]
+    assert folds[1].name == f"{country}/0/1"  # as in ledgers of before
     records = [
-        fold("South Africa/0/1", "full", "c", [9]),
-        fold("South Africa/0/0", "full", "ab", [5, 6]),
-        fold("South Africa/1/0", "full", "ac", [5, 6]),  # its other fold is missing
-        fold("South Africa/0/0", "scpo", "ab", [5, 6]),
+        fold(f"{country}/0/1", "full", "c", [9]),
+        fold(f"{country}/0/0", "full", "ab", [5, 6]),
+        fold(f"{country}/1/0", "full", "ac", [5, 6]),  # its other fold is missing
+        fold(f"{country}/0/0", "scpo", "ab", [5, 6]),
     ]
     failed = records[3].model_copy(
-        update={"country": "South Africa/0/1", "state": "failed", "evaluation": None}
+        update={"country": f"{country}/0/1", "state": "failed", "evaluation": None}
     )
-    (pooled,) = pool_records([*records, failed], 2)
-    assert (pooled.country, pooled.arm) == ("South Africa", "full")
+    (pooled,) = pool_records([*records, failed], folds)
+    assert (pooled.country, pooled.arm) == (country, "full")
     assert pooled.evaluation.by_user.users == ["a", "b", "c"]
     assert pooled.evaluation.by_user.correct == [5, 6, 9]
     assert pooled.evaluation.overall.accuracy == pytest.approx(20 / 30)

@@ -14,7 +14,7 @@ from scpo.data.sources.pairs_file import PairColumns, read_pairs
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import Candidate, train_candidates
-from sweeps.probe.probed_pairs import ProbedPairs
+from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,
@@ -77,7 +77,7 @@ def test_pairs_against_its_own_answer_are_left_out() -> None:
 
 
 def test_an_empty_pool_is_refused() -> None:
-    with pytest.raises(ValueError, match="Peru: pairs of other countries must be there"):
+    with pytest.raises(ValueError, match="Peru: a global head needs pairs of other countries"):
         global_pool(make_arrays(), "Peru", tuple(COUNTRIES), "not steered")
 
 

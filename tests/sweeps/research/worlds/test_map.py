@@ -18,7 +18,7 @@ from sweeps.research.worlds.map import (
     run_map,
     variant_cells,
 )
-from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_cell
+from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import map_figure, region_edges
 from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
 from sweeps.research.worlds.world_arms import Tuning, judge_world
@@ -78,7 +78,7 @@ def test_a_variant_changes_what_it_names() -> None:
 
 def test_a_cell_holds_every_arm_of_every_world() -> None:
     cell = MapCell(WorldSettings(num_users=8), TUNING, num_worlds=2, first_seed=5)
-    result = compute_cell(cell)
+    result = compute_map_cell(cell)
     unmoved = np.zeros((1, 32), dtype=np.float32)
     for number, seed in enumerate((5, 6)):
         expected = judge_world(unmoved, make_world(cell.world, seed).test)[0]
@@ -147,9 +147,9 @@ def test_regions_count_what_is_sure() -> None:
     rows = made_up_rows(np.array([[0.01, 0.02], [-0.02, 0.0]]))
     full, random_k = count_regions(rows, "truth")
     assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
-    assert full.difference == pytest.approx(0.0025)
+    assert full.mean.difference == pytest.approx(0.0025)
     # four means of one standard error: their mean has half of it
-    assert (full.low, full.high) == pytest.approx((0.002, 0.003))
+    assert (full.mean.low, full.mean.high) == pytest.approx((0.002, 0.003))
     assert (random_k.num_above, random_k.num_below) == (1, 2)
     assert regions_table([full, random_k]).row_count == 2
     assert count_regions(rows, "overall") == []
@@ -173,7 +173,7 @@ def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
     def fail(cell):
         raise AssertionError("a cell was computed again")
 
-    monkeypatch.setattr(map_module, "compute_cell", fail)
+    monkeypatch.setattr(map_module, "compute_map_cell", fail)
     assert run_map(tmp_path, axes, print, num_processes=1) == rows
     with pytest.raises(ValueError, match="must hold the cell"):
         run_map(tmp_path, replace(axes, num_worlds=3), print, num_processes=1)

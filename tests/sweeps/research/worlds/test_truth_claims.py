@@ -1,20 +1,17 @@
 """Claims judged right on made-up figures."""
 
-import csv
-
 import numpy as np
 import pytest
 from scipy import stats
 
 from sweeps.research.worlds.truth_claims import (
-    CLAIMS,
     FAILS,
     HOLDS,
     OPEN,
-    claims_table,
-    judge_claims,
+    PAPER_CLAIMS,
     judge_difference,
-    write_claims,
+    judge_paper_claims,
+    paper_claims_table,
 )
 from sweeps.research.worlds.world_arms import MEASURES
 
@@ -34,20 +31,20 @@ def made_up():
     """A world in which filter over-biases, inverse is worst and scpo ties with noise."""
     return {
         "shift": {
-            "/global": figures(0.70, 0.0),
-            "hard/full": figures(0.75, 0.3),
-            "hard/filter": figures(0.60, 0.6, noise=1.0),
-            "hard/inverse": figures(0.50, 0.8),
-            "hard/weight": figures(0.74, 0.1),
-            "hard/scpo": figures(0.755, 0.2, noise=3.0),
-            "hard/random_k": figures(0.70, 0.3),
-            "tuned/full": figures(0.76),
+            ("", "global"): figures(0.70, 0.0),
+            ("hard", "full"): figures(0.75, 0.3),
+            ("hard", "filter"): figures(0.60, 0.6, noise=1.0),
+            ("hard", "inverse"): figures(0.50, 0.8),
+            ("hard", "weight"): figures(0.74, 0.1),
+            ("hard", "scpo"): figures(0.755, 0.2, noise=3.0),
+            ("hard", "random_k"): figures(0.70, 0.3),
+            ("tuned", "full"): figures(0.76),
         }
     }
 
 
 def judged(claim: str, measure: str = "overall"):
-    found = [c for c in judge_claims(made_up()) if (c.claim, c.measure) == (claim, measure)]
+    found = [c for c in judge_paper_claims(made_up()) if (c.claim, c.measure) == (claim, measure)]
     assert len(found) == 1
     return found[0]
 
@@ -78,11 +75,11 @@ def test_the_difference_is_paired_by_world_with_students_interval() -> None:
 
 
 def test_only_what_is_there_is_judged() -> None:
-    claims = judge_claims(made_up())
+    claims = judge_paper_claims(made_up())
     assert {claim.world for claim in claims} == {"shift"}
     assert {claim.training for claim in claims} == {"hard"}  # tuned has no arm to compare
-    assert len(claims) == sum("shift" in worlds for worlds, *_ in CLAIMS)
-    assert judge_claims({}) == []
+    assert len(claims) == sum("shift" in worlds for worlds, *_ in PAPER_CLAIMS)
+    assert judge_paper_claims({}) == []
 
 
 @pytest.mark.parametrize(
@@ -101,11 +98,7 @@ def test_a_verdict_is_where_the_interval_lies(low, high, above, verdict) -> None
     assert judge_difference(low, high, above=above) == verdict
 
 
-def test_claims_as_csv_and_as_a_table(tmp_path) -> None:
-    claims = judge_claims(made_up())
-    write_claims(claims, tmp_path / "claims.csv")
-    with (tmp_path / "claims.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["verdict"] for row in rows] == [claim.verdict for claim in claims]
-    assert {row["verdict"] for row in rows} == {"holds", "does not", "cannot tell"}
-    assert claims_table(claims).row_count == len(claims)
+def test_claims_as_a_table() -> None:
+    claims = judge_paper_claims(made_up())
+    assert {claim.verdict for claim in claims} == {"holds", "does not", "cannot tell"}
+    assert paper_claims_table(claims).row_count == len(claims)

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 
 from scpo.method.arms import TRAINED_ARMS, select_arm
+from sweeps.probe.choose_heads import train_selections
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
     draw_search,
     judge_world,
-    select_each,
     select_random,
-    select_same,
-    train_selections,
     tune_arm,
 )
 from sweeps.research.worlds.worlds import WorldSettings, make_world
@@ -95,7 +93,7 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
     tuning = Tuning(num_settings=8, folds=4, judged_folds=3, max_consensus_drop=max_drop)
     pairs = make_world(WorldSettings(num_users=12, num_features=8, outlier_share=0.3), 4).train
     settings = draw_search(tuning, 1)
-    tuned = tune_arm(pairs, select_each(settings), settings, tuning)
+    chosen, moved_all = tune_arm(pairs, settings.select, settings, tuning)
     ranked = []
     for number in range(8):
         one = settings.take(np.array([number]))
@@ -103,7 +101,7 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
         for fold in range(3):
             out = pairs.user % 4 == fold
             train, left = pairs.take(~out), pairs.take(out)
-            selection = select_each(one)(train.reference_margin)
+            selection = one.select(train.reference_margin)
             moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
             for x, d in zip(left.differences, left.reference_margin, strict=True):
                 margin = d + float(x @ moved)
@@ -114,30 +112,23 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
                 count += 1
         excess = max(1 - kept_right / consensus - max_drop, 0)
         ranked.append((excess, -right, loss, number))
-    assert tuned.chosen == min(ranked)[-1]
-    one = settings.take(np.array([tuned.chosen]))
-    alone = train_selections(
-        pairs, select_each(one)(pairs.reference_margin), l2=one.l2, steps=one.steps
-    )
-    np.testing.assert_allclose(tuned.moved[tuned.chosen], alone[0], atol=1e-5)
+    assert chosen == min(ranked)[-1]
+    one = settings.take(np.array([chosen]))
+    alone = train_selections(pairs, one.select(pairs.reference_margin), l2=one.l2, steps=one.steps)
+    np.testing.assert_allclose(moved_all[chosen], alone[0], atol=1e-5)
 
 
 def test_what_each_arm_is_tuned_over() -> None:
     tuning = Tuning(num_settings=16)
     margin = make_world(WorldSettings(), 0).train.reference_margin
     plain = draw_plain(tuning, 0)
-    assert all(
-        selection.weights.tolist() == [1.0] * 288 for selection in select_each(plain)(margin)
-    )
+    assert all(selection.weights.tolist() == [1.0] * 288 for selection in plain.select(margin))
     search = draw_search(tuning, 0)
-    for selection, share in zip(select_each(search)(margin), search.retention, strict=True):
+    for selection, share in zip(search.select(margin), search.retention, strict=True):
         assert selection.keep.sum() == pytest.approx(share * 288, abs=1)
     for selection in select_random(0.5, 16, 3)(margin):
         assert selection.keep.sum() == 144
         assert margin[selection.keep].max() > np.median(margin)  # not the smallest ones
-    paper = select_same("scpo", 16)(margin)
-    assert len(paper) == 16
-    np.testing.assert_array_equal(paper[5].weights, select_arm("scpo", margin).weights)
 
 
 def test_a_country_too_small_for_any_setting_is_refused() -> None:
@@ -145,4 +136,4 @@ def test_a_country_too_small_for_any_setting_is_refused() -> None:
     tuning = Tuning(num_settings=4, folds=2, judged_folds=2)
     settings = draw_plain(tuning, 0)
     with pytest.raises(ValueError, match="No setting keeps enough of 4 pairs"):
-        tune_arm(pairs, select_each(settings), settings, tuning)
+        tune_arm(pairs, settings.select, settings, tuning)

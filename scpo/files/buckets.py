@@ -8,7 +8,6 @@ a node. Credentials come from the machine (environment, files or instance role),
 import fcntl
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,14 +18,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from pyarrow.fs import AwsStandardS3RetryStrategy, FileSelector, FileSystem, S3FileSystem
+from pyarrow.fs import FileSelector
 
 from scpo.files.atomic import atomic_folder, atomic_path, hash_file
-from scpo.files.places import SCHEMES, Place, home, is_remote
+from scpo.files.places import Place, home, is_remote, open_store
 
 MANIFEST = "MANIFEST.json"
 THREADS = 8
-CONNECT_S, SILENCE_S = 3, 4  # of a first attempt: until a connection, and between bytes
 LONGEST = 300  # characters of a store's own words
 CHUNK_BYTES = 8 * 2**20
 
@@ -120,7 +118,7 @@ class RemoteFolder:
             system.delete_dir_contents(root, missing_dir_ok=True)
 
     @contextmanager
-    def _asked(self, done: str) -> Iterator[tuple[FileSystem, str]]:
+    def _asked(self, done: str) -> Iterator[tuple[Any, str]]:
         """Give pyarrow's file system and path; its errors end as words about this folder."""
         try:
             scheme, _, path = self.uri.rstrip("/").partition("://")
@@ -235,29 +233,21 @@ def written_to(place: Place) -> Iterator[Path]:
 
 
 @cache
-def _open(scheme: str, bucket: str) -> FileSystem:
-    """Return pyarrow's file system for a bucket: it tries for minutes, once the bucket answers."""
-    system, path = FileSystem.from_uri(f"{scheme}://{bucket}?{SCHEMES[scheme]}")
-    if isinstance(system, S3FileSystem):
-        _ask_once(system.region, path)
-    return system
+def _open(scheme: str, bucket: str) -> Any:
+    """Return pyarrow's file system for a bucket.
 
-
-def _ask_once(region: str, bucket: str) -> None:
-    """Raise OSError if nothing answers for an S3 bucket within seconds; any answer is well."""
-    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
-    impatient = S3FileSystem(
-        region=region,
-        endpoint_override=endpoint,
-        connect_timeout=CONNECT_S,
-        request_timeout=SILENCE_S,
-        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=2),
-    )
-    try:
-        impatient.get_file_info(bucket)
-    except OSError as error:
-        if "NETWORK_CONNECTION" in str(error):
-            raise
+    Raises:
+        OSError: Nothing answers for an S3 bucket within seconds; any answer will do.
+    """
+    uri = f"{scheme}://{bucket}"
+    if scheme == "s3":
+        quick, path = open_store(uri)
+        try:
+            quick.get_file_info(path)
+        except OSError as error:
+            if "NETWORK_CONNECTION" in str(error):
+                raise
+    return open_store(uri, attempts=None)[0]
 
 
 def first_line(error: BaseException) -> str:

@@ -1,13 +1,18 @@
-"""Places: a path on this machine, or a URI of a bucket."""
+"""Places: a folder of this machine, or the URI of one in an object store.
+
+`scpo doctor` sends this file to nodes that may lack this package and its dependencies, so it
+imports the standard library only, and pyarrow where a place is opened.
+"""
 
 import os
 from pathlib import Path
+from typing import Any
 
-SCHEMES = {  # how a URI tells pyarrow to send a small object in one request, or to give up
-    "s3": "allow_delayed_open=true",
-    "gs": "retry_limit_seconds=5",
-}
+SCHEMES = ("s3", "gs")
 Place = Path | str  # a local folder, or the URI of a remote one
+
+_CONNECT_S, _SILENCE_S = 3, 4  # of a quick attempt: until a connection, and between bytes
+_RETRY_S = 5
 
 
 def is_remote(place: Place) -> bool:
@@ -30,3 +35,36 @@ def absolute(place: Place) -> str:
 def home() -> Path:
     """Return the folder of this node for what can be fetched again: SCPO_HOME or ~/.cache/scpo."""
     return Path(os.environ.get("SCPO_HOME") or Path.home() / ".cache" / "scpo")
+
+
+def open_store(place: Place, *, attempts: int | None = 2) -> tuple[Any, str]:
+    """Return pyarrow's file system of a place, and the path in it.
+
+    Args:
+        place: Local path, s3://, gs:// or another URI that pyarrow reads.
+        attempts: How often a request to S3 is tried before it fails, a few seconds each; None
+            for pyarrow's own limits, which suit long transfers: minutes without an answer.
+
+    Raises:
+        OSError: pyarrow cannot open it.
+    """
+    from pyarrow.fs import AwsStandardS3RetryStrategy, FileSystem, S3FileSystem
+
+    uri = str(place)
+    scheme, _, path = uri.partition("://")
+    if scheme == "gs":
+        uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRY_S}"
+    if scheme != "s3" or "?" in uri:
+        system, path = FileSystem.from_uri(uri)
+        return system, str(path)
+    settings: dict[str, Any] = {"allow_delayed_open": True}  # a small object in one request
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if endpoint:
+        settings["scheme"], _, settings["endpoint_override"] = endpoint.partition("://")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region is None and not endpoint:
+        region = FileSystem.from_uri(f"s3://{path.partition('/')[0]}")[0].region
+    if attempts is not None:
+        settings |= {"connect_timeout": _CONNECT_S, "request_timeout": _SILENCE_S}
+        settings["retry_strategy"] = AwsStandardS3RetryStrategy(max_attempts=attempts)
+    return S3FileSystem(region=region, **settings), path.rstrip("/")

@@ -10,7 +10,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cluster.access.stores import open_store
+from scpo.files.places import open_store
 
 
 def open_storage(storage: str) -> tuple[Any, str]:

@@ -54,7 +54,7 @@ def submit(
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
     address = _cluster_address(address, profile)
-    from cluster.jobs.client import submit as submit_job
+    from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
 
     outcome = submit_job(submission, address=address)
@@ -87,7 +87,7 @@ def status(
     from cluster.jobs.client import describe_job, job_status, list_jobs
 
     for job in list_jobs(address) if name is None else [job_status(address, name)]:
-        console.print(f"{describe_job(job)}  {job.message}".rstrip(), markup=False)
+        console.print(f"{describe_job(job)}  {job.message or ''}".rstrip(), markup=False)
 
 
 def logs(
@@ -123,10 +123,11 @@ def fetch(
 ) -> None:
     """Copy what a submitted run has written into a local folder, also while it runs."""
     address = _cluster_address(address, profile)
-    from cluster.jobs.fetch import fetch as fetch_run
+    from cluster.jobs.fetch import fetch_run
 
-    fetched = fetch_run(address, name, to or Path("runs") / name, with_models=models)
-    console.print(f"{fetched.num_files} files of {fetched.source}: {fetched.folder}")
+    to = to or Path("runs") / name
+    source, num_files = fetch_run(address, name, to, with_models=models)
+    console.print(f"{num_files} files of {source}: {to}")
 
 
 def doctor(
@@ -200,8 +201,9 @@ def _cluster_address(address: str | None, profile: str | None) -> str | None:
     use_token(required=profile is not None)
     if profile is None:
         return address
-    from cluster.access.connection import check_dashboard
+    from cluster.access.connection import asks_for_token, resolve_address
 
     settings = _cluster_settings(profile)
-    check_dashboard(address or settings.address, settings.advice())
-    return address or settings.address
+    address = resolve_address(address or settings.address)
+    asks_for_token(address, settings.advice())
+    return address

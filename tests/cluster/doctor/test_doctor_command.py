@@ -70,7 +70,7 @@ def test_a_profile_gives_address_storage_and_token(
 ) -> None:
     reached: list[str] = []
     monkeypatch.setattr(
-        "cluster.access.connection.check_dashboard", lambda a, _: reached.append(a)
+        "cluster.access.connection.asks_for_token", lambda a, _: reached.append(a)
     )
     assert doctor("--profile", profile).exit_code == 0
     assert doctor("--profile", profile, "--address", "http://h:2", "--out", "/x").exit_code == 0
@@ -85,7 +85,7 @@ def test_a_profile_without_a_token_is_refused(
     (tmp_path / ".ray" / "auth_token").unlink()
     done = doctor("--profile", profile)
     assert isinstance(done.exception, RuntimeError)
-    assert "token must be here" in str(done.exception)
+    assert "needs a token" in str(done.exception)
     assert asked == []
 
 

@@ -33,7 +33,9 @@ class Profile(BaseModel):
         description="Folder of all runs: an absolute path that every node mounts, s3:// or gs://."
     )
     start: str = Field(description="Shell line that starts the cluster; shown, never run.")
-    tunnel: str = Field("", description="Shell line that makes the dashboard reachable at `address`.")
+    tunnel: str = Field(
+        "", description="Shell line that makes the dashboard reachable at `address`."
+    )
     end: str = Field(description="Shell line that ends the cluster and its cost.")
     env_names: list[str] = Field(
         [], description="Variables of the local environment to send by value; no secrets."

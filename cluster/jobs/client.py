@@ -183,9 +183,9 @@ def _send(
                 raise
             if time.monotonic() > deadline_s:
                 raise RuntimeError(
-                    f"The job agent of the head must start within {_AGENT_TIMEOUT_S:.0f} s, but it "
-                    "has not. Read dashboard_agent.log of the head: another process may hold its "
-                    "port (52365, or --dashboard-agent-listen-port)."
+                    f"The job agent of the head has not started within {_AGENT_TIMEOUT_S:.0f} s. "
+                    "Read dashboard_agent.log of the head: another process may hold its port "
+                    "(52365, or --dashboard-agent-listen-port)."
                 ) from error
             time.sleep(_POLL_INTERVAL_S)
         else:

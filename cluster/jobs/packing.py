@@ -60,7 +60,7 @@ def _print_archive(archive: BinaryIO, num_files: int, max_bytes: int) -> None:
     if size > max_bytes:
         print(ARCHIVE_PREFIX + json.dumps(header | {"too_large": max_bytes}), flush=True)
         return
-    header["sha256"] = hashlib.file_digest(archive, "sha256").hexdigest()
+    header["sha256"] = hashlib.sha256(archive.read()).hexdigest()
     archive.seek(0)
     print(ARCHIVE_PREFIX + json.dumps(header))
     while block := archive.read(LINE_BYTES):

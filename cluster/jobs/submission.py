@@ -22,8 +22,8 @@ from cluster.access.profile import Profile, is_shared
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that are never sent."""
 
-# .gitignore patterns. The folders are anchored, as `data` alone would also match scpo/data. Without
-# a trailing slash Ray skips the whole folder instead of matching file by file.
+# .gitignore patterns. The folders are anchored: `data` alone would also match scpo/data. Without a
+# trailing slash, Ray skips the whole folder instead of matching file by file.
 EXCLUDES = (
     *(f"/{folder}" for folder in EXCLUDED_FOLDERS),
     "__pycache__",

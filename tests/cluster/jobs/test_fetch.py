@@ -70,7 +70,7 @@ def test_what_cannot_be_fetched_is_explained(
 
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "none", tmp_path / "empty"):
-        with pytest.raises(FileNotFoundError, match=r"has written nothing to .*Wait.*scpo logs NAME"):
+        with pytest.raises(FileNotFoundError, match=r"written nothing to .*Wait.*scpo logs NAME"):
             unpack(printed(folder, 2**20), str(folder), tmp_path / "here")
     with pytest.raises(RuntimeError, match=r"at most 200 MiB.*rsync"):
         unpack(printed(run, 10), str(run), tmp_path / "here")
@@ -87,7 +87,8 @@ def test_an_archive_may_not_write_elsewhere(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("../escaped"))
     content = archive.getvalue()
     header = {"num_files": 1, "size": 1, "sha256": hashlib.sha256(content).hexdigest()}
-    log = f"{ARCHIVE_PREFIX}{json.dumps(header)}\n{ARCHIVE_PREFIX}{base64.b64encode(content).decode()}\n"
+    printed = (json.dumps(header), base64.b64encode(content).decode())
+    log = "".join(f"{ARCHIVE_PREFIX}{line}\n" for line in printed)
     with pytest.raises(tarfile.OutsideDestinationError):
         unpack(log, "/x", tmp_path / "here")
     assert not (tmp_path / "escaped").exists()
@@ -157,7 +158,7 @@ def test_fetch_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     FakeJobs(None, capsys).install(monkeypatch)
-    with pytest.raises(ValueError, match="job prism has no record of its output folder.*scpo submit"):
+    with pytest.raises(ValueError, match=r"prism has no record of its output.*scpo submit"):
         fetch_run(None, "prism", tmp_path)
     jobs = FakeJobs("/mnt/x", capsys).install(monkeypatch)
     jobs.status = "FAILED"

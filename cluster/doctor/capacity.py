@@ -6,31 +6,39 @@ A node is assumed to be filled as far as its CPUs and GPUs allow.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from cluster.doctor.node_findings import GIB, Finding
 
 _USABLE_SHARE = 0.95  # when a node's memory is fuller than this, Ray kills workers
 
 
-@dataclass(frozen=True)
-class Processes:
-    """A kind of process that a run starts.
+class Processes(Protocol):
+    """A kind of process that a run starts; see `sweeps.cost.needs.ProcessNeeds`."""
 
-    Attributes:
-        name: What it is.
-        number: How many there must be; None for as many as fit.
-        cpus: CPUs of one.
-        gpus: GPUs of one.
-        host: Bytes of its node's memory, by use.
-        device: Bytes of its GPU, by use.
-    """
+    @property
+    def name(self) -> str:
+        """What it is."""
 
-    name: str
-    number: int | None
-    cpus: float
-    gpus: float
-    host: Mapping[str, int]
-    device: Mapping[str, int]
+    @property
+    def number(self) -> int | None:
+        """How many there must be; None for as many as fit."""
+
+    @property
+    def cpus(self) -> float:
+        """CPUs of one."""
+
+    @property
+    def gpus(self) -> float:
+        """GPUs of one."""
+
+    @property
+    def host(self) -> Mapping[str, int]:
+        """Bytes of its node's memory, by use."""
+
+    @property
+    def device(self) -> Mapping[str, int]:
+        """Bytes of its GPU, by use."""
 
 
 @dataclass(frozen=True)

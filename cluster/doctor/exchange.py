@@ -13,35 +13,35 @@ from typing import Any
 from scpo.files.places import open_store
 
 
-def _open_storage(storage: str) -> tuple[Any, str]:
-    if "://" not in storage and not Path(storage).is_dir():
-        raise FileNotFoundError(f"no folder {storage} here")
-    return open_store(storage, attempts=1)
-
-
 def write_file(storage: str, token: str, writer: str) -> None:
     """Write the token into the writer's file in the storage."""
-    system, folder = _open_storage(storage)
-    with system.open_output_stream(f"{folder}/.scpo-doctor-{token}-{writer}") as stream:
+    system, path = _open_file(storage, token, writer)
+    with system.open_output_stream(path) as stream:
         stream.write(token.encode())
 
 
 def read_file(storage: str, token: str, writer: str) -> bool:
     """Return whether the writer's file is there with the token in it."""
-    system, folder = _open_storage(storage)
-    name = f"{folder}/.scpo-doctor-{token}-{writer}"
-    if not system.get_file_info(name).is_file:
+    system, path = _open_file(storage, token, writer)
+    if not system.get_file_info(path).is_file:
         return False
-    with system.open_input_stream(name) as stream:
+    with system.open_input_stream(path) as stream:
         return bool(stream.read() == token.encode())
 
 
 def remove_file(storage: str, token: str, writer: str) -> None:
     """Remove the writer's file if it is there."""
-    system, folder = _open_storage(storage)
-    name = f"{folder}/.scpo-doctor-{token}-{writer}"
-    if system.get_file_info(name).is_file:
-        system.delete_file(name)
+    system, path = _open_file(storage, token, writer)
+    if system.get_file_info(path).is_file:
+        system.delete_file(path)
+
+
+def _open_file(storage: str, token: str, writer: str) -> tuple[Any, str]:
+    """Return pyarrow's file system of the storage, and the path of the writer's file."""
+    if "://" not in storage and not Path(storage).is_dir():
+        raise FileNotFoundError(f"no folder {storage} here")
+    system, folder = open_store(storage, attempts=1)
+    return system, f"{folder}/.scpo-doctor-{token}-{writer}"
 
 
 def exchange_files(storage: str, token: str, writer: str) -> dict[str, bool]:

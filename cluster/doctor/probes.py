@@ -13,8 +13,6 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -173,39 +171,23 @@ def look_at(path: str) -> dict[str, Any]:
         return {"readable": readable, "how": str(file.absolute()) if readable else "no permission"}
     if not is_hub_name(path):
         return {"readable": False, "how": "no such file or folder"}
-    from huggingface_hub import constants, get_token, try_to_load_from_cache
+    import httpx2  # whose errors huggingface_hub lets through
+    from huggingface_hub import constants, get_hf_file_metadata, try_to_load_from_cache
 
     name, _, revision = path.partition("@")
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
         return {"readable": True, "how": f"the hub's cache {constants.HF_HUB_CACHE}"}
     if constants.HF_HUB_OFFLINE:
         return {"readable": False, "how": "not in the hub's cache, and HF_HUB_OFFLINE is set"}
-    address = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/config.json"
-    fault = _ask_hub(address, get_token())
-    return {"readable": fault is None, "how": fault or f"the hub {constants.ENDPOINT}"}
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follows no redirection: it could send the hub's token to another host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _ask_hub(address: str, token: str | None) -> str | None:
-    """Return why the hub does not serve a file, or None if it does."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(address, method="HEAD", headers=headers)
+    url = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/config.json"
     try:
-        urllib.request.build_opener(_StayHere).open(request, timeout=4.0).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (401, 403):
-            return f"{address}: {error}. Is HF_TOKEN set, and are the model's terms accepted?"
-        return None if error.code < 400 else f"{address}: {error}"
-    except OSError as error:
-        return f"{address}: {error}"
-    return None
+        get_hf_file_metadata(url, timeout=4.0)
+    except (OSError, httpx2.HTTPError) as error:
+        how = f"{url}: {str(error).partition(chr(10))[0]}"
+        if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403):
+            how += " Set HF_TOKEN, and accept the model's terms."
+        return {"readable": False, "how": how}
+    return {"readable": True, "how": f"the hub {constants.ENDPOINT}"}
 
 
 def is_hub_name(path: str) -> bool:

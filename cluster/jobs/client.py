@@ -1,8 +1,11 @@
 """Submits, lists and stops jobs of a running Ray cluster through its Jobs API.
 
-In: a `Submission` and the address of a dashboard, http://host:8265. Out: Ray's record of the job.
-Ray never retries a job. `submit_job` may be called again at any time: it replaces a job that
-failed, was stopped or was lost.
+In: a `Submission` and the address of a dashboard (see `cluster.access.connection`). Out: Ray's
+record of the job. Ray never retries a job. `submit_job` may be called again at any time: it
+replaces a job that failed, was stopped or was lost.
+
+All functions raise RuntimeError when the cluster cannot be reached or refuses the token, and
+ValueError when they need a job that does not exist.
 """
 
 import logging
@@ -46,10 +49,6 @@ def describe_job(job: JobDetails) -> str:
 def submit_job(submission: Submission, *, address: str | None) -> SubmitOutcome:
     """Submit a job, unless a job of this name is there and has not failed.
 
-    Args:
-        submission: The job.
-        address: See `cluster.access.connection.resolve_address`.
-
     Returns:
         "attached": a job of this name is pending, running or has succeeded; nothing was sent.
         "resubmitted": the job had failed, was stopped or was lost with its head node; its record
@@ -59,7 +58,6 @@ def submit_job(submission: Submission, *, address: str | None) -> SubmitOutcome:
     Raises:
         ValueError: A variable of `env_names` is not set, or a job of this name that has not
             failed runs another command or configuration.
-        RuntimeError: The cluster cannot be reached or refuses the token.
     """
     environment = _read_environment(submission.env_names)
     name = submission.submission_id
@@ -81,16 +79,7 @@ def submit_job(submission: Submission, *, address: str | None) -> SubmitOutcome:
 def connect_to_job(
     address: str | None, submission_id: str
 ) -> Iterator[tuple[JobSubmissionClient, JobDetails]]:
-    """Give Ray's client and Ray's record of one job.
-
-    Args:
-        address: See `cluster.access.connection.resolve_address`.
-        submission_id: Name of the job.
-
-    Raises:
-        ValueError: No job has this name.
-        RuntimeError: The cluster cannot be reached or refuses the token.
-    """
+    """Give Ray's client and Ray's record of one job."""
     with connect(address) as client:
         job = _find_job(client, submission_id)
         if job is None:
@@ -102,22 +91,13 @@ def connect_to_job(
 
 
 def job_status(address: str | None, submission_id: str) -> JobDetails:
-    """Return Ray's record of one job.
-
-    Raises:
-        ValueError: No job has this name.
-        RuntimeError: The cluster cannot be reached or refuses the token.
-    """
+    """Return Ray's record of one job."""
     with connect_to_job(address, submission_id) as (_, job):
         return job
 
 
 def list_jobs(address: str | None) -> list[JobDetails]:
-    """Return the submitted jobs of a cluster, newest first, without those that only fetch.
-
-    Raises:
-        RuntimeError: The cluster cannot be reached or refuses the token.
-    """
+    """Return the submitted jobs of a cluster, newest first, without those that only fetch."""
     with connect(address) as client:
         jobs = [job for job in client.list_jobs() if job.submission_id is not None]
     jobs = [job for job in jobs if FETCHED_RUN not in (job.metadata or {})]
@@ -131,9 +111,7 @@ def stop_job(address: str | None, submission_id: str) -> JobStatus:
         The job's status: STOPPED, or SUCCEEDED or FAILED when it ended by itself.
 
     Raises:
-        ValueError: No job has this name.
-        RuntimeError: The job has not ended within 30 s, or the cluster cannot be reached or
-            refuses the token.
+        RuntimeError: The job has not ended within 30 s.
     """
     with connect_to_job(address, submission_id) as (client, job):
         status = job.status

@@ -1,4 +1,4 @@
-"""Reads a job's log, or prints it as it grows until the job has ended."""
+"""Reads a job's log, or prints it as it grows; errors as of `cluster.jobs.client`."""
 
 import asyncio
 import time
@@ -12,12 +12,7 @@ _POLL_INTERVAL_S = 0.5
 
 
 def job_log(address: str | None, submission_id: str) -> str:
-    """Return the whole log of a job, as it is now.
-
-    Raises:
-        ValueError: No job has this name.
-        RuntimeError: The cluster cannot be reached or refuses the token.
-    """
+    """Return the whole log of a job, as it is now."""
     with connect_to_job(address, submission_id) as (client, _):
         return client.get_job_logs(submission_id)
 
@@ -30,10 +25,6 @@ def follow_logs(address: str | None, submission_id: str) -> JobStatus:
 
     Returns:
         STOPPED, SUCCEEDED or FAILED.
-
-    Raises:
-        ValueError: No job has this name.
-        RuntimeError: The cluster cannot be reached or refuses the token.
     """
     with connect_to_job(address, submission_id) as (client, job):
         status, num_printed = job.status, 0

@@ -62,9 +62,8 @@ class Submission:
             job sees these values.
         metadata: Strings kept with the job's record.
         requirements: `name==version` of packages that Ray installs for the job.
-        num_cpus: CPUs reserved for the command; without any resource it runs on the head.
-        num_gpus: GPUs reserved for the command.
-        resources: Custom resources reserved for the command.
+        reserved: Arguments of Ray's `submit_job` that reserve CPUs, GPUs and other resources for
+            the command; without any it runs on the head.
 
     Raises:
         ValueError: The name has other characters than letters, digits, '.', '_' and '-', or a
@@ -78,9 +77,7 @@ class Submission:
     env_names: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)
     requirements: tuple[str, ...] = ()
-    num_cpus: float = 0
-    num_gpus: float = 0
-    resources: dict[str, float] = field(default_factory=dict)
+    reserved: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not _SUBMISSION_ID.fullmatch(self.submission_id):
@@ -109,17 +106,13 @@ class Submission:
         }
         if self.requirements:
             runtime_env["pip"] = {"packages": list(self.requirements), "pip_check": False}
-        reserved = {
-            "entrypoint_num_cpus": self.num_cpus,
-            "entrypoint_num_gpus": self.num_gpus,
-            "entrypoint_resources": self.resources,
-        }
         return {
             "entrypoint": shlex.join(self.entrypoint),
             "submission_id": self.submission_id,
             "runtime_env": runtime_env,
             "metadata": dict(self.metadata),
-        } | {name: value for name, value in reserved.items() if value}
+            **self.reserved,
+        }
 
 
 def plan_submission(
@@ -167,9 +160,11 @@ def plan_submission(
             "scpo_out": out,
         },
         requirements=_read_requirements(profile),
-        num_cpus=profile.entrypoint_num_cpus if profile else 0,
-        num_gpus=profile.entrypoint_num_gpus if profile else 0,
-        resources=dict(profile.entrypoint_resources) if profile else {},
+        reserved={
+            name: value
+            for name, value in profile or ()
+            if name.startswith("entrypoint_") and value
+        },
     )
 
 
@@ -223,13 +218,13 @@ def _locate_config(config: Path) -> Path:
     """Return `config` relative to the current directory, once checked that it will be sent."""
     if not config.is_file():
         raise FileNotFoundError(f"The configuration must be a file, but got {config}.")
-    folder = Path.cwd()
-    if not config.resolve().is_relative_to(folder):
+    path = config.resolve()
+    if not path.is_relative_to(Path.cwd()):
         raise ValueError(
-            f"The configuration must be inside the working directory {folder}, which is all that "
-            f"is sent, but got {config.resolve()}. Copy it there, or change to its folder first."
+            f"The configuration must be inside the working directory {Path.cwd()}, which is all "
+            f"that is sent, but got {path}. Copy it there, or change to its folder first."
         )
-    relative = config.resolve().relative_to(folder)
+    relative = path.relative_to(Path.cwd())
     if relative.parts[0] in EXCLUDED_FOLDERS:
         raise ValueError(
             f"The configuration must not be in {relative.parts[0]}/, which is not sent, but got "

@@ -4,15 +4,12 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
 
 from scpo.commands.options import Set, console
-
-if TYPE_CHECKING:
-    from cluster.access.profile import Profile
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
 ProfileName = Annotated[
@@ -167,7 +164,6 @@ def doctor(
     if address or profile:
         address = _use_cluster(address, profile)
     out = out or (_load_profile(profile).storage if profile else "runs")
-    from cluster.doctor.capacity import Processes
     from cluster.doctor.doctor import LIMIT_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 
@@ -179,11 +175,10 @@ def doctor(
 
         resolved = load_config(SweepConfig, config, set_ or [])
 
-        def estimate() -> tuple[list[Processes], int]:
+        def estimate() -> Any:
             from sweeps.cost.needs import estimate_needs  # slow, so imported in its own thread
 
-            needs, num_bytes = estimate_needs(resolved)
-            return [Processes(**vars(each)) for each in needs], num_bytes
+            return estimate_needs(resolved)
 
         question = Question(out, *files_read(resolved), resolved.lanes.gpus > 0, estimate)
     found = examine(address, question, limit_s=started_s + LIMIT_S - time.monotonic())
@@ -195,7 +190,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _load_profile(profile: str) -> "Profile":
+def _load_profile(profile: str) -> Any:
     from cluster.access.profile import load_profile
 
     return load_profile(profile)

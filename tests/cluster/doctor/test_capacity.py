@@ -2,10 +2,11 @@ from dataclasses import replace
 
 import pytest
 
-from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
+from cluster.doctor.capacity import NodeCapacity, judge_capacity
 from cluster.doctor.node_findings import GIB
+from sweeps.cost.needs import ProcessNeeds
 
-LANE = Processes("lane", None, cpus=1.0, gpus=0.0, host={"weights": GIB}, device={})
+LANE = ProcessNeeds("lane", None, cpus=1.0, gpus=0.0, host={"weights": GIB}, device={})
 
 SMALL = NodeCapacity("small", cpus=4, gpus=0, free_bytes=8 * GIB)
 # 0.95 of 8 GiB: seven processes of 1 GiB, three of 2 GiB.

@@ -9,11 +9,12 @@ import pytest
 from ray.cluster_utils import Cluster
 
 from cluster.doctor import doctor, transport
-from cluster.doctor.capacity import NodeCapacity, Processes
+from cluster.doctor.capacity import NodeCapacity
 from cluster.doctor.doctor import Question, examine, findings_table, summarize
 from cluster.doctor.node_findings import Finding
 from cluster.doctor.probes import FACT_PREFIX
 from cluster.doctor.transport import Collected, run_beside
+from sweeps.cost.needs import ProcessNeeds
 
 ROOT = Path(__file__).parents[3]
 
@@ -74,7 +75,7 @@ def tell_little(request, collected):
 
 
 def lanes(gib):
-    return Processes("lane", None, cpus=1.0, gpus=0.0, host={"weights": gib << 30}, device={})
+    return ProcessNeeds("lane", None, cpus=1.0, gpus=0.0, host={"weights": gib << 30}, device={})
 
 
 @pytest.mark.parametrize(("gib", "level"), [(1, "ok"), (3, "failure")])

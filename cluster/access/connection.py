@@ -59,9 +59,6 @@ def resolve_address(address: str | None) -> str:
 def connect(address: str | None) -> Iterator[JobSubmissionClient]:
     """Give Ray's client of a cluster; a refused token or lost connection says what to do.
 
-    Args:
-        address: See `resolve_address`.
-
     Raises:
         ValueError: The address does not begin with http:// or https://.
         RuntimeError: No Ray dashboard answers within 5 s; it refuses the token, or asks for none
@@ -92,10 +89,6 @@ def connect(address: str | None) -> Iterator[JobSubmissionClient]:
 
 def asks_for_token(url: str, advice: str = START_ADVICE) -> bool:
     """Return whether the Ray dashboard at a URL asks for a token.
-
-    Args:
-        url: Address of the dashboard, as `resolve_address` returns it.
-        advice: How to start and reach the cluster, for the message.
 
     Raises:
         RuntimeError: Nothing answers within 5 s, or what answers is not a Ray dashboard.

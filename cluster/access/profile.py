@@ -18,10 +18,7 @@ SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
 
 
 class Profile(BaseModel):
-    """The settings of one cluster.
-
-    Attributes are described where they are declared.
-    """
+    """The settings of one cluster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
@@ -62,10 +59,7 @@ class Profile(BaseModel):
 
 
 def find_profile(name: str) -> Path:
-    """Return the file of a profile.
-
-    Args:
-        name: Path of a file, or the name of a shipped one, with or without its suffix.
+    """Return the file of a profile, given its path or the name of a shipped one.
 
     Raises:
         FileNotFoundError: There is no such profile.
@@ -83,10 +77,7 @@ def find_profile(name: str) -> Path:
 
 
 def load_profile(name: str) -> Profile:
-    """Return the settings that a profile holds.
-
-    Args:
-        name: See `find_profile`.
+    """Return the settings in a profile, given its path or the name of a shipped one.
 
     Raises:
         FileNotFoundError: There is no such profile.

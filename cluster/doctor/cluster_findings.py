@@ -23,12 +23,9 @@ _TOKEN_ADVICE = (
 
 
 def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Finding]:
-    """Judge how the cluster answered, whether it asks for a token, and its State API.
+    """Judge the answer at an address or "local", whether it asks for a token, and its State API.
 
-    Args:
-        address: The address, or "local".
-        asked: Outcome of running the program.
-        collected: Its facts.
+    `asked` is the outcome of running the program that has `collected` the facts.
     """
     ray = collected.facts.get("ray", {})
     error = asked.get("error") or ray.get("error") or _LATE["error"]
@@ -58,14 +55,7 @@ def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Fi
 def judge_nodes(
     collected: Collected, *, wants_gpus: bool, needed_bytes: int, code_is_sent: bool
 ) -> list[Finding]:
-    """Judge the facts of the nodes.
-
-    Args:
-        collected: The facts.
-        wants_gpus: Whether the configuration needs GPUs.
-        needed_bytes: Bytes that the run writes to the storage.
-        code_is_sent: Whether the job brings scpo along.
-    """
+    """Judge the nodes for a run that writes `needed_bytes` to the storage."""
     facts, answered = collected.facts, _nodes_answered(collected)
     found = judge.judge_answers([*answered, *_nodes_silent(collected)])
     if not answered:
@@ -90,13 +80,7 @@ def judge_nodes(
 def judge_paths(
     paths: Mapping[str, str], driver_paths: Mapping[str, str], collected: Collected
 ) -> list[Finding]:
-    """Judge whether files, folders and models of the hub can be read where they are needed.
-
-    Args:
-        paths: By name, what every node reads.
-        driver_paths: By name, what the driver reads.
-        collected: The facts.
-    """
+    """Judge whether all nodes can read `paths`, and the driver `driver_paths`."""
     nodes = {name_of(node): node.get("paths", _LATE) for node in _nodes_answered(collected)}
     driver = {"the driver": collected.facts.get("driver paths", _LATE)}
     found = []

@@ -53,16 +53,9 @@ def exchange_files(storage: str, token: str, writer: str) -> dict[str, bool]:
 def reduce_together(
     rank: int, size: int, host: str, port: int, backend: str, device: int, limit_s: float
 ) -> float:
-    """Run an all-reduce with the ranks of other nodes; return the seconds it took.
+    """Run an all-reduce by gloo, or by nccl on a GPU; return the seconds it took.
 
-    Args:
-        rank: Number of this rank; 0 listens at `host`:`port`.
-        size: Number of ranks.
-        host: Address of rank 0.
-        port: Port of rank 0.
-        backend: gloo or nccl.
-        device: Number of the GPU, for nccl.
-        limit_s: Seconds to wait for the others.
+    Rank 0 listens at `host`:`port`, and each rank waits `limit_s` seconds for the others.
 
     Raises:
         RuntimeError: The ranks do not connect in time, or the sum is wrong.

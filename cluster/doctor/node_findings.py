@@ -169,11 +169,7 @@ def judge_storage(
 ) -> list[Finding]:
     """Judge whether the driver and all nodes can write the storage and see the same files.
 
-    Args:
-        folder: The storage, or its nearest folder that exists.
-        wrote: Outcome of the driver's writing.
-        nodes: Facts of the nodes.
-        reads: Outcome of the driver's reading of what the nodes wrote.
+    `wrote` and `reads` are the outcomes on the driver: writing, and reading the nodes' files.
     """
     if folder is None:
         advice = "Give --out, the folder of a run, to check it."

@@ -35,13 +35,9 @@ _PACKING_LIMIT_S = 600.0
 def fetch_run(
     address: str | None, run_name: str, to: Path, *, with_models: bool = False
 ) -> tuple[str, int]:
-    """Copy the outputs of a submitted run, whether it has ended or still runs.
+    """Copy the outputs of a submitted run, which may still be running, to a local folder.
 
-    Args:
-        address: See `cluster.access.connection.resolve_address`.
-        run_name: Name of the job.
-        to: Local folder; files of the same names are replaced, others stay.
-        with_models: Copy the trained models too.
+    Files of the same names are replaced, others stay.
 
     Returns:
         The folder on the cluster, and the number of files.
@@ -66,12 +62,7 @@ def fetch_run(
 
 
 def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
-    """Copy the files of a folder of an object store, and return how many they are.
-
-    Args:
-        source: s3:// or gs:// URI.
-        to: Local folder.
-        left_out: Patterns of paths to leave out.
+    """Copy the files of an s3:// or gs:// folder to a local one; return their number.
 
     Raises:
         FileNotFoundError: The folder holds nothing to copy.
@@ -87,12 +78,7 @@ def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
 
 
 def unpack(log: str, source: str, to: Path) -> int:
-    """Write the files that a packing job has printed, and return how many they are.
-
-    Args:
-        log: The job's log; other lines in it are skipped.
-        source: Folder on the cluster, for messages.
-        to: Local folder.
+    """Write the files that a packing job has printed among other lines; return their number.
 
     Raises:
         FileNotFoundError: The folder does not exist there or holds nothing to copy.

@@ -27,10 +27,6 @@ except ImportError as error:
 def describe_submission(submission: Submission, address: str | None) -> dict[str, Any]:
     """Return what `submit_job` would send, and where; the values of variables are left out.
 
-    Args:
-        submission: The job.
-        address: See `cluster.access.connection.resolve_address`.
-
     Raises:
         ValueError: The address does not begin with http:// or https://.
         RuntimeError: The environment names another address.
@@ -47,9 +43,7 @@ def describe_submission(submission: Submission, address: str | None) -> dict[str
 def list_package(working_dir: Path, excludes: Sequence[str]) -> tuple[list[str], int]:
     """Return the files of a folder that would be sent, sorted, and the package's size in bytes.
 
-    Args:
-        working_dir: The folder; .gitignore files in it count too.
-        excludes: Patterns in .gitignore syntax.
+    Patterns and the .gitignore files in the folder exclude files.
     """
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "package.zip")

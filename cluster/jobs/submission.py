@@ -124,19 +124,12 @@ def plan_submission(
     env_names: Sequence[str] = (),
     profile: Profile | None = None,
 ) -> Submission:
-    """Return the job that runs the sweep `config` on a cluster.
+    """Return the job that runs the sweep `config` on a cluster; the current directory is sent.
 
-    Args:
-        config: Sweep configuration, inside the current directory, which is sent.
-        out: Output folder as the cluster sees it: an absolute path that every node mounts, s3://
-            or gs://; None for the run name in the storage of the profile.
-        run_name: Name of the job; None for the last part of `out`, else the name of `config`.
-        overrides: `key=value` settings, passed on as `--set`.
-        env_names: Variables of the local environment to send by value; no secrets.
-        profile: Cluster; adds variables, requirements and resources for the command.
-
-    Returns:
-        The job. Its metadata hold the output folder and the configuration's path and sha256.
+    `out` is the output folder as the cluster sees it; without it, the run name in the profile's
+    storage. Without `run_name`, the job is named as the end of `out`, or else as `config`. The
+    profile adds variables, requirements and resources. The job's metadata hold the output folder
+    and the configuration's path and sha256.
 
     Raises:
         FileNotFoundError: There is no `config`, or no file of the profile's requirements.

@@ -4,6 +4,7 @@ Ray has no public function that packs a working directory, so this file, the onl
 private one. The package is thrown away.
 """
 
+import importlib
 import tempfile
 import zipfile
 from collections.abc import Sequence
@@ -15,13 +16,7 @@ import ray
 from cluster.access.connection import resolve_address
 from cluster.jobs.submission import Submission
 
-try:
-    from ray._private.runtime_env.packaging import create_package
-except ImportError as error:
-    raise RuntimeError(
-        f"`scpo submit --dry-run` needs the packer of Ray 2.60, but Ray {ray.__version__} has "
-        'moved it. Run: pip install "ray[default]==2.60.0"; or submit without --dry-run.'
-    ) from error
+_PACKER = "ray._private.runtime_env.packaging"
 
 
 def describe_submission(submission: Submission, address: str | None) -> dict[str, Any]:
@@ -44,7 +39,17 @@ def list_package(working_dir: Path, excludes: Sequence[str]) -> tuple[list[str],
     """Return the files of a folder that would be sent, sorted, and the package's size in bytes.
 
     Patterns and the .gitignore files in the folder exclude files.
+
+    Raises:
+        RuntimeError: This version of Ray packs in another way.
     """
+    try:
+        create_package = importlib.import_module(_PACKER).create_package
+    except (ImportError, AttributeError) as error:
+        raise RuntimeError(
+            f"`scpo submit --dry-run` needs the packer of Ray 2.60, but Ray {ray.__version__} has "
+            'moved it. Run: pip install "ray[default]==2.60.0"; or submit without --dry-run.'
+        ) from error
     with tempfile.TemporaryDirectory() as folder:
         package = Path(folder, "package.zip")
         create_package(

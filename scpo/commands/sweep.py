@@ -1,7 +1,7 @@
 """Commands of many trainings: sweep, what is made from its records, and studies."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -17,9 +17,6 @@ from scpo.commands.options import (
     split_names,
     stop_if_dry_run,
 )
-
-if TYPE_CHECKING:
-    from sweeps.config import SweepConfig
 
 Config = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
@@ -206,7 +203,7 @@ def report(run: Run) -> None:
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
-def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> "SweepConfig":
+def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
     """Return the configuration of a sweep; on a dry run, print it and end the command."""
     from scpo.config import load_config
     from sweeps.config import SweepConfig

@@ -1,6 +1,7 @@
 """A planned job: its command, its name, what is sent and what is refused."""
 
 import hashlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -155,6 +156,14 @@ def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -
     files, packed_bytes = list_package(root, EXCLUDES)
     assert packed_bytes > 0
     assert files == sorted([*sent, ".gitignore"])
+
+
+def test_another_ray_that_packs_elsewhere_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray._private.runtime_env.packaging", None)
+    with pytest.raises(RuntimeError, match=r"needs the packer of Ray 2\.60.*pip install"):
+        list_package(tmp_path, [])
 
 
 def test_profile_gives_folder_variables_packages_and_resources(

@@ -8,10 +8,10 @@ from typer import Option
 
 from scpo.commands.options import (
     Cache,
+    LongTexts,
     MaxTokens,
     OnBadRows,
     Out,
-    Overlong,
     console,
     encoder_settings,
     say,
@@ -47,7 +47,7 @@ def evaluate(
     ] = None,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
 ) -> None:
     """Evaluate reward models on held-out users.
 

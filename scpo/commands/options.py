@@ -34,7 +34,7 @@ Set = Annotated[
 DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
 Cache = Annotated[Path, Option(metavar="DIR", help="Cache of reference rewards.")]
 MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]
-Overlong = Annotated[str, Option(help="Longer: truncate_prompt, truncate_left, drop.")]
+LongTexts = Annotated[str, Option(help="Longer: truncate_prompt, truncate_left, drop.")]
 OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
 Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
 

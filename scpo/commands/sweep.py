@@ -18,12 +18,12 @@ from scpo.commands.options import (
     stop_if_dry_run,
 )
 
-Config = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
+ConfigFile = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
 
 
 def sweep(
-    config: Config,
+    config: ConfigFile,
     out: OutPlace,
     resume: Resume = False,
     set_: Set = None,
@@ -48,7 +48,7 @@ def sweep(
 
 
 def probe(
-    config: Config,
+    config: ConfigFile,
     out: Out,
     settings: Annotated[int, Option(help="Settings per country.")] = 1024,
     draw: Annotated[bool, Option("--curves", help="Draw learning curves instead.")] = False,
@@ -75,7 +75,7 @@ def probe(
 
 
 def plan(
-    config: Config,
+    config: ConfigFile,
     out: Out,
     ledger: Annotated[Path | None, Option(help="Earlier run to take the speed from.")] = None,
     lanes: Annotated[int | None, Option(help="Parallel trainings; default: as fit here.")] = None,
@@ -96,7 +96,7 @@ def plan(
 
 
 def ablate(
-    config: Config,
+    config: ConfigFile,
     out: Out,
     seed: Annotated[
         list[int] | None, Option(metavar="N", help="Repeatable; default: 0, 1, 2.")
@@ -173,7 +173,7 @@ def science(
 
 
 def study(
-    config: Config,
+    config: ConfigFile,
     out: Out,
     only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
     page: Annotated[Path | None, Option(help="Page to write; default: in OUT.")] = None,

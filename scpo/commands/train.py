@@ -10,10 +10,10 @@ from scpo.commands.options import (
     Cache,
     Data,
     DryRun,
+    LongTexts,
     MaxTokens,
     OnBadRows,
     Out,
-    Overlong,
     Set,
     console,
     encoder_settings,
@@ -102,7 +102,7 @@ def score(
     workers: Annotated[int, Option(help="Devices, by Ray; 0: all; 1: this process.")] = 1,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
 ) -> None:
     """Score every response with the global model.
 
@@ -142,7 +142,7 @@ def train(
     offload: Annotated[str, Option(help="To CPU: none, optimizer or weights (both).")] = "none",
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -1,8 +1,8 @@
 """The command line: `scpo COMMAND ...`, also as `python -m scpo`.
 
-A handler reads its options, calls one function of the room that does the work, and prints what
-came of it. Handlers import what they need themselves, so that `scpo --help`, ranking and the
-report start without torch or Ray. Errors that a user can cause end in one line and exit code 2.
+A command reads its options, calls one function of the room that does the work, and prints the
+result. Commands import what they need when they run, so that `scpo --help`, ranking and the report
+start without torch or Ray. Errors that a user can cause end in one line and exit code 2.
 """
 
 import errno
@@ -11,48 +11,37 @@ import sys
 
 import typer
 
-from scpo.commands import cluster, judge, sweep, train
+from scpo.commands import cluster, evaluation, sweep, train
 
-COMMANDS = (
-    train.prepare,
-    train.train_global,
-    train.score,
-    train.train,
-    judge.evaluate,
-    judge.opinions,
-    sweep.sweep,
-    sweep.probe,
-    sweep.plan,
-    sweep.ablate,
-    sweep.rank,
-    sweep.curves,
-    sweep.science,
-    sweep.study,
-    sweep.report,
-    cluster.submit,
-    cluster.jobs,
-    cluster.status,
-    cluster.logs,
-    cluster.stop,
-    cluster.fetch,
-    cluster.doctor,
-)
+COMMANDS = {
+    "Data": (train.prepare,),
+    "Training": (train.train_global, train.score, train.train),
+    "Evaluation": (evaluation.evaluate, evaluation.opinions),
+    "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
+    "Results of a sweep": (sweep.rank, sweep.curves, sweep.report),
+    "Research": (sweep.science, sweep.study),
+    "Cluster": (
+        *(cluster.doctor, cluster.submit, cluster.jobs, cluster.status),
+        *(cluster.logs, cluster.stop, cluster.fetch),
+    ),
+}
 
 
 def make_app() -> typer.Typer:
-    """Return the command line with all commands."""
+    """Return the command line with all commands, in groups."""
     app = typer.Typer(
         no_args_is_help=True,
         pretty_exceptions_enable=False,
-        help="Reward models of one country's preferences: train, search, rank, report.",
+        help="Train, search, rank and report reward models of one country's preferences.",
     )
-    for command in COMMANDS:
-        app.command()(command)
+    for panel, commands in COMMANDS.items():
+        for command in commands:
+            app.command(rich_help_panel=panel)(command)
     return app
 
 
 def main() -> None:
-    """Run the command line; an error a user can cause is one line on stderr, exit code 2."""
+    """Run the command line; an error that a user can cause is one line, and exit code 2."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         make_app()()
@@ -64,12 +53,12 @@ def main() -> None:
 
 
 def _advice(error: Exception) -> str:
-    """Return what to do about an error that does not say so itself."""
+    """Return what to do if the disk or the quota is full."""
     if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
         return ""
     return (
-        ". The disk, or what you may use of it, is full. What was written whole is kept: free "
-        "some space and give the same command again (a sweep with --resume)."
+        ". The disk or your quota is full. Complete files are kept: free some space and run the "
+        "same command again (a sweep with --resume)."
     )
 
 

@@ -1,8 +1,8 @@
-"""Finds the dashboard of a running Ray cluster and connects to it, or says what to do.
+"""Connects to the dashboard of a running Ray cluster.
 
-In: an address, http://host:8265, or none. Out: its URL and Ray's client. Ray's client sends
-without a time limit, so the address is tried with a short one first. A token is Ray's own affair:
-RAY_AUTH_MODE=token, and the token in ~/.ray/auth_token or a file named by RAY_AUTH_TOKEN_PATH.
+In: an address, http://host:8265, or none. Out: Ray's client. Ray's client has no time limit, so
+the address is tried with a short one first. Ray itself reads the token: RAY_AUTH_MODE=token, and
+the token in ~/.ray/auth_token or in a file named by RAY_AUTH_TOKEN_PATH.
 """
 
 import http.client
@@ -18,8 +18,8 @@ import requests
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
-START = (
-    "Start the cluster, check host and port (8265 unless changed), or open the tunnel: "
+START_ADVICE = (
+    "Start the cluster, check host and port (8265 by default), or open a tunnel: "
     "ssh -L 8265:localhost:8265 HEAD."
 )
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -27,15 +27,15 @@ CONNECT_TIMEOUT_S = 5.0
 
 
 def resolve_address(address: str | None) -> str:
-    """Return the dashboard's URL that Ray's client will use, without a trailing slash.
+    """Return the URL of the dashboard, without a trailing slash.
 
     Args:
-        address: http://host:port or https://host:port; None takes RAY_API_SERVER_ADDRESS, then
-            RAY_ADDRESS, then http://127.0.0.1:8265.
+        address: http://host:port or https://host:port; None for RAY_API_SERVER_ADDRESS, else
+            RAY_ADDRESS, else http://127.0.0.1:8265.
 
     Raises:
         ValueError: The address does not begin with http:// or https://.
-        RuntimeError: One of the two variables names another address; Ray's client would silently
+        RuntimeError: One of the variables names another address; Ray's client would silently
             prefer it.
     """
     variable = next((n for n in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS") if os.getenv(n)), None)
@@ -43,86 +43,55 @@ def resolve_address(address: str | None) -> str:
     url = (address or ambient or DEFAULT_ADDRESS).rstrip("/")
     if address and ambient and ambient != url:
         raise RuntimeError(
-            f"{variable} must be unset or equal to the address, because Ray prefers it, but got "
-            f"{variable}={ambient} and the address {url}. Unset {variable}."
+            f"{variable} must be unset or equal to the address, because Ray prefers it, but "
+            f"{variable}={ambient} and the address is {url}. Unset {variable}."
         )
     if not url.startswith(("http://", "https://")):
         origin = "the address" if address else variable
         raise ValueError(
-            f"The address must be the dashboard's, http://host:8265, but {origin} is {url!r}. "
-            "Give --address, or set RAY_API_SERVER_ADDRESS."
+            f"The address of the dashboard must be like http://host:8265, but {origin} is "
+            f"{url!r}. Give --address, or set RAY_API_SERVER_ADDRESS."
         )
     return url
 
 
-def connect(address: str | None) -> tuple[str, JobSubmissionClient]:
-    """Return the dashboard's URL and a client that it has accepted.
-
-    Args:
-        address: See `resolve_address`.
+@contextmanager
+def connect(address: str | None) -> Iterator[JobSubmissionClient]:
+    """Give Ray's client of a cluster; a refused token or lost connection says what to do.
 
     Raises:
         ValueError: The address does not begin with http:// or https://.
-        RuntimeError: Nothing answers within 5 s, what answers is no Ray dashboard, it refuses the
-            token, or it asks for none although this process has one.
+        RuntimeError: No Ray dashboard answers within 5 s; it refuses the token, or asks for none
+            although this process has one; or the connection is lost.
     """
     url = resolve_address(address)
-    is_locked = _probe(url)
-    if not is_locked and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+    if not asks_for_token(url) and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
         raise RuntimeError(
-            f"The cluster at {url} must ask for its token, but it answers anybody, and whoever "
-            "reaches it can run code on it. Start it again with RAY_AUTH_MODE=token; or set "
-            "RAY_AUTH_MODE=disabled here to go on all the same."
+            f"The cluster at {url} must ask for a token, but it answers without one: anyone who "
+            "reaches it can run code on it. Restart it with RAY_AUTH_MODE=token, or set "
+            "RAY_AUTH_MODE=disabled here to use it anyway."
         )
-    with explained_errors(url):
-        return url, JobSubmissionClient(url)
-
-
-def check_dashboard(address: str, start: str) -> None:
-    """Raise the errors of `connect` that a look at the dashboard can tell.
-
-    Args:
-        address: The dashboard's URL.
-        start: How the cluster is started and reached, for the message.
-
-    Raises:
-        ValueError: The address does not begin with http:// or https://.
-        RuntimeError: Nothing answers within 5 s, or what answers is no Ray dashboard.
-    """
-    _probe(resolve_address(address), start)
-
-
-@contextmanager
-def explained_errors(url: str) -> Iterator[None]:
-    """Turn a refused token and a lost connection into a RuntimeError that says what to do.
-
-    Args:
-        url: The dashboard's URL, for the message.
-
-    Raises:
-        RuntimeError: The block raised one of the two.
-    """
     try:
-        yield
+        yield JobSubmissionClient(url)
     except AuthenticationError as error:
         reason = str(error).partition("\n")[0].partition(". ")[0]
         raise RuntimeError(
-            f"The cluster at {url} must be given its token, but got: {reason}. Set "
+            f"The cluster at {url} needs its token, but got: {reason}. Set "
             "RAY_AUTH_MODE=token, and put the cluster's token into ~/.ray/auth_token (mode 0600) "
             "or into a file named by RAY_AUTH_TOKEN_PATH."
         ) from error
     except (ConnectionError, requests.RequestException, aiohttp.ClientError) as error:
         raise RuntimeError(
-            f"The cluster at {url} must stay reachable, but got: {error}. A submitted job goes on "
-            "without this connection: try again when the cluster answers."
+            f"Lost the connection to the cluster at {url}: {error}. Submitted jobs keep running: "
+            "try again when the cluster answers."
         ) from error
 
 
-def _probe(url: str, start: str = START) -> bool:
-    """Tell whether the Ray dashboard at `url` asks for a token.
+def asks_for_token(url: str, advice: str = START_ADVICE) -> bool:
+    """Return whether the Ray dashboard at a URL asks for a token.
 
     Raises:
-        RuntimeError: No Ray dashboard answers there in time.
+        RuntimeError: Nothing answers within 5 s, or what answers is not a Ray dashboard.
     """
     is_locked = False
     try:
@@ -137,11 +106,11 @@ def _probe(url: str, start: str = START) -> bool:
     except OSError as error:
         raise RuntimeError(
             f"A Ray dashboard must answer at {url} within {CONNECT_TIMEOUT_S:.0f} s, but got: "
-            f"{error}. {start}"
+            f"{error}. {advice}"
         ) from error
     if not is_ray:
         raise RuntimeError(
             f"A Ray dashboard must answer at {url}, but another service did. Give the dashboard's "
-            "port (8265 unless changed), not that of the cluster (6379) or of Ray Client (10001)."
+            "port (8265 by default), not the port of the cluster (6379) or Ray Client (10001)."
         )
     return is_locked

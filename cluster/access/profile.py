@@ -1,52 +1,51 @@
-"""What a profile says to `scpo submit` and its fellows: where the cluster is, and how to reach it.
+"""Reads profiles: where a cluster is, and how `scpo submit` and the other commands reach it.
 
-A profile is the file that starts the cluster. The settings stand in it where its engine lets users
-keep data of their own: `metadata.scpo` (Ray's cluster files, local.yaml), or the annotation
-`scpo/submit` of a RayCluster. Every profile asks for a token; there is no setting for that.
+A profile is the file that starts the cluster. Its settings are where the file format allows user
+data: `metadata.scpo` (Ray's cluster files, local.yaml), or the annotation `scpo/submit` of a
+RayCluster. Every profile requires a token; there is no setting for that.
 """
 
-from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scpo.files.places import is_remote
+
 PROFILES = Path(__file__).parents[1] / "profiles"
-REMOTE_SCHEMES = ("s3://", "gs://")  # storage that no node mounts
 SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
 
 
 class Profile(BaseModel):
-    """The settings of one cluster.
-
-    Attributes are described where they are declared.
-    """
+    """The settings of one cluster."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     address: str = Field(
-        description="The dashboard as this machine sees it, http://host:port.",
+        description="Dashboard as seen from this machine, http://host:port.",
         pattern=r"^https?://[^/]+$",
     )
     storage: str = Field(
-        description="The folder of all runs: an absolute path that every node mounts, s3:// or gs://."
+        description="Folder of all runs: an absolute path that every node mounts, s3:// or gs://."
     )
     start: str = Field(description="Shell line that starts the cluster; shown, never run.")
-    tunnel: str = Field("", description="Shell line that brings the dashboard to `address`.")
-    end: str = Field(description="Shell line that ends the cluster and what it costs.")
+    tunnel: str = Field(
+        "", description="Shell line that makes the dashboard reachable at `address`."
+    )
+    end: str = Field(description="Shell line that ends the cluster and its cost.")
     env_names: list[str] = Field(
         [], description="Variables of the local environment to send by value; no secrets."
     )
     entrypoint_num_cpus: float = Field(
-        0, ge=0, description="CPUs held for the driver. 0: it runs on the head."
+        0, ge=0, description="CPUs reserved for the driver; 0 runs it on the head."
     )
-    entrypoint_num_gpus: float = Field(0, ge=0, description="GPUs held for the driver.")
+    entrypoint_num_gpus: float = Field(0, ge=0, description="GPUs reserved for the driver.")
     entrypoint_resources: dict[str, float] = Field(
-        {}, description="Custom resources held for the driver."
+        {}, description="Custom resources reserved for the driver."
     )
     requirements: str | None = Field(
-        None, description="File of name==version lines that Ray installs for the job; none: none."
+        None, description="File of name==version lines for Ray to install for the job."
     )
 
     def out(self, run_name: str) -> str:
@@ -60,10 +59,7 @@ class Profile(BaseModel):
 
 
 def find_profile(name: str) -> Path:
-    """Return the file of a profile.
-
-    Args:
-        name: Path of a file, or the name of one that ships, with or without its ending.
+    """Return the file of a profile, given its path or the name of a shipped one.
 
     Raises:
         FileNotFoundError: There is no such profile.
@@ -75,60 +71,56 @@ def find_profile(name: str) -> Path:
             return path
     shipped = ", ".join(SHIPPED)
     raise FileNotFoundError(
-        f"The profile must be a file or one of {shipped}, but got {name!r}. Copy one of those "
-        "and give its path."
+        f"The profile must be a file or one of {shipped}, but got {name!r}. Copy one of these "
+        "and give the path of your copy."
     )
 
 
 def load_profile(name: str) -> Profile:
-    """Return the settings that a profile holds.
-
-    Args:
-        name: See `find_profile`.
+    """Return the settings in a profile, given its path or the name of a shipped one.
 
     Raises:
         FileNotFoundError: There is no such profile.
-        ValueError: The file holds no settings for submission, or wrong ones.
+        ValueError: The file has no settings for submission, or invalid ones.
     """
     path = find_profile(name)
     settings = None
     if path.suffix in (".yaml", ".yml"):
         with path.open(encoding="utf-8") as file:
-            settings = next(_settings(list(yaml.safe_load_all(file))), None)
+            settings = _find_settings(list(yaml.safe_load_all(file)))
     if settings is None:
         raise ValueError(
-            f"A profile to submit to must hold its settings (metadata.scpo, or the annotation "
-            f"scpo/submit), but {path} has none: it starts a cluster for one run by itself. Its "
-            "first lines say how."
+            f"A profile must have settings (metadata.scpo, or the annotation scpo/submit), but "
+            f"{path} has none: it starts a cluster for one run. See the first lines of the file."
         )
     try:
         profile = Profile.model_validate(settings)
     except ValidationError as error:
-        raise ValueError(f"{path}: {_in_words(error)}") from error
-    storage = profile.storage
-    if not (PurePosixPath(storage).is_absolute() or storage.startswith(REMOTE_SCHEMES)):
+        faults = (
+            f"{'.'.join(map(str, fault['loc'])) or 'settings'}: {fault['msg']}"
+            for fault in error.errors()
+        )
+        raise ValueError(f"{path}: {'; '.join(faults)}") from error
+    if not is_shared(profile.storage):
         raise ValueError(
-            f"{path}: storage must be an absolute path, s3:// or gs://, but got {storage!r}. Give "
-            "a folder that every node mounts, or a bucket."
+            f"{path}: storage must be an absolute path that every node mounts, s3:// or gs://, "
+            f"but got {profile.storage!r}."
         )
     return profile
 
 
-def _settings(documents: list[Any]) -> Iterator[Any]:
-    """Yield the settings that the documents of a file hold."""
+def is_shared(place: str) -> bool:
+    """Return whether a place may mean the same on all nodes: absolute, s3:// or gs://."""
+    return PurePosixPath(place).is_absolute() or is_remote(place)
+
+
+def _find_settings(documents: list[Any]) -> Any:
+    """Return the first settings in the documents of a file; None if there are none."""
     for document in documents:
-        if not isinstance(document, dict):
-            continue
-        metadata = document.get("metadata") or {}
+        metadata = (document.get("metadata") or {}) if isinstance(document, dict) else {}
+        annotation = (metadata.get("annotations") or {}).get("scpo/submit")
         if "scpo" in metadata:
-            yield metadata["scpo"]
-        if "scpo/submit" in (metadata.get("annotations") or {}):
-            yield yaml.safe_load(metadata["annotations"]["scpo/submit"])
-
-
-def _in_words(error: ValidationError) -> str:
-    """Return what is wrong with each field."""
-    return "; ".join(
-        f"{'.'.join(map(str, found['loc'])) or 'settings'}: {found['msg']}"
-        for found in error.errors()
-    )
+            return metadata["scpo"]
+        if annotation is not None:
+            return yaml.safe_load(annotation)
+    return None

@@ -1,6 +1,6 @@
-"""What nodes do together for `scpo doctor`: files of one storage, and one sum over all of them.
+"""Checks of `scpo doctor` between nodes: files in the shared storage, and an all-reduce.
 
-As of the probes, these functions travel to nodes by value.
+Like the probes, these functions are sent to nodes by value.
 """
 
 import os
@@ -10,47 +10,42 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from cluster.access.stores import open_store
-
-
-def open_storage(storage: str) -> tuple[Any, str]:
-    """Return a pyarrow file system and the folder in it.
-
-    Raises:
-        OSError: The storage cannot be reached.
-    """
-    if "://" not in storage and not Path(storage).is_dir():
-        raise FileNotFoundError(f"no folder {storage} here")
-    return open_store(storage, attempts=1)
+from scpo.files.places import open_store
 
 
 def write_file(storage: str, token: str, writer: str) -> None:
-    """Write the token into a file of its own in the storage."""
-    system, folder = open_storage(storage)
-    with system.open_output_stream(f"{folder}/.scpo-doctor-{token}-{writer}") as stream:
+    """Write the token into the writer's file in the storage."""
+    system, path = _open_file(storage, token, writer)
+    with system.open_output_stream(path) as stream:
         stream.write(token.encode())
 
 
 def read_file(storage: str, token: str, writer: str) -> bool:
-    """Tell whether what another node wrote is there, and is what it should be."""
-    system, folder = open_storage(storage)
-    name = f"{folder}/.scpo-doctor-{token}-{writer}"
-    if not system.get_file_info(name).is_file:
+    """Return whether the writer's file is there with the token in it."""
+    system, path = _open_file(storage, token, writer)
+    if not system.get_file_info(path).is_file:
         return False
-    with system.open_input_stream(name) as stream:
+    with system.open_input_stream(path) as stream:
         return bool(stream.read() == token.encode())
 
 
 def remove_file(storage: str, token: str, writer: str) -> None:
-    """Remove what a node wrote, where it is."""
-    system, folder = open_storage(storage)
-    name = f"{folder}/.scpo-doctor-{token}-{writer}"
-    if system.get_file_info(name).is_file:
-        system.delete_file(name)
+    """Remove the writer's file if it is there."""
+    system, path = _open_file(storage, token, writer)
+    if system.get_file_info(path).is_file:
+        system.delete_file(path)
+
+
+def _open_file(storage: str, token: str, writer: str) -> tuple[Any, str]:
+    """Return pyarrow's file system of the storage, and the path of the writer's file."""
+    if "://" not in storage and not Path(storage).is_dir():
+        raise FileNotFoundError(f"no folder {storage} here")
+    system, folder = open_store(storage, attempts=1)
+    return system, f"{folder}/.scpo-doctor-{token}-{writer}"
 
 
 def exchange_files(storage: str, token: str, writer: str) -> dict[str, bool]:
-    """Write this node's file and tell whether that of the driver is seen from here."""
+    """Write this node's file, and return whether this node sees the driver's file."""
     write_file(storage, token, writer)
     return {"reads": read_file(storage, token, "driver")}
 
@@ -58,10 +53,12 @@ def exchange_files(storage: str, token: str, writer: str) -> dict[str, bool]:
 def reduce_together(
     rank: int, size: int, host: str, port: int, backend: str, device: int, limit_s: float
 ) -> float:
-    """Meet the other ranks at host:port and sum over all of them; return the seconds it took.
+    """Run an all-reduce by gloo, or by nccl on a GPU; return the seconds it took.
+
+    Rank 0 listens at `host`:`port`, and each rank waits `limit_s` seconds for the others.
 
     Raises:
-        RuntimeError: They do not meet in time, or the sum is wrong.
+        RuntimeError: The ranks do not connect in time, or the sum is wrong.
     """
     import torch
     from torch import distributed
@@ -77,21 +74,21 @@ def reduce_together(
         timeout=timedelta(seconds=limit_s),
     )
     try:
-        place = f"cuda:{device}" if backend == "nccl" else "cpu"
-        given = torch.full((1024,), rank + 1.0, device=place)
-        distributed.all_reduce(given)
-        if not bool((given == size * (size + 1) / 2).all()):
-            raise RuntimeError(f"the sum over {size} ranks is {float(given[0])}")
+        where = f"cuda:{device}" if backend == "nccl" else "cpu"
+        values = torch.full((1024,), rank + 1.0, device=where)
+        distributed.all_reduce(values)
+        if not bool((values == size * (size + 1) / 2).all()):
+            raise RuntimeError(f"the sum over {size} ranks is wrong: {float(values[0])}")
     finally:
         distributed.destroy_process_group()
     return time.monotonic() - started
 
 
 def reduce_here(port: int, limit_s: float) -> float:
-    """Let two ranks of this process sum over gloo; return the seconds it took.
+    """Run an all-reduce by gloo between two ranks of this process; return the seconds it took.
 
     Raises:
-        RuntimeError: They do not meet in time, or the sum is wrong.
+        RuntimeError: The ranks do not connect in time, or the sum is wrong.
     """
     import torch
 
@@ -100,12 +97,12 @@ def reduce_here(port: int, limit_s: float) -> float:
 
     def add(rank: int) -> float:
         store = groups.TCPStore("127.0.0.1", port, 2, is_master=rank == 0, timeout=limit)
-        given = torch.full((1024,), rank + 1.0)
-        groups.ProcessGroupGloo(store, rank, 2, limit).allreduce([given]).wait()
-        return float(given.mean())
+        values = torch.full((1024,), rank + 1.0)
+        groups.ProcessGroupGloo(store, rank, 2, limit).allreduce([values]).wait()
+        return float(values.mean())
 
     with ThreadPoolExecutor(2) as pool:
         sums = list(pool.map(add, (0, 1)))
     if sums != [3.0, 3.0]:
-        raise RuntimeError(f"the sums over 2 ranks are {sums}")
+        raise RuntimeError(f"the sums over 2 ranks are wrong: {sums}")
     return time.monotonic() - started

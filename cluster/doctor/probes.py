@@ -1,8 +1,8 @@
-"""What `scpo doctor` looks at on one node: plain functions that need only what they look for.
+"""Checks of `scpo doctor` on one node: functions that import only what they check.
 
-They travel to nodes by value, so a node without this package can still say that it lacks it.
-Each probe runs in a thread of its own with a time limit: a network folder that hangs holds up
-nothing else. Out comes, of each, {"value": ...} or {"error": "what went wrong"}.
+They are sent to nodes by value, so they also run on a node without this package. Each probe runs
+in its own thread with a time limit, so a network folder that hangs holds up nothing else. The
+outcome of each is {"value": ...} or {"error": "what went wrong"}.
 """
 
 import importlib.metadata
@@ -13,24 +13,23 @@ import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cluster.doctor.exchange import exchange_files
 
+FACT_PREFIX = "SCPO-DOCTOR "  # of each line that `cluster.doctor.program` prints
 PACKAGES = ("ray", "torch", "deepspeed", "transformers", "scpo")
 EXPECTED = (OSError, RuntimeError, ValueError, ImportError, subprocess.SubprocessError)
 Outcome = dict[str, Any]
 
 
 class Probe(threading.Thread):
-    """Work that has begun in its own thread.
+    """A check that runs in its own thread.
 
     Args:
-        work: What to do; its result must be plain values.
+        work: The check; it returns plain values.
     """
 
     def __init__(self, work: Callable[[], Any]) -> None:
@@ -40,7 +39,7 @@ class Probe(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Do the work and keep what comes of it."""
+        """Do the work and keep its outcome."""
         try:
             self.outcome = {"value": self.work()}
         except EXPECTED as error:
@@ -51,15 +50,15 @@ class Probe(threading.Thread):
         self.join(max(0.0, until_s - time.monotonic()))
         if self.outcome is not None:
             return self.outcome
-        return {"error": "no answer in time" if self.is_alive() else "the probe itself broke"}
+        return {"error": "no answer in time" if self.is_alive() else "the check itself failed"}
 
 
 def examine_node(request: dict[str, Any], writer: str, limit_s: float) -> dict[str, Outcome]:
     """Run every probe on this node at once.
 
     Args:
-        request: `storage` and `token`, the folder that every node shares and what to write
-            there; `paths`, what must be readable here, by name; `temp`, Ray's folder; `gpus`.
+        request: `storage`, the shared folder, and `token`, what to write there; `paths` to read,
+            by name; `temp`, Ray's folder.
         writer: Name of this node's file in the storage.
         limit_s: Seconds after which a probe counts as hanging.
 
@@ -98,7 +97,7 @@ def find_versions() -> dict[str, str | None]:
 def find_machine() -> dict[str, Any]:
     """Return the name, CPUs, memory in bytes and a free port of this node.
 
-    The memory is what the kernel or this process's control group has left, the smaller one.
+    The memory is the smaller of what the kernel and what this process's control group have left.
     """
     page = os.sysconf("SC_PAGE_SIZE")
     total = page * os.sysconf("SC_PHYS_PAGES")
@@ -124,7 +123,7 @@ def find_machine() -> dict[str, Any]:
 
 
 def find_devices() -> dict[str, Any]:
-    """Return what torch sees: GPUs with name and bytes, and whether gloo and NCCL are built in."""
+    """Return the GPUs that torch sees, with name and bytes, and its backends gloo and NCCL."""
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "":  # Ray hides them from a task that asks for 0
         del os.environ["CUDA_VISIBLE_DEVICES"]
     import torch
@@ -132,8 +131,8 @@ def find_devices() -> dict[str, Any]:
     gpus = []
     if torch.cuda.is_available():
         for number in range(torch.cuda.device_count()):
-            of = torch.cuda.get_device_properties(number)
-            gpus.append({"name": of.name, "bytes": of.total_memory})
+            gpu = torch.cuda.get_device_properties(number)
+            gpus.append({"name": gpu.name, "bytes": gpu.total_memory})
     backends = {
         "gloo": torch.distributed.is_available() and torch.distributed.is_gloo_available(),
         "nccl": torch.distributed.is_available() and torch.distributed.is_nccl_available(),
@@ -142,7 +141,7 @@ def find_devices() -> dict[str, Any]:
 
 
 def find_compiler() -> dict[str, str | None]:
-    """Return where the C++ compiler, ninja and nvcc are, which DeepSpeed's own ops need."""
+    """Return the paths of the C++ compiler, ninja and nvcc, which DeepSpeed's ops need."""
     cuda = os.environ.get("CUDA_HOME", "/usr/local/cuda")
     nvcc = shutil.which("nvcc") or shutil.which("nvcc", path=f"{cuda}/bin")
     return {
@@ -153,7 +152,7 @@ def find_compiler() -> dict[str, str | None]:
 
 
 def find_disk(folder: str) -> dict[str, Any]:
-    """Return the total and free bytes of the disk that a folder is or will be on."""
+    """Return the total and free bytes of the disk of a folder that may not exist yet."""
     usage = shutil.disk_usage(nearest_folder(folder))
     return {"folder": folder, "total": usage.total, "free": usage.free}
 
@@ -161,59 +160,37 @@ def find_disk(folder: str) -> dict[str, Any]:
 def nearest_folder(folder: str) -> Path:
     """Return the folder, or the nearest one above it that exists."""
     path = Path(folder).expanduser().absolute()
-    return next(place for place in (path, *path.parents) if place.is_dir())
+    return next(parent for parent in (path, *path.parents) if parent.is_dir())
 
 
 def look_at(path: str) -> dict[str, Any]:
     """Return whether a file, a folder or a model of the hub can be read, and how or why not."""
-    place = Path(path).expanduser()
-    if place.exists():
-        readable = os.access(place, os.R_OK)
-        return {
-            "readable": readable,
-            "how": str(place.absolute()) if readable else "no permission",
-        }
+    file = Path(path).expanduser()
+    if file.exists():
+        readable = os.access(file, os.R_OK)
+        return {"readable": readable, "how": str(file.absolute()) if readable else "no permission"}
     if not is_hub_name(path):
         return {"readable": False, "how": "no such file or folder"}
-    from huggingface_hub import constants, get_token, try_to_load_from_cache
+    import httpx2  # whose errors huggingface_hub lets through
+    from huggingface_hub import constants, get_hf_file_metadata, try_to_load_from_cache
 
     name, _, revision = path.partition("@")
     if isinstance(try_to_load_from_cache(name, "config.json", revision=revision or None), str):
         return {"readable": True, "how": f"the hub's cache {constants.HF_HUB_CACHE}"}
     if constants.HF_HUB_OFFLINE:
         return {"readable": False, "how": "not in the hub's cache, and HF_HUB_OFFLINE is set"}
-    address = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/config.json"
-    fault = _ask_hub(address, get_token())
-    return {
-        "readable": fault is None,
-        "how": fault or f"the hub {constants.ENDPOINT}",
-    }
-
-
-class _StayHere(urllib.request.HTTPRedirectHandler):
-    """Follow no redirection: it could lead the hub's token to another host."""
-
-    def redirect_request(self, *_: Any) -> None:
-        return None
-
-
-def _ask_hub(address: str, token: str | None) -> str | None:
-    """Return why the hub does not give a file, or None where it does."""
-    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-    request = urllib.request.Request(address, method="HEAD", headers=headers)
+    url = f"{constants.ENDPOINT}/{name}/resolve/{revision or 'main'}/config.json"
     try:
-        urllib.request.build_opener(_StayHere).open(request, timeout=4.0).close()
-    except urllib.error.HTTPError as error:
-        error.close()
-        if error.code in (401, 403):
-            return f"{address}: {error}. Is HF_TOKEN set, and are the model's terms accepted?"
-        return None if error.code < 400 else f"{address}: {error}"
-    except OSError as error:
-        return f"{address}: {error}"
-    return None
+        get_hf_file_metadata(url, timeout=4.0)
+    except (OSError, httpx2.HTTPError) as error:
+        how = f"{url}: {str(error).partition(chr(10))[0]}"
+        if getattr(getattr(error, "response", None), "status_code", 0) in (401, 403):
+            how += " Set HF_TOKEN, and accept the model's terms."
+        return {"readable": False, "how": how}
+    return {"readable": True, "how": f"the hub {constants.ENDPOINT}"}
 
 
 def is_hub_name(path: str) -> bool:
-    """Tell whether a path is rather a model's name on the hub, owner/model, by its look."""
+    """Return whether a path looks like the name of a model on the hub, owner/model."""
     owner, _, model = path.partition("/")
     return bool(owner) and bool(model) and "/" not in model and owner[0] not in "./~"

@@ -1,6 +1,6 @@
-"""How `scpo doctor` gets the facts: its program beside this process, or as a job of the cluster.
+"""Runs the program of `scpo doctor`, beside this process or as a job, and collects its facts.
 
-Either way the program's lines are kept as they come, so that what hangs loses only itself.
+Facts are kept as they arrive, so a hanging check loses only its own.
 """
 
 import json
@@ -13,33 +13,35 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.access.connection import CONNECT_TIMEOUT_S, connect, explained_errors
+from cluster.access.connection import CONNECT_TIMEOUT_S, connect
+from cluster.doctor.probes import FACT_PREFIX
 
-PREFIX = "SCPO-DOCTOR "
-PROGRAM = (
-    *("doctor/program.py", "doctor/probes.py", "doctor/exchange.py", "doctor/__init__.py"),
-    *("access/stores.py", "access/__init__.py", "__init__.py"),
-)
 MODULE = "cluster.doctor.program"
-POLL_INTERVAL_S = 0.2
+# All that the program imports of this project; it is sent to clusters without it.
+_SENT_FILES = (
+    "cluster/__init__.py",
+    *(f"cluster/doctor/{name}.py" for name in ("__init__", "program", "probes", "exchange")),
+    "scpo/__init__.py",
+    *(f"scpo/files/{name}.py" for name in ("__init__", "places")),
+)
+_ROOT = Path(__file__).parents[2]
+_POLL_INTERVAL_S = 0.2
 
 
 @dataclass
 class Collected:
-    """Facts as they came.
+    """Facts that have arrived.
 
     Attributes:
         facts: The last fact of each name.
-        nodes: What each node said.
-        reduced: What came of each backend's sum.
-        has_ended: Whether the program came to its end.
+        nodes: Facts of each node.
+        reduced: Outcome of each backend's all-reduce.
+        has_ended: Whether the program has ended.
     """
 
     facts: dict[str, Any] = field(default_factory=dict)
@@ -47,15 +49,15 @@ class Collected:
     reduced: list[dict[str, Any]] = field(default_factory=list)
     has_ended: bool = False
 
-    def take(self, line: str) -> None:
-        """Keep the fact of a line of output; other lines are left."""
-        if not line.startswith(PREFIX):
+    def add_line(self, line: str) -> None:
+        """Add the fact in a line of output; other lines are ignored."""
+        if not line.startswith(FACT_PREFIX):
             return
         try:
-            told = json.loads(line[len(PREFIX) :])
-        except json.JSONDecodeError:  # a line that is not all here yet
+            content = json.loads(line[len(FACT_PREFIX) :])
+        except json.JSONDecodeError:  # an incomplete line
             return
-        name, fact = told["name"], told["fact"]
+        name, fact = content["name"], content["fact"]
         if name == "node":
             self.nodes.append(fact)
         elif name == "reduced":
@@ -66,20 +68,20 @@ class Collected:
             self.facts[name] = fact
 
 
-def ask_beside(request: Mapping[str, Any], collected: Collected) -> None:
-    """Run the program in a process of its own on this machine, and collect what it says.
+def run_beside(request: Mapping[str, Any], collected: Collected) -> None:
+    """Run the program in a process on this machine, and collect its facts.
 
-    The program ends by itself, and the Ray that it started with it.
+    The program stops the Ray that it has started.
 
     Raises:
-        RuntimeError: Nothing listens at the cluster's address; or the program broke.
+        RuntimeError: Nothing listens at the cluster's address, or the program broke.
     """
     if ":" in request["address"]:
-        _reach(request["address"])
-    # What its Ray is to be is in the request; a surrounding RAY_ADDRESS would speak against it.
-    environment = {name: v for name, v in os.environ.items() if name != "RAY_ADDRESS"}
-    places = [str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
-    environment["PYTHONPATH"] = os.pathsep.join(place for place in places if place)
+        _check_listens(request["address"])
+    # The request has the address; RAY_ADDRESS would contradict it.
+    environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
+    search_path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(search_path)
     environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with (
         tempfile.TemporaryFile("w+") as errors,
@@ -89,73 +91,58 @@ def ask_beside(request: Mapping[str, Any], collected: Collected) -> None:
             stdout=subprocess.PIPE,
             stderr=errors,
             text=True,
-            start_new_session=True,  # Ctrl-C here leaves it to shut its Ray down
+            start_new_session=True,  # on Ctrl-C here, it still stops its Ray
         ) as process,
     ):
         assert process.stdout is not None
         for line in process.stdout:
-            collected.take(line)
+            collected.add_line(line)
         if not collected.has_ended:
             errors.seek(0)
-            said = errors.read().strip().splitlines() or ["nothing"]
-            raise RuntimeError(f"the program ended early; it said: {said[-1]}")
+            raise RuntimeError(f"the program ended early: {_last_line(errors.read())}")
 
 
-def ask_by_job(request: Mapping[str, Any], collected: Collected) -> None:
-    """Run the program as a job behind a dashboard, and collect what it says.
+def run_as_job(request: Mapping[str, Any], collected: Collected) -> None:
+    """Run the program as a job of a cluster, and collect its facts.
 
     Raises:
-        RuntimeError: No dashboard answers, it refuses the token, or the job did not run.
-        ValueError: The address is not one.
+        RuntimeError: No dashboard answers, it refuses the token, or the job failed.
+        ValueError: The address does not begin with http:// or https://.
     """
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
-    url, client = connect(request["address"])
-    with explained_errors(url), tempfile.TemporaryDirectory() as folder:
-        package, here = Path(folder) / "cluster", Path(__file__).parents[1]
-        for name in PROGRAM:
-            (package / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(here / name, package / name)
+    with connect(request["address"]) as client, tempfile.TemporaryDirectory() as folder:
+        for name in _SENT_FILES:
+            (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(_ROOT / name, Path(folder) / name)
         job = f"doctor-{request['token']}"
-        asked = dict(request) | {"address": "auto"}
+        on_cluster = dict(request) | {"address": "auto"}
         client.submit_job(
-            entrypoint=shlex.join(("python", "-m", MODULE, json.dumps(asked))),
+            entrypoint=shlex.join(("python", "-m", MODULE, json.dumps(on_cluster))),
             submission_id=job,
             runtime_env={"working_dir": folder},
         )
         num_taken = 0
         while not collected.has_ended:
             status = client.get_job_status(job)
-            lines = client.get_job_logs(job).splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]
+            log = client.get_job_logs(job)
+            whole = [line for line in log.splitlines(keepends=True) if line.endswith("\n")]
             for line in whole[num_taken:]:
-                collected.take(line)
+                collected.add_line(line)
             num_taken = len(whole)
             if status.is_terminal() and not collected.has_ended:
-                said = "".join(lines).strip().splitlines() or [
-                    str(client.get_job_info(job).message)
-                ]
-                raise RuntimeError(f"the job {job} is {status}; it said: {said[-1]}")
-            time.sleep(POLL_INTERVAL_S)
+                reason = _last_line(log or str(client.get_job_info(job).message))
+                raise RuntimeError(f"the job {job} is {status}: {reason}")
+            time.sleep(_POLL_INTERVAL_S)
         while not client.get_job_status(job).is_terminal():
-            time.sleep(POLL_INTERVAL_S)
+            time.sleep(_POLL_INTERVAL_S)
         client.delete_job(job)
 
 
-def is_open(url: str) -> bool:
-    """Tell whether a dashboard lets anybody in who has no token.
-
-    Raises:
-        OSError: It does not answer.
-    """
-    try:
-        with urllib.request.urlopen(f"{url}/api/jobs/", timeout=CONNECT_TIMEOUT_S):
-            return True
-    except urllib.error.HTTPError as error:
-        error.close()
-        return error.code not in (401, 403)
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no output"])[-1]
 
 
-def _reach(address: str) -> None:
+def _check_listens(address: str) -> None:
     """Raise RuntimeError unless something listens at host:port."""
     host, _, port = address.rpartition(":")
     try:

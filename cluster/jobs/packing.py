@@ -1,7 +1,7 @@
-"""Runs as a job of its own on the cluster: packs a run's folder and prints it as text.
+"""Runs as a job on the cluster: packs a run's folder and prints the archive as text.
 
-It needs only the standard library, because this file travels alone. What it prints
-are lines that begin with PREFIX: a header with the size and sha256 of the archive, then base64.
+It imports only the standard library, because this file alone is sent. It prints lines that begin
+with ARCHIVE_PREFIX: a JSON header with the size and sha256 of the archive, then base64.
 `cluster.jobs.fetch` reads them from the job's log.
 """
 
@@ -16,18 +16,33 @@ from fnmatch import fnmatch
 from pathlib import Path, PurePath
 from typing import Any, BinaryIO
 
-PREFIX = "SCPO-PACK "
-LINE_BYTES = 9000  # 12 000 characters of base64; Ray cuts longer lines at 20 000
+ARCHIVE_PREFIX = "SCPO-PACK "
+LINE_BYTES = 9000  # 12 000 characters of base64; Ray cuts lines at 20 000
 
 
-def pack(folder: Path, archive: BinaryIO, left_out: Sequence[str]) -> int:
-    """Write the folder's files into a gzipped tar archive, and return how many they are.
+def pack_and_print(arguments: Sequence[str]) -> None:
+    """Pack a folder, and print the archive or why there is none.
 
     Args:
-        folder: The run's folder.
-        archive: File to write to.
-        left_out: Patterns of paths relative to the folder; what lies below one stays too.
+        arguments: Path of the folder, most bytes to print, patterns of paths to leave out.
     """
+    folder, max_bytes, *left_out = arguments
+    if not Path(folder).is_dir():
+        print(ARCHIVE_PREFIX + json.dumps({"missing": folder}), flush=True)
+        return
+    with tempfile.TemporaryFile() as archive:
+        num_files = _pack(Path(folder), archive, left_out)
+        _print_archive(archive, num_files, int(max_bytes))
+
+
+def is_left_out(name: PurePath, left_out: Sequence[str]) -> bool:
+    """Return whether a relative path, or a folder above it, matches one of the patterns."""
+    heads = [name, *name.parents][:-1]
+    return any(fnmatch(head.as_posix(), pattern) for head in heads for pattern in left_out)
+
+
+def _pack(folder: Path, archive: BinaryIO, left_out: Sequence[str]) -> int:
+    """Write the folder's files into a gzipped tar archive, and return how many they are."""
     num_files = 0
     with tarfile.open(fileobj=archive, mode="w:gz", compresslevel=6) as tar:
         for path in sorted(folder.rglob("*")):
@@ -38,40 +53,20 @@ def pack(folder: Path, archive: BinaryIO, left_out: Sequence[str]) -> int:
     return num_files
 
 
-def is_left_out(name: PurePath, left_out: Sequence[str]) -> bool:
-    """Tell whether a relative path, or a folder that it lies in, matches one of the patterns."""
-    heads = [name, *name.parents][:-1]
-    return any(fnmatch(head.as_posix(), pattern) for head in heads for pattern in left_out)
-
-
-def print_archive(archive: BinaryIO, num_files: int, max_bytes: int) -> None:
-    """Print the archive as lines of text, or that it is too large."""
+def _print_archive(archive: BinaryIO, num_files: int, max_bytes: int) -> None:
     size = archive.seek(0, 2)
     archive.seek(0)
     header: dict[str, Any] = {"size": size, "num_files": num_files}
     if size > max_bytes:
-        print(PREFIX + json.dumps(header | {"too_large": max_bytes}), flush=True)
+        print(ARCHIVE_PREFIX + json.dumps(header | {"too_large": max_bytes}), flush=True)
         return
-    digest = hashlib.sha256()
-    while block := archive.read(2**20):
-        digest.update(block)
+    header["sha256"] = hashlib.sha256(archive.read()).hexdigest()
     archive.seek(0)
-    print(PREFIX + json.dumps(header | {"sha256": digest.hexdigest()}))
+    print(ARCHIVE_PREFIX + json.dumps(header))
     while block := archive.read(LINE_BYTES):
-        print(PREFIX + base64.b64encode(block).decode())
+        print(ARCHIVE_PREFIX + base64.b64encode(block).decode())
     sys.stdout.flush()
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Pack a folder: its path, the most bytes, and the patterns of what stays."""
-    folder, max_bytes, *left_out = arguments
-    if not Path(folder).is_dir():
-        print(PREFIX + json.dumps({"missing": folder}), flush=True)
-        return
-    with tempfile.TemporaryFile() as archive:
-        num_files = pack(Path(folder), archive, left_out)
-        print_archive(archive, num_files, int(max_bytes))
-
-
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    pack_and_print(sys.argv[1:])

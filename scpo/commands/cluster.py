@@ -7,38 +7,42 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from scpo.commands.options import Set, console
 
-Address = Annotated[str | None, typer.Option(help="Ray's dashboard address, http://host:8265.")]
-ClusterProfile = Annotated[
-    str | None, typer.Option("--profile", help="A file of cluster/profiles/, by name or path.")
+Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
+ProfileName = Annotated[
+    str | None,
+    Option("--profile", metavar="NAME", help="local, kuberay-raycluster, aws, gcp or file."),
 ]
-RunName = Annotated[str, typer.Argument(help="Run name.")]
+RunName = Annotated[str, Argument(help="Run name.")]
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="YAML file inside this folder.")],
+    config: Annotated[Path, Argument(metavar="CONFIG", help="YAML file in this folder or below.")],
     out: Annotated[
-        str | None,
-        typer.Option("--out", help="Absolute folder on the cluster; none: the profile's storage."),
+        str | None, Option(help="Folder on the cluster; default: the profile's.")
     ] = None,
-    profile: ClusterProfile = None,
+    profile: ProfileName = None,
     address: Address = None,
-    name: Annotated[
-        str | None, typer.Option(help="Run name; default: the end of OUT or of CONFIG.")
-    ] = None,
+    name: Annotated[str | None, Option(help="Run name; default: end of OUT or CONFIG.")] = None,
     env: Annotated[
-        list[str] | None, typer.Option(help="Environment variable to pass on, by name.")
+        list[str] | None, Option(metavar="VARIABLE", help="Variable to pass on; repeatable.")
     ] = None,
-    follow: Annotated[bool, typer.Option(help="Follow the log until the job ends.")] = True,
+    follow: Annotated[bool, Option(help="Print the log until the job ends.")] = True,
     set_: Set = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be sent.")] = False,
+    dry_run: Annotated[bool, Option("--dry-run", help="Print what would be sent.")] = False,
 ) -> None:
-    """Run a sweep as a job of a Ray cluster; submitting again resumes it."""
+    """Run a sweep as a job on a Ray cluster.
+
+    Sends this folder, without data, runs, caches and keys.
+    Submit again to resume a job that failed or was stopped.
+    Exit code 1 if the job fails.
+    """
     from cluster.jobs.submission import plan_submission
 
-    settings = _cluster_settings(profile) if profile else None
+    settings = _load_profile(profile) if profile else None
     submission = plan_submission(
         config,
         out=out,
@@ -53,8 +57,8 @@ def submit(
         address = address or (settings.address if settings else None)
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
-    address = _cluster_address(address, profile)
-    from cluster.jobs.client import submit as submit_job
+    address = _use_cluster(address, profile)
+    from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
 
     outcome = submit_job(submission, address=address)
@@ -68,9 +72,9 @@ def submit(
             raise typer.Exit(1)
 
 
-def jobs(profile: ClusterProfile = None, address: Address = None) -> None:
-    """List the jobs of a cluster, the newest first."""
-    address = _cluster_address(address, profile)
+def jobs(profile: ProfileName = None, address: Address = None) -> None:
+    """List jobs, newest first."""
+    address = _use_cluster(address, profile)
     from cluster.jobs.client import describe_job, list_jobs
 
     for job in list_jobs(address):
@@ -78,26 +82,26 @@ def jobs(profile: ClusterProfile = None, address: Address = None) -> None:
 
 
 def status(
-    name: Annotated[str | None, typer.Argument(help="Run name; none: all jobs.")] = None,
-    profile: ClusterProfile = None,
+    name: Annotated[str | None, Argument(help="Run name; default: all jobs.")] = None,
+    profile: ProfileName = None,
     address: Address = None,
 ) -> None:
-    """Say how submitted jobs stand."""
-    address = _cluster_address(address, profile)
+    """Show job status."""
+    address = _use_cluster(address, profile)
     from cluster.jobs.client import describe_job, job_status, list_jobs
 
     for job in list_jobs(address) if name is None else [job_status(address, name)]:
-        console.print(f"{describe_job(job)}  {job.message}".rstrip(), markup=False)
+        console.print(f"{describe_job(job)}  {job.message or ''}".rstrip(), markup=False)
 
 
 def logs(
     name: RunName,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Until the job ends.")] = False,
-    profile: ClusterProfile = None,
+    follow: Annotated[bool, Option("--follow", "-f", help="Print until the job ends.")] = False,
+    profile: ProfileName = None,
     address: Address = None,
 ) -> None:
-    """Print a job's log."""
-    address = _cluster_address(address, profile)
+    """Print the log of a job."""
+    address = _use_cluster(address, profile)
     from cluster.jobs.logs import follow_logs, job_log
 
     if not follow:
@@ -106,9 +110,12 @@ def logs(
         raise typer.Exit(1)
 
 
-def stop(name: RunName, profile: ClusterProfile = None, address: Address = None) -> None:
-    """Stop a submitted job; what it finished stays, and submitting again resumes it."""
-    address = _cluster_address(address, profile)
+def stop(name: RunName, profile: ProfileName = None, address: Address = None) -> None:
+    """Stop a job.
+
+    Finished work is kept. Submit again to resume.
+    """
+    address = _use_cluster(address, profile)
     from cluster.jobs.client import stop_job
 
     console.print(f"{name}: {stop_job(address, name)}")
@@ -116,54 +123,51 @@ def stop(name: RunName, profile: ClusterProfile = None, address: Address = None)
 
 def fetch(
     name: RunName,
-    to: Annotated[Path | None, typer.Option(help="Local folder; default: runs/NAME.")] = None,
-    models: Annotated[bool, typer.Option("--models", help="The trained models too.")] = False,
-    profile: ClusterProfile = None,
+    to: Annotated[Path | None, Option(help="Local folder; default: runs/NAME.")] = None,
+    models: Annotated[bool, Option("--models", help="Include the trained models.")] = False,
+    profile: ProfileName = None,
     address: Address = None,
 ) -> None:
-    """Copy what a submitted run has written into a local folder, also while it runs."""
-    address = _cluster_address(address, profile)
-    from cluster.jobs.fetch import fetch as fetch_run
+    """Copy the outputs of a job to this machine.
 
-    fetched = fetch_run(address, name, to or Path("runs") / name, with_models=models)
-    console.print(f"{fetched.num_files} files of {fetched.source}: {fetched.folder}")
+    Works while the job runs, too.
+    """
+    address = _use_cluster(address, profile)
+    from cluster.jobs.fetch import fetch_run
+
+    to = to or Path("runs") / name
+    source, num_files = fetch_run(address, name, to, with_models=models)
+    console.print(f"{num_files} files of {source}: {to}")
 
 
 def doctor(
-    config: Annotated[Path | None, typer.Argument(help="A sweep, to see whether it fits.")] = None,
+    config: Annotated[Path | None, Argument(help="Sweep to check: data, models, memory.")] = None,
     address: Annotated[
-        str | None,
-        typer.Option(
-            help="http://host:8265, or host:6379 on a node of the cluster; none: this machine."
-        ),
+        str | None, Option(help="http://host:8265, or host:6379 from a node; default: here.")
     ] = None,
-    profile: ClusterProfile = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out",
-            help="Folder of the run as the cluster sees it; none: the profile's, or runs.",
-        ),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="JSON file of the findings to write.")
-    ] = None,
+    profile: ProfileName = None,
+    out: Annotated[str | None, Option(help="Output folder; default: the profile's.")] = None,
+    json_file: Annotated[Path | None, Option("--json", help="Write the findings as JSON.")] = None,
     set_: Set = None,
 ) -> None:
-    """Say within 15 s whether a cluster, or this machine, is ready, and what to do."""
+    """Check whether a cluster or this machine is ready.
+
+    Takes up to 15 s, and says how to fix what it finds.
+    Exit code 1 if a check fails.
+    """
     import time
     from dataclasses import asdict
 
-    begun_s = time.monotonic()
-    names = ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS")
-    if profile or address or any(map(os.environ.get, names)):
-        address = _cluster_address(address, profile)
-    out = out or (_cluster_settings(profile).storage if profile else "runs")
+    started_s = time.monotonic()
+    if not (address or profile):
+        address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
+    if address or profile:
+        address = _use_cluster(address, profile)
+    out = out or (_load_profile(profile).storage if profile else "runs")
     from cluster.doctor.doctor import LIMIT_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 
-    until_s = begun_s + LIMIT_S
-    question = Question(storage=out)
+    question = Question(out)
     if config is not None:
         from scpo.config import load_config
         from sweeps.config import SweepConfig
@@ -172,12 +176,12 @@ def doctor(
         resolved = load_config(SweepConfig, config, set_ or [])
 
         def estimate() -> Any:
-            from sweeps.cost.needs import estimate_needs  # takes seconds, in a thread of its own
+            from sweeps.cost.needs import estimate_needs  # slow, so imported in its own thread
 
             return estimate_needs(resolved)
 
         question = Question(out, *files_read(resolved), resolved.lanes.gpus > 0, estimate)
-    found = examine(address, question, limit_s=until_s - time.monotonic())
+    found = examine(address, question, limit_s=started_s + LIMIT_S - time.monotonic())
     console.print(findings_table(found))
     console.print(summarize(found))
     if json_file is not None:
@@ -186,22 +190,22 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _cluster_settings(profile: str) -> Any:
-    """Return the settings of a profile."""
+def _load_profile(profile: str) -> Any:
     from cluster.access.profile import load_profile
 
     return load_profile(profile)
 
 
-def _cluster_address(address: str | None, profile: str | None) -> str | None:
-    """Return the address to use, once the token is in use; before anything imports Ray."""
+def _use_cluster(address: str | None, profile: str | None) -> str | None:
+    """Make Ray send the token, before anything imports Ray; return the address of the cluster."""
     from cluster.access.token import use_token
 
     use_token(required=profile is not None)
     if profile is None:
         return address
-    from cluster.access.connection import check_dashboard
+    from cluster.access.connection import asks_for_token, resolve_address
 
-    settings = _cluster_settings(profile)
-    check_dashboard(address or settings.address, settings.advice())
-    return address or settings.address
+    settings = _load_profile(profile)
+    address = resolve_address(address or settings.address)
+    asks_for_token(address, settings.advice())  # an error here says how to start this cluster
+    return address

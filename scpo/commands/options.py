@@ -6,38 +6,37 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
+from typer import Argument, Option
 
 if TYPE_CHECKING:
-    from scpo.config import EncoderConfig
+    from scpo.config import Config, EncoderConfig
 
-WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
-console = Console(soft_wrap=True, highlight=False, width=WIDTH)
+_WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
+console = Console(soft_wrap=True, highlight=False, width=_WIDTH)
 
 
 def _local(path: Path) -> Path:
-    """Refuse a URI where only a folder will do: it would become a folder named `s3:`."""
+    """Refuse a URI where a folder is needed: it would become a folder named `s3:`."""
     if path.parts and path.parts[0] in ("s3:", "gs:"):
         raise ValueError(
-            "This command writes to a folder of this machine, but got a URI. Only `scpo sweep`, "
-            "`rank`, `curves` and `report` take s3:// and gs://; give a folder."
+            "This command writes to a local folder, but got a URI. Only `scpo sweep`, `rank`, "
+            "`curves` and `report` take s3:// and gs://; give a folder."
         )
     return path
 
 
-Out = Annotated[Path, typer.Option("--out", help="Folder to write to.", callback=_local)]
-OutPlace = Annotated[str, typer.Option("--out", help="Folder to write to, or s3:// or gs:// URI.")]
-Data = Annotated[Path, typer.Option("--data", help="Folder that `scpo prepare` wrote.")]
+Out = Annotated[Path, Option("--out", metavar="DIR", help="Output folder.", callback=_local)]
+OutPlace = Annotated[str, Option("--out", metavar="DIR", help="Output folder or URI.")]
+Data = Annotated[Path, Option("--data", metavar="DIR", help="Folder written by `scpo prepare`.")]
 Set = Annotated[
-    list[str] | None, typer.Option("--set", help="Override: key.sub=value; may be repeated.")
+    list[str] | None, Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")
 ]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the resolved configuration only.")]
-Cache = Annotated[Path, typer.Option(help="Folder of cached reference rewards.")]
-MaxTokens = Annotated[int, typer.Option(help="Longest text, in tokens.")]
-Overlong = Annotated[
-    str,
-    typer.Option(help="Longer texts: truncate_prompt, truncate_left, or drop their pairs."),
-]
-Run = Annotated[str, typer.Argument(help="Folder of a sweep, or its s3:// or gs:// URI.")]
+DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
+Cache = Annotated[Path, Option(metavar="DIR", help="Cache of reference rewards.")]
+MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]
+LongTexts = Annotated[str, Option(help="Longer: truncate_prompt, truncate_left, drop.")]
+OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
+Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
 
 
 def say(line: str) -> None:
@@ -48,6 +47,19 @@ def say(line: str) -> None:
 def split_names(text: str) -> list[str]:
     """Return comma-separated names."""
     return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def stop_if_dry_run(config: "Config", dry_run: bool) -> None:
+    """On a dry run, print the configuration and end the command.
+
+    Raises:
+        typer.Exit: It is a dry run.
+    """
+    from scpo.config import dump_config
+
+    if dry_run:
+        console.print(dump_config(config), markup=False)
+        raise typer.Exit
 
 
 def encoder_settings(max_tokens: int, overlong: str) -> "EncoderConfig":

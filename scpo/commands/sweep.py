@@ -1,53 +1,65 @@
-"""Commands of many trainings: sweep and what is made from a ledger, and studies."""
+"""Commands of many trainings: sweep, what is made from its records, and studies."""
 
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
-from scpo.commands.options import DryRun, Out, OutPlace, Run, Set, console, say, split_names
+from scpo.commands.options import (
+    DryRun,
+    Out,
+    OutPlace,
+    Run,
+    Set,
+    console,
+    say,
+    split_names,
+    stop_if_dry_run,
+)
 
-Config = Annotated[Path, typer.Argument(help="YAML file; sweeps/configs/ has some.")]
+ConfigFile = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
+Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
 
 
 def sweep(
-    config: Config,
+    config: ConfigFile,
     out: OutPlace,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    resume: Resume = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Search, train, test and rank: a whole sweep into one folder, or one of an object store."""
-    resolved = _sweep_config(config, set_, dry_run)
-    if resolved is None:
-        return
+    """Run a sweep: search, train, test and rank.
+
+    Writes records, models, tables, figures and report.html.
+    Exit code 1 if a final training fails.
+    """
+    resolved = _load_sweep(config, set_, dry_run)
     from sweeps.run.mirror import working_folder
 
     with working_folder(out) as (folder, mirror):
-        from sweeps.stages.whole_sweep import (
-            run_sweep,  # slow: a store that does not answer is told before
-        )
+        # Imported late, because it is slow: a bucket that does not answer is reported first.
+        from sweeps.stages.whole_sweep import run_sweep
 
         run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
-        ended_well = _show_run(folder, out, resolved.search.non_inferiority)
-    if not ended_well:
+        is_complete = _show_run(folder, out, resolved.search.non_inferiority)
+    if not is_complete:
         raise typer.Exit(1)
 
 
 def probe(
-    config: Config,
+    config: ConfigFile,
     out: Out,
-    settings: Annotated[int, typer.Option(help="Settings a country.")] = 1024,
-    draw: Annotated[
-        bool, typer.Option("--curves", help="Instead: heads at each budget of `curves`, drawn.")
-    ] = False,
+    settings: Annotated[int, Option(help="Settings per country.")] = 1024,
+    draw: Annotated[bool, Option("--curves", help="Draw learning curves instead.")] = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Try thousands of settings on the frozen global model's features: minutes, not hours."""
-    resolved = _sweep_config(config, set_, dry_run)
-    if resolved is None:
-        return
+    """Try thousands of settings in minutes.
+
+    Trains only linear heads, on features of the frozen global model.
+    """
+    resolved = _load_sweep(config, set_, dry_run)
     if draw:
         from sweeps.probe.curves import run_probe_curves
 
@@ -63,19 +75,18 @@ def probe(
 
 
 def plan(
-    config: Config,
+    config: ConfigFile,
     out: Out,
-    ledger: Annotated[
-        Path | None, typer.Option(help="An earlier run, to take its speed from.")
-    ] = None,
-    lanes: Annotated[int | None, typer.Option(help="Lanes; none: as this machine has.")] = None,
+    ledger: Annotated[Path | None, Option(help="Earlier run to take the speed from.")] = None,
+    lanes: Annotated[int | None, Option(help="Parallel trainings; default: as fit here.")] = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Say what a sweep will keep, weigh and cost, before anything is trained."""
-    resolved = _sweep_config(config, set_, dry_run)
-    if resolved is None:
-        return
+    """Estimate the cost of a sweep before any training.
+
+    Also shows how many pairs each setting keeps, and how it weights them.
+    """
+    resolved = _load_sweep(config, set_, dry_run)
     from sweeps.cost.selections import run_plan, selection_table, work_table
 
     planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
@@ -85,18 +96,18 @@ def plan(
 
 
 def ablate(
-    config: Config,
+    config: ConfigFile,
     out: Out,
-    seed: Annotated[list[int] | None, typer.Option(help="May be repeated; 0, 1, 2.")] = None,
-    part: Annotated[str, typer.Option(help="validation or test users")] = "validation",
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with what OUT holds.")] = False,
+    seed: Annotated[
+        list[int] | None, Option(metavar="N", help="Repeatable; default: 0, 1, 2.")
+    ] = None,
+    part: Annotated[str, Option(help="Users to test on: validation or test.")] = "validation",
+    resume: Resume = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train every arm on the same splits, seeds and order of data, as a table."""
-    resolved = _sweep_config(config, set_, dry_run)
-    if resolved is None:
-        return
+    """Train all arms on the same splits and seeds, and compare them."""
+    resolved = _load_sweep(config, set_, dry_run)
     from sweeps.report.ablation_table import ablation_rows, ablation_table, write_ablation
     from sweeps.stages.ablation import run_ablation
 
@@ -109,7 +120,7 @@ def ablate(
 
 
 def rank(run: Run) -> None:
-    """Rank a sweep's settings per country and recommend one."""
+    """Rank the settings of a sweep and recommend one per country."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_run
     from sweeps.ranking.regret import describe_regret, regret_table, write_regret
@@ -130,11 +141,12 @@ def rank(run: Run) -> None:
 
 def curves(
     run: Run,
-    target: Annotated[
-        float | None, typer.Option(help="A further accuracy to reach, 0..1.")
-    ] = None,
+    target: Annotated[float | None, Option(help="Report the pairs for this accuracy too.")] = None,
 ) -> None:
-    """Draw accuracy against pairs trained and labelled, and tell how many pairs arms need."""
+    """Draw accuracy against the number of pairs.
+
+    Also estimates how many pairs each arm needs, trained on and labelled.
+    """
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
@@ -142,14 +154,14 @@ def curves(
 
 
 def science(
-    study: Annotated[str, typer.Argument(help="truth or map")],
+    study: Annotated[str, Argument(help="truth (test the claims) or map (where SCPO helps).")],
     out: Out,
-    size: Annotated[str, typer.Option(help="small: seconds; large: as published")] = "small",
-    workers: Annotated[int, typer.Option(help="Processes.")] = 2,
+    size: Annotated[str, Option(help="small (seconds) or large (as published).")] = "small",
+    workers: Annotated[int, Option(help="Number of processes.")] = 2,
 ) -> None:
-    """Train on synthetic worlds: what the paper's claims are worth, and when SCPO pays.
+    """Study SCPO on synthetic data.
 
-    A study that was cut off goes on with what OUT holds.
+    An interrupted study resumes from its output folder.
     """
     from sweeps.research.run_worlds import show_map, show_truth
 
@@ -161,19 +173,15 @@ def science(
 
 
 def study(
-    config: Config,
+    config: ConfigFile,
     out: Out,
-    only: Annotated[
-        str, typer.Option(help="Data sets to work on, comma-separated; none: all.")
-    ] = "",
-    page: Annotated[Path | None, typer.Option(help="Page to write; none: into OUT.")] = None,
-    workers: Annotated[
-        int | None, typer.Option(help="Processes, and lanes; none: one a core.")
-    ] = None,
+    only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
+    page: Annotated[Path | None, Option(help="Page to write; default: in OUT.")] = None,
+    workers: Annotated[int | None, Option(help="Parallel trainings; default: all cores.")] = None,
 ) -> None:
-    """Train and judge every arm on real data, and write the page of what came of it.
+    """Compare all arms on real data, and write a page.
 
-    A study that was cut off goes on with what OUT holds.
+    An interrupted study resumes from its output folder.
     """
     from sweeps.research.run_study import run_study
 
@@ -183,7 +191,7 @@ def study(
 
 
 def report(run: Run) -> None:
-    """Write a sweep's page: report.html, one file that opens anywhere."""
+    """Write report.html, one self-contained page about a sweep."""
     from sweeps.ledger.records import read_records
     from sweeps.report.arms_table import arm_rows, write_arms
     from sweeps.report.report_page import write_report
@@ -195,8 +203,18 @@ def report(run: Run) -> None:
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
+def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
+    """Return the configuration of a sweep; on a dry run, print it and end the command."""
+    from scpo.config import load_config
+    from sweeps.config import SweepConfig
+
+    resolved = load_config(SweepConfig, config, overrides or [])
+    stop_if_dry_run(resolved, dry_run)
+    return resolved
+
+
 def _show_run(run: Path, out: str, margin: float) -> bool:
-    """Write and say what a finished sweep found; return whether all that was planned is there."""
+    """Write and print the results of a sweep; return whether all final trainings are complete."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.regret import describe_regret
     from sweeps.report.arms_table import arms_rich_table
@@ -209,19 +227,18 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
-    console.print(f"Models: {out}/models. The page: {outputs.page}")
-    planned = [r for r in read_records(run) if r.purpose in ("final", "curve")]
-    failed = [record for record in planned if record.state == "failed"]
+    console.print(f"Models: {out}/models. Report: {outputs.page}")
+    trainings = [r for r in read_records(run) if r.purpose in ("final", "curve")]
+    failed = [record for record in trainings if record.state == "failed"]
     if failed:
         console.print(
-            f"{len(failed)} of {len(planned)} final trainings and points of curves failed: first "
-            f"{failed[0].trial_id}: {failed[0].error} The same command with --resume tries again."
+            f"{len(failed)} of {len(trainings)} final and curve trainings failed, the first: "
+            f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
         )
     return not failed
 
 
 def _show_curves(run: Path, target: float | None) -> None:
-    """Write the curves of a ledger and say how many pairs arms need."""
     from sweeps.curves.output.figure import missing_curve
     from sweeps.curves.output.files import write_curve_files
     from sweeps.curves.output.latex import summary_tables
@@ -230,8 +247,7 @@ def _show_curves(run: Path, target: float | None) -> None:
 
     points = curve_points(read_records(run))
     rows, paths = write_curve_files(points, run, target=target)
-    problem = missing_curve(points)
-    if problem:
+    if problem := missing_curve(points):
         raise ValueError(problem)
     for table in summary_tables(rows):
         console.print(table)
@@ -246,15 +262,3 @@ def _margin(run: Path) -> float:
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
     return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
-
-
-def _sweep_config(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
-    """Return a sweep's configuration, or print it and return None on a dry run."""
-    from scpo.config import dump_config, load_config
-    from sweeps.config import SweepConfig
-
-    resolved = load_config(SweepConfig, config, overrides or [])
-    if not dry_run:
-        return resolved
-    console.print(dump_config(resolved), markup=False)
-    return None

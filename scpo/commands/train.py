@@ -4,80 +4,75 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Argument, Option
 
 from scpo.commands.options import (
     Cache,
     Data,
     DryRun,
+    LongTexts,
     MaxTokens,
+    OnBadRows,
     Out,
-    Overlong,
     Set,
     console,
     encoder_settings,
     split_names,
+    stop_if_dry_run,
 )
 
 GlobalModel = Annotated[
-    str, typer.Option("--global-model", help="Hub name (perhaps @REVISION), folder or URI.")
+    str, Option("--global-model", metavar="MODEL", help="Hub name (@REVISION), folder or URI.")
 ]
-Country = Annotated[str, typer.Option("--country", help="The country to steer to.")]
 
 
 def prepare(
-    source: Annotated[str, typer.Argument(help="prism, pairs, opinions or synthetic")],
+    source: Annotated[str, Argument(help="prism, pairs, opinions or synthetic.")],
     out: Out,
-    path: Annotated[Path | None, typer.Option(help="File or folder; none: the hub.")] = None,
-    user_column: Annotated[str, typer.Option(help="pairs: column of the user.")] = "user",
-    country_column: Annotated[str, typer.Option(help="pairs: column of the country.")] = "country",
+    path: Annotated[Path | None, Option(help="Source file or folder; default: the hub.")] = None,
+    user_column: Annotated[str, Option(help="Column of the user (pairs).")] = "user",
+    country_column: Annotated[str, Option(help="Column of the country (pairs).")] = "country",
     default_country: Annotated[
-        str | None, typer.Option(help="pairs: country of rows that name none.")
+        str | None, Option(help="Country of rows without one (pairs).")
     ] = None,
-    on_bad_rows: Annotated[
-        str, typer.Option(help="quarantine: go on without them; stop: end at the first.")
-    ] = "quarantine",
+    on_bad_rows: OnBadRows = "quarantine",
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Read preferences, check them, and write interactions.parquet."""
-    from scpo.config import DataConfig, dump_config, parse_options
+    """Read preference data, check it and write interactions.parquet."""
+    from scpo.config import DataConfig, parse_options
     from scpo.data.sources.prepare import prepare_source, summary_table
 
-    config = parse_options(
-        DataConfig,
-        {
-            "source": source,
-            "path": None if path is None else str(path),
-            "user_column": user_column,
-            "country_column": country_column,
-            "default_country": default_country,
-            "on_bad_rows": on_bad_rows,
-        },
-        set_,
-    )
-    if dry_run:
-        console.print(dump_config(config), markup=False)
-        return
+    given = {
+        "source": source,
+        "path": None if path is None else str(path),
+        "user_column": user_column,
+        "country_column": country_column,
+        "default_country": default_country,
+        "on_bad_rows": on_bad_rows,
+    }
+    config = parse_options(DataConfig, given, set_)
+    stop_if_dry_run(config, dry_run)
     console.print(summary_table(prepare_source(config, out)))
     console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
 
 
 def train_global(
     data: Data,
-    backbone: Annotated[str, typer.Option(help="Hub name or folder; gets a new reward head.")],
+    backbone: Annotated[str, Option(metavar="MODEL", help="Base model: hub name or folder.")],
     out: Out,
-    exclude: Annotated[
-        str, typer.Option(help="Countries to leave out, comma-separated: those to steer to.")
-    ] = "",
-    extra_pairs: Annotated[Path | None, typer.Option(help="A further pairs file.")] = None,
-    max_extra_pairs: Annotated[int | None, typer.Option(help="At most so many of it.")] = None,
+    exclude: Annotated[str, Option(help="Countries to leave out, comma-separated.")] = "",
+    extra_pairs: Annotated[Path | None, Option(help="Pairs file to train on as well.")] = None,
+    max_extra_pairs: Annotated[int | None, Option(help="Most extra pairs; default: all.")] = None,
     max_tokens: MaxTokens = 512,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a global reward model on the countries that are not steered to."""
-    from scpo.config import GlobalModelConfig, TrainingConfig, dump_config, parse_options
+    """Train a global reward model.
+
+    Exclude the countries that you will steer to.
+    """
+    from scpo.config import GlobalModelConfig, TrainingConfig, parse_options
     from scpo.data.interactions import read_interactions
     from scpo.training.global_model import pool_interactions, train_global_model
 
@@ -87,9 +82,7 @@ def train_global(
         "max_extra_pairs": max_extra_pairs,
     }
     model = parse_options(GlobalModelConfig, given, set_)
-    if dry_run:
-        console.print(dump_config(model), markup=False)
-        return
+    stop_if_dry_run(model, dry_run)
     pooled = pool_interactions(
         read_interactions(data),
         model,
@@ -105,15 +98,16 @@ def train_global(
 def score(
     data: Data,
     global_model: GlobalModel,
-    countries: Annotated[str, typer.Option(help="Comma-separated; none: all.")] = "",
-    workers: Annotated[
-        int, typer.Option(help="1: this process; more: Ray actors, a device each; 0: all devices.")
-    ] = 1,
+    countries: Annotated[str, Option(help="Comma-separated; default: all.")] = "",
+    workers: Annotated[int, Option(help="Devices, by Ray; 0: all; 1: this process.")] = 1,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
 ) -> None:
-    """Score every response once with the global model; a second call runs no model."""
+    """Score every response with the global model.
+
+    Rewards are cached: scoring the same data again runs no model.
+    """
     from scpo.countries.one_country import score_data
 
     score_on = None
@@ -138,38 +132,31 @@ def score(
 def train(
     data: Data,
     global_model: GlobalModel,
-    country: Country,
+    country: Annotated[str, Option("--country", help="Country to steer to.")],
     out: Out,
-    arm: Annotated[str, typer.Option(help="full, filter, weight, inverse, scpo, random_k")] = (
-        "scpo"
-    ),
-    tau: Annotated[float, typer.Option(help="Filter threshold, (0, 1].")] = 0.7,
-    beta: Annotated[float, typer.Option(help="Weighting temperature, positive.")] = 1.1,
-    workers: Annotated[
-        int, typer.Option(help="1: this process, plain torch; more: Ray Train and DeepSpeed.")
-    ] = 1,
-    zero_stage: Annotated[int, typer.Option(help="DeepSpeed ZeRO stage, 0 to 3.")] = 2,
-    offload: Annotated[
-        str, typer.Option(help="To CPU memory: none, optimizer, or weights with it.")
-    ] = "none",
+    arm: Annotated[str, Option(help="full, filter, weight, inverse, scpo or random_k.")] = "scpo",
+    tau: Annotated[float, Option(help="Filter threshold, above 0, at most 1.")] = 0.7,
+    beta: Annotated[float, Option(help="Weighting temperature, above 0.")] = 1.1,
+    workers: Annotated[int, Option(help="1: this process; N: Ray and DeepSpeed.")] = 1,
+    zero_stage: Annotated[int, Option(help="DeepSpeed ZeRO stage: 0, 1, 2 or 3.")] = 2,
+    offload: Annotated[str, Option(help="To CPU: none, optimizer or weights (both).")] = "none",
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train one country's reward model; the result is a Hugging Face folder.
+    """Train the reward model of one country.
 
-    Checkpoints go to OUT.checkpoints; the same command again goes on from there.
+    Writes a Hugging Face model folder, and checkpoints to OUT.checkpoints.
+    Run the same command again to resume an interrupted training.
     """
-    from scpo.config import TrainingConfig, dump_config, parse_options
+    from scpo.config import TrainingConfig, parse_options
     from scpo.countries.one_country import ready_training
     from scpo.training.fit import fit_on_device
 
     training = parse_options(TrainingConfig, {}, set_)
-    if dry_run:
-        console.print(dump_config(training), markup=False)
-        return
+    stop_if_dry_run(training, dry_run)
     ready = ready_training(
         data,
         global_model,
@@ -189,23 +176,19 @@ def train(
     else:
         from scpo.distributed.ray_training import Cluster, train_on_ray
 
+        cluster = Cluster(
+            workers,
+            zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
+            offload=offload,  # type: ignore[arg-type]  # checked there
+            use_gpu=ready.reward.model.device.type == "cuda",
+        )
         result = train_on_ray(
-            ready.model,
-            ready.pairs,
-            training,
-            Cluster(
-                workers,
-                zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
-                offload=offload,  # type: ignore[arg-type]  # checked there
-                use_gpu=ready.reward.model.device.type == "cuda",
-            ),
-            out=out,
-            checkpoints=checkpoints,
+            ready.model, ready.pairs, training, cluster, out=out, checkpoints=checkpoints
         )
     for line in result.moved_aside:
         console.print(f"Damaged checkpoint moved aside: {line}", markup=False)
     if result.resumed_from:
-        console.print(f"Gone on from step {result.resumed_from}.")
+        console.print(f"Resumed from step {result.resumed_from}.")
     console.print(
         f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "

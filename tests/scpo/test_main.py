@@ -116,7 +116,7 @@ def test_a_training_killed_goes_on_by_the_same_command(
     assert process.wait(0) == -9  # in the midst
     code, out, _ = run_cli(*arguments)
     assert code == 0
-    assert out.startswith("Gone on from step ")
+    assert out.startswith("Resumed from step ")
     assert out.split("last loss ")[1].split()[0] == whole.split("last loss ")[1].split()[0]
     files = [tmp_path / name / "model.safetensors" for name in ("whole", "killed")]
     assert files[0].read_bytes() == files[1].read_bytes()
@@ -191,7 +191,7 @@ def test_a_full_disk_says_what_to_do(
     monkeypatch.setattr(os, "fsync", fill)
     code, _, err = run_cli("prepare", "synthetic", "--out", tmp_path / "data")
     assert code == 2
-    assert "No space left on device. The disk, or what you may use of it, is full." in err
+    assert "No space left on device. The disk or your quota is full." in err
     assert not (tmp_path / "data" / "interactions.parquet").exists()
 
 

@@ -124,11 +124,14 @@ def test_fields_that_exclude_each_other(job: dict[str, Any]) -> None:
     assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
 
 
-def test_entrypoint_is_what_submit_would_send(job: dict[str, Any], tmp_path: Path) -> None:
+def test_entrypoint_is_what_submit_would_send(
+    job: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     config = tmp_path / "sweeps" / "configs" / "prism.yaml"
     config.parent.mkdir(parents=True)
     config.touch()
-    planned = plan_submission(config, out="/mnt/scpo/runs/prism", root=tmp_path)
+    planned = plan_submission(config, out="/mnt/scpo/runs/prism")
     assert tuple(shlex.split(job["spec"]["entrypoint"])) == planned.entrypoint
     spec = job["spec"]["rayClusterSpec"]
     for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):

@@ -57,7 +57,7 @@ def test_wrong_settings_are_refused(tmp_path: Path, change: dict[str, Any], mess
 
 @pytest.mark.parametrize("name", ["slurm", "skypilot.yaml", "kuberay-rayjob"])
 def test_files_that_run_one_sweep_are_not_submitted_to(name: str) -> None:
-    with pytest.raises(ValueError, match=r"must hold its settings.*Its first lines say how"):
+    with pytest.raises(ValueError, match=r"must have settings.*See the first lines"):
         load_profile(name)
 
 

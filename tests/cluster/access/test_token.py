@@ -59,7 +59,7 @@ def test_token_in_the_environment_needs_no_file(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_missing_token_is_refused_where_it_is_required() -> None:
-    with pytest.raises(RuntimeError, match=r"token must be here, .*umask 077; ray get-auth-token"):
+    with pytest.raises(RuntimeError, match=r"needs a token, but.*umask 077; ray get-auth-token"):
         use_token(required=True)
     use_token(required=False)
     assert mode_in_use() is None

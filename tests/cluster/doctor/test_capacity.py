@@ -1,65 +1,57 @@
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 import pytest
 
 from cluster.doctor.capacity import NodeCapacity, judge_capacity
-from cluster.doctor.findings import GIB
+from cluster.doctor.node_findings import GIB
+from sweeps.cost.needs import ProcessNeeds
 
-
-@dataclass
-class Needs:
-    name: str = "lane"
-    number: int | None = None
-    cpus: float = 1.0
-    gpus: float = 0.0
-    host: dict[str, int] = field(default_factory=lambda: {"weights": GIB})
-    device: dict[str, int] = field(default_factory=dict)
-
+LANE = ProcessNeeds("lane", None, cpus=1.0, gpus=0.0, host={"weights": GIB}, device={})
 
 SMALL = NodeCapacity("small", cpus=4, gpus=0, free_bytes=8 * GIB)
 # 0.95 of 8 GiB: seven processes of 1 GiB, three of 2 GiB.
 
 
 def test_lanes_that_have_memory_fit():
-    finding = judge_capacity(Needs(), [SMALL])
+    finding = judge_capacity(LANE, [SMALL])
     assert finding.level == "ok"
     assert finding.found.startswith("4 x (1.0 GiB of memory: weights 1.0)")
 
 
 def test_too_many_lanes_for_the_memory_fail_with_their_number():
-    finding = judge_capacity(Needs(host={"weights": 2 * GIB}), [SMALL])
+    finding = judge_capacity(replace(LANE, host={"weights": 2 * GIB}), [SMALL])
     assert finding.level == "failure"
-    assert "small has 8.0 GiB free, room for 3 of 4" in finding.found
+    assert "small has 8.0 GiB free, enough for 3 of 4" in finding.found
     assert "lanes.num_lanes to 3 at most" in finding.advice
 
 
 def test_as_many_lanes_as_there_is_room_for_fit():
-    finding = judge_capacity(Needs(number=3, host={"weights": 2 * GIB}), [SMALL])
+    finding = judge_capacity(replace(LANE, number=3, host={"weights": 2 * GIB}), [SMALL])
     assert finding.level == "ok"
 
 
 def test_not_one_lane_has_memory():
-    finding = judge_capacity(Needs(host={"weights": 9 * GIB}), [SMALL])
+    finding = judge_capacity(replace(LANE, host={"weights": 9 * GIB}), [SMALL])
     assert finding.level == "failure"
-    assert finding.advice.startswith("Not one lane has the memory")
+    assert finding.advice.startswith("No node has memory for one lane")
 
 
 @pytest.mark.parametrize("changes", [{"cpus": 5.0}, {"gpus": 1.0}, {"number": 5}])
 def test_more_than_ray_could_place_fails(changes):
-    finding = judge_capacity(Needs(**changes), [SMALL])
+    finding = judge_capacity(replace(LANE, **changes), [SMALL])
     assert finding.level == "failure"
     assert "but the nodes have 4 CPUs and 0 GPUs" in finding.found
 
 
 def test_places_of_several_nodes_add_up():
-    worker = Needs("worker of ZeRO stage 3", number=6)
+    worker = replace(LANE, name="worker of ZeRO stage 3", number=6)
     assert judge_capacity(worker, [SMALL]).level == "failure"
     assert judge_capacity(worker, [SMALL, SMALL]).level == "ok"
 
 
 def test_a_node_short_of_memory_is_named_among_others():
     short = NodeCapacity("short", cpus=4, gpus=0, free_bytes=2 * GIB)
-    finding = judge_capacity(Needs(), [SMALL, short])
+    finding = judge_capacity(LANE, [SMALL, short])
     assert finding.level == "failure"
     assert "short has 2.0 GiB free" in finding.found
     assert "small" not in finding.found
@@ -72,12 +64,12 @@ def test_a_node_short_of_memory_is_named_among_others():
 )
 def test_shares_of_a_gpu_share_its_memory(gpus, device, fits):
     there = NodeCapacity("gpu", cpus=64, gpus=2, free_bytes=500 * GIB, gpu_bytes=80 * GIB)
-    finding = judge_capacity(Needs(gpus=gpus, device={"weights": device * GIB}), [there])
+    finding = judge_capacity(replace(LANE, gpus=gpus, device={"weights": device * GIB}), [there])
     assert (finding.level == "ok") is fits
 
 
 def test_sharded_workers_without_room_are_told_to_shard_more():
-    worker = Needs("worker of ZeRO stage 1", number=2, host={"weights": 9 * GIB})
+    worker = replace(LANE, name="worker of ZeRO stage 1", number=2, host={"weights": 9 * GIB})
     finding = judge_capacity(worker, [SMALL])
     assert finding.level == "failure"
-    assert finding.advice.startswith("Take ZeRO stage 3")
+    assert finding.advice.startswith("Use ZeRO stage 3")

@@ -11,8 +11,10 @@ from ray.cluster_utils import Cluster
 from cluster.doctor import doctor, transport
 from cluster.doctor.capacity import NodeCapacity
 from cluster.doctor.doctor import Question, examine, findings_table, summarize
-from cluster.doctor.findings import Finding
-from cluster.doctor.transport import PREFIX, Collected, ask_beside
+from cluster.doctor.node_findings import Finding
+from cluster.doctor.probes import FACT_PREFIX
+from cluster.doctor.transport import Collected, run_beside
+from sweeps.cost.needs import ProcessNeeds
 
 ROOT = Path(__file__).parents[3]
 
@@ -50,16 +52,10 @@ def test_an_address_without_a_port_that_is_a_number_is_refused(no_address):
     assert finding.level == "failure"
 
 
-def test_the_environment_names_the_cluster(no_address, closed_port, monkeypatch):
-    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{closed_port}")
-    (finding,) = examine(None, Question(storage="/mnt/run"))
-    assert f"127.0.0.1:{closed_port}" in finding.found
-
-
 def test_a_program_that_breaks_tells_its_last_words(monkeypatch):
     monkeypatch.setattr(transport, "MODULE", "cluster.no_such_module")
-    with pytest.raises(RuntimeError, match=r"ended early; it said: .*no_such_module"):
-        ask_beside({"address": "local"}, Collected())
+    with pytest.raises(RuntimeError, match=r"ended early: .*no_such_module"):
+        run_beside({"address": "local"}, Collected())
 
 
 def tell_little(request, collected):
@@ -75,27 +71,24 @@ def tell_little(request, collected):
     node = {"id": "here", "machine": {"value": machine}, "storage": {"value": {"reads": True}}}
     told = [*facts.items(), ("node", node), ("end", True)]
     for name, fact in told:
-        collected.take(PREFIX + json.dumps({"name": name, "fact": fact}))
+        collected.add_line(FACT_PREFIX + json.dumps({"name": name, "fact": fact}))
 
 
-class Needs:
-    name, number, cpus, gpus, device = "lane", None, 1.0, 0.0, {}
-
-    def __init__(self, gib):
-        self.host = {"weights": gib << 30}
+def lanes(gib):
+    return ProcessNeeds("lane", None, cpus=1.0, gpus=0.0, host={"weights": gib << 30}, device={})
 
 
 @pytest.mark.parametrize(("gib", "level"), [(1, "ok"), (3, "failure")])
 def test_what_does_not_fit_fails(no_address, monkeypatch, gib, level):
-    monkeypatch.setattr(doctor, "ask_beside", tell_little)
-    found = examine(None, Question(storage="/mnt", estimate=lambda: ([Needs(gib)], 1 << 20)))
+    monkeypatch.setattr(doctor, "run_beside", tell_little)
+    found = examine(None, Question(storage="/mnt", estimate=lambda: ([lanes(gib)], 1 << 20)))
     fit = next(finding for finding in found if finding.name == "fit: lane")
     assert fit.level == level
-    assert NodeCapacity("a", 4, 0, 8 << 30).room(Needs(gib)) == (4 if level == "ok" else 2)
+    assert NodeCapacity("a", 4, 0, 8 << 30).num_fitting(lanes(gib)) == (4 if level == "ok" else 2)
 
 
 def test_an_estimate_that_hangs_holds_up_nothing_else(no_address, monkeypatch):
-    monkeypatch.setattr(doctor, "ask_beside", tell_little)
+    monkeypatch.setattr(doctor, "run_beside", tell_little)
     release = threading.Event()
     question = Question(storage="/mnt", estimate=lambda: release.wait(60))
     found = examine(None, question, limit_s=1.0)
@@ -106,7 +99,7 @@ def test_an_estimate_that_hangs_holds_up_nothing_else(no_address, monkeypatch):
 
 
 def test_a_model_that_the_hub_does_not_give_is_not_estimated(no_address, monkeypatch):
-    monkeypatch.setattr(doctor, "ask_beside", tell_little)
+    monkeypatch.setattr(doctor, "run_beside", tell_little)
     monkeypatch.setattr(doctor, "look_at", lambda path: {"readable": False, "how": "no network"})
     question = Question("/mnt", {"model": "owner/model"}, estimate=lambda: pytest.fail("asked"))
     found = examine(None, question)
@@ -148,7 +141,7 @@ def test_three_real_nodes(no_address, tmp_path, monkeypatch):
     found = {each["name"]: each for each in json.loads(ended.stdout)}
     assert found["cluster"]["found"] == f"{address}: 3 nodes"
     assert found["versions"]["level"] == "ok", found
-    assert found["gloo"]["found"].startswith("3 ranks on 3 nodes summed"), found
+    assert found["gloo"]["found"].startswith("all-reduce over 3 ranks on 3 nodes"), found
     assert "3 nodes and the driver" in found["storage"]["found"], found
     assert found["state API"]["found"].endswith("the cluster has no dashboard")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".scpo-doctor")]

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import cluster.doctor.doctor
 from cluster.doctor.doctor import Question
-from cluster.doctor.findings import Finding
+from cluster.doctor.node_findings import Finding
 from scpo.__main__ import make_app
 
 Doctor = Callable[..., Result]
@@ -58,6 +58,14 @@ def test_this_machine_is_looked_at_without_an_address(doctor: Doctor, asked: lis
     assert (address, question.storage, question.estimate) == (None, "runs", None)
 
 
+def test_the_environment_names_the_cluster(
+    doctor: Doctor, asked: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "head:6379")
+    assert doctor().exit_code == 0
+    assert asked[0][0] == "head:6379"
+
+
 def test_a_failure_has_exit_code_1_and_a_file(doctor: Doctor, tmp_path: Path) -> None:
     done = doctor("--out", "/full", "--json", tmp_path / "found.json")
     assert done.exit_code == 1
@@ -69,9 +77,7 @@ def test_a_profile_gives_address_storage_and_token(
     doctor: Doctor, asked: list[Any], profile: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached: list[str] = []
-    monkeypatch.setattr(
-        "cluster.access.connection.check_dashboard", lambda a, _: reached.append(a)
-    )
+    monkeypatch.setattr("cluster.access.connection.asks_for_token", lambda a, _: reached.append(a))
     assert doctor("--profile", profile).exit_code == 0
     assert doctor("--profile", profile, "--address", "http://h:2", "--out", "/x").exit_code == 0
     assert reached == ["http://h:1", "http://h:2"]
@@ -85,7 +91,7 @@ def test_a_profile_without_a_token_is_refused(
     (tmp_path / ".ray" / "auth_token").unlink()
     done = doctor("--profile", profile)
     assert isinstance(done.exception, RuntimeError)
-    assert "token must be here" in str(done.exception)
+    assert "needs a token" in str(done.exception)
     assert asked == []
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 
 import cluster.jobs.fetch
-from cluster.jobs.client import FETCHES
-from cluster.jobs.fetch import LEFT_OUT, copy_remote, fetch, unpack
-from cluster.jobs.packing import LINE_BYTES, PREFIX, is_left_out, main
+from cluster.jobs.client import FETCHED_RUN
+from cluster.jobs.fetch import LEFT_OUT, copy_remote, fetch_run, unpack
+from cluster.jobs.packing import ARCHIVE_PREFIX, LINE_BYTES, is_left_out, pack_and_print
 from cluster.jobs.submission import Submission
+from scpo.files.buckets import RemoteFolder
 
 KEPT = {"trials.jsonl": "a\n" * 40_000, "curves/models.csv": "x", "report.html": "<p>ü</p>"}
 LEFT = ("models/france/model.bin", "global/config.json", "data/a", "x.checkpoints/1/a", ".b.tmp")
@@ -42,9 +43,9 @@ def contents(folder: Path) -> dict[str, str]:
 def test_what_is_packed_and_printed_comes_out_whole(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([str(run), str(2**20), *LEFT_OUT])
+    pack_and_print([str(run), str(2**20), *LEFT_OUT])
     printed = capsys.readouterr().out
-    assert max(map(len, printed.splitlines())) <= LINE_BYTES * 4 / 3 + len(PREFIX)
+    assert max(map(len, printed.splitlines())) <= LINE_BYTES * 4 / 3 + len(ARCHIVE_PREFIX)
     noisy = "(pid=1) something else\n" + printed + "the end\n"
     to = tmp_path / "here"
     to.mkdir()
@@ -64,18 +65,18 @@ def test_what_cannot_be_fetched_is_explained(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def printed(folder: Path, max_bytes: int) -> str:
-        main([str(folder), str(max_bytes), *LEFT_OUT])
+        pack_and_print([str(folder), str(max_bytes), *LEFT_OUT])
         return capsys.readouterr().out
 
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "none", tmp_path / "empty"):
-        with pytest.raises(FileNotFoundError, match=r"there is nothing\. Wait.*scpo logs NAME"):
+        with pytest.raises(FileNotFoundError, match=r"written nothing to .*Wait.*scpo logs NAME"):
             unpack(printed(folder, 2**20), str(folder), tmp_path / "here")
     with pytest.raises(RuntimeError, match=r"at most 200 MiB.*rsync"):
         unpack(printed(run, 10), str(run), tmp_path / "here")
     lines = printed(run, 2**20).splitlines()
     for damaged in ("", "\n".join(lines[:-1])):
-        with pytest.raises(RuntimeError, match=r"must come whole, but .*Fetch again"):
+        with pytest.raises(RuntimeError, match=r"arrived damaged: .*Fetch again"):
             unpack(damaged, str(run), tmp_path / "here")
     assert not (tmp_path / "here").exists()
 
@@ -86,19 +87,21 @@ def test_an_archive_may_not_write_elsewhere(tmp_path: Path) -> None:
         tar.addfile(tarfile.TarInfo("../escaped"))
     content = archive.getvalue()
     header = {"num_files": 1, "size": 1, "sha256": hashlib.sha256(content).hexdigest()}
-    log = f"{PREFIX}{json.dumps(header)}\n{PREFIX}{base64.b64encode(content).decode()}\n"
+    printed = (json.dumps(header), base64.b64encode(content).decode())
+    log = "".join(f"{ARCHIVE_PREFIX}{line}\n" for line in printed)
     with pytest.raises(tarfile.OutsideDestinationError):
         unpack(log, "/x", tmp_path / "here")
     assert not (tmp_path / "escaped").exists()
 
 
-def test_object_store_is_read_from_here(run: Path, tmp_path: Path) -> None:
-    source = run.as_uri()
-    (run / "link").unlink()
-    assert copy_remote(source, tmp_path / "here", LEFT_OUT) == len(KEPT)
+def test_object_store_is_read_from_here(bucket: str, tmp_path: Path) -> None:
+    remote = RemoteFolder(f"{bucket}/prism")
+    for name, text in {**KEPT, **dict.fromkeys(LEFT, "large")}.items():
+        remote.write(name, text.encode())
+    assert copy_remote(f"{bucket}/prism/", tmp_path / "here", LEFT_OUT) == len(KEPT)
     assert contents(tmp_path / "here") == KEPT
-    with pytest.raises(FileNotFoundError, match="there is nothing"):
-        copy_remote((tmp_path / "none").as_uri(), tmp_path / "here", LEFT_OUT)
+    with pytest.raises(FileNotFoundError, match="has written nothing"):
+        copy_remote(f"{bucket}/none", tmp_path / "here", LEFT_OUT)
 
 
 class FakeJobs:
@@ -121,17 +124,17 @@ class FakeJobs:
         def is_terminal(self) -> bool:
             return True
 
-    def submit(self, submission: Submission, *, address: Any) -> None:
+    def submit_job(self, submission: Submission, *, address: Any) -> None:
         self.sent.append(submission)
         assert (submission.working_dir / submission.entrypoint[1]).is_file()
-        main(submission.entrypoint[2:])
+        pack_and_print(submission.entrypoint[2:])
         self.log = self.capsys.readouterr().out
 
     def job_log(self, address: Any, name: str) -> str:
         return self.log
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> "FakeJobs":
-        for name in ("job_status", "submit", "job_log"):
+        for name in ("job_status", "submit_job", "job_log"):
             monkeypatch.setattr(cluster.jobs.fetch, name, getattr(self, name))
         return self
 
@@ -143,21 +146,21 @@ def test_fetch_through_a_job_of_its_own(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     jobs = FakeJobs(str(run), capsys).install(monkeypatch)
-    fetched = fetch(None, "prism", tmp_path / "here")
-    assert (fetched.source, fetched.num_files) == (str(run), len(KEPT))
+    assert fetch_run(None, "prism", tmp_path / "here") == (str(run), len(KEPT))
     assert contents(tmp_path / "here") == KEPT
     assert jobs.sent[0].submission_id.startswith("prism-fetch-")
-    assert jobs.sent[0].metadata == {FETCHES: "prism"}
-    assert fetch(None, "prism", tmp_path / "all", with_models=True).num_files == len(KEPT) + 1
+    assert jobs.sent[0].metadata == {FETCHED_RUN: "prism"}
+    everything = fetch_run(None, "prism", tmp_path / "all", with_models=True)
+    assert everything == (str(run), len(KEPT) + 1)
 
 
 def test_fetch_that_cannot_be(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     FakeJobs(None, capsys).install(monkeypatch)
-    with pytest.raises(ValueError, match="prism does not: it was not sent by `scpo submit`"):
-        fetch(None, "prism", tmp_path)
+    with pytest.raises(ValueError, match=r"prism has no record of its output.*scpo submit"):
+        fetch_run(None, "prism", tmp_path)
     jobs = FakeJobs("/mnt/x", capsys).install(monkeypatch)
     jobs.status = "FAILED"
-    with pytest.raises(RuntimeError, match=r"must pack /mnt/x, but it failed: no disk"):
-        fetch(None, "prism", tmp_path)
+    with pytest.raises(RuntimeError, match=r"failed to pack /mnt/x: no disk"):
+        fetch_run(None, "prism", tmp_path)

@@ -114,7 +114,7 @@ def test_no_token_is_told_before_anything_is_asked(laptop: Path) -> None:
     (laptop / ".ray" / "auth_token").unlink()
     done = run_scpo(laptop, "jobs", "--profile", "mine.yaml")
     assert done.returncode == 2
-    assert done.stderr.startswith("scpo: The cluster's token must be here")
+    assert done.stderr.startswith("scpo: The cluster needs a token")
 
 
 @pytest.mark.slow

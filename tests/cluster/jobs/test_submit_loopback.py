@@ -18,23 +18,23 @@ SCENARIO = """
 import json, sys, time
 from pathlib import Path
 from ray.job_submission import JobStatus
-from cluster.jobs.client import job_status, list_jobs, stop_job, submit
+from cluster.jobs.client import job_status, list_jobs, stop_job, submit_job
 from cluster.jobs.logs import follow_logs
 from cluster.jobs.submission import Submission
 
 address, folder = sys.argv[1], Path(sys.argv[2])
 program = "import os; print('hello', sorted(os.listdir('.')), os.listdir('scpo/data'))"
 hello = Submission("hello", ("python", "-c", program), folder, metadata={"scpo_config": "a"})
-seen = {"first": submit(hello, address=address)}
-submit(Submission("sleeper", ("sleep", "600"), folder), address=address)
+seen = {"first": submit_job(hello, address=address)}
+submit_job(Submission("sleeper", ("sleep", "600"), folder), address=address)
 seen["hello"] = follow_logs(address, "hello")
-seen["again"] = submit(hello, address=address)
+seen["again"] = submit_job(hello, address=address)
 
 while job_status(address, "sleeper").status is JobStatus.PENDING:
     time.sleep(0.2)
 seen["stopped"] = stop_job(address, "sleeper")
 awake = Submission("sleeper", ("python", "-c", "print('awake')"), folder)
-seen["resubmitted"] = submit(awake, address=address)
+seen["resubmitted"] = submit_job(awake, address=address)
 seen["awake"] = follow_logs(address, "sleeper")
 seen["jobs"] = [job.submission_id for job in list_jobs(address)]
 print("SEEN", json.dumps(seen))

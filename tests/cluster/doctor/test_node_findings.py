@@ -1,6 +1,6 @@
 import pytest
 
-from cluster.doctor.findings import (
+from cluster.doctor.node_findings import (
     GIB,
     Finding,
     judge_answers,
@@ -112,7 +112,7 @@ def test_nvcc_matters_on_a_gpu_node_only():
         (100, 50, 51, "failure", "the run writes 51.0 GiB"),
         (100, 8, 0, "warning", "8.0 GiB free"),
         (10, 0.5, 0, "failure", "0.5 GiB free"),
-        (1000, 40, 0, "failure", "96% used; Ray stops at 95 % full"),
+        (1000, 40, 0, "failure", "96% used; Ray stops at 95% used"),
     ],
 )
 def test_a_full_disk_fails(total, free, needed, level, words):
@@ -146,9 +146,14 @@ def test_a_storage_seen_from_everywhere_is_well():
     ("wrote", "changes", "seen", "words"),
     [
         ({"error": "PermissionError: no"}, {}, {}, "/mnt: PermissionError: no"),
-        ({"value": None}, {"reads": False}, {"id-b": True}, "b does not see what the driver"),
-        ({"value": None}, {"reads": True}, {"id-b": False}, "the driver does not see what b"),
-        ({"value": None}, {"reads": True}, None, "what b wrote no answer in time"),
+        ({"value": None}, {"reads": False}, {"id-b": True}, "b does not see the driver"),
+        (
+            {"value": None},
+            {"reads": True},
+            {"id-b": False},
+            "the driver does not see the file of b",
+        ),
+        ({"value": None}, {"reads": True}, None, "the file of b: no answer in time"),
     ],
 )
 def test_a_storage_that_is_not_one_fails(wrote, changes, seen, words):
@@ -157,6 +162,12 @@ def test_a_storage_that_is_not_one_fails(wrote, changes, seen, words):
     assert levels(found) == ["failure"]
     assert words in found[0].found
     assert "same path on every node" in found[0].advice
+
+
+def test_a_bucket_is_no_mounted_folder():
+    (finding,) = judge_storage("s3://bucket/x", {"error": "OSError: refused"}, [], {})
+    assert levels(finding) == ["failure"]
+    assert "credentials" in finding.advice
 
 
 def test_a_node_that_cannot_write_fails():
@@ -181,7 +192,7 @@ def test_a_sum_that_fails_names_the_node_and_the_variable():
 def test_a_sum_over_all_nodes_is_well():
     ranks = [{"id": "id-a", "value": 0.2}, {"id": "id-b", "value": 0.31}]
     finding = judge_reduction("gloo", ranks, {})
-    assert finding.found == "2 ranks on 2 nodes summed together in 0.31 s"
+    assert finding.found == "all-reduce over 2 ranks on 2 nodes in 0.31 s"
 
 
 def test_silent_nodes_and_hanging_probes_are_named():

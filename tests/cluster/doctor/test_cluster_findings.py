@@ -5,8 +5,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cluster.doctor.transport import PREFIX, Collected, is_open
-from cluster.doctor.verdicts import (
+from cluster.doctor.cluster_findings import (
     judge_cluster,
     judge_fit,
     judge_nodes,
@@ -14,6 +13,8 @@ from cluster.doctor.verdicts import (
     judge_relative,
     node_capacities,
 )
+from cluster.doctor.probes import FACT_PREFIX
+from cluster.doctor.transport import Collected
 
 RAY = {
     "value": {
@@ -54,7 +55,7 @@ def dashboard():
         def do_GET(self):
             self.send_response(self.code)
             self.end_headers()
-            self.wfile.write(b"[]")
+            self.wfile.write(b'{"ray_version": "2.60.0"}')
 
         def log_message(self, *_):
             pass
@@ -79,11 +80,10 @@ def test_a_cluster_that_is_well(dashboard):
 
 def test_an_open_dashboard_warns_on_loopback_and_fails_beyond(dashboard, monkeypatch):
     dashboard[1].code = 200
-    assert is_open(dashboard[0])
     found = by_name(judge_cluster(dashboard[0], {}, collected()))
     assert found["authentication"].level == "warning"
     assert "RAY_AUTH_MODE=token" in found["authentication"].advice
-    monkeypatch.setattr("cluster.doctor.verdicts.is_open", lambda url: True)
+    monkeypatch.setattr("cluster.doctor.cluster_findings.asks_for_token", lambda url: False)
     found = by_name(judge_cluster("http://10.0.0.1:8265", {}, collected()))
     assert found["authentication"].level == "failure"
 
@@ -93,14 +93,14 @@ def test_a_cluster_that_refuses_the_token_is_all_that_is_said():
     (finding,) = judge_cluster("http://x", told, Collected())
     assert finding.level == "failure"
     assert finding.found.startswith("The cluster at http://x must be given its token")
-    assert "nothing else was seen" in finding.advice
+    assert "nothing else was checked" in finding.advice
 
 
 @pytest.mark.parametrize(
     ("state", "words"),
     [
         ({"error": "RuntimeError: the cluster has no dashboard"}, "no dashboard"),
-        ({"value": 1}, "it knows 1 of 2 nodes"),
+        ({"value": 1}, "lists only 1 of 2 nodes"),
         (None, "no answer in time"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_node_of_which_nothing_came_fails():
     failed = [finding for finding in found if finding.name == "nodes"]
     assert [finding.found for finding in failed] == ["id-b: no answer in time"]
     gloo = by_name(found)["gloo"]
-    assert (gloo.level, gloo.found) == ("warning", "not tried: no time was left")
+    assert (gloo.level, gloo.found) == ("warning", "not checked: out of time")
 
 
 def test_files_are_judged_where_they_are_read():
@@ -154,13 +154,13 @@ def test_files_are_judged_where_they_are_read():
     assert found["backbone"].level == "ok"
 
 
-def test_a_model_of_the_hub_warns_where_lanes_are_elsewhere():
-    hub = {"model": {"readable": True, "how": "the hub's cache /root/.cache"}}
-    one, two = answer("a", paths=hub), answer("b", paths=hub)
+def test_a_model_that_the_hub_refuses_to_a_node_fails_with_its_own_advice():
+    served, refused = ({"model": {"readable": ok, "how": "the hub"}} for ok in (True, False))
+    one, two = answer("a", paths=served), answer("b", paths=refused)
     (finding,) = judge_paths({"model": "owner/name"}, {}, collected(one, two))
-    assert finding.level == "warning"
-    assert "HF_HOME" in finding.advice
-    (finding,) = judge_paths({"model": "owner/name"}, {}, collected(one))
+    assert finding.level == "failure"
+    assert "HF_TOKEN" in finding.advice
+    (finding,) = judge_paths({"model": "owner/name"}, {}, collected(one, one))
     assert finding.level == "ok"
 
 
@@ -198,21 +198,22 @@ def test_capacity_is_what_ray_gives_out_and_nodes_measure():
 
 
 def test_lines_of_the_program_are_told_from_others():
-    heard = Collected()
+    lines = Collected()
     for name, fact in (
         ("node", {"id": "a"}),
         ("reduced", {}),
         ("ray", {"value": 1}),
         ("end", True),
     ):
-        heard.take(PREFIX + json.dumps({"name": name, "fact": fact}))
-    heard.take("a warning of Ray")
-    heard.take(PREFIX + '{"name": "half')
-    assert heard == Collected({"ray": {"value": 1}}, [{"id": "a"}], [{}], has_ended=True)
+        lines.add_line(FACT_PREFIX + json.dumps({"name": name, "fact": fact}))
+    lines.add_line("a warning of Ray")
+    lines.add_line(FACT_PREFIX + '{"name": "half')
+    assert lines == Collected({"ray": {"value": 1}}, [{"id": "a"}], [{}], has_ended=True)
 
 
-def test_nothing_that_answers_is_no_open_dashboard():
+def test_a_dashboard_that_does_not_answer_warns():
     with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(OSError, match="refused"):
-        is_open(f"http://127.0.0.1:{port}")
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+    finding = by_name(judge_cluster(url, {}, collected()))["authentication"]
+    assert finding.level == "warning"
+    assert f"must answer at {url}" in finding.found

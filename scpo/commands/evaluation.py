@@ -1,63 +1,60 @@
-"""Commands that judge models: evaluate, opinions."""
+"""Commands that evaluate models: evaluate, opinions."""
 
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from typer import Option
 
 from scpo.commands.options import (
     Cache,
+    LongTexts,
     MaxTokens,
+    OnBadRows,
     Out,
-    Overlong,
     console,
     encoder_settings,
     say,
     split_names,
 )
 
+Models = Annotated[
+    list[str] | None,
+    Option(
+        "--model", metavar="LABEL=MODEL", help="LABEL: ARM, COUNTRY or COUNTRY/ARM; repeatable."
+    ),
+]
+
 
 def evaluate(
     data: Annotated[
-        Path | None, typer.Option("--data", help="Folder that `scpo prepare` wrote.")
+        Path | None, Option(metavar="DIR", help="Folder written by `scpo prepare`.")
     ] = None,
-    global_model: Annotated[
-        str | None, typer.Option("--global-model", help="Or --model global=MODEL.")
-    ] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            help="LABEL=MODEL, repeated: full=DIR for all, Mexico=DIR or Mexico/scpo=DIR for "
-            "one country; DIR alone is the model of --country.",
-        ),
-    ] = None,
+    global_model: Annotated[str | None, Option(help="Same as --model global=MODEL.")] = None,
+    model: Models = None,
     country: Annotated[
-        list[str] | None,
-        typer.Option("--country", help="Whose pairs judge, repeated; none: as labels name."),
+        list[str] | None, Option(metavar="NAME", help="Country to test on; repeatable.")
     ] = None,
     run: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--run",
-            help="A sweep's folder or URI: its data and final models; repeated: folds of one "
-            "study, pooled per user.",
-        ),
+        list[str] | None, Option(metavar="DIR", help="Sweep; repeat to pool folds.")
     ] = None,
-    part: Annotated[str, typer.Option(help="test or validation users")] = "test",
+    part: Annotated[str, Option(help="Users to test on: test or validation.")] = "test",
     out: Annotated[
-        Path | None, typer.Option("--out", help="Folder of tables, figures and pairs.parquet.")
+        Path | None, Option(metavar="DIR", help="Folder for tables, figures, pairs.")
     ] = None,
     card_facts: Annotated[
-        Path | None,
-        typer.Option(help="YAML with licences and data: a model card beside each model."),
+        Path | None, Option(metavar="FILE", help="YAML of licences and data, for cards.")
     ] = None,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
-    overlong: Overlong = "truncate_prompt",
+    overlong: LongTexts = "truncate_prompt",
 ) -> None:
-    """Judge models on countries' held-out users: layers, paired tests, calibration, the knob."""
+    """Evaluate reward models on held-out users.
+
+    Give --data and --model, or --run.
+    A --model without LABEL is the model of --country.
+    Reports accuracy, paired tests, calibration and steering.
+    """
     from scpo.evaluation.labelled_models import models_to_judge
     from scpo.evaluation.reporting.card_facts import read_card_facts
     from scpo.evaluation.reporting.evaluate import run_evaluation
@@ -68,7 +65,7 @@ def evaluate(
 
     given = (data, global_model, model, country)
     if run and any(given):
-        raise ValueError("--run has its own data, models and countries: give none beside it.")
+        raise ValueError("--run has its own data, models and countries: do not give them too.")
     encoder = encoder_settings(max_tokens, overlong)
     with ExitStack() as stack:
         runs = [stack.enter_context(working_folder(each, models=True))[0] for each in run or ()]
@@ -87,31 +84,19 @@ def evaluate(
 
 def opinions(
     out: Out,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            help="LABEL=MODEL, repeated: global=DIR, Mexico=DIR or Mexico/scpo=DIR.",
-        ),
-    ] = None,
-    path: Annotated[
-        Path | None, typer.Option(help="CSV file of GlobalOpinionQA; none: the hub.")
-    ] = None,
-    countries: Annotated[
-        str, typer.Option(help="Comma-separated; none: those with a model, or many questions.")
-    ] = "",
-    min_questions: Annotated[int, typer.Option(help="What is many.")] = 100,
-    part: Annotated[
-        str, typer.Option(help="all questions; or validation or test, as `scpo train` splits.")
-    ] = "all",
-    temperature: Annotated[float, typer.Option(help="T of softmax(reward / T).")] = 1.0,
+    model: Models = None,
+    path: Annotated[Path | None, Option(help="GlobalOpinionQA as CSV; default: the hub.")] = None,
+    countries: Annotated[str, Option(help="Comma-separated; default: those with a model.")] = "",
+    min_questions: Annotated[int, Option(help="Fewest questions of a country.")] = 100,
+    part: Annotated[str, Option(help="Questions: all, validation or test.")] = "all",
+    temperature: Annotated[float, Option(help="T of softmax(reward / T).")] = 1.0,
     fit_temperature: Annotated[
-        bool, typer.Option("--fit-temperature", help="Fit T to the other countries' answers.")
+        bool, Option("--fit-temperature", help="Fit T on the other countries.")
     ] = False,
     max_tokens: MaxTokens = 512,
-    on_bad_rows: Annotated[str, typer.Option(help="quarantine or stop")] = "quarantine",
+    on_bad_rows: OnBadRows = "quarantine",
 ) -> None:
-    """Compare reward models with what the people of each country answered in surveys."""
+    """Compare reward models with survey answers of each country."""
     from scpo.evaluation.labelled_models import parse_models
     from scpo.opinions.judge_models import OpinionSettings, run_opinions
     from scpo.opinions.opinion_tables import countries_table, overall_table

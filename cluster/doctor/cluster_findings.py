@@ -1,0 +1,201 @@
+"""Judges the facts of a whole cluster: its answer, token, nodes, files and capacity.
+
+`cluster.doctor.node_findings` judges each subject on the nodes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+from cluster.access.connection import asks_for_token
+from cluster.doctor import node_findings as judge
+from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
+from cluster.doctor.node_findings import Finding, Severity, name_of, value_of
+from cluster.doctor.probes import Outcome, is_hub_name
+from cluster.doctor.transport import Collected
+
+_LATE = {"error": "no answer in time"}
+_RETRY_ADVICE = "Fix the findings above, and try again when the machines are less busy."
+_TOKEN_ADVICE = (
+    "Start Ray with RAY_AUTH_MODE=token and a token in ~/.ray/auth_token (mode 0600) on every "
+    "node: anyone who reaches a cluster without a token can run code on it."
+)
+
+
+def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Finding]:
+    """Judge the answer at an address or "local", whether it asks for a token, and its State API.
+
+    `asked` is the outcome of running the program that has `collected` the facts.
+    """
+    ray = collected.facts.get("ray", {})
+    error = asked.get("error") or ray.get("error") or _LATE["error"]
+    if "value" not in ray:
+        return [_judge_no_ray(address, error)]
+    if address == "local":
+        return [Finding("Ray on this machine", "ok", "a short-lived Ray without dashboard starts")]
+    num_nodes = len(ray["value"]["nodes"])
+    text = f"{address}: {num_nodes} nodes"
+    found = [Finding("cluster", "ok", text)]
+    if not collected.has_ended:
+        text = f"{text}, but some facts are missing: {error}"
+        found = [Finding("cluster", "warning", text, _RETRY_ADVICE)]
+    dashboard = address if "://" in address else ray["value"]["dashboard"]
+    if dashboard:
+        found.append(_judge_token(dashboard if "://" in dashboard else f"http://{dashboard}"))
+    state = collected.facts.get("state api", _LATE)
+    advice = "Start Ray with its dashboard, and install ray[default] on the head."
+    if "error" in state:
+        return [*found, Finding("state API", "failure", state["error"], advice)]
+    if state["value"] < num_nodes:
+        text = f"lists only {state['value']} of {num_nodes} nodes"
+        return [*found, Finding("state API", "failure", text, advice)]
+    return [*found, Finding("state API", "ok", f"lists {state['value']} nodes")]
+
+
+def judge_nodes(
+    collected: Collected, *, wants_gpus: bool, needed_bytes: int, code_is_sent: bool
+) -> list[Finding]:
+    """Judge the nodes for a run that writes `needed_bytes` to the storage."""
+    facts, answered = collected.facts, _nodes_answered(collected)
+    found = judge.judge_answers([*answered, *_nodes_silent(collected)])
+    if not answered:
+        return found
+    found.append(judge.judge_versions(answered, code_is_sent=code_is_sent))
+    found.append(judge.judge_devices(answered, wants_gpus=wants_gpus))
+    names = {node["id"]: name_of(node) for node in answered}
+    known = _nodes_known(collected)
+    if len(known) == 1:
+        names[known[0]["id"]] = name_of(answered[0])
+    found += [judge.judge_reduction(r["backend"], r["ranks"], names) for r in collected.reduced]
+    if "gloo" not in {reduced["backend"] for reduced in collected.reduced}:
+        found.append(Finding("gloo", "warning", "not checked: out of time", _RETRY_ADVICE))
+    wrote, reads = facts.get("driver wrote", _LATE), facts.get("driver reads", _LATE)
+    found += judge.judge_storage(facts.get("storage"), wrote, answered, reads)
+    found += judge.judge_disk(answered, needed_bytes)
+    found += judge.judge_memory(answered)
+    found.append(judge.judge_compiler(answered))
+    return found
+
+
+def judge_paths(
+    paths: Mapping[str, str], driver_paths: Mapping[str, str], collected: Collected
+) -> list[Finding]:
+    """Judge whether all nodes can read `paths`, and the driver `driver_paths`."""
+    nodes = {name_of(node): node.get("paths", _LATE) for node in _nodes_answered(collected)}
+    driver = {"the driver": collected.facts.get("driver paths", _LATE)}
+    found = []
+    for readers, places in ((nodes, paths), (driver, driver_paths)):
+        for name, path in places.items():
+            late = {name: {"readable": False, "how": _LATE["error"]}}
+            answers = {who: facts.get("value", late)[name] for who, facts in readers.items()}
+            if answers:
+                found.append(_judge_path(name, path, answers))
+    return found
+
+
+def judge_relative(places: Mapping[str, str | None]) -> list[Finding]:
+    """Return a failure for each relative path, which a job would look for in its own folder."""
+    return [
+        Finding(
+            name,
+            "failure",
+            f"{path} is relative, but a job runs in a copy of this folder without data and runs",
+            "Give an absolute path that every node mounts.",
+        )
+        for name, path in places.items()
+        if path and "://" not in path and path[0] not in "/~" and not is_hub_name(path)
+    ]
+
+
+def judge_fit(estimate: Mapping[str, Any], collected: Collected) -> list[Finding]:
+    """Judge whether the processes of the run, if they could be estimated, fit on the nodes."""
+    if "error" in estimate:
+        advice = "Run it where torch and the model's config.json are, or as a job of the cluster."
+        return [Finding("fit", "warning", f"not estimated: {estimate['error']}", advice)]
+    nodes = node_capacities(collected)
+    if not nodes:
+        return [Finding("fit", "warning", "not checked: no node has answered", _RETRY_ADVICE)]
+    needs: Sequence[Processes] = estimate["value"][0]
+    return [judge_capacity(each, nodes) for each in needs]
+
+
+def node_capacities(collected: Collected) -> list[NodeCapacity]:
+    """Return the capacity of each node; CPUs and GPUs as Ray offers them, else as counted."""
+    resources = {node["id"]: node["resources"] for node in _nodes_known(collected)}
+    capacities = []
+    for node in _nodes_answered(collected):
+        machine, gpus = value_of(node, "machine"), value_of(node, "devices", {}).get("gpus", [])
+        if machine is None:
+            continue
+        counted = {"CPU": machine["cpus"], "GPU": len(gpus)}
+        offered = resources.get(node["id"], counted)
+        capacities.append(
+            NodeCapacity(
+                name_of(node),
+                float(offered.get("CPU", 0)),
+                float(offered.get("GPU", 0)),
+                machine["free"],
+                min((gpu["bytes"] for gpu in gpus), default=0),
+            )
+        )
+    return capacities
+
+
+def _judge_no_ray(address: str, error: str) -> Finding:
+    text = error.removeprefix("RuntimeError: ").removeprefix("ValueError: ")
+    if address != "local":
+        return Finding("cluster", "failure", text, "Fix this first: nothing else was checked.")
+    name = "Ray on this machine"
+    if text == _LATE["error"]:
+        return Finding(
+            name, "warning", text, "Ray starts slowly: try again on a less busy machine."
+        )
+    advice = "Read /tmp/ray/session_latest/logs: often /tmp or /dev/shm is full."
+    return Finding(name, "failure", text, advice)
+
+
+def _judge_token(url: str) -> Finding:
+    try:
+        is_locked = asks_for_token(url)
+    except (OSError, RuntimeError) as error:
+        return Finding("authentication", "warning", f"not checked: {error}", _TOKEN_ADVICE)
+    if is_locked:
+        return Finding("authentication", "ok", f"{url} asks for a token")
+    is_private = urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+    level: Severity = "warning" if is_private else "failure"
+    return Finding("authentication", level, f"{url} needs no token", _TOKEN_ADVICE)
+
+
+def _judge_path(name: str, path: str, answers: Mapping[str, Mapping[str, Any]]) -> Finding:
+    """Judge a path that each reader could read or not."""
+    faults = [
+        f"{who}: {answer['how']}" for who, answer in answers.items() if not answer["readable"]
+    ]
+    if faults:
+        advice = "Put it at one absolute path that all of them mount."
+        if is_hub_name(path):
+            advice = (
+                "Check the name, network and HF_TOKEN there, or run `hf download` there first."
+            )
+        return Finding(name, "failure", f"{path} is not readable: {'; '.join(faults)}", advice)
+    return Finding(name, "ok", f"{path}: {next(iter(answers.values()))['how']}")
+
+
+def _nodes_answered(collected: Collected) -> list[dict[str, Any]]:
+    return [node for node in collected.nodes if "failed" not in node]
+
+
+def _nodes_known(collected: Collected) -> list[dict[str, Any]]:
+    """Return the nodes that Ray lists as alive."""
+    nodes: list[dict[str, Any]] = collected.facts.get("ray", {}).get("value", {}).get("nodes", [])
+    return nodes
+
+
+def _nodes_silent(collected: Collected) -> list[dict[str, Any]]:
+    """Return the nodes that failed to answer, and those that have not answered."""
+    failed = [node for node in collected.nodes if "failed" in node]
+    answered = {node["id"] for node in collected.nodes}
+    if "here" in answered:
+        return failed
+    late = [node for node in _nodes_known(collected) if node["id"] not in answered]
+    return failed + [{"id": node["id"], "failed": _LATE["error"]} for node in late]

@@ -6,10 +6,11 @@ users prefer and what test users say of it, beside the country's model itself (s
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 
+from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, split_label
-from scpo.evaluation.panels import POOLED, Panel, Row, pool_panels
+from scpo.evaluation.panels import POOLED, Panel, pool_panels
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
 from scpo.statistics.accuracy import layer_accuracies
 from scpo.statistics.paired import paired_differences
@@ -28,7 +29,7 @@ def knob_rows(panel: Panel, part: str, *, num_resamples: int, seed: int = 0) -> 
         )
         head = {"country": panel.country, "arm": arm, "part": part}
         rows += [
-            {**head, "share": point.share, "layer": layer, **asdict(accuracy)}
+            {**head, "share": point.share, "layer": layer, **accuracy.as_dict()}
             for point in curve
             for layer, accuracy in point.layers.items()
         ]
@@ -113,7 +114,7 @@ def mixture_rows(scores: Sequence[PairScores], *, num_resamples: int, seed: int 
             )
             rows += [
                 {"country": each.country, "arm": arm, "mixture": name, "layer": layer}
-                | asdict(accuracy)
+                | accuracy.as_dict()
                 for name, layers in found.items()
                 for layer, accuracy in layers.items()
             ]
@@ -126,10 +127,8 @@ def _judge_choice(panel: Panel, arm: str, found: Row, num_resamples: int, seed: 
     drawing = {"num_resamples": num_resamples, "seed": seed}
     overall = layer_accuracies(mixed, panel.reference_margin, panel.user, **drawing)
     row = {"country": panel.country, "arm": arm, **found}
-    row |= asdict(overall["mixed"]["overall"])
+    row |= overall["mixed"]["overall"].as_dict()
     for name, baseline in (("whole", "whole"), ("global", GLOBAL)):
         against = paired_differences(mixed, panel.margins[baseline], panel.user, **drawing)
-        row[f"against_{name}"] = against["mixed"].difference
-        row[f"against_{name}_low"] = against["mixed"].low
-        row[f"against_{name}_high"] = against["mixed"].high
+        row |= against["mixed"].bootstrap.columns(f"against_{name}", f"against_{name}_")
     return row

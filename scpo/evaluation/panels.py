@@ -9,23 +9,20 @@ Legend: P pairs.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
 from scpo.data.sources.opinion_pairs import is_question_user
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
-from scpo.statistics.accuracy import LAYERS, layer_accuracies
+from scpo.statistics.accuracy import layer_accuracies, split_layers
 from scpo.statistics.calibration import calibration, reliability_table
 from scpo.statistics.length_bias import length_deciles, length_share
 from scpo.statistics.paired import paired_differences
 
 POOLED = "pooled"
 BASELINES = (GLOBAL, "full", LENGTH)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -96,7 +93,7 @@ def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Ro
         panel.margins, panel.reference_margin, panel.user, num_resamples=num_resamples, seed=seed
     )
     return [
-        {"country": panel.country, "arm": arm, "layer": layer, **asdict(accuracy), "unit": unit}
+        {"country": panel.country, "arm": arm, "layer": layer, **accuracy.as_dict(), "unit": unit}
         for arm, layers in found.items()
         for layer, accuracy in layers.items()
     ]
@@ -104,14 +101,12 @@ def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Ro
 
 def paired_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
     """Return the difference of each arm to `global`, `full` and `length`, by layer."""
-    distinctive = panel.reference_margin < 0
-    inside = dict(zip(LAYERS, (np.ones_like(distinctive), distinctive, ~distinctive), strict=True))
     rows = []
     for baseline in BASELINES:
         others = [arm for arm in panel.margins if arm != baseline]
         if baseline not in panel.margins or not others:
             continue
-        for layer, which in inside.items():
+        for layer, which in split_layers(panel.reference_margin).items():
             found = paired_differences(
                 {arm: panel.margins[arm][which] for arm in others},
                 panel.margins[baseline][which],
@@ -120,7 +115,7 @@ def paired_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]
                 seed=seed,
             )
             head = {"country": panel.country, "baseline": baseline, "layer": layer}
-            rows += [{**head, "arm": arm, **asdict(found[arm])} for arm in others]
+            rows += [{**head, "arm": arm, **found[arm].as_dict()} for arm in others]
     return rows
 
 
@@ -139,7 +134,7 @@ def reliability_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list
     for arm, margin in panel.margins.items():
         if arm != LENGTH:
             bins = reliability_table(margin, panel.user, num_resamples=num_resamples, seed=seed)
-            rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in bins]
+            rows += [{"country": panel.country, "arm": arm, **each} for each in bins]
     return rows
 
 
@@ -154,7 +149,7 @@ def length_decile_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> li
             num_resamples=num_resamples,
             seed=seed,
         )
-        rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in deciles]
+        rows += [{"country": panel.country, "arm": arm, **each} for each in deciles]
     return rows
 
 
@@ -171,5 +166,5 @@ def length_share_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> lis
                 num_resamples=num_resamples,
                 seed=seed,
             )
-            rows.append({"country": panel.country, "arm": arm, **asdict(share)})
+            rows.append({"country": panel.country, "arm": arm, **share})
     return rows

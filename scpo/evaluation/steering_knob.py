@@ -36,7 +36,7 @@ class KnobPoint:
     @property
     def overall(self) -> float:
         """Return overall accuracy."""
-        accuracy = self.layers["overall"].accuracy
+        accuracy = self.layers["overall"].interval.value
         assert accuracy is not None  # a curve has pairs
         return accuracy
 

@@ -15,7 +15,6 @@ as `evaluation.json`, one CSV a table, and `pairs.parquet` with every reward at 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from scpo.arrays import Row
 from scpo.evaluation.cross_country import country_matrix, movements, worst_countries
 from scpo.evaluation.knob_rows import choice_rows, knob_rows, mixture_rows
 from scpo.evaluation.pair_scores import PairScores, write_pairs
 from scpo.evaluation.panels import (
-    Row,
     accuracy_rows,
     build_panels,
     calibration_rows,
@@ -115,9 +114,9 @@ def _tables(judged: Sequence[PairScores], num_resamples: int, seed: int) -> Tabl
     return {
         "accuracy": [row for panel in panels for row in accuracy_rows(panel, **drawing)],
         "paired": [row for panel in panels for row in paired_rows(panel, **drawing)],
-        "matrix": [asdict(cell) for cell in cells],
-        "worst": [asdict(each) for each in worst_countries(cells)],
-        "movement": [asdict(each) for each in movements(judged, **drawing)],
+        "matrix": cells,
+        "worst": worst_countries(cells),
+        "movement": movements(judged, **drawing),
         "calibration": [row for panel in panels for row in calibration_rows(panel, seed=seed)],
         "reliability": [row for panel in panels for row in reliability_rows(panel, **drawing)],
         "length_deciles": [

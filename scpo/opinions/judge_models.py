@@ -38,8 +38,9 @@ from scpo.opinions.answering import (
 )
 from scpo.opinions.answers import Answers, build_answers
 from scpo.opinions.judged import pick_countries, select_answers
-from scpo.opinions.means import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.means import Judged, OpinionRecord, ScoredRow, summarise
 from scpo.opinions.opinion_tables import write_answers, write_records
+from scpo.statistics.bootstrap import NUM_RESAMPLES
 
 REFERENCE = "global"  # the label of the model that the others are compared with
 
@@ -136,7 +137,7 @@ def run_opinions(
     )
     write_records(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
-    described["records"] = [asdict(record) for record in records]
+    described["records"] = [record.as_dict() for record in records]
     write_json(out / "opinions.json", described)
     return records
 

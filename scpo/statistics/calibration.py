@@ -24,11 +24,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FloatArray, IntArray, Row
 from scpo.statistics.bootstrap import (
     NUM_RESAMPLES,
     divide_draws,
-    quantile_ends,
+    drawn_interval,
     resample_sums,
     sum_by_user,
 )
@@ -65,31 +65,6 @@ class Calibration:
     right: float
     pairs: int
     ties: int
-
-
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of a reliability plot.
-
-    Attributes:
-        lowest: Lower edge of an equal-width bin; the lowest confidence of an equal-mass bin.
-        highest: The upper one.
-        confidence: Mean confidence in the preferred side.
-        right: Share of pairs where that side was chosen.
-        low: Lower end of the 95 % interval of `right` by user bootstrap; None with 1 user.
-        high: Its upper end.
-        pairs: Number of pairs.
-        users: Number of users.
-    """
-
-    lowest: float
-    highest: float
-    confidence: float
-    right: float
-    low: float | None
-    high: float | None
-    pairs: int
-    users: int
 
 
 def calibration(margin: ArrayLike, *, num_bins: int = NUM_BINS, seed: int = 0) -> Calibration:
@@ -133,8 +108,8 @@ def reliability_table(
     num_bins: int = NUM_BINS,
     num_resamples: int = NUM_RESAMPLES,
     seed: int = 0,
-) -> list[ReliabilityBin]:
-    """Return the bins that hold a pair, from low confidence to high.
+) -> list[Row]:
+    """Return the bins that hold a pair, from low confidence to high, as rows of a table.
 
     Args:
         margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
@@ -143,6 +118,12 @@ def reliability_table(
         num_bins: Bins over the confidences 0.5..1.
         num_resamples: Bootstrap draws.
         seed: Seed of the draws.
+
+    Returns:
+        By column: `lowest` and `highest`, the edges of an equal-width bin or the ends of the
+        confidences in an equal-mass bin; `confidence`, the mean one in the preferred side;
+        `right`, the share of pairs where that side was chosen, with its interval's `low` and
+        `high`; `pairs` and `users`.
 
     Raises:
         ValueError: No pair, shapes differ, a margin that is not finite, or no bin.
@@ -158,19 +139,19 @@ def reliability_table(
     for bin_number in np.unique(number).tolist():
         here = confidence[inside[bin_number]]
         users = int(np.count_nonzero(sums[num_bins + bin_number]))
-        edges = here.min(), here.max()
+        share = float(right[inside[bin_number]].mean())
+        edges = [here.min(), here.max()]
         if bins == "width":
-            edges = tuple(np.linspace(0.5, 1.0, num_bins + 1)[bin_number : bin_number + 2])
+            edges = np.linspace(0.5, 1.0, num_bins + 1)[bin_number : bin_number + 2].tolist()
         table.append(
-            ReliabilityBin(
-                float(edges[0]),
-                float(edges[1]),
-                float(here.mean()),
-                float(right[inside[bin_number]].mean()),
-                *quantile_ends(shares[:, bin_number], users),
-                len(here),
-                users,
-            )
+            {
+                "lowest": float(edges[0]),
+                "highest": float(edges[1]),
+                "confidence": float(here.mean()),
+                **drawn_interval(share, shares[:, bin_number], users).columns("right"),
+                "pairs": len(here),
+                "users": users,
+            }
         )
     return table
 

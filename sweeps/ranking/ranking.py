@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scpo.statistics.bootstrap import NUM_RESAMPLES, Interval
 from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ranking.optimism import estimate_optimism
@@ -20,7 +21,6 @@ from sweeps.ranking.pareto import Direction, find_knee, hypervolume, pareto_fron
 from sweeps.ranking.recommendation import compare_settings
 
 MARGIN = 0.01
-NUM_RESAMPLES = 10_000
 DIRECTIONS: tuple[Direction, Direction] = ("maximize", "minimize")
 REFERENCE = (0.5, 1.1)  # a coin's accuracy, at 110 % of the pairs so that `full` counts
 
@@ -37,10 +37,8 @@ class RankedSetting:
         is_knee: Where the front bends most; see `find_knee`.
         recommended: The one setting to use.
         violation: Sum of the broken constraints' values; 0 when feasible.
-        difference: Accuracy minus the best's, a fraction.
-        low: Lower end of the difference's 95 % interval; None with fewer than 2 users.
-        high: Upper end of the same interval.
-        non_inferior: `low > -margin`; always true of the best.
+        difference: Accuracy minus the best's, a fraction, paired by user.
+        non_inferior: Whether the interval is above `-margin`; always true of the best.
         indistinguishable: The interval contains 0; None with fewer than 2 users.
     """
 
@@ -51,9 +49,7 @@ class RankedSetting:
     is_knee: bool
     recommended: bool
     violation: float
-    difference: float
-    low: float | None
-    high: float | None
+    difference: Interval
     non_inferior: bool
     indistinguishable: bool | None
 
@@ -211,8 +207,6 @@ def _rank(
     result = compare_settings(*table, margin=margin, num_resamples=num_resamples, seed=seed)
     front = _front(records)
     knee = _knee(records, front)
-    lows = [None] * len(records) if result.low is None else result.low.tolist()
-    highs = [None] * len(records) if result.high is None else result.high.tolist()
     settings = tuple(
         RankedSetting(
             record=record,
@@ -222,13 +216,11 @@ def _rank(
             is_knee=row == knee,
             recommended=row == result.chosen,
             violation=float(violation[row]),
-            difference=float(result.difference[row]),
-            low=lows[row],
-            high=highs[row],
+            difference=difference,
             non_inferior=bool(result.non_inferior[row]),
-            indistinguishable=_contains_zero(lows[row], highs[row]),
+            indistinguishable=None if difference.low is None else difference.sign == 0,
         )
-        for row, record in enumerate(records)
+        for row, (record, difference) in enumerate(zip(records, result.differences, strict=True))
     )
     optimism = estimate_optimism(*table, chosen=result.chosen, margin=margin, seed=seed)
     return settings, optimism
@@ -285,8 +277,3 @@ def _accuracy(record: TrialRecord) -> float:
     """Return the accuracy from the counts, so that ranking and bootstrap use one number."""
     counts = evaluation_of(record, "validation").by_user
     return sum(counts.correct) / sum(counts.pairs)
-
-
-def _contains_zero(low: float | None, high: float | None) -> bool | None:
-    """Return whether an interval contains 0; None without one."""
-    return None if low is None or high is None else low <= 0.0 <= high

@@ -49,7 +49,7 @@ def our_intervals(country: Country, num_resamples: int) -> list[tuple[float, flo
     margins, reference, user = country
     found = layer_accuracies(margins, reference, user, num_resamples=num_resamples)
     return [
-        (float(each.low), float(each.high))  # type: ignore[arg-type]  # 80 users have ends
+        (float(each.interval.low), float(each.interval.high))  # type: ignore[arg-type]  # 80 users
         for layers in found.values()
         for each in layers.values()
     ]
@@ -61,21 +61,21 @@ def looped_intervals(country: Country, num_resamples: int) -> list[tuple[float, 
     inside = dict(
         zip(LAYERS, (np.ones_like(user, dtype=bool), reference < 0, reference >= 0), strict=True)
     )
-    rng = np.random.default_rng(0)
-    drawn_users = rng.integers(NUM_USERS, size=(num_resamples, NUM_USERS)).tolist()
     ends = []
     for margin in margins.values():
         for which in inside.values():
             right = np.bincount(user, weights=(margin > 0) & which).tolist()
             pairs = np.bincount(user, weights=which).tolist()
+            users = [number for number in np.lexsort((right, pairs)).tolist() if pairs[number]]
+            rng = np.random.default_rng(0)
             shares = []
-            for drawn in drawn_users:
+            for drawn in rng.integers(len(users), size=(num_resamples, len(users))).tolist():
                 right_sum, pair_sum = 0.0, 0.0
-                for name in drawn:
-                    right_sum += right[name]
-                    pair_sum += pairs[name]
+                for number in drawn:
+                    right_sum += right[users[number]]
+                    pair_sum += pairs[users[number]]
                 shares.append(right_sum / pair_sum)
-            tail = widened_tail(sum(count > 0 for count in pairs))
+            tail = widened_tail(len(users))
             low, high = np.quantile(shares, [tail, 1 - tail])
             ends.append((float(low), float(high)))
     return ends

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from scpo.evaluation.panels import BASELINES, Row
+from scpo.arrays import Row
+from scpo.evaluation.panels import BASELINES
 from scpo.evaluation.reporting.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
 from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words
 from scpo.evaluation.tables import Tables

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from rich.table import Table
 from rich.text import Text
 
+from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
-from scpo.evaluation.panels import BASELINES, Row
+from scpo.evaluation.panels import BASELINES
 from scpo.evaluation.tables import Tables
 from scpo.statistics.accuracy import LAYERS
 

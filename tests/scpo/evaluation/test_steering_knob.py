@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
-from scpo.statistics.accuracy import layered_accuracy
+from scpo.statistics.accuracy import layer_accuracies
 
 
 @pytest.fixture
@@ -19,21 +19,22 @@ def test_the_ends_are_the_models_themselves(world):
     curve = knob_curve(reference, country, user, num_resamples=50)
     assert [point.share for point in curve] == [n / 20 for n in range(21)]
     for point, margin in ((curve[0], reference), (curve[-1], country)):
-        expected = layered_accuracy(margin, reference, user)
+        expected = layer_accuracies({"m": margin}, reference, user)["m"]
         for layer, accuracy in point.layers.items():
-            assert accuracy.accuracy == pytest.approx(expected[layer].accuracy)
-    assert curve[0].layers["distinctive"].accuracy == 0.0
-    assert curve[0].layers["consensus"].accuracy == 1.0
+            assert accuracy.interval.value == expected[layer].interval.value
+    assert curve[0].layers["distinctive"].interval.value == 0.0
+    assert curve[0].layers["consensus"].interval.value == 1.0
 
 
 def test_every_point_scores_the_mixed_rewards(world):
     reference, country, user = world
     for point in knob_curve(reference, country, user, shares=(0.25, 0.8), num_resamples=50):
         mixed = (1 - point.share) * reference + point.share * country
-        expected = layered_accuracy(mixed, reference, user)
+        expected = layer_accuracies({"m": mixed}, reference, user)["m"]
         for layer, accuracy in point.layers.items():
-            assert accuracy.accuracy == pytest.approx(expected[layer].accuracy)
-            assert accuracy.low <= accuracy.accuracy <= accuracy.high
+            figure = accuracy.interval
+            assert figure.value == expected[layer].interval.value
+            assert figure.low <= figure.value <= figure.high
 
 
 def test_validation_prefers_the_highest_and_of_equals_the_smallest():
@@ -71,5 +72,5 @@ def test_shapes_and_shares_are_checked(world):
         knob_curve(reference, country, user, shares=(0.5, 1.2))
     with pytest.raises(ValueError, match="A curve needs at least one pair"):
         knob_curve([], [], [])
-    with pytest.raises(ValueError, match="margins, reference_margin and user must have one"):
+    with pytest.raises(ValueError, match="Margins and user must have one"):
         knob_curve(reference, country, user[1:])

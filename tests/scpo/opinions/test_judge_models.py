@@ -17,8 +17,8 @@ from scpo.models.loading import load_reward_model
 from scpo.opinions.answering import score_options
 from scpo.opinions.answers import METRICS
 from scpo.opinions.judge_models import OpinionSettings, run_opinions
-from scpo.opinions.means import Figure
 from scpo.opinions.opinion_tables import countries_table, overall_table
+from scpo.statistics.bootstrap import Interval
 
 SETTINGS = OpinionSettings(max_tokens=32, precision="fp32", num_resamples=50, min_questions=3)
 
@@ -114,7 +114,7 @@ def test_tables_hold_every_row(judged):
 
 def test_what_rounds_to_nothing_has_no_sign(judged):
     _, records, _ = judged
-    tiny = Figure(-0.0001, -0.0006, 0.0004)
+    tiny = Interval(-0.0001, -0.0006, 0.0004, 9)
     record = replace(records[0], against_reference=tiny, figures=dict.fromkeys(METRICS, tiny))
     cells = [next(iter(column.cells)) for column in overall_table([record]).columns]
     assert cells[2:6] == ["0.000 (-0.001 to 0.000)"] * 4

@@ -14,18 +14,16 @@ from scipy.stats import spearmanr
 
 from scpo.arrays import FloatArray, Row
 from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_label
-from scpo.statistics.bootstrap import NUM_RESAMPLES, intervals_by_user
+from scpo.statistics.bootstrap import intervals_by_user
 
 
 def country_matrix(
-    scores: Sequence[PairScores], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    scores: Sequence[PairScores],
 ) -> list[Row]:
     """Return every model on every country's pairs, as rows of a table.
 
     Args:
         scores: One part's pairs of each country, with the global model among the models.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Returns:
         By column: `model`, its label; `arm`; `model_country`, whose model it is, None for a
@@ -41,9 +39,7 @@ def country_matrix(
     for each in scores:
         right = np.array([each.margin(label) > 0 for label in each.rewards], dtype=np.float64)
         gains = right - (each.margin(GLOBAL) > 0)
-        figures = intervals_by_user(
-            [*right, *gains], each.user, num_resamples=num_resamples, seed=seed
-        )
+        figures = intervals_by_user([*right, *gains], each.user)
         accuracies, differences = figures[: len(right)], figures[len(right) :]
         for label, accuracy, against in zip(each.rewards, accuracies, differences, strict=True):
             owner, arm = split_label(label, countries)
@@ -93,14 +89,12 @@ def worst_countries(cells: Sequence[Row]) -> list[Row]:
 
 
 def movements(
-    scores: Sequence[PairScores], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    scores: Sequence[PairScores],
 ) -> list[Row]:
     """Return how far the models that judge each country moved from the global model.
 
     Args:
         scores: One part's pairs of each country, with the global model among the models.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Returns:
         By column: `model`, `arm` and `country`; `rank_correlation`, Spearman's over all
@@ -118,7 +112,7 @@ def movements(
         reference = response_rewards(each, GLOBAL)
         signs = np.sign(each.margin(GLOBAL))
         alike = [np.sign(each.margin(label)) == signs for label in labels.values()]
-        agreements = intervals_by_user(alike, each.user, num_resamples=num_resamples, seed=seed)
+        agreements = intervals_by_user(alike, each.user)
         for (arm, label), agreement in zip(labels.items(), agreements, strict=True):
             rewards = response_rewards(each, label)
             rows.append(

@@ -10,16 +10,19 @@ as fractions 0..1 for three layers:
 A tie counts as wrong. The interval of a layer draws the users that have pairs in it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scpo.arrays import BoolArray, FloatArray
-from scpo.statistics.bootstrap import NUM_RESAMPLES, Interval, intervals_by_user
+from scpo.statistics.bootstrap import Interval, intervals_by_user
 
 LAYERS = ("overall", "distinctive", "consensus")
+
+Name = TypeVar("Name", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -52,26 +55,21 @@ def pair_accuracy(margin: ArrayLike, user: ArrayLike) -> Accuracy:
     Raises:
         ValueError: A margin is not finite, or shapes differ.
     """
-    rows = check_margins({"model": margin}, user)
-    return _accuracies(rows, np.asarray(user), num_resamples=NUM_RESAMPLES, seed=0)[0]
+    rows = check_margins([margin], user)
+    return _accuracies(rows, np.asarray(user))[0]
 
 
 def layer_accuracies(
-    margins: Mapping[str, ArrayLike],
+    margins: Mapping[Name, ArrayLike],
     reference_margin: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> dict[str, dict[str, Accuracy]]:
+) -> dict[Name, dict[str, Accuracy]]:
     """Return the accuracy of many models in each layer.
 
     Args:
         margins: Margins of each model, each of shape (P,), finite.
         reference_margin: d, which divides the layers at 0, shape (P,), finite.
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Returns:
         By model, then by layer ("overall", "distinctive", "consensus").
@@ -79,12 +77,12 @@ def layer_accuracies(
     Raises:
         ValueError: Shapes differ, or a margin is not finite.
     """
-    *rows, reference = check_margins({**margins, "": reference_margin}, user)
+    rows = check_margins([*margins.values(), reference_margin], user)
+    rows, reference = rows[:-1], rows[-1]
     _, user = np.unique(np.asarray(user), return_inverse=True)  # numbers sort faster than names
-    found: dict[str, dict[str, Accuracy]] = {name: {} for name in margins}
+    found: dict[Name, dict[str, Accuracy]] = {name: {} for name in margins}
     for layer, inside in split_layers(reference).items():
-        inner = np.reshape(rows, (len(margins), -1))[:, inside]
-        accuracies = _accuracies(inner, user[inside], num_resamples=num_resamples, seed=seed)
+        accuracies = _accuracies(rows[:, inside], user[inside])
         for name, accuracy in zip(margins, accuracies, strict=True):
             found[name][layer] = accuracy
     return found
@@ -96,19 +94,19 @@ def split_layers(reference_margin: FloatArray) -> dict[str, BoolArray]:
     return dict(zip(LAYERS, (np.ones_like(distinctive), distinctive, ~distinctive), strict=True))
 
 
-def check_margins(margins: Mapping[str, ArrayLike], user: ArrayLike) -> FloatArray:
+def check_margins(margins: Collection[ArrayLike], user: ArrayLike) -> FloatArray:
     """Return margins as rows, shape (M, P).
 
     Raises:
         ValueError: Shapes differ, or a margin is not finite.
     """
-    shapes = {np.shape(margin) for margin in margins.values()}
+    shapes = {np.shape(margin) for margin in margins}
     if shapes != {np.shape(user)} or np.ndim(user) != 1:
         raise ValueError(
             "Margins and user must have one shape (P,), but got "
             f"{', '.join(map(str, sorted(shapes)))} and {np.shape(user)}."
         )
-    rows = np.array(list(margins.values()), dtype=np.float64)
+    rows = np.array(list(margins), dtype=np.float64)
     if not np.all(np.isfinite(rows)):
         raise ValueError("Margins must be finite, but some are not.")
     return rows
@@ -128,10 +126,8 @@ def counts_by_user(
     }
 
 
-def _accuracies(
-    rows: FloatArray, user: ArrayLike, *, num_resamples: int, seed: int
-) -> list[Accuracy]:
-    figures = intervals_by_user(rows > 0, user, num_resamples=num_resamples, seed=seed)
+def _accuracies(rows: FloatArray, user: ArrayLike) -> list[Accuracy]:
+    figures = intervals_by_user(rows > 0, user)
     ties = np.count_nonzero(rows == 0, axis=1).tolist()
     return [
         Accuracy(figure, rows.shape[1], tied) for figure, tied in zip(figures, ties, strict=True)

@@ -58,15 +58,13 @@ class Interval:
         return {name: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
 
 
-def interval(
-    totals: FloatArray, pairs: FloatArray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> Interval:
+def interval(totals: FloatArray, pairs: FloatArray) -> Interval:
     """Return the interval of one statistic, totals of shape (U,); otherwise as `intervals`."""
-    return intervals(totals[None, :], pairs, num_resamples=num_resamples, seed=seed)[0]
+    return intervals(totals[None, :], pairs)[0]
 
 
 def intervals(
-    totals: FloatArray, pairs: FloatArray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    totals: FloatArray, pairs: FloatArray, *, num_resamples: int | None = None, seed: int = 0
 ) -> list[Interval]:
     """Return sum(totals) / sum(pairs) of each statistic with its interval by user.
 
@@ -74,7 +72,7 @@ def intervals(
         totals: Shape (S, U), per user the sum of the statistic over the pairs: right pairs, or
             the difference of two models' right pairs.
         pairs: Shape (U,), pairs of each user; users without one are left out.
-        num_resamples: Bootstrap draws, R.
+        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
         seed: Seed of the draws.
     """
     totals, pairs = totals[:, pairs > 0], pairs[pairs > 0]
@@ -100,14 +98,14 @@ def intervals(
 
 
 def intervals_by_user(
-    values: ArrayLike, user: ArrayLike, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    values: ArrayLike, user: ArrayLike, *, num_resamples: int | None = None, seed: int = 0
 ) -> list[Interval]:
     """Return the mean of each statistic over all pairs with its interval by user.
 
     Args:
         values: Shape (S, P), such as 1 for a right pair and 0 for a wrong one.
         user: Shape (P,), any labels.
-        num_resamples: Bootstrap draws.
+        num_resamples: Bootstrap draws; None for `NUM_RESAMPLES`.
         seed: Seed of the draws.
 
     Raises:
@@ -157,7 +155,7 @@ def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
 
 
 def resample_sums(
-    sums: FloatArray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    sums: FloatArray, *, num_resamples: int | None = None, seed: int = 0
 ) -> FloatArray:
     """Return each statistic's sum over the users of each resample, shape (R, S).
 
@@ -165,7 +163,7 @@ def resample_sums(
 
     Args:
         sums: Sums by user, shape (S, U).
-        num_resamples: Bootstrap draws, R.
+        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
         seed: Seed of the draws.
 
     Raises:
@@ -174,6 +172,7 @@ def resample_sums(
     num_users = sums.shape[1]
     if num_users < 1:
         raise ValueError("`users >= 1` must hold for a resample, but there is none.")
+    num_resamples = num_resamples or NUM_RESAMPLES
     at_once = max(1, COUNTS_AT_ONCE // num_users)
     if num_resamples <= at_once:
         return _few_draws(seed, num_resamples, num_users) @ sums.T

@@ -20,8 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray, Row
+from scpo.statistics.binned import binned_intervals, same_rank_bins
 from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
     divide_draws,
     drawn_interval,
     resample_sums,
@@ -35,9 +35,6 @@ def length_deciles(
     margin: ArrayLike,
     length_difference: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> list[Row]:
     """Return accuracy by decile of the difference of lengths, as rows of a table.
 
@@ -47,8 +44,6 @@ def length_deciles(
         margin: m = r(y+) - r(y-), shape (P,), P >= 1.
         length_difference: Length of y+ minus that of y-, shape (P,).
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Returns:
         By column: `decile`, 1 (chosen much shorter) to 10 (chosen much longer); `shortest` and
@@ -59,28 +54,19 @@ def length_deciles(
         ValueError: Shapes differ, or there is no pair.
     """
     right, length = _checked(margin, length_difference, user)
-    rank = np.searchsorted(np.sort(length), length, side="left")
-    decile = rank * NUM_DECILES // len(length)
-    inside = np.arange(NUM_DECILES)[:, None] == decile
-    sums = sum_by_user(np.concatenate([inside * right, inside * 1.0]), user)
-    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-    shares = divide_draws(drawn[:, :NUM_DECILES], drawn[:, NUM_DECILES:])
-    table = []
-    for number in np.unique(decile).tolist():
-        here = inside[number]
-        users = int(np.count_nonzero(sums[NUM_DECILES + number]))
-        share = float(right[here].mean())
-        table.append(
-            {
-                "decile": number + 1,
-                "shortest": float(length[here].min()),
-                "longest": float(length[here].max()),
-                **drawn_interval(share, shares[:, number], users).columns("accuracy"),
-                "pairs": int(here.sum()),
-                "users": users,
-            }
+    return [
+        {
+            "decile": number + 1,
+            "shortest": float(length[inside].min()),
+            "longest": float(length[inside].max()),
+            **figure.columns("accuracy"),
+            "pairs": int(inside.sum()),
+            "users": figure.users,
+        }
+        for number, inside, figure in binned_intervals(
+            right, same_rank_bins(length, NUM_DECILES), user
         )
-    return table
+    ]
 
 
 def length_share(
@@ -88,9 +74,6 @@ def length_share(
     baseline: ArrayLike,
     length_difference: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> Row:
     """Return how much of a model's gain over a baseline length explains.
 
@@ -99,8 +82,6 @@ def length_share(
         baseline: The baseline's margins, such as the global model's, shape (P,).
         length_difference: Length of y+ minus that of y-, shape (P,).
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Returns:
         By column: `gain`, accuracy minus the baseline's, in -1..1; `length_part` of it and `rest`,
@@ -118,7 +99,7 @@ def length_share(
     sums = sum_by_user([*sides, *(sides * gains), gains, np.ones(len(gains))], user)
     num_users = sums.shape[1]
     gain, part = (float(values[0]) for values in _split_gain(sums.sum(axis=1)[None, :]))
-    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+    drawn = resample_sums(sums)
     drawn_gain, drawn_part = _split_gain(drawn)
     length_part = drawn_interval(part, drawn_part, num_users)
     rest = drawn_interval(gain - part, drawn_gain - drawn_part, num_users)

@@ -18,7 +18,6 @@ from scipy.stats import binom, chi2
 
 from scpo.statistics.accuracy import check_margins
 from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
     Interval,
     intervals,
     jackknife_interval,
@@ -81,9 +80,6 @@ def paired_differences(
     margins: Mapping[str, ArrayLike],
     baseline: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, PairedDifference]:
     """Return how far each model's accuracy is above the baseline's, by name.
 
@@ -93,16 +89,14 @@ def paired_differences(
         margins: Margins m = r+ - r- of each model, each of shape (P,), finite.
         baseline: The baseline's margins, shape (P,), finite.
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Raises:
         ValueError: Shapes differ, or a margin is not finite.
     """
-    *right, also = check_margins({**margins, "": baseline}, user) > 0
+    *right, also = check_margins([*margins.values(), baseline], user) > 0
     sums = sum_by_user([*(1.0 * ours - also for ours in right), np.ones(len(also))], user)
     gains, pairs = sums[:-1], sums[-1]
-    figures = intervals(gains, pairs, num_resamples=num_resamples, seed=seed)
+    figures = intervals(gains, pairs)
     found = {}
     for name, ours, gain, figure in zip(margins, right, gains, figures, strict=True):
         model_only = int(np.count_nonzero(ours & ~also))

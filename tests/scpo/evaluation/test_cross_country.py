@@ -13,6 +13,8 @@ from scpo.evaluation.cross_country import (
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.paired import paired_differences
 
+pytestmark = pytest.mark.usefixtures("few_resamples")
+
 
 @pytest.fixture
 def scores(scored_countries):
@@ -20,7 +22,7 @@ def scores(scored_countries):
 
 
 def test_every_model_on_every_countrys_pairs(scores):
-    cells = country_matrix(scores, num_resamples=200)
+    cells = country_matrix(scores)
     assert len(cells) == 3 * 8  # global, length, two arms of three countries
     by_place = {(cell["model"], cell["country"]): cell for cell in cells}
     for each in scores:
@@ -30,7 +32,7 @@ def test_every_model_on_every_countrys_pairs(scores):
             assert cell["accuracy"] == accuracy.interval.value
             assert (cell["pairs"], cell["users"]) == (accuracy.pairs, accuracy.interval.users)
             against = paired_differences(
-                {"m": each.margin(label)}, each.margin("global"), each.user, num_resamples=200
+                {"m": each.margin(label)}, each.margin("global"), each.user
             )["m"].bootstrap
             ends = (cell["against_global"], cell["against_low"], cell["against_high"])
             assert ends == pytest.approx((against.value, against.low, against.high))
@@ -40,7 +42,7 @@ def test_every_model_on_every_countrys_pairs(scores):
 
 
 def test_the_worst_country_of_models_and_of_arms_at_home(scores):
-    cells = country_matrix(scores, num_resamples=50)
+    cells = country_matrix(scores)
     worst = {(row["model"], row["own"]): row for row in worst_countries(cells)}
     everywhere = {c["country"]: c["accuracy"] for c in cells if c["model"] == "Peru/scpo"}
     found = worst["Peru/scpo", False]
@@ -54,7 +56,7 @@ def test_the_worst_country_of_models_and_of_arms_at_home(scores):
 
 def test_an_arm_that_a_country_lacks_has_no_worst_country(scores):
     fewer = {k: v for k, v in scores[2].rewards.items() if k != "Kenya/full"}
-    cells = country_matrix([*scores[:2], replace(scores[2], rewards=fewer)], num_resamples=20)
+    cells = country_matrix([*scores[:2], replace(scores[2], rewards=fewer)])
     names = {(row["model"], row["own"]) for row in worst_countries(cells)}
     assert ("full", True) not in names
     assert ("Kenya/full", False) not in names
@@ -74,7 +76,7 @@ def test_responses_come_once_each(scores):
 
 
 def test_movement_is_spearmans_and_the_share_of_pairs_ordered_alike(scores):
-    found = {(m["country"], m["arm"]): m for m in movements(scores, num_resamples=100)}
+    found = {(m["country"], m["arm"]): m for m in movements(scores)}
     each = scores[1]
     expected = spearmanr(
         response_rewards(each, "Peru/full"), response_rewards(each, "global")
@@ -93,7 +95,7 @@ def test_movement_is_spearmans_and_the_share_of_pairs_ordered_alike(scores):
 
 def test_constant_rewards_have_no_rank(scores):
     flat = {**scores[0].rewards, "flat": np.ones((len(scores[0]), 2))}
-    found = movements([replace(scores[0], rewards=flat)], num_resamples=20)
+    found = movements([replace(scores[0], rewards=flat)])
     assert {m["arm"]: m["rank_correlation"] for m in found}["flat"] is None
 
 

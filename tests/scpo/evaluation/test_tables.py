@@ -11,7 +11,7 @@ from scpo.data.sources.opinion_pairs import question_user
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.panels import POOLED, build_panels
 from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words, summary_tables
-from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
+from scpo.evaluation.steering import mix_margins, preferred_weight
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.calibration import calibration
@@ -19,7 +19,8 @@ from scpo.statistics.length_bias import length_share
 from scpo.statistics.paired import paired_differences
 
 COUNTRIES = ("Chile", "Peru", "Kenya")
-FEW = 60
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +29,8 @@ def scores(scored_countries):
 
 
 @pytest.fixture(scope="module")
-def tables(scores):
-    return evaluate_models(scores, num_resamples=FEW)
+def tables(scores, few_resamples):
+    return evaluate_models(scores)
 
 
 def find(rows, **keys):
@@ -60,7 +61,6 @@ def test_pairs_are_compared_with_each_baseline_in_each_layer(scores, tables):
         {"m": test.margin("Peru/scpo")[distinctive]},
         test.margin("Peru/full")[distinctive],
         test.user[distinctive],
-        num_resamples=FEW,
     )["m"]
     assert row["difference"] == expected.bootstrap.value
     assert (row["low"], row["high"]) == (expected.bootstrap.low, expected.bootstrap.high)
@@ -81,7 +81,6 @@ def test_further_tables_hold_what_their_functions_give(scores, tables):
         test.margin("global"),
         test.length_difference,
         test.user,
-        num_resamples=FEW,
     )
     assert (row["gain"], row["length_part"]) == (expected["gain"], expected["length_part"])
     deciles = [
@@ -97,10 +96,7 @@ def test_the_knob_is_chosen_on_validation_and_judged_on_test(scores, tables):
     for each in scores:
         label = f"{each.country}/scpo"
         chosen_on, judged_on = each.in_part("validation"), each.in_part("test")
-        curve = knob_curve(
-            chosen_on.margin("global"), chosen_on.margin(label), chosen_on.user, num_resamples=1
-        )
-        share = preferred_share(curve)
+        share = preferred_weight(chosen_on.margin("global"), chosen_on.margin(label))
         row = find(tables["knob_choice"], country=each.country, arm="scpo")
         mixed = mix_margins(
             {"g": judged_on.margin("global"), "c": judged_on.margin(label)},
@@ -142,7 +138,7 @@ def test_mixtures_with_and_without_the_own_country(scores, tables):
 
 
 def test_files_hold_the_tables_and_every_reward(scores, tmp_path):
-    tables = evaluate_models(scores, tmp_path, num_resamples=FEW, about={"models": {"a": "b"}})
+    tables = evaluate_models(scores, tmp_path, about={"models": {"a": "b"}})
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["tables"] == tables
     assert (written["part"], written["models"]) == ("test", {"a": "b"})
@@ -152,14 +148,14 @@ def test_files_hold_the_tables_and_every_reward(scores, tmp_path):
             read = list(csv.DictReader(handle))
         assert len(read) == len(rows)
         assert list(read[0]) == list(rows[0])
-    assert evaluate_models(read_pairs(tmp_path / "pairs.parquet"), num_resamples=FEW) == tables
+    assert evaluate_models(read_pairs(tmp_path / "pairs.parquet")) == tables
 
 
 def test_without_validation_pairs_nothing_is_chosen(scores, tmp_path):
     test_only = [each.in_part("test") for each in scores]
-    evaluate_models(scores, tmp_path, num_resamples=FEW)
+    evaluate_models(scores, tmp_path)
     assert (tmp_path / "knob_choice.csv").exists()
-    tables = evaluate_models(test_only, tmp_path, num_resamples=FEW)
+    tables = evaluate_models(test_only, tmp_path)
     assert tables["knob_choice"] == []
     assert {row["part"] for row in tables["knob"]} == {"test"}
     assert not (tmp_path / "knob_choice.csv").exists()
@@ -168,7 +164,7 @@ def test_without_validation_pairs_nothing_is_chosen(scores, tmp_path):
 def test_one_country_with_a_model_for_all(scored_countries):
     (only,) = scored_countries(("Chile",), arms=("scpo",))
     rewards = {"global": only.rewards["global"], "full": only.rewards["Chile/scpo"]}
-    tables = evaluate_models([replace(only, rewards=rewards)], num_resamples=FEW)
+    tables = evaluate_models([replace(only, rewards=rewards)])
     assert {row["country"] for row in tables["accuracy"]} == {"Chile"}
     assert {row["arm"] for row in tables["accuracy"]} == {"global", "full"}
     assert tables["mixtures"] == []
@@ -227,7 +223,7 @@ def test_survey_questions_are_called_questions(scores):
         )
         for each in scores
     ]
-    tables = evaluate_models(asked, num_resamples=FEW)
+    tables = evaluate_models(asked)
     assert {row["unit"] for row in tables["accuracy"]} == {"question"}
     table = summary_tables(tables)[0]
     pooled = find(tables["accuracy"], country=POOLED, arm="global", layer="overall")
@@ -235,7 +231,5 @@ def test_survey_questions_are_called_questions(scores):
     assert str(table.title).endswith("by question")
     assert f"{pooled['users']} questions" in [str(text) for text in table.columns[0].cells]
     mixed = [asked[0], replace(scores[1], user=np.char.add("u", scores[1].user))]
-    units = {
-        row["country"]: row["unit"] for row in evaluate_models(mixed, num_resamples=2)["accuracy"]
-    }
+    units = {row["country"]: row["unit"] for row in evaluate_models(mixed)["accuracy"]}
     assert units == {POOLED: "user", mixed[0].country: "question", mixed[1].country: "user"}

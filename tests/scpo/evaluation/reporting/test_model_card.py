@@ -16,8 +16,8 @@ FACTS = {
 
 
 @pytest.fixture(scope="module")
-def tables(scored_countries):
-    return evaluate_models(scored_countries(), num_resamples=50)
+def tables(scored_countries, few_resamples):
+    return evaluate_models(scored_countries())
 
 
 @pytest.fixture

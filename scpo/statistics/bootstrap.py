@@ -16,6 +16,7 @@ Reference:
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -56,6 +57,20 @@ class Interval:
     def columns(self, name: str, prefix: str = "") -> dict[str, float | None]:
         """Return {name: value, PREFIXlow: low, PREFIXhigh: high}, as tables hold it."""
         return {name: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
+
+
+def columns_of(row: object, main: str) -> dict[str, Any]:
+    """Return the fields of a dataclass as columns, each `Interval` as three.
+
+    Args:
+        row: The dataclass.
+        main: The field whose ends are named `low` and `high`; those of others carry their name.
+    """
+    columns: dict[str, Any] = {}
+    for name, value in vars(row).items():
+        prefix = "" if name == main else f"{name}_"
+        columns |= value.columns(name, prefix) if isinstance(value, Interval) else {name: value}
+    return columns
 
 
 def interval(totals: FloatArray, pairs: FloatArray) -> Interval:

@@ -287,5 +287,5 @@ def _front(accuracy: FloatArray, pairs_trained: IntArray, allowed: BoolArray) ->
     """Return which allowed settings no other allowed one dominates."""
     values = np.stack([accuracy, pairs_trained.astype(np.float64)], axis=1)
     front = np.zeros(len(values), dtype=np.bool_)
-    front[allowed] = pareto_front(values[allowed], ("maximize", "minimize"))
+    front[allowed] = pareto_front(values[allowed])
     return front

@@ -39,8 +39,8 @@ def compare_settings(
     violation: FloatArray,
     *,
     margin: float,
-    num_resamples: int,
-    seed: int,
+    num_resamples: int | None = None,
+    seed: int = 0,
 ) -> Comparison:
     """Compare every setting with the best, and choose one.
 
@@ -50,7 +50,7 @@ def compare_settings(
         pairs_trained: Shape (S,), what a setting costs.
         violation: Shape (S,), by how much the constraint is broken; 0 is feasible.
         margin: Accuracy, as a fraction, that a cheaper setting may lose.
-        num_resamples: Bootstrap draws.
+        num_resamples: Bootstrap draws; None for as many as every interval has.
         seed: Seed of the draws.
     """
     accuracy = correct.sum(axis=1) / pairs.sum()

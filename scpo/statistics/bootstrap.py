@@ -14,6 +14,7 @@ Reference:
     Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -57,6 +58,12 @@ class Interval:
     def columns(self, name: str, prefix: str = "") -> dict[str, float | None]:
         """Return {name: value, PREFIXlow: low, PREFIXhigh: high}, as tables hold it."""
         return {name: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
+
+
+def read_interval(row: Mapping[str, Any], name: str, prefix: str = "") -> Interval:
+    """Return an interval from the columns that `Interval.columns` gave it."""
+    ends = row[f"{prefix}low"], row[f"{prefix}high"]
+    return Interval(row[name], *ends, row.get("users", 0))
 
 
 def columns_of(row: object, main: str) -> dict[str, Any]:

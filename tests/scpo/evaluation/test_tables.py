@@ -10,13 +10,15 @@ import pytest
 from scpo.data.sources.opinion_pairs import question_user
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.panels import POOLED, build_panels
-from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words, summary_tables
+from scpo.evaluation.reporting.terminal import summary_tables
 from scpo.evaluation.steering import mix_margins, preferred_weight
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.accuracy import pair_accuracy
+from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.calibration import calibration
 from scpo.statistics.length_bias import length_share
 from scpo.statistics.paired import paired_differences
+from scpo.statistics.wording import format_accuracy
 
 COUNTRIES = ("Chile", "Peru", "Kenya")
 
@@ -203,17 +205,10 @@ def test_tables_for_people(tables):
     rows = [row for row in tables["accuracy"] if row["country"] == POOLED]
     assert heads == [POOLED, f"{rows[0]['pairs']} pairs", f"{rows[0]['users']} users", ""]
     shown = next(iter(found[0].columns[2].cells))
-    assert shown == share_in_words(rows[0]).replace(" %", "")
+    figure = read_interval(rows[0], "accuracy")
+    assert shown == format_accuracy(figure, unit="")
     assert found[1].row_count == 8
     assert found[2].row_count == 2 * 4
-    row = {"accuracy": 0.641, "low": 0.589, "high": 0.69}
-    assert share_in_words(row) == "64.1 % (58.9-69.0)"
-    assert share_in_words({**row, "low": None}) == "64.1 %"
-    assert share_in_words(None) == share_in_words({"accuracy": None}) == "-"
-    gap = {"difference": 0.012, "low": -0.008, "high": 0.03}
-    assert difference_in_words(gap) == "+1.2 (-0.8 to +3.0)"
-    assert difference_in_words({**gap, "high": None}) == "+1.2"
-    assert difference_in_words(None) == ""
 
 
 def test_survey_questions_are_called_questions(scores):

@@ -15,7 +15,7 @@ from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
 from scpo.opinions.answers import METRICS
-from scpo.opinions.means import Judged, OpinionRecord, ScoredRow
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
 from scpo.statistics.bootstrap import Interval
 
 TITLES = {

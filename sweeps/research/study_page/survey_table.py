@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from scpo.method.arms import TRAINED_ARMS
-from scpo.opinions.means import Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
 from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.research.study.survey_similarity import AVERAGE

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scpo.opinions.means import (
+from scpo.opinions.opinion_scores import (
     Judged,
     OpinionRecord,
     ScoredRow,
@@ -12,6 +12,8 @@ from scpo.opinions.means import (
     summarise,
 )
 from scpo.statistics.bootstrap import Interval, draw_users, widened_tail
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 # Country 0 answers questions 0, 1, 2; country 1 answers 0 and 3; country 2 answers 3.
 JUDGED = Judged(
@@ -66,7 +68,7 @@ def test_means_of_drawn_questions_equal_loops(missing: list[int]) -> None:
 
 
 def test_records_of_every_place() -> None:
-    records = summarise([scored("m", VALUES)], JUDGED, num_resamples=200)
+    records = summarise([scored("m", VALUES)], JUDGED)
     assert [(r.over, r.country, r.questions) for r in records] == [
         ("questions", None, 4),
         ("countries", None, 4),
@@ -83,8 +85,8 @@ def test_records_of_every_place() -> None:
 
 
 def test_intervals_are_quantiles_of_drawn_means() -> None:
-    figure = by_place(summarise([scored("m", VALUES)], JUDGED, num_resamples=400, seed=7), "m")
-    counts = draw_users(np.random.default_rng(7), 400, 4)
+    figure = by_place(summarise([scored("m", VALUES)], JUDGED), "m")
+    counts = draw_users(np.random.default_rng(0), 60, 4)
     drawn = np.array([naive_means(VALUES, weight) for weight in counts])
     for column, place in ((0, "Chile"), (3, "questions"), (4, "countries")):
         tail = widened_tail(3 if place == "Chile" else 4)
@@ -96,14 +98,14 @@ def test_intervals_are_quantiles_of_drawn_means() -> None:
 def test_a_row_that_applies_to_some_answers_has_no_record_elsewhere() -> None:
     values = VALUES.copy()
     values[[1, 4]] = np.nan
-    records = by_place(summarise([scored("own", values)], JUDGED, num_resamples=50), "own")
+    records = by_place(summarise([scored("own", values)], JUDGED), "own")
     assert set(records) == {"questions", "countries", "Chile", "Peru"}
     assert records["countries"].figures["similarity_base2"].value == pytest.approx(0.3)
 
 
 def test_differences_are_paired() -> None:
     rows = [scored("global", VALUES), scored("better", VALUES + 0.05)]
-    records = summarise(rows, JUDGED, reference="global", num_resamples=50)
+    records = summarise(rows, JUDGED, reference="global")
     assert all(r.against_reference is None for r in records if r.row == "global")
     for record in by_place(records, "better").values():
         difference = record.against_reference
@@ -113,13 +115,14 @@ def test_differences_are_paired() -> None:
             assert (difference.low, difference.high) == pytest.approx((0.05, 0.05))
 
 
-def test_intervals_cover_the_truth() -> None:
+def test_intervals_cover_the_truth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scpo.statistics.bootstrap.NUM_RESAMPLES", 300)
     rng = np.random.default_rng(0)
     covered = 0
     judged = Judged(("A", "B"), np.tile([0, 1], 30), np.repeat(np.arange(30), 2))
-    for world in range(200):
+    for _ in range(200):
         values = np.repeat(rng.normal(0.5, 0.1, 30), 2) + rng.normal(0, 0.05, 60)
-        record = summarise([scored("m", values)], judged, num_resamples=300, seed=world)[0]
+        record = summarise([scored("m", values)], judged)[0]
         figure = record.figures["similarity_base2"]
         assert figure.low is not None
         assert figure.high is not None

@@ -17,7 +17,6 @@ import numpy as np
 from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
 from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
     Interval,
     divide_draws,
     drawn_interval,
@@ -98,8 +97,6 @@ def summarise(
     judged: Judged,
     *,
     reference: str | None = None,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> list[OpinionRecord]:
     """Return the records of each row: over questions, over countries, then country by country.
 
@@ -107,8 +104,6 @@ def summarise(
         rows: Predictions, scored.
         judged: What their scores belong to.
         reference: Name of the row that the others are compared with; None for no comparison.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Raises:
         ValueError: A row has another number of scores than there are answers, or `reference` is
@@ -127,7 +122,7 @@ def summarise(
         columns = dict(zip(METRICS, row.scores.T, strict=True))
         if reference is not None and row.name != reference:
             columns["difference"] = row.scores[:, 0] - by_name[reference].scores[:, 0]
-        records += _records_of(row, columns, judged, num_resamples=num_resamples, seed=seed)
+        records += _records_of(row, columns, judged)
     return records
 
 
@@ -170,26 +165,21 @@ def means_of_sums(sums: FloatArray) -> FloatArray:
 
 
 def _records_of(
-    row: ScoredRow,
-    columns: dict[str, FloatArray],
-    judged: Judged,
-    *,
-    num_resamples: int,
-    seed: int,
+    row: ScoredRow, columns: dict[str, FloatArray], judged: Judged
 ) -> Iterator[OpinionRecord]:
     """Yield the records of one row."""
+    sums = np.stack([question_sums(values, judged) for values in columns.values()])
+    drawn = resample_sums(sums.reshape(-1, sums.shape[-1])).reshape(-1, *sums.shape[:-1])
     found: dict[str, list[Interval]] = {}
-    for name, values in columns.items():
-        sums = question_sums(values, judged)
-        flat = sums.reshape(-1, sums.shape[-1])
-        drawn = resample_sums(flat, num_resamples=num_resamples, seed=seed)
-        drawn_means = means_of_sums(drawn.reshape(-1, *sums.shape[:2]))
-        (means,) = means_of_sums(sums.sum(axis=-1)[None])
-        questions = np.count_nonzero(sums[1], axis=-1)
-        questions = np.append(questions, questions[-1]).tolist()
+    for number, name in enumerate(columns):
+        (means,) = means_of_sums(sums[number].sum(axis=-1)[None])
+        drawn_means = means_of_sums(drawn[:, number])
+        questions = np.count_nonzero(sums[number, 1], axis=-1)
         found[name] = [
-            drawn_interval(float(mean), drawn_means[:, column], number)
-            for column, (mean, number) in enumerate(zip(means, questions, strict=True))
+            drawn_interval(float(mean), draws, count)
+            for mean, draws, count in zip(
+                means, drawn_means.T, [*questions.tolist(), int(questions[-1])], strict=True
+            )
         ]
     last = len(judged.countries)
     places: list[tuple[int, Over, str | None]] = [

@@ -8,213 +8,125 @@ Legend: P pairs, U responses.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import spearmanr
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
 from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_label
-from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
-    divide_draws,
-    quantile_ends,
-    resample_sums,
-    sum_by_user,
-)
-
-
-@dataclass(frozen=True)
-class MatrixCell:
-    """One model on the pairs of one country.
-
-    Attributes:
-        model: Its label.
-        arm: Its arm.
-        model_country: Whose model it is; None for a model for all.
-        country: Whose pairs these are.
-        accuracy: Share ordered right, 0..1; a tie is wrong.
-        low: Lower end of the 95 % interval by user bootstrap; None with 1 user.
-        high: Its upper end.
-        against_global: Accuracy minus the global model's on the same pairs.
-        against_low: Lower end of its interval.
-        against_high: Its upper end.
-        pairs: Number of pairs.
-        users: Number of users.
-    """
-
-    model: str
-    arm: str
-    model_country: str | None
-    country: str
-    accuracy: float
-    low: float | None
-    high: float | None
-    against_global: float
-    against_low: float | None
-    against_high: float | None
-    pairs: int
-    users: int
-
-
-@dataclass(frozen=True)
-class WorstCountry:
-    """The country that a model, or an arm's models each at home, serve worst.
-
-    Attributes:
-        model: Label of the model; the arm where every country has its own.
-        own: Whether each country was judged by its own model.
-        country: The country with the lowest accuracy.
-        accuracy: That accuracy.
-        low: Lower end of that country's own interval, as of `MatrixCell`. Being picked as the
-            lowest of several makes the figure a little too low, which the interval leaves out.
-        high: Its upper end.
-        mean: Plain mean of the countries' accuracies.
-        countries: Number of countries.
-    """
-
-    model: str
-    own: bool
-    country: str
-    accuracy: float
-    low: float | None
-    high: float | None
-    mean: float
-    countries: int
-
-
-@dataclass(frozen=True)
-class Movement:
-    """How far a model's rewards moved from the global model's on one country's responses.
-
-    Attributes:
-        model: Its label.
-        arm: Its arm.
-        country: Whose responses these are.
-        rank_correlation: Spearman's, over all responses of the pairs; None where all rewards of
-            a model are equal.
-        agreement: Share of pairs that both models order alike, whatever was chosen.
-        agreement_low: Lower end of its 95 % interval by user bootstrap; None with 1 user.
-        agreement_high: Its upper end.
-        responses: Number of responses, U.
-        pairs: Number of pairs.
-    """
-
-    model: str
-    arm: str
-    country: str
-    rank_correlation: float | None
-    agreement: float
-    agreement_low: float | None
-    agreement_high: float | None
-    responses: int
-    pairs: int
+from scpo.statistics.bootstrap import intervals_by_user
 
 
 def country_matrix(
-    scores: Sequence[PairScores], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> list[MatrixCell]:
-    """Return every model on every country's pairs.
+    scores: Sequence[PairScores],
+) -> list[Row]:
+    """Return every model on every country's pairs, as rows of a table.
 
     Args:
         scores: One part's pairs of each country, with the global model among the models.
-        num_resamples: Bootstrap draws, the same for all models of a country.
-        seed: Seed of the draws.
+
+    Returns:
+        By column: `model`, its label; `arm`; `model_country`, whose model it is, None for a
+        model for all; `country`, whose pairs these are; `accuracy`, 0..1, a tie being wrong;
+        `against_global`, the accuracy minus the global model's on the same pairs; both with the
+        ends of their intervals; `pairs` and `users`.
 
     Raises:
         ValueError: A country lacks the global model.
     """
     countries = [each.country for each in scores]
-    cells = []
+    rows = []
     for each in scores:
-        labels = list(each.rewards)
-        right = np.array([each.margin(label) > 0 for label in labels], dtype=np.float64)
-        difference = right - (each.margin(GLOBAL) > 0)
-        sums = sum_by_user([*right, *difference, np.ones(len(each))], each.user)
-        drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-        shares = divide_draws(drawn[:, :-1], drawn[:, -1:])
-        users = sums.shape[1]
-        for row, label in enumerate(labels):
+        right = np.array([each.margin(label) > 0 for label in each.rewards], dtype=np.float64)
+        gains = right - (each.margin(GLOBAL) > 0)
+        figures = intervals_by_user([*right, *gains], each.user)
+        accuracies, differences = figures[: len(right)], figures[len(right) :]
+        for label, accuracy, against in zip(each.rewards, accuracies, differences, strict=True):
             owner, arm = split_label(label, countries)
-            cells.append(
-                MatrixCell(
-                    label,
-                    arm,
-                    owner,
-                    each.country,
-                    float(right[row].mean()),
-                    *quantile_ends(shares[:, row], users),
-                    float(difference[row].mean()),
-                    *quantile_ends(shares[:, len(labels) + row], users),
-                    len(each),
-                    users,
-                )
+            rows.append(
+                {
+                    "model": label,
+                    "arm": arm,
+                    "model_country": owner,
+                    "country": each.country,
+                    **accuracy.columns("accuracy"),
+                    **against.columns("against_global", "against_"),
+                    "pairs": len(each),
+                    "users": accuracy.users,
+                }
             )
-    return cells
+    return rows
 
 
-def worst_countries(cells: Sequence[MatrixCell]) -> list[WorstCountry]:
+def worst_countries(cells: Sequence[Row]) -> list[Row]:
     """Return the worst country of each model, and of each arm with every country's own model.
 
     Args:
         cells: As `country_matrix` returns them. Models that not every country was judged by are
             left out, as are arms that a country has no model of.
+
+    Returns:
+        By column: `model`, a label, or the arm where every country has its own (`own`);
+        `country`, the one with the lowest accuracy; `accuracy` with `low` and `high`, that
+        country's own interval, which leaves out that the lowest of several is a little too low;
+        `mean`, the plain mean of the countries' accuracies; `countries`, how many there are.
     """
-    countries = list(dict.fromkeys(cell.country for cell in cells))
-    groups: dict[tuple[str, bool], list[MatrixCell]] = {}
+    countries = list(dict.fromkeys(cell["country"] for cell in cells))
+    groups: dict[tuple[str, bool], list[Row]] = {}
     for cell in cells:
-        groups.setdefault((cell.model, False), []).append(cell)
-        if cell.model_country == cell.country:
-            groups.setdefault((cell.arm, True), []).append(cell)
-    found = []
+        groups.setdefault((cell["model"], False), []).append(cell)
+        if cell["model_country"] == cell["country"]:
+            groups.setdefault((cell["arm"], True), []).append(cell)
+    rows = []
     for (model, own), group in groups.items():
         if len(group) == len(countries):
-            worst = min(group, key=lambda cell: cell.accuracy)
-            mean = float(np.mean([cell.accuracy for cell in group]))
-            ends = worst.low, worst.high
-            found.append(
-                WorstCountry(model, own, worst.country, worst.accuracy, *ends, mean, len(group))
-            )
-    return found
+            worst = min(group, key=lambda cell: float(cell["accuracy"]))
+            figure = {name: worst[name] for name in ("country", "accuracy", "low", "high")}
+            mean = float(np.mean([cell["accuracy"] for cell in group]))
+            head = {"model": model, "own": own}
+            rows.append({**head, **figure, "mean": mean, "countries": len(group)})
+    return rows
 
 
 def movements(
-    scores: Sequence[PairScores], *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> list[Movement]:
+    scores: Sequence[PairScores],
+) -> list[Row]:
     """Return how far the models that judge each country moved from the global model.
 
     Args:
         scores: One part's pairs of each country, with the global model among the models.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
+
+    Returns:
+        By column: `model`, `arm` and `country`; `rank_correlation`, Spearman's over all
+        responses of the pairs, None where all rewards of a model are equal; `agreement`, the
+        share of pairs that both models order alike, whatever was chosen, with its interval;
+        `responses`, U, and `pairs`.
 
     Raises:
         ValueError: A country lacks the global model, or a pair's name tells no responses.
     """
     countries = [each.country for each in scores]
-    found = []
+    rows = []
     for each in scores:
         labels = own_labels(each.rewards, each.country, countries)
         reference = response_rewards(each, GLOBAL)
         signs = np.sign(each.margin(GLOBAL))
         alike = [np.sign(each.margin(label)) == signs for label in labels.values()]
-        sums = sum_by_user([*alike, np.ones(len(each))], each.user)
-        drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-        shares = divide_draws(drawn[:, :-1], drawn[:, -1:])
-        for row, (arm, label) in enumerate(labels.items()):
-            found.append(
-                Movement(
-                    label,
-                    arm,
-                    each.country,
-                    _rank_correlation(response_rewards(each, label), reference),
-                    float(np.mean(alike[row])),
-                    *quantile_ends(shares[:, row], sums.shape[1]),
-                    len(reference),
-                    len(each),
-                )
+        agreements = intervals_by_user(alike, each.user)
+        for (arm, label), agreement in zip(labels.items(), agreements, strict=True):
+            rewards = response_rewards(each, label)
+            rows.append(
+                {
+                    "model": label,
+                    "arm": arm,
+                    "country": each.country,
+                    "rank_correlation": _rank_correlation(rewards, reference),
+                    **agreement.columns("agreement", "agreement_"),
+                    "responses": len(reference),
+                    "pairs": len(each),
+                }
             )
-    return found
+    return rows
 
 
 def response_rewards(scores: PairScores, label: str) -> FloatArray:

@@ -12,7 +12,7 @@ from scpo.choices import Precision
 from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_pairs
 from scpo.models.reward_model import RewardModel
-from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
+from scpo.statistics.accuracy import counts_by_user, layer_accuracies
 
 
 def evaluate_model(
@@ -48,12 +48,13 @@ def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[s
     which = data.pairs_in(part)
     user = data.user[which]
     reference = data.reference_margin[which]
-    layers = layered_accuracy(margin, reference, user)
+    margins = {"model": margin, "global": reference, "length": data.length_margin[which]}
+    found = layer_accuracies(margins, reference, user)
     return {
         "part": part,
-        **{name: accuracy.as_dict() for name, accuracy in layers.items()},
-        "global_overall": pair_accuracy(reference, user).as_dict(),
-        "length": pair_accuracy(data.length_margin[which], user).as_dict(),
+        **{layer: accuracy.as_dict() for layer, accuracy in found["model"].items()},
+        "global_overall": found["global"]["overall"].as_dict(),
+        "length": found["length"]["overall"].as_dict(),
         "by_user": counts_by_user(margin, user),
         "global_by_user": counts_by_user(reference, user),
     }

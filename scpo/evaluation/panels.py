@@ -8,23 +8,18 @@ Legend: P pairs.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
-from scpo.statistics.accuracy import LAYERS, layer_accuracies
-from scpo.statistics.calibration import calibration, reliability_table
-from scpo.statistics.length_bias import length_deciles, length_share
+from scpo.statistics.accuracy import Name, layer_accuracies, split_layers
 from scpo.statistics.paired import paired_differences
 
 POOLED = "pooled"
 BASELINES = (GLOBAL, "full", LENGTH)
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -91,95 +86,47 @@ def pool_panels(panels: Sequence[Panel]) -> Panel:
     )
 
 
-def accuracy_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
-    """Return accuracy, interval and counts by arm and layer.
+def layer_rows(
+    margins: Mapping[Name, FloatArray], pairs: Panel | PairScores, head: Row, column: str
+) -> list[Row]:
+    """Return accuracy, interval and counts by model and layer.
 
-    `unit` says what `users` counts: "user", or "question" where each is a question of a survey.
+    Args:
+        margins: Margins by model, each of shape (P,).
+        pairs: The pairs that they belong to.
+        head: First columns of each row.
+        column: Name of the column that holds the models' names.
     """
-    found = layer_accuracies(
-        panel.margins, panel.reference_margin, panel.user, num_resamples=num_resamples, seed=seed
-    )
+    found = layer_accuracies(margins, pairs.reference_margin, pairs.user)
     return [
-        {
-            "country": panel.country,
-            "arm": arm,
-            "layer": layer,
-            **asdict(accuracy),
-            "unit": panel.unit,
-        }
-        for arm, layers in found.items()
+        {**head, column: name, "layer": layer, **accuracy.as_dict()}
+        for name, layers in found.items()
         for layer, accuracy in layers.items()
     ]
 
 
-def paired_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
+def accuracy_rows(panel: Panel) -> list[Row]:
+    """Return accuracy, interval and counts by arm and layer.
+
+    `unit` says what `users` counts: "user", or "question" where each is a question of a survey.
+    """
+    rows = layer_rows(panel.margins, panel, {"country": panel.country}, "arm")
+    return [row | {"unit": panel.unit} for row in rows]
+
+
+def paired_rows(panel: Panel) -> list[Row]:
     """Return the difference of each arm to `global`, `full` and `length`, by layer."""
-    distinctive = panel.reference_margin < 0
-    inside = dict(zip(LAYERS, (np.ones_like(distinctive), distinctive, ~distinctive), strict=True))
     rows = []
     for baseline in BASELINES:
         others = [arm for arm in panel.margins if arm != baseline]
         if baseline not in panel.margins or not others:
             continue
-        for layer, which in inside.items():
+        for layer, inside in split_layers(panel.reference_margin).items():
             found = paired_differences(
-                {arm: panel.margins[arm][which] for arm in others},
-                panel.margins[baseline][which],
-                panel.user[which],
-                num_resamples=num_resamples,
-                seed=seed,
+                {arm: panel.margins[arm][inside] for arm in others},
+                panel.margins[baseline][inside],
+                panel.user[inside],
             )
             head = {"country": panel.country, "baseline": baseline, "layer": layer}
-            rows += [{**head, "arm": arm, **asdict(found[arm])} for arm in others]
-    return rows
-
-
-def calibration_rows(panel: Panel, *, seed: int = 0) -> list[Row]:
-    """Return the calibration of each arm; `length` has no probabilities."""
-    return [
-        {"country": panel.country, "arm": arm, **asdict(calibration(margin, seed=seed))}
-        for arm, margin in panel.margins.items()
-        if arm != LENGTH
-    ]
-
-
-def reliability_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
-    """Return the bins of equal width of each arm but `length`."""
-    rows = []
-    for arm, margin in panel.margins.items():
-        if arm != LENGTH:
-            bins = reliability_table(margin, panel.user, num_resamples=num_resamples, seed=seed)
-            rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in bins]
-    return rows
-
-
-def length_decile_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
-    """Return the accuracy of each arm by decile of the difference of lengths."""
-    rows = []
-    for arm, margin in panel.margins.items():
-        deciles = length_deciles(
-            margin,
-            panel.length_difference,
-            panel.user,
-            num_resamples=num_resamples,
-            seed=seed,
-        )
-        rows += [{"country": panel.country, "arm": arm, **asdict(each)} for each in deciles]
-    return rows
-
-
-def length_share_rows(panel: Panel, *, num_resamples: int, seed: int = 0) -> list[Row]:
-    """Return how much of each arm's gain over the global model length explains."""
-    rows = []
-    for arm, margin in panel.margins.items():
-        if arm != GLOBAL:
-            share = length_share(
-                margin,
-                panel.margins[GLOBAL],
-                panel.length_difference,
-                panel.user,
-                num_resamples=num_resamples,
-                seed=seed,
-            )
-            rows.append({"country": panel.country, "arm": arm, **asdict(share)})
+            rows += [{**head, "arm": arm, **found[arm].as_dict()} for arm in others]
     return rows

@@ -8,13 +8,14 @@ as `evaluation.json`, one CSV a table, and `pairs.parquet` with every reward at 
     matrix           every model on every country's pairs
     worst            the country that a model, or an arm at home, serves worst
     movement         rank correlation with the global model's rewards
-    knob             accuracy by layer against s; knob_choice: the s that validation prefers
+    knob             accuracy by layer against the steering weight s; knob_choice: the s that
+                     validation prefers
     mixtures         several countries' models mixed with equal weights
     calibration      ECE, Brier, NLL; reliability: the bins of the plot
     length_deciles   accuracy by difference of lengths; length_share: what length explains
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,22 +24,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.csv as csv
 
+from scpo.arrays import FloatArray, Row
 from scpo.evaluation.cross_country import country_matrix, movements, worst_countries
-from scpo.evaluation.knob_rows import choice_rows, knob_rows, mixture_rows
-from scpo.evaluation.pair_scores import PairScores, write_pairs
-from scpo.evaluation.panels import (
-    Row,
-    accuracy_rows,
-    build_panels,
-    calibration_rows,
-    length_decile_rows,
-    length_share_rows,
-    paired_rows,
-    reliability_rows,
-)
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, write_pairs
+from scpo.evaluation.panels import Panel, accuracy_rows, build_panels, paired_rows
+from scpo.evaluation.steering import choice_rows, knob_rows, mixture_rows
 from scpo.files.atomic import atomic_path, write_json
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.statistics.bootstrap import NUM_RESAMPLES
+from scpo.statistics.calibration import calibration, reliability_table
+from scpo.statistics.length_bias import length_deciles, length_share
 
 VALIDATION = "validation"
 
@@ -50,8 +45,6 @@ def evaluate_models(
     out: Path | None = None,
     *,
     part: str = "test",
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
     about: Mapping[str, Any] | None = None,
 ) -> Tables:
     """Return every table of an evaluation, and write them where a folder is given.
@@ -59,11 +52,9 @@ def evaluate_models(
     Args:
         scores: Of each country, the rewards of all models on its pairs: "global" must be among
             them; "length", models for all ("full") and countries' own ("Mexico/scpo") may be.
-            Validation pairs beside those of `part` let the knob choose its s.
+            Validation pairs beside those of `part` choose the steering weight.
         out: Folder to write to; None to write nothing.
         part: Whose pairs judge. Look at "test" once.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
         about: Plain values for `evaluation.json`: what the models are and where they lie.
 
     Returns:
@@ -77,10 +68,9 @@ def evaluate_models(
     if len(set(countries)) < len(countries) or not countries:
         raise ValueError(f"Each country must come once, and one at least, but got {countries}.")
     judged = [each.in_part(part) for each in scores]
-    tables = _tables(judged, num_resamples, seed)
-    tables |= _knob_tables(scores, judged, part, num_resamples, seed)
+    tables = _tables(judged) | _steering_tables(scores, judged, part)
     if out is not None:
-        settings = {"part": part, "num_resamples": num_resamples, "seed": seed}
+        settings = {"part": part, "num_resamples": NUM_RESAMPLES, "seed": 0}
         write_evaluation(tables, scores, out, {**settings, **(about or {})})
     return tables
 
@@ -107,48 +97,66 @@ def write_evaluation(
     write_json(out / "evaluation.json", {**about, **made, "tables": tables})
 
 
-def _tables(judged: Sequence[PairScores], num_resamples: int, seed: int) -> Tables:
+def _tables(judged: Sequence[PairScores]) -> Tables:
     """Return the tables that one part's pairs give."""
     panels = build_panels(judged)
-    drawing = {"num_resamples": num_resamples, "seed": seed}
-    cells = country_matrix(judged, **drawing)
+    cells = country_matrix(judged)
     return {
-        "accuracy": [row for panel in panels for row in accuracy_rows(panel, **drawing)],
-        "paired": [row for panel in panels for row in paired_rows(panel, **drawing)],
-        "matrix": [asdict(cell) for cell in cells],
-        "worst": [asdict(each) for each in worst_countries(cells)],
-        "movement": [asdict(each) for each in movements(judged, **drawing)],
-        "calibration": [row for panel in panels for row in calibration_rows(panel, seed=seed)],
-        "reliability": [row for panel in panels for row in reliability_rows(panel, **drawing)],
-        "length_deciles": [
-            row for panel in panels for row in length_decile_rows(panel, **drawing)
-        ],
-        "length_share": [row for panel in panels for row in length_share_rows(panel, **drawing)],
+        "accuracy": [row for panel in panels for row in accuracy_rows(panel)],
+        "paired": [row for panel in panels for row in paired_rows(panel)],
+        "matrix": cells,
+        "worst": worst_countries(cells),
+        "movement": movements(judged),
+        # length has no probabilities, and the global model no gain over itself
+        "calibration": _arm_rows(panels, lambda _, margin: [asdict(calibration(margin))], LENGTH),
+        "reliability": _arm_rows(
+            panels, lambda panel, margin: reliability_table(margin, panel.user), LENGTH
+        ),
+        "length_deciles": _arm_rows(
+            panels,
+            lambda panel, margin: length_deciles(margin, panel.length_difference, panel.user),
+        ),
+        "length_share": _arm_rows(
+            panels,
+            lambda panel, margin: [
+                length_share(margin, panel.margins[GLOBAL], panel.length_difference, panel.user)
+            ],
+            GLOBAL,
+        ),
     }
 
 
-def _knob_tables(
-    scores: Sequence[PairScores],
-    judged: Sequence[PairScores],
-    part: str,
-    num_resamples: int,
-    seed: int,
+def _arm_rows(
+    panels: Sequence[Panel],
+    rows_of: Callable[[Panel, FloatArray], list[Row]],
+    without: str | None = None,
+) -> list[Row]:
+    """Return the rows of each country and arm but one, from its margins."""
+    return [
+        {"country": panel.country, "arm": arm, **row}
+        for panel in panels
+        for arm, margin in panel.margins.items()
+        if arm != without
+        for row in rows_of(panel, margin)
+    ]
+
+
+def _steering_tables(
+    scores: Sequence[PairScores], judged: Sequence[PairScores], part: str
 ) -> Tables:
-    """Return the tables of the steering knob; choices only of countries with validation pairs."""
-    drawing = {"num_resamples": num_resamples, "seed": seed}
+    """Return the tables of steering weights; choices only of countries with validation pairs."""
     by_part = {part: build_panels(judged)}
     choosing = [each.in_part(VALIDATION) for each in scores if np.any(each.part == VALIDATION)]
     if choosing and part != VALIDATION:
         by_part[VALIDATION] = build_panels(choosing)
-    curves = [
-        row
-        for name, panels in by_part.items()
-        for panel in panels
-        for row in knob_rows(panel, name, **drawing)
-    ]
     validation = by_part[VALIDATION] if part != VALIDATION and choosing else []
     return {
-        "knob": curves,
-        "knob_choice": choice_rows(validation, by_part[part], **drawing),
-        "mixtures": mixture_rows(judged, **drawing),
+        "knob": [
+            row
+            for name, panels in by_part.items()
+            for each in panels
+            for row in knob_rows(each, name)
+        ],
+        "knob_choice": choice_rows(validation, by_part[part]),
+        "mixtures": mixture_rows(judged),
     }

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import rel_entr, softmax
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.data.sources.global_opinions import SurveyQuestion
@@ -112,14 +113,13 @@ def option_probabilities(rewards: ArrayLike, *, temperature: ArrayLike = 1.0) ->
     if not np.all((temperatures > 0) & np.isfinite(temperatures)):
         raise ValueError(f"`0 < temperature < inf` must hold, but got {temperature!r}.")
     given = np.asarray(rewards, dtype=np.float64)
-    highest = given.max(axis=-1, keepdims=True)
-    if not np.all(np.isfinite(highest)):
+    num_bad = int(np.sum(~np.isfinite(given.max(axis=-1))))
+    if num_bad:
         raise ValueError(
             "Rewards must be finite, and one option a question at least must have one, but "
-            f"{int(np.sum(~np.isfinite(highest)))} questions break this."
+            f"{num_bad} questions break this."
         )
-    powers = np.exp((given - highest) / temperatures[..., np.newaxis])
-    return powers / powers.sum(axis=-1, keepdims=True)
+    return np.asarray(softmax(given / temperatures[..., np.newaxis], axis=-1))
 
 
 def uniform_answer(answers: Answers) -> FloatArray:
@@ -168,9 +168,9 @@ def js_similarity(first: FloatArray, second: FloatArray, *, base: float = 2.0) -
     """
     check_shapes(first, second)
     middle = (first + second) / 2
-    divergence = (_relative_entropy(first, middle) + _relative_entropy(second, middle)) / 2
-    distance: FloatArray = np.sqrt(np.clip(divergence, 0, None) / math.log(base))
-    return 1 - distance
+    divergence = (rel_entr(first, middle) + rel_entr(second, middle)).sum(axis=-1) / 2
+    # rounding goes below 0 where two are nearly equal: scipy's jensenshannon is NaN there
+    return np.asarray(1 - np.sqrt(np.clip(divergence, 0, None) / math.log(base)))
 
 
 def total_variation(first: FloatArray, second: FloatArray) -> FloatArray:
@@ -179,8 +179,7 @@ def total_variation(first: FloatArray, second: FloatArray) -> FloatArray:
     Shapes and errors as of `js_similarity`.
     """
     check_shapes(first, second)
-    distance: FloatArray = np.abs(first - second).sum(axis=-1) / 2
-    return distance
+    return np.asarray(np.abs(first - second).sum(axis=-1) / 2)
 
 
 def score_answers(predicted: FloatArray, shares: FloatArray) -> FloatArray:
@@ -210,10 +209,3 @@ def check_shapes(first: FloatArray, second: FloatArray) -> None:
 def _is_option(num_options: IntArray) -> np.ndarray:
     """Return where each question has an option, bool, shape (Q, K)."""
     return np.arange(num_options.max()) < num_options[:, np.newaxis]
-
-
-def _relative_entropy(first: FloatArray, second: FloatArray) -> FloatArray:
-    """Return sum of p ln(p / q) over the last axis; p = 0 adds nothing."""
-    ratio = np.divide(first, second, out=np.ones_like(first), where=first > 0)
-    total: FloatArray = np.sum(first * np.log(ratio), axis=-1)
-    return total

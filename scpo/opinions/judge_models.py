@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import IntArray
-from scpo.choices import Precision
 from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
 from scpo.data.sources.global_opinions import (
     OPINIONS_HUB_NAME,
@@ -27,7 +26,8 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_models
 from scpo.models.reward_model import content_hash
-from scpo.opinions.answering import (
+from scpo.opinions.answers import Answers, build_answers
+from scpo.opinions.model_answers import (
     ModelLabel,
     baseline_rows,
     fit_temperatures,
@@ -36,10 +36,10 @@ from scpo.opinions.answering import (
     parse_labels,
     score_options,
 )
-from scpo.opinions.answers import Answers, build_answers
-from scpo.opinions.judged import pick_countries, select_answers
-from scpo.opinions.means import NUM_RESAMPLES, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
 from scpo.opinions.opinion_tables import write_answers, write_records
+from scpo.opinions.selection import pick_countries, select_answers
+from scpo.statistics.bootstrap import NUM_RESAMPLES
 
 REFERENCE = "global"  # the label of the model that the others are compared with
 
@@ -57,9 +57,6 @@ class OpinionSettings:
         temperature: T of the choice rule; None: fitted per model and country on the answers of
             the other countries.
         max_tokens: Longest text.
-        precision: Precision of the matrix products.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
     """
 
     countries: tuple[str, ...] = ()
@@ -67,9 +64,6 @@ class OpinionSettings:
     part: str = "all"
     temperature: float | None = 1.0
     max_tokens: int = 512
-    precision: Precision = "auto"
-    num_resamples: int = NUM_RESAMPLES
-    seed: int = 0
 
 
 def run_opinions(
@@ -81,10 +75,10 @@ def run_opinions(
     on_bad_rows: BadRowPolicy = "quarantine",
     say: Callable[[str], None] = print,
 ) -> list[OpinionRecord]:
-    """Judge reward models by a survey and write what came of it.
+    """Judge reward models by a survey and write the outcome.
 
     Args:
-        models: Folder or hub name by label, as of `scpo.opinions.answering`; may be empty.
+        models: Folder or hub name by label, as of `scpo.opinions.model_answers`; may be empty.
         source: CSV file of GlobalOpinionQA; None for the hub.
         out: Folder to write to.
         settings: How to judge.
@@ -131,12 +125,10 @@ def run_opinions(
         rows,
         judged,
         reference=REFERENCE if REFERENCE in models else None,
-        num_resamples=settings.num_resamples,
-        seed=settings.seed,
     )
     write_records(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
-    described["records"] = [asdict(record) for record in records]
+    described["records"] = [record.as_dict() for record in records]
     write_json(out / "opinions.json", described)
     return records
 
@@ -151,9 +143,7 @@ def _judge(
 ) -> tuple[ScoredRow, dict[str, float]]:
     """Return the row of one model, and its temperature by country."""
     reward = load_reward_model(source).to(pick_device())
-    rewards = score_options(
-        reward, questions, max_tokens=settings.max_tokens, precision=settings.precision
-    )
+    rewards = score_options(reward, questions, max_tokens=settings.max_tokens)
     if settings.temperature is None:
         used = fit_temperatures(rewards, answers)
     else:
@@ -183,7 +173,8 @@ def _describe(
         "rows_read": bad_rows.num_rows_read,
         "rejected": dict(sorted(bad_rows.counts.items())),
         "notes": dict(sorted(bad_rows.notes.items())),
-        "settings": asdict(settings) | {"countries": list(countries)},
+        "settings": asdict(settings)
+        | {"countries": list(countries), "num_resamples": NUM_RESAMPLES, "seed": 0},
         "models": {},
         "versions": installed_versions(),
         "commit": source_commit(),

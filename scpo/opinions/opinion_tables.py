@@ -15,7 +15,8 @@ from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
 from scpo.opinions.answers import METRICS
-from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
+from scpo.statistics.bootstrap import Interval
 
 TITLES = {
     "similarity_base2": "1 - JS distance, base 2",
@@ -37,9 +38,7 @@ def write_records(records: Sequence[OpinionRecord], path: Path) -> None:
         }
         figures = {**record.figures, "against_global": record.against_reference}
         for name, figure in figures.items():
-            line[name] = None if figure is None else figure.value
-            line[f"{name}_low"] = None if figure is None else figure.low
-            line[f"{name}_high"] = None if figure is None else figure.high
+            line |= (figure or Interval(None, None, None, 0)).columns(name, f"{name}_")
         lines.append(line)
     with atomic_path(path) as temporary:
         pc.write_csv(pa.Table.from_pylist(lines), temporary)
@@ -100,17 +99,17 @@ def countries_table(records: Sequence[OpinionRecord]) -> Table:
     for country in sorted({str(country) for country, _ in by_place}):
         found = [by_place.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
-        cells = [_rounded(r.figures[METRICS[0]].value) if r else "-" for r in found]
+        cells = [_in_words(r.figures[METRICS[0]], ends=False) if r else "-" for r in found]
         table.add_row(Text(country), f"{number:,}", *cells)
     return table
 
 
-def _in_words(figure: Figure | None, *, sign: str = "") -> str:
+def _in_words(figure: Interval | None, *, sign: str = "", ends: bool = True) -> str:
     """Return a figure with its interval."""
-    if figure is None:
+    if figure is None or figure.value is None:
         return "-"
     value = _rounded(figure.value, sign)
-    if figure.low is None or figure.high is None:
+    if not ends or figure.low is None or figure.high is None:
         return value
     return f"{value} ({_rounded(figure.low, sign)} to {_rounded(figure.high, sign)})"
 

@@ -1,16 +1,23 @@
-"""Many figures at once from one bootstrap that draws whole users.
+"""The interval of every accuracy and difference: a bootstrap that draws whole users.
 
-In come sums by user, out come the same sums of each resample; a figure is any function of them,
-so figures that share a resample can be compared. A resample of U users is a count of each, and
-its sums are one matrix product. `quantile_ends` turns a figure's draws into an
-interval: with few users the plain percentile is too narrow (with 6 it holds the truth 82 to 86
-times in 100, not 95), so its tails are taken further out, as Student's t is wider than a normal.
+In come sums by user, out come intervals. Pairs of one user are not independent, so a resample of
+U users is a count of each, and its sums are one matrix product. `intervals` orders users by
+their counts first: the same users with the same counts get the same interval wherever it is
+shown. For a figure of another form, `resample_sums` gives the sums of each resample and
+`drawn_interval` the interval of any function of them. With few users the plain percentile is too
+narrow (with 6 it holds the truth 82 to 86 times in 100, not 95), so its tails are taken further
+out, as Student's t is wider than a normal.
 
 Legend: S statistics, U users, P pairs, R resamples.
 
 Reference:
     Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile.
 """
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -21,8 +28,129 @@ from scpo.arrays import FloatArray, IntArray
 NUM_RESAMPLES = 10_000
 LEVEL = 0.95
 COUNTS_AT_ONCE = 1 << 20  # of the (R, U) draws, so that many users cost no more memory
-QUICK_RESAMPLES = 2000
 ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
+QUICK_RESAMPLES = 2000
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A figure with its 95 % interval by user.
+
+    Attributes:
+        value: The figure; None without pairs.
+        low: Lower end; None with fewer than 2 users.
+        high: Upper end; None with fewer than 2 users.
+        users: Users that the figure comes from.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+    users: int
+
+    @property
+    def sign(self) -> int:
+        """1 or -1 where the interval lies on one side of 0, else 0."""
+        if self.low is None or self.high is None:
+            return 0
+        return int(self.low > 0) - int(self.high < 0)
+
+    def columns(self, name: str, prefix: str = "") -> dict[str, float | None]:
+        """Return {name: value, PREFIXlow: low, PREFIXhigh: high}, as tables hold it."""
+        return {name: self.value, f"{prefix}low": self.low, f"{prefix}high": self.high}
+
+
+def read_interval(row: Mapping[str, Any], name: str, prefix: str = "") -> Interval:
+    """Return an interval from the columns that `Interval.columns` gave it."""
+    ends = row[f"{prefix}low"], row[f"{prefix}high"]
+    return Interval(row[name], *ends, row.get("users", 0))
+
+
+def columns_of(row: object, main: str) -> dict[str, Any]:
+    """Return the fields of a dataclass as columns, each `Interval` as three.
+
+    Args:
+        row: The dataclass.
+        main: The field whose ends are named `low` and `high`; those of others carry their name.
+    """
+    columns: dict[str, Any] = {}
+    for name, value in vars(row).items():
+        prefix = "" if name == main else f"{name}_"
+        columns |= value.columns(name, prefix) if isinstance(value, Interval) else {name: value}
+    return columns
+
+
+def interval(totals: FloatArray, pairs: FloatArray) -> Interval:
+    """Return the interval of one statistic, totals of shape (U,); otherwise as `intervals`."""
+    return intervals(totals[None, :], pairs)[0]
+
+
+def intervals(
+    totals: FloatArray, pairs: FloatArray, *, num_resamples: int | None = None, seed: int = 0
+) -> list[Interval]:
+    """Return sum(totals) / sum(pairs) of each statistic with its interval by user.
+
+    Args:
+        totals: Shape (S, U), per user the sum of the statistic over the pairs: right pairs, or
+            the difference of two models' right pairs.
+        pairs: Shape (U,), pairs of each user; users without one are left out.
+        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
+        seed: Seed of the draws.
+    """
+    totals, pairs = totals[:, pairs > 0], pairs[pairs > 0]
+    num_users = len(pairs)
+    if num_users == 0:
+        return [Interval(None, None, None, 0)] * len(totals)
+    values = (totals.sum(axis=1) / pairs.sum()).tolist()
+    if num_users == 1:
+        return [Interval(value, None, None, 1) for value in values]
+    order = np.lexsort((totals, np.broadcast_to(pairs, totals.shape)))  # by pairs, then total
+    totals, pairs = np.take_along_axis(totals, order, axis=1), np.sort(pairs)
+    tail = widened_tail(num_users)
+    ends = np.empty((2, len(totals)))
+    for start in range(0, len(totals), ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        sums = np.vstack([totals[rows], pairs])
+        drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+        ends[:, rows] = np.quantile(drawn[:, :-1] / drawn[:, -1:], [tail, 1 - tail], axis=0)
+    return [
+        Interval(value, low, high, num_users)
+        for value, low, high in zip(values, *ends.tolist(), strict=True)
+    ]
+
+
+def intervals_by_user(
+    values: ArrayLike, user: ArrayLike, *, num_resamples: int | None = None, seed: int = 0
+) -> list[Interval]:
+    """Return the mean of each statistic over all pairs with its interval by user.
+
+    Args:
+        values: Shape (S, P), such as 1 for a right pair and 0 for a wrong one.
+        user: Shape (P,), any labels.
+        num_resamples: Bootstrap draws; None for `NUM_RESAMPLES`.
+        seed: Seed of the draws.
+
+    Raises:
+        ValueError: Shapes do not fit.
+    """
+    sums = sum_by_user([*np.asarray(values), np.ones(np.shape(user))], user)
+    return intervals(sums[:-1], sums[-1], num_resamples=num_resamples, seed=seed)
+
+
+def drawn_interval(value: float, drawn: FloatArray, num_users: int) -> Interval:
+    """Return a figure with the interval that its draws give.
+
+    Args:
+        value: The figure on all users.
+        drawn: The figure in each resample, shape (R,); NaN where it had no pairs.
+        num_users: Users that the figure comes from.
+    """
+    finite = drawn[np.isfinite(drawn)]
+    if num_users < 2 or len(finite) == 0:
+        return Interval(value, None, None, num_users)
+    tail = widened_tail(num_users)
+    low, high = np.quantile(finite, [tail, 1 - tail]).tolist()
+    return Interval(value, low, high, num_users)
 
 
 def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
@@ -49,7 +177,7 @@ def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
 
 
 def resample_sums(
-    sums: FloatArray, *, num_resamples: int = NUM_RESAMPLES, seed: int = 0
+    sums: FloatArray, *, num_resamples: int | None = None, seed: int = 0
 ) -> FloatArray:
     """Return each statistic's sum over the users of each resample, shape (R, S).
 
@@ -57,7 +185,7 @@ def resample_sums(
 
     Args:
         sums: Sums by user, shape (S, U).
-        num_resamples: Bootstrap draws, R.
+        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
         seed: Seed of the draws.
 
     Raises:
@@ -66,13 +194,21 @@ def resample_sums(
     num_users = sums.shape[1]
     if num_users < 1:
         raise ValueError("`users >= 1` must hold for a resample, but there is none.")
-    rng = np.random.default_rng(seed)
+    num_resamples = num_resamples or NUM_RESAMPLES
     at_once = max(1, COUNTS_AT_ONCE // num_users)
+    if num_resamples <= at_once:
+        return _few_draws(seed, num_resamples, num_users) @ sums.T
+    rng = np.random.default_rng(seed)
     drawn = np.empty((num_resamples, len(sums)))
     for start in range(0, num_resamples, at_once):
-        part = drawn[start : start + at_once]
-        np.matmul(draw_users(rng, len(part), num_users).astype(np.float64), sums.T, out=part)
+        rows = drawn[start : start + at_once]
+        np.matmul(draw_users(rng, len(rows), num_users).astype(np.float64), sums.T, out=rows)
     return drawn
+
+
+@lru_cache(maxsize=4)  # a table asks for the same draws arm by arm; 8 MB each
+def _few_draws(seed: int, num_resamples: int, num_users: int) -> FloatArray:
+    return draw_users(np.random.default_rng(seed), num_resamples, num_users).astype(np.float64)
 
 
 def draw_users(rng: np.random.Generator, num_resamples: int, num_users: int) -> IntArray:
@@ -88,159 +224,53 @@ def divide_draws(totals: FloatArray, counts: FloatArray) -> FloatArray:
     return np.divide(totals, counts, out=empty, where=counts != 0)
 
 
-def quantile_ends(
-    drawn: FloatArray, num_users: int, *, level: float = LEVEL
-) -> tuple[float | None, float | None]:
-    """Return (low, high) of a figure from its draws; None for both with fewer than 2 users.
-
-    Args:
-        drawn: The figure in each resample, shape (R,); NaN where it had no pairs.
-        num_users: Users that the figure comes from.
-        level: Coverage aimed at, in (0, 1).
-    """
-    finite = drawn[np.isfinite(drawn)]
-    if num_users < 2 or len(finite) == 0:
-        return None, None
-    tail = widened_tail(num_users, level)
-    low, high = np.quantile(finite, [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def widened_tail(num_users: int, level: float = LEVEL) -> float:
+def widened_tail(num_users: int) -> float:
     """Return the share of draws to leave out at each end: Phi(-t sqrt(U / (U - 1))).
 
-    t is Student's quantile with U - 1 degrees of freedom. It tends to (1 - level) / 2 with many
-    users; at a level of 0.95 it is 0.0010 for 5, 0.0086 for 10 and 0.0212 for 50.
+    t is Student's 97.5 % quantile with U - 1 degrees of freedom. It tends to 0.025 with many
+    users; it is 0.0010 for 5, 0.0086 for 10 and 0.0212 for 50.
 
     Raises:
         ValueError: Fewer than 2 users.
     """
     if num_users < 2:
         raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    quantile = stdtrit(num_users - 1, 0.5 + level / 2)
+    quantile = stdtrit(num_users - 1, 0.5 + LEVEL / 2)
     return float(ndtr(-quantile * np.sqrt(num_users / (num_users - 1))))
 
 
-def jackknife_ends(
-    totals: FloatArray, counts: FloatArray, *, level: float = LEVEL
-) -> tuple[float | None, float | None]:
-    """Return (low, high) of totals.sum() / counts.sum() from leaving out one user at a time.
+def jackknife_interval(totals: FloatArray, pairs: FloatArray) -> Interval:
+    """Return sum(totals) / sum(pairs) with an interval from leaving out one user at a time.
 
     The standard error is the jackknife's about the whole figure, the quantile Student's t with
     U - 1 degrees of freedom. No draw is made, and the ends may lie outside 0..1.
 
     Args:
         totals: Sum of the statistic over each user's pairs, shape (U,).
-        counts: Pairs of each user, shape (U,); users without one are left out.
-        level: Coverage aimed at, in (0, 1).
-
-    Returns:
-        The ends; None for both with fewer than 2 users.
+        pairs: Pairs of each user, shape (U,); users without one are left out.
     """
-    totals, counts = totals[counts > 0], counts[counts > 0]
-    num_users = len(counts)
-    if num_users < 2:
-        return None, None
-    whole = totals.sum() / counts.sum()
-    without = (totals.sum() - totals) / (counts.sum() - counts)
-    variance = (num_users - 1) / num_users * np.sum((without - whole) ** 2)
-    reach = stdtrit(num_users - 1, 0.5 + level / 2) * np.sqrt(variance)
-    return float(whole - reach), float(whole + reach)
-
-
-def bootstrap_by_user(
-    correct: ArrayLike,
-    user: ArrayLike,
-    *,
-    num_resamples: int = QUICK_RESAMPLES,
-    level: float = 0.95,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """Return an interval of mean(correct) from resampling whole users, widened for few.
-
-    Args:
-        correct: Shape (P,), the statistic of each pair: 0/1, or a difference of two models.
-        user: Shape (P,), any labels.
-        num_resamples: Bootstrap draws.
-        level: Coverage aimed at, in (0, 1).
-        seed: Seed of the draws.
-
-    Returns:
-        (low, high).
-
-    Raises:
-        ValueError: Shapes differ, or there are fewer than two users.
-    """
-    value = np.asarray(correct, dtype=np.float64)
-    _, index = np.unique(np.asarray(user), return_inverse=True)
-    if value.shape != index.shape:
-        raise ValueError(
-            f"correct and user must have one shape, but got {value.shape} and {index.shape}."
-        )
-    num_users = int(index.max(initial=-1)) + 1
-    if num_users < 2:
-        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    sums_and_counts = np.stack([np.bincount(index, weights=value), np.bincount(index) * 1.0])
-    drawn = resample_sums(sums_and_counts, num_resamples=num_resamples, seed=seed)
-    tail = widened_tail(num_users, level)
-    low, high = np.quantile(drawn[:, 0] / drawn[:, 1], [tail, 1 - tail])
-    return float(low), float(high)
-
-
-def bootstrap_means(
-    totals: FloatArray,
-    pairs: FloatArray,
-    *,
-    num_resamples: int = QUICK_RESAMPLES,
-    seed: int = 0,
-    level: float = 0.95,
-) -> tuple[FloatArray, FloatArray]:
-    """Return intervals of total / pairs, resampling whole users once for all rows.
-
-    The tails are taken further out for few users (`scpo.statistics.bootstrap.widened_tail`).
-
-    Args:
-        totals: Shape (S, U), per user the sum of the statistic: right pairs, or the difference
-            of two models' right pairs.
-        pairs: Shape (U,), pairs per user, positive.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
-        level: Coverage aimed at, in (0, 1).
-
-    Returns:
-        (low, high), each of shape (S,).
-
-    Raises:
-        ValueError: Fewer than two users.
-    """
+    totals, pairs = totals[pairs > 0], pairs[pairs > 0]
     num_users = len(pairs)
-    if num_users < 2:
-        raise ValueError(f"`users >= 2` must hold for an interval, but got {num_users}.")
-    draws = draw_users(np.random.default_rng(seed), num_resamples, num_users)
-    drawn_pairs = (draws @ pairs)[:, None]
-    tail = widened_tail(num_users, level)
-    ends = np.empty((2, len(totals)))
-    for start in range(0, len(totals), ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
-        means = (draws @ totals[rows].T) / drawn_pairs
-        ends[:, rows] = np.quantile(means, [tail, 1 - tail], axis=0)
-    return ends[0], ends[1]
+    if num_users == 0:
+        return Interval(None, None, None, 0)
+    whole = float(totals.sum() / pairs.sum())
+    if num_users == 1:
+        return Interval(whole, None, None, 1)
+    without = (totals.sum() - totals) / (pairs.sum() - pairs)
+    variance = (num_users - 1) / num_users * np.sum((without - whole) ** 2)
+    reach = float(stdtrit(num_users - 1, 0.5 + LEVEL / 2) * np.sqrt(variance))
+    return Interval(whole, whole - reach, whole + reach, num_users)
+
+
+def jackknife_ends(totals: FloatArray, counts: FloatArray) -> tuple[float | None, float | None]:
+    """Return the ends of `jackknife_interval`."""
+    found = jackknife_interval(totals, counts)
+    return found.low, found.high
 
 
 def mean_interval(
-    totals: FloatArray, pairs: FloatArray, *, seed: int = 0
+    totals: FloatArray, pairs: FloatArray
 ) -> tuple[float | None, float | None, float | None]:
-    """Return (mean, low, high) of one statistic; no ends with one user, nothing without pairs.
-
-    Args:
-        totals: Shape (U,), as a row of `bootstrap_means`.
-        pairs: Shape (U,).
-        seed: Seed of the draws.
-    """
-    if pairs.sum() == 0:
-        return None, None, None
-    mean = float(totals.sum() / pairs.sum())
-    if len(pairs) < 2:
-        return mean, None, None
-    low, high = bootstrap_means(totals[None, :], pairs, seed=seed)
-    return mean, float(low[0]), float(high[0])
+    """Return (value, low, high) of `interval`."""
+    found = interval(totals, pairs)
+    return found.value, found.low, found.high

@@ -18,25 +18,16 @@ Reference:
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
 
-from scpo.arrays import FloatArray, IntArray
-from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
-    divide_draws,
-    quantile_ends,
-    resample_sums,
-    sum_by_user,
-)
+from scpo.arrays import FloatArray, IntArray, Row
+from scpo.statistics.binned import binned_intervals, same_rank_bins
 
 NUM_BINS = 10
 NUM_SIMULATIONS = 200
-
-Bins = Literal["width", "mass"]
 
 
 @dataclass(frozen=True)
@@ -67,47 +58,20 @@ class Calibration:
     ties: int
 
 
-@dataclass(frozen=True)
-class ReliabilityBin:
-    """One bin of a reliability plot.
-
-    Attributes:
-        lowest: Lower edge of an equal-width bin; the lowest confidence of an equal-mass bin.
-        highest: The upper one.
-        confidence: Mean confidence in the preferred side.
-        right: Share of pairs where that side was chosen.
-        low: Lower end of the 95 % interval of `right` by user bootstrap; None with 1 user.
-        high: Its upper end.
-        pairs: Number of pairs.
-        users: Number of users.
-    """
-
-    lowest: float
-    highest: float
-    confidence: float
-    right: float
-    low: float | None
-    high: float | None
-    pairs: int
-    users: int
-
-
-def calibration(margin: ArrayLike, *, num_bins: int = NUM_BINS, seed: int = 0) -> Calibration:
+def calibration(margin: ArrayLike) -> Calibration:
     """Return the calibration of margins.
 
     Args:
         margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
-        num_bins: Bins over the confidences 0.5..1.
-        seed: Seed of the outcomes drawn for `ece_if_calibrated`.
 
     Raises:
-        ValueError: No pair, a margin that is not finite, or no bin.
+        ValueError: No pair, or a margin that is not finite.
     """
-    margins = _checked(margin, num_bins)
+    margins = _checked(margin)
     confidence, right = _confidence(margins), _right(margins)
-    by_width = _bin_numbers(confidence, num_bins, "width")
-    by_mass = _bin_numbers(confidence, num_bins, "mass")
-    rng = np.random.default_rng(seed)
+    by_width = _equal_width(confidence)
+    by_mass = same_rank_bins(confidence, NUM_BINS)
+    rng = np.random.default_rng(0)
     simulated = [
         _bin_error(rng.random(len(confidence)) < confidence, confidence, by_width)
         for _ in range(NUM_SIMULATIONS)
@@ -125,57 +89,38 @@ def calibration(margin: ArrayLike, *, num_bins: int = NUM_BINS, seed: int = 0) -
     )
 
 
-def reliability_table(
-    margin: ArrayLike,
-    user: ArrayLike,
-    *,
-    bins: Bins = "width",
-    num_bins: int = NUM_BINS,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> list[ReliabilityBin]:
-    """Return the bins that hold a pair, from low confidence to high.
+def reliability_table(margin: ArrayLike, user: ArrayLike) -> list[Row]:
+    """Return the bins of equal width that hold a pair, low confidence first, as rows.
 
     Args:
         margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
         user: User of each pair, shape (P,).
-        bins: "width" or "mass".
-        num_bins: Bins over the confidences 0.5..1.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
+
+    Returns:
+        By column: `lowest` and `highest`, the edges of the bin; `confidence`, the mean one in
+        the preferred side; `right`, the share of pairs where that side was chosen, with its
+        interval's `low` and `high`; `pairs` and `users`.
 
     Raises:
-        ValueError: No pair, shapes differ, a margin that is not finite, or no bin.
+        ValueError: No pair, shapes differ, or a margin that is not finite.
     """
-    margins = _checked(margin, num_bins)
+    margins = _checked(margin)
     confidence, right = _confidence(margins), _right(margins)
-    number = _bin_numbers(confidence, num_bins, bins)
-    inside = np.arange(num_bins)[:, None] == number
-    sums = sum_by_user(np.concatenate([inside * right, inside * 1.0]), user)
-    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-    shares = divide_draws(drawn[:, :num_bins], drawn[:, num_bins:])
-    table = []
-    for bin_number in np.unique(number).tolist():
-        here = confidence[inside[bin_number]]
-        users = int(np.count_nonzero(sums[num_bins + bin_number]))
-        edges = here.min(), here.max()
-        if bins == "width":
-            edges = tuple(np.linspace(0.5, 1.0, num_bins + 1)[bin_number : bin_number + 2])
-        table.append(
-            ReliabilityBin(
-                float(edges[0]),
-                float(edges[1]),
-                float(here.mean()),
-                float(right[inside[bin_number]].mean()),
-                *quantile_ends(shares[:, bin_number], users),
-                len(here),
-                users,
-            )
-        )
-    return table
+    edges = np.linspace(0.5, 1.0, NUM_BINS + 1).tolist()
+    return [
+        {
+            "lowest": edges[number],
+            "highest": edges[number + 1],
+            "confidence": float(confidence[inside].mean()),
+            **figure.columns("right"),
+            "pairs": int(inside.sum()),
+            "users": figure.users,
+        }
+        for number, inside, figure in binned_intervals(right, _equal_width(confidence), user)
+    ]
 
 
-def _checked(margin: ArrayLike, num_bins: int) -> FloatArray:
+def _checked(margin: ArrayLike) -> FloatArray:
     """Return margins as float64, refusing what cannot be judged."""
     margins = np.asarray(margin, dtype=np.float64)
     if margins.ndim != 1 or margins.size == 0 or not np.all(np.isfinite(margins)):
@@ -183,8 +128,6 @@ def _checked(margin: ArrayLike, num_bins: int) -> FloatArray:
             "Margins must be of shape (P,), P >= 1, and finite to be calibrated, but got shape "
             f"{margins.shape} with {np.count_nonzero(~np.isfinite(margins))} not finite."
         )
-    if num_bins < 1:
-        raise ValueError(f"`num_bins >= 1` must hold, but got {num_bins}.")
     return margins
 
 
@@ -198,13 +141,9 @@ def _right(margins: FloatArray) -> FloatArray:
     return (np.sign(margins) + 1) / 2
 
 
-def _bin_numbers(confidence: FloatArray, num_bins: int, bins: Bins) -> IntArray:
-    """Return each pair's bin; equal mass goes by how many confidences are smaller."""
-    if bins == "width":
-        inner_edges = np.linspace(0.5, 1.0, num_bins + 1)[1:-1]
-        return np.searchsorted(inner_edges, confidence, side="right")
-    rank = np.searchsorted(np.sort(confidence), confidence, side="left")
-    return np.asarray(rank * num_bins // len(confidence), dtype=np.int64)
+def _equal_width(confidence: FloatArray) -> IntArray:
+    inner_edges = np.linspace(0.5, 1.0, NUM_BINS + 1)[1:-1]
+    return np.searchsorted(inner_edges, confidence, side="right")
 
 
 def _bin_error(right: ArrayLike, confidence: FloatArray, number: IntArray) -> float:

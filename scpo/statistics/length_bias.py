@@ -16,16 +16,14 @@ same on both sides; it is all of the gain where g+ = -g-. The share is length pa
 Legend: P pairs. Lengths are in characters.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
+from scpo.statistics.binned import binned_intervals, same_rank_bins
 from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
     divide_draws,
-    quantile_ends,
+    drawn_interval,
     resample_sums,
     sum_by_user,
 )
@@ -33,104 +31,42 @@ from scpo.statistics.bootstrap import (
 NUM_DECILES = 10
 
 
-@dataclass(frozen=True)
-class LengthBin:
-    """Pairs whose lengths differ about as much.
-
-    Attributes:
-        decile: 1 (chosen much shorter) to 10 (chosen much longer).
-        shortest: Smallest difference of lengths, chosen minus rejected, in characters.
-        longest: Largest difference.
-        accuracy: Share of pairs ordered right, 0..1; a tie is wrong.
-        low: Lower end of the 95 % interval by user bootstrap; None with 1 user.
-        high: Its upper end.
-        pairs: Number of pairs.
-        users: Number of users.
-    """
-
-    decile: int
-    shortest: float
-    longest: float
-    accuracy: float
-    low: float | None
-    high: float | None
-    pairs: int
-    users: int
-
-
-@dataclass(frozen=True)
-class LengthShare:
-    """A gain in accuracy over a baseline, split into what length explains and the rest.
-
-    Attributes:
-        gain: Accuracy of the model minus the baseline's, in -1..1.
-        length_part: Part that leans on the longer response being chosen more (or less) often.
-        length_low: Lower end of its 95 % interval by user bootstrap; None with 1 user.
-        length_high: Its upper end.
-        rest: gain - length_part.
-        rest_low: Lower end of the interval of the rest.
-        rest_high: Its upper end.
-        share: length_part / gain; None where the gain is not positive. Below 0 or above 1 where
-            the two parts differ in sign.
-        pairs: Number of pairs.
-        users: Number of users.
-    """
-
-    gain: float
-    length_part: float
-    length_low: float | None
-    length_high: float | None
-    rest: float
-    rest_low: float | None
-    rest_high: float | None
-    share: float | None
-    pairs: int
-    users: int
-
-
 def length_deciles(
     margin: ArrayLike,
     length_difference: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> list[LengthBin]:
-    """Return accuracy by decile of the difference of lengths; equal differences share one.
+) -> list[Row]:
+    """Return accuracy by decile of the difference of lengths, as rows of a table.
+
+    Equal differences share a decile.
 
     Args:
         margin: m = r(y+) - r(y-), shape (P,), P >= 1.
         length_difference: Length of y+ minus that of y-, shape (P,).
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
+
+    Returns:
+        By column: `decile`, 1 (chosen much shorter) to 10 (chosen much longer); `shortest` and
+        `longest`, the ends of the difference in characters; `accuracy`, 0..1, a tie being wrong,
+        with its interval's `low` and `high`; `pairs` and `users`.
 
     Raises:
         ValueError: Shapes differ, or there is no pair.
     """
     right, length = _checked(margin, length_difference, user)
-    rank = np.searchsorted(np.sort(length), length, side="left")
-    decile = rank * NUM_DECILES // len(length)
-    inside = np.arange(NUM_DECILES)[:, None] == decile
-    sums = sum_by_user(np.concatenate([inside * right, inside * 1.0]), user)
-    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-    shares = divide_draws(drawn[:, :NUM_DECILES], drawn[:, NUM_DECILES:])
-    table = []
-    for number in np.unique(decile).tolist():
-        here = inside[number]
-        users = int(np.count_nonzero(sums[NUM_DECILES + number]))
-        table.append(
-            LengthBin(
-                number + 1,
-                float(length[here].min()),
-                float(length[here].max()),
-                float(right[here].mean()),
-                *quantile_ends(shares[:, number], users),
-                int(here.sum()),
-                users,
-            )
+    return [
+        {
+            "decile": number + 1,
+            "shortest": float(length[inside].min()),
+            "longest": float(length[inside].max()),
+            **figure.columns("accuracy"),
+            "pairs": int(inside.sum()),
+            "users": figure.users,
+        }
+        for number, inside, figure in binned_intervals(
+            right, same_rank_bins(length, NUM_DECILES), user
         )
-    return table
+    ]
 
 
 def length_share(
@@ -138,10 +74,7 @@ def length_share(
     baseline: ArrayLike,
     length_difference: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
-) -> LengthShare:
+) -> Row:
     """Return how much of a model's gain over a baseline length explains.
 
     Args:
@@ -149,8 +82,12 @@ def length_share(
         baseline: The baseline's margins, such as the global model's, shape (P,).
         length_difference: Length of y+ minus that of y-, shape (P,).
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
+
+    Returns:
+        By column: `gain`, accuracy minus the baseline's, in -1..1; `length_part` of it and `rest`,
+        each with its interval (`length_low`, ..., `rest_high`); `share`, length part / gain, None
+        where the gain is not positive, and below 0 or above 1 where the two parts differ in
+        sign; `pairs` and `users`.
 
     Raises:
         ValueError: Shapes differ, or there is no pair.
@@ -162,18 +99,18 @@ def length_share(
     sums = sum_by_user([*sides, *(sides * gains), gains, np.ones(len(gains))], user)
     num_users = sums.shape[1]
     gain, part = (float(values[0]) for values in _split_gain(sums.sum(axis=1)[None, :]))
-    drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
+    drawn = resample_sums(sums)
     drawn_gain, drawn_part = _split_gain(drawn)
-    return LengthShare(
-        gain,
-        part,
-        *quantile_ends(drawn_part, num_users),
-        gain - part,
-        *quantile_ends(drawn_gain - drawn_part, num_users),
-        part / gain if gain > 0 else None,
-        len(gains),
-        num_users,
-    )
+    length_part = drawn_interval(part, drawn_part, num_users)
+    rest = drawn_interval(gain - part, drawn_gain - drawn_part, num_users)
+    return {
+        "gain": gain,
+        **length_part.columns("length_part", "length_"),
+        **rest.columns("rest", "rest_"),
+        "share": part / gain if gain > 0 else None,
+        "pairs": len(gains),
+        "users": num_users,
+    }
 
 
 def _split_gain(sums: FloatArray) -> tuple[FloatArray, FloatArray]:

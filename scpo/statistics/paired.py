@@ -16,13 +16,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
-from scpo.arrays import FloatArray
+from scpo.statistics.accuracy import check_margins
 from scpo.statistics.bootstrap import (
-    NUM_RESAMPLES,
-    divide_draws,
-    jackknife_ends,
-    quantile_ends,
-    resample_sums,
+    Interval,
+    intervals,
+    jackknife_interval,
     sum_by_user,
 )
 
@@ -47,76 +45,71 @@ class PairedDifference:
     """Accuracy of a model minus that of a baseline, on the same pairs.
 
     Attributes:
-        difference: In -1..1; None without pairs.
-        low: Lower end of the 95 % interval by user bootstrap; None with fewer than 2 users.
-        high: Its upper end.
-        t_low: Lower end of the 95 % jackknife interval by user.
-        t_high: Its upper end.
+        bootstrap: The difference, in -1..1, with its interval by user bootstrap.
+        jackknife: The same with the interval by user jackknife.
         pairs: Number of pairs.
-        users: Number of users.
         model_only: Pairs that the model alone orders right, b.
         baseline_only: Pairs that the baseline alone orders right, c.
-        mcnemar_exact_p: As of `McNemar`; pairs taken for independent.
-        mcnemar_statistic: As of `McNemar`.
-        mcnemar_p: As of `McNemar`.
+        mcnemar: Tests of b against c; pairs taken for independent.
     """
 
-    difference: float | None
-    low: float | None
-    high: float | None
-    t_low: float | None
-    t_high: float | None
+    bootstrap: Interval
+    jackknife: Interval
     pairs: int
-    users: int
     model_only: int
     baseline_only: int
-    mcnemar_exact_p: float
-    mcnemar_statistic: float
-    mcnemar_p: float
+    mcnemar: McNemar
+
+    def as_dict(self) -> dict[str, float | int | None]:
+        """Return the columns of a table's row."""
+        return {
+            **self.bootstrap.columns("difference"),
+            "t_low": self.jackknife.low,
+            "t_high": self.jackknife.high,
+            "pairs": self.pairs,
+            "users": self.bootstrap.users,
+            "model_only": self.model_only,
+            "baseline_only": self.baseline_only,
+            "mcnemar_exact_p": self.mcnemar.exact_p,
+            "mcnemar_statistic": self.mcnemar.statistic,
+            "mcnemar_p": self.mcnemar.chi_square_p,
+        }
 
 
 def paired_differences(
     margins: Mapping[str, ArrayLike],
     baseline: ArrayLike,
     user: ArrayLike,
-    *,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, PairedDifference]:
     """Return how far each model's accuracy is above the baseline's, by name.
 
-    A tie, m = 0, counts as wrong. All models share the resamples.
+    A tie, m = 0, counts as wrong.
 
     Args:
         margins: Margins m = r+ - r- of each model, each of shape (P,), finite.
         baseline: The baseline's margins, shape (P,), finite.
         user: User of each pair, shape (P,).
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Raises:
         ValueError: Shapes differ, or a margin is not finite.
     """
-    ours = np.array([np.asarray(margin, dtype=np.float64) for margin in margins.values()])
-    theirs = np.asarray(baseline, dtype=np.float64)
-    if ours.shape != (len(margins), *theirs.shape) or theirs.shape != np.shape(user):
-        raise ValueError(
-            f"All margins and user must have one shape, but got {ours.shape[1:]}, "
-            f"{theirs.shape} and {np.shape(user)}."
+    *right, also = check_margins([*margins.values(), baseline], user) > 0
+    sums = sum_by_user([*(1.0 * ours - also for ours in right), np.ones(len(also))], user)
+    gains, pairs = sums[:-1], sums[-1]
+    figures = intervals(gains, pairs)
+    found = {}
+    for name, ours, gain, figure in zip(margins, right, gains, figures, strict=True):
+        model_only = int(np.count_nonzero(ours & ~also))
+        baseline_only = int(np.count_nonzero(~ours & also))
+        found[name] = PairedDifference(
+            bootstrap=figure,
+            jackknife=jackknife_interval(gain, pairs),
+            pairs=len(also),
+            model_only=model_only,
+            baseline_only=baseline_only,
+            mcnemar=mcnemar(model_only, baseline_only),
         )
-    if not (np.all(np.isfinite(ours)) and np.all(np.isfinite(theirs))):
-        raise ValueError("Margins must be finite to be compared, but some are not.")
-    right, also = ours > 0, theirs > 0
-    only = np.stack([right & ~also, ~right & also], axis=1).sum(axis=2)  # (M, 2)
-    sums = sum_by_user([*(right * 1.0 - also), np.ones(theirs.shape)], user)
-    drawn = None
-    if sums.shape[1] > 1:
-        drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
-        drawn = divide_draws(drawn[:, :-1], drawn[:, -1:])
-    return {
-        name: _difference(sums[[row, -1]], only[row], None if drawn is None else drawn[:, row])
-        for row, name in enumerate(margins)
-    }
+    return found
 
 
 def mcnemar(model_only: int, baseline_only: int) -> McNemar:
@@ -139,23 +132,3 @@ def mcnemar(model_only: int, baseline_only: int) -> McNemar:
     exact = min(1.0, 2 * float(binom.cdf(min(model_only, baseline_only), total, 0.5)))
     statistic = max(0, abs(model_only - baseline_only) - 1) ** 2 / total
     return McNemar(exact, statistic, float(chi2.sf(statistic, 1)))
-
-
-def _difference(sums: FloatArray, only: FloatArray, drawn: FloatArray | None) -> PairedDifference:
-    """Return one model's difference from its sums and pairs by user, (2, U), and its draws."""
-    totals, counts = sums
-    num_users, num_pairs = len(counts), int(counts.sum())
-    ends = (None, None) if drawn is None else quantile_ends(drawn, num_users)
-    test = mcnemar(int(only[0]), int(only[1]))
-    return PairedDifference(
-        float(totals.sum()) / num_pairs if num_pairs else None,
-        *ends,
-        *jackknife_ends(totals, counts),
-        num_pairs,
-        num_users,
-        int(only[0]),
-        int(only[1]),
-        test.exact_p,
-        test.statistic,
-        test.chi_square_p,
-    )

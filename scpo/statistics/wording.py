@@ -1,19 +1,46 @@
 """An accuracy and a difference with their intervals, as people read them."""
 
-
-def format_accuracy(accuracy: float | None, low: float | None, high: float | None) -> str:
-    """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share."""
-    if accuracy is None:
-        return "no pairs"
-    if low is None or high is None:
-        return f"{100 * accuracy:.1f} %"
-    return f"{100 * accuracy:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+from scpo.statistics.bootstrap import Interval
 
 
-def format_difference(mean: float | None, low: float | None, high: float | None) -> str:
+def format_accuracy(
+    figure: Interval | float | None,
+    low: float | None = None,
+    high: float | None = None,
+    *,
+    unit: str = " %",
+    missing: str = "no pairs",
+) -> str:
+    """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share.
+
+    Args:
+        figure: The accuracy, a fraction, with or without its interval.
+        low: Lower end where `figure` is a number.
+        high: Upper end where `figure` is a number.
+        unit: What follows the share.
+        missing: What is written without an accuracy.
+    """
+    value, low, high = _parts(figure, low, high)
+    if value is None:
+        return missing
+    ends = "" if low is None or high is None else f" ({100 * low:.1f}-{100 * high:.1f})"
+    return f"{100 * value:.1f}{unit}{ends}"
+
+
+def format_difference(
+    figure: Interval | float | None, low: float | None = None, high: float | None = None
+) -> str:
     """Return a difference in points, e.g. "+1.2 (-0.8 to +3.0)"; "" for none."""
-    if mean is None:
+    value, low, high = _parts(figure, low, high)
+    if value is None:
         return ""
-    if low is None or high is None:
-        return f"{100 * mean:+.1f}"
-    return f"{100 * mean:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
+    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
+    return f"{100 * value:+.1f}{ends}"
+
+
+def _parts(
+    figure: Interval | float | None, low: float | None, high: float | None
+) -> tuple[float | None, float | None, float | None]:
+    if isinstance(figure, Interval):
+        return figure.value, figure.low, figure.high
+    return figure, low, high

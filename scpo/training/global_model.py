@@ -24,6 +24,7 @@ from scpo.data.splits import shuffle_users
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
+from scpo.statistics.wording import format_accuracy
 from scpo.tokens.encoding import encode_texts
 from scpo.training.fit import fit_on_device
 
@@ -52,9 +53,9 @@ class GlobalTraining:
         """Return the outcome in a line for people."""
         return (
             f"global model: {self.pairs} pairs, {self.train_s:.0f} s; "
-            f"{_share(self.held_out.accuracy)} ({_share(self.held_out.low)} to "
-            f"{_share(self.held_out.high)}) of {self.held_out.pairs} held-out pairs of "
-            f"{self.held_out.users} users; the longer response wins {_share(self.length.accuracy)}"
+            f"{format_accuracy(self.held_out.interval)} of {self.held_out.pairs} held-out pairs "
+            f"of {self.held_out.interval.users} users; the longer response wins "
+            f"{format_accuracy(self.length.interval.value)}"
         )
 
 
@@ -174,7 +175,3 @@ def _hold_out(table: pa.Table, seed: int) -> dict[str, str]:
     able = shuffle_users(user[build_pairs(table).interaction], seed=seed)
     chosen = set(able[: max(1, round(HELD_OUT_SHARE * len(able)))])
     return {name: "test" if name in chosen else "train" for name in np.unique(user).tolist()}
-
-
-def _share(value: float | None) -> str:
-    return "unknown" if value is None else f"{value:.1%}"

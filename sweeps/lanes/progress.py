@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
-import numpy as np
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -78,7 +77,7 @@ def progress_table(
             for r in complete
             if r.feasible
         ]
-        front = pareto_front(np.array(values), ("maximize", "minimize")).sum() if values else 0
+        front = pareto_front(values).sum() if values else 0
         table.add_row(
             country,
             f"{len(mine)}/{count}",

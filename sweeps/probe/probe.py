@@ -144,7 +144,7 @@ def probe_pair_sets(
     global_accuracy = float(np.mean(validation.reference_margin > 0))
     on_front = feasible & (judged.accuracy > global_accuracy)
     values = np.column_stack([judged.accuracy, kept])
-    on_front[on_front] = pareto_front(values[on_front], ("maximize", "minimize"))
+    on_front[on_front] = pareto_front(values[on_front])
     return ProbeResult(
         country,
         settings,

@@ -17,7 +17,7 @@ from scpo.arrays import FloatArray
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
-from sweeps.ranking.ranking import CountryRanking
+from sweeps.ranking.ranking import CountryRanking, RankedSetting
 
 ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
 
@@ -42,10 +42,19 @@ class SharedSettings:
     pairs_trained: FloatArray
     feasible: NDArray[np.bool_]
 
-    def gain_over(self, common: int) -> FloatArray:
-        """Return the recommended setting's right pairs minus a shared one's, shape (U,)."""
-        rows = [row for row, one in enumerate(self.ranking.settings) if one.recommended]
-        return self.own[rows[0]] - self.shared[common]
+    @property
+    def recommended(self) -> RankedSetting:
+        """The country's setting to use."""
+        found = self.ranking.recommended
+        assert found is not None  # shared_settings leaves out countries without settings
+        return found
+
+    def right_pairs(self, common: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Return right pairs by user of the recommended, the best and a shared setting, (U,)."""
+        best = self.ranking.best
+        assert best is not None
+        own = [self.own[setting.rank - 1] for setting in (self.recommended, best)]
+        return own[0], own[1], self.shared[common]
 
 
 def shared_settings(

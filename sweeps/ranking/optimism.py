@@ -27,7 +27,6 @@ def estimate_optimism(
     *,
     chosen: int,
     margin: float,
-    seed: int = 0,
 ) -> float | None:
     """Return how much worse a setting does on users it was not chosen by, on average.
 
@@ -38,20 +37,19 @@ def estimate_optimism(
     accuracy of the rule's choice on users who had no say in it.
 
     Args:
-        correct: Shape (S, U), right pairs of each setting and user.
-        pairs: Shape (U,), pairs of each user.
-        pairs_trained: Shape (S,), what a setting costs.
-        violation: Shape (S,), by how much the constraint is broken; held as it is.
+        correct: As in `choose_again`, like the next three.
+        pairs: Pairs.
+        pairs_trained: Costs.
+        violation: Violations.
         chosen: Row that was chosen on all users.
         margin: Non-inferiority margin of the rule.
-        seed: Seed of the resamples.
 
     Returns:
         The optimism as a fraction, 0 with one setting; None with fewer than 2 users.
     """
     if len(pairs) < 2:
         return None
-    draws, again = choose_again(correct, pairs, pairs_trained, violation, margin=margin, seed=seed)
+    draws, again = choose_again(correct, pairs, pairs_trained, violation, margin=margin)
     left_out = draws == 0
     judged = (left_out @ pairs).sum()
     lost = (left_out * (correct[chosen] - correct[again])).sum()
@@ -65,16 +63,16 @@ def choose_again(
     violation: FloatArray,
     *,
     margin: float,
-    seed: int,
+    seed: int = 0,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return resamples of the users and the row that the rule chooses on each.
 
     Args:
-        correct: As `estimate_optimism`.
-        pairs: As `estimate_optimism`.
-        pairs_trained: As `estimate_optimism`.
-        violation: As `estimate_optimism`.
-        margin: As `estimate_optimism`.
+        correct: Shape (S, U), right pairs of each setting and user.
+        pairs: Shape (U,), pairs of each user.
+        pairs_trained: Shape (S,), what a setting costs.
+        violation: Shape (S,), by how much the constraint is broken; held as it is.
+        margin: Non-inferiority margin of the rule.
         seed: Seed of the resamples.
 
     Returns:

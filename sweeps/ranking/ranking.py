@@ -13,15 +13,14 @@ from pathlib import Path
 
 import numpy as np
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ranking.optimism import estimate_optimism
-from sweeps.ranking.pareto import Direction, find_knee, hypervolume, pareto_front
+from sweeps.ranking.pareto import find_knee, hypervolume, pareto_front
 from sweeps.ranking.recommendation import compare_settings
 
 MARGIN = 0.01
-NUM_RESAMPLES = 10_000
-DIRECTIONS: tuple[Direction, Direction] = ("maximize", "minimize")
 REFERENCE = (0.5, 1.1)  # a coin's accuracy, at 110 % of the pairs so that `full` counts
 
 
@@ -31,31 +30,36 @@ class RankedSetting:
 
     Attributes:
         record: The trial.
-        evaluation: Its evaluation on validation users.
         rank: 1 is the best: feasible first, then accuracy, then fewer pairs trained.
         on_front: No feasible setting is as accurate and as cheap, and better in one.
         is_knee: Where the front bends most; see `find_knee`.
         recommended: The one setting to use.
-        violation: Sum of the broken constraints' values; 0 when feasible.
-        difference: Accuracy minus the best's, a fraction.
-        low: Lower end of the difference's 95 % interval; None with fewer than 2 users.
-        high: Upper end of the same interval.
-        non_inferior: `low > -margin`; always true of the best.
-        indistinguishable: The interval contains 0; None with fewer than 2 users.
+        difference: Accuracy minus the best's, a fraction, paired by user.
+        non_inferior: Whether the interval is above `-margin`; always true of the best.
     """
 
     record: TrialRecord
-    evaluation: EvaluationRecord
     rank: int
     on_front: bool
     is_knee: bool
     recommended: bool
-    violation: float
-    difference: float
-    low: float | None
-    high: float | None
+    difference: Interval
     non_inferior: bool
-    indistinguishable: bool | None
+
+    @property
+    def evaluation(self) -> EvaluationRecord:
+        """Its evaluation on validation users."""
+        return evaluation_of(self.record, "validation")
+
+    @property
+    def violation(self) -> float:
+        """Sum of the broken constraints' values; 0 when feasible."""
+        return _violation(self.record)
+
+    @property
+    def indistinguishable(self) -> bool | None:
+        """Whether the interval contains 0; None with fewer than 2 users."""
+        return None if self.difference.low is None else self.difference.sign == 0
 
     @property
     def feasible(self) -> bool:
@@ -125,8 +129,6 @@ def rank_country(
     country: str,
     *,
     margin: float = MARGIN,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
@@ -137,8 +139,6 @@ def rank_country(
         records: Records of a run, of any country and purpose.
         country: The country to rank.
         margin: How much accuracy, as a fraction, a cheaper setting may lose, in [0, 1).
-        num_resamples: Bootstrap draws, the same for every setting.
-        seed: Seed of the draws.
 
     Raises:
         ValueError: `0 <= margin < 1` does not hold, the country has no search trial, a trial was
@@ -155,7 +155,7 @@ def rank_country(
     for record in rankable:
         if "pairs_trained" not in record.objectives:
             raise ValueError(f"Trial {record.trial_id} has no objective `pairs_trained`.")
-    settings, optimism = _rank(rankable, margin, num_resamples, seed) if rankable else ((), None)
+    settings, optimism = _rank(rankable, margin) if rankable else ((), None)
     return CountryRanking(
         country=country,
         settings=settings,
@@ -168,88 +168,52 @@ def rank_country(
 
 
 def rank_records(
-    records: Sequence[TrialRecord],
-    *,
-    margin: float = MARGIN,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
+    records: Sequence[TrialRecord], *, margin: float = MARGIN
 ) -> list[CountryRanking]:
     """Rank every country that was searched, by name; arguments as `rank_country`."""
     countries = sorted({r.country for r in records if r.purpose == "search"})
-    return [
-        rank_country(records, country, margin=margin, num_resamples=num_resamples, seed=seed)
-        for country in countries
-    ]
+    return [rank_country(records, country, margin=margin) for country in countries]
 
 
-def rank_run(
-    run: Path, *, margin: float = MARGIN, num_resamples: int = NUM_RESAMPLES, seed: int = 0
-) -> list[CountryRanking]:
+def rank_run(run: Path, *, margin: float = MARGIN) -> list[CountryRanking]:
     """Rank every searched country of a run's ledger; arguments as `rank_country`.
 
     Raises:
         FileNotFoundError: The run has no ledger.
         ValueError: The ledger holds no search trial, or as `rank_country`.
     """
-    rankings = rank_records(
-        read_records(run), margin=margin, num_resamples=num_resamples, seed=seed
-    )
+    rankings = rank_records(read_records(run), margin=margin)
     if not rankings:
         raise ValueError(f"No search trial is in {run}. Run `scpo sweep` first.")
     return rankings
 
 
 def _rank(
-    records: list[TrialRecord], margin: float, num_resamples: int, seed: int
+    records: list[TrialRecord], margin: float
 ) -> tuple[tuple[RankedSetting, ...], float | None]:
     """Return complete trials in order, compared with the best, and the choice's optimism."""
     records = sorted(records, key=_rank_key)
     counts = align_by_user(records, "validation")
-    costs = np.array([record.objectives["pairs_trained"] for record in records])
+    values = np.array([_values(record) for record in records])
     violation = np.array([_violation(record) for record in records])
-    table = (counts.correct, counts.pairs, costs, violation)
-    result = compare_settings(*table, margin=margin, num_resamples=num_resamples, seed=seed)
-    front = _front(records)
-    knee = _knee(records, front)
-    lows = [None] * len(records) if result.low is None else result.low.tolist()
-    highs = [None] * len(records) if result.high is None else result.high.tolist()
+    table = (counts.correct, counts.pairs, values[:, 1], violation)
+    result = compare_settings(*table, margin=margin)
+    compared = np.flatnonzero((violation == 0.0) | (violation != 0.0).all())
+    front = compared[pareto_front(values[compared])].tolist()
+    knee = find_knee(values[front])
     settings = tuple(
         RankedSetting(
             record=record,
-            evaluation=evaluation_of(record, "validation"),
             rank=row + 1,
-            on_front=front[row],
-            is_knee=row == knee,
+            on_front=row in front,
+            is_knee=knee is not None and row == front[knee],
             recommended=row == result.chosen,
-            violation=float(violation[row]),
-            difference=float(result.difference[row]),
-            low=lows[row],
-            high=highs[row],
+            difference=result.differences[row],
             non_inferior=bool(result.non_inferior[row]),
-            indistinguishable=_contains_zero(lows[row], highs[row]),
         )
         for row, record in enumerate(records)
     )
-    optimism = estimate_optimism(*table, chosen=result.chosen, margin=margin, seed=seed)
-    return settings, optimism
-
-
-def _front(records: list[TrialRecord]) -> list[bool]:
-    """Return which feasible trials are on the front; of all trials where none is feasible."""
-    feasible = [_violation(record) == 0.0 for record in records]
-    rows = [row for row, good in enumerate(feasible) if good or not any(feasible)]
-    mask = pareto_front([_values(records[row]) for row in rows], DIRECTIONS)
-    front = [False] * len(records)
-    for row, on_front in zip(rows, mask, strict=True):
-        front[row] = bool(on_front)
-    return front
-
-
-def _knee(records: list[TrialRecord], front: list[bool]) -> int | None:
-    """Return the row of the front's knee, None without one."""
-    rows = [row for row, on_front in enumerate(front) if on_front]
-    knee = find_knee([_values(records[row]) for row in rows], DIRECTIONS)
-    return None if knee is None else rows[knee]
+    return settings, estimate_optimism(*table, chosen=result.chosen, margin=margin)
 
 
 def _hypervolume(records: list[TrialRecord]) -> float | None:
@@ -262,7 +226,7 @@ def _hypervolume(records: list[TrialRecord]) -> float | None:
         for record, count in zip(records, available, strict=True)
         if _violation(record) == 0.0
     ]
-    return hypervolume(np.array(values).reshape(-1, 2), DIRECTIONS, REFERENCE)
+    return hypervolume(np.array(values).reshape(-1, 2), REFERENCE)
 
 
 def _values(record: TrialRecord) -> tuple[float, float]:
@@ -285,8 +249,3 @@ def _accuracy(record: TrialRecord) -> float:
     """Return the accuracy from the counts, so that ranking and bootstrap use one number."""
     counts = evaluation_of(record, "validation").by_user
     return sum(counts.correct) / sum(counts.pairs)
-
-
-def _contains_zero(low: float | None, high: float | None) -> bool | None:
-    """Return whether an interval contains 0; None without one."""
-    return None if low is None or high is None else low <= 0.0 <= high

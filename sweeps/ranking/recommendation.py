@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray
-from scpo.statistics.bootstrap import bootstrap_means
+from scpo.statistics.bootstrap import Interval, intervals
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,13 @@ class Comparison:
     Attributes:
         best: Row of the most accurate feasible setting; of all where none is feasible.
         chosen: Row of the setting to use.
-        difference: Shape (S,), accuracy minus the best's, a fraction.
-        low: Shape (S,), lower ends of the differences' 95 % intervals; None with one user.
-        high: Shape (S,), upper ends of the same.
-        non_inferior: Shape (S,), `low > -margin`; always true of the best.
+        differences: Of each setting, accuracy minus the best's, a fraction.
+        non_inferior: Shape (S,), whether its interval is above `-margin`; true of the best.
     """
 
     best: int
     chosen: int
-    difference: FloatArray
-    low: FloatArray | None
-    high: FloatArray | None
+    differences: list[Interval]
     non_inferior: NDArray[np.bool_]
 
 
@@ -43,10 +39,10 @@ def compare_settings(
     violation: FloatArray,
     *,
     margin: float,
-    num_resamples: int,
-    seed: int,
+    num_resamples: int | None = None,
+    seed: int = 0,
 ) -> Comparison:
-    """Compare every setting with the best on one set of draws of users, and choose one.
+    """Compare every setting with the best, and choose one.
 
     Args:
         correct: Shape (S, U), right pairs of each setting and user; at least one setting.
@@ -54,24 +50,18 @@ def compare_settings(
         pairs_trained: Shape (S,), what a setting costs.
         violation: Shape (S,), by how much the constraint is broken; 0 is feasible.
         margin: Accuracy, as a fraction, that a cheaper setting may lose.
-        num_resamples: Bootstrap draws.
+        num_resamples: Bootstrap draws; None for as many as every interval has.
         seed: Seed of the draws.
     """
     accuracy = correct.sum(axis=1) / pairs.sum()
     best = _best_row(accuracy, pairs_trained, violation)
-    gain = correct - correct[best]
-    low = high = None
-    non_inferior = np.zeros(len(correct), dtype=np.bool_)
-    if len(pairs) > 1:
-        low, high = bootstrap_means(gain, pairs, num_resamples=num_resamples, seed=seed)
-        non_inferior = low > -margin
+    differences = intervals(correct - correct[best], pairs, num_resamples=num_resamples, seed=seed)
+    non_inferior = np.array([each.low is not None and each.low > -margin for each in differences])
     non_inferior[best] = True
     return Comparison(
         best=best,
         chosen=_chosen_row(accuracy, pairs_trained, violation, non_inferior),
-        difference=gain.sum(axis=1) / pairs.sum(),
-        low=low,
-        high=high,
+        differences=differences,
         non_inferior=non_inferior,
     )
 

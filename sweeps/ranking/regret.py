@@ -7,14 +7,13 @@ resamples as in `optimism`. The noise floor says how far trainings differ by the
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
-from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.bootstrap import Interval, columns_of, interval
 from scpo.statistics.wording import format_difference
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import describe_identity, seed_deviation
@@ -32,9 +31,7 @@ class RegretRow:
         country: Name, or `pooled`: pairs joined, interval over all users.
         tuned: Accuracy of the country's recommended setting.
         common: Accuracy of the common setting, seeds averaged.
-        regret: `tuned - common`.
-        low: Lower end of the regret's 95 % interval by user; None with fewer than 2 users.
-        high: Upper end of the same.
+        regret: `tuned - common`, paired by user.
         best_regret: Accuracy of the country's best setting minus `common`.
         held_out: Mean regret on users left out of resamples, both settings chosen on the
             others; None with fewer than 2 users.
@@ -50,9 +47,7 @@ class RegretRow:
     country: str
     tuned: float
     common: float
-    regret: float
-    low: float | None
-    high: float | None
+    regret: Interval
     best_regret: float
     held_out: float | None
     pairs_tuned: float
@@ -61,6 +56,13 @@ class RegretRow:
     users: int
     seed_deviation: float | None
     num_repeats: int
+
+
+COLUMNS = tuple(
+    name
+    for field in fields(RegretRow)
+    for name in ((field.name, "low", "high") if field.name == "regret" else (field.name,))
+)
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,13 @@ class RegretTable:
 
 
 def regret_table(
-    records: Sequence[TrialRecord], rankings: Sequence[CountryRanking], *, seed: int = 0
+    records: Sequence[TrialRecord], rankings: Sequence[CountryRanking]
 ) -> RegretTable:
     """Return what the best common setting loses in every country that has a recommendation.
 
     Args:
         records: Every record of the run.
         rankings: The rankings of the same run.
-        seed: Seed of the resamples.
 
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
@@ -102,23 +103,25 @@ def regret_table(
         return _without("no setting was tried in every country on the same validation users")
     everybody = [np.ones((1, len(country.pairs)), dtype=np.int64) for country in countries]
     (common,) = choose_common(countries, everybody)
-    held_out = _held_out(countries, seed)
+    held_out = _held_out(countries)
     rows = [
-        _row(country, common, judged, seed_deviation(records, country.ranking.country))
+        _row(name, [country], common, [judged], seed_deviation(records, name))
         for country, judged in zip(countries, held_out, strict=True)
+        for name in [country.ranking.country]
     ]
+    pooled = _row(POOLED, countries, common, held_out, seed_deviation(records))
     return RegretTable(
         setting=describe_identity(keys[common]),
         num_candidates=len(keys),
         feasible=all(bool(country.feasible[common]) for country in countries),
-        rows=(_pooled_row(rows, countries, common, held_out, seed_deviation(records)), *rows),
+        rows=(pooled, *rows),
         missing=None,
     )
 
 
 def write_regret(table: RegretTable, path: Path) -> None:
-    """Write the rows as CSV, whole or not at all; the columns are the fields of `RegretRow`."""
-    write_csv([field.name for field in fields(RegretRow)], [asdict(r) for r in table.rows], path)
+    """Write the rows as CSV, whole or not at all; the columns are `COLUMNS`."""
+    write_csv(COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
 
 
 def describe_regret(table: RegretTable) -> str:
@@ -141,12 +144,12 @@ def describe_regret(table: RegretTable) -> str:
     return (
         f"One setting for all, the best of {table.num_candidates} tried everywhere: "
         f"{table.setting}{broken}. Tuned per country gains "
-        f"{format_difference(pooled.regret, pooled.low, pooled.high)} points on it{held_out}. "
+        f"{format_difference(pooled.regret)} points on it{held_out}. "
         f"{noise}"
     )
 
 
-def _held_out(countries: Sequence[SharedSettings], seed: int) -> list[tuple[float, float]]:
+def _held_out(countries: Sequence[SharedSettings]) -> list[tuple[float, float]]:
     """Return per country (right pairs gained, pairs judged) on users that no choice saw."""
     draws, tuned = [], []
     for number, country in enumerate(countries):
@@ -157,7 +160,7 @@ def _held_out(countries: Sequence[SharedSettings], seed: int) -> list[tuple[floa
             np.array([setting.pairs_trained for setting in settings]),
             np.array([setting.violation for setting in settings]),
             margin=country.ranking.margin,
-            seed=seed + 1000 * number,  # other users, so other draws
+            seed=1000 * number,  # other users, so other draws
         )
         draws.append(drawn)
         tuned.append(chosen)
@@ -171,72 +174,34 @@ def _held_out(countries: Sequence[SharedSettings], seed: int) -> list[tuple[floa
 
 
 def _row(
-    country: SharedSettings,
-    common: int,
-    held_out: tuple[float, float],
-    noise: tuple[float | None, int],
-) -> RegretRow:
-    """Return the regret of one country."""
-    recommended, best = country.ranking.recommended, country.ranking.best
-    assert recommended is not None  # shared_settings leaves out countries without settings
-    assert best is not None
-    total = float(country.pairs.sum())
-    common_accuracy = float(country.shared[common].sum()) / total
-    gain = country.gain_over(common)
-    _, low, high = mean_interval(gain, country.pairs)
-    return RegretRow(
-        country=country.ranking.country,
-        tuned=recommended.accuracy,
-        common=common_accuracy,
-        regret=float(gain.sum()) / total,
-        low=low,
-        high=high,
-        best_regret=best.accuracy - common_accuracy,
-        held_out=held_out[0] / held_out[1] if held_out[1] else None,
-        pairs_tuned=recommended.pairs_trained,
-        pairs_common=float(country.pairs_trained[common]),
-        pairs=int(total),
-        users=len(country.pairs),
-        seed_deviation=noise[0],
-        num_repeats=noise[1],
-    )
-
-
-def _pooled_row(
-    rows: Sequence[RegretRow],
+    name: str,
     countries: Sequence[SharedSettings],
     common: int,
     held_out: Sequence[tuple[float, float]],
     noise: tuple[float | None, int],
 ) -> RegretRow:
-    """Return the regret over all countries, their pairs joined."""
-    weights = np.array([row.pairs for row in rows], dtype=np.float64)
-    _, low, high = mean_interval(
-        np.concatenate([country.gain_over(common) for country in countries]),
-        np.concatenate([country.pairs for country in countries]),
+    """Return the regret of one country, or of several with their pairs joined."""
+    pairs = np.concatenate([country.pairs for country in countries])
+    tuned, best, shared = (
+        np.concatenate(right)
+        for right in zip(*(country.right_pairs(common) for country in countries), strict=True)
     )
-    gained, judged = (sum(part) for part in zip(*held_out, strict=True))
+    total = float(pairs.sum())
+    gained, judged = (sum(values) for values in zip(*held_out, strict=True))
     return RegretRow(
-        country=POOLED,
-        tuned=_average([row.tuned for row in rows], weights),
-        common=_average([row.common for row in rows], weights),
-        regret=_average([row.regret for row in rows], weights),
-        low=low,
-        high=high,
-        best_regret=_average([row.best_regret for row in rows], weights),
+        country=name,
+        tuned=float(tuned.sum()) / total,
+        common=float(shared.sum()) / total,
+        regret=interval(tuned - shared, pairs),
+        best_regret=float((best - shared).sum()) / total,
         held_out=gained / judged if judged else None,
-        pairs_tuned=sum(row.pairs_tuned for row in rows),
-        pairs_common=sum(row.pairs_common for row in rows),
-        pairs=sum(row.pairs for row in rows),
-        users=sum(row.users for row in rows),
+        pairs_tuned=sum(country.recommended.pairs_trained for country in countries),
+        pairs_common=sum(float(country.pairs_trained[common]) for country in countries),
+        pairs=int(total),
+        users=len(pairs),
         seed_deviation=noise[0],
         num_repeats=noise[1],
     )
-
-
-def _average(values: Sequence[float], weights: FloatArray) -> float:
-    """Return the mean over countries weighted by their pairs."""
-    return float(np.average(values, weights=weights))
 
 
 def _without(reason: str) -> RegretTable:

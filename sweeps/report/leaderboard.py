@@ -185,7 +185,7 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         f"{rate:.1e}" if isinstance(rate, float | int) else "",
         f"{setting.pairs_trained:.0f}",
         format_accuracy(overall.accuracy, overall.low, overall.high),
-        format_difference(setting.difference, setting.low, setting.high),
+        format_difference(setting.difference),
         format_accuracy(baseline.accuracy, None, None),
         ", ".join(filter(None, remarks)),
     )

@@ -20,7 +20,12 @@ import torch
 from figures import figure_line, machine
 
 from scpo.arrays import FloatArray
-from scpo.statistics.bootstrap import divide_draws, jackknife_ends, quantile_ends, resample_sums
+from scpo.statistics.bootstrap import (
+    divide_draws,
+    drawn_interval,
+    jackknife_interval,
+    resample_sums,
+)
 
 NUM_WORLDS = 200
 NUM_SAMPLES = 5  # of users, from each world
@@ -75,8 +80,10 @@ def is_covered(totals: FloatArray, pairs: FloatArray, truth: float, seed: int) -
     users = int(np.count_nonzero(pairs))
     intervals = (
         np.nanquantile(shares, [0.025, 0.975]),
-        quantile_ends(shares, users),
-        jackknife_ends(totals, pairs),
+        *(
+            (found.low, found.high)
+            for found in (drawn_interval(0.0, shares, users), jackknife_interval(totals, pairs))
+        ),
     )
     return [
         low is not None and high is not None and low - 1e-12 <= truth <= high + 1e-12

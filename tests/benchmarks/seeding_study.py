@@ -19,7 +19,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.pareto import hypervolume
-from sweeps.ranking.ranking import DIRECTIONS, REFERENCE
+from sweeps.ranking.ranking import REFERENCE
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
 from sweeps.stages.search import search_countries
@@ -87,7 +87,7 @@ def volume(records: list[TrialRecord], country: str, num_trials: int) -> float:
         for record in mine
         if record.state == "complete" and record.feasible
     ]
-    return hypervolume(np.array(values).reshape(-1, 2), DIRECTIONS, REFERENCE)
+    return hypervolume(np.array(values).reshape(-1, 2), REFERENCE)
 
 
 def describe(num_trials: int, volumes: np.ndarray) -> str:

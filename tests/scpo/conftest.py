@@ -1,6 +1,6 @@
 """Tiny models of the real classes, built in place, and tables and training sets to feed them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from scpo.tokens.encoding import encode_texts
 settings.register_profile("unhurried", deadline=None)  # a loaded machine is no failure
 settings.load_profile("unhurried")
 
+FEW_RESAMPLES = 60
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "<bos>", "<eos>", "user", "assistant", ":")
 WORDS = tuple("a b c d e f g h good bad fine long short warm cold".split())
 VOCABULARY = {word: number for number, word in enumerate(SPECIAL + WORDS)}
@@ -117,6 +118,14 @@ def write_model(folder: Path, kind: str, *, seed: int = 0, num_labels: int = 1) 
     tokenizer = make_pair_tokenizer() if kind in ENCODERS else make_chat_tokenizer()
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@pytest.fixture(scope="module")
+def few_resamples() -> Iterator[None]:
+    """Draw so few resamples for every interval that a naive loop can follow."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scpo.statistics.bootstrap.NUM_RESAMPLES", FEW_RESAMPLES)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -14,7 +14,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
-from scpo.statistics.accuracy import counts_by_user, layered_accuracy, pair_accuracy
+from scpo.statistics.accuracy import counts_by_user, layer_accuracies, pair_accuracy
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.run.workspace import Workspace
 
@@ -40,7 +40,7 @@ class World:
     def evaluate(self, learned: float, noise: float, seed: int) -> EvaluationRecord:
         rng = np.random.default_rng(seed)
         margin = self.shared + learned * self.culture + noise * rng.normal(size=len(self.user))
-        layers = layered_accuracy(margin, self.shared, self.user)
+        layers = layer_accuracies({"model": margin}, self.shared, self.user)["model"]
         return EvaluationRecord(
             part=self.part,
             **{name: AccuracyRecord(**layer.as_dict()) for name, layer in layers.items()},

@@ -22,21 +22,6 @@ SETTING_WORDS = {
     "epochs": "passes over the pairs trained on",
     "lora_rank": "rank of low-rank adapters",
 }
-INTENDED = (
-    "Ranking candidate answers for, or adding a reward term in the training of, assistants used "
-    "in {country}, beside other rewards and with people who look at what comes out.",
-    "Research on how preferences differ between countries, and how far a reward model shows it.",
-)
-MISUSES = (
-    "Judging, sorting or describing persons, or guessing where somebody comes from.",
-    "Speaking for the people of {country}: the model was tuned to {users_trained}, who are no "
-    "sample of a population, and people within one country disagree.",
-    "The only check of safety, truth or quality of an answer: it learned which of two answers "
-    "was preferred, errors and prejudices of the annotators included.",
-    "Rewarding one country's preferences where people of others are served; the table of other "
-    "countries shows what that costs.",
-    "Decisions with consequences for persons (work, credit, law, health, migration).",
-)
 
 
 class DataSource(Config):

@@ -13,8 +13,8 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
+from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
-from scpo.evaluation.panels import Row
 from scpo.evaluation.tables import Tables
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 

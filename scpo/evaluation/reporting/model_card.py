@@ -12,15 +12,18 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from scpo.evaluation.panels import BASELINES, Row
-from scpo.evaluation.reporting.card_facts import INTENDED, MISUSES, SETTING_WORDS, CardFacts
-from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words
+from scpo.arrays import Row
+from scpo.evaluation.pair_scores import GLOBAL, LENGTH
+from scpo.evaluation.reporting.card_facts import SETTING_WORDS, CardFacts
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
-from scpo.statistics.accuracy import LAYERS
+from scpo.statistics.bootstrap import read_interval
+from scpo.statistics.wording import format_accuracy, format_difference
 
-METHOD = "https://arxiv.org/abs/2606.18606"
+ANY_ANNOTATORS = "the annotators who happened to take part"
+BASELINE_WORDS = {GLOBAL: "the global model", "full": "full", LENGTH: "the longer answer"}
 
 
 def model_card(
@@ -38,37 +41,46 @@ def model_card(
     Raises:
         ValueError: The tables have no figures of that model.
     """
-    by_layer = {
-        row["layer"]: row
-        for row in tables["accuracy"]
-        if (row["country"], row["arm"]) == (country, arm)
-    }
+    rows = _rows(tables["accuracy"], country=country, arm=arm)
+    by_layer = {row["layer"]: row for row in rows}
     if not by_layer:
         known = sorted({f"{row['country']}/{row['arm']}" for row in tables["accuracy"]})
         raise ValueError(
             f"The evaluation must hold {country}/{arm}, but it holds {', '.join(known)}."
         )
-    words = {"country": country, "users_trained": _annotators(facts)}
-    sections = [
-        f"# Reward model of preferences in {country}",
-        f"Scores an answer to a prompt; a higher reward is more likely preferred by annotators in "
-        f"{country}. It was tuned from {_base(facts)} by steerable cultural preference "
-        f"optimization ([SCPO]({METHOD})), arm `{arm}`.",
-        "## Figures",
-        _figures(tables, by_layer, country, arm, part),
-        _calibration(tables, country, arm),
-        _other_countries(tables, country, arm),
-        "## Training",
-        _training(facts),
-        "## Data and licences",
-        _data(facts),
-        "## Intended use",
-        _bullets(line.format_map(words) for line in INTENDED),
-        "## What it must not be used for",
-        _bullets(line.format_map(words) for line in MISUSES),
-    ]
-    body = "\n\n".join(section for section in sections if section)
-    header = _header(facts, by_layer["overall"], country, part)
+    overall = by_layer["overall"]
+    environment = Environment(
+        loader=PackageLoader("scpo.evaluation.reporting", "."),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(
+        accuracy=format_accuracy, difference=format_difference, interval=read_interval
+    )
+    of_model = {"country": country, "arm": arm}
+    paired = _rows(tables["paired"], **of_model, layer="overall")
+    others = _rows(tables["matrix"], model_country=country, arm=arm)
+    is_named, users = facts.base_model.count("/") == 1, facts.users_trained
+    body = environment.get_template("card.md.j2").render(
+        **of_model,
+        facts=facts,
+        part=part,
+        base=f"`{facts.base_model}`" if is_named else facts.base_model,
+        overall=overall,
+        units=f"{overall['unit']}s",
+        layers=by_layer.values(),
+        paired=paired,
+        baselines=BASELINE_WORDS,
+        verdict="\n".join(_verdict(row) for row in paired if row["baseline"] == GLOBAL),
+        calibration=next(iter(_rows(tables["calibration"], **of_model)), None),
+        others=[row for row in others if row["country"] != country],
+        training=_training(facts),
+        annotators=f"{users:,} annotators"
+        if users
+        else "the annotators who happened to take part",
+    )
+    header = _header(facts, overall, country, part)
     return ModelCard(f"---\n{header.to_yaml()}\n---\n\n{body}\n", ignore_metadata_errors=False)
 
 
@@ -145,39 +157,6 @@ def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCar
     )
 
 
-def _figures(
-    tables: Tables, by_layer: Mapping[str, Row], country: str, arm: str, part: str
-) -> str:
-    """Return accuracy by layer, the differences, and what they allow to say."""
-    overall = by_layer["overall"]
-    units = f"{overall['unit']}s"
-    lines = [
-        f"On {overall['pairs']:,} pairs of {overall['users']:,} {part} {units} that no training "
-        f"saw. Intervals are 95 %, from a bootstrap that draws whole {units}; a tie counts as "
-        f"wrong (there are {overall['ties']:,}). Distinctive pairs are those the global model "
-        "orders wrong, consensus pairs the rest.",
-        "",
-        f"| pairs | accuracy | pairs | {units} |",
-        "|---|---|---|---|",
-    ]
-    for layer in LAYERS:
-        row = by_layer[layer]
-        lines.append(f"| {layer} | {share_in_words(row)} | {row['pairs']:,} | {row['users']:,} |")
-    lines += ["", "| on the same pairs, against | points | McNemar's p, pairs as independent |"]
-    lines += ["|---|---|---|"]
-    paired = [
-        row
-        for row in tables["paired"]
-        if (row["country"], row["arm"], row["layer"]) == (country, arm, "overall")
-    ]
-    names = dict(zip(BASELINES, ("the global model", "full", "the longer answer"), strict=True))
-    for row in paired:
-        points, chance = difference_in_words(row), row["mcnemar_exact_p"]
-        lines.append(f"| {names[row['baseline']]} | {points} | {chance:.3g} |")
-    lines += ["", *(_verdict(row) for row in paired if row["baseline"] == BASELINES[0])]
-    return "\n".join(lines).rstrip()
-
-
 def _verdict(row: Row) -> str:
     """Return what the difference to the global model allows to say."""
     if row["low"] is None:
@@ -189,79 +168,23 @@ def _verdict(row: Row) -> str:
     return "**A difference to the global model is not shown: an interval holds 0.**"
 
 
-def _calibration(tables: Tables, country: str, arm: str) -> str:
-    """Return how far sigmoid of the reward difference can be read as a probability."""
-    for row in tables["calibration"]:
-        if (row["country"], row["arm"]) == (country, arm):
-            return (
-                f"sigmoid(r1 - r2) as the probability that answer 1 is preferred: expected "
-                f"calibration error {row['ece_width']:.3f} ({row['ece_if_calibrated']:.3f} would "
-                f"be expected of a calibrated model on as many pairs), Brier score "
-                f"{row['brier']:.3f}; mean confidence {100 * row['confidence']:.1f} %, right "
-                f"{100 * row['right']:.1f} %."
-            )
-    return ""
-
-
-def _other_countries(tables: Tables, country: str, arm: str) -> str:
-    """Return the model's accuracy on other countries' pairs, nothing where none was judged."""
-    rows = [
-        row
-        for row in tables["matrix"]
-        if (row["model_country"], row["arm"]) == (country, arm) and row["country"] != country
-    ]
-    if not rows:
-        return ""
-    lines = [
-        "### On other countries' pairs",
-        "",
-        "| country | accuracy | points against the global model |",
-        "|---|---|---|",
-    ]
-    for row in rows:
-        points = difference_in_words(row | {"against": row["against_global"]}, "against")
-        lines.append(f"| {row['country']} | {share_in_words(row)} | {points} |")
-    return "\n".join(lines)
-
-
-def _training(facts: CardFacts) -> str:
-    """Return the setting and how much it was trained on."""
+def _training(facts: CardFacts) -> list[tuple[str, str]]:
+    """Return the setting and how much it was trained on, in words."""
     counts = {
         "users trained on": facts.users_trained,
         "pairs trained on": facts.pairs_trained,
         "pairs labelled, before the filter": facts.pairs_labelled,
     }
-    setting = {SETTING_WORDS.get(key, key): value for key, value in facts.setting.items()}
-    known = {**setting, **{key: value for key, value in counts.items() if value is not None}}
-    if not known:
-        return "The setting was not recorded with this card."
-    lines = ["| what | value |", "|---|---|"]
-    for key, value in known.items():
-        shown = f"{value:,.4g}" if isinstance(value, float) else value
-        lines.append(f"| {key} | {'not used' if value is None else shown} |")
-    return "\n".join(lines)
+    known: dict[str, object] = {SETTING_WORDS.get(k, k): v for k, v in facts.setting.items()}
+    known |= {name: count for name, count in counts.items() if count is not None}
+    return [
+        (name, "not used" if value is None else _number(value)) for name, value in known.items()
+    ]
 
 
-def _data(facts: CardFacts) -> str:
-    """Return the data with their licences."""
-    lines = [f"This model: licence {facts.license}. It was made from:", ""]
-    lines += [f"- {each.name} ({each.use}): licence {each.license}" for each in facts.data]
-    lines += ["", "A licence of the data may bind the use of the model beyond its own."]
-    return "\n".join(lines)
+def _number(value: object) -> str:
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)
 
 
-def _base(facts: CardFacts) -> str:
-    """Return what it was tuned from, a hub name as code."""
-    return f"`{facts.base_model}`" if facts.base_model.count("/") == 1 else facts.base_model
-
-
-def _annotators(facts: CardFacts) -> str:
-    """Return whom it was tuned to, in words."""
-    if facts.users_trained is None:
-        return "the annotators who happened to take part"
-    return f"{facts.users_trained:,} annotators"
-
-
-def _bullets(lines: Iterable[str]) -> str:
-    """Return a Markdown list."""
-    return "\n".join(f"- {line}" for line in lines)
+def _rows(table: Iterable[Row], **keys: str) -> list[Row]:
+    return [row for row in table if all(row[name] == value for name, value in keys.items())]

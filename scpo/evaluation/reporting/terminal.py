@@ -1,18 +1,24 @@
 """The tables of `scpo.evaluation.tables` as people read them in a terminal."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from rich.table import Table
 from rich.text import Text
 
+from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
-from scpo.evaluation.panels import BASELINES, Row
+from scpo.evaluation.panels import BASELINES
 from scpo.evaluation.tables import Tables
 from scpo.statistics.accuracy import LAYERS
+from scpo.statistics.bootstrap import read_interval
+from scpo.statistics.wording import format_accuracy, format_difference
+
+_accuracy = partial(format_accuracy, missing="-")
 
 
 def summary_tables(tables: Tables) -> list[Table]:
-    """Return accuracy with differences, the cross-country matrix, and the knob's choices."""
+    """Return accuracy with differences, the cross-country matrix, and the steering weights."""
     made = [accuracy_summary(tables)]
     if any(row["model_country"] for row in tables["matrix"]):
         made.append(matrix_summary(tables))
@@ -59,10 +65,11 @@ def _accuracy_cells(
 ) -> list[str]:
     """Return what one arm of one country has in the table of accuracies."""
     overall, *layers = (by_layer[country, arm, layer] for layer in LAYERS)
+    against = [paired.get((country, arm, name)) for name in baselines]
     return [
-        share_in_words(overall, unit=""),
-        *(difference_in_words(paired.get((country, arm, name))) for name in baselines),
-        *(f"{share_in_words(row, ends=False, unit='')} of {row['pairs']:,}" for row in layers),
+        _accuracy(read_interval(overall, "accuracy"), unit=""),
+        *(format_difference(read_interval(row, "difference") if row else None) for row in against),
+        *(f"{_accuracy(row['accuracy'], unit='')} of {row['pairs']:,}" for row in layers),
     ]
 
 
@@ -73,7 +80,8 @@ def matrix_summary(tables: Tables) -> Table:
     worst = {row["model"]: row for row in tables["worst"] if not row["own"]}
     table = _table("Every model on every country", ("model",), (*countries, "worst"))
     for model in dict.fromkeys(model for model, _ in by_place):
-        cells = [share_in_words(by_place.get((model, name)), ends=False) for name in countries]
+        found = [by_place.get((model, name)) for name in countries]
+        cells = [_accuracy(row["accuracy"] if row else None) for row in found]
         table.add_row(Text(model), *cells, worst[model]["country"] if model in worst else "-")
     return table
 
@@ -87,35 +95,15 @@ def knob_summary(tables: Tables) -> Table:
             Text(row["country"]),
             Text(row["arm"]),
             "each its own" if row["share"] is None else f"{row['share']:.2f}",
-            share_in_words(row),
-            difference_in_words(row, "against_whole"),
-            difference_in_words(row, f"against_{GLOBAL}"),
+            _accuracy(read_interval(row, "accuracy")),
+            *(
+                format_difference(read_interval(row, name, f"{name}_"))
+                for name in ("against_whole", f"against_{GLOBAL}")
+            ),
             f"{row['pairs_chosen_on']:,}",
             f"{row['pairs']:,}",
         )
     return table
-
-
-def share_in_words(row: Row | None, *, ends: bool = True, unit: str = " %") -> str:
-    """Return an accuracy as "64.1 % (58.9-69.0)"; without `ends` only the share."""
-    if row is None or row["accuracy"] is None:
-        return "-"
-    share = f"{100 * row['accuracy']:.1f}{unit}"
-    if not ends or row["low"] is None:
-        return share
-    return f"{share} ({100 * row['low']:.1f}-{100 * row['high']:.1f})"
-
-
-def difference_in_words(row: Mapping[str, float | None] | None, name: str = "difference") -> str:
-    """Return a difference in points as "+1.2 (-0.8 to +3.0)"; "" for none."""
-    head = "" if name == "difference" else f"{name}_"
-    difference = None if row is None else row[name]
-    if row is None or difference is None:
-        return ""
-    low, high = row[f"{head}low"], row[f"{head}high"]
-    if low is None or high is None:
-        return f"{100 * difference:+.1f}"
-    return f"{100 * difference:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})"
 
 
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:

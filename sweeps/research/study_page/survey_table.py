@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from scpo.method.arms import TRAINED_ARMS
-from scpo.opinions.means import Figure, Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
+from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.research.study.survey_similarity import AVERAGE
 
@@ -81,7 +82,7 @@ def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
         for (name, over), record in _by_row(similarity_records(cells, AVERAGE)).items()
         if over == "questions" and name in arms and record.against_reference is not None
     }
-    best = max(found, key=lambda name: found[name].value)
+    best = max(found, key=lambda name: found[name].value or 0.0)
     ends = f"the nearest, `{best}`, is {_words(found[best], signed=True)} from it in base 2"
     average = "the plain average of the other countries' answers"
     if (found[best].high or 0.0) < 0.0:
@@ -96,7 +97,7 @@ def _by_row(records: Sequence[OpinionRecord]) -> dict[tuple[str, str], OpinionRe
     return {(r.row, r.over): r for r in records if r.over in OVER}
 
 
-def _words(figure: Figure | None, *, signed: bool = False) -> str:
+def _words(figure: Interval | None, *, signed: bool = False) -> str:
     """Return e.g. "0.712 (0.705-0.719)", or a signed difference."""
     if figure is None:
         return ""

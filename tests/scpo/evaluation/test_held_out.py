@@ -58,7 +58,7 @@ def test_the_global_model_and_the_length_stand_beside(data):
 
 
 def test_margins_must_fit_the_part(data):
-    with pytest.raises(ValueError, match="margin and reference_margin must have one shape"):
+    with pytest.raises(ValueError, match="Margins and user must have one shape"):
         evaluate_margins(np.ones(3), data, "test")
     margin = np.full(len(data.pairs_in("test")), math.nan)
     with pytest.raises(ValueError, match="Margins must be finite"):

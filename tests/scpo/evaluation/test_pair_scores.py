@@ -71,7 +71,7 @@ def test_accuracy_from_the_file_alone_equals_that_of_the_margins(scored_countrie
         test = each.in_part("test")
         for label in each.rewards:
             accuracy = pair_accuracy(test.margin(label), test.user)
-            assert found.pop((each.country, label)) == accuracy.accuracy
+            assert found.pop((each.country, label)) == accuracy.interval.value
     assert found == {}
     assert pair_accuracy(scores[0].margin("tied"), scores[0].user).ties > 0
 

@@ -9,16 +9,19 @@ import pytest
 
 from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.panels import POOLED, build_panels
-from scpo.evaluation.reporting.terminal import difference_in_words, share_in_words, summary_tables
-from scpo.evaluation.steering_knob import knob_curve, mix_margins, preferred_share
+from scpo.evaluation.reporting.terminal import summary_tables
+from scpo.evaluation.steering import mix_margins, preferred_weight
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.accuracy import pair_accuracy
+from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.calibration import calibration
 from scpo.statistics.length_bias import length_share
 from scpo.statistics.paired import paired_differences
+from scpo.statistics.wording import format_accuracy
 
 COUNTRIES = ("Chile", "Peru", "Kenya")
-FEW = 60
+
+pytestmark = pytest.mark.usefixtures("few_resamples")
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +30,8 @@ def scores(scored_countries):
 
 
 @pytest.fixture(scope="module")
-def tables(scores):
-    return evaluate_models(scores, num_resamples=FEW)
+def tables(scores, few_resamples):
+    return evaluate_models(scores)
 
 
 def find(rows, **keys):
@@ -43,8 +46,8 @@ def test_accuracy_is_that_of_own_models_and_of_all_pooled(scores, tables):
         for arm in ("global", "full", "scpo", "length"):
             expected = pair_accuracy(panel.margins[arm], panel.user)
             row = find(tables["accuracy"], country=country, arm=arm, layer="overall")
-            assert row["accuracy"] == expected.accuracy
-            assert (row["pairs"], row["users"]) == (expected.pairs, expected.users)
+            assert row["accuracy"] == expected.interval.value
+            assert (row["pairs"], row["users"]) == (expected.pairs, expected.interval.users)
     pooled = find(tables["accuracy"], country=POOLED, arm="scpo", layer="overall")
     assert (pooled["pairs"], pooled["users"]) == (3 * 54, 18)  # users of like names stay apart
     own = [s.in_part("test").margin(f"{s.country}/scpo")[:, None] > 0 for s in scores]
@@ -59,11 +62,10 @@ def test_pairs_are_compared_with_each_baseline_in_each_layer(scores, tables):
         {"m": test.margin("Peru/scpo")[distinctive]},
         test.margin("Peru/full")[distinctive],
         test.user[distinctive],
-        num_resamples=FEW,
     )["m"]
-    assert row["difference"] == expected.difference
-    assert (row["low"], row["high"]) == pytest.approx((expected.low, expected.high))
-    assert row["mcnemar_exact_p"] == expected.mcnemar_exact_p
+    assert row["difference"] == expected.bootstrap.value
+    assert (row["low"], row["high"]) == (expected.bootstrap.low, expected.bootstrap.high)
+    assert row["mcnemar_exact_p"] == expected.mcnemar.exact_p
     baselines = {(r["baseline"], r["arm"]) for r in tables["paired"]}
     assert ("global", "global") not in baselines
     assert {("global", "length"), ("length", "scpo"), ("full", "global")} <= baselines
@@ -80,9 +82,8 @@ def test_further_tables_hold_what_their_functions_give(scores, tables):
         test.margin("global"),
         test.length_difference,
         test.user,
-        num_resamples=FEW,
     )
-    assert (row["gain"], row["length_part"]) == (expected.gain, expected.length_part)
+    assert (row["gain"], row["length_part"]) == (expected["gain"], expected["length_part"])
     deciles = [
         r for r in tables["length_deciles"] if (r["country"], r["arm"]) == ("Peru", "length")
     ]
@@ -96,18 +97,15 @@ def test_the_knob_is_chosen_on_validation_and_judged_on_test(scores, tables):
     for each in scores:
         label = f"{each.country}/scpo"
         chosen_on, judged_on = each.in_part("validation"), each.in_part("test")
-        curve = knob_curve(
-            chosen_on.margin("global"), chosen_on.margin(label), chosen_on.user, num_resamples=1
-        )
-        share = preferred_share(curve)
+        share = preferred_weight(chosen_on.margin("global"), chosen_on.margin(label))
         row = find(tables["knob_choice"], country=each.country, arm="scpo")
         mixed = mix_margins(
             {"g": judged_on.margin("global"), "c": judged_on.margin(label)},
             {"g": 1 - share, "c": share},
         )
         assert row["share"] == share
-        assert row["accuracy"] == pair_accuracy(mixed, judged_on.user).accuracy
-        whole = pair_accuracy(judged_on.margin(label), judged_on.user).accuracy
+        assert row["accuracy"] == pair_accuracy(mixed, judged_on.user).interval.value
+        whole = pair_accuracy(judged_on.margin(label), judged_on.user).interval.value
         assert row["against_whole"] == pytest.approx(row["accuracy"] - whole)
         assert row["pairs_chosen_on"] == len(chosen_on)
     pooled = find(tables["knob_choice"], country=POOLED, arm="scpo")
@@ -141,7 +139,7 @@ def test_mixtures_with_and_without_the_own_country(scores, tables):
 
 
 def test_files_hold_the_tables_and_every_reward(scores, tmp_path):
-    tables = evaluate_models(scores, tmp_path, num_resamples=FEW, about={"models": {"a": "b"}})
+    tables = evaluate_models(scores, tmp_path, about={"models": {"a": "b"}})
     written = json.loads((tmp_path / "evaluation.json").read_text())
     assert written["tables"] == tables
     assert (written["part"], written["models"]) == ("test", {"a": "b"})
@@ -151,14 +149,14 @@ def test_files_hold_the_tables_and_every_reward(scores, tmp_path):
             read = list(csv.DictReader(handle))
         assert len(read) == len(rows)
         assert list(read[0]) == list(rows[0])
-    assert evaluate_models(read_pairs(tmp_path / "pairs.parquet"), num_resamples=FEW) == tables
+    assert evaluate_models(read_pairs(tmp_path / "pairs.parquet")) == tables
 
 
 def test_without_validation_pairs_nothing_is_chosen(scores, tmp_path):
     test_only = [each.in_part("test") for each in scores]
-    evaluate_models(scores, tmp_path, num_resamples=FEW)
+    evaluate_models(scores, tmp_path)
     assert (tmp_path / "knob_choice.csv").exists()
-    tables = evaluate_models(test_only, tmp_path, num_resamples=FEW)
+    tables = evaluate_models(test_only, tmp_path)
     assert tables["knob_choice"] == []
     assert {row["part"] for row in tables["knob"]} == {"test"}
     assert not (tmp_path / "knob_choice.csv").exists()
@@ -167,7 +165,7 @@ def test_without_validation_pairs_nothing_is_chosen(scores, tmp_path):
 def test_one_country_with_a_model_for_all(scored_countries):
     (only,) = scored_countries(("Chile",), arms=("scpo",))
     rewards = {"global": only.rewards["global"], "full": only.rewards["Chile/scpo"]}
-    tables = evaluate_models([replace(only, rewards=rewards)], num_resamples=FEW)
+    tables = evaluate_models([replace(only, rewards=rewards)])
     assert {row["country"] for row in tables["accuracy"]} == {"Chile"}
     assert {row["arm"] for row in tables["accuracy"]} == {"global", "full"}
     assert tables["mixtures"] == []
@@ -206,22 +204,15 @@ def test_tables_for_people(tables):
     rows = [row for row in tables["accuracy"] if row["country"] == POOLED]
     assert heads == [POOLED, f"{rows[0]['pairs']} pairs", f"{rows[0]['users']} users", ""]
     shown = next(iter(found[0].columns[2].cells))
-    assert shown == share_in_words(rows[0]).replace(" %", "")
+    figure = read_interval(rows[0], "accuracy")
+    assert shown == format_accuracy(figure, unit="")
     assert found[1].row_count == 8
     assert found[2].row_count == 2 * 4
-    row = {"accuracy": 0.641, "low": 0.589, "high": 0.69}
-    assert share_in_words(row) == "64.1 % (58.9-69.0)"
-    assert share_in_words({**row, "low": None}) == "64.1 %"
-    assert share_in_words(None) == share_in_words({"accuracy": None}) == "-"
-    gap = {"difference": 0.012, "low": -0.008, "high": 0.03}
-    assert difference_in_words(gap) == "+1.2 (-0.8 to +3.0)"
-    assert difference_in_words({**gap, "high": None}) == "+1.2"
-    assert difference_in_words(None) == ""
 
 
 def test_survey_questions_are_called_questions(scores):
     asked = [replace(each, unit="question") for each in scores]
-    tables = evaluate_models(asked, num_resamples=FEW)
+    tables = evaluate_models(asked)
     assert {row["unit"] for row in tables["accuracy"]} == {"question"}
     table = summary_tables(tables)[0]
     pooled = find(tables["accuracy"], country=POOLED, arm="global", layer="overall")
@@ -229,7 +220,5 @@ def test_survey_questions_are_called_questions(scores):
     assert str(table.title).endswith("by question")
     assert f"{pooled['users']} questions" in [str(text) for text in table.columns[0].cells]
     mixed = [asked[0], scores[1]]
-    units = {
-        row["country"]: row["unit"] for row in evaluate_models(mixed, num_resamples=2)["accuracy"]
-    }
+    units = {row["country"]: row["unit"] for row in evaluate_models(mixed)["accuracy"]}
     assert units == {POOLED: "user", mixed[0].country: "question", mixed[1].country: "user"}

@@ -14,13 +14,13 @@ from scipy.special import softmax
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import read_global_opinions
 from scpo.models.loading import load_reward_model
-from scpo.opinions.answering import score_options
 from scpo.opinions.answers import METRICS
 from scpo.opinions.judge_models import OpinionSettings, run_opinions
-from scpo.opinions.means import Figure
+from scpo.opinions.model_answers import score_options
 from scpo.opinions.opinion_tables import countries_table, overall_table
+from scpo.statistics.bootstrap import Interval
 
-SETTINGS = OpinionSettings(max_tokens=32, precision="fp32", num_resamples=50, min_questions=3)
+SETTINGS = OpinionSettings(max_tokens=32, min_questions=3)
 
 
 def write_survey(path):
@@ -69,7 +69,7 @@ def test_every_score_is_that_of_scipy_on_the_model_s_own_choices(judged):
     folder, records, _ = judged
     survey = read_global_opinions(folder / "survey.csv", BadRows("quarantine"))
     reward = load_reward_model(str(folder / "c"))
-    rewards = score_options(reward, survey, max_tokens=32, precision="fp32")
+    rewards = score_options(reward, survey, max_tokens=32)
     expected = defaultdict(list)
     for row, item in zip(rewards, survey, strict=True):
         chosen = softmax(row[: len(item.options)])
@@ -114,7 +114,7 @@ def test_tables_hold_every_row(judged):
 
 def test_what_rounds_to_nothing_has_no_sign(judged):
     _, records, _ = judged
-    tiny = Figure(-0.0001, -0.0006, 0.0004)
+    tiny = Interval(-0.0001, -0.0006, 0.0004, 9)
     record = replace(records[0], against_reference=tiny, figures=dict.fromkeys(METRICS, tiny))
     cells = [next(iter(column.cells)) for column in overall_table([record]).columns]
     assert cells[2:6] == ["0.000 (-0.001 to 0.000)"] * 4
@@ -124,7 +124,7 @@ def test_what_rounds_to_nothing_has_no_sign(judged):
 
 def test_a_fitted_temperature_is_told(judged, tmp_path):
     folder, _, _ = judged
-    settings = OpinionSettings(temperature=None, max_tokens=32, num_resamples=20)
+    settings = OpinionSettings(temperature=None, max_tokens=32)
     models = {"Chile": str(folder / "c")}
     run_opinions(models, folder / "survey.csv", tmp_path, settings, say=lambda line: None)
     made = json.loads((tmp_path / "opinions.json").read_text())

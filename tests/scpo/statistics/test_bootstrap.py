@@ -5,14 +5,21 @@ import pytest
 from scipy.stats import norm, t
 
 from scpo.statistics.bootstrap import (
-    bootstrap_by_user,
+    Interval,
     divide_draws,
-    jackknife_ends,
-    quantile_ends,
+    drawn_interval,
+    interval,
+    intervals,
+    intervals_by_user,
+    jackknife_interval,
     resample_sums,
     sum_by_user,
     widened_tail,
 )
+
+
+def ends(found):
+    return found.low, found.high
 
 
 @pytest.fixture
@@ -35,21 +42,49 @@ def test_the_plain_percentile_is_that_of_a_loop_over_the_users_drawn(pairs):
     values, user = pairs
     sums = sum_by_user([values[0], np.ones(60)], user)
     drawn = resample_sums(sums, num_resamples=200, seed=3)
-    ends = np.quantile(divide_draws(drawn[:, 0], drawn[:, 1]), [0.025, 0.975]).tolist()
+    plain = np.quantile(divide_draws(drawn[:, 0], drawn[:, 1]), [0.025, 0.975]).tolist()
     means = []
     for draw in np.random.default_rng(3).integers(5, size=(200, 5)):
         names = ["abcde"[number] for number in draw]
         means.append(np.mean([v for n in names for v in values[0][user == n]]))
-    assert ends == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=1e-12)
+    assert plain == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=1e-12)
 
 
 def test_many_draws_give_the_interval_of_the_metrics(pairs):
     values, user = pairs
     sums = sum_by_user([values[0], np.ones(60)], user)
     drawn = resample_sums(sums, num_resamples=40_000)
-    ends = quantile_ends(divide_draws(drawn[:, 0], drawn[:, 1]), 5)
-    expected = bootstrap_by_user(values[0], user, num_resamples=40_000)
-    assert ends == pytest.approx(expected, abs=0.01)
+    found = drawn_interval(0.5, divide_draws(drawn[:, 0], drawn[:, 1]), 5)
+    (expected,) = intervals_by_user([values[0]], user, num_resamples=40_000)
+    assert ends(found) == pytest.approx(ends(expected), abs=0.01)
+
+
+def test_the_same_users_get_the_same_interval_in_any_order_and_company():
+    rng = np.random.default_rng(0)
+    counts = rng.integers(1, 9, 40).astype(float)
+    totals = rng.binomial(counts.astype(int), 0.6, (3, 40)).astype(float)
+    alone = [interval(row, counts) for row in totals]
+    order = rng.permutation(40)
+    assert intervals(totals[:, order], counts[order]) == alone
+    with_empty = intervals(np.insert(totals, 7, 0.0, axis=1), np.insert(counts, 7, 0.0))
+    assert with_empty == alone
+
+
+def test_a_difference_that_all_users_share_has_no_spread():
+    counts = np.array([2.0, 4.0, 6.0])
+    found = intervals(np.array([counts / 2, counts]), counts, num_resamples=100)
+    assert found == [Interval(0.5, 0.5, 0.5, 3), Interval(1.0, 1.0, 1.0, 3)]
+
+
+def test_without_two_users_or_without_pairs():
+    assert interval(np.array([3.0]), np.array([4.0])) == Interval(0.75, None, None, 1)
+    assert interval(np.empty(0), np.empty(0)) == Interval(None, None, None, 0)
+
+
+def test_which_side_of_0_an_interval_lies_on():
+    cases = [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (None, None, 0)]
+    for low, high, sign in cases:
+        assert Interval(0.0, low, high, 9).sign == sign
 
 
 def test_memory_in_parts_gives_the_same_draws(pairs, monkeypatch):
@@ -66,7 +101,6 @@ def test_the_widened_tail_by_its_formula():
         assert widened_tail(users) == pytest.approx(expected, rel=1e-12)
     assert widened_tail(5) == pytest.approx(0.00095, abs=5e-6)
     assert widened_tail(100_000) == pytest.approx(0.025, abs=1e-5)
-    assert widened_tail(50, level=0.5) == pytest.approx(0.25, abs=0.01)
     with pytest.raises(ValueError, match="`users >= 2` must hold for an interval, but got 1"):
         widened_tail(1)
 
@@ -74,16 +108,16 @@ def test_the_widened_tail_by_its_formula():
 def test_few_users_widen_the_interval():
     drawn = np.random.default_rng(0).normal(size=10_000)
     plain = tuple(np.quantile(drawn, [0.025, 0.975]))
-    few, many = quantile_ends(drawn, 6), quantile_ends(drawn, 500)
+    few, many = (ends(drawn_interval(0.0, drawn, users)) for users in (6, 500))
     assert few[0] < many[0] <= plain[0]
     assert few[1] > many[1] >= plain[1]
     assert many == pytest.approx(plain, abs=0.02)
 
 
 def test_no_ends_without_two_users_or_without_pairs():
-    assert quantile_ends(np.zeros(10), 1) == (None, None)
-    assert quantile_ends(np.full(10, np.nan), 5) == (None, None)
-    assert quantile_ends(np.array([np.nan, 1.0, 1.0]), 5) == (1.0, 1.0)
+    assert drawn_interval(0.0, np.zeros(10), 1) == Interval(0.0, None, None, 1)
+    assert drawn_interval(1.0, np.full(10, np.nan), 5) == Interval(1.0, None, None, 5)
+    assert drawn_interval(1.0, np.array([np.nan, 1.0, 1.0]), 5) == Interval(1.0, 1.0, 1.0, 5)
 
 
 def test_a_resample_without_pairs_is_no_number():
@@ -107,15 +141,17 @@ def naive_jackknife(totals, counts):
 def test_the_jackknife_is_that_of_a_loop(pairs):
     totals, counts = sum_by_user([pairs[0][0], np.ones(60)], pairs[1])
     expected = naive_jackknife(totals.tolist(), counts.tolist())
-    assert jackknife_ends(totals, counts) == pytest.approx(expected, abs=1e-12)
-    with_empty = jackknife_ends(np.append(totals, 0.0), np.append(counts, 0.0))
-    assert with_empty == pytest.approx(expected, abs=1e-12)
-    assert jackknife_ends(totals[:1], counts[:1]) == (None, None)
+    found = jackknife_interval(totals, counts)
+    assert ends(found) == pytest.approx(expected, abs=1e-12)
+    assert found.value == pytest.approx(pairs[0][0].mean())
+    assert jackknife_interval(np.append(totals, 0.0), np.append(counts, 0.0)) == found
+    assert ends(jackknife_interval(totals[:1], counts[:1])) == (None, None)
+    assert jackknife_interval(np.empty(0), np.empty(0)) == Interval(None, None, None, 0)
 
 
 def test_the_jackknife_of_equal_users_is_students_interval_of_a_mean():
     shares = np.array([0.2, 0.5, 0.9, 0.6])
-    low, high = jackknife_ends(10 * shares, np.full(4, 10.0))
+    low, high = ends(jackknife_interval(10 * shares, np.full(4, 10.0)))
     reach = t.ppf(0.975, 3) * shares.std(ddof=1) / 2
     assert (low, high) == pytest.approx((shares.mean() - reach, shares.mean() + reach))
 
@@ -144,8 +180,8 @@ def test_coverage_with_few_users():
         shares = divide_draws(drawn[:, 0], drawn[:, 1])
         for name, (low, high) in {
             "plain": np.quantile(shares, [0.025, 0.975]),
-            "widened": quantile_ends(shares, 8),
-            "jackknife": jackknife_ends(right, counts),
+            "widened": ends(drawn_interval(0.6, shares, 8)),
+            "jackknife": ends(jackknife_interval(right, counts)),
         }.items():
             hits[name] += low <= 0.6 <= high
     assert hits["plain"] / 200 < 0.92

@@ -3,7 +3,7 @@ import pytest
 from scipy.stats import binomtest, chi2
 
 from scpo.statistics.accuracy import pair_accuracy
-from scpo.statistics.bootstrap import widened_tail
+from scpo.statistics.bootstrap import Interval, widened_tail
 from scpo.statistics.paired import mcnemar, paired_differences
 
 
@@ -34,12 +34,19 @@ def test_mcnemar_without_a_difference_shows_nothing():
         mcnemar(-1, 2)
 
 
-def naive_ends(ours, theirs, user, *, num_resamples, seed):
+def naive_ends(ours, theirs, user):
     """Draw users, then go through the pairs of each of them."""
-    names = sorted(set(user))
-    rng = np.random.default_rng(seed)
+    gains = [float(a > 0) - float(b > 0) for a, b in zip(ours, theirs, strict=True)]
+    names = sorted(
+        set(user),
+        key=lambda name: (
+            list(user).count(name),
+            sum(gain for gain, u in zip(gains, user, strict=True) if u == name),
+        ),
+    )
+    rng = np.random.default_rng(0)
     means = []
-    for draw in rng.integers(len(names), size=(num_resamples, len(names))):
+    for draw in rng.integers(len(names), size=(60, len(names))):
         values = []
         for drawn in draw:
             values += [
@@ -52,50 +59,54 @@ def naive_ends(ours, theirs, user, *, num_resamples, seed):
     return np.quantile(means, tail), np.quantile(means, 1 - tail)
 
 
+@pytest.mark.usefixtures("few_resamples")
 def test_differences_and_intervals_are_those_of_a_naive_loop():
     rng = np.random.default_rng(0)
     user = rng.choice(["b", "a", "d", "c", "e", "f"], 60)
     baseline = rng.normal(size=60)
     margins = {"near": baseline + 0.5 * rng.normal(size=60), "far": rng.normal(size=60)}
     margins["near"][:3] = 0.0  # ties
-    found = paired_differences(margins, baseline, user, num_resamples=300, seed=2)
+    found = paired_differences(margins, baseline, user)
     for name, margin in margins.items():
-        expected = naive_ends(margin, baseline, user, num_resamples=300, seed=2)
-        assert (found[name].low, found[name].high) == pytest.approx(expected, abs=1e-12)
-        accuracies = [pair_accuracy(each, user).accuracy for each in (margin, baseline)]
-        assert found[name].difference == pytest.approx(accuracies[0] - accuracies[1], abs=1e-12)
+        expected = naive_ends(margin, baseline, user)
+        figure = found[name].bootstrap
+        assert (figure.low, figure.high) == pytest.approx(expected, abs=1e-12)
+        accuracies = [pair_accuracy(each, user).interval.value for each in (margin, baseline)]
+        assert figure.value == pytest.approx(accuracies[0] - accuracies[1], abs=1e-12)
         assert found[name].model_only - found[name].baseline_only == pytest.approx(
-            60 * found[name].difference
+            60 * figure.value
         )
-        assert (found[name].pairs, found[name].users) == (60, 6)
-        assert found[name].t_low < found[name].difference < found[name].t_high
+        assert (found[name].pairs, figure.users) == (60, 6)
+        assert found[name].jackknife.low < figure.value < found[name].jackknife.high
 
 
 def test_by_hand_with_a_tie_being_wrong():
     found = paired_differences(
         {"m": [1.0, 0.0, 2.0, -1.0]}, [-1.0, 3.0, 1.0, -2.0], ["a", "a", "b", "b"]
     )["m"]
-    assert (found.model_only, found.baseline_only, found.difference) == (1, 1, 0.0)
-    assert found.mcnemar_exact_p == 1.0
+    assert (found.model_only, found.baseline_only) == (1, 1)
+    assert found.bootstrap.value == 0.0
+    assert found.mcnemar.exact_p == 1.0
 
 
 def test_a_model_against_itself():
     margin = np.array([1.0, -1.0, 2.0])
     found = paired_differences({"m": margin}, margin, ["a", "b", "c"])["m"]
-    assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+    assert found.bootstrap == found.jackknife == Interval(0.0, 0.0, 0.0, 3)
 
 
 def test_one_user_and_no_pair():
     one = paired_differences({"m": [1.0, 1.0]}, [1.0, -1.0], ["a", "a"])["m"]
-    assert (one.difference, one.low, one.t_low, one.users) == (0.5, None, None, 1)
+    assert one.bootstrap == one.jackknife == Interval(0.5, None, None, 1)
     none = paired_differences({"m": []}, [], [])["m"]
-    assert (none.difference, none.pairs, none.users, none.mcnemar_p) == (None, 0, 0, 1.0)
+    assert none.bootstrap == none.jackknife == Interval(None, None, None, 0)
+    assert (none.pairs, none.mcnemar.chi_square_p) == (0, 1.0)
 
 
 def test_shapes_and_values_are_checked():
-    with pytest.raises(ValueError, match="All margins and user must have one shape"):
+    with pytest.raises(ValueError, match="Margins and user must have one shape"):
         paired_differences({"m": [1.0]}, [1.0, 2.0], ["a", "b"])
-    with pytest.raises(ValueError, match="All margins and user must have one shape"):
+    with pytest.raises(ValueError, match="Margins and user must have one shape"):
         paired_differences({"m": [1.0, 2.0]}, [1.0, 2.0], ["a"])
-    with pytest.raises(ValueError, match="Margins must be finite to be compared"):
+    with pytest.raises(ValueError, match="Margins must be finite"):
         paired_differences({"m": [1.0, np.inf]}, [1.0, 2.0], ["a", "b"])

@@ -1,8 +1,5 @@
-import numpy as np
 import pytest
 
-from scpo.statistics.bootstrap import bootstrap_by_user, bootstrap_means, mean_interval
-from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ledger.records import UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
@@ -11,31 +8,6 @@ def with_counts(record, **counts):
     by_user = record.evaluation.by_user.model_copy(update=counts)
     evaluation = record.evaluation.model_copy(update={"by_user": by_user})
     return record.model_copy(update={"trial_id": "odd", "evaluation": evaluation})
-
-
-def test_draws_are_those_of_the_metrics_module():
-    pairs, correct = np.array([3.0, 2.0, 4.0]), np.array([1.0, 2.0, 3.0])
-    low, high = bootstrap_means(correct[None], pairs, num_resamples=500, seed=7)
-    values = [1, 0, 0, 1, 1, 1, 1, 1, 0]
-    expected = bootstrap_by_user(values, list("aaabbcccc"), num_resamples=500, seed=7)
-    assert (low[0], high[0]) == pytest.approx(expected)
-
-
-def test_rows_share_their_draws():
-    # a constant difference of one half per pair has no spread, whoever is drawn
-    pairs = np.array([2.0, 4.0, 6.0])
-    low, high = bootstrap_means(np.array([pairs / 2, pairs]), pairs, num_resamples=100)
-    assert low.tolist() == high.tolist() == [0.5, 1.0]
-
-
-def test_one_user_gives_no_interval():
-    with pytest.raises(ValueError, match="`users >= 2` must hold for an interval, but got 1"):
-        bootstrap_means(np.ones((1, 1)), np.ones(1))
-    assert mean_interval(np.array([3.0]), np.array([4.0])) == (0.75, None, None)
-
-
-def test_no_pairs_give_no_mean():
-    assert mean_interval(np.empty(0), np.empty(0)) == (None, None, None)
 
 
 def test_users_are_lined_up_by_name(records):
@@ -85,12 +57,3 @@ def test_missing_evaluation_and_wrong_part_are_refused(records):
         evaluation_of(records[0].model_copy(update={"evaluation": None}), "validation")
     with pytest.raises(ValueError, match="must be evaluated on test users, but trial search-"):
         evaluation_of(records[0], "test")
-
-
-def test_figures_in_words():
-    assert format_accuracy(0.641, 0.589, 0.69) == "64.1 % (58.9-69.0)"
-    assert format_accuracy(0.641, None, None) == "64.1 %"
-    assert format_accuracy(None, None, None) == "no pairs"
-    assert format_difference(0.012, -0.008, 0.03) == "+1.2 (-0.8 to +3.0)"
-    assert format_difference(-0.05, None, None) == "-5.0"
-    assert format_difference(None, None, None) == ""

@@ -12,7 +12,7 @@ def search(trial, accuracies, **columns):
         record = trial(f"t{number}", [accuracy] * 4, 10 + number, num_pairs=100)
         config = {name: values[number] for name, values in columns.items()}
         records.append(record.model_copy(update={"config": config}))
-    return rank_country(records, "Mexico", num_resamples=50)
+    return rank_country(records, "Mexico")
 
 
 def test_the_parameter_that_decides_is_found_with_its_direction(trial):

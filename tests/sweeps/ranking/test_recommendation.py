@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.ranking.recommendation import compare_settings
 
 PAIRS = np.full(4, 10.0)
@@ -21,9 +22,8 @@ def compare(correct, pairs_trained, violation=None, *, margin=0.01, pairs=PAIRS)
 def test_best_and_choice_by_hand():
     result = compare([[8, 8, 8, 8], [8, 8, 8, 8], [5, 5, 5, 5]], [90, 60, 10])
     assert (result.best, result.chosen) == (1, 1)  # of equally accurate ones the cheapest
-    assert result.difference == pytest.approx([0.0, 0.0, -0.3])
-    assert result.low == pytest.approx([0.0, 0.0, -0.3])
-    assert result.high == pytest.approx([0.0, 0.0, -0.3])
+    same, worse = Interval(0.0, 0.0, 0.0, 4), Interval(*[pytest.approx(-0.3)] * 3, 4)
+    assert result.differences == [same, same, worse]
     assert result.non_inferior.tolist() == [True, True, False]
 
 
@@ -45,7 +45,7 @@ def test_without_a_feasible_row_the_smallest_violation_is_chosen():
 
 def test_one_user_gives_no_interval():
     result = compare([[8], [8]], [90, 60], pairs=np.array([10.0]))
-    assert (result.low, result.high) == (None, None)
+    assert result.differences == [Interval(0.0, None, None, 1)] * 2
     assert result.non_inferior.tolist() == [False, True]
 
 
@@ -54,4 +54,4 @@ def test_more_rows_than_are_drawn_at_once_change_nothing():
     correct = rng.integers(0, 11, (300, 4))
     many = compare(correct, np.arange(300))
     few = compare(correct[[many.best, 299]], [0, 1])
-    assert (many.low[299], many.high[299]) == (few.low[1], few.high[1])
+    assert many.differences[299] == few.differences[1]

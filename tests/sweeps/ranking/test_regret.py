@@ -3,6 +3,7 @@ import csv
 import numpy as np
 import pytest
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.ranking.one_for_all import choose_common, shared_settings
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.regret import describe_regret, regret_table, write_regret
@@ -39,7 +40,7 @@ def two_countries(trial):
 
 
 def table_of(records):
-    return regret_table(records, rank_records(records, num_resamples=200))
+    return regret_table(records, rank_records(records))
 
 
 def test_regret_by_hand(two_countries):
@@ -51,14 +52,14 @@ def test_regret_by_hand(two_countries):
     assert [row.country for row in table.rows] == ["pooled", "Chile", "Mexico"]
     assert (chile.tuned, chile.common) == pytest.approx((0.9, 0.7))
     # every user gains 2 of 10, whoever is drawn
-    assert (chile.regret, chile.low, chile.high) == pytest.approx((0.2, 0.2, 0.2))
-    assert (mexico.regret, mexico.low, mexico.high) == pytest.approx((0.0, 0.0, 0.0))
+    assert chile.regret == Interval(*[pytest.approx(0.2)] * 3, 4)
+    assert mexico.regret == Interval(0.0, 0.0, 0.0, 4)
     assert chile.held_out == pytest.approx(0.2)
     assert mexico.held_out == pytest.approx(0.0)
     assert (chile.pairs_tuned, chile.pairs_common) == (50, 100)
-    assert (pooled.tuned, pooled.common, pooled.regret) == pytest.approx((0.85, 0.75, 0.1))
+    assert (pooled.tuned, pooled.common, pooled.regret.value) == pytest.approx((0.85, 0.75, 0.1))
     assert pooled.held_out == pytest.approx(0.1, abs=0.01)
-    assert 0.0 <= pooled.low < 0.1 < pooled.high <= 0.2
+    assert 0.0 <= pooled.regret.low < 0.1 < pooled.regret.high <= 0.2
     assert (pooled.pairs, pooled.users, pooled.pairs_tuned) == (80, 8, 110)
 
 
@@ -91,15 +92,15 @@ def test_equal_points_of_the_search_are_shared(trial):
         records.append(other.model_copy(update={"trial_id": f"{country}-2"}))
     table = table_of(records)
     assert table.setting == "retention 0.5, strength 1.2, epochs 2, learning rate 1e-05"
-    assert [row.regret for row in table.rows] == pytest.approx([0.1] * 3)
+    assert [row.regret.value for row in table.rows] == pytest.approx([0.1] * 3)
 
 
 def test_the_best_and_the_recommended_have_their_own_regret(trial, two_countries):
     cheap = own(trial, "Chile", [9, 9, 9, 8], 20, 0.2)
     records = [*two_countries, cheap.model_copy(update={"trial_id": "cheap"})]
-    table = regret_table(records, rank_records(records, margin=0.2, num_resamples=200))
+    table = regret_table(records, rank_records(records, margin=0.2))
     chile = table.rows[1]
-    assert (chile.regret, chile.best_regret) == pytest.approx((0.175, 0.2))
+    assert (chile.regret.value, chile.best_regret) == pytest.approx((0.175, 0.2))
 
 
 def test_choice_on_some_users_is_judged_on_others(trial):
@@ -145,8 +146,8 @@ def test_one_user_each_gives_a_pooled_interval_alone(trial):
     for country in ("Chile", "Mexico"):
         records += [own(trial, country, [9], 50, 0.3), arm(trial, country, "full", [7])]
     pooled, chile, _ = table_of(records).rows
-    assert (chile.low, chile.high, chile.held_out) == (None, None, None)
-    assert (pooled.low, pooled.high) == pytest.approx((0.0, 0.0))
+    assert (chile.regret.low, chile.regret.high, chile.held_out) == (None, None, None)
+    assert (pooled.regret.low, pooled.regret.high) == pytest.approx((0.0, 0.0))
     assert pooled.held_out is None
 
 

@@ -92,7 +92,7 @@ def test_plain_fine_tuning_and_missing_settings_in_words(trial):
 
 
 def test_csv_has_every_setting_and_empty_cells(tmp_path, records):
-    rankings = rank_records(records, num_resamples=200)
+    rankings = rank_records(records)
     path = tmp_path / "leaderboard.csv"
     write_leaderboard(rankings, path)
     rows = list(csv.DictReader(path.read_text().splitlines()))
@@ -114,7 +114,7 @@ def test_csv_has_every_setting_and_empty_cells(tmp_path, records):
 
 def test_table_has_fronts_recommendations_and_failures(records, trial):
     failed = trial("f", [1], 5, state="failed", country="[red]Peru[/red]")
-    rankings = rank_records([*records, failed], num_resamples=200)
+    rankings = rank_records([*records, failed])
     text = printed(leaderboard_table(rankings))
     shown = sum(s.on_front or s.recommended for r in rankings for s in r.settings)
     assert text.count(" % of the pairs") == shown

@@ -19,8 +19,8 @@ def scores(scored_countries):
 
 
 @pytest.fixture(scope="module")
-def tables(scores):
-    return evaluate_models(scores, num_resamples=40)
+def tables(scores, few_resamples):
+    return evaluate_models(scores)
 
 
 def texts_of(axes):
@@ -112,9 +112,9 @@ def test_files_are_svg_and_png_and_the_same_twice(tables, tmp_path):
 
 def test_one_country_and_models_for_all_draw_what_there_is(scored_countries, tmp_path):
     scores = scored_countries(("Chile",), arms=("a/b c",), parts=("test",))
-    paths = draw_evaluation(evaluate_models(scores, num_resamples=20), tmp_path)
+    paths = draw_evaluation(evaluate_models(scores), tmp_path)
     stems = {path.stem for path in paths}
     assert stems == {"reliability", "length", "matrix-a_b_c", "knob-a_b_c"}
     assert all(path.parent == tmp_path for path in paths)
     with pytest.raises(ValueError, match="A heatmap needs countries' models, but none has"):
-        matrix_figure(evaluate_models(scores, num_resamples=20), "scpo")
+        matrix_figure(evaluate_models(scores), "scpo")

@@ -4,8 +4,9 @@ from huggingface_hub import ModelCard
 
 from scpo.evaluation.reporting.card_facts import CardFacts, read_card_facts
 from scpo.evaluation.reporting.model_card import model_card, write_model_card, write_model_cards
-from scpo.evaluation.reporting.terminal import share_in_words
 from scpo.evaluation.tables import evaluate_models
+from scpo.statistics.bootstrap import read_interval
+from scpo.statistics.wording import format_accuracy
 
 FACTS = {
     "base_model": "owner/global-rm",
@@ -16,8 +17,8 @@ FACTS = {
 
 
 @pytest.fixture(scope="module")
-def tables(scored_countries):
-    return evaluate_models(scored_countries(), num_resamples=50)
+def tables(scored_countries, few_resamples):
+    return evaluate_models(scored_countries())
 
 
 @pytest.fixture
@@ -30,7 +31,8 @@ def test_the_card_tells_figures_setting_data_and_misuse(facts, tables):
     text = str(model_card(facts, tables, country="Chile", arm="scpo"))
     for row in tables["accuracy"]:
         if (row["country"], row["arm"]) == ("Chile", "scpo"):
-            line = f"| {row['layer']} | {share_in_words(row)} | {row['pairs']} | {row['users']} |"
+            share = format_accuracy(read_interval(row, "accuracy"))
+            line = f"| {row['layer']} | {share} | {row['pairs']} | {row['users']} |"
             assert line in text
     assert "| weighting temperature beta, in reward units | 1.1 |" in text
     assert "| weighting strength, scale of the margins / beta | not used |" in text

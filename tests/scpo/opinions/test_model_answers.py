@@ -7,10 +7,10 @@ from scpo.countries.scoring import score_texts
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import split_users
-from scpo.opinions.answering import baseline_rows, own_and_others, parse_labels, score_options
 from scpo.opinions.answers import METRICS, build_answers
-from scpo.opinions.judged import pick_countries, select_answers
-from scpo.opinions.means import ScoredRow
+from scpo.opinions.model_answers import baseline_rows, own_and_others, parse_labels, score_options
+from scpo.opinions.opinion_scores import ScoredRow
+from scpo.opinions.selection import pick_countries, select_answers
 from scpo.tokens.encoding import encode_texts
 
 SURVEY = [

@@ -25,7 +25,7 @@ from scpo.opinions.answers import (
     score_answers,
     uniform_answer,
 )
-from scpo.opinions.means import ScoredRow
+from scpo.opinions.opinion_scores import ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
 from scpo.tokens.encoding import encode_texts
 

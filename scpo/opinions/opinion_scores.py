@@ -10,15 +10,18 @@ Legend: N answers, Q questions, C countries, R resamples.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
-from scpo.statistics.bootstrap import draw_users, quantile_ends
-
-NUM_RESAMPLES = 2000
+from scpo.statistics.bootstrap import (
+    Interval,
+    divide_draws,
+    drawn_interval,
+    resample_sums,
+)
 
 Kind = Literal["baseline", "model", "own", "others"]
 Over = Literal["country", "questions", "countries"]
@@ -56,15 +59,6 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A mean with its 95 % interval by question bootstrap, None with fewer than 2 questions."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-
-@dataclass(frozen=True)
 class OpinionRecord:
     """What one row scores in one country, or over all of them.
 
@@ -75,7 +69,7 @@ class OpinionRecord:
         country: The country; None where `over` is not "country".
         questions: Number of questions.
         figures: By metric: the similarities (1 - JS distance, higher is better) and the total
-            variation (lower is better).
+            variation (lower is better), with intervals by question.
         against_reference: Base-2 similarity minus that of the reference model on the same
             answers; None where there is no reference, or this is it.
     """
@@ -85,8 +79,17 @@ class OpinionRecord:
     over: Over
     country: str | None
     questions: int
-    figures: dict[str, Figure]
-    against_reference: Figure | None
+    figures: dict[str, Interval]
+    against_reference: Interval | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as plain values, a figure as its value, low and high."""
+        against = self.against_reference
+        return {
+            **vars(self),
+            "figures": {name: each.columns("value") for name, each in self.figures.items()},
+            "against_reference": None if against is None else against.columns("value"),
+        }
 
 
 def summarise(
@@ -94,8 +97,6 @@ def summarise(
     judged: Judged,
     *,
     reference: str | None = None,
-    num_resamples: int = NUM_RESAMPLES,
-    seed: int = 0,
 ) -> list[OpinionRecord]:
     """Return the records of each row: over questions, over countries, then country by country.
 
@@ -103,8 +104,6 @@ def summarise(
         rows: Predictions, scored.
         judged: What their scores belong to.
         reference: Name of the row that the others are compared with; None for no comparison.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
 
     Raises:
         ValueError: A row has another number of scores than there are answers, or `reference` is
@@ -113,9 +112,6 @@ def summarise(
     by_name = {row.name: row for row in rows}
     if reference is not None and reference not in by_name:
         raise ValueError(f"`reference` must be one of {list(by_name)}, but got {reference!r}.")
-    num_questions = int(judged.question.max(initial=-1)) + 1
-    rng = np.random.default_rng(seed)
-    counts = draw_users(rng, num_resamples, num_questions).astype(np.float64)
     records: list[OpinionRecord] = []
     for row in rows:
         if row.scores.shape != (len(judged.question), len(METRICS)):
@@ -126,57 +122,64 @@ def summarise(
         columns = dict(zip(METRICS, row.scores.T, strict=True))
         if reference is not None and row.name != reference:
             columns["difference"] = row.scores[:, 0] - by_name[reference].scores[:, 0]
-        records += _records_of(row, columns, judged, counts)
+        records += _records_of(row, columns, judged)
     return records
 
 
-def question_means(
-    values: FloatArray, judged: Judged, counts: FloatArray
-) -> tuple[FloatArray, IntArray]:
-    """Return weighted means of one value an answer.
+def question_sums(values: FloatArray, judged: Judged) -> FloatArray:
+    """Return what the means of one value an answer are made of, by question.
 
     Args:
         values: Shape (N,), NaN for answers to leave out.
         judged: Country and question of each answer.
-        counts: Weight of each question, shape (R, Q).
 
     Returns:
-        Means, shape (R, C + 2): each country, over questions, over countries; NaN where no
-        question with weight is left. And the number of questions of each column, (C + 2,).
+        Shape (2, C + 1, Q): sums and counts of each country, and last the mean over the
+        countries that answer a question, with a count of 1.
     """
-    num_countries = len(judged.countries)
-    shape = (counts.shape[1], num_countries + 1)
-    present, sums = np.zeros(shape), np.zeros(shape)
+    num_questions = int(judged.question.max(initial=-1)) + 1
+    sums = np.zeros((2, len(judged.countries) + 1, num_questions))
     given = ~np.isnan(values)
-    places = judged.question[given], judged.country[given]
-    np.add.at(present, places, 1.0)
-    np.add.at(sums, places, values[given])
-    answered = present.sum(axis=1)
-    present[:, -1] = answered > 0
-    sums[:, -1] = _divide(sums.sum(axis=1), answered, otherwise=0.0)
-    means = _divide(counts @ sums, counts @ present, otherwise=np.nan)
-    is_there = ~np.isnan(means[:, :-1])
-    total = np.where(is_there, means[:, :-1], 0.0).sum(axis=1)
-    over_countries = _divide(total, is_there.sum(axis=1), otherwise=np.nan)
-    questions = (present > 0).sum(axis=0)
-    return (
-        np.column_stack([means, over_countries]),
-        np.append(questions, questions[-1]).astype(np.int64),
-    )
+    cells = judged.country[given], judged.question[given]
+    np.add.at(sums[0], cells, values[given])
+    np.add.at(sums[1], cells, 1.0)
+    answered = sums[1].sum(axis=0)
+    sums[0, -1] = np.nan_to_num(divide_draws(sums[0].sum(axis=0), answered))
+    sums[1, -1] = answered > 0
+    return sums
+
+
+def means_of_sums(sums: FloatArray) -> FloatArray:
+    """Return the mean of each country, over questions and over countries.
+
+    Args:
+        sums: `question_sums` added up over questions, shape (R, 2, C + 1).
+
+    Returns:
+        Shape (R, C + 2), NaN where there is no answer.
+    """
+    means = divide_draws(sums[:, 0], sums[:, 1])
+    counted = (sums[:, 1, :-1] > 0).sum(axis=1)
+    over_countries = divide_draws(np.nansum(means[:, :-1], axis=1), counted)
+    return np.column_stack([means, over_countries])
 
 
 def _records_of(
-    row: ScoredRow, columns: dict[str, FloatArray], judged: Judged, counts: FloatArray
+    row: ScoredRow, columns: dict[str, FloatArray], judged: Judged
 ) -> Iterator[OpinionRecord]:
     """Yield the records of one row."""
-    once = np.ones((1, counts.shape[1]))
-    found: dict[str, list[Figure]] = {}
-    for name, values in columns.items():
-        (means,), questions = question_means(values, judged, once)
-        drawn, _ = question_means(values, judged, counts)
+    sums = np.stack([question_sums(values, judged) for values in columns.values()])
+    drawn = resample_sums(sums.reshape(-1, sums.shape[-1])).reshape(-1, *sums.shape[:-1])
+    found: dict[str, list[Interval]] = {}
+    for number, name in enumerate(columns):
+        (means,) = means_of_sums(sums[number].sum(axis=-1)[None])
+        drawn_means = means_of_sums(drawn[:, number])
+        questions = np.count_nonzero(sums[number, 1], axis=-1)
         found[name] = [
-            Figure(float(mean), *quantile_ends(drawn[:, column], int(number)))
-            for column, (mean, number) in enumerate(zip(means, questions, strict=True))
+            drawn_interval(float(mean), draws, count)
+            for mean, draws, count in zip(
+                means, drawn_means.T, [*questions.tolist(), int(questions[-1])], strict=True
+            )
         ]
     last = len(judged.countries)
     places: list[tuple[int, Over, str | None]] = [
@@ -185,20 +188,14 @@ def _records_of(
         *((column, "country", name) for column, name in enumerate(judged.countries)),
     ]
     for column, over, country in places:
-        if questions[column] > 0:
+        if found[METRICS[0]][column].users > 0:
             difference = found.get("difference")
             yield OpinionRecord(
                 row=row.name,
                 kind=row.kind,
                 over=over,
                 country=country,
-                questions=int(questions[column]),
+                questions=found[METRICS[0]][column].users,
                 figures={name: found[name][column] for name in METRICS},
                 against_reference=None if difference is None else difference[column],
             )
-
-
-def _divide(numerator: FloatArray, divisor: FloatArray, *, otherwise: float) -> FloatArray:
-    """Return numerator / divisor, and `otherwise` where the divisor is 0."""
-    filled = np.full(numerator.shape, otherwise)
-    return np.divide(numerator, divisor, out=filled, where=divisor > 0)

@@ -40,9 +40,7 @@ def curve_numbers(config: Mapping[str, Any]) -> tuple[Any, ...]:
     return tuple(config.get(name) for name in ("learning_rate", "epochs", "lora_rank", "folds"))
 
 
-def _on_one_line(
-    searched: list[TrialRecord], curves: list[TrialRecord]
-) -> list[TrialRecord]:
+def _on_one_line(searched: list[TrialRecord], curves: list[TrialRecord]) -> list[TrialRecord]:
     """Return the searched records that share seed and numbers with their country's curve."""
     lines: dict[str, set[tuple[Any, ...]]] = {}
     for record in curves:

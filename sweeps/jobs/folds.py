@@ -12,7 +12,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
-from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.bootstrap import Interval, interval
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
@@ -91,7 +91,7 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
 
 
 def _join_evaluations(records: Sequence[TrialRecord], part: str) -> EvaluationRecord:
-    """Return the evaluations of disjoint users as one; layers carry no counts by user."""
+    """Return the evaluations of disjoint users as one."""
     parts = [evaluation_of(record, part) for record in records]
     matrices = [align_by_user([record], part) for record in records]
     pairs = np.concatenate([matrix.pairs for matrix in matrices])
@@ -102,13 +102,26 @@ def _join_evaluations(records: Sequence[TrialRecord], part: str) -> EvaluationRe
     global_overall = _join_layer([e.global_overall for e in parts])
     return EvaluationRecord(
         part=parts[0].part,
-        overall=_with_interval(overall, mean_interval(right, pairs)),
+        overall=_with_interval(overall, interval(right, pairs)),
         distinctive=_join_layer([e.distinctive for e in parts]),
         consensus=_join_layer([e.consensus for e in parts]),
-        global_overall=_with_interval(global_overall, mean_interval(globally_right, pairs)),
+        global_overall=_with_interval(global_overall, interval(globally_right, pairs)),
         length=_join_layer([e.length for e in parts]),
         by_user=_counts(users, pairs, right),
         global_by_user=_counts(users, pairs, globally_right),
+        distinctive_by_user=_join_counts([e.distinctive_by_user for e in parts]),
+    )
+
+
+def _join_counts(counts: Sequence[UserCounts | None]) -> UserCounts | None:
+    """Return the counts of disjoint users side by side; None where a record has none."""
+    known = [each for each in counts if each is not None]
+    if len(known) < len(counts):
+        return None
+    return UserCounts(
+        users=[user for each in known for user in each.users],
+        pairs=[pairs for each in known for pairs in each.pairs],
+        correct=[correct for each in known for correct in each.correct],
     )
 
 
@@ -126,12 +139,9 @@ def _join_layer(layers: list[AccuracyRecord]) -> AccuracyRecord:
     )
 
 
-def _with_interval(
-    layer: AccuracyRecord, interval: tuple[float | None, float | None, float | None]
-) -> AccuracyRecord:
+def _with_interval(layer: AccuracyRecord, figure: Interval) -> AccuracyRecord:
     """Return an accuracy with its mean and ends set."""
-    accuracy, low, high = interval
-    return layer.model_copy(update={"accuracy": accuracy, "low": low, "high": high})
+    return layer.model_copy(update=figure.columns("accuracy"))
 
 
 def _counts(users: list[str], pairs: FloatArray, correct: FloatArray) -> UserCounts:

@@ -253,7 +253,8 @@ def pool_cells(
 
     def join(columns: Iterable[FloatArray]) -> FloatArray:
         """Sum values by user of each cell over all the row's users."""
-        return np.bincount(index, weights=np.concatenate([*columns]), minlength=len(position))
+        values = np.concatenate([*columns])
+        return np.bincount(index, values, minlength=len(position)).astype(np.float64)
 
     pairs, right = join(c.counts.pairs for c in cells), join(c.right for c in cells)
     total = float(pairs.sum())

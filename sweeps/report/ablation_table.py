@@ -44,7 +44,9 @@ _SHOWN: Columns = {
     "accuracy": lambda row: format_accuracy(row.accuracy),
     "between seeds": lambda row: _between_seeds(row),
     "against full": lambda row: format_difference(row.difference(BASELINE)),
-    "distinctive": lambda row: f"{format_accuracy(row.distinctive.value)} of {row.distinctive_pairs}",
+    "distinctive": lambda row: (
+        f"{format_accuracy(row.distinctive.value)} of {row.distinctive_pairs}"
+    ),
     "consensus": lambda row: f"{format_accuracy(row.consensus.value)} of {row.consensus_pairs}",
     "pairs": lambda row: row.pairs,
     "users": lambda row: row.users,

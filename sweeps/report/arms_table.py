@@ -51,7 +51,9 @@ _SHOWN: Columns = {
     "accuracy": lambda row: format_accuracy(row.accuracy),
     "against full": lambda row: format_difference(row.difference(BASELINE)),
     "against global": lambda row: format_difference(row.difference(GLOBAL)),
-    "distinctive": lambda row: f"{format_accuracy(row.distinctive.value)} of {row.distinctive_pairs}",
+    "distinctive": lambda row: (
+        f"{format_accuracy(row.distinctive.value)} of {row.distinctive_pairs}"
+    ),
     "consensus": lambda row: f"{format_accuracy(row.consensus.value)} of {row.consensus_pairs}",
     "global": lambda row: format_accuracy(row.global_accuracy),
     "longer wins": lambda row: format_accuracy(row.length_accuracy),

@@ -1,7 +1,7 @@
-"""The interval of a layer (distinctive or consensus pairs) from records without its counts by user.
+"""A layer's interval from older records, which do not count the layer by user.
 
-Older records hold of a layer only the accuracy and its own 95 % interval. The distances from the
-accuracy to its ends (reaches), in pairs, give an interval that is rather too wide than too narrow:
+Of a layer (distinctive or consensus pairs) they hold only the accuracy and its own interval. The
+pairs from the accuracy to each end (its reach) join to an interval that is rather too wide:
 
     seeds       reaches are averaged: a mean of seeds is no less sure than they are on average
     users       countries have users of their own: reaches join as independent errors do
@@ -20,7 +20,7 @@ def widen_layer(figure: Interval, cells: Sequence[Cell], layer: str, unit: str) 
     """Return a layer's accuracy with an interval; none where a record with pairs has none.
 
     Args:
-        figure: The accuracy, without an interval.
+        figure: The accuracy; it is returned as it is where its interval is known.
         cells: What it is pooled from, one a country.
         layer: "distinctive" or "consensus".
         unit: "user" or "question", what the intervals were drawn by.
@@ -28,7 +28,8 @@ def widen_layer(figure: Interval, cells: Sequence[Cell], layer: str, unit: str) 
     of_cells = [[getattr(found, layer) for found in cell.evaluations] for cell in cells]
     held = [records for records in of_cells if records[0].pairs]
     pairs = sum(records[0].pairs for records in held)
-    if figure.value is None or any(record.low is None for records in held for record in records):
+    has_ends = all(record.low is not None for records in held for record in records)
+    if figure.value is None or figure.low is not None or not has_ends:
         return figure
     join = math.hypot if unit == "user" else lambda *reaches: math.fsum(reaches)
     below = join(*(_reach(records, "low") for records in held)) / pairs

@@ -30,22 +30,22 @@ def study_rows(records: Sequence[TrialRecord], unit: str) -> list[PooledRow]:
         cells,
         order=STUDY_ARMS,
         bases=BASELINES,
-        name_user=user_of_country if unit == "user" else question_of_all,
+        name_user=user_of_country if unit == "user" else name_question,
         everywhere=True,
     )
     return [_widen_layers(row, cells, unit) for row in rows]
 
 
-def question_of_all(country: str, user: str) -> Hashable:
-    """Return a question's name without the country before the slash, the same in all countries."""
-    return user.partition("/")[2] or user
+def name_question(country: str, user: str) -> Hashable:
+    """Return a question's name without its country in front, the same in all countries."""
+    return user.removeprefix(f"{country}/")
 
 
 def _widen_layers(row: PooledRow, cells: Sequence[Cell], unit: str) -> PooledRow:
     """Return a row whose layers have intervals, also where records do not count them by user."""
     own = [c for c in cells if c.arm == row.arm and row.country in (POOLED, c.country)]
-    layers = {"distinctive": row.distinctive, "consensus": row.consensus}
-    missing = {name: figure for name, figure in layers.items() if figure.low is None}
     return replace(
-        row, **{name: widen_layer(figure, own, name, unit) for name, figure in missing.items()}
+        row,
+        distinctive=widen_layer(row.distinctive, own, "distinctive", unit),
+        consensus=widen_layer(row.consensus, own, "consensus", unit),
     )

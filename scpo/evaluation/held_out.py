@@ -57,6 +57,7 @@ def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[s
         "length": found["length"]["overall"].as_dict(),
         "by_user": counts_by_user(margin, user),
         "global_by_user": counts_by_user(reference, user),
+        "distinctive_by_user": counts_by_user(margin[reference < 0], user[reference < 0]),
     }
 
 

@@ -1,7 +1,7 @@
 """One arm's curve on one axis with those of its resamples, and the area under it.
 
-In come lines of `curve_draws`; out come the fit, its accuracies on a grid of numbers of pairs,
-and areas with their intervals.
+In come lines of `resampled_lines`; out come the fit, its accuracies on a grid of numbers of
+pairs, and areas with their intervals.
 
 Legend: K sizes, n numbers of pairs on the grid, R resamples.
 """
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.statistics.bootstrap import widened_tail
+from scpo.statistics.bootstrap import Interval, drawn_interval
 from sweeps.curves.fits import CurveFit, fit_curve, refit_errors
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.resampled_lines import CurveLine
@@ -22,7 +22,7 @@ from sweeps.curves.shapes import Merged, merge_sizes, num_parameters
 Axis = Literal["trained", "labelled"]
 AXES: tuple[Axis, ...] = ("trained", "labelled")
 
-GRID_SIZE = 129
+_GRID_SIZE = 129
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def fit_weights(accuracy: FloatArray, num_pairs: float) -> FloatArray:
 
 def pair_grid(sizes: FloatArray) -> FloatArray:
     """Return numbers of pairs from the least to the largest size, even on a log scale."""
-    even = np.geomspace(sizes[0], sizes[-1], GRID_SIZE)
+    even = np.geomspace(sizes[0], sizes[-1], _GRID_SIZE)
     return np.unique(np.concatenate([even[1:-1], sizes]))
 
 
@@ -116,28 +116,33 @@ def area_under_curve(sizes: FloatArray, accuracy: FloatArray) -> FloatArray:
     return np.asarray(np.trapezoid(accuracy, log, axis=-1) / (log[-1] - log[0]))
 
 
-def area_with_ends(trace: Trace) -> tuple[float, float | None, float | None]:
-    """Return the area under a curve's points and the ends of its interval."""
+def area_interval(trace: Trace) -> Interval:
+    """Return the area under a curve's points with its interval."""
     area = float(area_under_curve(trace.sizes, trace.accuracy))
+    num_users = len(trace.line.users)
     if trace.drawn is None:
-        return area, None, None
-    return area, *draws_ends(area_under_curve(trace.sizes, trace.drawn), len(trace.line.users))
+        return Interval(area, None, None, num_users)
+    return drawn_interval(area, area_under_curve(trace.sizes, trace.drawn), num_users)
 
 
-def area_gain(own: Trace, base: Trace | None) -> tuple[float | None, float | None, float | None]:
-    """Return by how much the area is above another's, with its ends, if both span the same pairs.
+def area_gain(own: Trace, base: Trace | None) -> Interval:
+    """Return by how much the area is above another's, if both span the same pairs.
 
-    Nothing is returned against itself, or against a curve of other users.
+    The value is None against itself, or against a curve of other users.
     """
-    if base is None or own is base or own.line.users != base.line.users:
-        return None, None, None
-    if not np.allclose(own.sizes[[0, -1]], base.sizes[[0, -1]], rtol=1e-6):
-        return None, None, None
+    if (
+        base is None
+        or own is base
+        or own.line.users != base.line.users
+        or not np.allclose(own.sizes[[0, -1]], base.sizes[[0, -1]], rtol=1e-6)
+    ):
+        return Interval(None, None, None, 0)
+    num_users = len(own.line.users)
     gain = area_under_curve(own.sizes, own.accuracy) - area_under_curve(base.sizes, base.accuracy)
     if own.drawn is None or base.drawn is None:
-        return float(gain), None, None
+        return Interval(float(gain), None, None, num_users)
     drawn = area_under_curve(own.sizes, own.drawn) - area_under_curve(base.sizes, base.drawn)
-    return float(gain), *draws_ends(drawn, len(own.line.users))
+    return drawn_interval(float(gain), drawn, num_users)
 
 
 def layer_area(points: Sequence[CurvePoint], axis: Axis, layer: str) -> float | None:
@@ -155,13 +160,6 @@ def layer_area(points: Sequence[CurvePoint], axis: Axis, layer: str) -> float | 
     merged = merge_sizes(pairs, np.ones(len(known)))
     accuracy = merged.average @ np.array([getattr(point, layer) for point in known])
     return float(area_under_curve(merged.sizes, accuracy))
-
-
-def draws_ends(drawn: FloatArray, num_users: int) -> tuple[float, float]:
-    """Return the ends of a 95 % interval, its tails further out for few users."""
-    tail = widened_tail(num_users)
-    low, high = np.quantile(drawn, [tail, 1 - tail])
-    return float(low), float(high)
 
 
 def _order_noise(

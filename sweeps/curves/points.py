@@ -6,25 +6,16 @@ one budget, a share of the labelled training pairs. Each carries its counts by u
 interval downstream comes from.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
-from scpo.arrays import FloatArray
-from scpo.statistics.bootstrap import mean_interval
-from sweeps.curves.runs import CurveRun, Key, curve_runs, key_order
+from sweeps.curves.runs import curve_trials
+from sweeps.ledger.pooled import Cell, UserTotals, gather_cells, pool_cells, sort_arms
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import POOLED
+from sweeps.ledger.words import CURVE_ORDER, POOLED
 
-
-@dataclass(frozen=True)
-class UserTotals:
-    """Pairs and pairs ordered right of each of U users; seeds averaged where a point does."""
-
-    users: tuple[str, ...]
-    pairs: tuple[float, ...]
-    correct: tuple[float, ...]
+Cells = Mapping[tuple[str, float], Sequence[Cell]]  # by arm and budget, one a country
 
 
 @dataclass(frozen=True)
@@ -61,94 +52,76 @@ class CurvePoint:
 def curve_points(records: Sequence[TrialRecord]) -> list[CurvePoint]:
     """Return the points of all curves: pooled first where there are two countries.
 
-    A pooled point needs every country that has the arm; a budget that one lacks is left out,
-    for a change of countries would bend the line. Of several records with one country, arm,
+    A pooled point needs every country that has the arm; a budget or seed that one lacks is left
+    out, for a change of countries would bend the line. Of several records with one country, arm,
     budget and seed the last counts.
 
     Raises:
         ValueError: A curve trial lacks `budget` or a count, is not evaluated on validation
             users, or on other users than the rest of its country.
     """
-    runs = curve_runs(records)
+    trials = sorted(curve_trials(records), key=lambda record: record.country)
+    countries: dict[str, dict[tuple[str, float], list[Cell]]] = defaultdict(dict)
+    for cell in gather_cells(trials, "validation"):
+        if cell.counts.pairs.any():
+            countries[cell.country][cell.arm, cell.budget] = [cell]
     points = []
-    if len(runs) > 1:
-        shared: dict[Key, list[CurveRun]] = {}
-        for of_country in runs.values():
-            for key, run in of_country.items():
-                shared.setdefault(key, []).append(run)
-        num_countries = {
-            arm: sum(any(key[0] == arm for key in of_country) for of_country in runs.values())
-            for arm in {key[0] for key in shared}
-        }
-        points.extend(
-            _points(POOLED, {k: r for k, r in shared.items() if len(r) == num_countries[k[0]]})
-        )
-    for country, of_country in runs.items():
-        points.extend(_points(country, {key: [run] for key, run in of_country.items()}))
+    if len(countries) > 1:
+        points += _points(POOLED, _join_countries(countries.values()))
+    for country, cells in countries.items():
+        points += _points(country, cells)
     return points
 
 
-def _points(country: str, runs: dict[Key, list[CurveRun]]) -> list[CurvePoint]:
-    """Return per-seed points and, after them, those with the seeds averaged."""
-    seeds: dict[tuple[str, float], list[int]] = {}
-    for arm, budget, seed in sorted(runs, key=key_order):
-        seeds.setdefault((arm, budget), []).append(seed)
-    points = []
-    for (arm, budget), of_point in seeds.items():
-        for seed in of_point:
-            points.append(_point(country, arm, budget, seed, [runs[arm, budget, seed]]))
-    for (arm, budget), of_point in seeds.items():
-        joined = [runs[arm, budget, seed] for seed in of_point]
-        points.append(_point(country, arm, budget, None, joined))
-    return points
+def _join_countries(countries: Iterable[Cells]) -> Cells:
+    """Return the cells that every country with the arm has, with the seeds they share."""
+    joined: dict[tuple[str, float], list[Cell]] = defaultdict(list)
+    holders: dict[str, set[str]] = defaultdict(set)
+    for cells in countries:
+        for key, [cell] in cells.items():
+            joined[key].append(cell)
+            holders[cell.arm].add(cell.country)
+    shared = {}
+    for (arm, budget), found in joined.items():
+        seeds = set.intersection(*(set(cell.seeds) for cell in found))
+        if seeds and len(found) == len(holders[arm]):
+            shared[arm, budget] = [cell.take(sorted(seeds)) for cell in found]
+    return shared
 
 
-def _point(
-    country: str, arm: str, budget: float, seed: int | None, seeds: list[list[CurveRun]]
-) -> CurvePoint:
-    """Join countries (inner lists, concatenated) and seeds (outer list, averaged per user)."""
-    first = seeds[0]
-    pairs = np.concatenate([run.pairs for run in first])
-    correct = np.mean([np.concatenate([run.correct for run in runs]) for runs in seeds], axis=0)
-    accuracy, low, high = mean_interval(correct, pairs)
-    distinctive, distinctive_pairs = _layer(seeds, 0)
-    consensus, consensus_pairs = _layer(seeds, 1)
-    total = float(pairs.sum())
+def _points(country: str, cells: Cells) -> list[CurvePoint]:
+    """Return the points of each seed and, after them, those with the seeds averaged."""
+    arms = sort_arms({arm for arm, _ in cells}, CURVE_ORDER)
+    keys = sorted(cells, key=lambda key: (arms.index(key[0]), key[1]))
+    by_seed = [
+        _point(country, [cell.take([seed]) for cell in cells[key]], seed)
+        for key in keys
+        for seed in cells[key][0].seeds
+    ]
+    return by_seed + [_point(country, cells[key], None) for key in keys]
+
+
+def _point(country: str, cells: Sequence[Cell], seed: int | None) -> CurvePoint:
+    """Return the point of one arm and budget over countries and seeds."""
+    row = pool_cells(country, cells)
     return CurvePoint(
         country=country,
-        arm=arm,
-        budget=budget,
+        arm=row.arm,
+        budget=cells[0].budget,
         seed=seed,
-        num_seeds=len(seeds),
-        pairs_labelled=float(np.mean([sum(run.labelled for run in runs) for runs in seeds])),
-        pairs_trained=float(np.mean([sum(run.trained for run in runs) for runs in seeds])),
-        accuracy=accuracy or 0.0,
-        low=low,
-        high=high,
-        pairs=int(total),
-        users=len(pairs),
-        distinctive=distinctive,
-        distinctive_pairs=distinctive_pairs,
-        consensus=consensus,
-        consensus_pairs=consensus_pairs,
-        global_accuracy=sum(float(run.global_correct.sum()) for run in first) / total,
-        length_accuracy=sum(run.length_correct for run in first) / total,
-        by_user=_user_totals(first, pairs, correct),
+        num_seeds=row.num_seeds,
+        pairs_labelled=row.pairs_labelled or 0.0,
+        pairs_trained=row.pairs_trained or 0.0,
+        accuracy=row.accuracy.value or 0.0,
+        low=row.accuracy.low,
+        high=row.accuracy.high,
+        pairs=row.pairs,
+        users=row.users,
+        distinctive=row.distinctive.value,
+        distinctive_pairs=row.distinctive_pairs,
+        consensus=row.consensus.value,
+        consensus_pairs=row.consensus_pairs,
+        global_accuracy=row.global_accuracy or 0.0,
+        length_accuracy=row.length_accuracy or 0.0,
+        by_user=row.by_user,
     )
-
-
-def _layer(seeds: list[list[CurveRun]], number: int) -> tuple[float | None, int]:
-    """Return (accuracy, pairs) of a layer, countries joined and seeds averaged."""
-    pairs = sum(run.layers[number][1] for run in seeds[0])
-    if pairs == 0:
-        return None, 0
-    right = [sum(run.layers[number][0] for run in runs) for runs in seeds]
-    return float(np.mean(right)) / pairs, pairs
-
-
-def _user_totals(runs: list[CurveRun], pairs: FloatArray, correct: FloatArray) -> UserTotals:
-    """Return the counts by user; where countries are joined, users are told apart by theirs."""
-    names = [
-        user if len(runs) == 1 else f"{run.country}/{user}" for run in runs for user in run.users
-    ]
-    return UserTotals(tuple(names), tuple(pairs.tolist()), tuple(correct.tolist()))

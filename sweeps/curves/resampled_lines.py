@@ -7,14 +7,17 @@ from their mean by sqrt(S / (S - 1)): S drawn of S seeds spread too little by th
 Legend: K budgets, S seeds, U users, R resamples.
 """
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.statistics.bootstrap import QUICK_RESAMPLES, resample_sums
+from scpo.statistics.bootstrap import resample_sums
 from sweeps.curves.points import CurvePoint
+
+NUM_REFITS = 2000  # resamples, each of which is fitted anew
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class CurveLine:
     labelled: FloatArray
     num_seeds: FloatArray
     seeds: tuple[int, ...]
-    users: tuple[str, ...]
+    users: tuple[Hashable, ...]
     pairs: FloatArray
     correct: FloatArray
     accuracy: FloatArray
@@ -50,18 +53,17 @@ class CurveLine:
 
 def curve_lines(points: Sequence[CurvePoint]) -> list[CurveLine]:
     """Return a line for each country and arm, in the order of the points."""
-    seeds: dict[str, set[int]] = {}
+    seeds: dict[str, set[int]] = defaultdict(set)
+    lines: dict[tuple[str, str], list[CurvePoint]] = defaultdict(list)
     for point in points:
+        lines[point.country, point.arm].append(point)
         if point.seed is not None:
-            seeds.setdefault(point.country, set()).add(point.seed)
-    lines: dict[tuple[str, str], list[CurvePoint]] = {}
-    for point in points:
-        lines.setdefault((point.country, point.arm), []).append(point)
-    return [_line(of_line, tuple(sorted(seeds[key[0]]))) for key, of_line in lines.items()]
+            seeds[point.country].add(point.seed)
+    return [_line(of_line, sorted(seeds[country])) for (country, _), of_line in lines.items()]
 
 
 def resample_line(
-    line: CurveLine, *, num_resamples: int = QUICK_RESAMPLES, seed: int = 0
+    line: CurveLine, *, num_resamples: int = NUM_REFITS, seed: int = 0
 ) -> FloatArray:
     """Return the line's accuracies in each resample, shape (R, K).
 
@@ -82,24 +84,23 @@ def resample_line(
     return mean + np.einsum("rks,rs->rk", apart, counts) / in_point
 
 
-def _line(points: list[CurvePoint], seeds: tuple[int, ...]) -> CurveLine:
+def _line(points: list[CurvePoint], seeds: list[int]) -> CurveLine:
     """Return the line of one country's and arm's points."""
     means = sorted((p for p in points if p.seed is None), key=lambda point: point.budget)
-    budgets = tuple(point.budget for point in means)
+    budgets = [point.budget for point in means]
     first = means[0].by_user
     correct = np.full((len(means), len(seeds), len(first.users)), np.nan)
     for point in points:
         if point.seed is not None:
-            place = budgets.index(point.budget), seeds.index(point.seed)
-            correct[place] = point.by_user.correct
+            correct[budgets.index(point.budget), seeds.index(point.seed)] = point.by_user.correct
     return CurveLine(
         country=means[0].country,
         arm=means[0].arm,
-        budgets=budgets,
+        budgets=tuple(budgets),
         trained=np.array([point.pairs_trained for point in means]),
         labelled=np.array([point.pairs_labelled for point in means]),
         num_seeds=np.array([float(point.num_seeds) for point in means]),
-        seeds=seeds,
+        seeds=tuple(seeds),
         users=first.users,
         pairs=np.array(first.pairs),
         correct=correct,

@@ -12,77 +12,43 @@ seed, users and the scatter about the fit stand for them.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
 
+from scpo.arrays import Row
 from scpo.files.csv_files import write_csv
-from scpo.statistics.bootstrap import QUICK_RESAMPLES
 from sweeps.curves.fits import describe_fit
 from sweeps.curves.fitted_curves import (
     AXES,
     Axis,
     Trace,
     area_gain,
-    area_with_ends,
+    area_interval,
     layer_area,
     trace_line,
 )
 from sweeps.curves.pairs_to_target import Bounds, describe_pairs, describe_ratio, reach_target
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.resampled_lines import CurveLine, curve_lines, resample_line
+from sweeps.curves.resampled_lines import NUM_REFITS, CurveLine, curve_lines, resample_line
+from sweeps.ledger.words import BASELINE
 
-BASELINE = "full"
 GIVEN = "given"
 NO_BASELINE = "no curve of `full` on the same users"
 
-
-@dataclass(frozen=True)
-class SummaryRow:
-    """One arm on one axis against one target; accuracies and areas are fractions.
-
-    `target_of` says whose accuracy the target is: `full`, or `given`. What is not known is None:
-    intervals with fewer than 2 users, pairs and ratios that are only bounded. `area_vs_full` is
-    paired, and given where both arms span the same pairs. `share_reached` is of resamples.
-    """
-
-    country: str
-    arm: str
-    axis: Axis
-    num_budgets: int
-    num_seeds: int
-    users: int
-    fewest_pairs: float
-    most_pairs: float
-    area: float
-    area_low: float | None
-    area_high: float | None
-    area_vs_full: float | None
-    area_vs_full_low: float | None
-    area_vs_full_high: float | None
-    distinctive_area: float | None
-    consensus_area: float | None
-    shape: str
-    fit: str
-    aicc: float | None
-    target_of: str
-    target: float | None
-    pairs_to_target: float | None
-    pairs_words: str
-    ratio: float | None
-    ratio_low: float | None
-    ratio_high: float | None
-    ratio_words: str
-    share_reached: float | None
+_COLUMNS = """
+    country arm axis num_budgets num_seeds users fewest_pairs most_pairs area area_low area_high
+    area_vs_full area_vs_full_low area_vs_full_high distinctive_area consensus_area shape fit aicc
+    target_of target pairs_to_target pairs_words ratio ratio_low ratio_high ratio_words
+    share_reached
+""".split()
 
 
 def curve_summary(
     points: Sequence[CurvePoint],
     *,
     target: float | None = None,
-    num_resamples: int = QUICK_RESAMPLES,
+    num_resamples: int = NUM_REFITS,
     seed: int = 0,
-) -> list[SummaryRow]:
+) -> list[Row]:
     """Return the rows of all curves; an arm with one number of pairs has none.
 
     Args:
@@ -91,32 +57,37 @@ def curve_summary(
         num_resamples: Bootstrap draws.
         seed: Seed of the draws.
 
+    Returns:
+        Values by column. Accuracies and areas are fractions. `target_of` says whose accuracy the
+        target is: `full`, or `given`. What is not known is None: intervals with fewer than 2
+        users, pairs and ratios that are only bounded. `area_vs_full` is paired, and given where
+        both arms span the same pairs. `share_reached` is of resamples.
+
     Raises:
         ValueError: `target` is not an accuracy.
     """
     if target is not None and not 0 < target < 1:
         raise ValueError(f"`0 < target < 1` must hold, but got {target}. For 65 % give 0.65.")
     targets = {BASELINE: None} if target is None else {BASELINE: None, GIVEN: target}
-    lines = curve_lines(points)
     traces = {
         (line.country, line.arm): _traces(line, num_resamples=num_resamples, seed=seed)
-        for line in lines
+        for line in curve_lines(points)
     }
     rows = []
     for (country, arm), own in traces.items():
         means = [p for p in points if (p.country, p.arm) == (country, arm) and p.seed is None]
-        base = traces.get((country, BASELINE), {})
         for axis, trace in own.items():
-            of_points = _of_points(trace, base.get(axis), axis, means)
+            base = traces.get((country, BASELINE), {}).get(axis)
+            of_curve = _describe_curve(trace, base, axis, means)
             for target_of, value in targets.items():
-                of_target = _of_target(trace, base.get(axis), value)
-                rows.append(SummaryRow(**of_points, target_of=target_of, **of_target))
+                of_target = _describe_target(trace, base, value)
+                rows.append({**of_curve, "target_of": target_of, **of_target})
     return rows
 
 
-def write_summary(rows: Sequence[SummaryRow], path: Path) -> None:
-    """Write the rows as CSV; the columns are the fields of `SummaryRow`."""
-    write_csv([field.name for field in fields(SummaryRow)], [asdict(row) for row in rows], path)
+def write_summary(rows: Sequence[Row], path: Path) -> None:
+    """Write the rows as CSV, empty cells for what is not known."""
+    write_csv(_COLUMNS, rows, path)
 
 
 def _traces(line: CurveLine, *, num_resamples: int, seed: int) -> dict[Axis, Trace]:
@@ -128,13 +99,11 @@ def _traces(line: CurveLine, *, num_resamples: int, seed: int) -> dict[Axis, Tra
     return {axis: trace for axis, trace in traces.items() if trace is not None}
 
 
-def _of_points(
+def _describe_curve(
     own: Trace, base: Trace | None, axis: Axis, means: Sequence[CurvePoint]
-) -> dict[str, Any]:
+) -> Row:
     """Return what a row says of the points, the area and the fit."""
     line = own.line
-    area, low, high = area_with_ends(own)
-    gain, gain_low, gain_high = area_gain(own, base)
     return {
         "country": line.country,
         "arm": line.arm,
@@ -144,12 +113,8 @@ def _of_points(
         "users": len(line.users),
         "fewest_pairs": float(own.sizes[0]),
         "most_pairs": float(own.sizes[-1]),
-        "area": area,
-        "area_low": low,
-        "area_high": high,
-        "area_vs_full": gain,
-        "area_vs_full_low": gain_low,
-        "area_vs_full_high": gain_high,
+        **area_interval(own).columns("area", "area_"),
+        **area_gain(own, base).columns("area_vs_full", "area_vs_full_"),
         "distinctive_area": layer_area(means, axis, "distinctive"),
         "consensus_area": layer_area(means, axis, "consensus"),
         "shape": own.fit.shape,
@@ -158,24 +123,28 @@ def _of_points(
     }
 
 
-def _of_target(own: Trace, base: Trace | None, target: float | None) -> dict[str, Any]:
+def _describe_target(own: Trace, base: Trace | None, target: float | None) -> Row:
     """Return what a row says of reaching a target."""
+    row = dict.fromkeys(_COLUMNS[_COLUMNS.index("target") :])
     reached = reach_target(own, base, target)
     if reached is None:
-        names = ("target", "pairs_to_target", "ratio", "ratio_low", "ratio_high", "share_reached")
-        return {**dict.fromkeys(names), "pairs_words": NO_BASELINE, "ratio_words": NO_BASELINE}
-    is_itself = own.line.arm == BASELINE
-    ends = None if is_itself else reached.ratio_ends
-    return {
+        return {**row, "pairs_words": NO_BASELINE, "ratio_words": NO_BASELINE}
+    row |= {
         "target": reached.target,
         "pairs_to_target": _known(reached.pairs),
         "pairs_words": describe_pairs(reached.pairs),
-        "ratio": None if is_itself else _known(reached.ratio),
-        "ratio_low": ends[0] if ends and ends[0] > 0 else None,
-        "ratio_high": ends[1] if ends and math.isfinite(ends[1]) else None,
-        "ratio_words": "reference" if is_itself else describe_ratio(reached),
+        "ratio_words": "reference",
         "share_reached": reached.share_reached,
     }
+    if own.line.arm != BASELINE:
+        low, high = reached.ratio_ends or (0.0, math.inf)
+        row |= {
+            "ratio": _known(reached.ratio),
+            "ratio_low": low if low > 0 else None,
+            "ratio_high": high if math.isfinite(high) else None,
+            "ratio_words": describe_ratio(reached),
+        }
+    return row
 
 
 def _known(bounds: Bounds) -> float | None:

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
 from scpo.data.splits import deal_users
-from scpo.statistics.bootstrap import mean_interval
+from scpo.statistics.bootstrap import Interval, interval
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
@@ -92,28 +93,38 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
 
 
 def _join_evaluations(records: Sequence[TrialRecord]) -> EvaluationRecord:
-    """Return the evaluations of disjoint users as one; layers carry no counts by user."""
-    evaluations = [evaluation_of(record, _PART) for record in records]
-    aligned = [align_by_user([record], _PART) for record in records]
-    users = [user for each in aligned for user in each.users]
-    pairs = np.concatenate([each.pairs for each in aligned])
-    joined = {
-        name: _join_layer([getattr(each, name) for each in evaluations])
-        for name in ("overall", "distinctive", "consensus", "global_overall", "length")
-    }
-    by_user = {}
-    for name, counts, correct in (
-        ("overall", "by_user", [each.correct[0] for each in aligned]),
-        ("global_overall", "global_by_user", [each.global_correct for each in aligned]),
-    ):
-        right = np.concatenate(correct)
-        accuracy, low, high = mean_interval(right, pairs)
-        ends = {"accuracy": accuracy, "low": low, "high": high}
-        joined[name] = joined[name].model_copy(update=ends)
-        by_user[counts] = UserCounts(
-            users=users, pairs=np.rint(pairs).tolist(), correct=np.rint(right).tolist()
-        )
-    return EvaluationRecord(part=evaluations[0].part, **joined, **by_user)
+    """Return the evaluations of disjoint users as one."""
+    parts = [evaluation_of(record, _PART) for record in records]
+    matrices = [align_by_user([record], _PART) for record in records]
+    pairs = np.concatenate([matrix.pairs for matrix in matrices])
+    users = [user for matrix in matrices for user in matrix.users]
+    right = np.concatenate([matrix.correct[0] for matrix in matrices])
+    globally_right = np.concatenate([matrix.global_correct for matrix in matrices])
+    overall = _join_layer([e.overall for e in parts])
+    global_overall = _join_layer([e.global_overall for e in parts])
+    return EvaluationRecord(
+        part=parts[0].part,
+        overall=_with_interval(overall, interval(right, pairs)),
+        distinctive=_join_layer([e.distinctive for e in parts]),
+        consensus=_join_layer([e.consensus for e in parts]),
+        global_overall=_with_interval(global_overall, interval(globally_right, pairs)),
+        length=_join_layer([e.length for e in parts]),
+        by_user=_counts(users, pairs, right),
+        global_by_user=_counts(users, pairs, globally_right),
+        distinctive_by_user=_join_counts([e.distinctive_by_user for e in parts]),
+    )
+
+
+def _join_counts(counts: Sequence[UserCounts | None]) -> UserCounts | None:
+    """Return the counts of disjoint users side by side; None where a record has none."""
+    known = [each for each in counts if each is not None]
+    if len(known) < len(counts):
+        return None
+    return UserCounts(
+        users=[user for each in known for user in each.users],
+        pairs=[pairs for each in known for pairs in each.pairs],
+        correct=[correct for each in known for correct in each.correct],
+    )
 
 
 def _join_layer(layers: list[AccuracyRecord]) -> AccuracyRecord:
@@ -128,6 +139,17 @@ def _join_layer(layers: list[AccuracyRecord]) -> AccuracyRecord:
         users=sum(layer.users for layer in layers),
         ties=sum(layer.ties for layer in layers),
     )
+
+
+def _with_interval(layer: AccuracyRecord, figure: Interval) -> AccuracyRecord:
+    """Return an accuracy with its mean and ends set."""
+    return layer.model_copy(update=figure.columns("accuracy"))
+
+
+def _counts(users: list[str], pairs: FloatArray, correct: FloatArray) -> UserCounts:
+    """Return counts by user as a record holds them."""
+    whole = [[round(value) for value in column.tolist()] for column in (pairs, correct)]
+    return UserCounts(users=users, pairs=whole[0], correct=whole[1])
 
 
 def _sum_times(records: Sequence[TrialRecord]) -> dict[str, float | str]:

@@ -54,6 +54,11 @@ class EvaluationRecord(BaseModel):
     length: AccuracyRecord = Field(description="Longer response wins, on the same pairs.")
     by_user: UserCounts
     global_by_user: UserCounts
+    distinctive_by_user: UserCounts | None = Field(
+        None,
+        description="Users with distinctive pairs; their other pairs are consensus. Missing in "
+        "older records.",
+    )
 
 
 class TrialRecord(BaseModel):

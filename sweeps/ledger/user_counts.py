@@ -6,7 +6,7 @@ users, so that rows can be compared. Also the one way in which an accuracy is wr
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -23,12 +23,33 @@ class UserMatrix:
         pairs: Shape (U,), pairs of each user.
         correct: Shape (S, U), pairs that each record's model ordered right.
         global_correct: Shape (U,), the same for the global model.
+        distinctive_pairs: Shape (U,), pairs on which the global model is wrong.
+        distinctive: Shape (S, U), those ordered right; NaN for a record that does not count
+            layers by user.
     """
 
     users: tuple[str, ...]
     pairs: FloatArray
     correct: FloatArray
     global_correct: FloatArray
+    distinctive_pairs: FloatArray
+    distinctive: FloatArray
+
+    def take(self, rows: Sequence[int]) -> "UserMatrix":
+        """Return the counts of some of the records."""
+        return replace(self, correct=self.correct[rows], distinctive=self.distinctive[rows])
+
+    def layer(self, name: str) -> tuple[FloatArray, FloatArray] | None:
+        """Return the pairs ordered right (S, U) and the pairs (U,) of a layer, if counted.
+
+        Args:
+            name: "distinctive" or "consensus".
+        """
+        if np.isnan(self.distinctive).any():
+            return None
+        if name == "distinctive":
+            return self.distinctive, self.distinctive_pairs
+        return self.correct - self.distinctive, self.pairs - self.distinctive_pairs
 
 
 def evaluation_of(record: TrialRecord, part: str) -> EvaluationRecord:
@@ -73,7 +94,24 @@ def align_by_user(records: Sequence[TrialRecord], part: str) -> UserMatrix:
         np.array([pairs[user] for user in users], dtype=np.float64),
         np.array(rows, dtype=np.float64).reshape(len(records), len(users)),
         np.array([global_counts[user][1] for user in users], dtype=np.float64),
+        *_distinctive_counts(records, users, part),
     )
+
+
+def _distinctive_counts(
+    records: Sequence[TrialRecord], users: Sequence[str], part: str
+) -> tuple[FloatArray, FloatArray]:
+    """Return distinctive pairs by user, and those that each record's model ordered right."""
+    correct = np.full((len(records), len(users)), np.nan)
+    first: dict[str, int] = {}
+    for row, record in enumerate(records):
+        counted = evaluation_of(record, part).distinctive_by_user
+        if counted is not None:
+            found = _by_user(record, counted)
+            first = first or {user: pairs for user, (pairs, _) in found.items()}
+            _check_same(record, first, found, "others on distinctive pairs")
+            correct[row] = [found.get(user, (0, 0))[1] for user in users]
+    return np.array([first.get(user, 0) for user in users], dtype=np.float64), correct
 
 
 def _by_user(record: TrialRecord, counts: UserCounts) -> dict[str, tuple[int, int]]:

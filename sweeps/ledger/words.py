@@ -8,19 +8,13 @@ TUNED_ARM = "scpo_tuned"
 OBJECTIVES = ("validation_accuracy", "pairs_trained")  # up, down
 POOLED = "pooled"
 BASELINE = "full"
-ARM_ORDER = (
-    "global",
-    "full",
-    "filter",
-    "weight",
-    "inverse",
-    "random_k",
-    "scpo",
-    "scpo_tuned",
-)
 GLOBAL, LENGTH = "global", "length"
+RANDOM = "random_k"
 UNTRAINED = (GLOBAL, LENGTH)
-ARMS = (GLOBAL, "full", "filter", "weight", "inverse", "scpo", "random_k", LENGTH)
+ARMS = (GLOBAL, BASELINE, "filter", "weight", "inverse", "scpo", RANDOM, LENGTH)
+STUDY_ARMS = (*ARMS[:-1], TUNED_ARM, LENGTH)
+ARM_ORDER = (GLOBAL, BASELINE, "filter", "weight", "inverse", RANDOM, "scpo", TUNED_ARM)
+CURVE_ORDER = (BASELINE, "scpo", RANDOM)
 HEAD_ARMS = (*TRAINED_ARMS, TUNED_ARM)
 
 

@@ -19,12 +19,13 @@ from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
+from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.ledger.words import POOLED
+from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.ranking.regret import describe_regret, regret_table
-from sweeps.report.arms_table import ArmRow, arm_rows
+from sweeps.report.arms_table import arm_rows
 from sweeps.report.leaderboard import (
     describe_evidence,
     describe_front,
@@ -32,35 +33,11 @@ from sweeps.report.leaderboard import (
     describe_setting,
 )
 from sweeps.report.pareto_figure import pareto_figure
-from sweeps.report.promised_and_tested import winner_rows
 
 REPORT_NAME = "report.html"
 CONFIG_NAME = "config.yaml"
-MAX_FAILED_SHOWN = 50
-BAR_WIDTH = 124  # pixels, as the template draws it
-
-
-@dataclass(frozen=True)
-class Advice:
-    """What the page says first about one country."""
-
-    country: str
-    setting: str
-    evidence: str
-    front: str
-    test_sentence: str
-
-
-@dataclass(frozen=True)
-class Group:
-    """The arms of one country, or pooled, with what they are compared with."""
-
-    country: str
-    rows: tuple[ArmRow, ...]
-    pairs: int
-    users: int
-    global_accuracy: str
-    length_accuracy: str
+_MAX_FAILED_SHOWN = 50
+_BAR_WIDTH = 124  # pixels, as the template draws it
 
 
 @dataclass(frozen=True)
@@ -73,7 +50,7 @@ class Bar:
     def x(self, accuracy: float) -> float:
         """Return where an accuracy lies on the bar, in pixels."""
         share = (accuracy - self.low) / max(self.high - self.low, 0.01)
-        return round(4 + (BAR_WIDTH - 8) * share, 1)
+        return round(4 + (_BAR_WIDTH - 8) * share, 1)
 
 
 def write_report(run: Path, *, margin: float = MARGIN) -> Path:
@@ -135,7 +112,7 @@ def render_report(
         facts=_facts(records),
         advice=[_advice(ranking, rows) for ranking in rankings],
         margin=margin,
-        winners=winner_rows(rankings, rows),
+        choices=[_choice(ranking, rows) for ranking in rankings if ranking.recommended],
         groups=_groups(rows),
         bar=_bar(rows),
         pareto=_pareto_svg(rankings),
@@ -145,7 +122,7 @@ def render_report(
         parameters=list(dict.fromkeys(p.name for one in importances for p in one.parameters)),
         curves=_curves_svgs(points),
         missing_curve=missing_curve(points),
-        failed=failed[:MAX_FAILED_SHOWN],
+        failed=failed[:_MAX_FAILED_SHOWN],
         num_failed=len(failed),
         config=config,
     )
@@ -154,7 +131,7 @@ def render_report(
 def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
     """Return what the head of the page says about the run: when, how many, with what."""
     started = sorted(str(r.times["started"]) for r in records if r.times.get("started"))
-    hours = sum(_seconds(record) for record in records) / 3600
+    hours = sum(float(record.times.get("train_s", 0.0)) for record in records) / 3600
     versions = sorted({f"{k} {v}" for r in records for k, v in r.versions.items()})
     facts = [("Trials", _count_trials(records))]
     if started:
@@ -170,10 +147,10 @@ def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
 def _count_trials(records: Sequence[TrialRecord]) -> str:
     """Return e.g. "24 search, 72 curve, 24 final; 1 failed"."""
     purposes = [r.purpose for r in records]
-    parts = [f"{purposes.count(p)} {p}" for p in dict.fromkeys(purposes)]
+    by_purpose = [f"{purposes.count(p)} {p}" for p in dict.fromkeys(purposes)]
     states = [r.state for r in records]
-    rest = [f"{states.count(s)} {s}" for s in ("pruned", "failed") if s in states]
-    return "; ".join(filter(None, [", ".join(parts), ", ".join(rest)]))
+    unfinished = [f"{states.count(s)} {s}" for s in ("pruned", "failed") if s in states]
+    return "; ".join(filter(None, [", ".join(by_purpose), ", ".join(unfinished)]))
 
 
 def _minute(iso: str) -> str:
@@ -181,63 +158,56 @@ def _minute(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
 
-def _seconds(record: TrialRecord) -> float:
-    """Return a trial's training time in seconds, 0 where it was not taken."""
-    value = record.times.get("train_s", 0.0)
-    return float(value)
-
-
-def _advice(ranking: CountryRanking, rows: Sequence[ArmRow]) -> Advice:
-    """Return the recommendation of one country, with its test figure where there is one."""
+def _advice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, str]:
+    """Return what the page says first about one country."""
     chosen = ranking.recommended
-    tested = [r for r in rows if r.country == ranking.country and r.arm == "scpo_tuned"]
-    test_sentence = "Not tested yet: no final model of the searched setting."
-    if tested:
-        row = tested[0]
-        test_sentence = (
+    row = find_row(rows, ranking.country, TUNED_ARM)
+    tested = "Not tested yet: no final model of the searched setting."
+    if row is not None:
+        tested = (
             f"On {row.pairs} test pairs of {row.users} users, never seen in the search: "
-            f"{format_accuracy(row.accuracy, row.low, row.high)}"
+            f"{format_accuracy(row.accuracy)}"
         )
-        for name, gain in (
-            ("full", (row.vs_full, row.vs_full_low, row.vs_full_high)),
-            ("the global model", (row.vs_global, row.vs_global_low, row.vs_global_high)),
-        ):
-            if gain[0] is not None:
-                test_sentence += f"; {format_difference(*gain)} points against {name}"
-        test_sentence += "."
-    return Advice(
-        country=ranking.country,
-        setting=describe_setting(chosen) if chosen else "no recommendation",
-        evidence=f"{describe_evidence(ranking)} {describe_optimism(ranking)}".rstrip(),
-        front=describe_front(ranking),
-        test_sentence=test_sentence,
-    )
+        for arm, name in ((BASELINE, "full"), (GLOBAL, "the global model")):
+            if arm in row.against:
+                tested += f"; {format_difference(row.against[arm])} points against {name}"
+        tested += "."
+    return {
+        "country": ranking.country,
+        "setting": describe_setting(chosen) if chosen else "no recommendation",
+        "evidence": f"{describe_evidence(ranking)} {describe_optimism(ranking)}".rstrip(),
+        "front": describe_front(ranking),
+        "tested": tested,
+    }
 
 
-def _groups(rows: Sequence[ArmRow]) -> list[Group]:
-    """Return the rows of the table by country."""
-    groups = []
+def _choice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, object]:
+    """Return a ranking with the test rows of its recommendation and of `full`, None without."""
+    arms = {"tested": TUNED_ARM, "full": BASELINE}
+    found = {name: find_row(rows, ranking.country, arm) for name, arm in arms.items()}
+    return {"ranking": ranking, **found}
+
+
+def _groups(rows: Sequence[PooledRow]) -> list[dict[str, object]]:
+    """Return the rows of the table by country, with the row of most pairs for the heading."""
+    groups: list[dict[str, object]] = []
     for country in dict.fromkeys(row.country for row in rows):
-        of_country = tuple(row for row in rows if row.country == country)
+        of_country = [row for row in rows if row.country == country]
+        name = "All countries, pairs pooled" if country == POOLED else country
         widest = max(of_country, key=lambda row: row.pairs)
-        groups.append(
-            Group(
-                country="All countries, pairs pooled" if country == POOLED else country,
-                rows=of_country,
-                pairs=widest.pairs,
-                users=widest.users,
-                global_accuracy=format_accuracy(widest.global_accuracy, None, None),
-                length_accuracy=format_accuracy(widest.length_accuracy, None, None),
-            )
-        )
+        groups.append({"country": name, "rows": of_country, "widest": widest})
     return groups
 
 
-def _bar(rows: Sequence[ArmRow]) -> Bar:
+def _bar(rows: Sequence[PooledRow]) -> Bar:
     """Return the axis that all rows of the table share."""
-    shown = [v for row in rows for v in (row.low, row.high, row.accuracy, row.global_accuracy)]
-    known = [value for value in shown if value is not None]
-    return Bar(min(known), max(known)) if known else Bar(0.0, 1.0)
+    shown = [
+        value
+        for row in rows
+        for value in (row.accuracy.low, row.accuracy.high, row.accuracy.value, row.global_accuracy)
+        if value is not None
+    ]
+    return Bar(min(shown), max(shown)) if shown else Bar(0.0, 1.0)
 
 
 def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:

@@ -1,4 +1,4 @@
-"""Everything that a run's ledger is turned into, written beside it in one go."""
+"""All files that are made from a run's ledger, written beside it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,27 +6,21 @@ from pathlib import Path
 
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
+from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.regret import RegretTable, regret_table, write_regret
-from sweeps.report.arms_table import ArmRow, arm_rows, write_arms
+from sweeps.report.arms_table import arm_rows, write_arms
 from sweeps.report.leaderboard import write_leaderboard
 from sweeps.report.report_page import write_report
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """What was written, for whoever tells it.
-
-    Attributes:
-        rankings: The ranking of each country.
-        arms: Final figures by country and arm.
-        regret: What one setting for all countries costs.
-        page: The report.
-    """
+    """What the files say, for the terminal, and the path of the report."""
 
     rankings: Sequence[CountryRanking]
-    arms: Sequence[ArmRow]
+    arms: Sequence[PooledRow]
     regret: RegretTable
     page: Path
 

@@ -40,6 +40,7 @@ class World:
     def evaluate(self, learned: float, noise: float, seed: int) -> EvaluationRecord:
         rng = np.random.default_rng(seed)
         margin = self.shared + learned * self.culture + noise * rng.normal(size=len(self.user))
+        wrong = self.shared < 0
         layers = layer_accuracies({"model": margin}, self.shared, self.user)["model"]
         return EvaluationRecord(
             part=self.part,
@@ -48,6 +49,7 @@ class World:
             length=AccuracyRecord(**pair_accuracy(self.length, self.user).as_dict()),
             by_user=UserCounts(**counts_by_user(margin, self.user)),
             global_by_user=UserCounts(**counts_by_user(self.shared, self.user)),
+            distinctive_by_user=UserCounts(**counts_by_user(margin[wrong], self.user[wrong])),
         )
 
 

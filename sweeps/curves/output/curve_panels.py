@@ -5,7 +5,6 @@ from collections.abc import Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
 from scpo.files.figure_style import (
@@ -31,12 +30,12 @@ ARM_COLOURS = {
     "inverse": ORANGE,
 }
 ARM_MARKERS = {"full": "o", "scpo": "s", "random_k": "^", "filter": "D", "weight": "v"}
-AXIS_NAMES: dict[Axis, str] = {
+_AXIS_NAMES: dict[Axis, str] = {
     "trained": "pairs trained on (log scale)",
     "labelled": "pairs labelled (log scale)",
 }
 LABEL_GAP = 0.085  # of a panel's height, for panels of the usual height
-TICK_GAP = 0.13  # of a panel's width, between the labels of two numbers of pairs
+_TICK_GAP = 0.13  # of a panel's width, between the labels of two numbers of pairs
 
 Label = tuple[str, float, float, str]  # text, pairs and accuracy where its line ends, colour
 
@@ -51,13 +50,8 @@ def arm_marker(arm: str) -> str:
     return ARM_MARKERS.get(arm, "P")
 
 
-def page_layout() -> ConstrainedLayoutEngine:
-    """Return the distances between panels."""
-    return ConstrainedLayoutEngine(wspace=0.06, hspace=0.08)
-
-
 def country_title(country: str) -> str:
-    """Return how a country is named above its panels."""
+    """Return a country's name for titles."""
     return "All countries pooled" if country == POOLED else country
 
 
@@ -78,28 +72,24 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
 
 
 def pairs_of(point: CurvePoint, axis: Axis) -> float:
-    """Return a point's place on an axis."""
+    """Return a point's number of pairs on an axis."""
     return point.pairs_trained if axis == "trained" else point.pairs_labelled
 
 
-def draw_seeds(
-    axes: Axes, axis: Axis, points: Sequence[CurvePoint], accuracies: Sequence[float | None]
-) -> None:
+def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: str) -> None:
     """Draw what each seed of an arm has as a small dot, where there are several.
 
     Args:
         axes: The panel.
         axis: Its x axis.
-        points: The arm's points, one a seed.
-        accuracies: What to draw of each; None is left out.
+        points: The arm's points.
+        measure: The accuracy to draw, a field of the points; None is left out.
     """
-    shown = [
-        (pairs_of(point, axis), accuracy)
-        for point, accuracy in zip(points, accuracies, strict=True)
-        if accuracy is not None
-    ]
-    if shown and len({point.seed for point in points}) > 1:
-        x, y = zip(*shown, strict=True)
+    seeds = [point for point in points if point.seed is not None]
+    shown = [point for point in seeds if getattr(point, measure) is not None]
+    if shown and len({point.seed for point in seeds}) > 1:
+        x = [pairs_of(point, axis) for point in shown]
+        y = [getattr(point, measure) for point in shown]
         colour = arm_colour(points[0].arm)
         axes.plot(x, y, ".", color=colour, markersize=4, markeredgewidth=0, alpha=0.4)
 
@@ -130,17 +120,17 @@ def finish_pairs_axis(
     axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.tick_params(labelbottom=named)
     if named:
-        axes.set_xlabel(AXIS_NAMES[axis])
+        axes.set_xlabel(_AXIS_NAMES[axis])
 
 
 def pick_ticks(wanted: Sequence[float], low: float, high: float) -> list[float]:
     """Return, ascending, those of the wanted numbers that have room between low and high.
 
-    Earlier ones go first; two stand `TICK_GAP` of the logarithmic axis apart.
+    Earlier ones go first; two stand `_TICK_GAP` of the logarithmic axis apart.
     """
     ticks: list[float] = []
     for size in wanted:
-        if all(abs(math.log(size / tick)) >= TICK_GAP * math.log(high / low) for tick in ticks):
+        if all(abs(math.log(size / tick)) >= _TICK_GAP * math.log(high / low) for tick in ticks):
             ticks.append(size)
     return sorted(ticks)
 

@@ -1,23 +1,24 @@
-"""Data-efficiency curves as `curves.csv`, SVG and PNG.
+"""Data-efficiency curves as figures: accuracy, or both layers, against pairs trained and labelled.
 
-In come the points of `curve_points`. Every pair must be labelled before the filter can drop it,
-so the figure has two axes: pairs trained on (a saving of training) and pairs labelled (what
-annotation costs). Markers are means over seeds and small dots the seeds, bands 95 % intervals by
-user, lines the fits of `curve_fits`, dashed from the last point to twice its pairs.
+Every pair must be labelled before the filter can drop it, so each row has two axes: pairs trained
+on (a saving of training) and pairs labelled (what annotation costs). Markers are means over seeds
+and small dots the seeds. In the figure of all pairs bands are 95 % intervals by user and lines
+fits, dashed from the last point to twice its pairs. In that of layers, distinctive pairs show what
+an arm learns of a culture and consensus pairs what it costs; lines join the means, for accuracy on
+consensus pairs may fall with more pairs.
 """
 
 from collections.abc import Sequence
-from dataclasses import fields
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-from scpo.files.csv_files import write_csv
-from scpo.files.figure_style import MUTED, drawing_style, save_figure
+from scpo.files.figure_style import MUTED, drawing_style
 from sweeps.curves.fitted_curves import AXES, Axis, trace_line
 from sweeps.curves.output.curve_panels import (
+    LABEL_GAP,
     Label,
     arm_colour,
     arm_marker,
@@ -27,24 +28,14 @@ from sweeps.curves.output.curve_panels import (
     draw_seeds,
     finish_pairs_axis,
     label_lines,
-    page_layout,
     pairs_of,
 )
 from sweeps.curves.points import CurvePoint
-from sweeps.curves.resampled_lines import CurveLine, curve_lines
+from sweeps.curves.resampled_lines import curve_lines
 
-BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
-NOTE = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."
-
-
-def write_curves(points: Sequence[CurvePoint], path: Path) -> None:
-    """Write the points as CSV; the columns are the fields of `CurvePoint`, less its counts."""
-    columns = [field.name for field in fields(CurvePoint) if field.name != "by_user"]
-    rows = []
-    for point in points:
-        row = {name: getattr(point, name) for name in columns}
-        rows.append({**row, "seed": "mean" if point.seed is None else point.seed})
-    write_csv(columns, rows, path)
+_LAYERS = ("consensus", "distinctive")
+_LAYER_SHARE = 0.62  # height of a layer's panel against one of all pairs
+_BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
 
 
 def missing_curve(points: Sequence[CurvePoint]) -> str | None:
@@ -59,6 +50,14 @@ def missing_curve(points: Sequence[CurvePoint]) -> str | None:
     )
 
 
+def missing_layers(points: Sequence[CurvePoint]) -> str | None:
+    """Return why there are no layers to draw, in a sentence; None when there are."""
+    problem = missing_curve(points)
+    if problem is None and not any(point.distinctive_pairs for point in points):
+        return "No validation pair is distinctive: the global model orders all of them right."
+    return problem
+
+
 def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None = None) -> Figure:
     """Return the figure: a row per country, accuracy against pairs trained and labelled.
 
@@ -69,68 +68,94 @@ def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None 
     Raises:
         ValueError: There are fewer than two budgets.
     """
-    problem = missing_curve(points)
-    if problem:
+    if problem := missing_curve(points):
         raise ValueError(problem)
-    if countries is None:
-        countries = list(dict.fromkeys(point.country for point in points))
-    lines = curve_lines(points)
+    names = countries or list(dict.fromkeys(point.country for point in points))
+    note = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."
+    return _draw_rows(points, names, ["accuracy"], note, height=2.9 * len(names) + 0.5)
+
+
+def layers_figure(points: Sequence[CurvePoint]) -> Figure:
+    """Return the figure: per country a row for each layer, against pairs trained and labelled.
+
+    Args:
+        points: As `curve_points` returns them.
+
+    Raises:
+        ValueError: There are fewer than two budgets, or no distinctive pair.
+    """
+    if problem := missing_layers(points):
+        raise ValueError(problem)
+    names = list(dict.fromkeys(point.country for point in points))
+    height = (2.9 * _LAYER_SHARE * len(_LAYERS) + 0.4) * len(names) + 0.3
+    return _draw_rows(points, names, _LAYERS, "Lines join the means.", height=height)
+
+
+def _draw_rows(
+    points: Sequence[CurvePoint],
+    countries: Sequence[str],
+    measures: Sequence[str],
+    note: str,
+    *,
+    height: float,
+) -> Figure:
+    """Return a figure with a row for each country and measure, a field of the points."""
+    rows = [(country, measure) for country in countries for measure in measures]
     with drawing_style():
-        figure = Figure(figsize=(9.0, 2.9 * len(countries) + 0.5), layout=page_layout())
-        panels = figure.subplots(len(countries), 2, sharey="row", squeeze=False)
-        for row, country in enumerate(countries):
+        layout = ConstrainedLayoutEngine(wspace=0.06, hspace=0.08)
+        figure = Figure(figsize=(9.0, height), layout=layout)
+        panels = figure.subplots(len(rows), len(AXES), sharey="row", squeeze=False)
+        for row, (country, measure) in zip(panels, rows, strict=True):
             of_country = [point for point in points if point.country == country]
-            own = [line for line in lines if line.country == country]
-            _draw_row(list(panels[row]), country, of_country, own)
-        draw_note(figure, points, rest=NOTE)
+            _draw_row(list(row), of_country, measure)
+        draw_note(figure, points, rest=note)
     return figure
 
 
-def draw_curves(points: Sequence[CurvePoint], path_stem: Path) -> tuple[Path, Path]:
-    """Write the figure of all curves as `path_stem`.svg and .png and return the two paths.
-
-    Raises:
-        ValueError: There are fewer than two budgets.
-    """
-    return save_figure(curves_figure(points), path_stem)
-
-
-def _draw_row(
-    panels: list[Axes], country: str, points: list[CurvePoint], lines: list[CurveLine]
-) -> None:
+def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> None:
     """Draw the two panels of one country."""
     means = [point for point in points if point.seed is None]
-    ends = []
+    arms = dict.fromkeys(point.arm for point in means)
+    is_layer = measure in _LAYERS
+    ends: list[list[Label]] = []
     for axes, axis in zip(panels, AXES, strict=True):
-        labels = [_draw_arm(axes, axis, line, points) for line in lines]
-        axes.axhline(means[0].global_accuracy, color=MUTED, linewidth=0.9, linestyle="--")
-        axes.axhline(means[0].length_accuracy, color=MUTED, linewidth=0.9, linestyle=":")
-        finish_pairs_axis(axes, axis, means, max(label[1] for label in labels))
-        ends.append(labels)
-    panels[0].set_ylabel("accuracy, validation pairs")
-    panels[0].set_title(
-        f"{country_title(country)}: {means[0].pairs:,} pairs of {means[0].users} users, "
-        f"{count_seeds(means)}",
-        loc="left",
-        fontweight="bold",
-        fontsize=9.5,
-    )
+        draw = _draw_layer if is_layer else _draw_fit
+        labels = [draw(axes, axis, [p for p in points if p.arm == arm], measure) for arm in arms]
+        ends.append([label for label in labels if label is not None])
+        if not is_layer:
+            axes.axhline(means[0].global_accuracy, color=MUTED, linewidth=0.9, linestyle="--")
+            axes.axhline(means[0].length_accuracy, color=MUTED, linewidth=0.9, linestyle=":")
+        reach = max((label[1] for label in ends[-1]), default=0.0)
+        finish_pairs_axis(axes, axis, means, reach, named=measure != _LAYERS[0])
+    panels[0].set_ylabel(f"accuracy, {measure if is_layer else 'validation pairs'}")
+    if measure != _LAYERS[1]:
+        panels[0].set_title(_title(means, is_layer), loc="left", fontweight="bold", fontsize=9.5)
     baselines: list[Label] = [
         ("global model", 0.0, means[0].global_accuracy, MUTED),
         ("longer wins", 0.0, means[0].length_accuracy, MUTED),
     ]
-    for axes, labels in zip(panels, ends, strict=True):
-        label_lines(axes, labels, baselines)
+    gap = LABEL_GAP / _LAYER_SHARE if is_layer else LABEL_GAP
+    for axes, names in zip(panels, ends, strict=True):
+        label_lines(axes, names, [] if is_layer else baselines, gap=gap)
 
 
-def _draw_arm(axes: Axes, axis: Axis, line: CurveLine, points: list[CurvePoint]) -> Label:
+def _title(means: list[CurvePoint], is_layer: bool) -> str:
+    """Return what a country's panels rest on."""
+    first = means[0]
+    counts = f"{first.pairs:,} pairs of {first.users} users"
+    if is_layer:
+        counts = f"{first.consensus_pairs:,} consensus and {first.distinctive_pairs:,} distinctive"
+        counts += " pairs"
+    return f"{country_title(first.country)}: {counts}, {count_seeds(means)}"
+
+
+def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) -> Label:
     """Draw one arm's points, band and fit; return its label, at the end of what is drawn."""
+    [line] = curve_lines(points)
     colour = arm_colour(line.arm)
-    of_arm = [point for point in points if point.arm == line.arm]
-    means = [point for point in of_arm if point.seed is None]
-    seeds = [point for point in of_arm if point.seed is not None]
+    means = [point for point in points if point.seed is None]
     x = [pairs_of(point, axis) for point in means]
-    draw_seeds(axes, axis, seeds, [point.accuracy for point in seeds])
+    draw_seeds(axes, axis, points, measure)
     axes.plot(x, line.accuracy, arm_marker(line.arm), color=colour, markersize=4)
     _draw_band(axes, x, means, colour)
     trace = trace_line(line, axis, None)
@@ -139,7 +164,7 @@ def _draw_arm(axes: Axes, axis: Axis, line: CurveLine, points: list[CurvePoint])
     axes.plot(trace.grid, trace.curve[0], color=colour, linewidth=1.4)
     end = float(trace.grid[-1])
     if trace.fit.shape != "isotonic":  # which says nothing beyond its points
-        beyond = np.geomspace(end, BEYOND * end, 33)
+        beyond = np.geomspace(end, _BEYOND * end, 33)
         axes.plot(beyond, 1 - trace.fit.error_at(beyond), "--", color=colour, linewidth=1.2)
         end = float(beyond[-1])
     return line.arm, end, float(1 - trace.fit.error_at(end)), colour
@@ -153,3 +178,19 @@ def _draw_band(axes: Axes, x: list[float], means: list[CurvePoint], colour: str)
         axes.fill_between(at, low, high, color=colour, alpha=0.07, linewidth=0)
         for edge in (low, high):
             axes.plot(at, edge, color=colour, alpha=0.45, linewidth=0.7)
+
+
+def _draw_layer(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) -> Label | None:
+    """Draw one arm's points in a layer and return its label; None where the layer is empty."""
+    arm = points[0].arm
+    draw_seeds(axes, axis, points, measure)
+    shown = [
+        (pairs_of(point, axis), float(getattr(point, measure)))
+        for point in points
+        if point.seed is None and getattr(point, measure) is not None
+    ]
+    if not shown:
+        return None
+    x, y = zip(*shown, strict=True)
+    axes.plot(x, y, marker=arm_marker(arm), color=arm_colour(arm), markersize=4, linewidth=1.4)
+    return arm, x[-1], y[-1], arm_colour(arm)

@@ -11,36 +11,34 @@ from pathlib import Path
 from rich.markup import escape
 from rich.table import Table
 
+from scpo.arrays import Row
 from scpo.files.atomic import write_text
+from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
 from sweeps.curves.output.curve_panels import country_title
-from sweeps.curves.summary import BASELINE, SummaryRow
+from sweeps.ledger.words import BASELINE
 
 HEADINGS = ("country", "arm", "area", "pairs trained", "ratio", "pairs labelled", "ratio")
-LATEX_SIGNS = {
-    "\\": r"\textbackslash{}",
-    "&": r"\&",
-    "%": r"\%",
-    "$": r"\$",
-    "#": r"\#",
-    "_": r"\_",
-    "{": r"\{",
-    "}": r"\}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-}
-RANGE = re.compile(r"(?<=\d)-(?=\d)")
+_LATEX_SIGNS = str.maketrans(
+    {sign: rf"\{sign}" for sign in "&%$#_{}"}
+    | {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+    }
+)
+_RANGE = re.compile(r"(?<=\d)-(?=\d)")
 
 
-def write_latex(rows: Sequence[SummaryRow], path: Path) -> None:
+def write_latex(rows: Sequence[Row], path: Path) -> None:
     """Write the rows as LaTeX, a table for each target."""
     tables = [latex_table(rows, target_of) for target_of in _targets(rows)]
     write_text(path, "\n".join(tables))
 
 
-def latex_table(rows: Sequence[SummaryRow], target_of: str = BASELINE) -> str:
+def latex_table(rows: Sequence[Row], target_of: str = BASELINE) -> str:
     """Return one table: an arm a line, countries apart, pairs to one target on both axes."""
     lines = [
         f"% {describe_target(rows, target_of)} Needs booktabs.",
@@ -60,7 +58,7 @@ def latex_table(rows: Sequence[SummaryRow], target_of: str = BASELINE) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def summary_tables(rows: Sequence[SummaryRow]) -> list[Table]:
+def summary_tables(rows: Sequence[Row]) -> list[Table]:
     """Return the rows as tables for the terminal, one a target."""
     tables = []
     for target_of in _targets(rows):
@@ -76,13 +74,13 @@ def summary_tables(rows: Sequence[SummaryRow]) -> list[Table]:
     return tables
 
 
-def describe_target(rows: Sequence[SummaryRow], target_of: str) -> str:
+def describe_target(rows: Sequence[Row], target_of: str) -> str:
     """Return what the pairs of a table lead to, in sentences."""
     if target_of == BASELINE:
         target = "the accuracy that full has with all its pairs"
     else:
-        given = next(row.target for row in rows if row.target_of == target_of)
-        target = f"an accuracy of {format_accuracy(given, None, None)}"
+        given = next(row["target"] for row in rows if row["target_of"] == target_of)
+        target = f"an accuracy of {format_accuracy(given)}"
     return (
         f"Pairs to {target}, on validation users. "
         "Ratio: pairs of full / pairs of the arm, with its 95 % interval."
@@ -91,25 +89,25 @@ def describe_target(rows: Sequence[SummaryRow], target_of: str) -> str:
 
 def escape_latex(text: str) -> str:
     """Return text that LaTeX prints as it stands, hyphens of ranges as dashes."""
-    return RANGE.sub("--", "".join(LATEX_SIGNS.get(sign, sign) for sign in text))
+    return _RANGE.sub("--", text.translate(_LATEX_SIGNS))
 
 
-def _targets(rows: Sequence[SummaryRow]) -> list[str]:
+def _targets(rows: Sequence[Row]) -> list[str]:
     """Return the targets of the rows, that of `full` first; it has a table even without rows."""
-    return list(dict.fromkeys([BASELINE, *(row.target_of for row in rows)]))
+    return list(dict.fromkeys([BASELINE, *(row["target_of"] for row in rows)]))
 
 
-def _table_lines(rows: Sequence[SummaryRow], target_of: str) -> list[list[str]]:
-    """Return the cells of each line; an axis without a curve has empty ones."""
+def _table_lines(rows: Sequence[Row], target_of: str) -> list[list[str]]:
+    """Return the cells of each line, empty for an axis without a curve."""
     lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
-        if row.target_of != target_of:
+        if row["target_of"] != target_of:
             continue
-        area = format_accuracy(row.area, row.area_low, row.area_high)
-        key = (row.country, row.arm)
-        blank = [country_title(row.country), row.arm, area, "", "", "", ""]
-        cells = lines.setdefault(key, blank)
-        place = 3 if row.axis == "trained" else 5
-        cells[place] = row.pairs_words.replace(" pairs", "")
-        cells[place + 1] = row.ratio_words
+        area = format_accuracy(
+            Interval(row["area"], row["area_low"], row["area_high"], row["users"])
+        )
+        blank = [country_title(row["country"]), row["arm"], area, *[""] * 4]
+        cells = lines.setdefault((row["country"], row["arm"]), blank)
+        first = 3 if row["axis"] == "trained" else 5
+        cells[first : first + 2] = [row["pairs_words"].replace(" pairs", ""), row["ratio_words"]]
     return list(lines.values())

@@ -1,82 +1,44 @@
-"""A layer's accuracy (distinctive or consensus pairs) over seeds and countries, with an interval.
+"""A layer's interval from older records, which do not count the layer by user.
 
-Records hold counts by user of all pairs only; of a layer they hold the accuracy and its own 95 %
-interval. What is known of those gives an interval that is rather too wide than too narrow:
+Of a layer (distinctive or consensus pairs) they hold only the accuracy and its own interval. The
+pairs from the accuracy to each end (its reach) join to an interval that is rather too wide:
 
-    seeds       halves are averaged: a mean of seeds is no less sure than they are on average
-    users       countries have users of their own: halves join as independent errors do
-    questions   countries answer the same ones: halves join as if all erred together
+    seeds       reaches are averaged: a mean of seeds is no less sure than they are on average
+    users       countries have users of their own: reaches join as independent errors do
+    questions   countries answer the same ones: reaches join as if all erred together
 """
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from scpo.statistics.bootstrap import Interval
+from sweeps.ledger.pooled import Cell
 from sweeps.ledger.records import AccuracyRecord
 
 
-@dataclass(frozen=True)
-class Layer:
-    """One arm on one layer, counted in pairs.
-
-    Attributes:
-        right: Pairs ordered right, mean over seeds.
-        pairs: All pairs of the layer.
-        below: Pairs from the lower end of the interval up to `right`; None without an interval.
-        above: Pairs from `right` up to the upper end.
-    """
-
-    right: float
-    pairs: int
-    below: float | None
-    above: float | None
-
-    @property
-    def ends(self) -> tuple[float | None, float | None, float | None]:
-        """Accuracy, low and high, 0..1; None without pairs, or without an interval."""
-        if not self.pairs:
-            return None, None, None
-        value = self.right / self.pairs
-        if self.below is None or self.above is None:
-            return value, None, None
-        below, above = self.below / self.pairs, self.above / self.pairs
-        return value, max(value - below, 0.0), min(value + above, 1.0)
-
-
-def average_seeds(records: Sequence[AccuracyRecord]) -> Layer:
-    """Return a layer of one country, judged once a seed on the same pairs."""
-    pairs = records[0].pairs
-    values = [(record.accuracy or 0.0, record.low, record.high) for record in records]
-    below = [value - low for value, low, _ in values if low is not None]
-    above = [high - value for value, _, high in values if high is not None]
-    known = len(below) == len(above) == len(records)
-    return Layer(
-        pairs * math.fsum(value for value, _, _ in values) / len(records),
-        pairs,
-        pairs * math.fsum(below) / len(records) if known else None,
-        pairs * math.fsum(above) / len(records) if known else None,
-    )
-
-
-def join_countries(layers: Sequence[Layer], unit: str) -> Layer:
-    """Return the layers of several countries as one.
+def widen_layer(figure: Interval, cells: Sequence[Cell], layer: str, unit: str) -> Interval:
+    """Return a layer's accuracy with an interval; none where a record with pairs has none.
 
     Args:
-        layers: One a country; without an interval where one with pairs has none.
+        figure: The accuracy; it is returned as it is where its interval is known.
+        cells: What it is pooled from, one a country.
+        layer: "distinctive" or "consensus".
         unit: "user" or "question", what the intervals were drawn by.
     """
-    held = [layer for layer in layers if layer.pairs]
-    return Layer(
-        math.fsum(layer.right for layer in held),
-        sum(layer.pairs for layer in held),
-        _join([layer.below for layer in held], unit),
-        _join([layer.above for layer in held], unit),
-    )
+    of_cells = [[getattr(found, layer) for found in cell.evaluations] for cell in cells]
+    held = [records for records in of_cells if records[0].pairs]
+    pairs = sum(records[0].pairs for records in held)
+    has_ends = all(record.low is not None for records in held for record in records)
+    if figure.value is None or figure.low is not None or not has_ends:
+        return figure
+    join = math.hypot if unit == "user" else lambda *reaches: math.fsum(reaches)
+    below = join(*(_reach(records, "low") for records in held)) / pairs
+    above = join(*(_reach(records, "high") for records in held)) / pairs
+    low, high = max(figure.value - below, 0.0), min(figure.value + above, 1.0)
+    return Interval(figure.value, low, high, figure.users)
 
 
-def _join(halves: Sequence[float | None], unit: str) -> float | None:
-    """Return halves of intervals of sums as the half of all of them."""
-    known = [half for half in halves if half is not None]
-    if len(known) < len(halves):
-        return None
-    return math.hypot(*known) if unit == "user" else math.fsum(known)
+def _reach(records: Sequence[AccuracyRecord], end: str) -> float:
+    """Return the pairs from the accuracy of one country to an end, mean over seeds."""
+    reaches = [abs(getattr(record, end) - (record.accuracy or 0.0)) for record in records]
+    return records[0].pairs * math.fsum(reaches) / len(reaches)

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scpo.statistics.wording import format_accuracy, format_difference
+from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.research.study_page.paragraphs import closing_paragraphs
-from sweeps.research.study_page.rows import Interval, StudyRow, find_row
 from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
 
-SHOWN = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)  # arms of the countries' table
+_ARMS_BY_COUNTRY = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class DataSetResult:
     about: str
     method: str
     unit: str
-    rows: Sequence[StudyRow]
+    rows: Sequence[PooledRow]
     failed: int
     wall_s: float
     similarity: str = ""
@@ -56,35 +56,35 @@ def study_page(
         machine: What it ran on.
         config: Path of the configuration, for the commands.
     """
-    parts = [_opening(machine, config)]
+    sections = [_opening(machine, config)]
     if missing:
-        parts.append(f"**Not done yet:** {', '.join(missing)}. The same command goes on.")
-    rows = {result.title: result.rows for result in results}
+        sections.append(
+            f"**Not done yet:** {', '.join(missing)}. Run the same command again to continue."
+        )
     if results:
-        parts.append(_overview(results, config))
-        parts.append(claims_table(rows))
-    for result in results:
-        parts.append(_data_set(result))
-    if results:
+        rows = {result.title: result.rows for result in results}
         units = {result.title: result.unit for result in results}
         remarks = [f"{result.title}: {result.remark}" for result in results if result.remark]
-        parts.append(closing_paragraphs(judge_claims(rows), rows, units, remarks))
-        parts += [f"*{result.title}.* {result.about}" for result in results if result.about]
-    return "\n\n".join(parts) + "\n"
+        sections += [
+            _overview(results, config),
+            claims_table(rows),
+            *(_data_set(result) for result in results),
+            closing_paragraphs(judge_claims(rows), rows, units, remarks),
+            *(f"*{result.title}.* {result.about}" for result in results if result.about),
+        ]
+    return "\n\n".join(sections) + "\n"
 
 
-def claims_table(rows: dict[str, Sequence[StudyRow]]) -> str:
+def claims_table(rows: dict[str, Sequence[PooledRow]]) -> str:
     """Return the claims by data set, each as difference in points and verdict."""
-    findings = {(f.claim, f.data_set): f for f in judge_claims(rows)}
-    lines = []
-    for claim in CLAIMS:
-        cells = [f"{claim.text}: {claim.why}"]
-        for title in rows:
-            finding = findings.get((claim, title))
-            cells.append(
-                "" if finding is None else f"{_points(finding.difference)}, **{finding.verdict}**"
-            )
-        lines.append(cells)
+    cells = {
+        (j.claim, j.data_set): f"{format_difference(j.difference)}, **{j.verdict}**"
+        for j in judge_claims(rows)
+    }
+    lines = [
+        [f"{claim.text}: {claim.why}", *(cells.get((claim, title), "") for title in rows)]
+        for claim in CLAIMS
+    ]
     table = _table(["difference in points, 95 % interval", *rows], lines)
     return f"## The paper's pattern, on all pairs of each data set\n\n{table}"
 
@@ -102,16 +102,16 @@ choose (`scpo_tuned`: retention and strength; heads: the pull to the global head
 chosen on inner folds of the training users, so a held-out user is looked at once a seed, after
 all choices. Accuracies are averaged over seeds per user; intervals are 95 %, from a bootstrap that
 draws whole users (or questions). A difference is paired on the same pairs. `distinctive` are the
-pairs on which the global model is wrong; higher there is not simply better. Intervals of these
-layers are rather too wide than too narrow: records hold no counts of them by user, so countries
-that answered the same questions are taken to err together. `length`: the longer response wins."""
+pairs on which the global model is wrong; higher there is not simply better. Records of older
+versions do not count these layers by user: their intervals of a layer are rather too wide than too
+narrow. `length`: the longer response wins."""
 
 
 def _overview(results: Sequence[DataSetResult], config: str) -> str:
     """Return size, command and wall time of each data set."""
     lines = []
     for result in results:
-        row = _whole(result, BASELINE) or result.rows[0]
+        row = find_row(result.rows, result.rows[0].country, BASELINE) or result.rows[0]
         only = f"`scpo study {config} --out runs/study --only {result.name}`"
         minutes = f"{result.wall_s / 60:.1f} min"
         counts = [str(row.num_countries), f"{row.pairs:,}", f"{row.users:,} {result.unit}s"]
@@ -123,40 +123,37 @@ def _overview(results: Sequence[DataSetResult], config: str) -> str:
 def _data_set(result: DataSetResult) -> str:
     """Return the section of one data set."""
     failed = f" {result.failed} trainings failed." if result.failed else ""
-    parts = [
+    sections = [
         f"## {result.title}\n\n{result.method}{failed}",
-        _arms_table([row for row in result.rows if row.country == _name_of_whole(result)]),
+        _arms_table([row for row in result.rows if row.country == result.rows[0].country]),
         _countries_table(result),
         result.similarity,
     ]
-    return "\n\n".join(part for part in parts if part)
+    return "\n\n".join(section for section in sections if section)
 
 
-def _arms_table(rows: Sequence[StudyRow]) -> str:
-    """Return all arms, pooled."""
+def _arms_table(rows: Sequence[PooledRow]) -> str:
+    """Return all arms over all countries, or of a lone country."""
     lines = [
         [
             f"`{row.arm}`",
-            _share(row.accuracy),
+            format_accuracy(row.accuracy),
             *(_against(row, other) for other in (BASELINE, GLOBAL, LENGTH)),
-            *(
-                "no pairs" if each is None else _share(each)
-                for each in (row.distinctive, row.consensus)
-            ),
-            "" if row.seed_sd is None else f"{100 * row.seed_sd:.1f}",
-            "" if row.arm == LENGTH else f"{row.pairs_trained:,.0f}",
+            format_accuracy(row.distinctive),
+            format_accuracy(row.consensus),
+            "" if row.seed_deviation is None else f"{100 * row.seed_deviation:.1f}",
+            "" if row.arm == LENGTH else f"{row.pairs_trained or 0.0:,.0f}",
         ]
         for row in rows
     ]
-    sizes = rows[0].distinctive_pairs, rows[0].consensus_pairs
     names = [
         "arm",
         "overall",
         "against `full`",
         "against `global`",
         "against `length`",
-        f"distinctive ({sizes[0]:,})",
-        f"consensus ({sizes[1]:,})",
+        f"distinctive ({rows[0].distinctive_pairs:,})",
+        f"consensus ({rows[0].consensus_pairs:,})",
         "sd between seeds",
         "pairs a training keeps",
     ]
@@ -164,50 +161,34 @@ def _arms_table(rows: Sequence[StudyRow]) -> str:
 
 
 def _countries_table(result: DataSetResult) -> str:
-    """Return the main arms by country."""
+    """Return the main arms by country; "" for a lone country."""
     countries = list(dict.fromkeys(row.country for row in result.rows if row.country != POOLED))
     if len(countries) < 2:
         return ""
     lines = []
     for country in countries:
-        found = {arm: find_row(result.rows, country, arm) for arm in SHOWN}
+        found = {arm: find_row(result.rows, country, arm) for arm in _ARMS_BY_COUNTRY}
         sizes = next(row for row in found.values() if row is not None)
-        accuracies = [
-            "" if row is None else f"{100 * row.accuracy.value:.1f} %" for row in found.values()
-        ]
-        differences = [
-            _against(found[arm], BASELINE) for arm in ("scpo", TUNED_ARM) if arm in found
-        ]
-        lines.append([country, str(sizes.pairs), str(sizes.users), *accuracies, *differences])
-    names = ["country", "pairs", f"{result.unit}s", *(f"`{arm}`" for arm in SHOWN)]
+        lines.append(
+            [
+                country,
+                str(sizes.pairs),
+                str(sizes.users),
+                *("" if r is None else format_accuracy(r.accuracy.value) for r in found.values()),
+                *(_against(found[arm], BASELINE) for arm in ("scpo", TUNED_ARM)),
+            ]
+        )
+    names = ["country", "pairs", f"{result.unit}s", *(f"`{arm}`" for arm in _ARMS_BY_COUNTRY)]
     return _table([*names, "`scpo` - `full`", f"`{TUNED_ARM}` - `full`"], lines)
 
 
-def _whole(result: DataSetResult, arm: str) -> StudyRow | None:
-    """Return an arm's row over all countries."""
-    return find_row(result.rows, _name_of_whole(result), arm)
-
-
-def _name_of_whole(result: DataSetResult) -> str:
-    """Return "pooled", or the lone country."""
-    names = [row.country for row in result.rows]
-    return POOLED if POOLED in names else names[0]
-
-
-def _share(interval: Interval) -> str:
-    return format_accuracy(interval.value, interval.low, interval.high)
-
-
-def _points(interval: Interval) -> str:
-    return format_difference(interval.value, interval.low, interval.high)
-
-
-def _against(row: StudyRow | None, other: str) -> str:
+def _against(row: PooledRow | None, other: str) -> str:
     """Return a paired difference in points, bold where its interval leaves out 0."""
-    if row is None or other not in row.against:
+    if row is None:
         return ""
-    words = _points(row.against[other])
-    return f"**{words}**" if row.against[other].sign else words
+    difference = row.difference(other)
+    words = format_difference(difference)
+    return f"**{words}**" if difference.sign else words
 
 
 def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.curves.fitted_curves import (
     area_gain,
+    area_interval,
     area_under_curve,
-    area_with_ends,
     fit_weights,
     layer_area,
     pair_grid,
@@ -41,17 +42,17 @@ def test_area_by_hand():
 
 def test_area_of_an_arm_and_its_ends(points):
     (full, scpo) = traced(points)
-    area, low, high = area_with_ends(full)
+    area = area_interval(full)
     means = [p for p in points if p.arm == "full" and p.seed is None]
     accuracy = np.array([p.accuracy for p in means])
-    assert area == pytest.approx(
+    assert area.value == pytest.approx(
         (accuracy[0] / 2 + accuracy[1] + accuracy[2] + accuracy[3] / 2) / 3
     )
-    assert low < area < high
-    gain, gain_low, gain_high = area_gain(scpo, full)
-    assert gain == pytest.approx(area_with_ends(scpo)[0] - area)
-    assert 0 < gain_low < gain < gain_high
-    assert gain_high - gain_low < 0.7 * (high - low)  # paired: hard users cancel
+    assert area.low < area.value < area.high
+    gain = area_gain(scpo, full)
+    assert gain.value == pytest.approx(area_interval(scpo).value - area.value)
+    assert 0 < gain.low < gain.value < gain.high
+    assert gain.high - gain.low < 0.7 * (area.high - area.low)  # paired: hard users cancel
 
 
 def test_no_gain_against_itself_other_pairs_or_other_users(points):
@@ -59,7 +60,7 @@ def test_no_gain_against_itself_other_pairs_or_other_users(points):
     fewer = traced([p for p in points if p.arm == "scpo"], axis="trained")[0]
     other = traced(make_world({"scpo": power_truth(0.2, 1, 0.5)}, BUDGETS, num_users=5))[0]
     for own, base in ((full, full), (full, None), (fewer, full), (other, full)):
-        assert area_gain(own, base) == (None, None, None)
+        assert area_gain(own, base).value is None
 
 
 def test_one_user_has_areas_without_ends():
@@ -70,8 +71,8 @@ def test_one_user_has_areas_without_ends():
         for seed in (0, None)
     ]
     full, scpo = (trace_line(line, "labelled", None) for line in curve_lines(points))
-    assert area_with_ends(scpo) == (pytest.approx(0.7), None, None)
-    assert area_gain(scpo, full) == (pytest.approx(0.15), None, None)
+    assert area_interval(scpo) == Interval(pytest.approx(0.7), None, None, 1)
+    assert area_gain(scpo, full) == Interval(pytest.approx(0.15), None, None, 1)
 
 
 def test_one_size_is_no_curve():

@@ -89,7 +89,7 @@ def test_a_missing_count_is_refused(records):
 
 
 def test_test_figures_are_refused(records):
-    final = next(r for r in records if r.purpose == "final")
+    final = next(r for r in records if (r.purpose, r.arm) == ("final", "scpo"))
     odd = final.model_copy(update={"purpose": "curve"})
     with pytest.raises(ValueError, match="must be evaluated on validation users"):
         curve_points([odd])

@@ -5,8 +5,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from scpo.statistics.bootstrap import mean_interval
-from sweeps.curves.points import CurvePoint, UserTotals
+from scpo.statistics.bootstrap import interval
+from sweeps.curves.points import CurvePoint
+from sweeps.ledger.pooled import UserTotals
 
 Truth = Callable[[float], float]  # pairs to accuracy
 
@@ -27,8 +28,8 @@ def make_point(
 ) -> CurvePoint:
     """Return a point of users named 0, 1, ... with these pairs, so many of them right."""
     counts = np.asarray(pairs, dtype=float), np.asarray(correct, dtype=float)
-    accuracy, low, high = mean_interval(counts[1], counts[0])
-    assert accuracy is not None
+    accuracy = interval(counts[1], counts[0])
+    assert accuracy.value is not None
     total = int(counts[0].sum())
     return CurvePoint(
         country=country,
@@ -38,9 +39,9 @@ def make_point(
         num_seeds=num_seeds,
         pairs_labelled=labelled,
         pairs_trained=labelled if trained is None else trained,
-        accuracy=accuracy,
-        low=low,
-        high=high,
+        accuracy=accuracy.value,
+        low=accuracy.low,
+        high=accuracy.high,
         pairs=total,
         users=len(counts[0]),
         distinctive=distinctive,

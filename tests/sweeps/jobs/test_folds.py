@@ -127,3 +127,18 @@ def test_one_fold_is_the_split(workspace):
 def test_more_folds_than_users_are_refused(workspace):
     with pytest.raises(ValueError, match="its users of training and validation, must hold"):
         folds_of(workspace.countries["Arvandia"], 10_000)
+
+
+def test_layers_are_counted_by_user_where_every_fold_does(records):
+    folds = [r for r in records if r.purpose == "search" and r.arm == "scpo_tuned"]
+    one, other = (next(r for r in folds if r.country == c) for c in ("Chile", "Mexico"))
+    counts = [r.evaluation.distinctive_by_user for r in (one, other)]
+    joined = pool_folds([one, other]).evaluation.distinctive_by_user
+    assert joined.users == counts[0].users + counts[1].users
+    assert (joined.pairs, joined.correct) == (
+        counts[0].pairs + counts[1].pairs,
+        counts[0].correct + counts[1].correct,
+    )
+    older = other.evaluation.model_copy(update={"distinctive_by_user": None})
+    mixed = [one, other.model_copy(update={"evaluation": older})]
+    assert pool_folds(mixed).evaluation.distinctive_by_user is None

@@ -130,34 +130,35 @@ def row_of(country: str, arm: str):
 
 def test_seeds_are_averaged_and_their_spread_stands_beside() -> None:
     row = row_of("Mexico", "full")  # 60 and 70 % by seed
-    assert row.accuracy == pytest.approx(0.65)
-    assert (row.seed_min, row.seed_max, row.num_seeds) == (0.6, 0.7, 2)
-    assert row.seed_sd == pytest.approx(0.1 / 2**0.5)
-    assert (row.low, row.high) == (0.6, 0.7)  # users have 14 and 12 right of 20
-    assert (row.vs_full, row.pairs, row.users, row.pairs_trained) == (None, 20, 2, 40.0)
+    assert row.accuracy.value == pytest.approx(0.65)
+    assert (*row.by_seed, row.num_seeds) == (0.6, 0.7, 2)
+    assert row.seed_deviation == pytest.approx(0.1 / 2**0.5)
+    assert (row.accuracy.low, row.accuracy.high) == (0.6, 0.7)  # users have 14 and 12 right of 20
+    assert (row.against, row.pairs, row.users, row.pairs_trained) == ({}, 20, 2, 40.0)
     assert (row.distinctive_pairs, row.consensus_pairs) == (8, 12)
-    assert row.distinctive == row.consensus == pytest.approx(0.65)
+    assert row.distinctive.value == row.consensus.value == pytest.approx(0.65)
 
 
 def test_differences_to_full_are_paired() -> None:
     row = row_of("Mexico", "scpo")  # users 8, 8 on average against 7, 6
-    assert row.vs_full == pytest.approx(0.15)
-    assert (row.vs_full_low, row.vs_full_high) == pytest.approx((0.1, 0.2))
+    difference = row.difference("full")
+    assert difference.value == pytest.approx(0.15)
+    assert (difference.low, difference.high) == pytest.approx((0.1, 0.2))
 
 
 def test_arms_without_training_have_no_spread() -> None:
     row = row_of("Mexico", "global")
-    assert (row.accuracy, row.seed_sd, row.seed_min, row.num_seeds) == (0.5, None, None, 1)
+    assert (row.accuracy.value, row.seed_deviation, row.num_seeds) == (0.5, None, 1)
     assert row.pairs_trained == 0.0
 
 
 def test_pooled_rows_join_countries_and_their_common_seeds() -> None:
     full, scpo = row_of("pooled", "full"), row_of("pooled", "scpo")
-    assert full.accuracy == pytest.approx((13 + 6) / 30)
-    assert (full.seed_min, full.seed_max) == pytest.approx((17 / 30, 21 / 30))
+    assert full.accuracy.value == pytest.approx((13 + 6) / 30)
+    assert full.by_seed == pytest.approx((17 / 30, 21 / 30))
     assert (full.num_countries, full.pairs, full.users, full.pairs_trained) == (2, 30, 3, 80.0)
-    assert (scpo.num_seeds, scpo.seed_sd) == (1, None)  # Chile has seed 0 only
-    assert scpo.vs_full == pytest.approx((1 + 2 + 2) / 30)
+    assert (scpo.num_seeds, scpo.seed_deviation) == (1, None)  # Chile has seed 0 only
+    assert scpo.difference("full").value == pytest.approx((1 + 2 + 2) / 30)
     assert row_of("pooled", "global").num_countries == 1
 
 

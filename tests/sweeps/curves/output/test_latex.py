@@ -92,7 +92,7 @@ def test_no_rows_make_an_empty_table(tmp_path):
 
 
 def test_the_terminal_prints_names_as_they_stand(rows):
-    marked = [row for row in rows if row.country == "Côte d'Ivoire"]
+    marked = [row for row in rows if row["country"] == "Côte d'Ivoire"]
     tables = summary_tables(marked)
     console = Console(width=200)
     with console.capture() as capture:
@@ -105,7 +105,7 @@ def test_the_terminal_prints_names_as_they_stand(rows):
 
 
 def test_an_axis_without_a_curve_is_an_empty_cell(rows):
-    labelled = [row for row in rows if row.axis == "labelled"]
+    labelled = [row for row in rows if row["axis"] == "labelled"]
     body = [cells_of(x) for x in latex_table(labelled).splitlines() if x.endswith(r" \\")][2:]
     assert {(cells[3], cells[4]) for cells in body} == {("", "")}
 

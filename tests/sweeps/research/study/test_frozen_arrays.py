@@ -19,7 +19,6 @@ from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,
     global_pool,
-    in_units,
     read_against,
     train_global_head,
 )
@@ -103,12 +102,6 @@ def test_units_are_users_with_pairs() -> None:
     tied[0]["scores"] = [0.5, 0.5]
     table = pa.Table.from_pylist(tied, schema=INTERACTIONS_SCHEMA)
     assert count_units(table)["India"] == 2
-
-
-def test_questions_lose_their_country() -> None:
-    names = np.array(["Chile/q1", "Peru/q1", "plain"])
-    assert in_units(names, "question").tolist() == ["q1", "q1", "plain"]
-    assert in_units(names, "user").tolist() == names.tolist()
 
 
 def write_pairs(path: Path) -> Path:

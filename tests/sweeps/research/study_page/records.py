@@ -12,6 +12,7 @@ def make_record(
     users: list[str] | None = None,
     trained: float = 40.0,
     name: str | None = None,
+    globally: list[int] | None = None,
 ) -> TrialRecord:
     """Users with 10 pairs each; a layer of 4 distinctive and 6 consensus pairs a user."""
     users = [f"{country}/{number}" for number in range(len(correct))] if users is None else users
@@ -28,7 +29,7 @@ def make_record(
         "global_overall": {**layer, "pairs": total},
         "length": {**layer, "pairs": total},
         "by_user": counts,
-        "global_by_user": counts,
+        "global_by_user": {**counts, "correct": globally or correct},
     }
     return TrialRecord.model_validate(
         {
@@ -47,17 +48,18 @@ def make_record(
     )
 
 
+MEXICO, CHILE = {"globally": [5, 5]}, {"globally": [2, 4]}
 RECORDS = [
-    make_record("Mexico", "global", [5, 5], trained=0.0),
-    make_record("Mexico", "full", [6, 6]),
-    make_record("Mexico", "full", [8, 6], seed=1),
-    make_record("Mexico", "scpo", [8, 8], trained=20.0),
-    make_record("Mexico", "scpo", [10, 8], seed=1, trained=30.0),
-    make_record("Mexico", "length", [7, 7], trained=0.0),
-    make_record("Chile", "global", [2, 4], trained=0.0),
-    make_record("Chile", "full", [5, 9]),
-    make_record("Chile", "full", [7, 9], seed=1),
-    make_record("Chile", "scpo", [6, 8], trained=10.0),
-    make_record("Chile", "scpo", [6, 8], seed=1, trained=10.0),
-    make_record("Chile", "length", [1, 1], trained=0.0),
+    make_record("Mexico", "global", [5, 5], trained=0.0, **MEXICO),
+    make_record("Mexico", "full", [6, 6], **MEXICO),
+    make_record("Mexico", "full", [8, 6], seed=1, **MEXICO),
+    make_record("Mexico", "scpo", [8, 8], trained=20.0, **MEXICO),
+    make_record("Mexico", "scpo", [10, 8], seed=1, trained=30.0, **MEXICO),
+    make_record("Mexico", "length", [7, 7], trained=0.0, **MEXICO),
+    make_record("Chile", "global", [2, 4], trained=0.0, **CHILE),
+    make_record("Chile", "full", [5, 9], **CHILE),
+    make_record("Chile", "full", [7, 9], seed=1, **CHILE),
+    make_record("Chile", "scpo", [6, 8], trained=10.0, **CHILE),
+    make_record("Chile", "scpo", [6, 8], seed=1, trained=10.0, **CHILE),
+    make_record("Chile", "length", [1, 1], trained=0.0, **CHILE),
 ]

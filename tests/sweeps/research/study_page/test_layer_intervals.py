@@ -1,38 +1,58 @@
-"""Intervals of layers, by hand and against a bootstrap of the pairs that records do not hold."""
+"""Intervals of layers from older records, by hand and against a bootstrap of all pairs."""
 
 import numpy as np
 import pytest
 
 from scpo.statistics.accuracy import pair_accuracy
+from scpo.statistics.bootstrap import Interval
+from sweeps.ledger.pooled import Cell
 from sweeps.ledger.records import AccuracyRecord
-from sweeps.research.study_page.layer_intervals import Layer, average_seeds, join_countries
+from sweeps.research.study_page.layer_intervals import widen_layer
+from tests.sweeps.research.study_page.records import make_record
 
 
-def record(accuracy: float | None, low: float | None, high: float | None) -> AccuracyRecord:
-    pairs = 0 if accuracy is None else 10
+def layer(accuracy: float | None, low: float | None, high: float | None, pairs: int = 10):
+    pairs = 0 if accuracy is None else pairs
     return AccuracyRecord(accuracy=accuracy, low=low, high=high, pairs=pairs, users=2, ties=0)
 
 
-def test_seeds_are_averaged_with_their_halves() -> None:
-    layer = average_seeds([record(0.5, 0.4, 0.7), record(0.7, 0.4, 0.8)])
-    assert layer.ends == pytest.approx((0.6, 0.6 - 0.2, 0.6 + 0.15))
-    assert (layer.right, layer.pairs) == (pytest.approx(6.0), 10)
-    assert average_seeds([record(0.5, 0.4, 0.7), record(0.7, None, None)]).ends == (
-        pytest.approx(0.6),
-        None,
-        None,
-    )
-    assert average_seeds([record(None, None, None)] * 2).ends == (None, None, None)
+def cell(*layers: AccuracyRecord) -> Cell:
+    """A country judged once a seed, with these figures on distinctive pairs."""
+    record = make_record("Mexico", "full", [5, 5])
+    records = [
+        record.model_copy(
+            update={"evaluation": record.evaluation.model_copy(update={"distinctive": one})}
+        )
+        for one in layers
+    ]
+    return Cell("Mexico", "full", 1.0, tuple(records), None)
+
+
+def ends(value: float | None, cells: list[Cell], unit: str = "user"):
+    found = widen_layer(Interval(value, None, None, 2), cells, "distinctive", unit)
+    return found.value, found.low, found.high
+
+
+def test_reaches_of_seeds_are_averaged() -> None:
+    seeds = [cell(layer(0.5, 0.4, 0.7), layer(0.7, 0.4, 0.8))]
+    assert ends(0.6, seeds) == pytest.approx((0.6, 0.6 - 0.2, 0.6 + 0.15))
+    assert ends(0.6, [cell(layer(0.5, 0.4, 0.7), layer(0.7, None, None))]) == (0.6, None, None)
+    assert ends(None, [cell(*[layer(None, None, None)] * 2)]) == (None, None, None)
 
 
 def test_countries_join_as_independent_or_as_one() -> None:
-    layers = [Layer(6.0, 10, 3.0, 2.0), Layer(20.0, 30, 4.0, 2.0), Layer(0.0, 0, None, None)]
-    assert join_countries(layers, "user") == Layer(26.0, 40, 5.0, pytest.approx(8**0.5))
-    assert join_countries(layers, "question") == Layer(26.0, 40, 7.0, 4.0)
-    without = [*layers, Layer(1.0, 2, None, None)]
-    assert join_countries(without, "user") == Layer(27.0, 42, None, None)
-    assert Layer(9.0, 10, 1.0, 3.0).ends[2] == 1.0
-    assert join_countries([], "user").ends == (None, None, None)
+    # 10 pairs with reaches of 3 and 2 pairs, 30 with 4 and 2, and a country without pairs
+    cells = [cell(layer(0.6, 0.3, 0.8)), cell(layer(0.6, 14 / 30, 20 / 30, pairs=30))]
+    cells.append(cell(layer(None, None, None)))
+    assert ends(0.6, cells) == pytest.approx((0.6, 0.6 - 5 / 40, 0.6 + 8**0.5 / 40))
+    assert ends(0.6, cells, "question") == pytest.approx((0.6, 0.6 - 7 / 40, 0.6 + 4 / 40))
+    assert ends(0.6, [*cells, cell(layer(0.5, None, None))]) == (0.6, None, None)
+    assert ends(0.9, [cell(layer(0.9, 0.8, 1.2))])[2] == 1.0
+
+
+def test_known_intervals_stay() -> None:
+    known = Interval(0.5, 0.4, 0.6, 2)
+    assert widen_layer(known, [cell(layer(0.5, 0.1, 0.9))], "distinctive", "user") is known
 
 
 def judge(margin: np.ndarray, user: np.ndarray) -> AccuracyRecord:
@@ -43,11 +63,9 @@ def test_joined_users_are_as_sure_as_a_bootstrap_of_all_of_them() -> None:
     rng = np.random.default_rng(0)
     user = np.repeat(np.arange(60), 8)
     margins = rng.normal(0.4, 1.0, (3, 60)).repeat(8, axis=1) + rng.normal(size=(3, 480))
-    joined = join_countries([average_seeds([judge(each, user)]) for each in margins], "user")
     users = np.concatenate([user + 100 * number for number in range(3)])
     expected = judge(margins.ravel(), users)
-    value, low, high = joined.ends
-    assert value == pytest.approx(expected.accuracy)
+    _, low, high = ends(expected.accuracy, [cell(judge(each, user)) for each in margins])
     assert high - low == pytest.approx(expected.high - expected.low, rel=0.1)
 
 
@@ -57,9 +75,7 @@ def test_joined_questions_are_never_surer_than_a_bootstrap_of_all_of_them() -> N
     shared = rng.normal(0.4, 1.0, 60).repeat(8)
     for own in (0.0, 1.0, 5.0):  # how far countries differ
         margins = shared + own * rng.normal(size=(3, 60)).repeat(8, axis=1)
-        joined = join_countries(
-            [average_seeds([judge(each, question)]) for each in margins], "question"
-        )
         expected = judge(margins.ravel(), np.tile(question, 3))
-        _, low, high = joined.ends
+        cells = [cell(judge(each, question)) for each in margins]
+        _, low, high = ends(expected.accuracy, cells, "question")
         assert high - low >= 0.99 * (expected.high - expected.low)

@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from scpo.statistics.bootstrap import draw_users, widened_tail
-from sweeps.research.study_page.rows import Interval, StudyRow, find_row, study_rows
+from scpo.statistics.bootstrap import Interval, draw_users, widened_tail
+from sweeps.ledger.pooled import PooledRow, find_row
+from sweeps.research.study_page.rows import name_question, study_rows
 from tests.sweeps.research.study_page.records import RECORDS, make_record
 
 
-def row_of(country: str, arm: str, unit: str = "user") -> StudyRow:
+def row_of(country: str, arm: str, unit: str = "user") -> PooledRow:
     row = find_row(study_rows(RECORDS, unit), country, arm)
     assert row is not None
     return row
@@ -16,21 +17,24 @@ def row_of(country: str, arm: str, unit: str = "user") -> StudyRow:
 
 def test_seeds_are_averaged_per_user() -> None:
     row = row_of("Mexico", "full")  # users 7 and 6 of 10 on average
-    assert row.accuracy == Interval(0.65, pytest.approx(0.6), pytest.approx(0.7))
+    assert row.accuracy == Interval(0.65, pytest.approx(0.6), pytest.approx(0.7), 2)
     assert (row.num_seeds, row.pairs, row.users, row.num_countries) == (2, 20, 2, 1)
-    assert row.seed_sd == pytest.approx(0.1 / 2**0.5)
+    assert row.seed_deviation == pytest.approx(0.1 / 2**0.5)
     assert (row.distinctive, row.distinctive_pairs) == (
-        Interval(pytest.approx(0.65), None, None),
+        Interval(pytest.approx(0.65), None, None, 2),
         8,
     )
-    assert (row.consensus, row.consensus_pairs) == (Interval(pytest.approx(0.65), None, None), 12)
+    assert (row.consensus, row.consensus_pairs) == (
+        Interval(pytest.approx(0.65), None, None, 2),
+        12,
+    )
     assert row.against.keys() == {"global", "length"}
 
 
 def test_differences_are_paired_by_user() -> None:
     row = row_of("Mexico", "scpo")  # users 9 and 8; full 7 and 6
     assert row.against["full"] == Interval(
-        pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.2)
+        pytest.approx(0.2), pytest.approx(0.2), pytest.approx(0.2), 2
     )
     assert row.against["full"].sign == 1
     assert row.against["global"].value == pytest.approx(0.35)
@@ -71,11 +75,12 @@ def test_no_difference_to_an_arm_that_a_country_lacks() -> None:
     assert "random_k" not in find_row(rows, "pooled", "scpo").against
 
 
-def test_signs() -> None:
-    ends = [(0.1, 0.2, 1), (-0.2, -0.1, -1), (-0.1, 0.1, 0), (0.0, 0.1, 0), (None, None, 0)]
-    assert [Interval(0.0, low, high).sign for low, high, _ in ends] == [sign for *_, sign in ends]
-
-
 def test_records_of_other_users_are_refused() -> None:
     with pytest.raises(ValueError, match="on the same pairs"):
         study_rows([*RECORDS, make_record("Mexico", "filter", [5, 6, 7])], "user")
+
+
+def test_questions_lose_their_own_country_only() -> None:
+    assert name_question("Chile", "Chile/q1") == name_question("Peru", "Peru/q1") == "q1"
+    assert name_question("A/B", "A/B/q1") == "q1"
+    assert name_question("Chile", "yes/no") == "yes/no"

@@ -6,23 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.research.study_page.paragraphs import what_cannot_be_said, what_did_not, what_held
-from sweeps.research.study_page.rows import Interval, study_rows
+from sweeps.research.study_page.results_files import write_results
+from sweeps.research.study_page.rows import study_rows
 from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
 from sweeps.research.study_page.study_page import DataSetResult, study_page
-from sweeps.research.study_page.written import write_results
-from tests.sweeps.research.study_page.records import RECORDS, make_record
+from tests.sweeps.research.study_page.records import MEXICO, RECORDS, make_record
 
 # On A every user has scpo 2 of 10 above full; on B below; inverse is like full.
 ABOVE = [record for record in RECORDS if record.country == "Mexico"]
 BELOW = [
-    make_record("Peru", "global", [5, 5]),
-    make_record("Peru", "full", [8, 7]),
-    make_record("Peru", "inverse", [9, 6]),
-    make_record("Peru", "scpo", [6, 5]),
-    make_record("Peru", "length", [2, 2]),
+    make_record("Peru", "global", [5, 5], **MEXICO),
+    make_record("Peru", "full", [8, 7], **MEXICO),
+    make_record("Peru", "inverse", [9, 6], **MEXICO),
+    make_record("Peru", "scpo", [6, 5], **MEXICO),
+    make_record("Peru", "length", [2, 2], **MEXICO),
 ]
 ROWS = {"A": study_rows(ABOVE, "user"), "B": study_rows(BELOW, "user")}
+NO_PAIRS = Interval(None, None, None, 0)
 UNITS = {"A": "user", "B": "question"}
 
 
@@ -75,7 +77,7 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
     ]
     text = study_page(results, missing=["C"], machine="Here.", config="s.yaml")
     lines = text.splitlines()
-    assert "**Not done yet:** C. The same command goes on." in lines
+    assert "**Not done yet:** C. Run the same command again to continue." in lines
     assert (
         "| A | 2 | 40 | 4 users | 2 | `scpo study s.yaml --out runs/study --only a` | 1.5 min |"
         in lines
@@ -103,8 +105,8 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
 
 def test_layers_are_told_with_their_intervals() -> None:
     given = result("a", RECORDS)
-    wide = Interval(0.4, 0.31, 0.52)
-    rows = [replace(row, distinctive=wide, consensus=None) for row in given.rows]
+    wide = Interval(0.4, 0.31, 0.52, 4)
+    rows = [replace(row, distinctive=wide, consensus=NO_PAIRS) for row in given.rows]
     text = study_page([replace(given, rows=rows)], missing=[], machine="", config="s.yaml")
     line = next(line for line in text.splitlines() if line.startswith("| `scpo` | 77.5 %"))
     assert "| 40.0 % (31.0-52.0) | no pairs |" in line

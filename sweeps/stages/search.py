@@ -17,9 +17,8 @@ from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
+from sweeps.search.country_study import CountryStudy, new_storage
 from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
-from sweeps.search.storage import new_storage
-from sweeps.search.study_search import StudySearch
 
 
 def search_countries(
@@ -43,14 +42,14 @@ def search_countries(
         done = [record for record in known if record.country == country]
         exempt[country] = first_points(config, workspace.countries[country])
         first = [*exempt[country], *probed.get(country, ())]
-        studies[country] = StudySearch(
+        studies[country] = CountryStudy(
             country,
             config.search,
             storage,
             _not_done(first, done, config.search),
             partial(find_fault, config.search, workspace.countries[country]),
+            done,
         )
-        studies[country].tell_known(done)
 
     def make_job(country: str, number: int, point: Point) -> Job:
         return Job(

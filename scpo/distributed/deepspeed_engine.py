@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
+from scpo.distributed.deepspeed_internals import release_engine
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
@@ -119,6 +120,10 @@ class DeepSpeedEngine:
                 if self.rank == 0:
                     state[name] = tensor.detach().float().cpu().clone()
         return state if self.rank == 0 else None
+
+    def release(self) -> None:
+        """Free the model and the optimizer's state; no other engine of the process may live."""
+        release_engine(self.engine)
 
 
 def deepspeed_config(

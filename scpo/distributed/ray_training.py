@@ -185,8 +185,9 @@ def start_deepspeed(backend: str) -> None:
     """
     import deepspeed
 
-    # Serves inference only, and would compile for most of a minute on first use.
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
+    from scpo.distributed.deepspeed_internals import skip_compilation
+
+    skip_compilation()
     os.environ["LOCAL_RANK"] = str(ray.train.get_context().get_local_rank())
     deepspeed.init_distributed(dist_backend=backend, verbose=False)
 

@@ -22,7 +22,6 @@ from sweeps.ledger.words import OBJECTIVES
 from sweeps.search.samplers import make_sampler
 from sweeps.search.space import Point, point_of, search_space, study_name
 
-_DIRECTIONS = ("maximize", "minimize")  # of OBJECTIVES
 _MAX_REFUSED = 200
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -73,7 +72,7 @@ class CountryStudy:
         self.study = optuna.create_study(
             storage=storage,
             study_name=study_name(country, config),
-            directions=list(_DIRECTIONS),
+            directions=["maximize", "minimize"],  # of OBJECTIVES
             sampler=make_sampler(config, country),
         )
         for point in first:

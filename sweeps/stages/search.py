@@ -10,14 +10,16 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
+from sweeps.lanes.lane_count import describe_lanes
 from sweeps.lanes.progress import follow_progress
-from sweeps.lanes.tune_runner import describe_lanes, run_search
+from sweeps.lanes.tune_runner import run_trials
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
+from sweeps.search.rung_scheduler import RungScheduler
 from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
 
 
@@ -70,8 +72,9 @@ def search_countries(
     say(f"search: {total} trials of {len(config.countries)} countries in {lanes}")
     spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
     search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
-    with follow_progress(say, remaining) as listen:
-        run_search(search, total, workspace, config.lanes, ledger, run, listen)
+    scheduler = RungScheduler(config.search.reduction, ledger.read())
+    with follow_progress(say, remaining) as on_record:
+        run_trials(search, workspace, config.lanes, ledger, run, on_record, scheduler=scheduler)
     for country, study in studies.items():
         if study.num_refused:
             say(f"  {country}: {study.num_refused} settings keep too little and never started")

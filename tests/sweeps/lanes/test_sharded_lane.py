@@ -38,7 +38,12 @@ from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
 from sweeps.lanes import sharded_lane, sharded_worker
 from sweeps.lanes.sharded_lane import ShardedLane, run_sharded
-from sweeps.lanes.sharded_worker import checkpoints_of, score_part, share_forwards
+from sweeps.lanes.sharded_worker import (
+    JobWorker,
+    checkpoints_of,
+    score_part,
+    share_forwards,
+)
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -307,23 +312,29 @@ def test_one_worker_that_cannot_load_the_model_stops_all(
     assert words == "Every worker must load the model, but rank 1: No model folder at /here."
 
 
+class OneRank(TorchEngine):
+    """A plain engine that counts how often it is let go of."""
+
+    num_released = 0
+
+    def release(self) -> None:
+        OneRank.num_released += 1
+
+
 @pytest.fixture
 def worker(workspace: Workspace, tmp_path: Path) -> Callable[..., dict[str, str]]:
     """What a worker of one rank makes of a job, on a plain engine that it lets go of."""
-    released: list[Any] = []
+    OneRank.num_released = 0
 
-    def do(job: Job) -> dict[str, str]:
+    def run(job: Job) -> dict[str, str]:
         base = load_reward_model(workspace.model)
         before = {name: value.clone() for name, value in base.model.state_dict().items()}
-        lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
-        outcome = lane.do(job)
+        outcome = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank).run(job)
         for name, value in base.model.state_dict().items():
             torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-        return outcome | {"released": str(len(released))}
+        return outcome | {"released": str(OneRank.num_released)}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharded_worker, "release_engine", released.append)
-        yield do  # type: ignore[misc]
+    return run
 
 
 def test_a_job_leaves_the_base_weights_and_no_engine(
@@ -344,13 +355,13 @@ def test_a_short_job_without_export_saves_no_checkpoint(
     workspace: Workspace, tmp_path: Path, every: int, save_to: str | None, saves: bool
 ) -> None:
     base = load_reward_model(workspace.model)
-    lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
+    lane = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank)
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")
     pairs = data.training_set(which, np.ones(len(which)))
     job = make_job("a", save_to=save_to)
     config = workspace.training.model_copy(update={"checkpoint_every": every})
-    folder = lane._checkpoints(job, pairs, config)
+    folder = lane.checkpoints_for(job, pairs, config)
     assert folder == (checkpoints_of(job, tmp_path) if saves else None)
 
 

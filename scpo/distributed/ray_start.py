@@ -14,7 +14,7 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    for name in ("ray._private.authentication", "ray.tune", "ray.train"):
+    for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)  # records and errors say it better
     # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")

@@ -27,7 +27,7 @@ def start_ray() -> None:
 
 
 def check_capacity(workers: int, *, use_gpu: bool) -> None:
-    """Refuse workers that the cluster could never start: Ray would wait for ever.
+    """Refuse workers that the cluster could never start: Ray would wait forever.
 
     Raises:
         RuntimeError: The cluster has fewer devices; the message shows the arithmetic.

@@ -21,14 +21,13 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.distributed.ray_training import Cluster, start_deepspeed
+from scpo.distributed.ray_training import Cluster, load_everywhere, start_deepspeed
 from scpo.files.places import Place, below
-from scpo.models.devices import forward_tokens, pick_device
-from scpo.models.loading import load_reward_model
+from scpo.models.devices import forward_tokens
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Engine, Optimization, gather_faults, gather_from_ranks
+from scpo.training.engines import Engine, Optimization, gather_from_ranks
 from scpo.training.fit import Fitted, export_trained, fit_with
 from scpo.training.forward_passes import Forward, plain_forward
 from scpo.training.loop import TrainingResult, count_steps
@@ -52,9 +51,10 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     workspace = ray.get(settings["workspace"])
-    base, faults = _load_everywhere(workspace)
-    if base is None:
-        return faults
+    try:
+        base = load_everywhere(workspace.model, trust_remote_code=workspace.trust_remote_code)
+    except TrainingStopped as error:
+        return str(error)
     make_engine = partial(DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload)
     worker = JobWorker(workspace, cluster, settings["folder"], base, make_engine)
     gc.collect()
@@ -104,9 +104,8 @@ class JobWorker:
 
     def _train(self, job: Job) -> TrialRecord:
         data = self.workspace.countries[job.country]
-        device = pick_device() if self.cluster.use_gpu else torch.device("cpu")
         # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
-        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(device)
+        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.cluster.device())
         trained: list[Fitted[Any]] = []
 
         def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
@@ -192,15 +191,3 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
 def checkpoints_of(job: Job, folder: Place) -> Place:
     """Return the folder of a job's checkpoints, which another setting never resumes from."""
     return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}")
-
-
-def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
-    # All ranks return alike, so that none waits for one that could not load the model.
-    reward, fault = None, None
-    try:
-        reward = load_reward_model(workspace.model, trust_remote_code=workspace.trust_remote_code)
-    except (ValueError, OSError) as error:
-        fault = str(error)
-    if found := gather_faults(fault):
-        return None, f"Every worker must load the model, but {found}"
-    return reward, ""

@@ -36,7 +36,7 @@ from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
-from sweeps.lanes import sharded_lane, sharded_worker
+from sweeps.lanes import sharded_lane
 from sweeps.lanes.sharded_lane import ShardedLane, run_sharded
 from sweeps.lanes.sharded_worker import (
     JobWorker,
@@ -284,32 +284,6 @@ def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -
     )
     alive = json.loads(done.stdout.splitlines()[-1])
     assert alive == {"zero0": [0, 0], "zero2": [0, 0], "zero3": [0, 0]}
-
-
-def world_of_two(monkeypatch: pytest.MonkeyPatch, other: Any) -> None:
-    """The collectives of rank 0, where rank 1 says `other`."""
-
-    def gather(values: list[Any], value: Any) -> None:
-        values[:] = [value, other]
-
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-
-
-def test_one_worker_that_cannot_load_the_model_stops_all(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    world_of_two(monkeypatch, None)
-    reward, words = sharded_worker._load_everywhere(workspace)
-    assert reward is not None
-    assert words == ""
-    reward, words = sharded_worker._load_everywhere(replace(workspace, model=tmp_path / "none"))
-    assert reward is None
-    assert words.startswith("Every worker must load the model, but rank 0: No model folder at")
-    world_of_two(monkeypatch, "No model folder at /here.")
-    reward, words = sharded_worker._load_everywhere(workspace)
-    assert reward is None
-    assert words == "Every worker must load the model, but rank 1: No model folder at /here."
 
 
 class OneRank(TorchEngine):

@@ -1,8 +1,8 @@
 """What a sweep would select and cost, before anything is trained.
 
-From reference rewards alone: per country, tau and beta the pairs kept, what weighting leaves of
-them and how the weights spread; and the work (`plan_work`). Nothing is trained and no GPU is
-needed; texts without a reference reward are scored first.
+From reference rewards alone: per country, tau and beta the pairs kept, their effective number
+and the distribution of weights; and the work (`sweeps.cost.work`). Nothing is trained and no GPU
+is needed; texts without a reference reward are scored first.
 """
 
 import math
@@ -23,12 +23,12 @@ from scpo.method.weighting import PAPER_BETA, effective_pairs
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.ledger.records import read_records
-from sweeps.run.obtain import obtain_all
+from sweeps.run.inputs import prepare_all
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
 BETAS = (0.5, PAPER_BETA, 2.5, math.inf)
-NUM_BINS = 10
-BARS = " ▁▂▃▄▅▆▇█"
+_NUM_BINS = 10
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
@@ -84,12 +84,10 @@ def run_plan(
     *,
     ledger: Path | None = None,
     num_lanes: int | None = None,
-    taus: Sequence[float] = TAUS,
-    betas: Sequence[float] = BETAS,
 ) -> SweepPlan:
     """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
 
-    Nothing is trained. Texts without a reference reward are scored, which is said.
+    Nothing is trained. Texts without a reference reward are scored, which is reported.
 
     Args:
         config: The sweep.
@@ -98,30 +96,28 @@ def run_plan(
         ledger: Ledger (or run folder) of an earlier run on the same kind of device, whose times
             are taken; None to time the model.
         num_lanes: Trainings at a time; None for what this machine holds.
-        taus: Filter thresholds to look at.
-        betas: Weighting temperatures to look at.
 
     Raises:
-        ValueError: The data do not suffice, or a tau or beta is out of range.
+        ValueError: The data do not suffice.
         FileNotFoundError: No such ledger.
         RuntimeError: The global model would have to be trained first, or not one lane fits.
     """
     lanes = num_lanes or lanes_here(config.lanes)
-    given = config.global_model.name is not None
-    if not given and not (run / "global" / "config.json").is_file():
+    if config.global_model.name is None and not (run / "global" / "config.json").is_file():
         raise RuntimeError(
             f"A plan reads the global model's rewards, but {run / 'global'} holds no trained "
             "model and a plan trains none. Give the folder of a run that has one as --out, or "
             "train it: scpo train-global, then --set global_model.name=FOLDER."
         )
-    model, steered = obtain_all(config, run, say)
+    model, steered = prepare_all(config, run, say)
     countries = steered.countries
-    selections = [row for data in countries.values() for row in selection_rows(data, taus, betas)]
-    measured = None if ledger is None else rate_of_records(read_records(ledger), countries)
-    if ledger is not None and measured is None:
-        say(f"{ledger} has no training of these countries, so the model is timed instead")
-    rate = measured or time_model(config, model, countries)
+    rate = None if ledger is None else rate_of_records(read_records(ledger), countries)
+    if rate is None:
+        if ledger is not None:
+            say(f"{ledger} has no training of these countries, so the model is timed instead")
+        rate = time_model(config, model, countries)
     say(f"rate: {rate.source}")
+    selections = [row for data in countries.values() for row in selection_rows(data)]
     plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes)
     write_plan(plan, run)
     return plan
@@ -161,20 +157,20 @@ def selection_rows(
 
 def weight_histogram(weights: FloatArray) -> tuple[int, ...]:
     """Return how many weights lie in each of ten bins of [0, 1]; 1 itself is in the last."""
-    counts, _ = np.histogram(weights, bins=NUM_BINS, range=(0.0, 1.0))
+    counts, _ = np.histogram(weights, bins=_NUM_BINS, range=(0.0, 1.0))
     return tuple(int(count) for count in counts)
 
 
 def histogram_bars(histogram: Sequence[int]) -> str:
     """Return counts as one bar a bin, the highest full; an empty bin is a space."""
     highest = max(max(histogram), 1)
-    full = len(BARS) - 1
-    return "".join(BARS[math.ceil(full * count / highest)] for count in histogram)
+    full = len(_BARS) - 1
+    return "".join(_BARS[math.ceil(full * count / highest)] for count in histogram)
 
 
 def write_plan(plan: SweepPlan, run: Path) -> None:
     """Write `plan.csv` (selections) and `plan_work.csv`, each whole or not at all."""
-    bins = [f"weights_to_{(number + 1) / NUM_BINS:g}" for number in range(NUM_BINS)]
+    bins = [f"weights_to_{(number + 1) / _NUM_BINS:g}" for number in range(_NUM_BINS)]
     columns = [field.name for field in fields(SelectionRow) if field.name != "histogram"]
     rows = []
     for row in plan.selections:

@@ -145,13 +145,7 @@ class JobWorker:
 
 
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
-    """Return the margin of each pair of a part through a sharded engine; every rank must call.
-
-    Args:
-        fitted: The training whose weights score.
-        data: The country's arrays.
-        part: Whose pairs.
-    """
+    """Return the margins of a part's pairs through a sharded engine; every rank must call."""
     engine: Engine = fitted.engine
     which = data.pairs_in(part)
     pairs = data.training_set(which, np.ones(len(which)))
@@ -166,12 +160,7 @@ def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
 def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
     """Return the forward passes of each rank over all texts: equally many, of like lengths.
 
-    A rank that has fewer takes its last text again; a rank without texts takes text 0.
-
-    Args:
-        lengths: Tokens of each text.
-        num_ranks: Number of ranks.
-        device: A rank's kind of device.
+    A rank that has fewer repeats its last text; a rank without texts takes text 0.
     """
     longest_first = np.argsort(-lengths, kind="stable")
     smallest, largest = forward_tokens(device)

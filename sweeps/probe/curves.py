@@ -23,7 +23,7 @@ from sweeps.ledger.records import LEDGER_NAME, EvaluationRecord, TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.probed_pairs import ProbedPairs, open_features, probe_pairs
-from sweeps.run.obtain import obtain_all
+from sweeps.run.inputs import prepare_all
 
 FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
 
@@ -41,7 +41,7 @@ def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
             budget holds pairs of one user only.
     """
     check_curves(config.curves)
-    model, steered = obtain_all(config, run, say)
+    model, steered = prepare_all(config, run, say)
     reward, cache, precision = open_features(config, model)
     heads = HeadsConfig(tau=config.tau, beta=config.beta)
     records: list[TrialRecord] = []

@@ -1,4 +1,4 @@
-"""The studies of a run: opened from the ledger, given their first trials, run in lanes."""
+"""The search: one study per country, rebuilt from the ledger, all in the same lanes."""
 
 from collections.abc import Iterable
 from functools import partial

@@ -76,14 +76,16 @@ def test_more_workers_than_the_cluster_holds_are_refused(
     assert not out.exists()
 
 
-def test_a_training_that_fails_names_its_error(monkeypatch, training_set, tmp_path):
+def test_a_training_that_fails_names_its_error(model_folder, monkeypatch, training_set, tmp_path):
     def fail(trainer):
         raise ray.train.WorkerGroupError("rank 1: out of memory", {1: MemoryError()})
 
     monkeypatch.setattr(TorchTrainer, "fit", fail)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"(?s)Training on 2 workers failed.*out of memory"):
-        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(2), out=tmp_path / "out")
+        train_on_ray(
+            model_folder("bert"), training_set(), CONFIG, Cluster(2), out=tmp_path / "out"
+        )
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(0, 2), (-1, 0), (2, 4), (2, -1)])

@@ -210,7 +210,7 @@ def test_a_lane_that_ends_says_why(
         return SimpleNamespace(return_value=error)
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(sharded_lane, "LOOK_S", 0.05)
+    monkeypatch.setattr(sharded_lane, "_CHECK_S", 0.05)
     lane = ShardedLane(workspace, Cluster(2), tmp_path)
     if began:
         ray.get(lane.queue.begin.remote())

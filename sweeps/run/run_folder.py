@@ -1,4 +1,4 @@
-"""Opening the folder of a run, for the first time or to go on."""
+"""Opening the folder of a run, for the first time or to resume it."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from sweeps.ledger.records import Ledger
 
 
 def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
-    """Open a run's folder and write down what it is.
+    """Open a run's folder and write its configuration, versions and commit.
 
     Raises:
         ValueError: It holds a run and `resume` is off, or one of another configuration.

@@ -51,7 +51,7 @@ def fail_to_write(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise OSError("the store is down")
 
     monkeypatch.setattr(RemoteFolder, "write", refuse)
-    monkeypatch.setattr("sweeps.run.mirror.WAIT_S", 0.0)
+    monkeypatch.setattr("sweeps.run.mirror._WAIT_S", 0.0)
     return monkeypatch
 
 

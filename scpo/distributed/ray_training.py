@@ -23,7 +23,7 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
-from scpo.distributed.ray_start import CPUS_PER_WORKER, check_capacity, start_ray
+from scpo.distributed.ray_start import check_capacity, start_ray, worker_needs
 from scpo.files.places import Place, absolute, below
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
@@ -168,7 +168,7 @@ def make_trainer(
         scaling_config=ScalingConfig(
             num_workers=cluster.workers,
             use_gpu=cluster.use_gpu,
-            resources_per_worker={"GPU": 1.0} if cluster.use_gpu else {"CPU": CPUS_PER_WORKER},
+            resources_per_worker=worker_needs(1, use_gpu=cluster.use_gpu),
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
             name=name,

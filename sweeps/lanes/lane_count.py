@@ -15,6 +15,7 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
+from scpo.distributed.ray_start import describe_needs
 from sweeps.config import LanesConfig
 
 NODE_GROUP = "ray.io/node-group"
@@ -132,12 +133,10 @@ class StartTimeout(Callback):
 
     Args:
         needs: What a lane takes, by Ray's names.
-        limit_s: Seconds to wait for the first lane; None for `START_TIMEOUT_S`.
     """
 
-    def __init__(self, needs: Mapping[str, float], limit_s: float | None = None) -> None:
+    def __init__(self, needs: Mapping[str, float]) -> None:
         self.needs = dict(needs)
-        self.limit_s = START_TIMEOUT_S if limit_s is None else limit_s
         self.pending_since: float | None = None
         self.has_started = False
 
@@ -152,17 +151,12 @@ class StartTimeout(Callback):
             return
         now = time.monotonic()
         self.pending_since = now if self.pending_since is None else self.pending_since
-        if now - self.pending_since < self.limit_s:
+        if now - self.pending_since < START_TIMEOUT_S:
             return
-        have, free = ray.cluster_resources(), ray.available_resources()
-        needs = ", ".join(
-            f"{need:g} {name}s (the cluster has {have.get(name, 0):g}, {free.get(name, 0):g} free)"
-            for name, need in self.needs.items()
-        )
         raise RuntimeError(
-            f"No lane started in {self.limit_s:g} s. A lane needs {needs} on one node. End the "
-            "jobs that hold the others, or lower lanes.cpus or lanes.gpus; `ray status` shows "
-            "them."
+            f"No lane started in {START_TIMEOUT_S:g} s. A lane needs {describe_needs(self.needs)} "
+            "on one node. End the jobs that hold the rest, or lower lanes.cpus or lanes.gpus; "
+            "`ray status` shows them."
         )
 
     def __getstate__(self) -> dict[str, Any]:

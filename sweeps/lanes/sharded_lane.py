@@ -19,7 +19,12 @@ from ray.train import FailureConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scpo.distributed.ray_start import CPUS_PER_WORKER, check_capacity, start_ray
+from scpo.distributed.ray_start import (
+    check_capacity,
+    describe_needs,
+    start_ray,
+    worker_needs,
+)
 from scpo.distributed.ray_training import Cluster, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
@@ -164,16 +169,14 @@ class ShardedLane:
 
     def _raise_end(self) -> None:
         """Raise why the lane ended before its job was done."""
-        workers, use_gpu = self.cluster.workers, self.cluster.use_gpu
+        workers = self.cluster.workers
         error = self.ended.exception(timeout=0)
         if error is None:
             raise TrainingStopped(f"The sharded lane ended. {self.ended.result()}")
         if ray.get(self.queue.count_starts.remote()):
             raise RuntimeError(f"The sharded lane of {workers} workers failed: {error}") from error
-        name, need = ("GPU", workers) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
-        have, free = ray.cluster_resources(), ray.available_resources()
+        needs = describe_needs(worker_needs(workers, use_gpu=self.cluster.use_gpu))
         raise RuntimeError(
-            f"A sharded lane of {workers} workers needs {need:g} {name}s, but did not start: of "
-            f"the cluster's {have.get(name, 0):g}, {free.get(name, 0):g} are free. End what holds "
-            f"the others, or ask for fewer workers. Ray Train said: {error}"
+            f"A sharded lane of {workers} workers did not start. It needs {needs}. End the jobs "
+            f"that hold the rest, or ask for fewer workers. Ray Train reported: {error}"
         ) from error

@@ -30,7 +30,7 @@ from sweeps.ledger.records import LEDGER_NAME, Ledger
 _CONFIG = "config.yaml"
 _CARD = "/README.md"
 _INDEX = "files.json"
-SEGMENTS = "trials"  # records, in objects named by the ledger's line of the first
+RECORDS_FOLDER = "trials"  # records, in objects named by the ledger's line of the first
 _NOT_MIRRORED = ("models", "global", "base", "cache", ".tune", ".sharded")  # folders of a run
 _ATTEMPTS = 4  # to copy records, before the run continues without
 _WAIT_S = 0.5
@@ -126,10 +126,10 @@ class Mirror:
             lines = self.remote.read(LEDGER_NAME).split(b"\n")[:-1]
         except FileNotFoundError:
             lines = []
-        segments = self.remote / SEGMENTS
-        for name in segments.names():
+        single = self.remote / RECORDS_FOLDER
+        for name in single.names():
             if int(name.partition(".")[0]) > len(lines):
-                lines += segments.read(name).split(b"\n")[:-1]
+                lines += single.read(name).split(b"\n")[:-1]
         theirs = b"".join(line + b"\n" for line in lines)
         path = self.folder / LEDGER_NAME
         if not (path.is_file() and path.read_bytes().startswith(theirs)):
@@ -160,7 +160,7 @@ class MirroredLedger(Ledger):
         """Write the whole ledger to the store, in place of single records."""
         if self.path.is_file():
             self.remote.put(self.path, LEDGER_NAME)
-        (self.remote / SEGMENTS).remove_all()
+        (self.remote / RECORDS_FOLDER).remove_all()
         self.uncopied = []
 
     def _write(self, line: bytes) -> None:
@@ -172,7 +172,7 @@ class MirroredLedger(Ledger):
         for attempt in range(attempts):
             time.sleep(_WAIT_S * attempt)
             with suppress(OSError):
-                (self.remote / SEGMENTS).write(f"{first:08d}.jsonl", b"".join(self.uncopied))
+                (self.remote / RECORDS_FOLDER).write(f"{first:08d}.jsonl", b"".join(self.uncopied))
                 self.uncopied = []
                 break
 

@@ -23,8 +23,8 @@ from sweeps.ledger.words import ARMS, UNTRAINED
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
 
-SEEDS = (0, 1, 2)
-FOLDER = "ablation"
+_SEEDS = (0, 1, 2)
+_FOLDER = "ablation"
 
 
 def run_ablation(
@@ -33,7 +33,7 @@ def run_ablation(
     say: Say,
     *,
     arms: Sequence[str] = ARMS,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] = _SEEDS,
     part: str = "validation",
     resume: bool = False,
 ) -> list[TrialRecord]:
@@ -54,7 +54,7 @@ def run_ablation(
         RuntimeError: The cluster does not hold one lane.
     """
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
-    folder = run / FOLDER
+    folder = run / _FOLDER
     ledger = open_run(config, folder, resume=resume)
     workspace = open_workspace(config, run, say)
     done = {record.trial_id for record in ledger.read()}
@@ -76,7 +76,7 @@ def ablation_jobs(
     config: SweepConfig,
     *,
     arms: Sequence[str] = ARMS,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] = _SEEDS,
     part: str = "validation",
 ) -> list[Job]:
     """Return the trainings of an ablation, and one job for each arm that is not trained.

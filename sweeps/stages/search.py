@@ -49,7 +49,7 @@ def search_countries(
             config.search,
             storage,
             _not_done(first, done, config.search),
-            partial(find_fault, config.search, workspace.countries[country]),
+            partial(reason_to_refuse, config.search, workspace.countries[country]),
             done,
         )
 
@@ -82,7 +82,7 @@ def search_countries(
         say(f"  {country + ': ' if country else ''}search ended early: {reason}")
 
 
-def find_fault(config: SearchConfig, data: CountryData, point: Point) -> str | None:
+def reason_to_refuse(config: SearchConfig, data: CountryData, point: Point) -> str | None:
     """Return why a point must not start, known before any training, or None."""
     margin = data.reference_margin[data.pairs_in("train")]
     selection = select_setting(margin, retention=point["retention"], strength=point["strength"])

@@ -170,7 +170,7 @@ def test_a_group_that_stays_pending_is_told_with_the_arithmetic(
     with (
         pytest.raises(
             RuntimeError,
-            match=r"2 workers needs 1\.8 CPUs, but did not start: of the cluster's 2, 0\.5 are",
+            match=r"2 workers did not start\. It needs 1\.8 CPUs \(the cluster has 2, 0\.5 free\)",
         ),
         ShardedLane(workspace, Cluster(2), tmp_path) as lane,
     ):
@@ -188,7 +188,11 @@ class Holder:
     ("began", "error", "message"),
     [
         (True, ray.train.WorkerGroupError("bad", {1: MemoryError()}), "workers failed: Training"),
-        (False, ray.train.ControllerError(ValueError("no place")), "needs 1.8 CPUs, but did not"),
+        (
+            False,
+            ray.train.ControllerError(ValueError("no place")),
+            "did not start. It needs 1.8 CPUs",
+        ),
         (True, "rank 0: No model folder.", "The sharded lane ended. rank 0: No model folder."),
     ],
 )

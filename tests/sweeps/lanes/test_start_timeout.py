@@ -23,7 +23,7 @@ def trials(*states: str) -> Any:
 
 
 def test_a_started_lane_ends_the_check() -> None:
-    timeout = StartTimeout({"CPU": 1.0}, limit_s=0.0)
+    timeout = StartTimeout({"CPU": 1.0})
     timeout.on_step_begin(0, [])
     timeout.on_step_begin(0, trials(Trial.PENDING, Trial.RUNNING))
     timeout.on_step_begin(1, trials(Trial.PENDING))  # between two trials
@@ -34,9 +34,10 @@ def test_no_lane_in_time_ends_the_experiment_with_the_arithmetic(
 ) -> None:
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 8.0})
     monkeypatch.setattr(ray, "available_resources", lambda: {"CPU": 1.5})
+    monkeypatch.setattr(lane_count, "START_TIMEOUT_S", 5.0)
     now = iter([10.0, 14.0, 16.0])
     monkeypatch.setattr(lane_count.time, "monotonic", lambda: next(now))
-    timeout = StartTimeout({"CPU": 2.0, "GPU": 0.5}, limit_s=5.0)
+    timeout = StartTimeout({"CPU": 2.0, "GPU": 0.5})
     timeout.on_step_begin(0, trials(Trial.PENDING))
     timeout.on_step_begin(1, trials(Trial.PENDING))
     expected = (

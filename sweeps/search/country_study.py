@@ -46,7 +46,7 @@ class CountryStudy:
         country: Its name.
         config: Space, sampler and seed.
         storage: Holds the study, which must not exist yet.
-        first: Points to propose first.
+        first: Points to propose first, unless they are known.
         find_fault: Returns why a point must not start, or None.
         known: Search records of this country from earlier sessions.
 
@@ -75,8 +75,10 @@ class CountryStudy:
             directions=["maximize", "minimize"],  # of OBJECTIVES
             sampler=make_sampler(config, country),
         )
+        tried = [point_of(record, config) for record in known]
         for point in first:
-            self.study.enqueue_trial(point)
+            if point not in tried:
+                self.study.enqueue_trial(point)
         for record in sorted(known, key=_number_of):
             self._add(record)
         taken = set(map(_number_of, known))

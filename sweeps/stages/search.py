@@ -1,6 +1,5 @@
 """The search: one study per country, rebuilt from the ledger, all in the same lanes."""
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +12,14 @@ from sweeps.jobs.job import Job
 from sweeps.lanes.lane_count import describe_lanes
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_trials
-from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.ledger.records import Ledger
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
 from sweeps.search.rung_scheduler import RungScheduler
-from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
+from sweeps.search.space import Point, clip_to_space, configured_numbers
 
 
 def search_countries(
@@ -41,16 +40,14 @@ def search_countries(
     studies = {}
     exempt: dict[str, list[Point]] = {}
     for country in config.countries:
-        done = [record for record in known if record.country == country]
         exempt[country] = first_points(config, workspace.countries[country])
-        first = [*exempt[country], *probed.get(country, ())]
         studies[country] = CountryStudy(
             country,
             config.search,
             storage,
-            _not_done(first, done, config.search),
+            [*exempt[country], *probed.get(country, ())],
             partial(reason_to_refuse, config.search, workspace.countries[country]),
-            done,
+            [record for record in known if record.country == country],
         )
 
     def make_job(country: str, number: int, point: Point) -> Job:
@@ -106,14 +103,6 @@ def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
     full = {"retention": 1.0, "strength": 0.0, **numbers}
     points = [clip_to_space(full, config.search), clip_to_space(paper, config.search)]
     return points if points[0] != points[1] else points[:1]
-
-
-def _not_done(
-    points: Iterable[Point], done: list[TrialRecord], config: SearchConfig
-) -> list[Point]:
-    """Return the points that no record has tried."""
-    tried = [point_of(record, config) for record in done]
-    return [point for point in points if point not in tried]
 
 
 def _probed_points(

@@ -23,8 +23,7 @@ def refuse_some(point: Point) -> str | None:
 
 
 def open_study(config: SearchConfig, records: list[TrialRecord]) -> CountryStudy:
-    tried = [record.config for record in records]
-    first = [point for point in (FULL, PAPER) if point not in tried]
+    first = (FULL, PAPER)
     return CountryStudy("Mexico", config, InMemoryStorage(), first, refuse_some, records)
 
 

@@ -93,23 +93,14 @@ def score_on_ray(
 
 @dataclass
 class Scorer:
-    """The model on one device, to score shards of the texts; Ray makes an actor of it.
-
-    Attributes:
-        model: Where the model comes from.
-        texts: All texts; Ray passes a view of its object store.
-        precision: Precision of the matrix products.
-        use_gpu: Score on the actor's GPU, else on one thread of a CPU.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
-        reward: The model, once loaded; a restarted actor loads it again.
-    """
+    """The model on one device, to score shards of the texts; Ray makes an actor of it."""
 
     model: ModelSource
-    texts: TokenizedTexts
-    precision: Precision
-    use_gpu: bool
+    texts: TokenizedTexts  # all; Ray passes a view of its object store
+    precision: Precision  # of the matrix products
+    use_gpu: bool  # else one thread of a CPU
     trust_remote_code: bool
-    reward: RewardModel | None = None
+    reward: RewardModel | None = None  # once loaded; a restarted actor loads it again
 
     def load(self) -> None:
         """Load the model; not at the start, where a failure would be a dead actor."""

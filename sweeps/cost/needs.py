@@ -25,23 +25,14 @@ _LEAST_BYTES = 10 * _MB  # records, tables and the page
 
 @dataclass(frozen=True)
 class ProcessNeeds:
-    """A kind of process of a sweep.
-
-    Attributes:
-        name: What it is.
-        number: How many there must be; None for as many as fit.
-        cpus: CPUs of one.
-        gpus: GPUs of one; a fraction shares a GPU.
-        host: Bytes of its node's memory, by what takes them.
-        device: Bytes of its GPU, by what takes them; empty without one.
-    """
+    """A kind of process of a sweep, and what one of them takes."""
 
     name: str
-    number: int | None
+    number: int | None  # None for as many as fit
     cpus: float
-    gpus: float
-    host: dict[str, int]
-    device: dict[str, int]
+    gpus: float  # a fraction shares a GPU
+    host: dict[str, int]  # bytes of its node's memory, by what takes them
+    device: dict[str, int]  # bytes of its GPU, by what takes them; empty without one
 
 
 def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:

@@ -5,9 +5,10 @@ and the distribution of weights; and the work (`sweeps.cost.work`). Nothing is t
 is needed; texts without a reference reward are scored first.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,48 +34,28 @@ _BARS = " ▁▂▃▄▅▆▇█"
 
 @dataclass(frozen=True)
 class SelectionRow:
-    """What one (tau, beta) selects of a country's training pairs.
-
-    Attributes:
-        country: Its name.
-        tau: Filter threshold.
-        beta: Weighting temperature; infinity for no weighting.
-        retention: Share of the pairs kept.
-        strength: Weighting strength, scale / beta.
-        pairs_available: Training pairs.
-        pairs_kept: Of them, those that the filter keeps.
-        effective_pairs: Kish's effective number of the weights.
-        share_of_weight_1: Share of the kept pairs with weight 1.
-        histogram: Kept pairs by weight, in ten bins of equal width from 0 to 1.
-    """
+    """What one (tau, beta) selects of a country's training pairs."""
 
     country: str
-    tau: float
-    beta: float
-    retention: float
-    strength: float
-    pairs_available: int
+    tau: float  # filter threshold
+    beta: float  # weighting temperature; infinity for no weighting
+    retention: float  # share of the pairs kept
+    strength: float  # scale / beta
+    pairs_available: int  # training pairs
     pairs_kept: int
-    effective_pairs: float
-    share_of_weight_1: float
-    histogram: tuple[int, ...]
+    effective_pairs: float  # Kish's effective number of the weights
+    share_of_weight_1: float  # of the kept pairs
+    histogram: tuple[int, ...]  # kept pairs by weight, in ten bins of equal width from 0 to 1
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep before it starts.
+    """A sweep before it starts."""
 
-    Attributes:
-        selections: By country, tau and beta.
-        work: By kind, and the total last.
-        rate: What the hours assume.
-        num_lanes: Trainings at a time.
-    """
-
-    selections: list[SelectionRow]
-    work: list[WorkRow]
-    rate: Rate
-    num_lanes: int
+    selections: list[SelectionRow]  # by country, tau and beta
+    work: list[WorkRow]  # by kind, and the total last
+    rate: Rate  # what the hours assume
+    num_lanes: int  # trainings at a time
 
 
 def run_plan(
@@ -134,24 +115,23 @@ def selection_rows(
     margin = data.reference_margin[data.pairs_in("train")]
     scale = margin_scale(margin)
     rows = []
-    for tau in taus:
-        for beta in betas:
-            selection = select_arm("scpo", margin, tau=tau, beta=beta)
-            kept = selection.weights[selection.keep]
-            rows.append(
-                SelectionRow(
-                    data.country,
-                    tau,
-                    beta,
-                    len(kept) / len(margin),
-                    scale / beta,
-                    len(margin),
-                    len(kept),
-                    effective_pairs(kept),
-                    float(np.mean(kept == 1.0)) if len(kept) else 0.0,
-                    weight_histogram(kept),
-                )
+    for tau, beta in itertools.product(taus, betas):
+        selection = select_arm("scpo", margin, tau=tau, beta=beta)
+        kept = selection.weights[selection.keep]
+        rows.append(
+            SelectionRow(
+                country=data.country,
+                tau=tau,
+                beta=beta,
+                retention=len(kept) / len(margin),
+                strength=scale / beta,
+                pairs_available=len(margin),
+                pairs_kept=len(kept),
+                effective_pairs=effective_pairs(kept),
+                share_of_weight_1=float(np.mean(kept == 1.0)) if len(kept) else 0.0,
+                histogram=weight_histogram(kept),
             )
+        )
     return rows
 
 
@@ -171,15 +151,13 @@ def histogram_bars(histogram: Sequence[int]) -> str:
 def write_plan(plan: SweepPlan, run: Path) -> None:
     """Write `plan.csv` (selections) and `plan_work.csv`, each whole or not at all."""
     bins = [f"weights_to_{(number + 1) / _NUM_BINS:g}" for number in range(_NUM_BINS)]
-    columns = [field.name for field in fields(SelectionRow) if field.name != "histogram"]
-    rows = []
-    for row in plan.selections:
-        cells = asdict(row) | dict(zip(bins, row.histogram, strict=True))
-        del cells["histogram"]
-        rows.append(cells | {"beta": None if math.isinf(row.beta) else row.beta})
-    write_csv([*columns, *bins], rows, run / "plan.csv")
+    rows = [asdict(row) for row in plan.selections]
+    for row in rows:
+        row.update(zip(bins, row.pop("histogram"), strict=True))
+        row["beta"] = None if math.isinf(row["beta"]) else row["beta"]
+    write_csv(list(rows[0]), rows, run / "plan.csv")
     work = [asdict(row) for row in plan.work]
-    write_csv([field.name for field in fields(WorkRow)], work, run / "plan_work.csv")
+    write_csv(list(work[0]), work, run / "plan_work.csv")
 
 
 def selection_table(plan: SweepPlan) -> Table:
@@ -241,5 +219,5 @@ def format_hours(hours: float) -> str:
         return f"{minutes} min"
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    whole = round(minutes / 60)
-    return f"{whole // 24} d {whole % 24} h"
+    days, whole_hours = divmod(round(minutes / 60), 24)
+    return f"{days} d {whole_hours} h"

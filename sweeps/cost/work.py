@@ -38,38 +38,23 @@ _NUM_RETENTIONS = 8  # that stand for a search
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one lane works.
+    """How fast one lane works."""
 
-    Attributes:
-        train_tokens_per_s: Tokens of a training, forward and backward.
-        judge_tokens_per_s: Tokens of an evaluation, forward only.
-        source: Where the rates come from, in words.
-    """
-
-    train_tokens_per_s: float
-    judge_tokens_per_s: float
-    source: str
+    train_tokens_per_s: float  # forward and backward
+    judge_tokens_per_s: float  # forward only
+    source: str  # where the rates come from, in words
 
 
 @dataclass(frozen=True)
 class WorkRow:
-    """The trainings of one kind, and what they cost.
+    """The trainings of one kind, and what they cost."""
 
-    Attributes:
-        kind: "search", "final" or "curves", or "total".
-        trainings: How many.
-        train_tokens: Tokens to train on, repeats included.
-        judge_tokens: Tokens to evaluate.
-        device_h: Hours of lanes.
-        wall_h: Hours on the clock, with all lanes busy.
-    """
-
-    kind: str
+    kind: str  # "search", "final", "curves" or "total"
     trainings: int
-    train_tokens: float
+    train_tokens: float  # repeats included
     judge_tokens: float
-    device_h: float
-    wall_h: float
+    device_h: float  # hours of lanes
+    wall_h: float  # hours on the clock, with all lanes busy
 
 
 def work_rows(

@@ -69,23 +69,14 @@ def run_worker(settings: dict[str, Any]) -> str | None:
 
 @dataclass
 class JobWorker:
-    """What a rank keeps between jobs.
-
-    Attributes:
-        workspace: Model and data.
-        cluster: The workers of the lane.
-        folder: Where checkpoints of jobs in flight lie.
-        base: The base weights, in CPU memory.
-        make_engine: Makes an engine of many ranks, which has a method `release`.
-        engine: The engine of the job in flight.
-    """
+    """What a rank keeps between jobs."""
 
     workspace: Workspace
     cluster: Cluster
-    folder: Place
-    base: RewardModel
-    make_engine: Callable[[RewardModel, Optimization], Any]
-    engine: Any = None
+    folder: Place  # of the checkpoints of jobs in flight
+    base: RewardModel  # the base weights, in CPU memory
+    make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
+    engine: Any = None  # of the job in flight
 
     def run(self, job: Job) -> dict[str, str]:
         """Return the outcome of a job, as of `JobQueue.report`; every rank must call."""

@@ -15,23 +15,14 @@ from sweeps.run.mirror import Mirror
 
 @dataclass(frozen=True)
 class Workspace:
-    """What all lanes share; Ray's object store holds it once a node.
+    """What all lanes share; Ray's object store holds it once a node."""
 
-    Attributes:
-        model: The global model, as every node loads it.
-        countries: Arrays by country.
-        training: What jobs do not set.
-        num_threads: CPU threads of a lane.
-        trust_remote_code: Whether the model may bring its own Python code.
-        place: URI of the run; None where every node reaches its folder.
-    """
-
-    model: ModelSource
+    model: ModelSource  # the global model, as every node loads it
     countries: dict[str, CountryData]
-    training: TrainingConfig
-    num_threads: int
+    training: TrainingConfig  # what jobs do not set
+    num_threads: int  # of a lane
     trust_remote_code: bool = False
-    place: Place | None = None
+    place: Place | None = None  # URI of the run; None where every node reaches its folder
 
 
 def open_workspace(

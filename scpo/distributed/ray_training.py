@@ -38,21 +38,13 @@ from scpo.training.loop import TrainingResult
 
 @dataclass(frozen=True)
 class Cluster:
-    """The workers of one training.
+    """The workers of one training."""
 
-    Attributes:
-        workers: Their number, one device each.
-        zero_stage: DeepSpeed's, 0 to 3.
-        offload: What lies in CPU memory between uses: none, optimizer, or weights with it.
-        use_gpu: One GPU a worker, over NCCL; else CPUs, over gloo.
-        max_failures: How often the workers are restarted after one died.
-    """
-
-    workers: int
-    zero_stage: ZeroStage = 2
-    offload: Offload = "none"
-    use_gpu: bool = False
-    max_failures: int = 3
+    workers: int  # one device each
+    zero_stage: ZeroStage = 2  # DeepSpeed's, 0 to 3
+    offload: Offload = "none"  # what CPU memory holds between uses
+    use_gpu: bool = False  # one GPU a worker, over NCCL; else CPUs, over gloo
+    max_failures: int = 3  # restarts of the workers after one died
 
     def __post_init__(self) -> None:
         if self.workers < 1 or self.zero_stage not in (0, 1, 2, 3):

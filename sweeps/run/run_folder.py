@@ -22,7 +22,7 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
     if file.is_file():
         if not resume:
             raise ValueError(
-                f"{run} holds a run already. Go on with it by --resume, or choose another --out."
+                f"{run} holds a run already. Resume it with --resume, or choose another --out."
             )
         if file.read_text(encoding="utf-8") != resolved:
             raise ValueError(

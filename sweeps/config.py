@@ -4,7 +4,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from scpo.choices import Offload, ZeroStage
 from scpo.config import (
@@ -20,15 +20,17 @@ from scpo.config import (
 from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 
-Share = Annotated[float, Field(gt=0, le=1)]
-Say = Callable[[str], None]
 
-
-def _check_arms(arms: tuple[str, ...]) -> None:
-    """Refuse an arm that does not exist."""
+def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [arm for arm in arms if arm not in TRAINED_ARMS]
     if unknown:
         raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}")
+    return arms
+
+
+Arms = Annotated[tuple[str, ...], AfterValidator(_check_arms)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Say = Callable[[str], None]
 
 
 class SearchConfig(Config):
@@ -63,13 +65,13 @@ class SearchConfig(Config):
     rungs: tuple[Count, ...] = Field(
         (), description="labelled pairs, ascending, at which a trial may be stopped early"
     )
-    reduction: int = Field(3, ge=2, description="one trial in so many goes on from a rung")
+    reduction: int = Field(3, ge=2, description="one trial in so many continues after a rung")
     max_wall_s: Positive | None = Field(None, description="no trial starts after so long")
     max_device_hours: Positive | None = Field(
         None, description="no trial starts after so much training, over all lanes"
     )
     target_accuracy: float | None = Field(
-        None, gt=0, le=1, description="a country with a feasible trial as good gets no more"
+        None, gt=0, le=1, description="a country with a feasible trial this good gets no more"
     )
 
     @property
@@ -92,20 +94,15 @@ class SearchConfig(Config):
 class CurvesConfig(Config):
     """Data-efficiency curves: arms at nested shares of the labelled pairs."""
 
-    arms: tuple[str, ...] = ("full", "scpo", "random_k")
+    arms: Arms = ("full", "scpo", "random_k")
     budgets: tuple[Share, ...] = (0.25, 0.5, 1.0)
     seeds: tuple[int, ...] = (0,)
-
-    @model_validator(mode="after")
-    def _arms_exist(self) -> "CurvesConfig":
-        _check_arms(self.arms)
-        return self
 
 
 class ShardedConfig(Config):
     """Final trainings that run through Ray Train with DeepSpeed."""
 
-    countries: tuple[str, ...] = Field((), description="whose `scpo_tuned` is trained so")
+    countries: tuple[str, ...] = Field((), description="whose `scpo_tuned` is trained this way")
     workers: Count = 2
     zero_stage: ZeroStage = 2
     offload: Offload = Field("none", description="to CPU memory: optimizer, or weights with it")
@@ -114,16 +111,11 @@ class ShardedConfig(Config):
 class FinalConfig(Config):
     """Trainings that are tested, once, on the test users."""
 
-    arms: tuple[str, ...] = ("full", "filter", "weight", "inverse", "scpo")
+    arms: Arms = ("full", "filter", "weight", "inverse", "scpo")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
-        (1,), min_length=1, description="others than the search's; the first gives the model"
+        (1,), min_length=1, description="not the search's; the first gives the model"
     )
     sharded: ShardedConfig = ShardedConfig()
-
-    @model_validator(mode="after")
-    def _arms_exist(self) -> "FinalConfig":
-        _check_arms(self.arms)
-        return self
 
 
 class LanesConfig(Config):
@@ -161,10 +153,10 @@ class SweepConfig(Config):
     def _parts_agree(self) -> "SweepConfig":
         duplicates = {c for c in self.countries if self.countries.count(c) > 1}
         if duplicates:
-            raise ValueError(f"countries must differ, but {sorted(duplicates)} stand twice")
+            raise ValueError(f"countries must differ, but {sorted(duplicates)} occur twice")
         unknown = set(self.final.sharded.countries) - set(self.countries)
         if unknown:
-            raise ValueError(f"final.sharded.countries {sorted(unknown)} are not steered")
+            raise ValueError(f"final.sharded.countries {sorted(unknown)} must be among countries")
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self

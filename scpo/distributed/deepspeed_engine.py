@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
+from scpo.distributed.deepspeed_internals import release_engine
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
@@ -99,8 +100,8 @@ class DeepSpeedEngine:
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` of as many ranks wrote, into an engine just made.
 
-        DeepSpeed unpickles these files, so only a checkpoint of one's own storage, whose
-        manifest has been verified, may come here.
+        DeepSpeed unpickles these files: load only a checkpoint from your own storage whose
+        manifest has been verified.
 
         Raises:
             RuntimeError: DeepSpeed found nothing to load.
@@ -113,12 +114,18 @@ class DeepSpeedEngine:
         """Return the whole weights on rank 0, gathered one tensor at a time."""
         module: Any = self.engine.module
         state: dict[str, Tensor] = {}
-        for name, tensor in [*module.named_parameters(), *_saved_buffers(module)]:
+        saved = set(module.state_dict())
+        buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in saved]
+        for name, tensor in [*module.named_parameters(), *buffers]:
             gathered = [tensor] if self.zero_stage == 3 and hasattr(tensor, "ds_id") else []
             with deepspeed.zero.GatheredParameters(gathered, enabled=bool(gathered)):
                 if self.rank == 0:
                     state[name] = tensor.detach().float().cpu().clone()
         return state if self.rank == 0 else None
+
+    def release(self) -> None:
+        """Free the model and the optimizer's state; no other engine of the process may live."""
+        release_engine(self.engine)
 
 
 def deepspeed_config(
@@ -153,9 +160,3 @@ def deepspeed_config(
         "steps_per_print": 10**9,
         "wall_clock_breakdown": False,
     }
-
-
-def _saved_buffers(module: torch.nn.Module) -> list[tuple[str, Tensor]]:
-    """Return the buffers that a state dict holds."""
-    names = set(module.state_dict())
-    return [(name, buffer) for name, buffer in module.named_buffers() if name in names]

@@ -1,12 +1,13 @@
-"""Reference rewards by all devices of a Ray cluster, into the cache that one device fills too.
+"""Reference rewards from all devices of a Ray cluster, into the cache that one device fills too.
 
 The driver reads the cache and cuts what it lacks into shards. One actor a device loads the
-model and takes shard after shard, longest texts first; the driver writes each as a part of its
+model and takes shard after shard, longest texts first; the driver writes each to a file of its
 own, so nodes need not share the cache. A dead actor is restarted and scores its shard again; a
-dead driver leaves all parts but the shards then in flight, at most one an actor.
+dead driver loses only the shards in flight, at most one an actor.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 
-MAX_RESTARTS = 3  # of each actor
+_MAX_RESTARTS = 3  # of each actor
 
 
 def score_on_ray(
@@ -41,7 +42,7 @@ def score_on_ray(
 ) -> ScoringReport:
     """Return the reward of each text; what the cache lacks is scored on a Ray cluster.
 
-    Joins or starts Ray where that has not happened and something has to be scored.
+    Starts or joins Ray if something has to be scored.
 
     Args:
         model: Its source, or a name as of `find_model`; a folder must be readable by every worker.
@@ -62,79 +63,65 @@ def score_on_ray(
     if workers is not None and workers < 1:
         raise ValueError(f"`workers >= 1` must hold, but got {workers}.")
     plan = plan_scoring(texts, keys, folder)
-    if plan.shards:
-        start_ray()
-        num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
-        source = find_model(model)
-        texts_ref = ray.put(texts)
-        make_actor = ray.remote(Scorer).options(**_actor_options(use_gpu=use_gpu))
-        actors: list[Any] = [
-            make_actor.remote(
-                source,
-                texts_ref,
-                precision=precision,
-                use_gpu=use_gpu,
-                trust_remote_code=trust_remote_code,
-            )
-            for _ in range(num_actors)
-        ]
-        try:
-            _score_shards(actors, plan, keys, folder)
-        finally:
-            for actor in actors:
-                ray.kill(actor)
+    if not plan.shards:
+        return plan.report(keys)
+    start_ray()
+    num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
+    source = find_model(model)
+    texts_ref = ray.put(texts)
+    make_actor = ray.remote(Scorer).options(
+        num_gpus=1 if use_gpu else 0,
+        num_cpus=0 if use_gpu else CPUS_PER_WORKER,
+        max_restarts=_MAX_RESTARTS,
+        max_task_retries=_MAX_RESTARTS,
+        runtime_env={
+            "env_vars": {"TOKENIZERS_PARALLELISM": "false"}
+            | ({} if use_gpu else {"OMP_NUM_THREADS": "1"})
+        },
+    )
+    actors: list[Any] = [
+        make_actor.remote(source, texts_ref, precision, use_gpu, trust_remote_code)
+        for _ in range(num_actors)
+    ]
+    try:
+        _score_shards(actors, plan, keys, folder)
+    finally:
+        for actor in actors:
+            ray.kill(actor)
     return plan.report(keys)
 
 
+@dataclass
 class Scorer:
-    """The model on one device, to score shards of the texts; Ray makes an actor of it.
+    """The model on one device, to score shards of the texts; Ray makes an actor of it."""
 
-    Args:
-        model: Where the model comes from.
-        texts: All texts; Ray passes a view of its object store.
-        precision: Precision of the matrix products.
-        use_gpu: Score on the actor's GPU, else on one thread of a CPU.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
-    """
-
-    def __init__(
-        self,
-        model: ModelSource,
-        texts: TokenizedTexts,
-        *,
-        precision: Precision,
-        use_gpu: bool,
-        trust_remote_code: bool,
-    ) -> None:
-        self._model = model
-        self._texts = texts
-        self._precision = precision
-        self._use_gpu = use_gpu
-        self._trust_remote_code = trust_remote_code
-        self._reward: RewardModel | None = None
+    model: ModelSource
+    texts: TokenizedTexts  # all; Ray passes a view of its object store
+    precision: Precision  # of the matrix products
+    use_gpu: bool  # else one thread of a CPU
+    trust_remote_code: bool
+    reward: RewardModel | None = None  # once loaded; a restarted actor loads it again
 
     def load(self) -> None:
-        """Load the model, unless this process has; a failure is an answer, not a dead actor."""
-        self._ready()
+        """Load the model; not at the start, where a failure would be a dead actor."""
+        if self.reward is not None:
+            return
+        if not self.use_gpu:
+            torch.set_num_threads(1)
+        device = pick_device() if self.use_gpu else torch.device("cpu")
+        self.reward = load_reward_model(self.model, trust_remote_code=self.trust_remote_code).to(
+            device
+        )
 
     def score(self, shard: IntArray) -> FloatArray:
         """Return the rewards of a shard, shape (B,)."""
-        return score_texts(self._ready(), self._texts, shard, precision=self._precision)
-
-    def _ready(self) -> RewardModel:
-        """Return the model on its device; a restarted actor loads it again."""
-        if self._reward is None:
-            if not self._use_gpu:
-                torch.set_num_threads(1)
-            device = pick_device() if self._use_gpu else torch.device("cpu")
-            self._reward = load_reward_model(
-                self._model, trust_remote_code=self._trust_remote_code
-            ).to(device)
-        return self._reward
+        self.load()
+        assert self.reward is not None
+        return score_texts(self.reward, self.texts, shard, precision=self.precision)
 
 
 def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
-    """Return the actors that the cluster can hold, at most `workers`; refuse what never starts."""
+    """Return how many actors to start: as asked, or one for each device of the cluster."""
     name = "GPU" if use_gpu else "CPU"
     have = int(ray.cluster_resources().get(name, 0.0))
     wanted = have if workers is None else workers
@@ -146,54 +133,38 @@ def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
     return wanted
 
 
-def _actor_options(*, use_gpu: bool) -> dict[str, Any]:
-    """Return what one actor needs, and how often Ray restarts it and repeats its task."""
-    environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if not use_gpu:
-        environment["OMP_NUM_THREADS"] = "1"
-    return {
-        "num_gpus": 1 if use_gpu else 0,
-        "num_cpus": 0 if use_gpu else CPUS_PER_WORKER,
-        "max_restarts": MAX_RESTARTS,
-        "max_task_retries": MAX_RESTARTS,
-        "runtime_env": {"env_vars": environment},
-    }
-
-
 def _score_shards(
     actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str], folder: Path
 ) -> None:
-    """Hand out the shards until all rewards are in the cache and in `plan.known`.
+    """Distribute the shards until all rewards are in the cache and in `plan.known`.
 
-    An actor gets a shard only once its model is loaded, so that one which waits for a busy
-    device holds up nothing.
+    An actor gets a shard only once its model is loaded, so that an actor which is pending for a
+    busy device delays no shard.
     """
-    waiting = list(reversed(plan.shards))
-    num_open = len(waiting)
+    remaining = list(reversed(plan.shards))
+    num_open = len(remaining)
     running: dict[Any, tuple[Any, list[str]]]
     running = {actor.load.remote(): (actor, []) for actor in actors}
     while num_open:
         [done], _ = ray.wait(list(running), num_returns=1)
-        actor, part = running.pop(done)
+        actor, scored = running.pop(done)
         rewards = _result_of(done)
-        if part:
-            write_rewards(folder, part, rewards)
-            plan.known.update(zip(part, rewards.tolist(), strict=True))
+        if scored:
+            write_rewards(folder, scored, rewards)
+            plan.known.update(zip(scored, rewards.tolist(), strict=True))
             num_open -= 1
-        if waiting:
-            shard = waiting.pop()
-            part = [keys[number] for number in shard]
-            running[actor.score.remote(shard)] = (actor, part)
+        if remaining:
+            shard = remaining.pop()
+            running[actor.score.remote(shard)] = (actor, [keys[number] for number in shard])
 
 
 def _result_of(task: Any) -> Any:
-    """Return what a task of an actor returned, or raise its own exception."""
     try:
         return ray.get(task)
     except RayTaskError as error:
         raise error.cause from error
     except RayActorError as error:
         raise RuntimeError(
-            f"A scoring worker died more than {MAX_RESTARTS} times ({error}). All shards scored "
-            "before are in the cache; look at the nodes' memory, and call again to go on."
+            f"A scoring worker died more than {_MAX_RESTARTS} times ({error}). All shards scored "
+            "before are in the cache; look at the nodes' memory, and run again to score the rest."
         ) from error

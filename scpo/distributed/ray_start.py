@@ -2,6 +2,7 @@
 
 import logging
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import ray.train
@@ -14,7 +15,7 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    for name in ("ray._private.authentication", "ray.tune", "ray.train"):
+    for name in ("ray", "ray.tune", "ray.train"):
         logging.getLogger(name).setLevel(logging.ERROR)  # records and errors say it better
     # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -26,16 +27,30 @@ def start_ray() -> None:
         ray.init(address="local", include_dashboard=False, **quiet)
 
 
+def worker_needs(workers: int, *, use_gpu: bool) -> dict[str, float]:
+    """Return what so many workers take, by Ray's names."""
+    return {"GPU": float(workers)} if use_gpu else {"CPU": workers * CPUS_PER_WORKER}
+
+
+def describe_needs(needs: Mapping[str, float]) -> str:
+    """Return needs beside the cluster, e.g. "2 CPUs (the cluster has 8, 1.5 free)"."""
+    have, free = ray.cluster_resources(), ray.available_resources()
+    return ", ".join(
+        f"{need:g} {name}s (the cluster has {have.get(name, 0):g}, {free.get(name, 0):g} free)"
+        for name, need in needs.items()
+    )
+
+
 def check_capacity(workers: int, *, use_gpu: bool) -> None:
-    """Refuse workers that the cluster could never start: Ray would wait for ever.
+    """Refuse workers that the cluster could never start: Ray would wait forever.
 
     Raises:
         RuntimeError: The cluster has fewer devices; the message shows the arithmetic.
     """
-    name, need = ("GPU", float(workers)) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
-    have = float(ray.cluster_resources().get(name, 0.0))
-    if need > have + 1e-9:
-        raise RuntimeError(
-            f"{workers} workers need {need:g} {name}s, but the cluster has {have:g}. "
-            "Ask for fewer workers, or add nodes."
-        )
+    have = ray.cluster_resources()
+    for name, need in worker_needs(workers, use_gpu=use_gpu).items():
+        if need > have.get(name, 0.0) + 1e-9:
+            raise RuntimeError(
+                f"{workers} workers need {need:g} {name}s, but the cluster has "
+                f"{have.get(name, 0.0):g}. Ask for fewer workers, or add nodes."
+            )

@@ -111,7 +111,7 @@ def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
     """
     if not positions:
         return []
-    order = np.lexsort((-np.arange(len(positions)), positions))
+    order = np.lexsort((-np.arange(len(positions)), np.asarray(positions)))
     steps = gap * np.arange(len(positions))  # taken off, positions need only ascend
     moved = np.empty(len(positions))
     moved[order] = isotonic_regression(np.asarray(positions)[order] - steps).x + steps

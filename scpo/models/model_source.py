@@ -49,7 +49,15 @@ class ModelSource:
         """
         if self.commit is not None:
             return download_model(self.name, self.commit, MODEL_FILES)
-        return local_copy(self.name) if is_remote(self.name) else Path(self.name)
+        if is_remote(self.name):
+            return local_copy(self.name)
+        folder = Path(self.name)
+        if not folder.is_dir():
+            raise FileNotFoundError(
+                f"No model folder at {folder}. Every node must reach it: use shared storage, a "
+                "hub name or an s3:// or gs:// URI."
+            )
+        return folder
 
     def config_folder(self) -> Path:
         """Return a folder with the model's configuration; of the hub no weights are fetched."""

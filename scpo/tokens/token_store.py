@@ -130,8 +130,8 @@ def _read(path: Path, num_texts: int) -> TokenizedTexts | None:
         return None
     ids, types, overlong = batch.columns
     columns = (ids.values, types.values, ids.offsets, overlong)
-    views = [column.to_numpy(zero_copy_only=True) for column in columns]
-    texts = TokenizedTexts(*views[:3], views[3].view(np.bool_))
+    flat, kinds, starts, cut = (column.to_numpy(zero_copy_only=True) for column in columns)
+    texts = TokenizedTexts(flat, kinds, starts, cut.view(np.bool_))
     checksum = (reader.schema.metadata or {}).get(CHECKSUM)
     return texts if checksum == _checksum(texts) else None
 

@@ -1,4 +1,4 @@
-"""Which files a sweep reads, so that they can be looked for before it starts."""
+"""Which files a sweep reads, to check them before it starts; imports no torch."""
 
 from sweeps.config import SweepConfig
 

@@ -1,8 +1,8 @@
-"""What a sweep asks of a cluster: processes with CPUs, GPUs and memory, and disk.
+"""What a sweep needs of a cluster: processes with CPUs, GPUs and memory, and disk.
 
 In: a configuration, and the model's config.json; nothing is loaded. Out: plain values, which
-`scpo doctor` compares with what the nodes have. Upper sides: every text as long as it may be, no
-two pairs sharing a text, and float32 where the precision is left to the device.
+`scpo doctor` compares with what the nodes have. They are upper bounds: every text as long as
+allowed, no text in two pairs, and float32 where the precision depends on the device.
 """
 
 import math
@@ -18,30 +18,21 @@ from scpo.models.model_cost import ModelCost, measure_model
 from scpo.models.training_memory import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
 from sweeps.config import SweepConfig
 
-KEPT_CHECKPOINTS = 2  # the newest and the one being written
-MB = 10**6
-LEAST_BYTES = 10 * MB  # records, tables and the page
+_KEPT_CHECKPOINTS = 2  # the newest and the one being written
+_MB = 10**6
+_LEAST_BYTES = 10 * _MB  # records, tables and the page
 
 
 @dataclass(frozen=True)
 class ProcessNeeds:
-    """A kind of process of a sweep.
-
-    Attributes:
-        name: What it is.
-        number: How many there must be; None for as many as fit.
-        cpus: CPUs of one.
-        gpus: GPUs of one; a fraction shares a GPU.
-        host: Bytes of its node's memory, by what takes them.
-        device: Bytes of its GPU, by what takes them; empty without one.
-    """
+    """A kind of process of a sweep, and what one of them takes."""
 
     name: str
-    number: int | None
+    number: int | None  # None for as many as fit
     cpus: float
-    gpus: float
-    host: dict[str, int]
-    device: dict[str, int]
+    gpus: float  # a fraction shares a GPU
+    host: dict[str, int]  # bytes of its node's memory, by what takes them
+    device: dict[str, int]  # bytes of its GPU, by what takes them; empty without one
 
 
 def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
@@ -55,12 +46,7 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
 
 
 def process_needs(config: SweepConfig, cost: ModelCost) -> list[ProcessNeeds]:
-    """Return the kinds of processes that train in a sweep.
-
-    Args:
-        config: The sweep.
-        cost: The model's, as of `model_cost`.
-    """
+    """Return the kinds of processes that train in a sweep, given its `model_cost`."""
     lanes, sharded = config.lanes, config.final.sharded
     lane = _estimate(config, cost, keeps_base=True)
     needs = [ProcessNeeds("lane", lanes.num_lanes, lanes.cpus, lanes.gpus, lane.host, lane.device)]
@@ -102,12 +88,12 @@ def disk_needs(config: SweepConfig, cost: ModelCost) -> int:
     written = models * FLOAT_BYTES * cost.weights
     if config.final.sharded.countries:
         checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
-        written += KEPT_CHECKPOINTS * checkpoint
+        written += _KEPT_CHECKPOINTS * checkpoint
     return written
 
 
 def check_room(config: SweepConfig, run: Path) -> None:
-    """Refuse a run whose models do not fit on its disk; one that is measured nowhere passes.
+    """Refuse a run whose models do not fit on its disk; a model that cannot be measured passes.
 
     Raises:
         OSError: Less is free than what the run has yet to write.
@@ -115,14 +101,14 @@ def check_room(config: SweepConfig, run: Path) -> None:
     try:
         needed = disk_needs(config, model_cost(config))
     except (FileNotFoundError, ValueError, RuntimeError):
-        return  # where the model is loaded, it is told what is wrong with it
+        return  # loading the model will say what is wrong with it
     written = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     existing = next(folder for folder in (run, *run.resolve().parents) if folder.is_dir())
     free = shutil.disk_usage(existing).free
-    if free < max(needed - written, LEAST_BYTES):
+    if free < max(needed - written, _LEAST_BYTES):
         raise OSError(
-            f"{run} must have {max(needed - written, LEAST_BYTES) / MB:,.0f} MB free for models "
-            f"and records, but its disk has {free / MB:,.0f}. Free some, or give another --out."
+            f"{run} must have {max(needed - written, _LEAST_BYTES) / _MB:,.0f} MB free for models "
+            f"and records, but its disk has {free / _MB:,.0f}. Free some, or give another --out."
         )
 
 

@@ -1,13 +1,14 @@
 """What a sweep would select and cost, before anything is trained.
 
-From reference rewards alone: per country, tau and beta the pairs kept, what weighting leaves of
-them and how the weights spread; and the work (`plan_work`). Nothing is trained and no GPU is
-needed; texts without a reference reward are scored first.
+From reference rewards alone: per country, tau and beta the pairs kept, their effective number
+and the distribution of weights; and the work (`sweeps.cost.work`). Nothing is trained and no GPU
+is needed; texts without a reference reward are scored first.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,58 +24,38 @@ from scpo.method.weighting import PAPER_BETA, effective_pairs
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.ledger.records import read_records
-from sweeps.run.obtain import obtain_all
+from sweeps.run.inputs import prepare_all
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
 BETAS = (0.5, PAPER_BETA, 2.5, math.inf)
-NUM_BINS = 10
-BARS = " ▁▂▃▄▅▆▇█"
+_NUM_BINS = 10
+_BARS = " ▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True)
 class SelectionRow:
-    """What one (tau, beta) selects of a country's training pairs.
-
-    Attributes:
-        country: Its name.
-        tau: Filter threshold.
-        beta: Weighting temperature; infinity for no weighting.
-        retention: Share of the pairs kept.
-        strength: Weighting strength, scale / beta.
-        pairs_available: Training pairs.
-        pairs_kept: Of them, those that the filter keeps.
-        effective_pairs: Kish's effective number of the weights.
-        share_of_weight_1: Share of the kept pairs with weight 1.
-        histogram: Kept pairs by weight, in ten bins of equal width from 0 to 1.
-    """
+    """What one (tau, beta) selects of a country's training pairs."""
 
     country: str
-    tau: float
-    beta: float
-    retention: float
-    strength: float
-    pairs_available: int
+    tau: float  # filter threshold
+    beta: float  # weighting temperature; infinity for no weighting
+    retention: float  # share of the pairs kept
+    strength: float  # scale / beta
+    pairs_available: int  # training pairs
     pairs_kept: int
-    effective_pairs: float
-    share_of_weight_1: float
-    histogram: tuple[int, ...]
+    effective_pairs: float  # Kish's effective number of the weights
+    share_of_weight_1: float  # of the kept pairs
+    histogram: tuple[int, ...]  # kept pairs by weight, in ten bins of equal width from 0 to 1
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """A sweep before it starts.
+    """A sweep before it starts."""
 
-    Attributes:
-        selections: By country, tau and beta.
-        work: By kind, and the total last.
-        rate: What the hours assume.
-        num_lanes: Trainings at a time.
-    """
-
-    selections: list[SelectionRow]
-    work: list[WorkRow]
-    rate: Rate
-    num_lanes: int
+    selections: list[SelectionRow]  # by country, tau and beta
+    work: list[WorkRow]  # by kind, and the total last
+    rate: Rate  # what the hours assume
+    num_lanes: int  # trainings at a time
 
 
 def run_plan(
@@ -84,12 +65,10 @@ def run_plan(
     *,
     ledger: Path | None = None,
     num_lanes: int | None = None,
-    taus: Sequence[float] = TAUS,
-    betas: Sequence[float] = BETAS,
 ) -> SweepPlan:
     """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
 
-    Nothing is trained. Texts without a reference reward are scored, which is said.
+    Nothing is trained. Texts without a reference reward are scored, which is reported.
 
     Args:
         config: The sweep.
@@ -98,30 +77,28 @@ def run_plan(
         ledger: Ledger (or run folder) of an earlier run on the same kind of device, whose times
             are taken; None to time the model.
         num_lanes: Trainings at a time; None for what this machine holds.
-        taus: Filter thresholds to look at.
-        betas: Weighting temperatures to look at.
 
     Raises:
-        ValueError: The data do not suffice, or a tau or beta is out of range.
+        ValueError: The data do not suffice.
         FileNotFoundError: No such ledger.
         RuntimeError: The global model would have to be trained first, or not one lane fits.
     """
     lanes = num_lanes or lanes_here(config.lanes)
-    given = config.global_model.name is not None
-    if not given and not (run / "global" / "config.json").is_file():
+    if config.global_model.name is None and not (run / "global" / "config.json").is_file():
         raise RuntimeError(
             f"A plan reads the global model's rewards, but {run / 'global'} holds no trained "
             "model and a plan trains none. Give the folder of a run that has one as --out, or "
             "train it: scpo train-global, then --set global_model.name=FOLDER."
         )
-    model, steered = obtain_all(config, run, say)
+    model, steered = prepare_all(config, run, say)
     countries = steered.countries
-    selections = [row for data in countries.values() for row in selection_rows(data, taus, betas)]
-    measured = None if ledger is None else rate_of_records(read_records(ledger), countries)
-    if ledger is not None and measured is None:
-        say(f"{ledger} has no training of these countries, so the model is timed instead")
-    rate = measured or time_model(config, model, countries)
+    rate = None if ledger is None else rate_of_records(read_records(ledger), countries)
+    if rate is None:
+        if ledger is not None:
+            say(f"{ledger} has no training of these countries, so the model is timed instead")
+        rate = time_model(config, model, countries)
     say(f"rate: {rate.source}")
+    selections = [row for data in countries.values() for row in selection_rows(data)]
     plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes)
     write_plan(plan, run)
     return plan
@@ -138,52 +115,49 @@ def selection_rows(
     margin = data.reference_margin[data.pairs_in("train")]
     scale = margin_scale(margin)
     rows = []
-    for tau in taus:
-        for beta in betas:
-            selection = select_arm("scpo", margin, tau=tau, beta=beta)
-            kept = selection.weights[selection.keep]
-            rows.append(
-                SelectionRow(
-                    data.country,
-                    tau,
-                    beta,
-                    len(kept) / len(margin),
-                    scale / beta,
-                    len(margin),
-                    len(kept),
-                    effective_pairs(kept),
-                    float(np.mean(kept == 1.0)) if len(kept) else 0.0,
-                    weight_histogram(kept),
-                )
+    for tau, beta in itertools.product(taus, betas):
+        selection = select_arm("scpo", margin, tau=tau, beta=beta)
+        kept = selection.weights[selection.keep]
+        rows.append(
+            SelectionRow(
+                country=data.country,
+                tau=tau,
+                beta=beta,
+                retention=len(kept) / len(margin),
+                strength=scale / beta,
+                pairs_available=len(margin),
+                pairs_kept=len(kept),
+                effective_pairs=effective_pairs(kept),
+                share_of_weight_1=float(np.mean(kept == 1.0)) if len(kept) else 0.0,
+                histogram=weight_histogram(kept),
             )
+        )
     return rows
 
 
 def weight_histogram(weights: FloatArray) -> tuple[int, ...]:
     """Return how many weights lie in each of ten bins of [0, 1]; 1 itself is in the last."""
-    counts, _ = np.histogram(weights, bins=NUM_BINS, range=(0.0, 1.0))
+    counts, _ = np.histogram(weights, bins=_NUM_BINS, range=(0.0, 1.0))
     return tuple(int(count) for count in counts)
 
 
 def histogram_bars(histogram: Sequence[int]) -> str:
     """Return counts as one bar a bin, the highest full; an empty bin is a space."""
     highest = max(max(histogram), 1)
-    full = len(BARS) - 1
-    return "".join(BARS[math.ceil(full * count / highest)] for count in histogram)
+    full = len(_BARS) - 1
+    return "".join(_BARS[math.ceil(full * count / highest)] for count in histogram)
 
 
 def write_plan(plan: SweepPlan, run: Path) -> None:
     """Write `plan.csv` (selections) and `plan_work.csv`, each whole or not at all."""
-    bins = [f"weights_to_{(number + 1) / NUM_BINS:g}" for number in range(NUM_BINS)]
-    columns = [field.name for field in fields(SelectionRow) if field.name != "histogram"]
-    rows = []
-    for row in plan.selections:
-        cells = asdict(row) | dict(zip(bins, row.histogram, strict=True))
-        del cells["histogram"]
-        rows.append(cells | {"beta": None if math.isinf(row.beta) else row.beta})
-    write_csv([*columns, *bins], rows, run / "plan.csv")
+    bins = [f"weights_to_{(number + 1) / _NUM_BINS:g}" for number in range(_NUM_BINS)]
+    rows = [asdict(row) for row in plan.selections]
+    for row in rows:
+        row.update(zip(bins, row.pop("histogram"), strict=True))
+        row["beta"] = None if math.isinf(row["beta"]) else row["beta"]
+    write_csv(list(rows[0]), rows, run / "plan.csv")
     work = [asdict(row) for row in plan.work]
-    write_csv([field.name for field in fields(WorkRow)], work, run / "plan_work.csv")
+    write_csv(list(work[0]), work, run / "plan_work.csv")
 
 
 def selection_table(plan: SweepPlan) -> Table:
@@ -245,5 +219,5 @@ def format_hours(hours: float) -> str:
         return f"{minutes} min"
     if minutes < 48 * 60:
         return f"{minutes // 60} h {minutes % 60:02d} min"
-    whole = round(minutes / 60)
-    return f"{whole // 24} d {whole % 24} h"
+    days, whole_hours = divmod(round(minutes / 60), 24)
+    return f"{days} d {whole_hours} h"

@@ -3,15 +3,15 @@
     tokens of a training = tokens of the distinct texts of its kept pairs x epochs
 
 Which pairs a job keeps is known from reference rewards alone; a search is a few retentions
-over its range, and with rungs one trial in `reduction` goes on from each. Tokens become hours at
-a rate that an earlier ledger measured, or that seconds of forward passes suggest.
+over its range, and with rungs one trial in `reduction` continues after each. Tokens become hours
+at a rate that an earlier ledger measured, or that seconds of forward passes suggest.
 """
 
 import math
 import os
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -24,65 +24,43 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.folds import folds_of
-from sweeps.jobs.job import Job, rung_job, select_pairs
+from sweeps.jobs.job import RECORDED, Job, rung_job, select_pairs
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.search.rung_scheduler import rungs_of
 
 TIMING_S = 2.0
-TIMED_TEXTS = 32  # of a round of timing
-FORWARDS_PER_STEP = 3.0  # a training token costs its forward pass and a backward pass of twice it
-RETENTIONS = 8  # retentions that stand for a search
+_TIMED_TEXTS = 32  # at a time
+_FORWARDS_PER_STEP = 3.0  # a training token costs its forward pass and a backward pass of twice it
+_NUM_RETENTIONS = 8  # that stand for a search
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one lane works.
+    """How fast one lane works."""
 
-    Attributes:
-        train_tokens_per_s: Tokens of a training, forward and backward.
-        judge_tokens_per_s: Tokens of an evaluation, forward only.
-        source: Where the rates come from, in words.
-    """
-
-    train_tokens_per_s: float
-    judge_tokens_per_s: float
-    source: str
+    train_tokens_per_s: float  # forward and backward
+    judge_tokens_per_s: float  # forward only
+    source: str  # where the rates come from, in words
 
 
 @dataclass(frozen=True)
 class WorkRow:
-    """The trainings of one kind, and what they cost.
+    """The trainings of one kind, and what they cost."""
 
-    Attributes:
-        kind: "search", "final" or "curves", or "total".
-        trainings: How many.
-        train_tokens: Tokens to train on, repeats included.
-        judge_tokens: Tokens to evaluate.
-        device_h: Hours of lanes.
-        wall_h: Hours on the clock, with all lanes busy.
-    """
-
-    kind: str
+    kind: str  # "search", "final", "curves" or "total"
     trainings: int
-    train_tokens: float
+    train_tokens: float  # repeats included
     judge_tokens: float
-    device_h: float
-    wall_h: float
+    device_h: float  # hours of lanes
+    wall_h: float  # hours on the clock, with all lanes busy
 
 
 def work_rows(
     config: SweepConfig, countries: Mapping[str, CountryData], rate: Rate, num_lanes: int
 ) -> list[WorkRow]:
-    """Return the trainings and what they cost, by kind, and the total last.
-
-    Args:
-        config: The sweep.
-        countries: Arrays by country.
-        rate: Tokens per second of a lane.
-        num_lanes: Trainings at a time.
-    """
+    """Return the trainings and what they cost, by kind, and the total last."""
     kinds = {kind: np.zeros(3) for kind in ("search", "final", "curves")}
     for country, data in countries.items():
         final, curves = final_and_curve_jobs(config, country)
@@ -92,16 +70,22 @@ def work_rows(
         trials = config.search.num_trials
         kinds["search"] += (trials, *(trials * search_tokens(config, data)))
     kinds["total"] = np.sum(list(kinds.values()), axis=0)
-    return [_work_row(kind, counts, rate, num_lanes) for kind, counts in kinds.items()]
+    rows = []
+    for kind, counts in kinds.items():
+        trainings, train, judge = counts.tolist()
+        hours = (train / rate.train_tokens_per_s + judge / rate.judge_tokens_per_s) / 3600
+        busy = max(1.0, min(float(num_lanes), trainings))
+        rows.append(WorkRow(kind, int(trainings), train, judge, hours, hours / busy))
+    return rows
 
 
 def final_and_curve_jobs(config: SweepConfig, country: str) -> tuple[list[Job], list[Job]]:
-    """Return the trainings of one country behind its search.
+    """Return the trainings of one country after its search.
 
-    The final `scpo_tuned` is not known yet: a setting in the middle of the search stands for it.
+    The setting of the final `scpo_tuned` is unknown: the middle of the search stands for it.
     """
     final = [arm_job(config, country, arm, f"final-{arm}") for arm in config.final.arms]
-    middle = search_jobs(config, country)[RETENTIONS // 2]
+    middle = search_jobs(config, country)[_NUM_RETENTIONS // 2]
     tuned = replace(middle, purpose="final", trial_id=f"{slug(country)}-final-{TUNED_ARM}")
     curves = [job for job in curve_jobs(config) if job.country == country]
     return [*final, tuned] * len(config.final.seeds), curves
@@ -114,30 +98,30 @@ def search_jobs(config: SweepConfig, country: str) -> list[Job]:
     return [
         replace(
             tuned,
-            retention=low + (high - low) * (number + 0.5) / RETENTIONS,
+            retention=low + (high - low) * (number + 0.5) / _NUM_RETENTIONS,
             strength=0.0,
             epochs=mean_of_logarithmic(*config.search.epochs),
             folds=config.search.folds,
             seed=config.training.seed,
         )
-        for number in range(RETENTIONS)
+        for number in range(_NUM_RETENTIONS)
     ]
 
 
 def search_tokens(config: SweepConfig, data: CountryData) -> FloatArray:
-    """Return the tokens that one trial of a country trains on and that judge it, on average."""
+    """Return the mean tokens that a trial of a country trains on and is judged on, shape (2,)."""
     rungs = rungs_of(config.search.rungs, len(data.pairs_in("train")))
     mean = np.zeros(2)
     for job in search_jobs(config, data.country):
-        going_on = 1.0  # the share of trials that come so far
+        share = 1.0  # of the trials, that reach a stage
         for stage in (*(rung_job(job, data, rung) for rung in rungs), job):
-            mean += going_on * np.array(job_tokens(stage, data)) / RETENTIONS
-            going_on /= config.search.reduction
+            mean += share * np.array(job_tokens(stage, data)) / _NUM_RETENTIONS
+            share /= config.search.reduction
     return mean
 
 
 def job_tokens(job: Job, data: CountryData) -> tuple[float, float]:
-    """Return the tokens that a job trains on, repeats included, and those that judge it.
+    """Return the tokens that a job trains on, repeats included, and those it is judged on.
 
     A job that keeps nothing fails at once and costs nothing.
     """
@@ -154,9 +138,9 @@ def job_tokens(job: Job, data: CountryData) -> tuple[float, float]:
 def rate_of_records(
     records: Iterable[TrialRecord], countries: Mapping[str, CountryData]
 ) -> Rate | None:
-    """Return the rate of the trainings that a ledger holds of these countries, None without any.
+    """Return the rate of a ledger's trainings of these countries, None without any.
 
-    Tokens are counted from the country's arrays, so these must be those of the ledger's run.
+    Tokens are counted from the countries' arrays, which must be those of the ledger's run.
     """
     tokens, seconds, num = np.zeros(2), np.zeros(2), 0
     for record in records:
@@ -194,10 +178,10 @@ def time_model(
     threads = torch.get_num_threads()
     torch.set_num_threads(max(1, int(config.lanes.cpus)))
     try:
-        score_texts(reward, texts, order[:TIMED_TEXTS], precision=config.training.precision)
+        score_texts(reward, texts, order[:_TIMED_TEXTS], precision=config.training.precision)
         tokens, started = 0, time.perf_counter()
         while (passed := time.perf_counter() - started) < TIMING_S:
-            part, order = order[:TIMED_TEXTS], np.roll(order, -TIMED_TEXTS)
+            part, order = order[:_TIMED_TEXTS], np.roll(order, -_TIMED_TEXTS)
             score_texts(reward, texts, part, precision=config.training.precision)
             tokens += int(texts.lengths[part].sum())
     finally:
@@ -205,9 +189,9 @@ def time_model(
     forward = tokens / passed
     source = (
         f"{forward:,.0f} tokens/s forward, timed for {passed:.1f} s on {reward.model.device}; a "
-        f"training step is taken as {FORWARDS_PER_STEP:g} forward passes. Not a measured training"
+        f"training step is taken as {_FORWARDS_PER_STEP:g} forward passes. Not a measured training"
     )
-    return Rate(forward / FORWARDS_PER_STEP, forward, source)
+    return Rate(forward / _FORWARDS_PER_STEP, forward, source)
 
 
 def lanes_here(config: LanesConfig) -> int:
@@ -232,25 +216,16 @@ def mean_of_logarithmic(low: float, high: float) -> float:
     return low if low == high else (high - low) / math.log(high / low)
 
 
-def _work_row(kind: str, counts: FloatArray, rate: Rate, num_lanes: int) -> WorkRow:
-    """Return what (trainings, tokens trained, tokens judged) cost; idle lanes do not help."""
-    trainings, train, judge = counts.tolist()
-    hours = (train / rate.train_tokens_per_s + judge / rate.judge_tokens_per_s) / 3600
-    busy = max(1.0, min(float(num_lanes), trainings))
-    return WorkRow(kind, int(trainings), train, judge, hours, hours / busy)
-
-
 def _text_tokens(data: CountryData, pairs: IntArray) -> int:
-    """Return the tokens of the distinct texts of some pairs."""
-    needed = np.unique(np.concatenate([data.pairs.chosen[pairs], data.pairs.rejected[pairs]]))
-    return int(data.texts.lengths[needed].sum())
+    texts = np.union1d(data.pairs.chosen[pairs], data.pairs.rejected[pairs])
+    return int(data.texts.lengths[texts].sum())
 
 
 def _job_of(record: TrialRecord) -> Job:
-    """Return the job that a record answers."""
-    known = {field.name for field in fields(Job)}
     settings = {
-        name: value for name, value in record.config.items() if name in known and value is not None
+        name: value
+        for name, value in record.config.items()
+        if name in RECORDED and value is not None
     }
     return Job(
         trial_id=record.trial_id,

@@ -59,9 +59,13 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     first = records[0]
     weights = [evaluation_of(record, _PART).consensus.pairs for record in records]
     evaluation = _join_evaluations(records)
-    trained = [record.objectives.get("pairs_trained") for record in records]
+    trained = [
+        record.objectives["pairs_trained"]
+        for record in records
+        if "pairs_trained" in record.objectives
+    ]
     objectives = {}
-    if None not in trained and evaluation.overall.accuracy is not None:
+    if len(trained) == len(records) and evaluation.overall.accuracy is not None:
         objectives = {
             "validation_accuracy": evaluation.overall.accuracy,
             "pairs_trained": float(np.mean(trained)),
@@ -72,8 +76,9 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
         constraints[key] = float(np.average(values, weights=weights if any(weights) else None))
     setting = {}
     for key in first.setting:
-        known = [record.setting.get(key) for record in records]
-        setting[key] = None if None in known else float(np.mean(known))
+        given = [record.setting.get(key) for record in records]
+        known = [value for value in given if value is not None]
+        setting[key] = float(np.mean(known)) if len(known) == len(given) else None
     counts = {
         key: float(np.mean([record.counts[key] for record in records]))
         for key in first.counts

@@ -18,7 +18,7 @@ from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose
 from sweeps.ledger.words import TUNED_ARM
 
-_RECORDED = "retention strength tau beta learning_rate epochs lora_rank budget folds".split()
+RECORDED = "retention strength tau beta learning_rate epochs lora_rank budget folds".split()
 _NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
 
 
@@ -49,7 +49,7 @@ class Job:
     @property
     def config(self) -> dict[str, float | int | str | None]:
         """Return what was set, for the record."""
-        return {name: getattr(self, name) for name in _RECORDED}
+        return {name: getattr(self, name) for name in RECORDED}
 
     @property
     def config_hash(self) -> str:

@@ -1,17 +1,18 @@
 """The record that comes back from a job: trained, pruned, failed or never trained."""
 
 import time
-from typing import Any
+from collections.abc import Callable
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
+from scpo.countries.scoring import score_pairs
+from scpo.evaluation.held_out import consensus_drop, evaluate_margins
 from scpo.files.provenance import installed_versions, source_commit, utc_now
-from scpo.method.arms import Selection
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import RewardModel
+from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
@@ -30,16 +31,43 @@ def run_job(
         ValueError: Too few pairs, or a setting out of range.
         RuntimeError: A loss or a reward is not finite.
     """
+
+    def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
+        return fit_on_device(reward, pairs, config, out=job.save_to)
+
+    def score() -> FloatArray:
+        return score_pairs(reward, data, data.pairs_in(job.part), precision=training.precision)
+
+    return train_and_evaluate(job, data, training, fit, score, engine=engine)
+
+
+def train_and_evaluate(
+    job: Job,
+    data: CountryData,
+    training: TrainingConfig,
+    fit: Callable[[TrainingSet, TrainingConfig], TrainingResult],
+    score: Callable[[], FloatArray],
+    *,
+    engine: str,
+) -> TrialRecord:
+    """Select the job's pairs, train and score through the given functions, return the record.
+
+    Args:
+        job: What is asked.
+        data: The country's arrays.
+        training: What the job does not set.
+        fit: Trains on these pairs, and exports where the job asks for it.
+        score: Returns the trained model's margins on the pairs of `job.part`, as one array.
+        engine: Where this runs, for the record.
+
+    Raises:
+        ValueError: Too few pairs, or a setting out of range.
+    """
     started, clock = utc_now(), time.perf_counter()
     labelled, selection = select_pairs(job, data)
-    result = fit_on_device(
-        reward,
-        training_set(data, labelled, selection),
-        job_training(job, training),
-        out=job.save_to,
-    )
+    result = fit(training_set(data, labelled, selection), job_training(job, training))
     trained = time.perf_counter()
-    evaluation = evaluate_model(reward, data, job.part, precision=training.precision)
+    evaluation = evaluate_margins(score(), data, job.part)
     times: dict[str, float | str] = {
         "started": started,
         "train_s": result.train_s,
@@ -47,20 +75,6 @@ def run_job(
         "evaluate_s": time.perf_counter() - trained,
         "wall_s": time.perf_counter() - clock,
     }
-    return make_record(job, data, labelled, selection, result, evaluation, times, engine)
-
-
-def make_record(
-    job: Job,
-    data: CountryData,
-    labelled: IntArray,
-    selection: Selection,
-    result: TrainingResult,
-    evaluation: dict[str, Any],
-    times: dict[str, float | str],
-    engine: str,
-) -> TrialRecord:
-    """Return the record of a training that ended well."""
     num_kept = int(selection.keep.sum())
     checked = EvaluationRecord.model_validate(evaluation)
     objectives = {}

@@ -1,8 +1,8 @@
 """The queue between a driver and the workers of a sharded lane.
 
-Jobs go in and outcomes come out, both plain values, so that the actor imports no training stack.
-All ranks take the same job by its index. The queue remembers how often a job was handed out:
-workers that died are started again and take the job in flight once more, then it has failed.
+Jobs and outcomes are plain values, so that the actor imports no training stack. All ranks take
+the same job by its index. Workers that died are restarted and take the job in flight once more;
+if they die again, the job has failed.
 """
 
 import asyncio
@@ -12,15 +12,15 @@ from typing import Any
 
 from ray.train import UserCallback
 
-HANDED_OUT_AT_MOST = 2
-DEATH_CHARS = 160
+_MAX_ATTEMPTS = 2  # of a job
+_ERROR_CHARS = 160  # of a rank
 
 
 class JobQueue:
-    """Jobs in the order of their coming, and the outcome of each; Ray makes an actor of it.
+    """Jobs in the order of submission, and the outcome of each; Ray makes an actor of it.
 
     Args:
-        max_failures: How often in a row workers may be started again without a job done.
+        max_failures: How often in a row workers may be restarted without a job done.
     """
 
     def __init__(self, max_failures: int) -> None:
@@ -30,8 +30,8 @@ class JobQueue:
         self.closed = False
         self.num_starts = 0
         self.num_restarts = 0  # since a job was done
-        self.handed_out: Counter[int] = Counter()
-        self.last_death = "without a word"
+        self.attempts: Counter[int] = Counter()  # by job index
+        self.last_death = "no error message"
         self.changed = asyncio.Condition()
 
     async def submit(self, job: dict[str, Any]) -> int:
@@ -48,7 +48,7 @@ class JobQueue:
             self.changed.notify_all()
 
     async def begin(self) -> tuple[int, str | None]:
-        """Return where workers that were just started begin; rank 0 asks.
+        """Count a start of the workers, for rank 0.
 
         Returns:
             The index of the first job without an outcome, and why the lane must end, or None.
@@ -56,30 +56,28 @@ class JobQueue:
         index = len(self.outcomes)
         self.num_restarts += self.num_starts > 0
         self.num_starts += 1
-        if self.handed_out[index] >= HANDED_OUT_AT_MOST:
-            await self.report(
-                index,
-                {"failed": f"Its workers died {HANDED_OUT_AT_MOST} times: {self.last_death}"},
-            )
+        if self.attempts[index] >= _MAX_ATTEMPTS:
+            fault = f"Its workers died {_MAX_ATTEMPTS} times: {self.last_death}"
+            await self.report(index, {"failed": fault})
             return index + 1, None
         if self.num_restarts > self.max_failures:
             return index, (
-                f"Workers may be started again {self.max_failures} times without a job done, "
-                f"but died once more: {self.last_death}. Look at the nodes' memory and logs."
+                f"Workers may be restarted {self.max_failures} times without a job done, but "
+                f"died once more: {self.last_death}. Look at the nodes' memory and logs."
             )
         return index, None
 
     async def take(self, index: int, rank: int) -> dict[str, Any] | None:
-        """Return a job once there is one of that index; None when the queue is closed."""
+        """Return the job of an index, waiting for it; None if the queue is closed before."""
         async with self.changed:
             await self.changed.wait_for(lambda: index < len(self.jobs) or self.closed)
         if index >= len(self.jobs):
             return None
-        self.handed_out[index] += rank == 0
+        self.attempts[index] += rank == 0
         return self.jobs[index]
 
     async def report(self, index: int, outcome: dict[str, str]) -> None:
-        """Take the outcome of a job from rank 0: its `record` as JSON, or why it `failed`."""
+        """Keep the outcome of a job from rank 0: its `record` as JSON, or why it `failed`."""
         async with self.changed:
             if index == len(self.outcomes):  # a call that Ray repeats counts once
                 self.outcomes.append(outcome)
@@ -87,26 +85,22 @@ class JobQueue:
                 self.changed.notify_all()
 
     async def outcome(self, index: int) -> dict[str, str]:
-        """Return the outcome of a job once there is one."""
+        """Return the outcome of a job, waiting for it."""
         async with self.changed:
             await self.changed.wait_for(lambda: index < len(self.outcomes))
         return self.outcomes[index]
 
-    async def note_death(self, words: str) -> None:
-        """Remember what became of workers that died."""
-        self.last_death = words
+    async def note_death(self, errors: str) -> None:
+        """Keep the errors of workers that died, for messages."""
+        self.last_death = errors
 
     async def count_starts(self) -> int:
-        """Return how often workers began."""
+        """Return how often workers started."""
         return self.num_starts
 
 
 class DeathNotes(UserCallback):
-    """Tells the queue of workers that died; Ray Train calls it in its controller.
-
-    Args:
-        queue: Handle of the queue's actor.
-    """
+    """Sends the errors of workers that died to the queue; Ray Train's controller calls it."""
 
     def __init__(self, queue: Any) -> None:
         self.queue = queue
@@ -119,9 +113,9 @@ class DeathNotes(UserCallback):
 
 
 def describe_deaths(errors: Mapping[int, Exception]) -> str:
-    """Return rank and error of workers, in one line of at most `DEATH_CHARS` a rank."""
+    """Return the first line of each rank's error, in one line."""
     lines = {rank: str(error).strip().splitlines() for rank, error in errors.items()}
     return "; ".join(
-        f"rank {rank}: {words[0][:DEATH_CHARS] if words else type(errors[rank]).__name__}"
-        for rank, words in sorted(lines.items())
+        f"rank {rank}: {first[0][:_ERROR_CHARS] if first else type(errors[rank]).__name__}"
+        for rank, first in sorted(lines.items())
     )

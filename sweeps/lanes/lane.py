@@ -28,10 +28,14 @@ RECORD_KEY = "record"
 
 
 class Lane(Trainable):
-    """A Tune trainable that does one job a trial and is reused for the next."""
+    """A Tune trainable that runs one job a trial and is reused for the next."""
 
     def setup(self, config: dict[str, Any], *, workspace: Workspace | None = None) -> None:
-        """Load the model and keep its base weights; `tune.with_parameters` gives the workspace."""
+        """Load the model and keep its base weights.
+
+        Raises:
+            ValueError: `tune.with_parameters` gave no workspace.
+        """
         if workspace is None:
             raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
         torch.set_num_threads(workspace.num_threads)
@@ -40,18 +44,18 @@ class Lane(Trainable):
         self.base: dict[str, Tensor] = {
             name: value.clone() for name, value in self.reward.model.state_dict().items()
         }
-        self._take(config)
+        self._start_job(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
-        """Take the next job."""
-        self._take(new_config)
+        """Start the next job."""
+        self._start_job(new_config)
         return True
 
     def step(self) -> dict[str, Any]:
-        """Do the job, or its next rung; the record travels as JSON text beside the objectives.
+        """Run the job, or its next rung; the result holds the record as JSON and the objectives.
 
-        A result of a rung says `pruned`: that is what the trial is if it ends there. A job that
-        fails has a failed record and objectives that are not numbers; the lane stays up.
+        The result of a rung has `pruned` set: that is the trial's state if it ends there. A job
+        that fails has a failed record and NaN as objectives; the lane continues.
         """
         rung = self.rungs.pop(0) if self.rungs else None
         try:
@@ -71,7 +75,6 @@ class Lane(Trainable):
         }
 
     def _load(self) -> RewardModel:
-        """Return the global model, on this lane's device."""
         workspace = self.workspace
         return load_reward_model(
             workspace.model, trust_remote_code=workspace.trust_remote_code
@@ -85,8 +88,7 @@ class Lane(Trainable):
         job = self.job if rung is None else rung_job(self.job, data, rung)
         return run_job(job, data, self.reward, self.workspace.training, engine="torch")
 
-    def _take(self, config: dict[str, Any]) -> None:
-        """Take a job, its folds, and the rungs that its country has."""
+    def _start_job(self, config: dict[str, Any]) -> None:
         self.job = Job(**config)
         self.folds = folds_of(self.workspace.countries[self.job.country], self.job.folds)
         num_labelled = len(self.folds[0].pairs_in("train")) if self.job.rungs else 0

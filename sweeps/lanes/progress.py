@@ -1,8 +1,7 @@
-"""How a search or a list of trainings goes: a live table on a terminal, lines elsewhere.
+"""Progress of trainings: a live table on a terminal, lines elsewhere.
 
-In come records as they are made; shown are, per country, trials done of those planned, the best
-feasible validation accuracy, the size of the Pareto front, pruned and failed trials, and the time
-left at the pace so far.
+Shown are, per country, trainings done and to do, the best feasible validation accuracy, the size
+of the Pareto front, pruned and failed trials, and the time left at the pace so far.
 """
 
 import time
@@ -16,60 +15,52 @@ from rich.table import Table
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.pareto import pareto_front
 
-Listener = Callable[[TrialRecord], None]
-
 
 @contextmanager
 def follow_progress(
-    say: Callable[[str], None], planned: Mapping[str, int], console: Console | None = None
-) -> Iterator[Listener]:
-    """Yield what is to be called with each record.
+    say: Callable[[str], None], to_do: Mapping[str, int], console: Console | None = None
+) -> Iterator[Callable[[TrialRecord], None]]:
+    """Yield a function to call with each record.
 
     Args:
         say: Takes a line, where there is no terminal.
-        planned: Trainings still to come, by country.
+        to_do: Trainings still to come, by country.
         console: Where the table goes; None for standard output.
     """
     console = console or Console()
     started = time.monotonic()
     records: list[TrialRecord] = []
+    total = sum(to_do.values())
+
+    def say_line(record: TrialRecord) -> None:
+        records.append(record)
+        left = time_left(time.monotonic() - started, len(records), total)
+        say(f"  [{len(records)}/{total}, {left:.0f} s left] {describe_record(record)}")
+
     if not console.is_terminal:
-
-        def tell(record: TrialRecord) -> None:
-            records.append(record)
-            left = time_left(time.monotonic() - started, len(records), sum(planned.values()))
-            number = f"{len(records)}/{sum(planned.values())}"
-            say(f"  [{number}, {left:.0f} s left] {describe_record(record)}")
-
-        yield tell
+        yield say_line
         return
-    with Live(console=console, refresh_per_second=4) as live:
+    with Live(progress_table([], to_do, 0.0), console=console, refresh_per_second=4) as live:
 
         def show(record: TrialRecord) -> None:
             records.append(record)
-            live.update(progress_table(records, planned, time.monotonic() - started))
+            live.update(progress_table(records, to_do, time.monotonic() - started))
 
-        live.update(progress_table(records, planned, 0.0))
         yield show
 
 
 def progress_table(
-    records: Sequence[TrialRecord], planned: Mapping[str, int], elapsed_s: float
+    records: Sequence[TrialRecord], to_do: Mapping[str, int], elapsed_s: float
 ) -> Table:
-    """Return how far each country is.
-
-    Args:
-        records: Those made so far.
-        planned: Trainings planned, by country.
-        elapsed_s: Seconds since the first began.
-    """
-    left = time_left(elapsed_s, len(records), sum(planned.values()))
-    title = f"{len(records)} of {sum(planned.values())} trainings, {left:.0f} s left"
+    """Return the progress of each country, given the records so far and the trainings to do."""
+    total = sum(to_do.values())
+    left = time_left(elapsed_s, len(records), total)
+    title = f"{len(records)} of {total} trainings, {left:.0f} s left"
     table = Table(title=title, title_justify="left")
     table.add_column("country")
     for name in ("done", "best accuracy", "front", "pruned", "failed"):
         table.add_column(name, justify="right")
-    for country, count in planned.items():
+    for country, count in to_do.items():
         mine = [record for record in records if record.country == country]
         complete = [r for r in mine if r.state == "complete" and r.objectives]
         values = [
@@ -89,9 +80,9 @@ def progress_table(
     return table
 
 
-def time_left(elapsed_s: float, done: int, planned: int) -> float:
+def time_left(elapsed_s: float, done: int, total: int) -> float:
     """Return the seconds left at the pace so far; 0 before the first is done."""
-    return elapsed_s / done * max(0, planned - done) if done else 0.0
+    return elapsed_s / done * max(0, total - done) if done else 0.0
 
 
 def describe_record(record: TrialRecord) -> str:

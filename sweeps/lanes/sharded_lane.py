@@ -1,10 +1,7 @@
-"""Sharded lanes: worker groups that stay up and train one job after another over several devices.
+"""Sharded lanes: worker groups that train one job after another over several devices.
 
-A lane is one Ray Train run whose workers join the process group, import DeepSpeed and load the
-model once. Then all ranks take job after job from a queue: a fresh copy of the base weights, a
-fresh engine, training, evaluation on all ranks; rank 0 reports the record, and the engine goes.
-A job that would fail again has failed; workers that die are started again and go on from the
-job's checkpoints.
+A lane is one Ray Train run, whose workers load the model once and then take job after job from a
+queue (`sharded_worker`). Workers that die are restarted and resume from the job's checkpoints.
 """
 
 import threading
@@ -22,7 +19,12 @@ from ray.train import FailureConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from scpo.distributed.ray_start import CPUS_PER_WORKER, check_capacity, start_ray
+from scpo.distributed.ray_start import (
+    check_capacity,
+    describe_needs,
+    start_ray,
+    worker_needs,
+)
 from scpo.distributed.ray_training import Cluster, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
@@ -34,10 +36,9 @@ from sweeps.lanes.sharded_worker import checkpoints_of, run_worker
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
-SHARDED_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
-LOOK_S = 1.0  # how often the driver looks whether a lane still lives
-BAD_SETTINGS = (ValueError, OSError)  # such as a storage that cannot be written
-PENDING_STARTS = 1  # how often a worker group that did not start is tried again
+_FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
+_CHECK_S = 1.0  # how often the driver checks that a lane still runs
+_MAX_STARTS = 1  # retries of a worker group that did not start
 
 
 def run_sharded(
@@ -50,8 +51,8 @@ def run_sharded(
     """Train jobs one after another in a sharded lane; nothing for an empty list.
 
     Args:
-        jobs: What is asked; rungs are not looked at.
-        workspace: Model and data, as of the lanes of one device.
+        jobs: Trainings; their rungs are ignored.
+        workspace: Model and data.
         cluster: The workers.
         run: The run's folder, which every worker reaches, or its URI.
         on_record: Called with each record, complete or failed, in the order of the jobs.
@@ -68,15 +69,14 @@ def run_sharded(
 
 
 class ShardedLane:
-    """A worker group that stays up; a context manager. Joins or starts Ray where needed.
+    """A worker group for many jobs; a context manager. Starts or joins Ray if needed.
 
-    Leaving it by an exception does not wait for the job in flight: workers end after that job,
+    An exception leaves it without waiting for the job in flight: workers end after that job,
     or with the driver.
 
     Args:
         workspace: Model and data.
-        cluster: The workers; `max_failures` is how often in a row they are started again without
-            a job done.
+        cluster: The workers; `max_failures` is how often they are restarted without a job done.
         run: The run's folder, which every worker reaches, or its URI.
 
     Raises:
@@ -87,26 +87,25 @@ class ShardedLane:
         start_ray()
         check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
         self.cluster = cluster
-        self.folder = below(absolute(run), SHARDED_FOLDER)
+        self.folder = below(absolute(run), _FOLDER)
         self.storage = below(self.folder, f"lane-{uuid.uuid4().hex[:12]}")
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         make_queue = ray.remote(JobQueue).options(num_cpus=0, scheduling_strategy=here)
         self.queue: Any = make_queue.remote(cluster.max_failures)
-        settings = {
-            "queue": self.queue,
-            "workspace": ray.put(workspace),
-            "cluster": cluster,
-            "folder": self.folder,
-        }
         trainer = make_trainer(
             run_worker,
-            settings,
+            {
+                "queue": self.queue,
+                "workspace": ray.put(workspace),
+                "cluster": cluster,
+                "folder": self.folder,
+            },
             cluster,
             name="lane",
             storage=self.storage,
             failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
                 max_failures=-1,  # the queue counts: it knows what was done between
-                controller_failure_limit=PENDING_STARTS,
+                controller_failure_limit=_MAX_STARTS,
             ),
             callbacks=[DeathNotes(self.queue)],
         )
@@ -115,25 +114,25 @@ class ShardedLane:
         self.thread.start()
 
     def train(self, job: Job) -> TrialRecord:
-        """Train and evaluate as a job asks, and return its record, complete or failed.
+        """Run a job and return its record, complete or failed.
 
         Raises:
             TrainingStopped: A worker cannot load the model.
             RuntimeError: The workers did not start, or died too often.
         """
         index = ray.get(self.queue.submit.remote(asdict(job)))
-        waiting = self.queue.outcome.remote(index)
-        while not ray.wait([waiting], timeout=LOOK_S)[0]:
+        pending = self.queue.outcome.remote(index)
+        while not ray.wait([pending], timeout=_CHECK_S)[0]:
             if not self.thread.is_alive():
                 self._raise_end()
-        outcome = ray.get(waiting)
+        outcome = ray.get(pending)
         remove_place(checkpoints_of(job, self.folder))
         if "failed" in outcome:
             return failed_record(job, outcome["failed"])
         return TrialRecord.model_validate_json(outcome["record"])
 
     def close(self) -> None:
-        """End the workers after the jobs that were given, and wait for it."""
+        """Wait for the submitted jobs, then end the workers."""
         ray.get(self.queue.close.remote())
         self.thread.join()
         ray.kill(self.queue)
@@ -154,26 +153,30 @@ class ShardedLane:
             self.queue.close.remote()
 
     def _fit(self, trainer: TorchTrainer) -> None:
-        """Run Ray Train in this thread to its end, and keep what it said."""
+        """Run Ray Train to its end in this thread; keep its result or error for the driver."""
         try:
             result: Any = trainer.fit()
-        except (ray.train.TrainingFailedError, RayError, RuntimeError, *BAD_SETTINGS) as error:
+        except (
+            ray.train.TrainingFailedError,
+            RayError,
+            RuntimeError,
+            ValueError,
+            OSError,  # such as a storage that cannot be written
+        ) as error:
             self.ended.set_exception(error)
         else:
             self.ended.set_result(result.return_value)
 
     def _raise_end(self) -> None:
-        """Say why the lane ended before its job was done."""
-        workers, use_gpu = self.cluster.workers, self.cluster.use_gpu
+        """Raise why the lane ended before its job was done."""
+        workers = self.cluster.workers
         error = self.ended.exception(timeout=0)
         if error is None:
             raise TrainingStopped(f"The sharded lane ended. {self.ended.result()}")
         if ray.get(self.queue.count_starts.remote()):
             raise RuntimeError(f"The sharded lane of {workers} workers failed: {error}") from error
-        name, need = ("GPU", workers) if use_gpu else ("CPU", workers * CPUS_PER_WORKER)
-        have, free = ray.cluster_resources(), ray.available_resources()
+        needs = describe_needs(worker_needs(workers, use_gpu=self.cluster.use_gpu))
         raise RuntimeError(
-            f"A sharded lane of {workers} workers needs {need:g} {name}s, but did not start: of "
-            f"the cluster's {have.get(name, 0):g}, {free.get(name, 0):g} are free. End what holds "
-            f"the others, or ask for fewer workers. Ray Train said: {error}"
+            f"A sharded lane of {workers} workers did not start. It needs {needs}. End the jobs "
+            f"that hold the rest, or ask for fewer workers. Ray Train reported: {error}"
         ) from error

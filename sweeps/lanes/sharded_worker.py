@@ -1,15 +1,14 @@
 """A worker of a sharded lane: one loop over jobs, on every rank.
 
-Comes up once: process group, DeepSpeed, model. Then all ranks take job after job from the queue:
+It starts once: process group, DeepSpeed, model. Then all ranks take job after job from the queue:
 a fresh copy of the base weights, a fresh engine, training, export, evaluation with the texts
-dealt out; rank 0 reports the outcome, and nothing of the job is left. A job that would fail
-again has failed and the loop goes on; any other error ends the worker, and Ray Train starts all
-of them again.
+divided among the ranks; rank 0 reports the outcome, and nothing of the job is left. A job that
+would fail on every attempt is recorded as failed and the loop continues; any other error ends
+the worker, and Ray Train restarts all of them.
 """
 
 import copy
 import gc
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,31 +21,29 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.distributed.ray_training import Cluster, start_deepspeed
-from scpo.evaluation.held_out import evaluate_margins
+from scpo.distributed.ray_training import Cluster, load_everywhere, start_deepspeed
 from scpo.files.places import Place, below
-from scpo.files.provenance import utc_now
-from scpo.models.devices import forward_tokens, pick_device
-from scpo.models.loading import load_reward_model
+from scpo.models.devices import forward_tokens
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Engine, Optimization, gather_faults, gather_from_ranks
+from scpo.training.engines import Engine, Optimization, gather_from_ranks
 from scpo.training.fit import Fitted, export_trained, fit_with
 from scpo.training.forward_passes import Forward, plain_forward
-from scpo.training.loop import count_steps
+from scpo.training.loop import TrainingResult, count_steps
 from scpo.training.warm_start import rewards_through
-from sweeps.jobs.job import Job, job_training, select_pairs, training_set
-from sweeps.jobs.job_records import make_record
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import train_and_evaluate
+from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
 
 def run_worker(settings: dict[str, Any]) -> str | None:
-    """Train job after job on one worker; return why the lane must end, None when it was closed."""
+    """Run job after job on one worker; return why the lane must end, None when it was closed."""
     queue, cluster = settings["queue"], settings["cluster"]
     rank = int(torch.distributed.get_rank())
+    # Before anything that may fail, so that the queue counts this start.
     begun = ray.get(queue.begin.remote()) if rank == 0 else None
-    # Before anything that may fail, so that it is counted.
     index, fault = gather_from_ranks(begun)[0]
     if fault is not None:
         return str(fault)
@@ -54,91 +51,78 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     workspace = ray.get(settings["workspace"])
-    base, faults = _load_everywhere(workspace)
-    if base is None:
-        return faults
+    try:
+        base = load_everywhere(workspace.model, trust_remote_code=workspace.trust_remote_code)
+    except TrainingStopped as error:
+        return str(error)
     make_engine = partial(DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload)
-    worker = _Worker(workspace, cluster, settings["folder"], base, make_engine)
+    worker = JobWorker(workspace, cluster, settings["folder"], base, make_engine)
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
-    while (given := ray.get(queue.take.remote(index, rank))) is not None:
-        outcome = worker.do(Job(**given))
+    while (job := ray.get(queue.take.remote(index, rank))) is not None:
+        outcome = worker.run(Job(**job))
         if rank == 0:
             ray.get(queue.report.remote(index, outcome))
         index += 1
     return None
 
 
-@dataclass(frozen=True)
-class _Worker:
-    """What a rank keeps between jobs; `base` holds the base weights in CPU memory."""
+@dataclass
+class JobWorker:
+    """What a rank keeps between jobs."""
 
     workspace: Workspace
     cluster: Cluster
-    folder: Place
-    base: RewardModel
-    make_engine: Callable[[RewardModel, Optimization], Any]
+    folder: Place  # of the checkpoints of jobs in flight
+    base: RewardModel  # the base weights, in CPU memory
+    make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
+    engine: Any = None  # of the job in flight
 
-    def do(self, job: Job) -> dict[str, str]:
-        """Return the outcome of a job for the queue (rank 0's counts); nothing is left of it."""
-        engines: list[Any] = []
-
-        def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
-            engines.append(self.make_engine(reward, optimization))
-            return engines[-1]
-
+    def run(self, job: Job) -> dict[str, str]:
+        """Return the outcome of a job, as of `JobQueue.report`; every rank must call."""
         try:
-            return self._train(job, make_engine)
+            return {"record": self._train(job).model_dump_json()}
         except (TrainingStopped, ValueError, FileNotFoundError) as error:
-            # Every rank meets it, and would again: not a failure that another attempt mends.
+            # Every rank raises it, and another attempt would again.
             return {"failed": f"{type(error).__name__}: {error}"}
         finally:
-            while engines:
-                release_engine(engines.pop())
+            if self.engine is not None:
+                self.engine.release()
+            self.engine = None
             gc.collect()  # engine and model refer to each other
             if self.cluster.use_gpu:
                 torch.cuda.empty_cache()
 
-    def _train(
-        self, job: Job, make_engine: Callable[[RewardModel, Optimization], Any]
-    ) -> dict[str, str]:
-        """Train, export and evaluate; every rank must call."""
-        started, clock = utc_now(), time.perf_counter()
+    def _train(self, job: Job) -> TrialRecord:
         data = self.workspace.countries[job.country]
-        config = job_training(job, self.workspace.training)
-        labelled, selection = select_pairs(job, data)
-        pairs = training_set(data, labelled, selection)
         # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
-        fresh = replace(self.base, model=copy.deepcopy(self.base.model))
-        device = pick_device() if self.cluster.use_gpu else torch.device("cpu")
-        fitted = fit_with(
-            make_engine,
-            fresh.to(device),
-            pairs,
-            config,
-            checkpoints=self._checkpoints(job, pairs, config),
-        )
-        if job.save_to is not None:
-            export_trained(fitted, pairs, config, job.save_to)
-        trained = time.perf_counter()
-        margin = score_part(fitted, data, job.part)
-        if fitted.engine.rank != 0:
-            return {}
-        evaluation = evaluate_margins(margin, data, job.part)
-        times: dict[str, float | str] = {
-            "started": started,
-            "train_s": fitted.result.train_s,
-            "setup_s": trained - clock - fitted.result.train_s,
-            "evaluate_s": time.perf_counter() - trained,
-            "wall_s": time.perf_counter() - clock,
-        }
-        name = f"deepspeed-zero{self.cluster.zero_stage}-x{self.cluster.workers}"
-        record = make_record(
-            job, data, labelled, selection, fitted.result, evaluation, times, name
-        )
-        return {"record": record.model_dump_json()}
+        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.cluster.device())
+        trained: list[Fitted[Any]] = []
 
-    def _checkpoints(self, job: Job, pairs: TrainingSet, config: TrainingConfig) -> Place | None:
+        def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
+            self.engine = self.make_engine(reward, optimization)
+            return self.engine
+
+        def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
+            checkpoints = self.checkpoints_for(job, pairs, config)
+            fitted = fit_with(make_engine, fresh, pairs, config, checkpoints=checkpoints)
+            if job.save_to is not None:
+                export_trained(fitted, pairs, config, job.save_to)
+            trained.append(fitted)
+            return fitted.result
+
+        return train_and_evaluate(
+            job,
+            data,
+            self.workspace.training,
+            fit,
+            lambda: score_part(trained[0], data, job.part),
+            engine=f"deepspeed-zero{self.cluster.zero_stage}-x{self.cluster.workers}",
+        )
+
+    def checkpoints_for(
+        self, job: Job, pairs: TrainingSet, config: TrainingConfig
+    ) -> Place | None:
         """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
 
         A training always saves its last step, for the export.
@@ -151,29 +135,8 @@ class _Worker:
         return checkpoints_of(job, self.folder)
 
 
-def release_engine(engine: Any) -> None:
-    """Let go of a `DeepSpeedEngine`, the only one of this process, and of its model.
-
-    DeepSpeed's own `destroy` leaves two references of ZeRO-3 behind, in a list of modules and
-    in the cache of a method.
-    """
-    from deepspeed.runtime.zero import parameter_offload, partitioned_param_coordinator
-
-    engine.engine.destroy()
-    parameter_offload.FWD_MODULE_STACK.clear()
-    coordinator = vars(partitioned_param_coordinator.PartitionedParameterCoordinator)
-    traced = coordinator["_PartitionedParameterCoordinator__params_to_release"]
-    traced.__closure__[0].cell_contents.cache_clear()
-
-
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
-    """Return the margin of each pair of a part through a sharded engine; every rank must call.
-
-    Args:
-        fitted: The training whose weights score.
-        data: The country's arrays.
-        part: Whose pairs.
-    """
+    """Return the margins of a part's pairs through a sharded engine; every rank must call."""
     engine: Engine = fitted.engine
     which = data.pairs_in(part)
     pairs = data.training_set(which, np.ones(len(which)))
@@ -188,12 +151,7 @@ def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
 def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
     """Return the forward passes of each rank over all texts: equally many, of like lengths.
 
-    A rank that has fewer takes its last text again; a rank without texts takes text 0.
-
-    Args:
-        lengths: Tokens of each text.
-        num_ranks: Number of ranks.
-        device: A rank's kind of device.
+    A rank that has fewer repeats its last text; a rank without texts takes text 0.
     """
     longest_first = np.argsort(-lengths, kind="stable")
     smallest, largest = forward_tokens(device)
@@ -211,17 +169,5 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
 
 
 def checkpoints_of(job: Job, folder: Place) -> Place:
-    """Return the folder of a job's checkpoints; another setting never goes on from them."""
+    """Return the folder of a job's checkpoints, which another setting never resumes from."""
     return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}")
-
-
-def _load_everywhere(workspace: Workspace) -> tuple[RewardModel | None, str]:
-    """Return the model on the CPU; where one rank lacks it, none and why: none may wait."""
-    reward, fault = None, None
-    try:
-        reward = load_reward_model(workspace.model, trust_remote_code=workspace.trust_remote_code)
-    except (ValueError, OSError) as error:
-        fault = str(error)
-    if found := gather_faults(fault):
-        return None, f"Every worker must load the model, but {found}"
-    return reward, ""

@@ -199,7 +199,7 @@ def _selector(candidates: Sequence[Candidate], config: HeadsConfig, seed: int) -
     return lambda margin: [select_one(candidate, margin) for candidate in candidates]
 
 
-def _numbers(candidates: Sequence[Candidate], config: HeadsConfig) -> dict[str, NDArray[Any]]:
+def _numbers(candidates: Sequence[Candidate], config: HeadsConfig) -> dict[str, Any]:
     return {
         "l2": np.array([candidate.l2 for candidate in candidates]),
         "steps": np.full(len(candidates), config.steps),

@@ -24,7 +24,7 @@ from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.heads import ProbedPairs, head_margins
 from sweeps.probe.probed_pairs import open_features, probe_parts
-from sweeps.run.obtain import obtain_all
+from sweeps.run.inputs import prepare_all
 
 _FOLDER = "probe_curves"  # in a run's folder: heads are no trials of its sweep
 
@@ -43,7 +43,7 @@ def run_probe_curves(config: SweepConfig, run: Path, say: Say) -> Path:
             f"arms={list(curves.arms)}, seeds={list(curves.seeds)}, "
             f"budgets={list(curves.budgets)}."
         )
-    model, steered = obtain_all(config, run, say)
+    model, steered = prepare_all(config, run, say)
     store = open_features(config, model)
     heads = HeadsConfig(tau=config.tau, beta=config.beta)
     records: list[TrialRecord] = []

@@ -21,7 +21,7 @@ from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings, judge_heads
 from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.ranking.pareto import pareto_front
-from sweeps.run.obtain import obtain_all
+from sweeps.run.inputs import prepare_all
 from sweeps.search.space import Point, clip_to_space, configured_numbers
 
 NUM_SETTINGS = 1024
@@ -58,7 +58,7 @@ def run_probe(
     Raises:
         ValueError: As of `probe_countries`, or the data do not suffice.
     """
-    model, steered = obtain_all(config, run, say)
+    model, steered = prepare_all(config, run, say)
     return probe_countries(config, steered.countries, model, say, num_settings=num_settings)
 
 

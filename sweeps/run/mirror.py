@@ -1,9 +1,9 @@
-"""A run in an object store: a working copy on the driver's node, and its twin there.
+"""A run in an object store: a working copy on the driver's node, mirrored to the store.
 
-All that a run's driver writes goes into the working copy first. The twin has every record as soon
-as it is made, and the other files under an index with their sha256 when a stage is done, so a run
-whose node is lost goes on elsewhere. Models and checkpoints are written there by the workers.
-An object store cannot append: records are objects of their own until the ledger is put whole.
+The driver writes into the working copy. The store gets every record as soon as it is made, and the
+other files, under an index with their sha256, when a stage is done, so a run whose node is lost
+resumes elsewhere. Workers write models and checkpoints to the store themselves. An object store
+cannot append: records are objects of their own until the ledger is written whole.
 """
 
 import hashlib
@@ -27,23 +27,23 @@ from scpo.files.buckets import (
 from scpo.files.places import Place, home, is_remote
 from sweeps.ledger.records import LEDGER_NAME, Ledger
 
-CONFIG = "config.yaml"
-CARD = "/README.md"
-INDEX = "files.json"
-SEGMENTS = "trials"  # a record each, named by its line in the ledger
-NOT_MIRRORED = ("models", "global", "base", "cache", ".tune", ".sharded")  # folders of a run
-ATTEMPTS = 4  # to copy records, before the run goes on without
-WAIT_S = 0.5
+_CONFIG = "config.yaml"
+_CARD = "/README.md"
+_INDEX = "files.json"
+RECORDS_FOLDER = "trials"  # records, in objects named by the ledger's line of the first
+_NOT_MIRRORED = ("models", "global", "base", "cache", ".tune", ".sharded")  # folders of a run
+_ATTEMPTS = 4  # to copy records, before the run continues without
+_WAIT_S = 0.5
 
 
 class Mirror:
-    """The working copy of a run, and its twin.
+    """The working copy of a run, and its folder in an object store.
 
     Args:
-        uri: Where the twin is, as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
+        uri: The folder, as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
 
     Raises:
-        ValueError: It is no such URI, or what is there is damaged.
+        ValueError: It is no such URI, or its files are damaged.
         OSError: The store does not answer or refuses.
     """
 
@@ -55,11 +55,11 @@ class Mirror:
         self.pull()
 
     def pull(self) -> None:
-        """Make the working copy what the twin is; records that only the copy has stay."""
+        """Make the working copy equal the store; records that only the copy has stay."""
         try:
-            index = json.loads(self.remote.read(INDEX))
+            index = json.loads(self.remote.read(_INDEX))
         except FileNotFoundError:
-            shutil.rmtree(self.folder, ignore_errors=True)  # of a run that is no more
+            shutil.rmtree(self.folder, ignore_errors=True)  # of a run that was removed
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         ours = describe_files(self.folder, self._files())
@@ -70,29 +70,29 @@ class Mirror:
             shutil.copytree(local_copy(trained.uri), self.folder / "global")
 
     def push(self) -> None:
-        """Make the twin what the working copy is, less models and what is in flight.
+        """Make the store equal the working copy, but for models and jobs in flight.
 
-        A copy without a configuration is of no run, and is not put anywhere.
+        A copy without a configuration is no run, and is not written.
         """
-        if not (self.folder / CONFIG).is_file():
+        if not (self.folder / _CONFIG).is_file():
             return
         try:
-            there = json.loads(self.remote.read(INDEX))
+            there = json.loads(self.remote.read(_INDEX))
         except FileNotFoundError:
             there = {}
         here = describe_files(self.folder, self._files())
         put_files(self.folder, [k for k, v in here.items() if there.get(k) != v], self.remote)
-        self.remote.write(INDEX, json.dumps({**there, **here}, sort_keys=True).encode())
+        self.remote.write(_INDEX, json.dumps({**there, **here}, sort_keys=True).encode())
         if self.ledger is not None:
             self.ledger.close()
 
     def open_ledger(self) -> "MirroredLedger":
-        """Return the ledger, whose records go to the twin too."""
+        """Return the ledger, whose records go to the store too."""
         self.ledger = MirroredLedger(self.folder, self.remote)
         return self.ledger
 
     def share_model(self, model: Path) -> str:
-        """Return the URI of the global model, put there unless it is, for workers to fetch."""
+        """Return the URI of the global model in the store, written if missing, for workers."""
         own = model.resolve() == (self.folder / "global").resolve()
         target = self.remote / ("global" if own else "base")
         described = describe_files(model, files_below(model))
@@ -111,25 +111,25 @@ class Mirror:
             shutil.copytree(copy, self.folder / "models" / name, dirs_exist_ok=True)
 
     def _files(self) -> list[str]:
-        """Return the names of the files that are mirrored as they are, models' cards too."""
+        # Cards of models too, which the driver writes.
         return [
             name
             for name in files_below(self.folder)
-            if (name.partition("/")[0] not in NOT_MIRRORED or name.endswith(CARD))
+            if (name.partition("/")[0] not in _NOT_MIRRORED or name.endswith(_CARD))
             and name != LEDGER_NAME
             and not name.endswith(".tmp")
         ]
 
     def _pull_ledger(self) -> None:
-        """Take the twin's records, unless the working copy goes on from them."""
+        """Take the store's records, unless the working copy begins with them."""
         try:
             lines = self.remote.read(LEDGER_NAME).split(b"\n")[:-1]
         except FileNotFoundError:
             lines = []
-        segments = self.remote / SEGMENTS
-        for name in segments.names():
+        single = self.remote / RECORDS_FOLDER
+        for name in single.names():
             if int(name.partition(".")[0]) > len(lines):
-                lines += segments.read(name).split(b"\n")[:-1]
+                lines += single.read(name).split(b"\n")[:-1]
         theirs = b"".join(line + b"\n" for line in lines)
         path = self.folder / LEDGER_NAME
         if not (path.is_file() and path.read_bytes().startswith(theirs)):
@@ -137,13 +137,13 @@ class Mirror:
 
 
 class MirroredLedger(Ledger):
-    """A ledger whose records are objects of a store too, before an append returns.
+    """A ledger whose records an object store has too, before an append returns.
 
-    A store that does not answer costs no record: they stay in the file, and go with the next.
+    A store that does not answer costs no record: the next append copies those that it lacks.
 
     Args:
         folder: The working copy.
-        remote: Its twin; the ledger is put there whole, in place of single records.
+        remote: The run's folder in the store; the ledger is written there whole.
 
     Raises:
         OSError: The store does not answer or refuses.
@@ -153,34 +153,33 @@ class MirroredLedger(Ledger):
         super().__init__(folder)
         self.remote = remote
         self.num_lines = self.path.read_bytes().count(b"\n") if self.path.is_file() else 0
-        self.waiting: list[bytes] = []
+        self.uncopied: list[bytes] = []
         self.close()
 
     def close(self) -> None:
-        """Put the whole ledger in place of single records."""
+        """Write the whole ledger to the store, in place of single records."""
         if self.path.is_file():
             self.remote.put(self.path, LEDGER_NAME)
-        (self.remote / SEGMENTS).remove_all()
-        self.waiting = []
+        (self.remote / RECORDS_FOLDER).remove_all()
+        self.uncopied = []
 
     def _write(self, line: bytes) -> None:
-        """Add a line to the file, and copy it and what waits as one object named by its number."""
         super()._write(line)
         self.num_lines += 1
-        self.waiting.append(line)
-        first = self.num_lines - len(self.waiting) + 1
-        attempts = ATTEMPTS if len(self.waiting) == 1 else 1  # else the store is known to be down
+        self.uncopied.append(line)
+        first = self.num_lines - len(self.uncopied) + 1
+        attempts = _ATTEMPTS if len(self.uncopied) == 1 else 1  # the store was down before
         for attempt in range(attempts):
-            time.sleep(WAIT_S * attempt)
+            time.sleep(_WAIT_S * attempt)
             with suppress(OSError):
-                (self.remote / SEGMENTS).write(f"{first:08d}.jsonl", b"".join(self.waiting))
-                self.waiting = []
+                (self.remote / RECORDS_FOLDER).write(f"{first:08d}.jsonl", b"".join(self.uncopied))
+                self.uncopied = []
                 break
 
 
 @contextmanager
 def working_folder(place: Place, *, models: bool = False) -> Iterator[tuple[Path, Mirror | None]]:
-    """Give a run's folder, and its mirror where it is remote; what was written is put there.
+    """Yield a run's folder, and its mirror where it is remote, which is pushed at the end.
 
     Args:
         place: Folder or URI of the run.

@@ -1,7 +1,7 @@
 """The models of a finished sweep, for `scpo evaluate --run`: what to judge, and their cards.
 
-In comes the folder of a run: its configuration says who was held out, `trials.jsonl` which final
-trainings left a model, in which setting and on how many pairs.
+The run's configuration says who was held out, its ledger which final trainings left a model, in
+which setting and on how many pairs.
 """
 
 from collections.abc import Mapping
@@ -40,8 +40,8 @@ def models_of_run(run: Path) -> ModelsToJudge:
     finals = _finals(config, run)
     if not finals:
         raise ValueError(
-            f"Final trainings must have left a model to be judged, but {run} has none. Go on "
-            "with it: `scpo sweep CONFIG --out RUN --resume`."
+            f"Final trainings must have left a model to be judged, but {run} has none. Resume "
+            "it: `scpo sweep CONFIG --out RUN --resume`."
         )
     given = config.global_model
     name, revision = given.name or str(run / "global"), given.revision
@@ -52,7 +52,11 @@ def models_of_run(run: Path) -> ModelsToJudge:
     return ModelsToJudge(
         data=_data_of(config, run),
         global_model=name,
-        models={label: str(_folder_of(record, run)) for label, record in finals.items()},
+        # A folder in this run, wherever the run was moved or copied from.
+        models={
+            label: str(run / "models" / Path(str(record.model_path)).name)
+            for label, record in finals.items()
+        },
         cache=local_cache(config.cache),
         countries=config.countries,
         split=config.split,
@@ -63,7 +67,7 @@ def models_of_run(run: Path) -> ModelsToJudge:
 
 
 def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
-    """Return what a run knows of its models' cards, by label; licences it does not know.
+    """Return the facts for the models' cards, by label; the run does not know licences.
 
     Raises:
         FileNotFoundError: No configuration, ledger or data there.
@@ -84,15 +88,14 @@ def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
                 **{key: record.setting.get(key) for key in ("tau", "beta")},
             },
             users_trained=trained.get(record.country),
-            pairs_trained=_count(record, "pairs_trained"),
-            pairs_labelled=_count(record, "pairs_labelled"),
+            pairs_trained=round(record.counts.get("pairs_trained", 0)) or None,
+            pairs_labelled=round(record.counts.get("pairs_labelled", 0)) or None,
         )
         for label, record in _finals(config, run).items()
     }
 
 
 def _config_of(run: Path) -> SweepConfig:
-    """Return a run's resolved configuration."""
     file = run / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
@@ -100,7 +103,6 @@ def _config_of(run: Path) -> SweepConfig:
 
 
 def _data_of(config: SweepConfig, run: Path) -> Path:
-    """Return the folder of a run's interactions."""
     is_prepared = config.data.source == "prepared" and config.data.path
     return Path(str(config.data.path)) if is_prepared else run / "data"
 
@@ -116,13 +118,7 @@ def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
     return {f"{record.country}/{record.arm}": record for record in left}
 
 
-def _folder_of(record: TrialRecord, run: Path) -> Path:
-    """Return the folder of a final model: in this run, wherever it was moved or copied from."""
-    return run / "models" / Path(str(record.model_path)).name
-
-
 def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
-    """Return how many users each country's models were trained on."""
     table = read_interactions(_data_of(config, run))
     owner = dict(zip(table["user_id"].to_pylist(), table["country"].to_pylist(), strict=True))
     parts = divide_users(table, config.countries, config.split)
@@ -130,12 +126,7 @@ def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
     return {country: trained.count(country) for country in set(trained)}
 
 
-def _count(record: TrialRecord, name: str) -> int | None:
-    """Return a count of a record, None where it is 0 or missing."""
-    return round(record.counts.get(name, 0)) or None
-
-
 def _last(name: str | None) -> str:
-    """Return a hub name as it is, and of a path its end: where it lies concerns nobody."""
+    """Return a hub name as it is, and of a path its last name: no card shows where it lies."""
     is_hub = name is not None and name.count("/") == 1 and not name.startswith((".", "/", "~"))
     return str(name) if is_hub else Path(name or "").name

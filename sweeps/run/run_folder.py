@@ -1,4 +1,4 @@
-"""Opening the folder of a run, for the first time or to go on."""
+"""Opening the folder of a run, for the first time or to resume it."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ from sweeps.ledger.records import Ledger
 
 
 def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
-    """Open a run's folder and write down what it is.
+    """Open a run's folder and write its configuration, versions and commit.
 
     Raises:
         ValueError: It holds a run and `resume` is off, or one of another configuration.
@@ -22,7 +22,7 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
     if file.is_file():
         if not resume:
             raise ValueError(
-                f"{run} holds a run already. Go on with it by --resume, or choose another --out."
+                f"{run} holds a run already. Resume it with --resume, or choose another --out."
             )
         if file.read_text(encoding="utf-8") != resolved:
             raise ValueError(

@@ -9,48 +9,39 @@ from scpo.distributed.ray_start import start_ray
 from scpo.files.places import Place
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
+from sweeps.run.inputs import prepare_countries, prepare_global_model, prepare_interactions
 from sweeps.run.mirror import Mirror
-from sweeps.run.obtain import obtain_countries, obtain_global_model, obtain_interactions
 
 
 @dataclass(frozen=True)
 class Workspace:
-    """What all lanes share; it lies in Ray's object store once a node.
+    """What all lanes share; Ray's object store holds it once a node."""
 
-    Attributes:
-        model: Where every node finds the global model.
-        countries: Arrays by country.
-        training: What jobs do not set.
-        num_threads: CPU threads of a lane.
-        trust_remote_code: Whether the model may bring its own Python code.
-        place: URI of the run that every node reaches; None: its folder is, from every node.
-    """
-
-    model: ModelSource
+    model: ModelSource  # the global model, as every node loads it
     countries: dict[str, CountryData]
-    training: TrainingConfig
-    num_threads: int
+    training: TrainingConfig  # what jobs do not set
+    num_threads: int  # of a lane
     trust_remote_code: bool = False
-    place: Place | None = None
+    place: Place | None = None  # URI of the run; None where every node reaches its folder
 
 
 def open_workspace(
     config: SweepConfig, run: Path, say: Say, *, mirror: Mirror | None = None
 ) -> Workspace:
-    """Return what all lanes of a run share, making what its folder lacks; starts or joins Ray.
+    """Return what all lanes of a run share, made if missing; starts or joins Ray.
 
     Args:
         config: The sweep.
         run: Its folder.
         say: Called with a line of progress.
-        mirror: The folder's twin, where every node finds the global model; None: they reach it.
+        mirror: The copy of the folder in an object store; None where every node reaches it.
     """
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
+    table = prepare_interactions(config.data, run / "data", say)
+    model = prepare_global_model(config, table, run / "global", say)
     shared = model
     if mirror is not None:
         shared = replace(model, name=mirror.share_model(model.folder()), commit=None)
-    steered = obtain_countries(config, table, model, run, say, shared=shared)
+    steered = prepare_countries(config, table, model, run, say, shared=shared)
     start_ray()
     return Workspace(
         model=shared,

@@ -1,14 +1,13 @@
 """Samplers of the search by name, each seeded for one proposal.
 
-A proposal depends on the seed, the country, the trial's number and what the study knows, and on
-nothing that this process proposed before: a search that was killed and goes on proposes what it
-would have proposed. With `random` that always holds; with `tpe` where the same trials are known,
-as in one lane (in several, what is known depends on which trial ended first). `gp` proposes
-nearly the same: its fit is not exact. NSGA-II's generations are not in the ledger: they begin
-anew.
+A proposal depends on the seed, the country, the trial's number and the trials of the study, and
+on nothing that this process proposed before, so a resumed search proposes what the killed one
+would have. With `random` that always holds; with `tpe` where the same trials are known, as in one
+lane (in several it depends on which trial ended first). `gp` proposes nearly the same: its fit is
+not exact. NSGA-II's generations are not in the ledger: they start over.
 
-A sampler learns nothing from a point that may not start, and fewer pairs are better to it, so it
-can go on proposing where too few are kept. After some refusals the point is drawn evenly.
+A sampler learns nothing from a point that must not start, and prefers fewer pairs, so it may
+propose such points again and again. After some refusals the point is drawn evenly.
 """
 
 import hashlib
@@ -18,7 +17,7 @@ from optuna.samplers import BaseSampler
 
 from sweeps.config import SearchConfig
 
-MAX_MODELLED = 10  # refusals of one trial's points after which they are drawn evenly
+_MAX_MODELLED = 10  # refusals of one trial's points after which they are drawn evenly
 
 
 def make_sampler(
@@ -34,7 +33,7 @@ def make_sampler(
     """
     key = f"{config.seed}:{country}:{number}:{attempt}"
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
-    if attempt >= MAX_MODELLED:
+    if attempt >= _MAX_MODELLED:
         return optuna.samplers.RandomSampler(seed=seed)
     if config.sampler == "tpe":
         startup = min(10, max(4, config.num_trials // 3))

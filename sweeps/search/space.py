@@ -11,7 +11,7 @@ from sweeps.config import SearchConfig, SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
 
-LOGARITHMIC = ("learning_rate", "epochs", "lora_rank")
+_LOG_SCALED = ("learning_rate", "epochs", "lora_rank")
 Point = dict[str, float]
 
 
@@ -21,7 +21,7 @@ def search_space(config: SearchConfig) -> dict[str, BaseDistribution]:
     for name in config.parameters:
         low, high = getattr(config, name)
         kind = IntDistribution if isinstance(low, int) else FloatDistribution
-        space[name] = kind(low, high, log=name in LOGARITHMIC)
+        space[name] = kind(low, high, log=name in _LOG_SCALED)
     return space
 
 
@@ -32,7 +32,7 @@ def clip_to_space(point: Mapping[str, float], config: SearchConfig) -> Point:
 
 
 def configured_numbers(config: SweepConfig) -> Point:
-    """Return what the configuration's own trainings have of a point but retention and strength."""
+    """Return the configuration's own values of a point, without retention and strength."""
     numbers: Point = {
         "learning_rate": config.training.learning_rate,
         "epochs": config.training.epochs,

@@ -1,4 +1,4 @@
-"""The ablation: every arm of the method on the same splits and seeds, judged side by side.
+"""The ablation: every arm of the method on the same splits and seeds.
 
 Arms are trained with the configuration's own tau, beta, learning rate and epochs, several seeds
 each, and judged on validation users, so that test users stay untouched. Arms that keep the same
@@ -18,13 +18,13 @@ from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
-from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS, UNTRAINED
 from sweeps.run.run_folder import open_run
-from sweeps.run.workspace import Workspace, open_workspace
+from sweeps.run.workspace import open_workspace
 
-SEEDS = (0, 1, 2)
-FOLDER = "ablation"
+_SEEDS = (0, 1, 2)
+_FOLDER = "ablation"
 
 
 def run_ablation(
@@ -33,20 +33,20 @@ def run_ablation(
     say: Say,
     *,
     arms: Sequence[str] = ARMS,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] = _SEEDS,
     part: str = "validation",
     resume: bool = False,
 ) -> list[TrialRecord]:
-    """Train and judge what an ablation's ledger lacks, and return its records.
+    """Train and judge the arms that an ablation's ledger lacks, and return its records.
 
     Args:
         config: The sweep whose data, global model and constants are used.
-        run: Its folder; data and global model are taken from there or put there.
+        run: Its folder, with data and global model, which are made if missing.
         say: Called with a line of progress.
         arms: Which arms, of `ARMS`.
         seeds: Seeds of each trained arm.
         part: "validation" or, at the end of a study, "test".
-        resume: Go on with what the folder `ablation` holds.
+        resume: Continue what the folder `ablation` holds.
 
     Raises:
         ValueError: No such arm or part, no seeds, seeds that repeat, or the folder holds an
@@ -54,18 +54,29 @@ def run_ablation(
         RuntimeError: The cluster does not hold one lane.
     """
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
-    ledger = open_run(config, run / FOLDER, resume=resume)
+    folder = run / _FOLDER
+    ledger = open_run(config, folder, resume=resume)
     workspace = open_workspace(config, run, say)
-    run_ablation_jobs(config, jobs, workspace, ledger, run / FOLDER, say)
-    asked = {job.trial_id for job in jobs}
-    return [record for record in ledger.read() if record.trial_id in asked]
+    done = {record.trial_id for record in ledger.read()}
+    missing = [job for job in jobs if job.trial_id not in done]
+    say(f"ablation: {len(missing)} of {len(jobs)} to do")
+    with follow_progress(say, Counter(job.country for job in missing)) as on_record:
+        for job in missing:
+            if job.arm in UNTRAINED:
+                record = untrained_record(job, workspace.countries[job.country])
+                ledger.append(record)
+                on_record(record)
+        trained = [job for job in missing if job.arm not in UNTRAINED]
+        run_jobs(trained, workspace, config.lanes, ledger, folder, on_record)
+    names = {job.trial_id for job in jobs}
+    return [record for record in ledger.read() if record.trial_id in names]
 
 
 def ablation_jobs(
     config: SweepConfig,
     *,
     arms: Sequence[str] = ARMS,
-    seeds: Sequence[int] = SEEDS,
+    seeds: Sequence[int] = _SEEDS,
     part: str = "validation",
 ) -> list[Job]:
     """Return the trainings of an ablation, and one job for each arm that is not trained.
@@ -91,25 +102,3 @@ def ablation_jobs(
         for arm in arms
         if number == 0 or arm not in UNTRAINED
     ]
-
-
-def run_ablation_jobs(
-    config: SweepConfig,
-    jobs: Sequence[Job],
-    workspace: Workspace,
-    ledger: Ledger,
-    folder: Path,
-    say: Say,
-) -> None:
-    """Do the jobs that the ledger lacks: trainings in lanes, the others here."""
-    done = {record.trial_id for record in ledger.read()}
-    left = [job for job in jobs if job.trial_id not in done]
-    say(f"ablation: {len(left)} of {len(jobs)} to do")
-    with follow_progress(say, Counter(job.country for job in left)) as listen:
-        for job in left:
-            if job.arm in UNTRAINED:
-                record = untrained_record(job, workspace.countries[job.country])
-                ledger.append(record)
-                listen(record)
-        trained = [job for job in left if job.arm not in UNTRAINED]
-        run_jobs(trained, workspace, config.lanes, ledger, folder, listen)

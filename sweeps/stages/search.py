@@ -1,6 +1,5 @@
-"""The studies of a run: opened from the ledger, given their first trials, run in lanes."""
+"""The search: one study per country, rebuilt from the ledger, all in the same lanes."""
 
-from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +9,17 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
+from sweeps.lanes.lane_count import describe_lanes
 from sweeps.lanes.progress import follow_progress
-from sweeps.lanes.tune_runner import describe_lanes, run_search
-from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.lanes.tune_runner import run_trials
+from sweeps.ledger.records import Ledger
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
-from sweeps.search.space import Point, clip_to_space, configured_numbers, point_of
-from sweeps.search.storage import new_storage
-from sweeps.search.study_search import StudySearch
+from sweeps.search.country_study import CountryStudy, new_storage
+from sweeps.search.rung_scheduler import RungScheduler
+from sweeps.search.space import Point, clip_to_space, configured_numbers
 
 
 def search_countries(
@@ -40,17 +40,15 @@ def search_countries(
     studies = {}
     exempt: dict[str, list[Point]] = {}
     for country in config.countries:
-        done = [record for record in known if record.country == country]
         exempt[country] = first_points(config, workspace.countries[country])
-        first = [*exempt[country], *probed.get(country, ())]
-        studies[country] = StudySearch(
+        studies[country] = CountryStudy(
             country,
             config.search,
             storage,
-            _not_done(first, done, config.search),
-            partial(find_fault, config.search, workspace.countries[country]),
+            [*exempt[country], *probed.get(country, ())],
+            partial(reason_to_refuse, config.search, workspace.countries[country]),
+            [record for record in known if record.country == country],
         )
-        studies[country].tell_known(done)
 
     def make_job(country: str, number: int, point: Point) -> Job:
         return Job(
@@ -71,8 +69,9 @@ def search_countries(
     say(f"search: {total} trials of {len(config.countries)} countries in {lanes}")
     spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
     search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
-    with follow_progress(say, remaining) as listen:
-        run_search(search, total, workspace, config.lanes, ledger, run, listen)
+    scheduler = RungScheduler(config.search.reduction, ledger.read())
+    with follow_progress(say, remaining) as on_record:
+        run_trials(search, workspace, config.lanes, ledger, run, on_record, scheduler=scheduler)
     for country, study in studies.items():
         if study.num_refused:
             say(f"  {country}: {study.num_refused} settings keep too little and never started")
@@ -80,7 +79,7 @@ def search_countries(
         say(f"  {country + ': ' if country else ''}search ended early: {reason}")
 
 
-def find_fault(config: SearchConfig, data: CountryData, point: Point) -> str | None:
+def reason_to_refuse(config: SearchConfig, data: CountryData, point: Point) -> str | None:
     """Return why a point must not start, known before any training, or None."""
     margin = data.reference_margin[data.pairs_in("train")]
     selection = select_setting(margin, retention=point["retention"], strength=point["strength"])
@@ -104,14 +103,6 @@ def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
     full = {"retention": 1.0, "strength": 0.0, **numbers}
     points = [clip_to_space(full, config.search), clip_to_space(paper, config.search)]
     return points if points[0] != points[1] else points[:1]
-
-
-def _not_done(
-    points: Iterable[Point], done: list[TrialRecord], config: SearchConfig
-) -> list[Point]:
-    """Return the points that no record has tried."""
-    tried = [point_of(record, config) for record in done]
-    return [point for point in points if point not in tried]
 
 
 def _probed_points(

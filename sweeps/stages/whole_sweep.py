@@ -3,7 +3,7 @@
     data -> global model -> reference rewards -> search -> final trainings and curves
 
 Every stage reads what the one before left in the run's folder, so `--resume` repeats nothing
-that is finished. The test users are looked at by the final trainings only, once.
+that is finished. Only the final trainings see the test users, once.
 """
 
 from pathlib import Path
@@ -13,21 +13,21 @@ from sweeps.cost.needs import check_room
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
-from sweeps.stages.planned import run_planned
+from sweeps.stages.final_and_curves import train_finals_and_curves
 from sweeps.stages.search import search_countries
 
 
 def run_sweep(
     config: SweepConfig, run: Path, *, resume: bool, say: Say, mirror: Mirror | None = None
 ) -> None:
-    """Run a sweep, or what is left of it, into a folder.
+    """Run a sweep into a folder, or resume one.
 
     Args:
         config: The sweep.
         run: Its folder.
-        resume: Go on with what the folder holds; an empty folder starts fresh.
+        resume: Continue what the folder holds; an empty folder starts fresh.
         say: Called with a line of progress.
-        mirror: The twin of the folder in an object store, if it has one.
+        mirror: The copy of the folder in an object store, if it has one.
 
     Raises:
         ValueError: The folder holds a run and `resume` is off, or holds one of another
@@ -45,4 +45,4 @@ def run_sweep(
     if mirror is not None:
         mirror.push()
     search_countries(config, workspace, ledger, run, say)
-    run_planned(config, workspace, ledger, run, say)
+    train_finals_and_curves(config, workspace, ledger, run, say)

@@ -39,9 +39,10 @@ def train_here(way: str) -> TrainingResult:
     import deepspeed
 
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
+    from scpo.distributed.deepspeed_internals import skip_compilation
 
     torch.set_num_threads(1)
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)
+    skip_compilation()
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     make_engine = partial(DeepSpeedEngine, zero_stage=2)
     result = fit_with(make_engine, reward, work.training_set(), config).result

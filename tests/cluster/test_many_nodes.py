@@ -37,7 +37,7 @@ from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job, select_pairs, training_set
-from sweeps.lanes import pending_watch
+from sweeps.lanes import lane_count
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.run.workspace import Workspace
 from sweeps.stages.search import search_countries
@@ -89,7 +89,7 @@ def growing(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A head without CPUs, as `ray up` starts it, whose autoscaler adds up to two of one CPU."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    monkeypatch.setattr(pending_watch, "PENDING_S", 60.0)
+    monkeypatch.setattr(lane_count, "START_TIMEOUT_S", 60.0)
     leave_ray()
     folder = Path(tempfile.mkdtemp(dir="/tmp", prefix="gr"))  # short: sockets lie below it
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -253,7 +253,7 @@ def test_an_empty_cluster_grows_to_the_lanes_that_are_asked_for(
     config = make_config(6, 8.0, num_lanes=num_lanes)
     said: list[str] = []
     found = search(config, workspace, tmp_path / "run", said.append)
-    assert f"in 0 lanes now, {num_lanes} asked for of the autoscaler" in said[0]
+    assert f"in 0 lanes now, {num_lanes} requested from the autoscaler" in said[0]
     assert len(lane_nodes()) == 2
     assert [record.state for record in found.values()] == ["complete"] * 12
     deadline = time.monotonic() + 60

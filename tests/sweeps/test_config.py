@@ -30,14 +30,14 @@ def test_the_paper_is_shipped() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"countries": ["A", "A"]}, r"countries must differ, but \['A'\] stand twice"),
+        ({"countries": ["A", "A"]}, r"countries must differ, but \['A'\] occur twice"),
         ({"countries": []}, "countries: List should have at least 1|at least 1 item"),
         ({"name": "../x"}, "name: String should match pattern"),
         ({"search": {"retention": [0.9, 0.2]}}, "`0 <= low <= high` must hold for retention"),
         ({"search": {"retention": [0.0, 0.2]}}, "search.retention.0: Input should be greater"),
         ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
         ({"final": {"arms": ["global"]}}, "arms must be of full"),
-        ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] are not steered"),
+        ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] must be among countries"),
         ({"global_model": {}}, "set either global_model.name or global_model.backbone"),
         ({"tau": 1.5}, "tau: Input should be less than or equal to 1"),
         ({"beta": float("nan")}, "beta: Input should be"),

@@ -119,9 +119,8 @@ def study_jobs(config: SweepConfig, chosen: Mapping[Fold, Candidate]) -> list[Jo
     jobs = []
     for fold, setting in chosen.items():
         jobs += [_fold_job(config, fold, arm) for arm in HEAD_ARMS if arm != TUNED_ARM]
-        numbers = {"retention": setting.retention, "strength": setting.strength}
-        tuned = _fold_job(config, fold, TUNED_ARM)
-        jobs.append(replace(tuned, tau=None, beta=None, **numbers))
+        tuned = replace(_fold_job(config, fold, TUNED_ARM), tau=None, beta=None)
+        jobs.append(replace(tuned, retention=setting.retention, strength=setting.strength))
     return jobs
 
 

@@ -86,7 +86,7 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
     """Return a cell's comparisons from its result, as `compute_map_cell` returns it."""
     world = cell.world
     kind = (variant, world.shift, world.outlier_share, world.num_pairs, world.global_cosine)
-    chosen = np.mean(result["chosen"], axis=0).tolist()
+    kept, strength = np.mean(result["chosen"], axis=0).tolist()
     rows = []
     for model, against in COMPARED:
         for tuning in (USERS, PERFECT):
@@ -100,7 +100,7 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
                 compared = (model, against, tuning, measure)
                 means = (float(first.mean()), float(second.mean()))
                 ends = mean_ends(first - second)
-                rows.append(MapRow(*kind, *compared, *ends, *means, *chosen, len(first)))
+                rows.append(MapRow(*kind, *compared, *ends, *means, kept, strength, len(first)))
     return rows
 
 

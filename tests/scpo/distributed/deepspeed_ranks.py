@@ -17,6 +17,7 @@ import deepspeed
 import torch
 
 from scpo.distributed.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_internals import skip_compilation
 from scpo.models.loading import load_reward_model
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.fit import export_trained, fit_with
@@ -60,7 +61,7 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
 def main(job_file: Path, out: Path) -> None:
     torch.set_num_threads(1)
     cases = pickle.loads(job_file.read_bytes())
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)  # would compile
+    skip_compilation()
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     results = [run_case(case) for case in cases]
     if torch.distributed.get_rank() == 0:

@@ -134,7 +134,7 @@ def test_a_killed_worker_costs_at_most_its_shard(
 def test_a_worker_that_always_dies_ends_the_call(
     cluster, mortal_folder, texts, keys, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr("scpo.distributed.ray_scoring.MAX_RESTARTS", 0)
+    monkeypatch.setattr("scpo.distributed.ray_scoring._MAX_RESTARTS", 0)
     with pytest.raises(RuntimeError, match=r"(?s)A scoring worker died more than 0 times .*again"):
         score_on_ray(
             mortal_folder(num_deaths=9),

@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import threading
 from contextlib import suppress
@@ -15,12 +16,14 @@ from ray.train.torch import TorchTrainer
 
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
+from scpo.distributed import ray_training
 from scpo.distributed.ray_start import start_ray
-from scpo.distributed.ray_training import Cluster, _load_everywhere, train_on_ray
+from scpo.distributed.ray_training import Cluster, load_everywhere, train_on_ray
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
+from scpo.models.model_source import ModelSource, find_model
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.fit import data_digest, fit_on_device
+from scpo.training.fit import fit_on_device
 
 CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centring=0.05, seed=3)
 
@@ -62,23 +65,27 @@ def test_two_workers_train_what_one_device_trains(whole):
 
 
 @pytest.mark.slow
-def test_more_workers_than_the_cluster_holds_are_refused(cluster, training_set, tmp_path):
-    out = tmp_path / "out"
+def test_more_workers_than_the_cluster_holds_are_refused(
+    cluster, model_folder, training_set, tmp_path
+):
+    model, out = model_folder("bert"), tmp_path / "out"
     with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
-        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(3), out=out)
+        train_on_ray(model, training_set(), CONFIG, Cluster(3), out=out)
     with pytest.raises(RuntimeError, match=r"1 workers need 1 GPUs, but the cluster has 0\."):
-        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(1, use_gpu=True), out=out)
-    assert list(tmp_path.iterdir()) == []
+        train_on_ray(model, training_set(), CONFIG, Cluster(1, use_gpu=True), out=out)
+    assert not out.exists()
 
 
-def test_a_training_that_fails_names_its_error(monkeypatch, training_set, tmp_path):
+def test_a_training_that_fails_names_its_error(model_folder, monkeypatch, training_set, tmp_path):
     def fail(trainer):
         raise ray.train.WorkerGroupError("rank 1: out of memory", {1: MemoryError()})
 
     monkeypatch.setattr(TorchTrainer, "fit", fail)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"(?s)Training on 2 workers failed.*out of memory"):
-        train_on_ray(tmp_path, training_set(), CONFIG, Cluster(2), out=tmp_path / "out")
+        train_on_ray(
+            model_folder("bert"), training_set(), CONFIG, Cluster(2), out=tmp_path / "out"
+        )
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(0, 2), (-1, 0), (2, 4), (2, -1)])
@@ -136,13 +143,6 @@ def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, trainin
     assert not (tmp_path / "out").exists()
 
 
-@pytest.fixture
-def job(model_folder, training_set):
-    data = training_set()
-    model = str(model_folder("bert"))
-    return {"model": model, "data": data, "digest": data_digest(data), "trust_remote_code": False}
-
-
 def world_of_two(monkeypatch, other):
     """The collectives of rank 0, where rank 1 says `other`."""
     said = []
@@ -156,22 +156,40 @@ def world_of_two(monkeypatch, other):
     return said
 
 
-def test_workers_that_all_load_go_on(job, monkeypatch):
+def test_workers_that_all_load_the_model_continue(model_folder, monkeypatch):
     said = world_of_two(monkeypatch, None)
-    assert _load_everywhere(job).trust_remote_code is False
+    source = find_model(model_folder("bert"))
+    assert load_everywhere(source, trust_remote_code=False).trust_remote_code is False
     assert said == [None]
 
 
-def test_one_worker_that_cannot_load_stops_all(job, monkeypatch, tmp_path):
-    """The others would wait in their first collective for ever."""
+def test_one_worker_that_cannot_load_the_model_stops_all(model_folder, monkeypatch, tmp_path):
+    """The others would wait in their first collective forever."""
+    source = find_model(model_folder("bert"))
     world_of_two(monkeypatch, "No model folder at /here.")
-    with pytest.raises(TrainingStopped, match=r"load model and data, but rank 1: No model folder"):
-        _load_everywhere(job)
+    with pytest.raises(TrainingStopped, match=r"model and the data, but rank 1: No model folder"):
+        load_everywhere(source, trust_remote_code=False)
     said = world_of_two(monkeypatch, None)
     with pytest.raises(TrainingStopped, match="but rank 0: No model folder at"):
-        _load_everywhere(job | {"model": str(tmp_path / "none")})
-    with pytest.raises(TrainingStopped, match=r"rank 0: data 0f were sent, but \w+ arrived"):
-        _load_everywhere(job | {"digest": "0f"})
+        load_everywhere(ModelSource(str(tmp_path / "none")), trust_remote_code=False)
+    assert None not in said
+
+
+def test_data_that_arrived_damaged_stop_all(model_folder, training_set, monkeypatch, tmp_path):
+    said = world_of_two(monkeypatch, None)
+    monkeypatch.setattr(ray_training, "start_deepspeed", lambda backend: None)
+    job = {
+        "model": find_model(model_folder("bert")),
+        "data": training_set(),
+        "digest": "0f",
+        "config": CONFIG,
+        "cluster": Cluster(2),
+        "out": str(tmp_path / "out"),
+        "checkpoints": None,
+        "trust_remote_code": False,
+    }
+    outcome = ray_training._train_worker(job)
+    assert re.search(r"rank 0: data 0f were sent, but \w+ arrived", outcome["stopped"])
     assert None not in said
 
 

@@ -15,6 +15,7 @@ import torch
 from allocations import live_bytes, peak_above
 
 from scpo.distributed.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_internals import skip_compilation
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import Optimization
 
@@ -42,7 +43,7 @@ def measure(case: dict[str, Any]) -> dict[str, int]:
 
 def main(cases: Path, out: Path) -> None:
     torch.set_num_threads(1)
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)  # would compile
+    skip_compilation()
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     measured = [measure(case) for case in json.loads(cases.read_text())]
     if torch.distributed.get_rank() == 0:

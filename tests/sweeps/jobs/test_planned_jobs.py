@@ -9,7 +9,7 @@ from sweeps.config import SweepConfig
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord
-from sweeps.stages.planned import final_jobs, jobs_left
+from sweeps.stages.final_and_curves import final_jobs, missing_jobs
 
 CONFIG = parse_config(
     SweepConfig,
@@ -123,14 +123,14 @@ def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:
     record = search_record("Mexico", 0.5, 30, "complete").model_copy(
         update={"config": {**job.config, **corner}, "seed": 0}
     )
-    left = jobs_left(jobs, [record])
+    left = missing_jobs(jobs, [record])
     assert [other for other in jobs if other not in left] == [job]
     other = record.model_copy(update={"config": {**record.config, "epochs": 9.0}})
     done = record.model_copy(update={"trial_id": jobs[0].trial_id, "seed": 99})
-    assert jobs_left(jobs, [other, done]) == jobs[1:]
+    assert missing_jobs(jobs, [other, done]) == jobs[1:]
 
 
 def test_what_failed_is_left() -> None:
     jobs = curve_jobs(CONFIG)
     failed = failed_record(jobs[0], "OSError: [Errno 28] No space left on device")
-    assert jobs_left(jobs, [failed]) == jobs
+    assert missing_jobs(jobs, [failed]) == jobs

@@ -16,20 +16,20 @@ import deepspeed
 import torch
 
 from scpo.distributed.deepspeed_engine import DeepSpeedEngine
+from scpo.distributed.deepspeed_internals import skip_compilation
 from scpo.models.loading import load_reward_model
 from scpo.training.fit import fit_with
-from sweeps.lanes.sharded_worker import release_engine
 
 
 def main(model: str, job_file: Path) -> None:
     data, config = pickle.loads(job_file.read_bytes())
-    deepspeed.ops.__compatible_ops__.pop("deepspeed_shm_comm", None)  # would compile
+    skip_compilation()
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     alive: dict[str, list[int]] = {}
     for stage in (0, 2, 3):
         for _ in range(2):
             make_engine = partial(DeepSpeedEngine, zero_stage=stage)
-            release_engine(fit_with(make_engine, load_reward_model(model), data, config).engine)
+            fit_with(make_engine, load_reward_model(model), data, config).engine.release()
             gc.collect()
             parameters = [o for o in gc.get_objects() if isinstance(o, torch.nn.Parameter)]
             alive.setdefault(f"zero{stage}", []).append(len(parameters))

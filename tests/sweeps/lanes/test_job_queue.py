@@ -97,7 +97,7 @@ def test_workers_that_never_do_a_job_end_the_lane(max_failures: int) -> None:
         index, fault = await queue.begin()
         assert index == 0
         assert fault is not None
-        assert fault.startswith(f"Workers may be started again {max_failures} times without")
+        assert fault.startswith(f"Workers may be restarted {max_failures} times without")
 
     asyncio.run(run())
 

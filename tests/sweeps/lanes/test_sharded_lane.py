@@ -36,9 +36,14 @@ from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
-from sweeps.lanes import sharded_lane, sharded_worker
+from sweeps.lanes import sharded_lane
 from sweeps.lanes.sharded_lane import ShardedLane, run_sharded
-from sweeps.lanes.sharded_worker import checkpoints_of, score_part, share_forwards
+from sweeps.lanes.sharded_worker import (
+    JobWorker,
+    checkpoints_of,
+    score_part,
+    share_forwards,
+)
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -165,7 +170,7 @@ def test_a_group_that_stays_pending_is_told_with_the_arithmetic(
     with (
         pytest.raises(
             RuntimeError,
-            match=r"2 workers needs 1\.8 CPUs, but did not start: of the cluster's 2, 0\.5 are",
+            match=r"2 workers did not start\. It needs 1\.8 CPUs \(the cluster has 2, 0\.5 free\)",
         ),
         ShardedLane(workspace, Cluster(2), tmp_path) as lane,
     ):
@@ -183,7 +188,11 @@ class Holder:
     ("began", "error", "message"),
     [
         (True, ray.train.WorkerGroupError("bad", {1: MemoryError()}), "workers failed: Training"),
-        (False, ray.train.ControllerError(ValueError("no place")), "needs 1.8 CPUs, but did not"),
+        (
+            False,
+            ray.train.ControllerError(ValueError("no place")),
+            "did not start. It needs 1.8 CPUs",
+        ),
         (True, "rank 0: No model folder.", "The sharded lane ended. rank 0: No model folder."),
     ],
 )
@@ -205,7 +214,7 @@ def test_a_lane_that_ends_says_why(
         return SimpleNamespace(return_value=error)
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(sharded_lane, "LOOK_S", 0.05)
+    monkeypatch.setattr(sharded_lane, "_CHECK_S", 0.05)
     lane = ShardedLane(workspace, Cluster(2), tmp_path)
     if began:
         ray.get(lane.queue.begin.remote())
@@ -281,49 +290,29 @@ def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -
     assert alive == {"zero0": [0, 0], "zero2": [0, 0], "zero3": [0, 0]}
 
 
-def world_of_two(monkeypatch: pytest.MonkeyPatch, other: Any) -> None:
-    """The collectives of rank 0, where rank 1 says `other`."""
+class OneRank(TorchEngine):
+    """A plain engine that counts how often it is let go of."""
 
-    def gather(values: list[Any], value: Any) -> None:
-        values[:] = [value, other]
+    num_released = 0
 
-    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
-    monkeypatch.setattr(torch.distributed, "all_gather_object", gather)
-
-
-def test_one_worker_that_cannot_load_the_model_stops_all(
-    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    world_of_two(monkeypatch, None)
-    reward, words = sharded_worker._load_everywhere(workspace)
-    assert reward is not None
-    assert words == ""
-    reward, words = sharded_worker._load_everywhere(replace(workspace, model=tmp_path / "none"))
-    assert reward is None
-    assert words.startswith("Every worker must load the model, but rank 0: No model folder at")
-    world_of_two(monkeypatch, "No model folder at /here.")
-    reward, words = sharded_worker._load_everywhere(workspace)
-    assert reward is None
-    assert words == "Every worker must load the model, but rank 1: No model folder at /here."
+    def release(self) -> None:
+        OneRank.num_released += 1
 
 
 @pytest.fixture
 def worker(workspace: Workspace, tmp_path: Path) -> Callable[..., dict[str, str]]:
     """What a worker of one rank makes of a job, on a plain engine that it lets go of."""
-    released: list[Any] = []
+    OneRank.num_released = 0
 
-    def do(job: Job) -> dict[str, str]:
+    def run(job: Job) -> dict[str, str]:
         base = load_reward_model(workspace.model)
         before = {name: value.clone() for name, value in base.model.state_dict().items()}
-        lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
-        outcome = lane.do(job)
+        outcome = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank).run(job)
         for name, value in base.model.state_dict().items():
             torch.testing.assert_close(value, before[name], rtol=0, atol=0)
-        return outcome | {"released": str(len(released))}
+        return outcome | {"released": str(OneRank.num_released)}
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharded_worker, "release_engine", released.append)
-        yield do  # type: ignore[misc]
+    return run
 
 
 def test_a_job_leaves_the_base_weights_and_no_engine(
@@ -344,13 +333,13 @@ def test_a_short_job_without_export_saves_no_checkpoint(
     workspace: Workspace, tmp_path: Path, every: int, save_to: str | None, saves: bool
 ) -> None:
     base = load_reward_model(workspace.model)
-    lane = sharded_worker._Worker(workspace, Cluster(1), tmp_path, base, TorchEngine)
+    lane = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank)
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")
     pairs = data.training_set(which, np.ones(len(which)))
     job = make_job("a", save_to=save_to)
     config = workspace.training.model_copy(update={"checkpoint_every": every})
-    folder = lane._checkpoints(job, pairs, config)
+    folder = lane.checkpoints_for(job, pairs, config)
     assert folder == (checkpoints_of(job, tmp_path) if saves else None)
 
 

@@ -1,92 +1,15 @@
-"""Lanes are counted from the cluster; a lane that cannot fit is refused with the arithmetic."""
+"""What the driver writes while Tune runs trials."""
 
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-import ray
 
-from sweeps.config import LanesConfig
-from sweeps.lanes.lane_limit import NODE_GROUP
-from sweeps.lanes.tune_runner import LedgerCallback, count_lanes, describe_lanes
+from sweeps.jobs.job import Job
+from sweeps.lanes.tune_runner import LedgerCallback
 from sweeps.ledger.records import Ledger, TrialRecord
-
-
-def set_nodes(
-    monkeypatch: pytest.MonkeyPatch, *nodes: dict[str, float], group: str | None = None
-) -> None:
-    labels = {} if group is None else {NODE_GROUP: group}
-    alive = [{"Alive": True, "Resources": have, "Labels": labels} for have in nodes]
-    monkeypatch.setattr(ray, "nodes", lambda: alive)
-    total = {name: sum(have.get(name, 0.0) for have in nodes) for name in ("CPU", "GPU")}
-    monkeypatch.setattr(ray, "cluster_resources", lambda: total)
-
-
-def lanes(
-    monkeypatch: pytest.MonkeyPatch, have: dict[str, float], jobs: int, **asked: float
-) -> int:
-    set_nodes(monkeypatch, have)
-    return count_lanes(LanesConfig.model_validate(asked), num_jobs=jobs)
-
-
-@pytest.mark.parametrize(
-    ("have", "asked", "jobs", "expected"),
-    [
-        ({"CPU": 2.0}, {}, 20, 2),
-        ({"CPU": 2.0}, {}, 1, 1),
-        ({"CPU": 8.0}, {"cpus": 3}, 20, 2),
-        ({"CPU": 8.0}, {"num_lanes": 3}, 20, 3),
-        ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 0.25}, 20, 8),
-        ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 1}, 20, 2),
-        ({"CPU": 1.0}, {"cpus": 0.1}, 20, 10),
-    ],
-)
-def test_lanes_follow_the_cluster(
-    monkeypatch: pytest.MonkeyPatch,
-    have: dict[str, float],
-    asked: dict[str, float],
-    jobs: int,
-    expected: int,
-) -> None:
-    assert lanes(monkeypatch, have, jobs, **asked) == expected
-
-
-@pytest.mark.parametrize(
-    ("have", "asked"), [({"CPU": 2.0}, {"gpus": 1}), ({"CPU": 2.0}, {"cpus": 4})]
-)
-def test_lane_that_never_fits_is_refused_with_the_numbers(
-    monkeypatch: pytest.MonkeyPatch, have: dict[str, float], asked: dict[str, float]
-) -> None:
-    with pytest.raises(
-        RuntimeError, match=r"A lane needs .* CPUs and .* but the cluster has 2 and 0"
-    ):
-        lanes(monkeypatch, have, 5, **asked)
-
-
-def test_a_lane_lies_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_nodes(monkeypatch, {"CPU": 64.0}, {"CPU": 8.0, "GPU": 8.0}, {"CPU": 3.0, "GPU": 1.0})
-    assert count_lanes(LanesConfig.model_validate({"cpus": 4, "gpus": 1}), num_jobs=20) == 2
-    set_nodes(monkeypatch, {"CPU": 3.0}, {"CPU": 3.0})
-    with pytest.raises(RuntimeError, match=r"4 CPUs and 0 GPUs on one node, but .* 6 and 0"):
-        count_lanes(LanesConfig(cpus=4), num_jobs=20)
-
-
-def test_lanes_are_shown_with_what_they_take(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_nodes(monkeypatch, {"CPU": 64.0, "GPU": 2.0})
-    config = LanesConfig.model_validate({"cpus": 4, "gpus": 0.25, "num_lanes": 10})
-    said = describe_lanes(config, num_jobs=20)
-    assert said == "8 lanes, each 4 of 64 CPUs and 0.25 of 2 GPUs"
-
-
-def test_a_cluster_that_can_grow_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_nodes(monkeypatch, {"CPU": 0.0}, group="head")
-    said = "0 lanes now, {} asked for of the autoscaler, each 1 of 0 CPUs"
-    assert describe_lanes(LanesConfig(), num_jobs=20) == said.format(1)
-    assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=20) == said.format(8)
-    assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=5) == said.format(5)
-    set_nodes(monkeypatch, {"CPU": 8.0}, group="head")
-    assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=20) == "8 lanes, each 1 of 8 CPUs"
 
 
 def test_a_rung_in_the_ledger_is_left_out_by_the_lane_that_takes_over(
@@ -100,3 +23,26 @@ def test_a_rung_in_the_ledger_is_left_out_by_the_lane_that_takes_over(
     callback.on_trial_result(0, [], running, {"pruned": False, "rung": None, "record": record})
     assert running.config["rungs"] == (32,)
     assert [each.trial_id for each in Ledger(tmp_path).read()] == ["a@16"]
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("Traceback\n  frame\nMemoryError: no room\n", "MemoryError: no room"),
+        (None, "the lane died without an error message"),
+    ],
+)
+def test_a_trial_whose_lane_died_has_failed_with_its_last_line(
+    tmp_path: Path, text: str | None, error: str
+) -> None:
+    file = tmp_path / "error.txt"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    config = vars(Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0))
+    trial: Any = SimpleNamespace(config=config, error_file=str(file))
+    seen: list[TrialRecord] = []
+    LedgerCallback(Ledger(tmp_path), seen.append).on_trial_error(0, [], trial)
+    assert [(record.trial_id, record.state, record.error) for record in seen] == [
+        ("a", "failed", error)
+    ]
+    assert Ledger(tmp_path).read() == seen

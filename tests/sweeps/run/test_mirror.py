@@ -12,7 +12,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from scpo.models.saving import save_reward_model
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
-from sweeps.run.mirror import SEGMENTS, Mirror, working_folder
+from sweeps.run.mirror import RECORDS_FOLDER, Mirror, working_folder
 
 Make = Callable[..., TrialRecord]
 
@@ -51,7 +51,7 @@ def fail_to_write(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         raise OSError("the store is down")
 
     monkeypatch.setattr(RemoteFolder, "write", refuse)
-    monkeypatch.setattr("sweeps.run.mirror.WAIT_S", 0.0)
+    monkeypatch.setattr("sweeps.run.mirror._WAIT_S", 0.0)
     return monkeypatch
 
 
@@ -64,7 +64,7 @@ def test_another_node_finds_every_record_as_soon_as_it_is_made(
         other = elsewhere(mirror)
         assert ids(other.folder) == [f"t{n}" for n in range(number + 1)]
     assert (other.folder / "data" / "interactions.parquet").read_bytes() == b"rows"
-    assert len((mirror.remote / SEGMENTS).names()) == 3
+    assert len((mirror.remote / RECORDS_FOLDER).names()) == 3
 
 
 def test_a_run_goes_on_elsewhere_and_the_ledger_is_one_file_again(
@@ -73,10 +73,10 @@ def test_a_run_goes_on_elsewhere_and_the_ledger_is_one_file_again(
     mirror.open_ledger().append(trial("t0", [1], 16.0))
     other = elsewhere(mirror)
     ledger = other.open_ledger()
-    assert (mirror.remote / SEGMENTS).names() == []
+    assert (mirror.remote / RECORDS_FOLDER).names() == []
     ledger.append(trial("t1", [1], 16.0))
     other.push()
-    assert (mirror.remote / SEGMENTS).names() == []
+    assert (mirror.remote / RECORDS_FOLDER).names() == []
     assert other.remote.read(LEDGER_NAME) == ledger.path.read_bytes()
     assert ids(elsewhere(mirror).folder) == ["t0", "t1"]
 

@@ -1,6 +1,7 @@
-"""Studies behind Ray's searcher: objectives, constraints, failures, and what resume tells them."""
+"""Studies of countries: objectives, constraints, failures, and what resume tells them."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import optuna
@@ -14,24 +15,25 @@ from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.search.country_search import CountrySearch
+from sweeps.search.country_study import CountryStudy
 from sweeps.search.space import clip_to_space, point_of, search_space, study_name
-from sweeps.search.study_search import StudySearch
 
 CONFIG = SearchConfig(num_trials=6, learning_rate=(1e-5, 1e-4), epochs=(0.5, 2.0))
 FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}
 
 
-def make_study(first: tuple[dict[str, float], ...] = (FULL,)) -> StudySearch:
-    return StudySearch("South Africa", CONFIG, InMemoryStorage(), first, allow)
+def make_study(
+    first: tuple[dict[str, float], ...] = (FULL,), known: Sequence[TrialRecord] = ()
+) -> CountryStudy:
+    return CountryStudy("South Africa", CONFIG, InMemoryStorage(), first, allow, known)
 
 
 def allow(point: dict[str, float]) -> str | None:
     return None
 
 
-def trials_of(study: StudySearch) -> list[optuna.trial.FrozenTrial]:
-    inner: Any = study._ot_study
-    return list(inner.get_trials(deepcopy=False))
+def trials_of(study: CountryStudy) -> list[optuna.trial.FrozenTrial]:
+    return study.study.get_trials(deepcopy=False)
 
 
 def make_record(point: dict[str, Any], **changes: Any) -> TrialRecord:
@@ -50,11 +52,9 @@ def make_record(point: dict[str, Any], **changes: Any) -> TrialRecord:
     return TrialRecord.model_validate({**fields, **changes})
 
 
-def finish(study: StudySearch, trial_id: str, **objectives: float) -> None:
+def finish(study: CountryStudy, trial: optuna.Trial, **objectives: float) -> None:
     record = make_record(point_of(make_record(FULL), CONFIG))
-    study.on_trial_complete(
-        trial_id, {**objectives, "record": record.model_dump_json(), "done": True}
-    )
+    study.tell(trial, {**objectives, "record": record.model_dump_json(), "done": True})
 
 
 def test_space_contains_plain_fine_tuning() -> None:
@@ -73,13 +73,14 @@ def test_points_are_moved_into_the_space() -> None:
 
 
 def test_first_trial_is_the_enqueued_one() -> None:
-    assert make_study().suggest("a") == FULL
+    number, trial = make_study().ask()
+    assert (number, trial.params) == (0, FULL)
 
 
 def test_complete_trial_carries_values_and_constraint() -> None:
     study = make_study()
-    study.suggest("a")
-    finish(study, "a", validation_accuracy=0.7, pairs_trained=40.0)
+    _, asked = study.ask()
+    finish(study, asked, validation_accuracy=0.7, pairs_trained=40.0)
     (trial,) = trials_of(study)
     assert trial.state == TrialState.COMPLETE
     assert trial.values == [0.7, 40.0]
@@ -98,25 +99,24 @@ def test_complete_trial_carries_values_and_constraint() -> None:
 )
 def test_values_that_are_not_numbers_fail_the_trial(objectives: dict[str, float]) -> None:
     study = make_study()
-    study.suggest("a")
-    finish(study, "a", **objectives)
+    _, asked = study.ask()
+    finish(study, asked, **objectives)
     assert [trial.state for trial in trials_of(study)] == [TrialState.FAIL]
 
 
 def test_trial_that_raised_is_failed_and_none_is_left_running() -> None:
     study = make_study()
-    study.suggest("a")
-    study.suggest("b")
-    study.on_trial_complete("a", None, error=True)
-    finish(study, "b", validation_accuracy=0.7, pairs_trained=40.0)
+    _, lost = study.ask()
+    _, asked = study.ask()
+    study.tell(lost, None)
+    finish(study, asked, validation_accuracy=0.7, pairs_trained=40.0)
     states = [trial.state for trial in trials_of(study)]
     assert states == [TrialState.FAIL, TrialState.COMPLETE]
 
 
 def test_known_records_are_told_without_ghosts() -> None:
-    study = make_study(())
     failed = make_record(FULL, state="failed", objectives={}, constraints={}, error="x")
-    study.tell_known([make_record(FULL), failed])
+    study = make_study((), [make_record(FULL), failed])
     first, second = trials_of(study)
     assert (first.state, first.values) == (TrialState.COMPLETE, [0.6, 50.0])
     assert first.params == FULL
@@ -133,7 +133,7 @@ def test_countries_take_turns_and_end() -> None:
 
     storage = InMemoryStorage()
     studies = {
-        name: StudySearch(name, CONFIG, storage, (), allow) for name in ("Mexico", "Israel")
+        name: CountryStudy(name, CONFIG, storage, (), allow) for name in ("Mexico", "Israel")
     }
     search = CountrySearch(studies, {"Mexico": 2, "Israel": 1}, make_job, CONFIG)
     given = [search.suggest(str(number)) for number in range(4)]
@@ -146,16 +146,16 @@ def test_countries_take_turns_and_end() -> None:
 
 def test_a_trial_stopped_at_a_rung_is_pruned_without_values() -> None:
     study = make_study()
-    study.suggest("a")
-    study.on_trial_complete(
-        "a", {"validation_accuracy": 0.9, "pairs_trained": 8.0, "pruned": True, "rung": 64}
+    _, asked = study.ask()
+    study.tell(
+        asked, {"validation_accuracy": 0.9, "pairs_trained": 8.0, "pruned": True, "rung": 64}
     )
     (trial,) = trials_of(study)
     assert trial.state == TrialState.PRUNED
     assert trial.values is None
     assert trial.user_attrs["rung"] == 64
-    again = make_study(())
-    again.tell_known([make_record(FULL, state="pruned", objectives={}, constraints={}, rung=64)])
+    known = make_record(FULL, state="pruned", objectives={}, constraints={}, rung=64)
+    again = make_study((), [known])
     assert [t.state for t in trials_of(again)] == [TrialState.PRUNED]
 
 
@@ -166,10 +166,10 @@ def test_degenerate_points_are_failed_and_never_given() -> None:
         asked.append(point)
         return "it keeps 3 pairs" if len(asked) <= 2 else None
 
-    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (FULL,), refuse_two)
-    given = study.suggest("a")
+    study = CountryStudy("Mexico", CONFIG, InMemoryStorage(), (FULL,), refuse_two)
+    _, given = study.ask()
     assert asked[0] == FULL
-    assert given == asked[2]
+    assert given.params == asked[2]
     assert study.num_refused == 2
     states = [trial.state for trial in trials_of(study)]
     assert states == [TrialState.FAIL, TrialState.FAIL, TrialState.RUNNING]
@@ -177,9 +177,9 @@ def test_degenerate_points_are_failed_and_never_given() -> None:
 
 
 def test_a_space_without_a_point_that_may_start_is_refused() -> None:
-    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (), lambda point: "it keeps 3 pairs")
+    study = CountryStudy("Mexico", CONFIG, InMemoryStorage(), (), lambda point: "it keeps 3 pairs")
     with pytest.raises(RuntimeError, match=r"Mexico: none of 200 .* \(it keeps 3 pairs\)"):
-        study.suggest("a")
+        study.ask()
     assert {trial.state for trial in trials_of(study)} == {TrialState.FAIL}
 
 
@@ -187,7 +187,7 @@ def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
     def make_job(country: str, number: int, point: dict[str, float]) -> Job:
         return Job("x", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
 
-    study = StudySearch("Mexico", CONFIG, InMemoryStorage(), (), allow)
+    study = CountryStudy("Mexico", CONFIG, InMemoryStorage(), (), allow)
     return CountrySearch({"Mexico": study}, {"Mexico": 5}, make_job, limits, spent_s)
 
 

@@ -1,7 +1,5 @@
 """Samplers propose by seed, country and trial number, so a resumed search goes on as it would."""
 
-from typing import Any
-
 import optuna
 import pytest
 from optuna.samplers import GPSampler, NSGAIISampler, RandomSampler, TPESampler
@@ -10,8 +8,8 @@ from optuna.trial import TrialState
 
 from sweeps.config import SearchConfig
 from sweeps.ledger.records import TrialRecord
+from sweeps.search.country_study import CountryStudy
 from sweeps.search.samplers import make_sampler
-from sweeps.search.study_search import StudySearch
 
 CONFIG = SearchConfig(num_trials=8, sampler="random", learning_rate=(1e-5, 1e-4))
 FULL = {"retention": 1.0, "strength": 0.0, "learning_rate": 2e-5, "epochs": 1.0}
@@ -24,23 +22,21 @@ def refuse_some(point: Point) -> str | None:
     return "too few" if point["retention"] < 0.45 else None
 
 
-def open_study(config: SearchConfig, records: list[TrialRecord]) -> StudySearch:
-    tried = [record.config for record in records]
-    first = [point for point in (FULL, PAPER) if point not in tried]
-    study = StudySearch("Mexico", config, InMemoryStorage(), first, refuse_some)
-    study.tell_known(records)
-    return study
+def open_study(config: SearchConfig, records: list[TrialRecord]) -> CountryStudy:
+    first = (FULL, PAPER)
+    return CountryStudy("Mexico", config, InMemoryStorage(), first, refuse_some, records)
 
 
-def run_trials(study: StudySearch, count: int) -> list[TrialRecord]:
+def run_trials(study: CountryStudy, count: int) -> list[TrialRecord]:
     """Suggest, judge by a formula, and tell, one after another."""
     records = []
-    for turn in range(count):
-        point = study.suggest(f"turn {turn}")
+    for _ in range(count):
+        number, trial = study.ask()
+        point = trial.params
         accuracy = 0.5 + point["retention"] / 4 - (point["strength"] - 1) ** 2 / 20
         objectives = {"validation_accuracy": accuracy, "pairs_trained": point["retention"] * 99}
         record = TrialRecord(
-            trial_id=f"mexico-{study.number:04d}",
+            trial_id=f"mexico-{number:04d}",
             purpose="search",
             country="Mexico",
             arm="scpo_tuned",
@@ -51,8 +47,7 @@ def run_trials(study: StudySearch, count: int) -> list[TrialRecord]:
             objectives=objectives,
             constraints={"consensus_drop": 0.6 - point["retention"]},
         )
-        result = {**objectives, "record": record.model_dump_json()}
-        study.on_trial_complete(f"turn {turn}", result)
+        study.tell(trial, {**objectives, "record": record.model_dump_json()})
         records.append(record)
     return records
 
@@ -84,8 +79,8 @@ def test_lost_numbers_are_given_first() -> None:
 
 def test_known_trials_are_told_in_the_order_of_proposing() -> None:
     whole = run_trials(open_study(CONFIG, []), 4)
-    inner: Any = open_study(CONFIG, [whole[2], whole[0], whole[3], whole[1]])._ot_study
-    told = [t for t in inner.get_trials(deepcopy=False) if t.state == TrialState.COMPLETE]
+    study = open_study(CONFIG, [whole[2], whole[0], whole[3], whole[1]]).study
+    told = [t for t in study.trials if t.state == TrialState.COMPLETE]
     assert [trial.params for trial in told] == [record.config for record in whole]
 
 

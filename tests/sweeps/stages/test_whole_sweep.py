@@ -134,7 +134,7 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
 
     again = run_scpo("sweep", config, "--out", run)
     assert again.returncode == 2
-    assert "holds a run already. Go on with it by --resume" in again.stderr
+    assert "holds a run already. Resume it with --resume" in again.stderr
     resumed = run_scpo("sweep", config, "--out", run, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     assert read_records(run) == records
@@ -155,7 +155,7 @@ def test_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
     open_run(first, tmp_path, resume=True)
     assert json.loads((tmp_path / "run.json").read_text())["name"] == "x"
     open_run(first, tmp_path, resume=True)
-    with pytest.raises(ValueError, match=r"holds a run already. Go on with it by --resume"):
+    with pytest.raises(ValueError, match=r"holds a run already. Resume it with --resume"):
         open_run(first, tmp_path, resume=False)
     other = first.model_copy(update={"tau": 0.6})
     with pytest.raises(ValueError, match="differs from the configuration given"):

@@ -1,7 +1,6 @@
 """What a sweep needs before its first trial: data, global model, reference rewards.
 
-Each step leaves a file in the run's folder and is skipped when that file is there, so a run
-that was killed goes on where it stopped.
+Each step writes a file into the run's folder and is skipped where that file exists.
 """
 
 import os
@@ -12,7 +11,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from scpo.config import DataConfig
-from scpo.countries.build import Score, SteeredCountries, steer_countries
+from scpo.countries.build import SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.distributed.ray_scoring import score_on_ray
@@ -26,15 +25,15 @@ from scpo.training.global_model import pool_interactions, train_global_model
 from sweeps.config import Say, SweepConfig
 
 
-def obtain_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:
-    """Return the source of the global model and each country's arrays, made where needed."""
-    table = obtain_interactions(config.data, run / "data", say)
-    model = obtain_global_model(config, table, run / "global", say)
-    return model, obtain_countries(config, table, model, run, say)
+def prepare_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:
+    """Return the source of the global model and each country's arrays, made if missing."""
+    table = prepare_interactions(config.data, run / "data", say)
+    model = prepare_global_model(config, table, run / "global", say)
+    return model, prepare_countries(config, table, model, run, say)
 
 
-def obtain_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
-    """Return the interactions of a configuration, preparing them into `out` when needed."""
+def prepare_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
+    """Return the interactions of a configuration, prepared into `out` if missing."""
     if config.source == "prepared":
         if config.path is None:
             raise ValueError("data.path must name the folder of prepared data.")
@@ -50,8 +49,8 @@ def obtain_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
     return read_interactions(out)
 
 
-def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Say) -> ModelSource:
-    """Return the source of the global model, training it into `out` when needed."""
+def prepare_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Say) -> ModelSource:
+    """Return the source of the global model, trained into `out` if missing."""
     given = config.global_model
     if given.name is not None:
         return pin_model(given.name, revision=given.revision, file=out.parent / PIN_FILE)
@@ -79,7 +78,7 @@ def obtain_global_model(config: SweepConfig, table: pa.Table, out: Path, say: Sa
     return find_model(out)
 
 
-def obtain_countries(
+def prepare_countries(
     config: SweepConfig,
     table: pa.Table,
     model: ModelSource,
@@ -88,7 +87,7 @@ def obtain_countries(
     *,
     shared: ModelSource | None = None,
 ) -> SteeredCountries:
-    """Return each country's arrays, scoring with the global model what the cache lacks.
+    """Return each country's arrays; the global model scores what the cache lacks.
 
     Args:
         config: The sweep.
@@ -96,11 +95,20 @@ def obtain_countries(
         model: The global model, as this process loads it.
         run: The run's folder.
         say: Called with a line of progress.
-        shared: Where every node finds the global model; None: as this process does.
+        shared: The global model, as every node loads it; None for `model`.
     """
     reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
         pick_device()
     )
+    use_gpu = config.lanes.gpus > 0
+    score = None  # in this process
+    if use_gpu or "RAY_ADDRESS" in os.environ:
+        score = partial(
+            score_on_ray,
+            shared or model,
+            use_gpu=use_gpu,
+            trust_remote_code=config.global_model.trust_remote_code,
+        )
     with shared_cache(config.cache) as cache:
         steered = steer_countries(
             table,
@@ -112,7 +120,7 @@ def obtain_countries(
             cache=cache,
             precision=config.training.precision,
             overlong=config.encoder.overlong,
-            score=_scorer(config, shared or model),
+            score=score,
         )
     write_json(run / "split.json", dict(steered.split))
     scoring = steered.scoring
@@ -124,16 +132,3 @@ def obtain_countries(
         )
         say(f"  {country}: {parts} users{data.losses and '; ' + data.losses}")
     return steered
-
-
-def _scorer(config: SweepConfig, model: ModelSource) -> Score | None:
-    """Return what scores on all devices of a cluster, or None where one process does as well."""
-    use_gpu = config.lanes.gpus > 0
-    if not (use_gpu or "RAY_ADDRESS" in os.environ):
-        return None
-    return partial(
-        score_on_ray,
-        model,
-        use_gpu=use_gpu,
-        trust_remote_code=config.global_model.trust_remote_code,
-    )

@@ -1,7 +1,7 @@
-"""The planned stages: final trainings and the trainings of the curves, as far as they are left."""
+"""Final trainings and the trainings of the curves, as far as the ledger lacks them."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,43 +17,53 @@ from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.sharded_lane import run_sharded
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.ledger.words import TUNED_ARM, slug
+from sweeps.ledger.words import GLOBAL, TUNED_ARM, slug
 from sweeps.ranking.ranking import rank_records
 from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
 
 
-def run_planned(
+def train_finals_and_curves(
     config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> None:
-    """Train the points of the curves and the final models that the ledger lacks."""
+    """Train the final models and the points of the curves that the ledger lacks."""
     records = ledger.read()
     place = workspace.place or run
-    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
-    left = jobs_left(jobs, records)
-    num_final = sum(job.purpose == "final" for job in left)
-    if left:
-        say(f"final: {num_final} models, tested once; curves: {len(left) - num_final} trainings")
-    in_lanes, sharded = [], []
-    with follow_progress(say, Counter(job.country for job in left)) as listen:
+    missing = missing_jobs(
+        [*final_jobs(config, records, place, say), *curve_jobs(config)], records
+    )
+    num_final = sum(job.purpose == "final" for job in missing)
+    if missing:
+        say(
+            f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
+        )
+    untrained = [job for job in missing if job.arm == GLOBAL]
+    sharded = [
+        job
+        for job in missing
+        if job.arm == TUNED_ARM and job.country in config.final.sharded.countries
+    ]
+    in_lanes = [job for job in missing if job not in untrained and job not in sharded]
+    with follow_progress(say, Counter(job.country for job in missing)) as on_record:
 
         def keep(record: TrialRecord) -> None:
             ledger.append(record)
-            listen(record)
+            on_record(record)
 
-        for job in left:
-            if job.arm == "global":
-                keep(untrained_record(job, workspace.countries[job.country]))
-            elif job.arm == TUNED_ARM and job.country in config.final.sharded.countries:
-                sharded.append(job)
-            else:
-                in_lanes.append(job)
-        run_jobs(in_lanes, workspace, config.lanes, ledger, run, listen)
-        _run_sharded(sharded, config, workspace, place, keep)
+        for job in untrained:
+            keep(untrained_record(job, workspace.countries[job.country]))
+        run_jobs(in_lanes, workspace, config.lanes, ledger, run, on_record)
+        cluster = Cluster(
+            config.final.sharded.workers,
+            zero_stage=config.final.sharded.zero_stage,
+            offload=config.final.sharded.offload,
+            use_gpu=config.lanes.gpus > 0,
+        )
+        run_sharded(sharded, workspace, cluster, place, keep)
 
 
-def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
-    """Return the jobs that are left; what the search trained of a curve is not repeated.
+def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
+    """Return the jobs that have no record, nor a training of the search that equals them.
 
     One that failed is tried again: the disk was full, or a node was lost once too often.
     """
@@ -71,7 +81,6 @@ def jobs_left(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
 
 
 def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any, ...]:
-    """Return what tells one training of a curve's `full` from another."""
     return country, seed, config["budget"], *curve_numbers(config)
 
 
@@ -83,7 +92,7 @@ def final_jobs(
     recommended = {ranking.country: ranking.recommended for ranking in rankings}
     jobs = []
     for country in config.countries:
-        jobs.append(arm_job(config, country, "global", "final-global"))
+        jobs.append(arm_job(config, country, GLOBAL, f"final-{GLOBAL}"))
         for arm in config.final.arms:
             jobs += _of_every_seed(arm_job(config, country, arm, f"final-{arm}"), config)
         setting = recommended.get(country)
@@ -110,21 +119,3 @@ def _of_every_seed(job: Job, config: SweepConfig) -> list[Job]:
         for seed in config.final.seeds[1:]
     ]
     return [job, *others]
-
-
-def _run_sharded(
-    jobs: Sequence[Job],
-    config: SweepConfig,
-    workspace: Workspace,
-    place: Place,
-    keep: Callable[[TrialRecord], None],
-) -> None:
-    """Train final models one after another in one lane of several workers."""
-    plan = config.final.sharded
-    cluster = Cluster(
-        plan.workers,
-        zero_stage=plan.zero_stage,
-        offload=plan.offload,
-        use_gpu=config.lanes.gpus > 0,
-    )
-    run_sharded(jobs, workspace, cluster, place, keep)

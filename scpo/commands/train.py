@@ -174,16 +174,16 @@ def train(
             ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
         )
     else:
-        from scpo.distributed.ray_training import Cluster, train_on_ray
+        from scpo.distributed.ray_training import WorkerGroup, train_on_ray
 
-        cluster = Cluster(
+        group = WorkerGroup(
             workers,
             zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
             offload=offload,  # type: ignore[arg-type]  # checked there
             use_gpu=ready.reward.model.device.type == "cuda",
         )
         result = train_on_ray(
-            ready.model, ready.pairs, training, cluster, out=out, checkpoints=checkpoints
+            ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
         )
     for line in result.moved_aside:
         console.print(f"Damaged checkpoint moved aside: {line}", markup=False)

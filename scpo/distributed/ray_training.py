@@ -37,20 +37,20 @@ from scpo.training.loop import TrainingResult
 
 
 @dataclass(frozen=True)
-class Cluster:
+class WorkerGroup:
     """The workers of one training."""
 
-    workers: int  # one device each
+    number: int  # one device each
     zero_stage: ZeroStage = 2  # DeepSpeed's, 0 to 3
     offload: Offload = "none"  # what CPU memory holds between uses
     use_gpu: bool = False  # one GPU a worker, over NCCL; else CPUs, over gloo
     max_failures: int = 3  # restarts of the workers after one died
 
     def __post_init__(self) -> None:
-        if self.workers < 1 or self.zero_stage not in (0, 1, 2, 3):
+        if self.number < 1 or self.zero_stage not in (0, 1, 2, 3):
             raise ValueError(
                 "`workers >= 1` and zero_stage in 0..3 must hold, "
-                f"but got {self.workers} and {self.zero_stage}."
+                f"but got {self.number} and {self.zero_stage}."
             )
         check_offload(self.zero_stage, self.offload)
 
@@ -68,7 +68,7 @@ def train_on_ray(
     model: str | Path | ModelSource,
     data: TrainingSet,
     config: TrainingConfig,
-    cluster: Cluster,
+    group: WorkerGroup,
     *,
     out: Place,
     checkpoints: Place | None = None,
@@ -83,7 +83,7 @@ def train_on_ray(
             readable by every worker.
         data: Weighted pairs.
         config: Learning rate, epochs and the rest.
-        cluster: The workers.
+        group: The workers.
         out: Folder of the trained model, writable by rank 0, or its URI; Ray's own files go
             beside it.
         checkpoints: Folder to save to and resume from, one that every worker reaches, or its
@@ -99,13 +99,13 @@ def train_on_ray(
     """
     source = find_model(model)
     start_ray()
-    check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
+    check_capacity(group.number, use_gpu=group.use_gpu)
     job = {
         "model": source,
         "data": data,
         "digest": data_digest(data),
         "config": config,
-        "cluster": cluster,
+        "group": group,
         "out": absolute(out),
         "checkpoints": None if checkpoints is None else absolute(checkpoints),
         "trust_remote_code": trust_remote_code,
@@ -114,15 +114,15 @@ def train_on_ray(
         result: Any = make_trainer(
             _train_worker,
             job,
-            cluster,
+            group,
             name=f"train-{uuid.uuid4().hex[:12]}",
             storage=below(absolute(out).rpartition("/")[0], ".ray-train"),
             failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=cluster.max_failures, controller_failure_limit=3
+                max_failures=group.max_failures, controller_failure_limit=3
             ),
         ).fit()
     except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
-        raise RuntimeError(f"Training on {cluster.workers} workers failed: {error}") from error
+        raise RuntimeError(f"Training on {group.number} workers failed: {error}") from error
     outcome = result.return_value
     if "stopped" in outcome:
         raise TrainingStopped(outcome["stopped"])
@@ -132,7 +132,7 @@ def train_on_ray(
 def make_trainer(
     loop: Callable[[dict[str, Any]], Any],
     settings: dict[str, Any],
-    cluster: Cluster,
+    group: WorkerGroup,
     *,
     name: str,
     storage: Place,
@@ -144,23 +144,23 @@ def make_trainer(
     Args:
         loop: What each worker runs; what rank 0's returns is the run's result.
         settings: Its argument.
-        cluster: The workers.
+        group: The workers.
         name: Of the run, unique in its storage: Ray would resume an older one.
         storage: Folder for Ray's own files, or its URI.
         failures: How often workers are restarted.
         callbacks: Ray Train's.
     """
     environment = {"TOKENIZERS_PARALLELISM": "false"}
-    if not cluster.use_gpu:
+    if not group.use_gpu:
         environment["DS_ACCELERATOR"] = "cpu"
     return TorchTrainer(
         loop,
         train_loop_config=settings,
-        torch_config=TorchConfig(backend=cluster.backend),
+        torch_config=TorchConfig(backend=group.backend),
         scaling_config=ScalingConfig(
-            num_workers=cluster.workers,
-            use_gpu=cluster.use_gpu,
-            resources_per_worker=worker_needs(1, use_gpu=cluster.use_gpu),
+            num_workers=group.number,
+            use_gpu=group.use_gpu,
+            resources_per_worker=worker_needs(1, use_gpu=group.use_gpu),
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
             name=name,
@@ -210,18 +210,18 @@ def load_everywhere(
 
 def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train and export on one worker; rank 0 returns the result."""
-    cluster, config, data = job["cluster"], job["config"], job["data"]
-    start_deepspeed(cluster.backend)
+    group, config, data = job["group"], job["config"], job["data"]
+    start_deepspeed(group.backend)
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
-    make_engine = partial(DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload)
+    make_engine = partial(DeepSpeedEngine, zero_stage=group.zero_stage, offload=group.offload)
     fault = None
     if (received := data_digest(data)) != job["digest"]:
         fault = f"data {job['digest']} were sent, but {received} arrived"
     try:
         reward = load_everywhere(
             job["model"], trust_remote_code=job["trust_remote_code"], fault=fault
-        ).to(cluster.device())
+        ).to(group.device())
         fitted = fit_with(make_engine, reward, data, config, checkpoints=job["checkpoints"])
         export_trained(fitted, data, config, job["out"], checkpoints=job["checkpoints"])
     except (TrainingStopped, ValueError, FileNotFoundError) as error:

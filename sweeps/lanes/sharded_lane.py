@@ -9,7 +9,6 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict
-from types import TracebackType
 from typing import Any
 
 import ray
@@ -25,7 +24,7 @@ from scpo.distributed.ray_start import (
     start_ray,
     worker_needs,
 )
-from scpo.distributed.ray_training import Cluster, make_trainer
+from scpo.distributed.ray_training import WorkerGroup, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from scpo.training.checkpoints import TrainingStopped
@@ -44,7 +43,7 @@ _MAX_STARTS = 1  # retries of a worker group that did not start
 def run_sharded(
     jobs: Sequence[Job],
     workspace: Workspace,
-    cluster: Cluster,
+    group: WorkerGroup,
     run: Place,
     on_record: Callable[[TrialRecord], None],
 ) -> None:
@@ -53,7 +52,7 @@ def run_sharded(
     Args:
         jobs: Trainings; their rungs are ignored.
         workspace: Model and data.
-        cluster: The workers.
+        group: The workers.
         run: The run's folder, which every worker reaches, or its URI.
         on_record: Called with each record, complete or failed, in the order of the jobs.
 
@@ -63,7 +62,7 @@ def run_sharded(
     """
     if not jobs:
         return
-    with ShardedLane(workspace, cluster, run) as lane:
+    with ShardedLane(workspace, group, run) as lane:
         for job in jobs:
             on_record(lane.train(job))
 
@@ -76,31 +75,31 @@ class ShardedLane:
 
     Args:
         workspace: Model and data.
-        cluster: The workers; `max_failures` is how often they are restarted without a job done.
+        group: The workers; `max_failures` is how often they are restarted without a job done.
         run: The run's folder, which every worker reaches, or its URI.
 
     Raises:
         RuntimeError: The cluster cannot hold the workers.
     """
 
-    def __init__(self, workspace: Workspace, cluster: Cluster, run: Place) -> None:
+    def __init__(self, workspace: Workspace, group: WorkerGroup, run: Place) -> None:
         start_ray()
-        check_capacity(cluster.workers, use_gpu=cluster.use_gpu)
-        self.cluster = cluster
+        check_capacity(group.number, use_gpu=group.use_gpu)
+        self.group = group
         self.folder = below(absolute(run), _FOLDER)
         self.storage = below(self.folder, f"lane-{uuid.uuid4().hex[:12]}")
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         make_queue = ray.remote(JobQueue).options(num_cpus=0, scheduling_strategy=here)
-        self.queue: Any = make_queue.remote(cluster.max_failures)
+        self.queue: Any = make_queue.remote(group.max_failures)
         trainer = make_trainer(
             run_worker,
             {
                 "queue": self.queue,
                 "workspace": ray.put(workspace),
-                "cluster": cluster,
+                "group": group,
                 "folder": self.folder,
             },
-            cluster,
+            group,
             name="lane",
             storage=self.storage,
             failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
@@ -141,12 +140,7 @@ class ShardedLane:
     def __enter__(self) -> "ShardedLane":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
         if error is None or not self.thread.is_alive():
             self.close()
         else:
@@ -169,13 +163,13 @@ class ShardedLane:
 
     def _raise_end(self) -> None:
         """Raise why the lane ended before its job was done."""
-        workers = self.cluster.workers
+        workers = self.group.number
         error = self.ended.exception(timeout=0)
         if error is None:
             raise TrainingStopped(f"The sharded lane ended. {self.ended.result()}")
         if ray.get(self.queue.count_starts.remote()):
             raise RuntimeError(f"The sharded lane of {workers} workers failed: {error}") from error
-        needs = describe_needs(worker_needs(workers, use_gpu=self.cluster.use_gpu))
+        needs = describe_needs(worker_needs(workers, use_gpu=self.group.use_gpu))
         raise RuntimeError(
             f"A sharded lane of {workers} workers did not start. It needs {needs}. End the jobs "
             f"that hold the rest, or ask for fewer workers. Ray Train reported: {error}"

@@ -21,7 +21,7 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.distributed.ray_training import Cluster, load_everywhere, start_deepspeed
+from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
 from scpo.files.places import Place, below
 from scpo.models.devices import forward_tokens
 from scpo.models.reward_model import RewardModel
@@ -40,14 +40,14 @@ from sweeps.run.workspace import Workspace
 
 def run_worker(settings: dict[str, Any]) -> str | None:
     """Run job after job on one worker; return why the lane must end, None when it was closed."""
-    queue, cluster = settings["queue"], settings["cluster"]
+    queue, group = settings["queue"], settings["group"]
     rank = int(torch.distributed.get_rank())
     # Before anything that may fail, so that the queue counts this start.
     begun = ray.get(queue.begin.remote()) if rank == 0 else None
     index, fault = gather_from_ranks(begun)[0]
     if fault is not None:
         return str(fault)
-    start_deepspeed(cluster.backend)
+    start_deepspeed(group.backend)
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 
     workspace = ray.get(settings["workspace"])
@@ -55,8 +55,8 @@ def run_worker(settings: dict[str, Any]) -> str | None:
         base = load_everywhere(workspace.model, trust_remote_code=workspace.trust_remote_code)
     except TrainingStopped as error:
         return str(error)
-    make_engine = partial(DeepSpeedEngine, zero_stage=cluster.zero_stage, offload=cluster.offload)
-    worker = JobWorker(workspace, cluster, settings["folder"], base, make_engine)
+    make_engine = partial(DeepSpeedEngine, zero_stage=group.zero_stage, offload=group.offload)
+    worker = JobWorker(workspace, group, settings["folder"], base, make_engine)
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
     while (job := ray.get(queue.take.remote(index, rank))) is not None:
@@ -72,7 +72,7 @@ class JobWorker:
     """What a rank keeps between jobs."""
 
     workspace: Workspace
-    cluster: Cluster
+    group: WorkerGroup
     folder: Place  # of the checkpoints of jobs in flight
     base: RewardModel  # the base weights, in CPU memory
     make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
@@ -90,13 +90,13 @@ class JobWorker:
                 self.engine.release()
             self.engine = None
             gc.collect()  # engine and model refer to each other
-            if self.cluster.use_gpu:
+            if self.group.use_gpu:
                 torch.cuda.empty_cache()
 
     def _train(self, job: Job) -> TrialRecord:
         data = self.workspace.countries[job.country]
         # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
-        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.cluster.device())
+        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.group.device())
         trained: list[Fitted[Any]] = []
 
         def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
@@ -117,7 +117,7 @@ class JobWorker:
             self.workspace.training,
             fit,
             lambda: score_part(trained[0], data, job.part),
-            engine=f"deepspeed-zero{self.cluster.zero_stage}-x{self.cluster.workers}",
+            engine=f"deepspeed-zero{self.group.zero_stage}-x{self.group.number}",
         )
 
     def checkpoints_for(

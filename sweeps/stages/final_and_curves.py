@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scpo.distributed.ray_training import Cluster
+from scpo.distributed.ray_training import WorkerGroup
 from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
@@ -53,13 +53,13 @@ def train_finals_and_curves(
         for job in untrained:
             keep(untrained_record(job, workspace.countries[job.country]))
         run_jobs(in_lanes, workspace, config.lanes, ledger, run, on_record)
-        cluster = Cluster(
+        group = WorkerGroup(
             config.final.sharded.workers,
             zero_stage=config.final.sharded.zero_stage,
             offload=config.final.sharded.offload,
             use_gpu=config.lanes.gpus > 0,
         )
-        run_sharded(sharded, workspace, cluster, place, keep)
+        run_sharded(sharded, workspace, group, place, keep)
 
 
 def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:

@@ -22,7 +22,7 @@ from workload import load_minilm
 from scpo.config import SplitConfig, TrainingConfig
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.distributed.ray_training import Cluster, train_on_ray
+from scpo.distributed.ray_training import WorkerGroup, train_on_ray
 from scpo.evaluation.held_out import evaluate_model
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
@@ -36,7 +36,7 @@ COUNTRY = "Arvandia"
 NUM_TRIALS = 20
 MEMORY_AFTER = 2  # trials
 TRAINING = TrainingConfig(pairs_per_step=24, precision="fp32")
-CLUSTER = Cluster(2, zero_stage=2)
+CLUSTER = WorkerGroup(2, zero_stage=2)
 
 
 def make_workspace(folder: Path) -> Workspace:

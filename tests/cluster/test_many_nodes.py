@@ -28,7 +28,7 @@ from ray.cluster_utils import Cluster as RayCluster
 from scpo.config import SplitConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.distributed.ray_training import Cluster, train_on_ray
+from scpo.distributed.ray_training import WorkerGroup, train_on_ray
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
@@ -329,7 +329,7 @@ def test_zero3_over_two_nodes_gives_the_losses_of_one(
     nodes: RayCluster, workspace: Workspace, tmp_path: Path
 ) -> None:
     pairs = pairs_of(workspace)
-    cluster = Cluster(2, zero_stage=3)
+    cluster = WorkerGroup(2, zero_stage=3)
 
     def train(name: str) -> list[float]:
         result = train_on_ray(
@@ -364,7 +364,7 @@ def test_a_sharded_training_goes_on_from_its_checkpoint_when_a_node_dies(
             workspace.model,
             pairs_of(workspace),
             config,
-            Cluster(2),
+            WorkerGroup(2),
             out=tmp_path / name,
             checkpoints=checkpoints,
         )

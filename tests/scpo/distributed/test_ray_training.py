@@ -18,7 +18,7 @@ from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.distributed import ray_training
 from scpo.distributed.ray_start import start_ray
-from scpo.distributed.ray_training import Cluster, load_everywhere, train_on_ray
+from scpo.distributed.ray_training import WorkerGroup, load_everywhere, train_on_ray
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
@@ -40,7 +40,7 @@ def whole(request, cluster, model_folder, training_set, tmp_path_factory):
         "config": CONFIG.model_copy(
             update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 10}
         ),
-        "cluster": Cluster(2, zero_stage=request.param),
+        "group": WorkerGroup(2, zero_stage=request.param),
     }
     out = folder / "trained"
     result = train_on_ray(*given.values(), out=out, checkpoints=folder / "checkpoints")
@@ -70,9 +70,9 @@ def test_more_workers_than_the_cluster_holds_are_refused(
 ):
     model, out = model_folder("bert"), tmp_path / "out"
     with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
-        train_on_ray(model, training_set(), CONFIG, Cluster(3), out=out)
+        train_on_ray(model, training_set(), CONFIG, WorkerGroup(3), out=out)
     with pytest.raises(RuntimeError, match=r"1 workers need 1 GPUs, but the cluster has 0\."):
-        train_on_ray(model, training_set(), CONFIG, Cluster(1, use_gpu=True), out=out)
+        train_on_ray(model, training_set(), CONFIG, WorkerGroup(1, use_gpu=True), out=out)
     assert not out.exists()
 
 
@@ -84,19 +84,19 @@ def test_a_training_that_fails_names_its_error(model_folder, monkeypatch, traini
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"(?s)Training on 2 workers failed.*out of memory"):
         train_on_ray(
-            model_folder("bert"), training_set(), CONFIG, Cluster(2), out=tmp_path / "out"
+            model_folder("bert"), training_set(), CONFIG, WorkerGroup(2), out=tmp_path / "out"
         )
 
 
 @pytest.mark.parametrize(("workers", "stage"), [(0, 2), (-1, 0), (2, 4), (2, -1)])
 def test_workers_and_stages_out_of_range_are_refused(workers, stage):
     with pytest.raises(ValueError, match=rf"`workers >= 1` and zero_stage.*{workers} and {stage}"):
-        Cluster(workers, zero_stage=stage)
+        WorkerGroup(workers, zero_stage=stage)
 
 
 def test_what_a_stage_does_not_shard_is_not_offloaded():
     with pytest.raises(ValueError, match="To offload weights, ZeRO stage 3"):
-        Cluster(2, zero_stage=2, offload="weights")
+        WorkerGroup(2, zero_stage=2, offload="weights")
 
 
 def worker_pids():
@@ -139,7 +139,7 @@ def test_a_killed_worker_costs_no_bit(whole, tmp_path):
 def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, training_set, tmp_path):
     data = replace(training_set(), reference=np.ones(len(training_set().texts)), country="Chile")
     with pytest.raises(TrainingStopped, match="Chile must start from the model that gave"):
-        train_on_ray(model_folder("bert"), data, CONFIG, Cluster(1), out=tmp_path / "out")
+        train_on_ray(model_folder("bert"), data, CONFIG, WorkerGroup(1), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -183,7 +183,7 @@ def test_data_that_arrived_damaged_stop_all(model_folder, training_set, monkeypa
         "data": training_set(),
         "digest": "0f",
         "config": CONFIG,
-        "cluster": Cluster(2),
+        "group": WorkerGroup(2),
         "out": str(tmp_path / "out"),
         "checkpoints": None,
         "trust_remote_code": False,

@@ -26,7 +26,7 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from scpo.countries.scoring import score_pairs
-from scpo.distributed.ray_training import Cluster
+from scpo.distributed.ray_training import WorkerGroup
 from scpo.evaluation.held_out import evaluate_model
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
@@ -86,7 +86,7 @@ def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
     run = tmp_path / "run"
     job = make_job("first", epochs=3.0, save_to=str(tmp_path / "first"))
     records: list[TrialRecord] = []
-    run_sharded([job], workspace, Cluster(2), run, records.append)
+    run_sharded([job], workspace, WorkerGroup(2), run, records.append)
     bad = make_job("bad", min_pairs=999)
     later = replace(job, trial_id="later", save_to=str(tmp_path / "later"))
     again = replace(job, trial_id="again", save_to=str(tmp_path / "again"))
@@ -95,7 +95,7 @@ def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
         target=kill_a_worker_after_the_first_checkpoint,
         args=(checkpoints_of(again, run / ".sharded"), killed),
     )
-    with ShardedLane(workspace, Cluster(2), run) as lane:
+    with ShardedLane(workspace, WorkerGroup(2), run) as lane:
         records += [lane.train(bad), lane.train(make_job("other", arm="full", seed=7))]
         records.append(lane.train(later))
         killer.start()
@@ -147,7 +147,7 @@ def test_a_job_that_kills_workers_twice_has_failed_and_the_lane_goes_on(
         kill_a_worker_after_the_first_checkpoint(folder, killed)
 
     killer = threading.Thread(target=kill_twice)
-    with ShardedLane(workspace, Cluster(2), tmp_path) as lane:
+    with ShardedLane(workspace, WorkerGroup(2), tmp_path) as lane:
         killer.start()
         poison, good = lane.train(job), lane.train(make_job("good"))
     killer.join()
@@ -172,7 +172,7 @@ def test_a_group_that_stays_pending_is_told_with_the_arithmetic(
             RuntimeError,
             match=r"2 workers did not start\. It needs 1\.8 CPUs \(the cluster has 2, 0\.5 free\)",
         ),
-        ShardedLane(workspace, Cluster(2), tmp_path) as lane,
+        ShardedLane(workspace, WorkerGroup(2), tmp_path) as lane,
     ):
         lane.train(make_job("never"))
     ray.kill(holder)
@@ -215,7 +215,7 @@ def test_a_lane_that_ends_says_why(
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
     monkeypatch.setattr(sharded_lane, "_CHECK_S", 0.05)
-    lane = ShardedLane(workspace, Cluster(2), tmp_path)
+    lane = ShardedLane(workspace, WorkerGroup(2), tmp_path)
     if began:
         ray.get(lane.queue.begin.remote())
     may_end.set()
@@ -227,7 +227,7 @@ def test_no_jobs_need_no_cluster(workspace: Workspace, tmp_path: Path) -> None:
     def fail(record: TrialRecord) -> None:
         raise AssertionError(record)
 
-    run_sharded([], workspace, Cluster(2), tmp_path, fail)
+    run_sharded([], workspace, WorkerGroup(2), tmp_path, fail)
     assert not ray.is_initialized() or list(tmp_path.iterdir()) == []
 
 
@@ -237,7 +237,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(
     monkeypatch.setattr(sharded_lane, "start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
-        ShardedLane(workspace, Cluster(3), tmp_path)
+        ShardedLane(workspace, WorkerGroup(3), tmp_path)
 
 
 def test_ranks_run_equally_many_passes_over_all_texts() -> None:
@@ -307,7 +307,7 @@ def worker(workspace: Workspace, tmp_path: Path) -> Callable[..., dict[str, str]
     def run(job: Job) -> dict[str, str]:
         base = load_reward_model(workspace.model)
         before = {name: value.clone() for name, value in base.model.state_dict().items()}
-        outcome = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank).run(job)
+        outcome = JobWorker(workspace, WorkerGroup(1), tmp_path, base, OneRank).run(job)
         for name, value in base.model.state_dict().items():
             torch.testing.assert_close(value, before[name], rtol=0, atol=0)
         return outcome | {"released": str(OneRank.num_released)}
@@ -333,7 +333,7 @@ def test_a_short_job_without_export_saves_no_checkpoint(
     workspace: Workspace, tmp_path: Path, every: int, save_to: str | None, saves: bool
 ) -> None:
     base = load_reward_model(workspace.model)
-    lane = JobWorker(workspace, Cluster(1), tmp_path, base, OneRank)
+    lane = JobWorker(workspace, WorkerGroup(1), tmp_path, base, OneRank)
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")
     pairs = data.training_set(which, np.ones(len(which)))

@@ -48,10 +48,6 @@ class Profile(BaseModel):
         None, description="File of name==version lines for Ray to install for the job."
     )
 
-    def out(self, run_name: str) -> str:
-        """Return the output folder of a run."""
-        return f"{self.storage.rstrip('/')}/{run_name}"
-
     def advice(self) -> str:
         """Return how the cluster is started and its dashboard reached."""
         tunnel = f" Reach the dashboard with: {self.tunnel}" if self.tunnel else ""

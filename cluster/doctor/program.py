@@ -11,7 +11,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import ray
@@ -102,6 +102,7 @@ def _print_driver_files(
 
 def _join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
     """Start or join Ray; return its live nodes (none if that fails) and its dashboard."""
+    untyped: Any = ray  # some of its functions have no types
     settings: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address == "local":
         settings |= {"include_dashboard": False, "num_cpus": 1}  # one worker is quick to start
@@ -111,8 +112,8 @@ def _join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
             ray.get(ray.remote(lambda: None).options(num_cpus=0).remote())
         # By value: a node may have another version of this package, or none.
         for module in (probes, exchange, places):
-            ray.cloudpickle.register_pickle_by_value(module)
-        nodes = [node for node in ray.nodes() if node["Alive"]]
+            untyped.cloudpickle.register_pickle_by_value(module)
+        nodes = [node for node in untyped.nodes() if node["Alive"]]
     except (*EXPECTED, RayError) as error:
         _print("ray", {"error": f"{type(error).__name__}: {error}"})
         return [], ""
@@ -137,8 +138,8 @@ def _task_on(node: Mapping[str, Any], work: Callable[..., Any]) -> Any:
     return ray.remote(work).options(num_cpus=0, max_retries=0, scheduling_strategy=strategy)
 
 
-def _gather(tasks: Mapping[Any, Any], until_s: float, on_outcome: Callable[..., None]) -> None:
-    """Call `on_outcome` with the key and outcome of each task as it ends, or is late."""
+def _outcomes(tasks: Mapping[Any, Any], until_s: float) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """Yield the key and outcome of each task as it ends, then of those that are late."""
     waiting = {reference: key for key, reference in tasks.items()}
     while waiting and (left_s := until_s - time.monotonic()) > 0:
         done, _ = ray.wait(list(waiting), timeout=left_s)
@@ -148,27 +149,24 @@ def _gather(tasks: Mapping[Any, Any], until_s: float, on_outcome: Callable[..., 
             except (*EXPECTED, RayError) as error:
                 cause = getattr(error, "cause", None) or error
                 outcome = {"error": f"{type(cause).__name__}: {str(cause).splitlines()[0]}"}
-            on_outcome(waiting.pop(reference), outcome)
+            yield waiting.pop(reference), outcome
     for key in waiting.values():
-        on_outcome(key, {"error": "no answer in time"})
+        yield key, {"error": "no answer in time"}
 
 
 def _examine_nodes(
     request: dict[str, Any], nodes: list[dict[str, Any]], limit_s: float
 ) -> _NodeFacts:
     """Print and return the facts of each node."""
-    facts: _NodeFacts = {}
-
-    def keep(key: str, outcome: dict[str, Any]) -> None:
-        if "value" in outcome:
-            facts[key] = outcome["value"]
-        _print("node", {"id": key, **outcome.get("value", {"failed": outcome.get("error")})})
-
     tasks = {
         node["id"]: _task_on(node, examine_node).remote(request, node["id"], limit_s - 1.5)
         for node in nodes
     }
-    _gather(tasks, time.monotonic() + limit_s, keep)
+    facts: _NodeFacts = {}
+    for key, outcome in _outcomes(tasks, time.monotonic() + limit_s):
+        if "value" in outcome:
+            facts[key] = outcome["value"]
+        _print("node", {"id": key, **outcome.get("value", {"failed": outcome.get("error")})})
     return facts
 
 
@@ -224,12 +222,10 @@ def _reduce(
         )
         for rank, (node, device) in enumerate(ranks)
     }
-    outcomes: list[dict[str, Any]] = []
-
-    def keep(rank: int, outcome: dict[str, Any]) -> None:
-        outcomes.append({"id": ranks[rank][0]["id"], **outcome})
-
-    _gather(tasks, time.monotonic() + limit_s + 0.8, keep)
+    outcomes = [
+        {"id": ranks[rank][0]["id"], **outcome}
+        for rank, outcome in _outcomes(tasks, time.monotonic() + limit_s + 0.8)
+    ]
     _print("reduced", {"backend": backend, "ranks": outcomes})
 
 

@@ -168,7 +168,7 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
                 "The job needs an output folder. Give --profile NAME, or --out "
                 "/mnt/scpo/runs/NAME."
             )
-        out = profile.out(run_name)
+        out = f"{profile.storage.rstrip('/')}/{run_name}"
     if not is_shared(out):
         raise ValueError(
             f"The output folder must be an absolute path on the cluster, s3:// or gs://, but got "

@@ -25,9 +25,8 @@ def test_shipped_profiles_can_be_submitted_to(name: str) -> None:
     assert find_profile(name).name == f"{name}.yaml"
 
 
-def test_outputs_lie_in_the_storage_under_the_run_name(tmp_path: Path) -> None:
+def test_a_profile_without_a_tunnel_says_how_to_start_the_cluster(tmp_path: Path) -> None:
     profile = load_profile(write(tmp_path / "mine.yaml", SETTINGS))
-    assert profile.out("prism") == "/mnt/runs/prism"
     assert profile.advice() == "Start the cluster with: begin"
 
 

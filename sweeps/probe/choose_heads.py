@@ -10,7 +10,6 @@ Legend: P pairs, S candidates, D features.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,8 @@ def choose_heads(
         deal_users(user, config.inner_folds, seed=seed),
         _selector(candidates, config, seed),
         num_judged=config.inner_folds,
-        **_numbers(candidates, config),
+        l2=_pulls(candidates),
+        steps=np.full(len(candidates), config.steps),
     )
     ranked = [candidates[number] for number in order.tolist()]
     chosen = [next(each for each in ranked if each.arm == arm) for arm in arms]
@@ -105,7 +105,8 @@ def train_candidates(
     """Return the heads of some candidates, w - w0 of shape (S, D), and the pairs each keeps."""
     pairs = pairs.by_margin()
     selections = _selector(candidates, config, seed)(pairs.reference_margin)
-    moved = train_selections(pairs, selections, **_numbers(candidates, config))
+    steps = np.full(len(candidates), config.steps)
+    moved = train_selections(pairs, selections, l2=_pulls(candidates), steps=steps)
     return moved, np.array([selection.keep.sum() for selection in selections])
 
 
@@ -199,8 +200,5 @@ def _selector(candidates: Sequence[Candidate], config: HeadsConfig, seed: int) -
     return lambda margin: [select_one(candidate, margin) for candidate in candidates]
 
 
-def _numbers(candidates: Sequence[Candidate], config: HeadsConfig) -> dict[str, Any]:
-    return {
-        "l2": np.array([candidate.l2 for candidate in candidates]),
-        "steps": np.full(len(candidates), config.steps),
-    }
+def _pulls(candidates: Sequence[Candidate]) -> FloatArray:
+    return np.array([candidate.l2 for candidate in candidates])

@@ -22,7 +22,7 @@ from sweeps.research.study_page.methods import describe_heads, describe_tuning
 from sweeps.research.study_page.rows import study_rows
 from sweeps.research.study_page.study_page import DataSetResult
 from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
-from sweeps.research.study_page.written import write_results
+from sweeps.research.study_page.results_files import write_results
 
 _WALL_FILE = "wall.json"
 _DONE_FILE = "done"  # an empty file: nothing is left to compute

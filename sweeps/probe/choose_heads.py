@@ -1,9 +1,9 @@
 """Train many heads at once and choose among them by accuracy on held-out folds of users.
 
-In come pairs as differences of frozen features and the user of each, out comes one head an arm.
+Input: pairs as differences of frozen features, and the user of each. Output: one head an arm.
 Every arm chooses its pull to the global head, and `scpo_tuned` retention and strength too, on
-inner folds of the same users; then it is trained on all of them. Held-out users are never seen,
-so the choice does not bias an arm's accuracy on them.
+inner folds of the training users; then it is trained on all of them. The choice never sees
+held-out users, so it does not bias an arm's accuracy on them.
 
 Legend: P pairs, S candidates, D features.
 """
@@ -138,7 +138,7 @@ def rank_in_folds(
             out of the result.
 
     Raises:
-        ValueError: As of `train_heads` or `judge_heads`.
+        ValueError: See `train_heads` and `judge_heads`.
     """
     right, lost, loss = np.zeros((3, len(l2)))
     started = np.ones(len(l2), dtype=np.bool_)
@@ -176,7 +176,7 @@ def train_selections(
         steps: Steps, shape (S,).
 
     Raises:
-        ValueError: As of `train_heads`.
+        ValueError: See `train_heads`.
     """
     weights = np.stack([selection.weights for selection in selections])
     kept = np.array([selection.keep.sum() for selection in selections])
@@ -185,7 +185,7 @@ def train_selections(
         pairs.differences,
         pairs.offset,
         weights / largest[:, None],
-        np.maximum(kept, 1),  # one that keeps nothing does not move
+        np.maximum(kept, 1),  # without pairs the head stays where it is
         l2=l2 / largest,
         steps=steps,
     )

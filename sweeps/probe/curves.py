@@ -71,8 +71,8 @@ def curve_records(
 
     Args:
         data: The country's arrays.
-        train: Its training pairs, in their order there.
-        validation: Its validation pairs, likewise.
+        train: Its training pairs, in the order of `data`.
+        validation: Its validation pairs, in the order of `data`.
         config: Arms, budgets and seeds.
         heads: Candidates of each head.
 
@@ -106,7 +106,7 @@ def curve_records(
 
 
 def write_ledger(records: Sequence[TrialRecord], folder: Path) -> None:
-    """Write a ledger, whole or not at all, in place of an earlier one."""
+    """Replace a folder's ledger by these records, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (
         json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False) for record in records

@@ -45,7 +45,7 @@ class MapCell:
     world: WorldSettings
     tuning: Tuning
     num_worlds: int
-    first_seed: int = 0  # of the first world; cells of a map differ in it, and in their luck
+    first_seed: int = 0  # of the first world; cells of a map share no seed
 
     @property
     def seeds(self) -> range:
@@ -58,7 +58,7 @@ class MapRow:
     """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
     variant: str  # what sets the cell apart from the map's; "" in the map
-    shift: float  # as of `WorldSettings`, as are the share and the cosine
+    shift: float  # see `WorldSettings`, also for the share and the cosine
     outlier_share: float
     pairs: int  # labelled pairs that an arm is trained and tuned on
     global_cosine: float

@@ -67,14 +67,8 @@ def curve_records(
 ) -> list[TrialRecord]:
     """Return the record of every seed, budget and arm of one country.
 
-    An arm that keeps none of the labelled pairs has failed, as it would in a lane.
-
-    Args:
-        data: The country's arrays.
-        train: Its training pairs, in the order of `data`.
-        validation: Its validation pairs, in the order of `data`.
-        config: Arms, budgets and seeds.
-        heads: Candidates of each head.
+    An arm that keeps none of the labelled pairs has failed, as it would in a lane. Training and
+    validation pairs stand in the order of `data`; `heads` has the candidates of each head.
 
     Raises:
         ValueError: A budget holds pairs of one user only.

@@ -112,13 +112,7 @@ def probe_pair_sets(
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
 
-    Args:
-        country: For the result and messages.
-        train: Pairs to train on.
-        validation: Pairs to judge by.
-        settings: Settings to try.
-        search: What a setting must keep to start, and the constraint.
-        num_users: Users of the validation pairs.
+    `search` says what is enough and gives the constraint; `num_users` gave the validation pairs.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.

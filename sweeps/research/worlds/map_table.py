@@ -43,9 +43,8 @@ def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
 
 def regions_table(regions: Sequence[Region]) -> Table:
     """Return the regions as a table for the terminal, differences in points."""
-    table = Table(
-        title="Cells in which an arm is significantly better or worse", title_justify="left"
-    )
+    title = "Cells in which an arm is significantly better or worse"
+    table = Table(title=title, title_justify="left")
     table.add_column("comparison")
     table.add_column("variant")
     for name in ("global cosine", "pairs", "wins", "losses", "cells", "points", "kept"):

@@ -50,8 +50,7 @@ def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
     num_plain = round(tuning.plain_share * tuning.num_settings)
     plain = draw_plain(tuning, seed).take(np.arange(num_plain))
     num_searched = tuning.num_settings - num_plain
-    ranges = {"retention": SPACE.retention, "strength": SPACE.strength}
-    searched = _draw(num_searched, **ranges, seed=seed)
+    searched = _draw(num_searched, retention=SPACE.retention, strength=SPACE.strength, seed=seed)
     columns = zip(vars(plain).values(), vars(searched).values(), strict=True)
     return HeadSettings(*(np.concatenate(column) for column in columns))
 

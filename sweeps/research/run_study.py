@@ -19,10 +19,10 @@ from sweeps.research.study.fine_tuned import run_fine_tuned
 from sweeps.research.study.frozen_cells import run_frozen
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.research.study_page.methods import describe_heads, describe_tuning
+from sweeps.research.study_page.results_files import write_results
 from sweeps.research.study_page.rows import study_rows
 from sweeps.research.study_page.study_page import DataSetResult
 from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
-from sweeps.research.study_page.results_files import write_results
 
 _WALL_FILE = "wall.json"
 _DONE_FILE = "done"  # an empty file: nothing is left to compute

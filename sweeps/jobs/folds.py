@@ -17,8 +17,6 @@ from scpo.statistics.bootstrap import Interval, interval
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
-_PART = "validation"
-
 
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
     """Return a country once a fold, with other users as its validation; itself for one fold.
@@ -56,29 +54,18 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     """
     if len(records) == 1:
         return records[0]
-    first = records[0]
-    weights = [evaluation_of(record, _PART).consensus.pairs for record in records]
-    evaluation = _join_evaluations(records)
-    trained = [
-        record.objectives["pairs_trained"]
-        for record in records
-        if "pairs_trained" in record.objectives
-    ]
+    first, part = records[0], "validation"
+    weights = [evaluation_of(record, part).consensus.pairs for record in records]
+    evaluation = _join_evaluations(records, part)
+    trained = mean_if_known([record.objectives.get("pairs_trained") for record in records])
+    accuracy = evaluation.overall.accuracy
     objectives = {}
-    if len(trained) == len(records) and evaluation.overall.accuracy is not None:
-        objectives = {
-            "validation_accuracy": evaluation.overall.accuracy,
-            "pairs_trained": float(np.mean(trained)),
-        }
+    if trained is not None and accuracy is not None:
+        objectives = {"validation_accuracy": accuracy, "pairs_trained": trained}
     constraints = {}
     for key in first.constraints:
         values = [record.constraints[key] for record in records]
         constraints[key] = float(np.average(values, weights=weights if any(weights) else None))
-    setting = {}
-    for key in first.setting:
-        given = [record.setting.get(key) for record in records]
-        known = [value for value in given if value is not None]
-        setting[key] = float(np.mean(known)) if len(known) == len(given) else None
     counts = {
         key: float(np.mean([record.counts[key] for record in records]))
         for key in first.counts
@@ -89,7 +76,10 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
             "objectives": objectives,
             "constraints": constraints,
             "evaluation": evaluation,
-            "setting": setting,
+            "setting": {
+                key: mean_if_known([record.setting.get(key) for record in records])
+                for key in first.setting
+            },
             "counts": counts,
             "times": _sum_times(records),
             "model_path": None,
@@ -97,10 +87,16 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     )
 
 
-def _join_evaluations(records: Sequence[TrialRecord]) -> EvaluationRecord:
+def mean_if_known(values: Sequence[float | None]) -> float | None:
+    """Return the mean; None where a value is."""
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if len(known) == len(values) else None
+
+
+def _join_evaluations(records: Sequence[TrialRecord], part: str) -> EvaluationRecord:
     """Return the evaluations of disjoint users as one."""
-    parts = [evaluation_of(record, _PART) for record in records]
-    matrices = [align_by_user([record], _PART) for record in records]
+    parts = [evaluation_of(record, part) for record in records]
+    matrices = [align_by_user([record], part) for record in records]
     pairs = np.concatenate([matrix.pairs for matrix in matrices])
     users = [user for matrix in matrices for user in matrix.users]
     right = np.concatenate([matrix.correct[0] for matrix in matrices])

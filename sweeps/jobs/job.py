@@ -24,7 +24,7 @@ _NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change
 
 @dataclass(frozen=True)
 class Job:
-    """One training that is asked for."""
+    """One training to run."""
 
     trial_id: str  # unique in its run
     purpose: Purpose  # a final job looks at the test users

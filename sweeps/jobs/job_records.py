@@ -1,4 +1,4 @@
-"""The record that comes back from a job: trained, pruned, failed or never trained."""
+"""The record of a job: trained, pruned, failed or without any training."""
 
 import time
 from collections.abc import Callable

@@ -1,9 +1,4 @@
-"""Trainings that are planned, not searched: points of the curves, and the final models.
-
-A final training looks at the test users, so it happens once: one that ended well is never made
-again. The final `scpo_tuned` is the recommended setting, trained with a new seed; its model
-is what a country takes home.
-"""
+"""Jobs that no search chooses: points of the curves, and final trainings of named arms."""
 
 from dataclasses import replace
 

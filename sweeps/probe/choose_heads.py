@@ -1,16 +1,15 @@
 """Train many heads at once and choose among them by accuracy on held-out folds of users.
 
-In come pairs as differences of frozen features and the user of each, out comes one head an arm.
+Input: pairs as differences of frozen features, and the user of each. Output: one head an arm.
 Every arm chooses its pull to the global head, and `scpo_tuned` retention and strength too, on
-inner folds of the same users; then it is trained on all of them. Held-out users are never seen,
-so the choice does not bias an arm's accuracy on them.
+inner folds of the training users; then it is trained on all of them. The choice never sees
+held-out users, so it does not bias an arm's accuracy on them.
 
 Legend: P pairs, S candidates, D features.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,7 +87,8 @@ def choose_heads(
         deal_users(user, config.inner_folds, seed=seed),
         _selector(candidates, config, seed),
         num_judged=config.inner_folds,
-        **_numbers(candidates, config),
+        l2=_pulls(candidates),
+        steps=np.full(len(candidates), config.steps),
     )
     ranked = [candidates[number] for number in order.tolist()]
     chosen = [next(each for each in ranked if each.arm == arm) for arm in arms]
@@ -105,7 +105,8 @@ def train_candidates(
     """Return the heads of some candidates, w - w0 of shape (S, D), and the pairs each keeps."""
     pairs = pairs.by_margin()
     selections = _selector(candidates, config, seed)(pairs.reference_margin)
-    moved = train_selections(pairs, selections, **_numbers(candidates, config))
+    steps = np.full(len(candidates), config.steps)
+    moved = train_selections(pairs, selections, l2=_pulls(candidates), steps=steps)
     return moved, np.array([selection.keep.sum() for selection in selections])
 
 
@@ -137,7 +138,7 @@ def rank_in_folds(
             out of the result.
 
     Raises:
-        ValueError: As of `train_heads` or `judge_heads`.
+        ValueError: See `train_heads` and `judge_heads`.
     """
     right, lost, loss = np.zeros((3, len(l2)))
     started = np.ones(len(l2), dtype=np.bool_)
@@ -175,7 +176,7 @@ def train_selections(
         steps: Steps, shape (S,).
 
     Raises:
-        ValueError: As of `train_heads`.
+        ValueError: See `train_heads`.
     """
     weights = np.stack([selection.weights for selection in selections])
     kept = np.array([selection.keep.sum() for selection in selections])
@@ -184,7 +185,7 @@ def train_selections(
         pairs.differences,
         pairs.offset,
         weights / largest[:, None],
-        np.maximum(kept, 1),  # one that keeps nothing does not move
+        np.maximum(kept, 1),  # without pairs the head stays where it is
         l2=l2 / largest,
         steps=steps,
     )
@@ -199,8 +200,5 @@ def _selector(candidates: Sequence[Candidate], config: HeadsConfig, seed: int) -
     return lambda margin: [select_one(candidate, margin) for candidate in candidates]
 
 
-def _numbers(candidates: Sequence[Candidate], config: HeadsConfig) -> dict[str, Any]:
-    return {
-        "l2": np.array([candidate.l2 for candidate in candidates]),
-        "steps": np.full(len(candidates), config.steps),
-    }
+def _pulls(candidates: Sequence[Candidate]) -> FloatArray:
+    return np.array([candidate.l2 for candidate in candidates])

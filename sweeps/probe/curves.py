@@ -67,14 +67,8 @@ def curve_records(
 ) -> list[TrialRecord]:
     """Return the record of every seed, budget and arm of one country.
 
-    An arm that keeps none of the labelled pairs has failed, as it would in a lane.
-
-    Args:
-        data: The country's arrays.
-        train: Its training pairs, in their order there.
-        validation: Its validation pairs, likewise.
-        config: Arms, budgets and seeds.
-        heads: Candidates of each head.
+    An arm that keeps none of the labelled pairs has failed, as it would in a lane. Training and
+    validation pairs stand in the order of `data`; `heads` has the candidates of each head.
 
     Raises:
         ValueError: A budget holds pairs of one user only.
@@ -106,7 +100,7 @@ def curve_records(
 
 
 def write_ledger(records: Sequence[TrialRecord], folder: Path) -> None:
-    """Write a ledger, whole or not at all, in place of an earlier one."""
+    """Replace a folder's ledger by these records, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     lines = (
         json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False) for record in records

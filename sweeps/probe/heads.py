@@ -132,12 +132,12 @@ def train_heads(
 ) -> Heads:
     """Train S heads and return how far each moved from the global model's.
 
-    A setting's result does not depend on the settings beside it. Pairs behind the last one that
-    a setting weighs cost nothing: sort pairs by reference margin.
+    A setting's result does not depend on the other settings. Pairs after the last one with a
+    weight cost nothing: sort pairs by reference margin.
 
     Args:
-        differences: As of `ProbedPairs`, shape (P, D).
-        offset: As of `ProbedPairs`, shape (P,).
+        differences: See `ProbedPairs`, shape (P, D).
+        offset: See `ProbedPairs`, shape (P,).
         weights: W of each setting and pair in [0, 1], 0 where it is not kept, shape (S, P).
         num_kept: n of each setting, at least 1, shape (S,).
         l2: Pull to the global head, positive, shape (S,).

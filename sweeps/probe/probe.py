@@ -1,9 +1,9 @@
 """The probe: frozen backbone, thousands of heads per country, the front as first trials.
 
 The features of all training and validation texts are computed once and cached; then heads for
-many (retention, strength, L2, steps) train as one array program a country. What
-carries over to full fine-tuning is the selection: a point takes retention and strength from the
-front, and learning rate and epochs from the configuration, for a head does not show those.
+many (retention, strength, L2, steps) train as one array program a country. Only the selection
+carries over to full fine-tuning: a point takes retention and strength from the front, and
+learning rate and epochs from the configuration, about which a head says nothing.
 """
 
 from collections.abc import Mapping
@@ -56,7 +56,7 @@ def run_probe(
     """Probe every country of a sweep; its run's folder holds data and global model, or gets them.
 
     Raises:
-        ValueError: As of `probe_countries`, or the data do not suffice.
+        ValueError: See `probe_countries`; or there are too few data.
     """
     model, steered = prepare_all(config, run, say)
     return probe_countries(config, steered.countries, model, say, num_settings=num_settings)
@@ -112,13 +112,7 @@ def probe_pair_sets(
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
 
-    Args:
-        country: For the result and messages.
-        train: Pairs to train on.
-        validation: Pairs to judge by.
-        settings: Settings to try.
-        search: What a setting must keep to start, and the constraint.
-        num_users: Users of the validation pairs.
+    `search` says what is enough and gives the constraint; `num_users` gave the validation pairs.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.

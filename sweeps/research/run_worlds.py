@@ -24,7 +24,7 @@ def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[Rende
     num_seeds = _of_size(NUM_SEEDS, size)
     truth = run_truth(out, num_seeds, say, num_processes=num_processes)
     tables = [truth_table(truth.rows, world) for world in WORLDS]
-    return [*tables, paper_claims_table(truth.claims), _written(out, "truth.csv", "claims.csv")]
+    return [*tables, paper_claims_table(truth.claims), _list_files(out, "truth.csv", "claims.csv")]
 
 
 def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
@@ -37,7 +37,7 @@ def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[Rendera
     return [
         regions_table(count_regions([row for row in rows if row.variant in ("", FRESH)], "truth")),
         variants_table([row for row in rows if row.variant != FRESH], "truth"),
-        _written(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
+        _list_files(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
     ]
 
 
@@ -47,5 +47,5 @@ def _of_size(sizes: Mapping[str, Size], name: str) -> Size:
     return sizes[name]
 
 
-def _written(out: Path, *names: str) -> str:
+def _list_files(out: Path, *names: str) -> str:
     return f"Written: {', '.join(str(out / name) for name in names)}"

@@ -197,7 +197,8 @@ def in_units(user: NDArray[np.str_], unit: str) -> NDArray[np.str_]:
     return np.array([name.partition("/")[2] or name for name in user.tolist()], dtype=np.str_)
 
 
-def _base(country: str) -> str:  # without what stands in brackets
+def _base(country: str) -> str:
+    """Return a country's name without what stands in brackets."""
     return country.partition(" (")[0]
 
 

@@ -21,6 +21,7 @@ from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.method.strength import margin_scale
 from sweeps.config import Say
+from sweeps.jobs.folds import mean_if_known
 from sweeps.jobs.job_records import margin_record
 from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
@@ -180,8 +181,7 @@ def _record(
     if chosen:
         counts["pairs_trained"] = float(np.mean([head.pairs_trained for head in chosen]))
         for name in ("l2", "retention", "strength"):
-            known = [getattr(head.candidate, name) for head in chosen]
-            config[name] = None if None in known else float(np.mean(known))
+            config[name] = mean_if_known([getattr(head.candidate, name) for head in chosen])
     return margin_record(
         data,
         margin,

@@ -23,7 +23,7 @@ def similarity_records(cells: Sequence[Mapping[str, Any]], reference: str) -> li
     """Return the records of every row, differences to a reference row.
 
     Args:
-        cells: Results of `sweeps.research.study.frozen.compute_cell` with similarities.
+        cells: Results of `compute_frozen_cell` with similarities.
         reference: Name of the row that others are compared with.
     """
     questions = sorted({name for cell in cells for name in cell["questions"]})

@@ -1,9 +1,8 @@
-"""The map of when SCPO pays, as a command: cells of worlds, CSV and two figures.
+"""The map of when SCPO pays: cells of worlds, CSV and two figures.
 
 The map spans cultural shift, outlier share, labelled pairs and the global model's quality; each
-of its cells is computed by `map_cells` and kept in a file. Beside it stands a sensitivity study:
-the cell CENTRE with one thing changed at a time, so that a reader sees what the map depends on
-that its axes do not show.
+cell is computed by `compute_map_cell` and kept in a file. A sensitivity study changes one setting
+of the cell CENTRE at a time, to show what the map depends on beyond its axes.
 """
 
 from collections.abc import Mapping
@@ -98,7 +97,7 @@ def variant_cells(axes: MapAxes) -> dict[str, MapCell]:
 def again_cells(axes: MapAxes) -> dict[str, MapCell]:
     """Return the cells of the region where the large map says that scpo pays, on fresh worlds.
 
-    The region was chosen by looking at that map, so its own worlds flatter it.
+    The region was chosen by looking at that map: on the map's own worlds it is biased upwards.
     """
     return {
         f"again-{name}": replace(cell, first_seed=cell.first_seed + FIRST_FRESH_SEED)

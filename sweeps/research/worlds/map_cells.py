@@ -45,7 +45,7 @@ class MapCell:
     world: WorldSettings
     tuning: Tuning
     num_worlds: int
-    first_seed: int = 0  # of the first world; cells of a map differ in it, and in their luck
+    first_seed: int = 0  # of the first world; cells of a map share no seed
 
     @property
     def seeds(self) -> range:
@@ -58,7 +58,7 @@ class MapRow:
     """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
     variant: str  # what sets the cell apart from the map's; "" in the map
-    shift: float  # as of `WorldSettings`, as are the share and the cosine
+    shift: float  # see `WorldSettings`, also for the share and the cosine
     outlier_share: float
     pairs: int  # labelled pairs that an arm is trained and tuned on
     global_cosine: float
@@ -86,7 +86,7 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
     """Return a cell's comparisons from its result, as `compute_map_cell` returns it."""
     world = cell.world
     kind = (variant, world.shift, world.outlier_share, world.num_pairs, world.global_cosine)
-    kept, strength = np.mean(result["chosen"], axis=0).tolist()
+    retention, strength = np.mean(result["chosen"], axis=0).tolist()
     rows = []
     for model, against in COMPARED:
         for tuning in (USERS, PERFECT):
@@ -98,9 +98,9 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
                 column = MEASURES.index(measure)
                 first, second = ours[:, column], theirs[:, column]
                 compared = (model, against, tuning, measure)
-                means = (float(first.mean()), float(second.mean()))
                 ends = mean_ends(first - second)
-                rows.append(MapRow(*kind, *compared, *ends, *means, kept, strength, len(first)))
+                means = (float(first.mean()), float(second.mean()), retention, strength)
+                rows.append(MapRow(*kind, *compared, *ends, *means, len(first)))
     return rows
 
 

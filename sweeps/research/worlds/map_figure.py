@@ -38,9 +38,7 @@ def draw_map(rows: Sequence[MapRow], measure: str, path_stem: Path) -> tuple[Pat
 def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     """Return the figure: a block of panels for each arm that scpo is held against.
 
-    Args:
-        rows: Of the map, as `run_map` returns them; those of the sensitivity study are left out.
-        measure: "truth" or "overall".
+    `measure` is "truth" or "overall"; rows of other studies than the map are left out.
 
     Raises:
         ValueError: There is no row of that measure.

@@ -1,4 +1,4 @@
-"""The map in words: how many cells an arm wins or loses surely, by pairs and global model.
+"""The map as tables: in how many cells an arm is significantly better or worse.
 
 Cells have worlds of their own, so the interval of their mean follows from theirs: its half is
 the root of the sum of their squared halves, divided by their number.
@@ -43,7 +43,8 @@ def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
 
 def regions_table(regions: Sequence[Region]) -> Table:
     """Return the regions as a table for the terminal, differences in points."""
-    table = Table(title="Cells that an arm wins or loses surely", title_justify="left")
+    title = "Cells in which an arm is significantly better or worse"
+    table = Table(title=title, title_justify="left")
     table.add_column("comparison")
     table.add_column("variant")
     for name in ("global cosine", "pairs", "wins", "losses", "cells", "points", "kept"):

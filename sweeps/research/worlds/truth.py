@@ -1,7 +1,7 @@
 """Every arm on worlds whose truth is known, over many seeds: what the paper's claims are worth.
 
-In come settings of worlds, out comes one row a world, training strength, arm and measure, with
-the mean over seeds and its interval. The answer depends on how hard the arms are trained, so
+Input: settings of worlds. Output: one row a world, training strength, arm and measure, with the
+mean over seeds and its interval. The answer depends on how hard the arms are trained, so
 there are two strengths, as pulls towards the global model: a "hard" trained head follows almost
 only the training pairs, a "mild" one stays near the global model's. All arms of a strength differ
 in their selection only and are trained to their optimum; tuned arms choose their own strength.

@@ -2,12 +2,13 @@
 
 `tune_arm` does what a country's search does: it trains every setting without a fold of users,
 judges it on that fold, and takes the setting that orders most left-out pairs right among those
-that keep consensus accuracy. `judge_world` adds what only a known truth can tell.
+that keep consensus accuracy. `judge_world` also judges by the known truth.
 
 Legend: S settings, P pairs, D features.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from scipy.special import expit
@@ -23,8 +24,7 @@ from sweeps.research.worlds.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")
 SPACE = SearchConfig()
-_L2 = (1e-3, 10.0)
-_STEPS = (2, 24)
+_draw = partial(draw_settings, l2=(1e-3, 10.0), steps=(2, 24))
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,15 @@ class Tuning:
 
 def draw_plain(tuning: Tuning, seed: int) -> HeadSettings:
     """Return settings of L2 and steps alone: every pair, no weighting."""
-    return draw_settings(
-        tuning.num_settings,
-        retention=(1.0, 1.0),
-        strength=(0.0, 0.0),
-        l2=_L2,
-        steps=_STEPS,
-        seed=seed,
-    )
+    return _draw(tuning.num_settings, retention=(1.0, 1.0), strength=(0.0, 0.0), seed=seed)
 
 
 def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
     """Return settings of scpo: first the plain ones, then points of a search's ranges."""
     num_plain = round(tuning.plain_share * tuning.num_settings)
     plain = draw_plain(tuning, seed).take(np.arange(num_plain))
-    searched = draw_settings(
-        tuning.num_settings - num_plain,
-        retention=SPACE.retention,
-        strength=SPACE.strength,
-        l2=_L2,
-        steps=_STEPS,
-        seed=seed,
-    )
+    num_searched = tuning.num_settings - num_plain
+    searched = _draw(num_searched, retention=SPACE.retention, strength=SPACE.strength, seed=seed)
     columns = zip(vars(plain).values(), vars(searched).values(), strict=True)
     return HeadSettings(*(np.concatenate(column) for column in columns))
 
@@ -122,7 +109,7 @@ def judge_world(moved: Heads, test: WorldPairs) -> FloatArray:
     sigmoid(utility margin) where the head orders it as the country does.
 
     Raises:
-        ValueError: As of `judge_heads`.
+        ValueError: See `judge_heads`.
     """
     judged = judge_heads(moved, test)
     right = head_margins(moved, test) > 0

@@ -52,6 +52,7 @@ def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> N
             "comparisons": [[0, 1], [0, 2], [1, 2]],
             "margins": None,
             "turn": 0,
+            "unit": None,
         }
     ]
     assert bad_rows.rejected == []

@@ -19,7 +19,7 @@ from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_inter
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 
-PARTS = ("train", "validation", "test")
+_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ class CountryData:
         Raises:
             ValueError: No such part, or it holds no pair.
         """
-        if part not in PARTS:
-            raise ValueError(f"part must be one of {', '.join(PARTS)}, but got {part!r}.")
+        if part not in _PARTS:
+            raise ValueError(f"part must be one of {', '.join(_PARTS)}, but got {part!r}.")
         which = np.flatnonzero(self.part == part)
         if len(which) == 0:
             why = f" ({self.losses})" if self.losses else ""

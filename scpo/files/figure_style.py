@@ -111,10 +111,11 @@ def spread_positions(positions: Sequence[float], gap: float) -> list[float]:
     """
     if not positions:
         return []
-    order = np.lexsort((-np.arange(len(positions)), np.asarray(positions)))
-    steps = gap * np.arange(len(positions))  # taken off, positions need only ascend
-    moved = np.empty(len(positions))
-    moved[order] = isotonic_regression(np.asarray(positions)[order] - steps).x + steps
+    wanted = np.asarray(positions, dtype=np.float64)
+    order = np.lexsort((-np.arange(len(wanted)), wanted))
+    steps = gap * np.arange(len(wanted))  # taken off, positions need only ascend
+    moved = np.empty(len(wanted))
+    moved[order] = isotonic_regression(wanted[order] - steps).x + steps
     return [float(position) for position in moved]
 
 

@@ -55,20 +55,26 @@ def open_store(place: Place, *, attempts: int | None = 2) -> tuple[Any, str]:
     scheme, _, path = uri.partition("://")
     if scheme == "gs":
         uri += f"{'&' if '?' in uri else '?'}retry_limit_seconds={_RETRY_S}"
+    elif scheme == "s3" and "?" not in uri and attempts is None:
+        uri += "?allow_delayed_open=true"  # a small object in one request
     if scheme != "s3" or "?" in uri:
         system, path = FileSystem.from_uri(uri)
         return system, str(path)
-    settings: dict[str, Any] = {"allow_delayed_open": True}  # a small object in one request
+    settings: dict[str, Any] = {}
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if endpoint:
         settings["scheme"], _, settings["endpoint_override"] = endpoint.partition("://")
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
     if region is None and not endpoint:
         region = FileSystem.from_uri(f"s3://{path.partition('/')[0]}")[0].region
-    if attempts is not None:
-        settings |= {"connect_timeout": _CONNECT_S, "request_timeout": _SILENCE_S}
-        settings["retry_strategy"] = AwsStandardS3RetryStrategy(max_attempts=attempts)
-    return S3FileSystem(region=region, **settings), path.rstrip("/")
+    system = S3FileSystem(
+        region=region,
+        connect_timeout=_CONNECT_S,
+        request_timeout=_SILENCE_S,
+        retry_strategy=AwsStandardS3RetryStrategy(max_attempts=attempts),
+        **settings,
+    )
+    return system, path.rstrip("/")
 
 
 def first_line(error: BaseException) -> str:

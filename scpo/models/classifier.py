@@ -1,9 +1,12 @@
 """What a reward model does otherwise than the plain class of transformers.
 
 A float32 head, pooling at the last real token by the attention mask, a last layer that computes
-what the reward reads, layers that recompute, and texts padded at either side. All of it hangs on
-the class of a model's modules, not on the instance, so that deepcopy, state dicts and peft see
-ordinary modules.
+what the reward reads, layers that recompute, and texts padded at either side.
+
+This file gives modules of a loaded model another class. transformers has no public way to replace
+these forward passes, hooks cannot wrap one in a context, and a wrapper module renames weights. A
+class leaves deepcopy, state dicts and peft as they are. If a new version moves what is used here,
+an import or an attribute fails; a changed forward pass fails the check before a training starts.
 """
 
 import hashlib
@@ -27,8 +30,8 @@ from transformers.modeling_layers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-# Of these very classes: a subclass may pool otherwise. DeBERTa's convolution over all tokens comes
-# behind its first layer.
+# Exactly these classes: a subclass may pool otherwise. DeBERTa's convolution over all tokens comes
+# after its first layer.
 FIRST_TOKEN_CLASSES = (BertForSequenceClassification, DebertaV2ForSequenceClassification)
 
 
@@ -236,9 +239,14 @@ def _mixed_class(mixin: type, base: type) -> type:
 
 
 def _mix_in(mixin: Any, module: Any) -> None:
-    base: Any = type(module)
-    if not isinstance(module, mixin):
-        module.__class__ = _mixed_class(mixin, base)
+    if isinstance(module, mixin):
+        return
+    if "forward" in vars(module):
+        raise TypeError(
+            f"{type(module).__name__} must take its forward pass from its class, but has one of "
+            "its own, which would hide the one needed here. Load the model without hooks on it."
+        )
+    module.__class__ = _mixed_class(mixin, type(module))
 
 
 def _pad_at_right(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

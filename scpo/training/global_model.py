@@ -19,7 +19,7 @@ from scpo.countries.country_data import build_country, rows_of, utterance_texts
 from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.pairs_file import read_pairs
+from scpo.data.sources.pairs_file import read_pairs_file
 from scpo.data.splits import shuffle_users
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
@@ -147,7 +147,7 @@ def pool_interactions(
     parts = [_cut(left, model.max_pairs, seed)]
     if model.extra_pairs is not None:
         bad_rows = BadRows(on_bad_rows)
-        extra = read_pairs(Path(model.extra_pairs), bad_rows, default_country="extra")
+        extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country="extra")
         bad_rows.write(quarantine)
         parts.append(_cut(extra, model.max_extra_pairs, seed))
     pooled = pa.concat_tables(parts)

@@ -6,6 +6,7 @@ handed to the collector of bad rows; a file that cannot be read at all raises Va
 
 import csv
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,25 +24,25 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
         FileNotFoundError: No such file.
         ValueError: An unreadable header; or a bad record under the policy "stop".
     """
-    lines = _CsvLines(path, bad_rows)
-    reader = csv.reader(lines, strict=True)
-    header = _read_header(reader, lines, path)
+    current = _CsvRecord()
+    reader = csv.reader(_decode_lines(path, current, bad_rows), strict=True)
+    header = _read_header(reader, current, path)
     while True:
         start = reader.line_num + 1
-        lines.start_record()
+        current.faults, current.text = [], ""
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
             record = []
-            lines.faults.append(RowFault("invalid_csv", f"One CSV record must hold: {error}."))
+            current.faults.append(RowFault("invalid_csv", f"One CSV record must hold: {error}."))
         if record and len(record) != len(header):
             message = f"{len(header)} fields must hold ({header}), got {len(record)}."
-            lines.faults.append(RowFault("invalid_csv", message))
-        if lines.faults:
+            current.faults.append(RowFault("invalid_csv", message))
+        if current.faults:
             bad_rows.num_rows_read += 1
-            bad_rows.reject(lines.faults[0], path, start, lines.text)
+            bad_rows.reject(current.faults[0], path, start, current.text)
         elif not record:
             bad_rows.note("blank_line")
         elif record == header:
@@ -81,48 +82,37 @@ def read_parquet(
         raise ValueError(f"{path} must be a whole Parquet file, but: {error}.") from error
 
 
-class _CsvLines:
-    """Iterator of decoded lines for csv.reader that remembers the current record's raw lines.
+@dataclass
+class _CsvRecord:
+    """The record being read: the faults of its bytes, and its text in the file."""
 
-    Attributes:
-        faults: What is wrong with the bytes of the current record, empty when nothing is.
-        text: The current record as it stands in the file; undecodable bytes are escaped.
-    """
+    faults: list[RowFault] = field(default_factory=list)
+    text: str = ""
 
-    def __init__(self, path: Path, bad_rows: BadRows) -> None:
-        self._lines = read_lines(path)
-        self._bad_rows = bad_rows
-        self.start_record()
 
-    def start_record(self) -> None:
-        self.faults: list[RowFault] = []
-        self.text = ""
-
-    def __iter__(self) -> "_CsvLines":
-        return self
-
-    def __next__(self) -> str:
-        line, offset, content = next(self._lines)
+def _decode_lines(path: Path, record: _CsvRecord, bad_rows: BadRows) -> Iterator[str]:
+    """Yield lines for csv.reader and add them to the record; undecodable bytes are escaped."""
+    for line, offset, content in read_lines(path):
+        start = 0
         if line == 1 and content.startswith(BYTE_ORDER_MARK):
-            content = content.removeprefix(BYTE_ORDER_MARK)
-            offset += len(BYTE_ORDER_MARK)
-            self._bad_rows.note("byte_order_mark")
+            start = len(BYTE_ORDER_MARK)
+            bad_rows.note("byte_order_mark")
         try:
-            text = decode_line(content, offset)
+            text = decode_line(content[start:], offset + start)
         except RowFault as fault:
-            self.faults.append(fault)
-            text = content.decode("utf-8", errors="backslashreplace")
-        self.text += text
-        return text
+            record.faults.append(fault)
+            text = content[start:].decode("utf-8", errors="backslashreplace")
+        record.text += text
+        yield text
 
 
-def _read_header(reader: Iterator[list[str]], lines: _CsvLines, path: Path) -> list[str]:
+def _read_header(reader: Iterator[list[str]], first: _CsvRecord, path: Path) -> list[str]:
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
         raise ValueError(f"{path}:1: a CSV header must stand here, but: {error}.") from error
-    if lines.faults:
-        raise ValueError(f"{path}:1: {lines.faults[0].message}")
+    if first.faults:
+        raise ValueError(f"{path}:1: {first.faults[0].message}")
     if len(set(header)) != len(header):
         raise ValueError(f"{path}:1: column names must be unique, but got {header}.")
     return header

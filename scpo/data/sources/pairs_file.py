@@ -60,7 +60,7 @@ class _Judgement(ParsedRow):
         return self.country, self.user, self.texts.prompt
 
 
-def read_pairs(
+def read_pairs_file(
     path: Path,
     bad_rows: BadRows,
     *,

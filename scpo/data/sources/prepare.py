@@ -21,7 +21,7 @@ from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME
 from scpo.data.sources.opinion_pairs import read_opinion_interactions
-from scpo.data.sources.pairs_file import PairColumns, read_pairs
+from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
@@ -172,7 +172,7 @@ def _read(
         return read_opinion_interactions(path, bad_rows), {}, None
     if config.source == "pairs":
         columns = PairColumns(user=config.user_column, country=config.country_column)
-        table = read_pairs(
+        table = read_pairs_file(
             Path(path), bad_rows, columns=columns, default_country=config.default_country
         )
         options = {"columns": asdict(columns), "default_country": config.default_country}

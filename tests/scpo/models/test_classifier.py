@@ -2,7 +2,11 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
 
-from scpo.models.classifier import adapt_classes, compute_rewards
+from scpo.models.classifier import (
+    adapt_classes,
+    compute_rewards,
+    enable_activation_checkpointing,
+)
 from scpo.models.loading import load_reward_model
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(20)]
@@ -53,3 +57,10 @@ def test_models_that_may_read_other_tokens_run_whole(model_folder, inputs):
     for model in (other, shallow):
         states = model.bert(**inputs).last_hidden_state
         assert states.shape[1] == inputs["input_ids"].shape[1]
+
+
+def test_a_module_with_a_forward_pass_of_its_own_is_refused(tiny_bert):
+    layer = tiny_bert.model.bert.encoder.layer[0]
+    layer.forward = layer.forward  # as accelerate's hooks set it
+    with pytest.raises(TypeError, match=r"BertLayer must take its forward pass from its class"):
+        enable_activation_checkpointing(tiny_bert.model)

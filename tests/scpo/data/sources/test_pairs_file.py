@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.pairs_file import PairColumns, read_pairs
+from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.splits import split_users
 
 
@@ -33,7 +33,7 @@ def read(
 ) -> tuple[list[dict[str, Any]], BadRows]:
     bad_rows = BadRows()
     path = write(tmp_path / "pairs.jsonl", rows)
-    return read_pairs(path, bad_rows, **options).to_pylist(), bad_rows
+    return read_pairs_file(path, bad_rows, **options).to_pylist(), bad_rows
 
 
 def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> None:
@@ -52,6 +52,7 @@ def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> N
             "comparisons": [[0, 1], [0, 2], [1, 2]],
             "margins": None,
             "turn": 0,
+            "unit": None,
         }
     ]
     assert bad_rows.rejected == []
@@ -198,7 +199,9 @@ def test_margins_of_csv_parquet_and_json_are_the_same(tmp_path: Path) -> None:
     (tmp_path / "p.csv").write_text(
         "user,country,prompt,chosen,rejected,margin\nu1,Canada,Sky?,a,b,0.25\nu1,Canada,Sky?,a,c,\n"
     )
-    tables = [read_pairs(tmp_path / name, BadRows()) for name in ("p.jsonl", "p.parquet", "p.csv")]
+    tables = [
+        read_pairs_file(tmp_path / name, BadRows()) for name in ("p.jsonl", "p.parquet", "p.csv")
+    ]
     assert tables[0]["margins"].to_pylist() == [[0.25, None]]
     assert all(table.equals(tables[0]) for table in tables)
 
@@ -206,7 +209,7 @@ def test_margins_of_csv_parquet_and_json_are_the_same(tmp_path: Path) -> None:
 def test_stop_names_the_margin(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.jsonl", [pair("a", "b", margin=float("nan"))])
     with pytest.raises(ValueError, match=r"pairs\.jsonl:1: field 'margin': `\|margin\| <= 10000`"):
-        read_pairs(path, BadRows("stop"))
+        read_pairs_file(path, BadRows("stop"))
 
 
 def test_default_country(tmp_path: Path) -> None:
@@ -244,7 +247,7 @@ def test_csv_parquet_and_gzip_give_the_same_table(tmp_path: Path) -> None:
         'u1,Canada,Sky?,a,b,1\nu1,Canada,Sky?,"c, d","say ""x""",2\nu1,Canada,Sky?,b,"c, d",3\n'
     )
     tables = [
-        read_pairs(tmp_path / name, BadRows())
+        read_pairs_file(tmp_path / name, BadRows())
         for name in ("p.jsonl", "p.jsonl.gz", "p.parquet", "p.csv")
     ]
     assert tables[0].num_rows == 1
@@ -254,7 +257,7 @@ def test_csv_parquet_and_gzip_give_the_same_table(tmp_path: Path) -> None:
 def test_csv_row_without_a_country_takes_the_default(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("country,prompt,chosen,rejected\n,Sky?,a,b\n")
-    table = read_pairs(path, BadRows(), default_country="Chile")
+    table = read_pairs_file(path, BadRows(), default_country="Chile")
     assert table["country"].to_pylist() == ["Chile"]
 
 
@@ -265,22 +268,22 @@ def test_conversational_parquet(tmp_path: Path) -> None:
         "rejected": [{"role": "assistant", "content": "red"}],
     }
     pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
-    table = read_pairs(tmp_path / "p.parquet", BadRows(), default_country="Chile")
+    table = read_pairs_file(tmp_path / "p.parquet", BadRows(), default_country="Chile")
     assert table["prompt"].to_pylist() == ["Sky?"]
     assert table["responses"].to_pylist() == [["blue", "red"]]
 
 
 def test_file_errors(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="must end in"):
-        read_pairs(tmp_path / "pairs.xlsx", BadRows())
+        read_pairs_file(tmp_path / "pairs.xlsx", BadRows())
     with pytest.raises(FileNotFoundError, match="No file at"):
-        read_pairs(tmp_path / "pairs.jsonl", BadRows())
+        read_pairs_file(tmp_path / "pairs.jsonl", BadRows())
 
 
 def test_stop_raises_at_the_first_bad_row(tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.jsonl", [pair("a", "b"), pair("a", "a")])
     with pytest.raises(ValueError, match=r"pairs\.jsonl:2: field 'rejected': Two different"):
-        read_pairs(path, BadRows("stop"))
+        read_pairs_file(path, BadRows("stop"))
 
 
 def test_result_does_not_depend_on_the_order_of_rows(tmp_path: Path) -> None:
@@ -314,7 +317,7 @@ def count_pairs(table: pa.Table) -> int:
 @pytest.mark.data
 def test_real_observed_pairs(data_folder: Path) -> None:
     bad_rows = BadRows()
-    table = read_pairs(data_folder / "prism" / "observed_pairs.jsonl", bad_rows)
+    table = read_pairs_file(data_folder / "prism" / "observed_pairs.jsonl", bad_rows)
     assert bad_rows.num_rows_read == 2614
     # 93 rows name a country but no user, 6 have the literal EMPTY STRING as a response.
     assert bad_rows.counts == {"unknown_user": 93, "empty_text": 6}
@@ -327,7 +330,9 @@ def test_real_observed_pairs(data_folder: Path) -> None:
 def test_real_blend_pairs(data_folder: Path) -> None:
     bad_rows = BadRows()
     columns = PairColumns(user="question_id")
-    table = read_pairs(data_folder / "blend" / "conflict_pairs.jsonl", bad_rows, columns=columns)
+    table = read_pairs_file(
+        data_folder / "blend" / "conflict_pairs.jsonl", bad_rows, columns=columns
+    )
     assert bad_rows.num_rows_read == 18326
     assert not bad_rows.rejected
     # One answer may be the top one of several other countries: the same pair for this country.
@@ -342,7 +347,7 @@ def test_real_blend_pairs(data_folder: Path) -> None:
 def test_real_hh_rlhf(data_folder: Path) -> None:
     bad_rows = BadRows()
     path = data_folder / "hh_rlhf" / "both_test.jsonl.gz"
-    table = read_pairs(path, bad_rows, default_country="Everywhere")
+    table = read_pairs_file(path, bad_rows, default_country="Everywhere")
     assert bad_rows.num_rows_read == 4043
     assert bad_rows.counts == {"empty_text": 6, "chosen_equals_rejected": 2}
     assert count_pairs(table) == 4035

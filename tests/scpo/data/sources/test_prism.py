@@ -62,6 +62,7 @@ def test_good_rows_become_one_interaction(tmp_path: Path) -> None:
             "comparisons": None,
             "margins": None,
             "turn": 0,
+            "unit": None,
         }
     ]
     assert bad_rows.rejected == []

@@ -10,7 +10,7 @@ import pytest
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.pairs_file import PairColumns, read_pairs
+from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import Candidate, train_candidates
@@ -119,7 +119,7 @@ def write_pairs(path: Path) -> Path:
 
 def test_whose_answer_a_pair_refuses(tmp_path: Path) -> None:
     path = write_pairs(tmp_path / "pairs.jsonl")
-    table = read_pairs(path, BadRows("stop"), columns=PairColumns(user="question_id"))
+    table = read_pairs_file(path, BadRows("stop"), columns=PairColumns(user="question_id"))
     against = read_against(path, "other_country", table)
     countries = [table["country"][row].as_py() for row in range(table.num_rows)]
     found = dict.fromkeys(countries)

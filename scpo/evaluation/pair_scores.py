@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -25,7 +24,7 @@ from scpo.files.atomic import atomic_path
 GLOBAL = "global"
 LENGTH = "length"
 OWN = "own"  # arm of a country's only model
-COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference")
+_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference")
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,7 @@ class PairScores:
             ValueError: Lengths differ, a number is not finite, or a pair comes twice.
         """
         num_pairs = len(self.pair_id)
-        sizes = {len(getattr(self, name)) for name in COLUMNS}
+        sizes = {len(getattr(self, name)) for name in _COLUMNS}
         shapes = {rewards.shape for rewards in self.rewards.values()}
         if sizes != {num_pairs} or not shapes <= {(num_pairs, 2)}:
             raise ValueError(
@@ -94,7 +93,7 @@ class PairScores:
 
     def take(self, which: BoolArray) -> "PairScores":
         """Return the pairs of a mask."""
-        columns = {name: getattr(self, name)[which] for name in COLUMNS}
+        columns = {name: getattr(self, name)[which] for name in _COLUMNS}
         rewards = {label: rewards[which] for label, rewards in self.rewards.items()}
         return replace(self, rewards=rewards, **columns)
 
@@ -151,42 +150,6 @@ def write_pairs(scores: Sequence[PairScores], path: Path) -> None:
     tables = [_table_of(each, label) for each in scores for label in each.rewards]
     with atomic_path(path) as temporary:
         pq.write_table(pa.concat_tables(tables), temporary)
-
-
-def read_pairs(path: Path) -> list[PairScores]:
-    """Return what `write_pairs` wrote, equal to the bit.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: A model lacks pairs that another has.
-    """
-    table = pq.read_table(path)
-    scores = []
-    for country in pc.unique(table["country"]).to_pylist():
-        mine = table.filter(pc.equal(table["country"], country))
-        by_label = {
-            label: mine.filter(pc.equal(mine["model"], label))
-            for label in pc.unique(mine["model"]).to_pylist()
-        }
-        first = next(iter(by_label.values()))
-        for label, rows in by_label.items():
-            if not rows["pair_id"].equals(first["pair_id"]):
-                raise ValueError(
-                    f"{path}: all models of {country} must have the same pairs in one order, "
-                    f"but {label!r} has others."
-                )
-        columns: dict[str, Any] = {
-            name: np.asarray(first[name].to_pylist(), dtype=np.str_) for name in COLUMNS[:3]
-        }
-        columns |= {name: first[name].to_numpy() for name in COLUMNS[3:]}
-        rewards = {
-            label: np.column_stack([rows["reward_chosen"], rows["reward_rejected"]])
-            for label, rows in by_label.items()
-        }
-        # Files of earlier versions lack the unit.
-        unit = first["unit"][0].as_py() if "unit" in first.column_names else "user"
-        scores.append(PairScores(country=country, rewards=rewards, unit=unit, **columns))
-    return scores
 
 
 def _table_of(scores: PairScores, label: str) -> pa.Table:
@@ -249,7 +212,7 @@ def join_folds(folds: Sequence[PairScores]) -> PairScores:
         raise ValueError(f"Folds must be of one country and the same models, but got {kinds}.")
     first = folds[0]
     columns: dict[str, Any] = {
-        name: np.concatenate([getattr(fold, name) for fold in folds]) for name in COLUMNS
+        name: np.concatenate([getattr(fold, name) for fold in folds]) for name in _COLUMNS
     }
     rewards = {
         label: np.concatenate([fold.rewards[label] for fold in folds]) for label in first.rewards

@@ -37,11 +37,11 @@ from scpo.opinions.model_answers import (
     score_options,
 )
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
-from scpo.opinions.opinion_tables import write_answers, write_records
+from scpo.opinions.opinion_tables import write_answers, write_opinions
 from scpo.opinions.selection import pick_countries, select_answers
 from scpo.statistics.bootstrap import NUM_RESAMPLES
 
-REFERENCE = "global"  # the label of the model that the others are compared with
+_REFERENCE = "global"  # the label of the model that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,9 @@ def run_opinions(
     records = summarise(
         rows,
         judged,
-        reference=REFERENCE if REFERENCE in models else None,
+        reference=_REFERENCE if _REFERENCE in models else None,
     )
-    write_records(records, out / "opinions.csv")
+    write_opinions(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
     described["records"] = [record.as_dict() for record in records]
     write_json(out / "opinions.json", described)

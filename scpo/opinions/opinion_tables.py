@@ -25,7 +25,7 @@ TITLES = {
 }
 
 
-def write_records(records: Sequence[OpinionRecord], path: Path) -> None:
+def write_opinions(records: Sequence[OpinionRecord], path: Path) -> None:
     """Write records as CSV: one line each, a figure and the two ends of its interval."""
     lines = []
     for record in records:

@@ -25,7 +25,7 @@ from sweeps.ranking.ranking import CountryRanking
 MIN_TRIALS = 8
 NUM_TOP = 5  # trials that count as the best: fewer say nothing, so Optuna's documentation
 LEAST_TOP_SHARE, MOST_TOP_SHARE = 0.1, 0.5
-LOGARITHMIC = ("learning_rate", "epochs", "steps", "lora_rank")
+_LOGARITHMIC = ("learning_rate", "epochs", "steps", "lora_rank")
 NOT_SEARCHED = ("budget", "folds")
 
 
@@ -114,7 +114,7 @@ def _top_share(num_trials: int) -> float:
 def _shares(accuracy: FloatArray, values: dict[str, FloatArray]) -> dict[str, float] | None:
     """Return PED-ANOVA's importances as shares; None where all are 0."""
     space: dict[str, BaseDistribution] = {
-        name: FloatDistribution(column.min(), column.max(), log=name in LOGARITHMIC)
+        name: FloatDistribution(column.min(), column.max(), log=name in _LOGARITHMIC)
         for name, column in values.items()
     }
     trials = [

@@ -58,7 +58,7 @@ class RegretRow:
     num_repeats: int
 
 
-COLUMNS = tuple(
+_COLUMNS = tuple(
     name
     for field in fields(RegretRow)
     for name in ((field.name, "low", "high") if field.name == "regret" else (field.name,))
@@ -120,8 +120,8 @@ def regret_table(
 
 
 def write_regret(table: RegretTable, path: Path) -> None:
-    """Write the rows as CSV, whole or not at all; the columns are `COLUMNS`."""
-    write_csv(COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
+    """Write the rows as CSV, whole or not at all; the columns are `_COLUMNS`."""
+    write_csv(_COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
 
 
 def describe_regret(table: RegretTable) -> str:

@@ -33,7 +33,7 @@ from scpo.files.figure_style import (
 from scpo.statistics.accuracy import LAYERS
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
-NUM_COLUMNS = 3
+_NUM_COLUMNS = 3
 SMALLEST_WIDTH = 5.6
 RELIABILITY_CAPTION = (
     "lines up and down: 95 % interval by user; bars: share of the pairs; dashed: calibrated"
@@ -190,7 +190,7 @@ def _draw_knob(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None
 
 def _grid(num_panels: int, *, sharey: bool) -> tuple[Figure, list[Axes]]:
     """Return a figure of so many panels, three a row."""
-    num_columns = min(NUM_COLUMNS, num_panels)
+    num_columns = min(_NUM_COLUMNS, num_panels)
     num_rows = -(-num_panels // num_columns)
     width = max(SMALLEST_WIDTH, 3.4 * num_columns + 0.4)  # the caption's
     figure = Figure(figsize=(width, 2.7 * num_rows + 0.4), layout="constrained")
@@ -205,9 +205,9 @@ def _grid(num_panels: int, *, sharey: bool) -> tuple[Figure, list[Axes]]:
 def _name_outer(panels: Sequence[Axes], x: str, y: str) -> None:
     """Name the axes, which are the same in each panel: x below each column, y left of each row."""
     for number, axes in enumerate(panels):
-        if number % NUM_COLUMNS == 0:
+        if number % _NUM_COLUMNS == 0:
             axes.set_ylabel(y)
-        if number + NUM_COLUMNS >= len(panels):
+        if number + _NUM_COLUMNS >= len(panels):
             axes.set_xlabel(x)
 
 

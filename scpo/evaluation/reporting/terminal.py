@@ -17,7 +17,7 @@ from scpo.statistics.wording import format_accuracy, format_difference
 _accuracy = partial(format_accuracy, missing="-")
 
 
-def summary_tables(tables: Tables) -> list[Table]:
+def evaluation_tables(tables: Tables) -> list[Table]:
     """Return accuracy with differences, the cross-country matrix, and the steering weights."""
     made = [accuracy_summary(tables)]
     if any(row["model_country"] for row in tables["matrix"]):

@@ -21,6 +21,7 @@ from sweeps.ledger.words import POOLED
 from sweeps.ranking.one_for_all import SharedSettings, choose_common, shared_settings
 from sweeps.ranking.optimism import choose_again
 from sweeps.ranking.ranking import CountryRanking
+from sweeps.ranking.recommendation import Candidates
 
 
 @dataclass(frozen=True)
@@ -154,14 +155,14 @@ def _held_out(countries: Sequence[SharedSettings]) -> list[tuple[float, float]]:
     draws, tuned = [], []
     for number, country in enumerate(countries):
         settings = country.ranking.settings
-        drawn, chosen = choose_again(
+        candidates = Candidates(
             country.own,
             country.pairs,
             np.array([setting.pairs_trained for setting in settings]),
             np.array([setting.violation for setting in settings]),
-            margin=country.ranking.margin,
-            seed=1000 * number,  # other users, so other draws
         )
+        seed = 1000 * number  # other users, so other draws
+        drawn, chosen = choose_again(candidates, margin=country.ranking.margin, seed=seed)
         draws.append(drawn)
         tuned.append(chosen)
     common = choose_common(countries, draws)

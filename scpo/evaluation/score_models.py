@@ -125,6 +125,5 @@ def pair_scores(
 
 
 def _load(source: ModelSource, judged: ModelsToJudge) -> RewardModel:
-    """Return a model on the device to use."""
     reward = load_reward_model(source, trust_remote_code=judged.trust_remote_code)
     return reward.to(pick_device())

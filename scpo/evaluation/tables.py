@@ -98,7 +98,6 @@ def write_evaluation(
 
 
 def _tables(judged: Sequence[PairScores]) -> Tables:
-    """Return the tables that one part's pairs give."""
     panels = build_panels(judged)
     cells = country_matrix(judged)
     return {

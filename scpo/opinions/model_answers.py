@@ -179,7 +179,6 @@ def own_and_others(
 
 
 def _baselines() -> dict[str, Callable[[Answers], FloatArray]]:
-    """Return what predicts answers without a model, by name."""
     return {
         "uniform": uniform_answer,
         "average": average_answer,

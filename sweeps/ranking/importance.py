@@ -93,7 +93,6 @@ def _varied_parameters(ranking: CountryRanking) -> dict[str, FloatArray]:
 
 
 def _missing_reason(accuracy: FloatArray, values: dict[str, FloatArray]) -> str | None:
-    """Return why no importance can be told, or None."""
     num = len(accuracy)
     if num < MIN_TRIALS:
         word = "trial" if num == 1 else "trials"
@@ -107,7 +106,6 @@ def _missing_reason(accuracy: FloatArray, values: dict[str, FloatArray]) -> str 
 
 
 def _top_share(num_trials: int) -> float:
-    """Return the share of trials that count as the best."""
     return min(max(NUM_TOP / num_trials, LEAST_TOP_SHARE), MOST_TOP_SHARE)
 
 

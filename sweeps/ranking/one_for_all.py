@@ -139,5 +139,4 @@ def _align(
 
 
 def _users(record: TrialRecord) -> frozenset[str]:
-    """Return the users who judged a record."""
     return frozenset(evaluation_of(record, "validation").by_user.users)

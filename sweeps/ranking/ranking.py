@@ -230,7 +230,6 @@ def _hypervolume(records: list[TrialRecord]) -> float | None:
 
 
 def _values(record: TrialRecord) -> tuple[float, float]:
-    """Return a trial's two objectives."""
     return _accuracy(record), record.objectives["pairs_trained"]
 
 

@@ -206,5 +206,4 @@ def _row(
 
 
 def _without(reason: str) -> RegretTable:
-    """Return a table without rows."""
     return RegretTable(None, 0, False, (), reason)

@@ -131,7 +131,6 @@ def write_model_card(card: ModelCard, folder: Path) -> Path:
 
 
 def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCardData:
-    """Return the metadata that the hub reads."""
     result = EvalResult(
         task_type="text-classification",
         task_name="pairwise preference",

@@ -122,8 +122,8 @@ def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, st
         present: Countries of the data.
 
     Raises:
-        ValueError: A label is taken, names a country that is not there, looks like a country
-            written wrong, or comes twice.
+        ValueError: A label is taken, names a country that is not there, looks like a misspelt
+            country, or comes twice.
     """
     named: dict[str, str] = {}
     for label, model in models.items():

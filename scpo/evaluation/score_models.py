@@ -2,7 +2,7 @@
 
 In come models by label, a prepared folder and the global model
 (`scpo.evaluation.labelled_models`); every model scores the validation and test responses of every
-country, and `scpo.evaluation.tables` makes of it all that is told. The global model's rewards come
+country, and `scpo.evaluation.tables` makes the tables. The global model's rewards come
 from the cache, lengths from the data.
 """
 

@@ -1,4 +1,4 @@
-"""`scpo opinions`: how near reward models come to what the people of countries answered.
+"""`scpo opinions`: how near reward models come to the survey answers of each country.
 
 In come models and GlobalOpinionQA; out come opinions.csv and opinions.json (means with intervals
 and how they were made), opinions.parquet (each row's score of each answer, at full precision) and
@@ -82,7 +82,7 @@ def run_opinions(
         source: CSV file of GlobalOpinionQA; None for the hub.
         out: Folder to write to.
         settings: How to judge.
-        on_bad_rows: "quarantine" goes on without bad rows, "stop" raises at the first.
+        on_bad_rows: "quarantine" leaves out bad rows, "stop" raises at the first.
         say: Prints a line of progress.
 
     Raises:

@@ -134,7 +134,7 @@ def knob_figure(tables: Tables, arm: str) -> Figure:
         for axes, country in zip(panels, countries, strict=True):
             mine = [row for row in rows if row["country"] == country]
             share = preferred.get(country)
-            _draw_knob(axes, mine, share)
+            _draw_steering(axes, mine, share)
             name = "All countries pooled" if country == POOLED else country
             chosen = "" if share is None else f": validation prefers s = {share:.2f}"
             axes.set_title(f"{name}{chosen}", loc="left", fontweight="bold", fontsize=9.0)
@@ -163,7 +163,7 @@ def _draw_reliability(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9])  # a 100 % would touch the next panel's 50 %
 
 
-def _draw_knob(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None:
+def _draw_steering(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None:
     """Draw one country's three layers, and the s that validation prefers."""
     labels = []
     for layer, colour in LAYER_COLOURS.items():

@@ -59,7 +59,7 @@ def evaluate(
     from scpo.evaluation.reporting.card_facts import read_card_facts
     from scpo.evaluation.reporting.evaluate import run_evaluation
     from scpo.evaluation.reporting.figures import draw_evaluation
-    from scpo.evaluation.reporting.terminal import summary_tables
+    from scpo.evaluation.reporting.terminal import evaluation_tables
     from sweeps.run.mirror import working_folder
     from sweeps.run.models_of_run import card_facts_of_run, models_of_run
 
@@ -75,7 +75,7 @@ def evaluate(
         ]
         facts = read_card_facts(card_facts, known) if card_facts else known
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
-    for table in summary_tables(tables):
+    for table in evaluation_tables(tables):
         console.print(table)
     if out is not None:
         draw_evaluation(tables, out)

@@ -67,37 +67,6 @@ def parse_models(texts: Iterable[str]) -> dict[str, str]:
     return models
 
 
-def label_models(
-    texts: Sequence[str], global_model: str | None, countries: Sequence[str]
-) -> tuple[str, dict[str, str]]:
-    """Return the global model and the others by label, as a command line gives them.
-
-    Args:
-        texts: LABEL=MODEL texts; or one model alone, which is that of the one country.
-        global_model: The global model, where no text is labelled "global".
-        countries: Countries named beside.
-
-    Raises:
-        ValueError: No global model or two, a label twice, or a model alone beside other models
-            or countries.
-    """
-    alone = [text for text in texts if "=" not in text]
-    if len(alone) > 1 or (alone and len(countries) != 1):
-        raise ValueError(
-            "A model without a label is that of one --country, but there are "
-            f"{len(alone)} without and {len(countries)} countries. Give LABEL=MODEL instead, "
-            "such as Mexico/scpo=models/mexico."
-        )
-    models = parse_models(f"{countries[0]}={text}" if "=" not in text else text for text in texts)
-    given = [name for name in (global_model, models.pop(GLOBAL, None)) if name is not None]
-    if len(set(given)) != 1:
-        raise ValueError(
-            f"One global model must be given, by --global-model or --model {GLOBAL}=MODEL, but "
-            f"there {'are ' + ' and '.join(given) if given else 'is none'}."
-        )
-    return given[0], models
-
-
 def models_to_judge(
     data: Path | None,
     global_model: str | None,
@@ -109,18 +78,40 @@ def models_to_judge(
 ) -> ModelsToJudge:
     """Return what a command line asks to be judged.
 
+    Args:
+        data: Prepared folder.
+        global_model: The global model, where no text is labelled "global".
+        texts: LABEL=MODEL texts; or one model alone, which is that of the one country.
+        countries: The countries to judge by.
+        cache: Root of the token store and the reference rewards.
+        encoder: How texts become tokens.
+
     Raises:
-        ValueError: Something is missing or does not fit; see `label_models`.
+        ValueError: No data or model, no global model or two, a label twice, or a model alone
+            beside other models or countries.
     """
     if data is None or not texts:
         raise ValueError(
             "Models and what judges them must be given: --data with --model, or --run RUN of a "
             "sweep."
         )
-    named, models = label_models(texts, global_model, countries or ())
-    return ModelsToJudge(
-        data, named, models, cache, countries=tuple(countries or ()), encoder=encoder
-    )
+    owners = tuple(countries or ())
+    alone = [text for text in texts if "=" not in text]
+    if len(alone) > 1 or (alone and len(owners) != 1):
+        raise ValueError(
+            "A model without a label is that of one --country, but there are "
+            f"{len(alone)} without and {len(owners)} countries. Give LABEL=MODEL instead, "
+            "such as Mexico/scpo=models/mexico."
+        )
+    models = parse_models(f"{owners[0]}={text}" if "=" not in text else text for text in texts)
+    given = {name for name in (global_model, models.pop(GLOBAL, None)) if name is not None}
+    if len(given) != 1:
+        raise ValueError(
+            f"One global model must be given, by --global-model or --model {GLOBAL}=MODEL, but "
+            f"there {'are ' + ' and '.join(sorted(given)) if given else 'is none'}."
+        )
+    (named,) = given
+    return ModelsToJudge(data, named, models, cache, countries=owners, encoder=encoder)
 
 
 def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, str]:
@@ -131,8 +122,8 @@ def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, st
         present: Countries of the data.
 
     Raises:
-        ValueError: A label is taken, names a country that is not there, looks like a country
-            written wrong, or comes twice.
+        ValueError: A label is taken, names a country that is not there, looks like a misspelt
+            country, or comes twice.
     """
     named: dict[str, str] = {}
     for label, model in models.items():

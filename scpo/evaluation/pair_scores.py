@@ -9,12 +9,12 @@ Legend: P pairs, M models.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -24,8 +24,7 @@ from scpo.files.atomic import atomic_path
 GLOBAL = "global"
 LENGTH = "length"
 OWN = "own"  # arm of a country's only model
-NAMES = ("country", "user", "pair_id", "part", "model")
-NUMBERS = ("reward_chosen", "reward_rejected", "reference_margin", "length_difference")
+_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference")
 
 
 @dataclass(frozen=True)
@@ -59,8 +58,7 @@ class PairScores:
             ValueError: Lengths differ, a number is not finite, or a pair comes twice.
         """
         num_pairs = len(self.pair_id)
-        columns = (self.user, self.part, self.reference_margin, self.length_difference)
-        sizes = {len(column) for column in columns}
+        sizes = {len(getattr(self, name)) for name in _COLUMNS}
         shapes = {rewards.shape for rewards in self.rewards.values()}
         if sizes != {num_pairs} or not shapes <= {(num_pairs, 2)}:
             raise ValueError(
@@ -95,16 +93,9 @@ class PairScores:
 
     def take(self, which: BoolArray) -> "PairScores":
         """Return the pairs of a mask."""
-        return PairScores(
-            self.country,
-            self.user[which],
-            self.pair_id[which],
-            self.part[which],
-            self.reference_margin[which],
-            self.length_difference[which],
-            {label: rewards[which] for label, rewards in self.rewards.items()},
-            self.unit,
-        )
+        columns = {name: getattr(self, name)[which] for name in _COLUMNS}
+        rewards = {label: rewards[which] for label, rewards in self.rewards.items()}
+        return replace(self, rewards=rewards, **columns)
 
     def in_part(self, part: str) -> "PairScores":
         """Return the pairs of one part.
@@ -161,57 +152,21 @@ def write_pairs(scores: Sequence[PairScores], path: Path) -> None:
         pq.write_table(pa.concat_tables(tables), temporary)
 
 
-def read_pairs(path: Path) -> list[PairScores]:
-    """Return what `write_pairs` wrote, equal to the bit.
-
-    Raises:
-        FileNotFoundError: No such file.
-        ValueError: A model lacks pairs that another has.
-    """
-    table = pq.read_table(path)
-    scores = []
-    for country in pc.unique(table["country"]).to_pylist():
-        mine = table.filter(pc.equal(table["country"], country))
-        by_label = {
-            label: mine.filter(pc.equal(mine["model"], label))
-            for label in pc.unique(mine["model"]).to_pylist()
-        }
-        first = next(iter(by_label.values()))
-        for label, rows in by_label.items():
-            if not rows["pair_id"].equals(first["pair_id"]):
-                raise ValueError(
-                    f"{path}: all models of {country} must have the same pairs in one order, "
-                    f"but {label!r} has others."
-                )
-        user, pair_id, part = (
-            np.asarray(first[name].to_pylist(), dtype=np.str_)
-            for name in ("user", "pair_id", "part")
-        )
-        reference, length = (first[name].to_numpy() for name in NUMBERS[2:])
-        rewards = {
-            label: np.column_stack([rows[name].to_numpy() for name in NUMBERS[:2]])
-            for label, rows in by_label.items()
-        }
-        # Files of earlier versions lack the unit.
-        unit = first["unit"][0].as_py() if "unit" in first.column_names else "user"
-        scores.append(PairScores(country, user, pair_id, part, reference, length, rewards, unit))
-    return scores
-
-
 def _table_of(scores: PairScores, label: str) -> pa.Table:
-    """Return one model's rows."""
     size = len(scores)
-    rewards = scores.rewards[label]
-    names = ([scores.country] * size, scores.user, scores.pair_id, scores.part, [label] * size)
-    numbers = (rewards[:, 0], rewards[:, 1], scores.reference_margin, scores.length_difference)
     columns = {
-        **{name: pa.array(values, pa.string()) for name, values in zip(NAMES, names, strict=True)},
-        **{
-            name: pa.array(values, pa.float64())
-            for name, values in zip(NUMBERS, numbers, strict=True)
-        },
+        "country": np.full(size, scores.country),
+        "user": scores.user,
+        "pair_id": scores.pair_id,
+        "part": scores.part,
+        "model": np.full(size, label),
+        "reward_chosen": scores.rewards[label][:, 0],
+        "reward_rejected": scores.rewards[label][:, 1],
+        "reference_margin": scores.reference_margin,
+        "length_difference": scores.length_difference,
+        "unit": np.full(size, scores.unit),
     }
-    return pa.table({**columns, "unit": pa.array([scores.unit] * size, pa.string())})
+    return pa.table({name: pa.array(values) for name, values in columns.items()})
 
 
 def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> list[PairScores]:
@@ -256,16 +211,10 @@ def join_folds(folds: Sequence[PairScores]) -> PairScores:
     if len(kinds) != 1:
         raise ValueError(f"Folds must be of one country and the same models, but got {kinds}.")
     first = folds[0]
-    return PairScores(
-        first.country,
-        np.concatenate([fold.user for fold in folds]),
-        np.concatenate([fold.pair_id for fold in folds]),
-        np.concatenate([fold.part for fold in folds]),
-        np.concatenate([fold.reference_margin for fold in folds]),
-        np.concatenate([fold.length_difference for fold in folds]),
-        {
-            label: np.concatenate([fold.rewards[label] for fold in folds])
-            for label in first.rewards
-        },
-        first.unit,
-    )
+    columns: dict[str, Any] = {
+        name: np.concatenate([getattr(fold, name) for fold in folds]) for name in _COLUMNS
+    }
+    rewards = {
+        label: np.concatenate([fold.rewards[label] for fold in folds]) for label in first.rewards
+    }
+    return replace(first, rewards=rewards, **columns)

@@ -2,7 +2,7 @@
 
 In come models by label, a prepared folder and the global model
 (`scpo.evaluation.labelled_models`); every model scores the validation and test responses of every
-country, and `scpo.evaluation.tables` makes of it all that is told. The global model's rewards come
+country, and `scpo.evaluation.tables` makes the tables. The global model's rewards come
 from the cache, lengths from the data.
 """
 
@@ -125,6 +125,5 @@ def pair_scores(
 
 
 def _load(source: ModelSource, judged: ModelsToJudge) -> RewardModel:
-    """Return a model on the device to use."""
     reward = load_reward_model(source, trust_remote_code=judged.trust_remote_code)
     return reward.to(pick_device())

@@ -1,4 +1,4 @@
-"""Everything that is told of trained models, from their rewards alone, into one folder.
+"""Every table of an evaluation, made from the models' rewards alone and written to a folder.
 
 In come the rewards of all models on the pairs of several countries; out come the tables below,
 as `evaluation.json`, one CSV a table, and `pairs.parquet` with every reward at full precision.
@@ -98,7 +98,6 @@ def write_evaluation(
 
 
 def _tables(judged: Sequence[PairScores]) -> Tables:
-    """Return the tables that one part's pairs give."""
     panels = build_panels(judged)
     cells = country_matrix(judged)
     return {

@@ -1,4 +1,4 @@
-"""`scpo opinions`: how near reward models come to what the people of countries answered.
+"""`scpo opinions`: how near reward models come to the survey answers of each country.
 
 In come models and GlobalOpinionQA; out come opinions.csv and opinions.json (means with intervals
 and how they were made), opinions.parquet (each row's score of each answer, at full precision) and
@@ -37,11 +37,11 @@ from scpo.opinions.model_answers import (
     score_options,
 )
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
-from scpo.opinions.opinion_tables import write_answers, write_records
+from scpo.opinions.opinion_tables import write_answers, write_opinions
 from scpo.opinions.selection import pick_countries, select_answers
 from scpo.statistics.bootstrap import NUM_RESAMPLES
 
-REFERENCE = "global"  # the label of the model that the others are compared with
+_REFERENCE = "global"  # the label of the model that the others are compared with
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def run_opinions(
         source: CSV file of GlobalOpinionQA; None for the hub.
         out: Folder to write to.
         settings: How to judge.
-        on_bad_rows: "quarantine" goes on without bad rows, "stop" raises at the first.
+        on_bad_rows: "quarantine" leaves out bad rows, "stop" raises at the first.
         say: Prints a line of progress.
 
     Raises:
@@ -124,9 +124,9 @@ def run_opinions(
     records = summarise(
         rows,
         judged,
-        reference=REFERENCE if REFERENCE in models else None,
+        reference=_REFERENCE if _REFERENCE in models else None,
     )
-    write_records(records, out / "opinions.csv")
+    write_opinions(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
     described["records"] = [record.as_dict() for record in records]
     write_json(out / "opinions.json", described)

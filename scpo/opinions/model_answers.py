@@ -32,11 +32,11 @@ from scpo.tokens.encoding import encode_texts
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """A model's label, read.
+    """A model's label, split into country and arm.
 
     Attributes:
         name: The label as given.
-        country: Whose model it is; None for everyone's.
+        country: Whose model it is; None for a model for all.
         arm: What stands after the slash, perhaps nothing.
     """
 
@@ -46,15 +46,15 @@ class ModelLabel:
 
 
 def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLabel]:
-    """Return the labels, read.
+    """Return labels split into country and arm.
 
     Args:
         names: Labels.
         countries: The survey's countries.
 
     Raises:
-        ValueError: An arm of no country of the survey, a name that looks like a country written
-            wrong, two models of one country and arm, or a name that belongs to a row that is
+        ValueError: An arm of no country of the survey, a name that looks like a misspelt
+            country, two models of one country and arm, or a name that belongs to a row that is
             always made.
     """
     labels: list[ModelLabel] = []
@@ -179,7 +179,6 @@ def own_and_others(
 
 
 def _baselines() -> dict[str, Callable[[Answers], FloatArray]]:
-    """Return what predicts answers without a model, by name."""
     return {
         "uniform": uniform_answer,
         "average": average_answer,

@@ -25,7 +25,7 @@ TITLES = {
 }
 
 
-def write_records(records: Sequence[OpinionRecord], path: Path) -> None:
+def write_opinions(records: Sequence[OpinionRecord], path: Path) -> None:
     """Write records as CSV: one line each, a figure and the two ends of its interval."""
     lines = []
     for record in records:
@@ -90,14 +90,14 @@ def overall_table(records: Sequence[OpinionRecord]) -> Table:
 
 def countries_table(records: Sequence[OpinionRecord]) -> Table:
     """Return a table of base-2 similarity, a line a country and a column a row."""
-    by_place = {(r.country, r.row): r for r in records if r.over == "country"}
-    names = list(dict.fromkeys(row for _, row in by_place))
+    by_cell = {(r.country, r.row): r for r in records if r.over == "country"}
+    names = list(dict.fromkeys(row for _, row in by_cell))
     table = Table(title=f"{TITLES[METRICS[0]]}, by country", title_justify="left")
     table.add_column("country")
     for title in ("questions", *names):
         table.add_column(Text(title), justify="right")
-    for country in sorted({str(country) for country, _ in by_place}):
-        found = [by_place.get((country, name)) for name in names]
+    for country in sorted({str(country) for country, _ in by_cell}):
+        found = [by_cell.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
         cells = [_in_words(r.figures[METRICS[0]], ends=False) if r else "-" for r in found]
         table.add_row(Text(country), f"{number:,}", *cells)
@@ -105,7 +105,6 @@ def countries_table(records: Sequence[OpinionRecord]) -> Table:
 
 
 def _in_words(figure: Interval | None, *, sign: str = "", ends: bool = True) -> str:
-    """Return a figure with its interval."""
     if figure is None or figure.value is None:
         return "-"
     value = _rounded(figure.value, sign)

@@ -11,7 +11,7 @@ from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import SIDES, split_users
 
-PARTS = ("all", *SIDES)
+_PARTS = ("all", *SIDES)
 
 
 def pick_countries(
@@ -63,8 +63,8 @@ def select_answers(
     Raises:
         ValueError: An unknown part, or a country with too few questions to split.
     """
-    if part not in PARTS:
-        raise ValueError(f"`part` must be one of {list(PARTS)}, but got {part!r}.")
+    if part not in _PARTS:
+        raise ValueError(f"`part` must be one of {list(_PARTS)}, but got {part!r}.")
     is_judged = _chooser(survey, countries, part)
     flags = [[is_judged(country, item.question) for country in item.shares] for item in survey]
     kept = [item for item, judged in zip(survey, flags, strict=True) if any(judged)]

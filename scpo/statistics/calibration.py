@@ -26,7 +26,7 @@ from scipy.special import expit
 from scpo.arrays import FloatArray, IntArray, Row
 from scpo.statistics.binned import binned_intervals, same_rank_bins
 
-NUM_BINS = 10
+_NUM_BINS = 10
 NUM_SIMULATIONS = 200
 
 
@@ -70,7 +70,7 @@ def calibration(margin: ArrayLike) -> Calibration:
     margins = _checked(margin)
     confidence, right = _confidence(margins), _right(margins)
     by_width = _equal_width(confidence)
-    by_mass = same_rank_bins(confidence, NUM_BINS)
+    by_mass = same_rank_bins(confidence, _NUM_BINS)
     rng = np.random.default_rng(0)
     simulated = [
         _bin_error(rng.random(len(confidence)) < confidence, confidence, by_width)
@@ -106,7 +106,7 @@ def reliability_table(margin: ArrayLike, user: ArrayLike) -> list[Row]:
     """
     margins = _checked(margin)
     confidence, right = _confidence(margins), _right(margins)
-    edges = np.linspace(0.5, 1.0, NUM_BINS + 1).tolist()
+    edges = np.linspace(0.5, 1.0, _NUM_BINS + 1).tolist()
     return [
         {
             "lowest": edges[number],
@@ -142,7 +142,7 @@ def _right(margins: FloatArray) -> FloatArray:
 
 
 def _equal_width(confidence: FloatArray) -> IntArray:
-    inner_edges = np.linspace(0.5, 1.0, NUM_BINS + 1)[1:-1]
+    inner_edges = np.linspace(0.5, 1.0, _NUM_BINS + 1)[1:-1]
     return np.searchsorted(inner_edges, confidence, side="right")
 
 

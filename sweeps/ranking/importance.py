@@ -25,7 +25,7 @@ from sweeps.ranking.ranking import CountryRanking
 MIN_TRIALS = 8
 NUM_TOP = 5  # trials that count as the best: fewer say nothing, so Optuna's documentation
 LEAST_TOP_SHARE, MOST_TOP_SHARE = 0.1, 0.5
-LOGARITHMIC = ("learning_rate", "epochs", "steps", "lora_rank")
+_LOGARITHMIC = ("learning_rate", "epochs", "steps", "lora_rank")
 NOT_SEARCHED = ("budget", "folds")
 
 
@@ -93,7 +93,6 @@ def _varied_parameters(ranking: CountryRanking) -> dict[str, FloatArray]:
 
 
 def _missing_reason(accuracy: FloatArray, values: dict[str, FloatArray]) -> str | None:
-    """Return why no importance can be told, or None."""
     num = len(accuracy)
     if num < MIN_TRIALS:
         word = "trial" if num == 1 else "trials"
@@ -107,14 +106,13 @@ def _missing_reason(accuracy: FloatArray, values: dict[str, FloatArray]) -> str 
 
 
 def _top_share(num_trials: int) -> float:
-    """Return the share of trials that count as the best."""
     return min(max(NUM_TOP / num_trials, LEAST_TOP_SHARE), MOST_TOP_SHARE)
 
 
 def _shares(accuracy: FloatArray, values: dict[str, FloatArray]) -> dict[str, float] | None:
     """Return PED-ANOVA's importances as shares; None where all are 0."""
     space: dict[str, BaseDistribution] = {
-        name: FloatDistribution(column.min(), column.max(), log=name in LOGARITHMIC)
+        name: FloatDistribution(column.min(), column.max(), log=name in _LOGARITHMIC)
         for name, column in values.items()
     }
     trials = [

@@ -19,7 +19,7 @@ from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ranking.ranking import CountryRanking, RankedSetting
 
-ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
+_ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _tried(records: Sequence[TrialRecord], ranking: CountryRanking) -> list[Tria
         for record in records
         if record.country == ranking.country
         and record.purpose != "search"
-        and record.arm in ARMS
+        and record.arm in _ARMS
         and is_whole(record)
         and record.evaluation is not None
         and record.evaluation.part == "validation"
@@ -139,5 +139,4 @@ def _align(
 
 
 def _users(record: TrialRecord) -> frozenset[str]:
-    """Return the users who judged a record."""
     return frozenset(evaluation_of(record, "validation").by_user.users)

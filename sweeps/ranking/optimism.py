@@ -1,4 +1,4 @@
-"""The winner's curse: by how much the figure a setting was chosen by flatters it.
+"""Selection bias: by how much the accuracy that a setting was chosen by is too high.
 
 In come the counts per user that the choice was made on; out comes the optimism, a fraction of
 accuracy. The whole choice is made again on resamples of the users, and each time what was chosen
@@ -10,24 +10,15 @@ Reference:
 """
 
 import numpy as np
-from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray
-from sweeps.ranking.recommendation import compare_settings
+from scpo.arrays import IntArray
+from sweeps.ranking.recommendation import Candidates, compare_settings
 
 NUM_CHOICES = 200
-NUM_INNER_RESAMPLES = 200
+_NUM_INNER_RESAMPLES = 200
 
 
-def estimate_optimism(
-    correct: FloatArray,
-    pairs: FloatArray,
-    pairs_trained: FloatArray,
-    violation: FloatArray,
-    *,
-    chosen: int,
-    margin: float,
-) -> float | None:
+def estimate_optimism(candidates: Candidates, *, chosen: int, margin: float) -> float | None:
     """Return how much worse a setting does on users it was not chosen by, on average.
 
     Per resample of the users: choose again by the same rule; on the users left out, take the
@@ -37,62 +28,46 @@ def estimate_optimism(
     accuracy of the rule's choice on users who had no say in it.
 
     Args:
-        correct: As in `choose_again`, like the next three.
-        pairs: Pairs.
-        pairs_trained: Costs.
-        violation: Violations.
+        candidates: The settings.
         chosen: Row that was chosen on all users.
         margin: Non-inferiority margin of the rule.
 
     Returns:
         The optimism as a fraction, 0 with one setting; None with fewer than 2 users.
     """
-    if len(pairs) < 2:
+    if len(candidates.pairs) < 2:
         return None
-    draws, again = choose_again(correct, pairs, pairs_trained, violation, margin=margin)
+    draws, again = choose_again(candidates, margin=margin)
     left_out = draws == 0
-    judged = (left_out @ pairs).sum()
-    lost = (left_out * (correct[chosen] - correct[again])).sum()
+    judged = (left_out @ candidates.pairs).sum()
+    lost = (left_out * (candidates.correct[chosen] - candidates.correct[again])).sum()
     return float(lost / judged) if judged else None
 
 
 def choose_again(
-    correct: FloatArray,
-    pairs: FloatArray,
-    pairs_trained: FloatArray,
-    violation: FloatArray,
-    *,
-    margin: float,
-    seed: int = 0,
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    candidates: Candidates, *, margin: float, seed: int = 0
+) -> tuple[IntArray, IntArray]:
     """Return resamples of the users and the row that the rule chooses on each.
 
     Args:
-        correct: Shape (S, U), right pairs of each setting and user.
-        pairs: Shape (U,), pairs of each user.
-        pairs_trained: Shape (S,), what a setting costs.
-        violation: Shape (S,), by how much the constraint is broken; held as it is.
+        candidates: The settings; how far they break the constraint is held as it is.
         margin: Non-inferiority margin of the rule.
         seed: Seed of the resamples.
 
     Returns:
         How often each user was drawn, shape (B, U), and the chosen rows, shape (B,).
     """
-    num_users = len(pairs)
+    num_users = len(candidates.pairs)
     draws = np.random.default_rng(seed).multinomial(
         num_users, np.full(num_users, 1 / num_users), size=NUM_CHOICES
     )
-    chosen = []
-    for number, draw in enumerate(draws):
-        drawn = np.repeat(np.arange(num_users), draw)
-        result = compare_settings(
-            correct[:, drawn],
-            pairs[drawn],
-            pairs_trained,
-            violation,
+    chosen = [
+        compare_settings(
+            candidates.drawn(draw),
             margin=margin,
-            num_resamples=NUM_INNER_RESAMPLES,
+            num_resamples=_NUM_INNER_RESAMPLES,
             seed=seed + number,
-        )
-        chosen.append(result.chosen)
+        ).chosen
+        for number, draw in enumerate(draws)
+    ]
     return draws, np.array(chosen)

@@ -18,7 +18,7 @@ from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 from sweeps.ranking.optimism import estimate_optimism
 from sweeps.ranking.pareto import find_knee, hypervolume, pareto_front
-from sweeps.ranking.recommendation import compare_settings
+from sweeps.ranking.recommendation import Candidates, compare_settings
 
 MARGIN = 0.01
 REFERENCE = (0.5, 1.1)  # a coin's accuracy, at 110 % of the pairs so that `full` counts
@@ -196,8 +196,8 @@ def _rank(
     counts = align_by_user(records, "validation")
     values = np.array([_values(record) for record in records])
     violation = np.array([_violation(record) for record in records])
-    table = (counts.correct, counts.pairs, values[:, 1], violation)
-    result = compare_settings(*table, margin=margin)
+    candidates = Candidates(counts.correct, counts.pairs, values[:, 1], violation)
+    result = compare_settings(candidates, margin=margin)
     compared = np.flatnonzero((violation == 0.0) | (violation != 0.0).all())
     front = compared[pareto_front(values[compared])].tolist()
     knee = find_knee(values[front])
@@ -213,7 +213,7 @@ def _rank(
         )
         for row, record in enumerate(records)
     )
-    return settings, estimate_optimism(*table, chosen=result.chosen, margin=margin)
+    return settings, estimate_optimism(candidates, chosen=result.chosen, margin=margin)
 
 
 def _hypervolume(records: list[TrialRecord]) -> float | None:
@@ -230,7 +230,6 @@ def _hypervolume(records: list[TrialRecord]) -> float | None:
 
 
 def _values(record: TrialRecord) -> tuple[float, float]:
-    """Return a trial's two objectives."""
     return _accuracy(record), record.objectives["pairs_trained"]
 
 

@@ -6,13 +6,35 @@ that is non-inferior to the best. Ranking applies the rule to the users there ar
 applies it again to resamples of them.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.statistics.bootstrap import Interval, intervals
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """S settings to choose from, judged on the same U users.
+
+    Attributes:
+        correct: Shape (S, U), right pairs of each setting and user; at least one setting.
+        pairs: Shape (U,), pairs of each user.
+        pairs_trained: Shape (S,), what a setting costs.
+        violation: Shape (S,), by how much the constraint is broken; 0 is feasible.
+    """
+
+    correct: FloatArray
+    pairs: FloatArray
+    pairs_trained: FloatArray
+    violation: FloatArray
+
+    def drawn(self, draw: IntArray) -> "Candidates":
+        """Return the same settings on a resample that holds each user so often, (U,)."""
+        users = np.repeat(np.arange(len(draw)), draw)
+        return replace(self, correct=self.correct[:, users], pairs=self.pairs[users])
 
 
 @dataclass(frozen=True)
@@ -33,55 +55,30 @@ class Comparison:
 
 
 def compare_settings(
-    correct: FloatArray,
-    pairs: FloatArray,
-    pairs_trained: FloatArray,
-    violation: FloatArray,
-    *,
-    margin: float,
-    num_resamples: int | None = None,
-    seed: int = 0,
+    candidates: Candidates, *, margin: float, num_resamples: int | None = None, seed: int = 0
 ) -> Comparison:
     """Compare every setting with the best, and choose one.
 
     Args:
-        correct: Shape (S, U), right pairs of each setting and user; at least one setting.
-        pairs: Shape (U,), pairs of each user.
-        pairs_trained: Shape (S,), what a setting costs.
-        violation: Shape (S,), by how much the constraint is broken; 0 is feasible.
+        candidates: The settings.
         margin: Accuracy, as a fraction, that a cheaper setting may lose.
         num_resamples: Bootstrap draws; None for as many as every interval has.
         seed: Seed of the draws.
     """
-    accuracy = correct.sum(axis=1) / pairs.sum()
-    best = _best_row(accuracy, pairs_trained, violation)
-    differences = intervals(correct - correct[best], pairs, num_resamples=num_resamples, seed=seed)
+    correct, costs = candidates.correct, candidates.pairs_trained
+    accuracy = correct.sum(axis=1) / candidates.pairs.sum()
+    feasible = candidates.violation == 0.0
+    # the most accurate; of equal ones the cheapest, then the first
+    rows = np.flatnonzero(feasible if feasible.any() else ~feasible)
+    best = int(rows[np.lexsort((costs[rows], -accuracy[rows]))[0]])
+    differences = intervals(
+        correct - correct[best], candidates.pairs, num_resamples=num_resamples, seed=seed
+    )
     non_inferior = np.array([each.low is not None and each.low > -margin for each in differences])
     non_inferior[best] = True
-    return Comparison(
-        best=best,
-        chosen=_chosen_row(accuracy, pairs_trained, violation, non_inferior),
-        differences=differences,
-        non_inferior=non_inferior,
-    )
-
-
-def _best_row(accuracy: FloatArray, pairs_trained: FloatArray, violation: FloatArray) -> int:
-    """Return the most accurate feasible row; of equal ones the cheapest, then the first."""
-    feasible = violation == 0.0
-    rows = np.flatnonzero(feasible if feasible.any() else ~feasible)
-    return int(rows[np.lexsort((pairs_trained[rows], -accuracy[rows]))[0]])
-
-
-def _chosen_row(
-    accuracy: FloatArray,
-    pairs_trained: FloatArray,
-    violation: FloatArray,
-    non_inferior: NDArray[np.bool_],
-) -> int:
-    """Return the cheapest non-inferior feasible row; without any, the one that violates least."""
-    feasible = violation == 0.0
-    if not feasible.any():
-        return int(np.lexsort((pairs_trained, -accuracy, violation))[0])
-    rows = np.flatnonzero(feasible & non_inferior)
-    return int(rows[np.lexsort((-accuracy[rows], pairs_trained[rows]))[0]])
+    if feasible.any():
+        rows = np.flatnonzero(feasible & non_inferior)
+        chosen = int(rows[np.lexsort((-accuracy[rows], costs[rows]))[0]])
+    else:
+        chosen = int(np.lexsort((costs, -accuracy, candidates.violation))[0])
+    return Comparison(best, chosen, differences, non_inferior)

@@ -21,6 +21,7 @@ from sweeps.ledger.words import POOLED
 from sweeps.ranking.one_for_all import SharedSettings, choose_common, shared_settings
 from sweeps.ranking.optimism import choose_again
 from sweeps.ranking.ranking import CountryRanking
+from sweeps.ranking.recommendation import Candidates
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class RegretRow:
     num_repeats: int
 
 
-COLUMNS = tuple(
+_COLUMNS = tuple(
     name
     for field in fields(RegretRow)
     for name in ((field.name, "low", "high") if field.name == "regret" else (field.name,))
@@ -120,8 +121,8 @@ def regret_table(
 
 
 def write_regret(table: RegretTable, path: Path) -> None:
-    """Write the rows as CSV, whole or not at all; the columns are `COLUMNS`."""
-    write_csv(COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
+    """Write the rows as CSV, whole or not at all; the columns are `_COLUMNS`."""
+    write_csv(_COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
 
 
 def describe_regret(table: RegretTable) -> str:
@@ -154,14 +155,14 @@ def _held_out(countries: Sequence[SharedSettings]) -> list[tuple[float, float]]:
     draws, tuned = [], []
     for number, country in enumerate(countries):
         settings = country.ranking.settings
-        drawn, chosen = choose_again(
+        candidates = Candidates(
             country.own,
             country.pairs,
             np.array([setting.pairs_trained for setting in settings]),
             np.array([setting.violation for setting in settings]),
-            margin=country.ranking.margin,
-            seed=1000 * number,  # other users, so other draws
         )
+        seed = 1000 * number  # other users, so other draws
+        drawn, chosen = choose_again(candidates, margin=country.ranking.margin, seed=seed)
         draws.append(drawn)
         tuned.append(chosen)
     common = choose_common(countries, draws)
@@ -205,5 +206,4 @@ def _row(
 
 
 def _without(reason: str) -> RegretTable:
-    """Return a table without rows."""
     return RegretTable(None, 0, False, (), reason)

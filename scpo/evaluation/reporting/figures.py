@@ -1,4 +1,4 @@
-"""Figures of an evaluation: who a model serves, what its probabilities mean, what the knob does.
+"""Figures of an evaluation: who a model serves, what its probabilities mean, how steering acts.
 
 In come the tables of `scpo.evaluation.tables`; out come SVG and PNG files. Colours are told apart
 by the colour-blind: blue is better than the global model, vermillion worse, and every cell of
@@ -33,7 +33,7 @@ from scpo.files.figure_style import (
 from scpo.statistics.accuracy import LAYERS
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
-NUM_COLUMNS = 3
+_NUM_COLUMNS = 3
 SMALLEST_WIDTH = 5.6
 RELIABILITY_CAPTION = (
     "lines up and down: 95 % interval by user; bars: share of the pairs; dashed: calibrated"
@@ -61,19 +61,17 @@ def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
     return paths
 
 
-def reliability_figure(tables: Tables, country: str | None = None) -> Figure:
+def reliability_figure(tables: Tables) -> Figure:
     """Return confidence against the share of pairs that went its way, a panel an arm.
 
-    Args:
-        tables: The tables.
-        country: Whose pairs; None for all countries pooled, or the only one.
+    Shown are all countries pooled, or the only one.
     """
-    shown = country or tables["reliability"][0]["country"]
+    shown = tables["reliability"][0]["country"]
     rows = [row for row in tables["reliability"] if row["country"] == shown]
     errors = {row["arm"]: row for row in tables["calibration"] if row["country"] == shown}
     arms = list(dict.fromkeys(row["arm"] for row in rows))
     with drawing_style():
-        figure, panels = _grid(len(arms), sharey=True)
+        figure, panels = _grid(len(arms))
         for axes, arm in zip(panels, arms, strict=True):
             _draw_reliability(axes, [row for row in rows if row["arm"] == arm])
             error = errors[arm]
@@ -84,19 +82,17 @@ def reliability_figure(tables: Tables, country: str | None = None) -> Figure:
                 fontsize=9.5,
             )
         _name_outer(panels, "confidence sigmoid(|r+ - r-|)", "share chosen")
-        caption = f"{_place(shown, rows)}; {RELIABILITY_CAPTION}"
+        caption = f"{_whose_pairs(shown, rows)}; {RELIABILITY_CAPTION}"
         figure.suptitle(caption, x=0.01, ha="left", fontsize=8.5, color=MUTED)
     return figure
 
 
-def length_figure(tables: Tables, country: str | None = None) -> Figure:
+def length_figure(tables: Tables) -> Figure:
     """Return accuracy by decile of the difference of lengths, a line an arm.
 
-    Args:
-        tables: The tables.
-        country: Whose pairs; None for all countries pooled, or the only one.
+    Shown are all countries pooled, or the only one.
     """
-    shown = country or tables["length_deciles"][0]["country"]
+    shown = tables["length_deciles"][0]["country"]
     rows = [row for row in tables["length_deciles"] if row["country"] == shown]
     arms = [arm for arm in dict.fromkeys(row["arm"] for row in rows) if arm != LENGTH]
     colours = [MUTED, BLUE, VERMILLION, GREEN, PURPLE, INK]
@@ -120,7 +116,7 @@ def length_figure(tables: Tables, country: str | None = None) -> Figure:
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, 1)
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-        axes.set_title(_place(shown, line), loc="left", fontsize=9.0, color=MUTED)
+        axes.set_title(_whose_pairs(shown, line), loc="left", fontsize=9.0, color=MUTED)
         label_right(axes, labels, gap=0.065)
     return figure
 
@@ -134,11 +130,11 @@ def knob_figure(tables: Tables, arm: str) -> Figure:
         row["country"]: row["share"] for row in tables["knob_choice"] if row["arm"] == arm
     }
     with drawing_style():
-        figure, panels = _grid(len(countries), sharey=True)
+        figure, panels = _grid(len(countries))
         for axes, country in zip(panels, countries, strict=True):
             mine = [row for row in rows if row["country"] == country]
             share = preferred.get(country)
-            _draw_knob(axes, mine, share)
+            _draw_steering(axes, mine, share)
             name = "All countries pooled" if country == POOLED else country
             chosen = "" if share is None else f": validation prefers s = {share:.2f}"
             axes.set_title(f"{name}{chosen}", loc="left", fontweight="bold", fontsize=9.0)
@@ -167,7 +163,7 @@ def _draw_reliability(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9])  # a 100 % would touch the next panel's 50 %
 
 
-def _draw_knob(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None:
+def _draw_steering(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None:
     """Draw one country's three layers, and the s that validation prefers."""
     labels = []
     for layer, colour in LAYER_COLOURS.items():
@@ -188,14 +184,14 @@ def _draw_knob(axes: Axes, rows: Sequence[Row], preferred: float | None) -> None
     label_right(axes, labels, gap=0.1)
 
 
-def _grid(num_panels: int, *, sharey: bool) -> tuple[Figure, list[Axes]]:
+def _grid(num_panels: int) -> tuple[Figure, list[Axes]]:
     """Return a figure of so many panels, three a row."""
-    num_columns = min(NUM_COLUMNS, num_panels)
+    num_columns = min(_NUM_COLUMNS, num_panels)
     num_rows = -(-num_panels // num_columns)
     width = max(SMALLEST_WIDTH, 3.4 * num_columns + 0.4)  # the caption's
     figure = Figure(figsize=(width, 2.7 * num_rows + 0.4), layout="constrained")
     panels: list[Axes] = list(
-        figure.subplots(num_rows, num_columns, squeeze=False, sharey=sharey).ravel()
+        figure.subplots(num_rows, num_columns, squeeze=False, sharey=True).ravel()
     )
     for axes in panels[num_panels:]:
         axes.remove()
@@ -205,14 +201,13 @@ def _grid(num_panels: int, *, sharey: bool) -> tuple[Figure, list[Axes]]:
 def _name_outer(panels: Sequence[Axes], x: str, y: str) -> None:
     """Name the axes, which are the same in each panel: x below each column, y left of each row."""
     for number, axes in enumerate(panels):
-        if number % NUM_COLUMNS == 0:
+        if number % _NUM_COLUMNS == 0:
             axes.set_ylabel(y)
-        if number + NUM_COLUMNS >= len(panels):
+        if number + _NUM_COLUMNS >= len(panels):
             axes.set_xlabel(x)
 
 
-def _place(country: str, rows: Sequence[Row]) -> str:
-    """Return whose pairs a figure shows."""
+def _whose_pairs(country: str, rows: Sequence[Row]) -> str:
     arm = rows[0]["arm"]
     pairs = sum(row["pairs"] for row in rows if row["arm"] == arm)
     name = "All countries pooled" if country == POOLED else country

@@ -19,7 +19,7 @@ from scpo.evaluation.tables import Tables
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 
 AGAINST_GLOBAL = LinearSegmentedColormap.from_list("against", [VERMILLION, PAPER, BLUE])
-SMALLEST_SPAN = 0.05  # of the colours: 5 points, so that noise does not look like much
+_SMALLEST_SPAN = 0.05  # of the colours: 5 points, so that noise does not look like much
 CAPTION = (
     "accuracy, and points against the global model\n"
     "bold: 95 % interval by user without 0; framed: own country"
@@ -44,7 +44,7 @@ def matrix_figure(tables: Tables, arm: str) -> Figure:
     cells |= {(None, row["country"]): row for row in tables["matrix"] if row["model"] == GLOBAL}
     models = [None, *owners]
     points = np.array([[cells[m, c]["against_global"] for c in countries] for m in models])
-    span = max(SMALLEST_SPAN, float(np.abs(points).max()))
+    span = max(_SMALLEST_SPAN, float(np.abs(points).max()))
     with drawing_style():
         size = (3.2 + 0.95 * max(2, len(countries)), 2.0 + 0.62 * len(models))
         figure = Figure(figsize=size, layout="constrained")

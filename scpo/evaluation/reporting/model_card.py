@@ -76,9 +76,7 @@ def model_card(
         calibration=next(iter(_rows(tables["calibration"], **of_model)), None),
         others=[row for row in others if row["country"] != country],
         training=_training(facts),
-        annotators=f"{users:,} annotators"
-        if users
-        else "the annotators who happened to take part",
+        annotators=f"{users:,} annotators" if users else ANY_ANNOTATORS,
     )
     header = _header(facts, overall, country, part)
     return ModelCard(f"---\n{header.to_yaml()}\n---\n\n{body}\n", ignore_metadata_errors=False)
@@ -133,7 +131,6 @@ def write_model_card(card: ModelCard, folder: Path) -> Path:
 
 
 def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCardData:
-    """Return the metadata that the hub reads."""
     result = EvalResult(
         task_type="text-classification",
         task_name="pairwise preference",

@@ -17,7 +17,7 @@ from scpo.statistics.wording import format_accuracy, format_difference
 _accuracy = partial(format_accuracy, missing="-")
 
 
-def summary_tables(tables: Tables) -> list[Table]:
+def evaluation_tables(tables: Tables) -> list[Table]:
     """Return accuracy with differences, the cross-country matrix, and the steering weights."""
     made = [accuracy_summary(tables)]
     if any(row["model_country"] for row in tables["matrix"]):
@@ -75,12 +75,12 @@ def _accuracy_cells(
 
 def matrix_summary(tables: Tables) -> Table:
     """Return each model's accuracy on each country's pairs, in percent."""
-    by_place = {(row["model"], row["country"]): row for row in tables["matrix"]}
-    countries = list(dict.fromkeys(country for _, country in by_place))
+    by_cell = {(row["model"], row["country"]): row for row in tables["matrix"]}
+    countries = list(dict.fromkeys(country for _, country in by_cell))
     worst = {row["model"]: row for row in tables["worst"] if not row["own"]}
     table = _table("Every model on every country", ("model",), (*countries, "worst"))
-    for model in dict.fromkeys(model for model, _ in by_place):
-        found = [by_place.get((model, name)) for name in countries]
+    for model in dict.fromkeys(model for model, _ in by_cell):
+        found = [by_cell.get((model, name)) for name in countries]
         cells = [_accuracy(row["accuracy"] if row else None) for row in found]
         table.add_row(Text(model), *cells, worst[model]["country"] if model in worst else "-")
     return table
@@ -107,7 +107,6 @@ def knob_summary(tables: Tables) -> Table:
 
 
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    """Return an empty table with columns for names and for numbers."""
     table = Table(title=title, title_justify="left")
     for name in names:
         table.add_column(Text(name))

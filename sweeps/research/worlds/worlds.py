@@ -18,7 +18,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.statistics.bootstrap import jackknife_ends
+from scpo.statistics.bootstrap import jackknife_interval
 from sweeps.probe.heads import ProbedPairs
 
 OutlierKind = Literal["consensus", "culture", "certain"]
@@ -180,4 +180,5 @@ def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
 
     The ends are None with fewer than 2 worlds.
     """
-    return float(values.mean()), *jackknife_ends(values, np.ones(len(values)))
+    found = jackknife_interval(values, np.ones(len(values)))
+    return float(values.mean()), found.low, found.high

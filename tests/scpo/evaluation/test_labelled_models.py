@@ -4,7 +4,6 @@ import pytest
 
 from scpo.config import EncoderConfig
 from scpo.evaluation.labelled_models import (
-    label_models,
     models_to_judge,
     name_countries,
     owners_of,
@@ -12,6 +11,13 @@ from scpo.evaluation.labelled_models import (
 )
 
 PRESENT = {"Chile", "South Korea"}
+
+
+def label_models(texts, global_model, countries):
+    judged = models_to_judge(
+        Path("data"), global_model, texts, countries, cache=Path("cache"), encoder=EncoderConfig()
+    )
+    return judged.global_model, judged.models
 
 
 def test_labels_and_models_are_read():

@@ -10,11 +10,11 @@ from scpo.evaluation.pair_scores import (
     join_folds,
     own_labels,
     pool_evaluations,
-    read_pairs,
     split_label,
     write_pairs,
 )
 from scpo.statistics.accuracy import pair_accuracy
+from tests.scpo.evaluation.pairs_file import read_pairs
 
 
 def assert_same(one, other):

@@ -7,9 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scpo.evaluation.pair_scores import read_pairs
 from scpo.evaluation.panels import POOLED, build_panels
-from scpo.evaluation.reporting.terminal import summary_tables
+from scpo.evaluation.reporting.terminal import evaluation_tables
 from scpo.evaluation.steering import mix_margins, preferred_weight
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.accuracy import pair_accuracy
@@ -18,6 +17,7 @@ from scpo.statistics.calibration import calibration
 from scpo.statistics.length_bias import length_share
 from scpo.statistics.paired import paired_differences
 from scpo.statistics.wording import format_accuracy
+from tests.scpo.evaluation.pairs_file import read_pairs
 
 COUNTRIES = ("Chile", "Peru", "Kenya")
 
@@ -169,7 +169,7 @@ def test_one_country_with_a_model_for_all(scored_countries):
     assert {row["country"] for row in tables["accuracy"]} == {"Chile"}
     assert {row["arm"] for row in tables["accuracy"]} == {"global", "full"}
     assert tables["mixtures"] == []
-    assert len(summary_tables(tables)) == 2  # no country's model, so no matrix
+    assert len(evaluation_tables(tables)) == 2  # no country's model, so no matrix
 
 
 def test_an_arm_that_a_country_lacks_is_not_pooled(scores):
@@ -192,7 +192,7 @@ def test_what_does_not_fit_is_refused(scores):
 
 
 def test_tables_for_people(tables):
-    found = summary_tables(tables)
+    found = evaluation_tables(tables)
     titles = [str(table.title) for table in found]
     assert titles == [
         "Held-out users: accuracy in %, differences in points, 95 % intervals by user",
@@ -214,7 +214,7 @@ def test_survey_questions_are_called_questions(scores):
     asked = [replace(each, unit="question") for each in scores]
     tables = evaluate_models(asked)
     assert {row["unit"] for row in tables["accuracy"]} == {"question"}
-    table = summary_tables(tables)[0]
+    table = evaluation_tables(tables)[0]
     pooled = find(tables["accuracy"], country=POOLED, arm="global", layer="overall")
     assert str(table.title).startswith("Held-out questions: ")
     assert str(table.title).endswith("by question")

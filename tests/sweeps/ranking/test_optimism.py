@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 
 from sweeps.ranking.optimism import NUM_CHOICES, choose_again, estimate_optimism
+from sweeps.ranking.recommendation import Candidates
 
 
 def estimate(correct, pairs, *, chosen=0, violation=None):
     correct = np.array(correct, dtype=float)
-    return estimate_optimism(
+    candidates = Candidates(
         correct,
         np.array(pairs, dtype=float),
         np.full(len(correct), 50.0),
         np.zeros(len(correct)) if violation is None else np.array(violation),
-        chosen=chosen,
-        margin=0.01,
     )
+    return estimate_optimism(candidates, chosen=chosen, margin=0.01)
 
 
 def test_two_settings_that_suit_one_user_each_by_hand():
@@ -48,14 +48,13 @@ def test_one_user_tells_nothing():
 
 
 def test_resamples_and_choices_have_one_row_each():
-    draws, chosen = choose_again(
+    candidates = Candidates(
         np.array([[9.0, 9.0, 0.0], [0.0, 0.0, 9.0]]),
         np.full(3, 10.0),
         np.array([50.0, 50.0]),
         np.zeros(2),
-        margin=0.01,
-        seed=4,
     )
+    draws, chosen = choose_again(candidates, margin=0.01, seed=4)
     assert draws.shape == (NUM_CHOICES, 3)
     assert (draws.sum(axis=1) == 3).all()
     # row 1 wins exactly where its user was drawn at least twice

@@ -2,21 +2,19 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import Interval
-from sweeps.ranking.recommendation import compare_settings
+from sweeps.ranking.recommendation import Candidates, compare_settings
 
 PAIRS = np.full(4, 10.0)
 
 
 def compare(correct, pairs_trained, violation=None, *, margin=0.01, pairs=PAIRS):
-    return compare_settings(
+    candidates = Candidates(
         np.array(correct, dtype=float),
         pairs,
         np.array(pairs_trained, dtype=float),
         np.zeros(len(correct)) if violation is None else np.array(violation),
-        margin=margin,
-        num_resamples=200,
-        seed=0,
     )
+    return compare_settings(candidates, margin=margin, num_resamples=200)
 
 
 def test_best_and_choice_by_hand():

@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from scpo.statistics.bootstrap import Interval
+
 LEDGER_NAME = "trials.jsonl"
 
 Purpose = Literal["search", "rung", "curve", "final"]
@@ -30,6 +32,11 @@ class AccuracyRecord(BaseModel):
     users: int
     ties: int
 
+    @property
+    def interval(self) -> Interval:
+        """The accuracy with its ends and users."""
+        return Interval(self.accuracy, self.low, self.high, self.users)
+
 
 class UserCounts(BaseModel):
     """Right pairs per user, aligned lists: enough for a paired bootstrap over users."""
@@ -42,7 +49,7 @@ class UserCounts(BaseModel):
 
 
 class EvaluationRecord(BaseModel):
-    """Accuracies of one model on one part of a country's users."""
+    """Accuracies of one model on the validation or test users of a country."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

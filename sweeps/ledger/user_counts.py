@@ -137,7 +137,6 @@ def _by_user(record: TrialRecord, counts: UserCounts) -> dict[str, tuple[int, in
 def _check_same(
     record: TrialRecord, pairs: dict[str, int], counts: dict[str, tuple[int, int]], other: str
 ) -> None:
-    """Refuse counts on other users or other pairs than those expected."""
     if {user: count for user, (count, _) in counts.items()} != pairs:
         differing = sorted(
             user

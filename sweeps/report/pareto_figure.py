@@ -53,7 +53,6 @@ def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
 
 
 def _draw_country(axes: Axes, ranking: CountryRanking) -> None:
-    """Draw one country's settings and baselines."""
     rest = [s for s in ranking.settings if s.feasible and not s.on_front]
     broken = [s for s in ranking.settings if not s.feasible]
     _scatter(axes, rest, "setting", color=MUTED, alpha=0.55, s=18, linewidth=0)
@@ -82,7 +81,6 @@ def _draw_country(axes: Axes, ranking: CountryRanking) -> None:
 
 
 def _finish(axes: Axes, ranking: CountryRanking) -> None:
-    """Add baselines, axes and title."""
     evaluation = ranking.settings[0].evaluation
     labels = []
     for name, record, style in (
@@ -103,7 +101,6 @@ def _finish(axes: Axes, ranking: CountryRanking) -> None:
 
 
 def _scatter(axes: Axes, settings: list[RankedSetting], label: str, **style: object) -> None:
-    """Draw settings as markers, nothing where there are none."""
     if settings:
         x = [setting.pairs_trained for setting in settings]
         axes.scatter(x, [s.accuracy for s in settings], label=label, **style)  # type: ignore[arg-type]

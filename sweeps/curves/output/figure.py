@@ -113,7 +113,6 @@ def _draw_rows(
 
 
 def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> None:
-    """Draw the two panels of one country."""
     means = [point for point in points if point.seed is None]
     arms = dict.fromkeys(point.arm for point in means)
     is_layer = measure in _LAYERS
@@ -140,7 +139,6 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
 
 
 def _title(means: list[CurvePoint], is_layer: bool) -> str:
-    """Return what a country's panels rest on."""
     first = means[0]
     counts = f"{first.pairs:,} pairs of {first.users} users"
     if is_layer:
@@ -171,7 +169,6 @@ def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) ->
 
 
 def _draw_band(axes: Axes, x: list[float], means: list[CurvePoint], colour: str) -> None:
-    """Draw the intervals by user of one arm."""
     band = [(at, p.low, p.high) for at, p in zip(x, means, strict=True) if p.low is not None]
     if band:
         at, low, high = zip(*band, strict=True)

@@ -56,7 +56,7 @@ class CurveFit:
         values = np.asarray([self.parameters])
         at = np.asarray(pairs, dtype=np.float64)
         sizes = np.asarray(self.sizes)
-        return curve_errors(self.shape, values, sizes, at.ravel())[0].reshape(at.shape)
+        return curve_errors(self.shape, values, sizes, at.ravel()).reshape(at.shape)
 
 
 def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = None) -> CurveFit:
@@ -157,7 +157,7 @@ def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray
     if shape == "power":
         return _fit_power(sizes, error, weights)
     if shape == "log_linear":
-        return fit_lines(sizes, error[None, :], weights)[0]
+        return np.ravel(fit_lines(sizes, error[None, :], weights))
     return np.asarray(isotonic_regression(error, weights=weights, increasing=False).x)
 
 

@@ -72,11 +72,11 @@ def curve_errors(
         return np.asarray(c + a * np.exp(-b * np.log(at / sizes[0])))
     if shape == "log_linear":
         c, a = parameters.T[:, :, None]
-        return np.maximum(c - a * np.log(at / sizes[0]), 0.0)
+        return np.asarray(np.maximum(c - a * np.log(at / sizes[0]), 0.0))
     position = np.interp(np.log2(at), np.log2(sizes), np.arange(len(sizes)))
     left = np.minimum(position.astype(int), len(sizes) - 2)
     share = position - left
-    return (1 - share) * parameters[:, left] + share * parameters[:, left + 1]
+    return np.asarray((1 - share) * parameters[:, left] + share * parameters[:, left + 1])
 
 
 def fit_rows(
@@ -168,5 +168,5 @@ def fit_steps(errors: FloatArray, weights: FloatArray) -> FloatArray:
 def num_parameters(shape: Shape, parameters: FloatArray) -> FloatArray:
     """Return k of R curves: of isotonic ones the number of levels, shape (R,)."""
     if shape == "isotonic":
-        return 1.0 + (np.abs(np.diff(parameters, axis=1)) > _SAME_LEVEL).sum(axis=1)
+        return np.asarray(1.0 + (np.abs(np.diff(parameters, axis=1)) > _SAME_LEVEL).sum(axis=1))
     return np.full(len(parameters), float(NUM_PARAMETERS[shape]))

@@ -1,8 +1,7 @@
-"""Paired bootstrap over users, from the counts that records carry.
+"""Counts by user of records whose models answered the same pairs, lined up as matrices.
 
-In come records whose models answered the same pairs; `align_by_user` lines their counts up as
-matrices. `bootstrap_means` then gives an interval for each row from ONE set of draws of whole
-users, so that rows can be compared. Also the one way in which an accuracy is written in words.
+A bootstrap draws whole users, so records can be compared only on the same pairs of the same
+users; `align_by_user` refuses others.
 """
 
 from collections.abc import Sequence

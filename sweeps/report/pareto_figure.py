@@ -24,7 +24,7 @@ from scpo.files.figure_style import (
 )
 from sweeps.ranking.ranking import CountryRanking, RankedSetting
 
-NUM_COLUMNS = 3
+_NUM_COLUMNS = 3
 
 
 def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
@@ -36,7 +36,7 @@ def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
     shown = [ranking for ranking in rankings if ranking.settings]
     if not shown:
         raise ValueError("At least one ranked setting must be given to draw, but got none.")
-    num_columns = min(NUM_COLUMNS, len(shown))
+    num_columns = min(_NUM_COLUMNS, len(shown))
     num_rows = -(-len(shown) // num_columns)
     with drawing_style():
         size = (3.4 * num_columns, 2.7 * num_rows + 0.3)

@@ -34,8 +34,8 @@ from sweeps.report.leaderboard import (
 )
 from sweeps.report.pareto_figure import pareto_figure
 
-REPORT_NAME = "report.html"
-CONFIG_NAME = "config.yaml"
+_REPORT_NAME = "report.html"
+_CONFIG_NAME = "config.yaml"
 _MAX_FAILED_SHOWN = 50
 _BAR_WIDTH = 124  # pixels, as the template draws it
 
@@ -67,14 +67,14 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
     records = read_records(run)
     if not records:
         raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
-    config = run / CONFIG_NAME
+    config = run / _CONFIG_NAME
     html = render_report(
         records,
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         margin=margin,
     )
-    path = run / REPORT_NAME
+    path = run / _REPORT_NAME
     write_text(path, html)
     return path
 

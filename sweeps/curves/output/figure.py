@@ -24,7 +24,6 @@ from sweeps.curves.output.curve_panels import (
     arm_marker,
     count_seeds,
     country_title,
-    draw_note,
     draw_seeds,
     finish_pairs_axis,
     label_lines,
@@ -108,7 +107,9 @@ def _draw_rows(
         for row, (country, measure) in zip(panels, rows, strict=True):
             of_country = [point for point in points if point.country == country]
             _draw_row(list(row), of_country, measure)
-        draw_note(figure, points, rest=note)
+        several = any(point.num_seeds > 1 for point in points)
+        marks = "Markers: means over seeds; small dots: single seeds." if several else "One seed."
+        figure.supxlabel(f"{marks} {note}", x=0.01, ha="left", fontsize=7.5, color=MUTED)
     return figure
 
 

@@ -19,7 +19,7 @@ _ARMS_BY_COUNTRY = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """What the page tells of one data set.
+    """One data set on the page.
 
     Attributes:
         name: Its key in the configuration.

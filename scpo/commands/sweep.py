@@ -241,7 +241,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
 def _show_curves(run: Path, target: float | None) -> None:
     from sweeps.curves.output.figure import missing_curve
     from sweeps.curves.output.files import write_curve_files
-    from sweeps.curves.output.latex import summary_tables
+    from sweeps.curves.output.latex import target_tables
     from sweeps.curves.points import curve_points
     from sweeps.ledger.records import read_records
 
@@ -249,7 +249,7 @@ def _show_curves(run: Path, target: float | None) -> None:
     rows, paths = write_curve_files(points, run, target=target)
     if problem := missing_curve(points):
         raise ValueError(problem)
-    for table in summary_tables(rows):
+    for table in target_tables(rows):
         console.print(table)
     console.print(f"Written: {', '.join(map(str, paths))}")
 

@@ -1,9 +1,8 @@
 """The curve through one arm's points, its shape chosen by AICc.
 
 In come numbers of pairs and errors, with every seed a point of its own; out comes one of the
-shapes of `curve_shapes`. A formula needs two points more than parameters and one size more;
-isotonic stands in where there are fewer, or where no formula fits as well. Its parameters are
-its levels.
+shapes of `shapes`. A formula needs two points more than parameters and one size more; isotonic,
+whose parameters are its levels, stands in where there are fewer or where no formula fits as well.
 
 Reference:
     Viering and Loog, The Shape of Learning Curves: a Review, 2021 (no universal form).
@@ -30,7 +29,7 @@ from sweeps.curves.shapes import (
     num_parameters,
 )
 
-LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the shape
+_LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the shape
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ class CurveFit:
         values = np.asarray([self.parameters])
         at = np.asarray(pairs, dtype=np.float64)
         sizes = np.asarray(self.sizes)
-        return curve_errors(self.shape, values, sizes, at.ravel())[0].reshape(at.shape)
+        return curve_errors(self.shape, values, sizes, at.ravel()).reshape(at.shape)
 
 
 def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = None) -> CurveFit:
@@ -131,13 +130,12 @@ def refit_errors(
 
 def possible_shapes(num_points: int, num_sizes: int) -> list[Shape]:
     """Return the shapes that P points of K sizes can tell apart from noise; isotonic always."""
-    parametric: list[Shape] = ["power", "log_linear"]
-    fit_in = [
+    formulas: list[Shape] = [
         shape
-        for shape in parametric
-        if num_points >= NUM_PARAMETERS[shape] + 2 and num_sizes > NUM_PARAMETERS[shape]
+        for shape, needed in NUM_PARAMETERS.items()
+        if num_points >= needed + 2 and num_sizes > needed
     ]
-    return [*fit_in, "isotonic"]
+    return [*formulas, "isotonic"]
 
 
 def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> FloatArray:
@@ -151,16 +149,15 @@ def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> Float
     k = np.asarray(parameters, dtype=np.float64)
     spare = num_points - k - 1
     penalty = np.where(spare > 0, 2 * k + 2 * k * (k + 1) / np.maximum(spare, 1), np.inf)
-    rss = np.maximum(np.asarray(residual, dtype=np.float64), LEAST_RSS)
+    rss = np.maximum(np.asarray(residual, dtype=np.float64), _LEAST_RSS)
     return np.atleast_1d(num_points * np.log(rss / num_points) + penalty)
 
 
 def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the parameters of the best curve of one shape."""
     if shape == "power":
         return _fit_power(sizes, error, weights)
     if shape == "log_linear":
-        return fit_lines(sizes, error[None, :], weights)[0]
+        return np.ravel(fit_lines(sizes, error[None, :], weights))
     return np.asarray(isotonic_regression(error, weights=weights, increasing=False).x)
 
 
@@ -183,7 +180,6 @@ def _fit_power(sizes: FloatArray, error: FloatArray, weights: FloatArray) -> Flo
 
 
 def _check(pairs: FloatArray, error: FloatArray, weights: FloatArray) -> None:
-    """Refuse points that no curve goes through."""
     if not pairs.shape == error.shape == weights.shape or pairs.ndim != 1:
         raise ValueError(
             "pairs, error and weights must have one shape (P,), but got "

@@ -61,9 +61,9 @@ def trace_line(line: CurveLine, axis: Axis, drawn: FloatArray | None) -> Trace |
     means = line.trained if axis == "trained" else line.labelled
     totals = line.pairs.sum()
     each = line.correct.sum(axis=2) / totals  # (K, S), NaN where a budget lacks a seed
-    place, _ = np.nonzero(np.isfinite(each))
-    errors, pairs = 1 - each[np.isfinite(each)], means[place]
-    weights = fit_weights(line.accuracy, float(totals))[place]
+    budget, _ = np.nonzero(np.isfinite(each))
+    errors, pairs = 1 - each[np.isfinite(each)], means[budget]
+    weights = fit_weights(line.accuracy, float(totals))[budget]
     merged = merge_sizes(pairs, weights)
     if len(merged.sizes) < 2:
         return None
@@ -73,7 +73,7 @@ def trace_line(line: CurveLine, axis: Axis, drawn: FloatArray | None) -> Trace |
     accuracy = 1 - merged.average @ errors
     if drawn is None:
         return Trace(line, merged.sizes, accuracy, None, fit, grid, curve, None)
-    to_sizes = merged.average @ (place[:, None] == np.arange(len(means)))
+    to_sizes = merged.average @ (budget[:, None] == np.arange(len(means)))
     apart = errors - (1 - accuracy)[np.searchsorted(merged.sizes, pairs)]
     scatter = float(weights / weights.mean() @ apart**2)
     at_sizes = drawn @ to_sizes.T

@@ -2,12 +2,12 @@
 
 A number that is only bounded stays an interval (low, high): (0, 64) for "64 or fewer",
 (512, infinity) for "more than 512". Resamples bound their ratios in the same way, and the 95 %
-interval runs from a quantile of their low ends to one of their high ends. In words a bound is told
-as a bound: "more than 512 pairs: never reached", never "512".
+interval runs from a quantile of their low ends to one of their high ends. Words keep a bound a
+bound: "more than 512 pairs: never reached", never "512".
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from sweeps.curves.fitted_curves import Trace
 
 Bounds = tuple[float, float]
 
-CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of its own curve
+_CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of its own curve
 
 
 @dataclass(frozen=True)
@@ -55,16 +55,16 @@ def pairs_to_reach(
     Returns:
         (low, high), each of shape (R,).
     """
-    place = (accuracy < target[:, None] - CLOSE).sum(axis=1)
+    num_below = (accuracy < target[:, None] - _CLOSE).sum(axis=1)
     row = np.arange(len(accuracy))
-    after = np.clip(place, 1, len(grid) - 1)
+    after = np.clip(num_below, 1, len(grid) - 1)
     below, above = accuracy[row, after - 1], accuracy[row, after]
     share = np.divide(
-        target - below, above - below, out=np.ones_like(target), where=above - below > CLOSE
+        target - below, above - below, out=np.ones_like(target), where=above - below > _CLOSE
     )
     log = np.log2(grid)
     within = 2 ** (log[after - 1] + np.clip(share, 0, 1) * (log[after] - log[after - 1]))
-    first, never = place == 0, place == len(grid)
+    first, never = num_below == 0, num_below == len(grid)
     low = np.where(first, 0.0, np.where(never, grid[-1], within))
     high = np.where(first, grid[0], np.where(never, np.inf, within))
     return low, high
@@ -87,9 +87,9 @@ def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reache
     other = base if base is not None and comparable else None
     pairs, paired, value = _reach(own.grid, own.curve, target, other, whole=True)
     ratio = _divide(paired, pairs)
-    answer = Reached(value, _only(pairs), _only(ratio), None, None)
+    reached = Reached(value, _only(pairs), _only(ratio), None, None)
     if own.curves is None:
-        return answer
+        return reached
     pairs, paired, _ = _reach(own.grid, own.curves, target, other, whole=False)
     low, high = _divide(paired, pairs)
     tail = widened_tail(len(own.line.users))
@@ -97,8 +97,7 @@ def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reache
         float(np.quantile(low, tail, method="lower")),
         float(np.quantile(high, 1 - tail, method="higher")),
     )
-    share = float(np.isfinite(pairs[1]).mean())
-    return Reached(value, answer.pairs, answer.ratio, ends, share)
+    return replace(reached, ratio_ends=ends, share_reached=float(np.isfinite(pairs[1]).mean()))
 
 
 def describe_pairs(pairs: Bounds) -> str:
@@ -156,11 +155,9 @@ def _reach(
 def _divide(
     above: tuple[FloatArray, FloatArray], below: tuple[FloatArray, FloatArray]
 ) -> tuple[FloatArray, FloatArray]:
-    """Return the bounds of a ratio of bounded numbers."""
     with np.errstate(divide="ignore"):
         return above[0] / below[1], above[1] / below[0]
 
 
 def _only(bounds: tuple[FloatArray, FloatArray]) -> Bounds:
-    """Return the bounds of a single curve."""
     return float(bounds[0][0]), float(bounds[1][0])

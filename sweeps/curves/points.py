@@ -102,7 +102,6 @@ def _points(country: str, cells: Cells) -> list[CurvePoint]:
 
 
 def _point(country: str, cells: Sequence[Cell], seed: int | None) -> CurvePoint:
-    """Return the point of one arm and budget over countries and seeds."""
     row = pool_cells(country, cells)
     return CurvePoint(
         country=country,

@@ -85,7 +85,6 @@ def resample_line(
 
 
 def _line(points: list[CurvePoint], seeds: list[int]) -> CurveLine:
-    """Return the line of one country's and arm's points."""
     means = sorted((p for p in points if p.seed is None), key=lambda point: point.budget)
     budgets = [point.budget for point in means]
     first = means[0].by_user

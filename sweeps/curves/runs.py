@@ -56,7 +56,6 @@ def _line(record: TrialRecord) -> tuple[Any, ...]:
 
 
 def _check(record: TrialRecord) -> None:
-    """Refuse a trial that cannot be drawn on axes of pairs."""
     budget = record.config.get("budget")
     if not (isinstance(budget, float | int) and 0 < budget <= 1):
         raise ValueError(

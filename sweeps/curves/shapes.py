@@ -23,9 +23,9 @@ from scpo.arrays import FloatArray
 Shape = Literal["power", "log_linear", "isotonic"]
 
 NUM_PARAMETERS: dict[Shape, int] = {"power": 3, "log_linear": 2}
-MAX_EXPONENT = 5.0  # twice the pairs, a 32nd of the excess: faster cannot be told from the points
-EXPONENTS = np.geomspace(0.02, MAX_EXPONENT, 48)
-SAME_LEVEL = 1e-12
+# At 5, twice the pairs leave a 32nd of the excess: faster cannot be told from the points.
+EXPONENTS = np.geomspace(0.02, 5.0, 48)
+_SAME_LEVEL = 1e-12
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,11 @@ def curve_errors(
         return np.asarray(c + a * np.exp(-b * np.log(at / sizes[0])))
     if shape == "log_linear":
         c, a = parameters.T[:, :, None]
-        return np.maximum(c - a * np.log(at / sizes[0]), 0.0)
-    place = np.interp(np.log2(at), np.log2(sizes), np.arange(len(sizes)))
-    left = np.minimum(place.astype(int), len(sizes) - 2)
-    share = place - left
-    return (1 - share) * parameters[:, left] + share * parameters[:, left + 1]
+        return np.asarray(np.maximum(c - a * np.log(at / sizes[0]), 0.0))
+    position = np.interp(np.log2(at), np.log2(sizes), np.arange(len(sizes)))
+    left = np.minimum(position.astype(int), len(sizes) - 2)
+    share = position - left
+    return np.asarray((1 - share) * parameters[:, left] + share * parameters[:, left + 1])
 
 
 def fit_rows(
@@ -168,5 +168,5 @@ def fit_steps(errors: FloatArray, weights: FloatArray) -> FloatArray:
 def num_parameters(shape: Shape, parameters: FloatArray) -> FloatArray:
     """Return k of R curves: of isotonic ones the number of levels, shape (R,)."""
     if shape == "isotonic":
-        return 1.0 + (np.abs(np.diff(parameters, axis=1)) > SAME_LEVEL).sum(axis=1)
+        return np.asarray(1.0 + (np.abs(np.diff(parameters, axis=1)) > _SAME_LEVEL).sum(axis=1))
     return np.full(len(parameters), float(NUM_PARAMETERS[shape]))

@@ -91,7 +91,6 @@ def write_summary(rows: Sequence[Row], path: Path) -> None:
 
 
 def _traces(line: CurveLine, *, num_resamples: int, seed: int) -> dict[Axis, Trace]:
-    """Return an arm's curve on each axis that has two numbers of pairs."""
     drawn = None
     if len(line.users) > 1:
         drawn = resample_line(line, num_resamples=num_resamples, seed=seed)
@@ -102,7 +101,6 @@ def _traces(line: CurveLine, *, num_resamples: int, seed: int) -> dict[Axis, Tra
 def _describe_curve(
     own: Trace, base: Trace | None, axis: Axis, means: Sequence[CurvePoint]
 ) -> Row:
-    """Return what a row says of the points, the area and the fit."""
     line = own.line
     return {
         "country": line.country,
@@ -124,7 +122,6 @@ def _describe_curve(
 
 
 def _describe_target(own: Trace, base: Trace | None, target: float | None) -> Row:
-    """Return what a row says of reaching a target."""
     row = dict.fromkeys(_COLUMNS[_COLUMNS.index("target") :])
     reached = reach_target(own, base, target)
     if reached is None:
@@ -148,5 +145,4 @@ def _describe_target(own: Trace, base: Trace | None, target: float | None) -> Ro
 
 
 def _known(bounds: Bounds) -> float | None:
-    """Return a number whose bounds meet."""
     return bounds[0] if bounds[0] == bounds[1] else None

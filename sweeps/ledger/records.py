@@ -1,8 +1,8 @@
 """One record per training, and the ledger file that holds them: `trials.jsonl`.
 
-A record says what was asked (country, arm, setting, seed), what came out (accuracies with
-intervals, counts) and what it cost. The driver alone appends; ranking, curves and report read
-nothing else, so they need neither Ray nor torch.
+A record holds the job (country, arm, setting, seed), its result (accuracies with intervals,
+counts) and its cost. Only the driver appends; ranking, curves and report read nothing else, so
+they need neither Ray nor torch.
 """
 
 import json
@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from scpo.statistics.bootstrap import Interval
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -30,6 +32,11 @@ class AccuracyRecord(BaseModel):
     users: int
     ties: int
 
+    @property
+    def interval(self) -> Interval:
+        """The accuracy with its ends and users."""
+        return Interval(self.accuracy, self.low, self.high, self.users)
+
 
 class UserCounts(BaseModel):
     """Right pairs per user, aligned lists: enough for a paired bootstrap over users."""
@@ -42,7 +49,7 @@ class UserCounts(BaseModel):
 
 
 class EvaluationRecord(BaseModel):
-    """Accuracies of one model on one part of a country's users."""
+    """Accuracies of one model on the validation or test users of a country."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -114,8 +121,8 @@ class TrialRecord(BaseModel):
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.
 
-    Opening repairs a torn last line (a kill in the middle of an append): it is cut off and
-    moved to `trials.torn`, so that the next record does not glue to it.
+    Opening moves a torn last line (a kill in the middle of an append) to `trials.torn`, so that
+    the next record starts a line.
 
     Args:
         folder: The run's folder; created when missing.
@@ -146,8 +153,8 @@ def read_records(path: Path) -> list[TrialRecord]:
     """Read a ledger; `path` is the file or the run's folder.
 
     Returns:
-        A record for each trial, in the order of writing. Of a planned training that failed and
-        was tried again it is the last one.
+        One record for each trial, in the order of writing: the last one where a failed training
+        was tried again.
 
     Raises:
         FileNotFoundError: No ledger there.

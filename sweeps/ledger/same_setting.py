@@ -1,19 +1,16 @@
-"""Which records tried the same setting, and how far trainings differ by their seed alone.
-
-In come records; out come a name for the setting of each, equal in every country and run that
-tried it, and the noise floor: the standard deviation of accuracy between seeds of one setting.
-"""
+"""Which records tried the same setting, and how far trainings differ by their seed alone."""
 
 import math
 from collections import defaultdict
 from collections.abc import Sequence
 
 from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import BASELINE, GLOBAL, RANDOM, TUNED_ARM
 
 Identity = tuple[tuple[str, str], ...]
 
 _CONSTANTS = {"filter": ("tau",), "weight": ("beta",), "inverse": ("beta",)}
-_NO_REPEATS = ("global", "random_k")  # the one is not trained, the other draws pairs by its seed
+_NO_REPEATS = (GLOBAL, RANDOM)  # the one is not trained, the other draws pairs by its seed
 _NOT_SETTING = ("retention", "strength", "tau", "beta", "budget", "folds")
 
 
@@ -25,9 +22,9 @@ def setting_identity(record: TrialRecord) -> Identity:
     """
     config = record.config
     head: dict[str, float | int | str | None]
-    if record.arm == "full":
+    if record.arm == BASELINE:
         head = {"retention": 1, "strength": 0}
-    elif record.arm == "scpo_tuned":
+    elif record.arm == TUNED_ARM:
         head = {name: config.get(name) for name in ("retention", "strength")}
     else:
         used = _CONSTANTS.get(record.arm, ("tau", "beta"))
@@ -60,7 +57,7 @@ def is_whole(record: TrialRecord) -> bool:
 def seed_deviation(
     records: Sequence[TrialRecord], country: str | None = None
 ) -> tuple[float | None, int]:
-    """Return how much accuracy varies between seeds of one setting, and how many repeats say so.
+    """Return the noise floor, the deviation between seeds of one setting, and its repeats.
 
     Records count together when country, setting and the users who judged them are equal. The
     groups' variances are pooled: sqrt(sum of squared deviations / sum of (seeds - 1)).

@@ -1,8 +1,7 @@
-"""Paired bootstrap over users, from the counts that records carry.
+"""Counts by user of records whose models answered the same pairs, lined up as matrices.
 
-In come records whose models answered the same pairs; `align_by_user` lines their counts up as
-matrices. `bootstrap_means` then gives an interval for each row from ONE set of draws of whole
-users, so that rows can be compared. Also the one way in which an accuracy is written in words.
+A bootstrap draws whole users, so records can be compared only on the same pairs of the same
+users; `align_by_user` refuses others.
 """
 
 from collections.abc import Sequence
@@ -137,7 +136,6 @@ def _by_user(record: TrialRecord, counts: UserCounts) -> dict[str, tuple[int, in
 def _check_same(
     record: TrialRecord, pairs: dict[str, int], counts: dict[str, tuple[int, int]], other: str
 ) -> None:
-    """Refuse counts on other users or other pairs than those expected."""
     if {user: count for user, (count, _) in counts.items()} != pairs:
         differing = sorted(
             user

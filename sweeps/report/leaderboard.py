@@ -5,7 +5,7 @@ and empty cells for what is not known; the table has only the Pareto front and t
 recommendation, in percent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.markup import escape
@@ -15,50 +15,50 @@ from scpo.files.csv_files import write_csv
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
-COLUMNS = (
-    "country",
-    "rank",
-    "trial_id",
-    "on_front",
-    "knee",
-    "recommended",
-    "feasible",
-    "non_inferior",
-    "indistinguishable",
-    "retention",
-    "tau",
-    "strength",
-    "beta",
-    "learning_rate",
-    "epochs",
-    "pairs_trained",
-    "pairs_available",
-    "effective_pairs",
-    "accuracy",
-    "optimism",
-    "low",
-    "high",
-    "pairs",
-    "users",
-    "global_accuracy",
-    "length_accuracy",
-    "distinctive",
-    "distinctive_pairs",
-    "consensus",
-    "consensus_pairs",
-    "consensus_drop",
-    "train_s",
-    "seed",
-    "hypervolume",
-)
+_COLUMNS: Mapping[str, Callable[[CountryRanking, RankedSetting], object]] = {
+    "country": lambda ranking, setting: ranking.country,
+    "rank": lambda ranking, setting: setting.rank,
+    "trial_id": lambda ranking, setting: setting.record.trial_id,
+    "on_front": lambda ranking, setting: setting.on_front,
+    "knee": lambda ranking, setting: setting.is_knee,
+    "recommended": lambda ranking, setting: setting.recommended,
+    "feasible": lambda ranking, setting: setting.feasible,
+    "non_inferior": lambda ranking, setting: setting.non_inferior,
+    "indistinguishable": lambda ranking, setting: setting.indistinguishable,
+    "retention": lambda ranking, setting: setting.record.config.get("retention"),
+    "tau": lambda ranking, setting: setting.record.setting.get("tau"),
+    "strength": lambda ranking, setting: setting.record.config.get("strength"),
+    "beta": lambda ranking, setting: setting.record.setting.get("beta"),
+    "learning_rate": lambda ranking, setting: setting.record.config.get("learning_rate"),
+    "epochs": lambda ranking, setting: setting.record.config.get("epochs"),
+    "pairs_trained": lambda ranking, setting: setting.pairs_trained,
+    "pairs_available": lambda ranking, setting: setting.record.counts.get("pairs_available"),
+    "effective_pairs": lambda ranking, setting: setting.record.counts.get("effective_pairs"),
+    "accuracy": lambda ranking, setting: setting.accuracy,
+    "optimism": lambda ranking, setting: ranking.optimism if setting.recommended else None,
+    "low": lambda ranking, setting: setting.evaluation.overall.low,
+    "high": lambda ranking, setting: setting.evaluation.overall.high,
+    "pairs": lambda ranking, setting: setting.evaluation.overall.pairs,
+    "users": lambda ranking, setting: setting.evaluation.overall.users,
+    "global_accuracy": lambda ranking, setting: setting.evaluation.global_overall.accuracy,
+    "length_accuracy": lambda ranking, setting: setting.evaluation.length.accuracy,
+    "distinctive": lambda ranking, setting: setting.evaluation.distinctive.accuracy,
+    "distinctive_pairs": lambda ranking, setting: setting.evaluation.distinctive.pairs,
+    "consensus": lambda ranking, setting: setting.evaluation.consensus.accuracy,
+    "consensus_pairs": lambda ranking, setting: setting.evaluation.consensus.pairs,
+    "consensus_drop": lambda ranking, setting: setting.record.constraints.get("consensus_drop"),
+    "train_s": lambda ranking, setting: setting.record.times.get("train_s"),
+    "seed": lambda ranking, setting: setting.record.seed,
+    "hypervolume": lambda ranking, setting: ranking.hypervolume,
+}
 
 
 def describe(ranking: CountryRanking) -> str:
     """Return the recommendation of one country, how sure it is, and its front, in words."""
     chosen = ranking.recommended
     setting = f"{describe_setting(chosen)}, " if chosen else ""
-    parts = (describe_evidence(ranking), describe_optimism(ranking), describe_front(ranking))
-    return f"{ranking.country}: {setting}{' '.join(filter(None, parts))}"
+    sentences = (describe_evidence(ranking), describe_optimism(ranking), describe_front(ranking))
+    return f"{ranking.country}: {setting}{' '.join(filter(None, sentences))}"
 
 
 def describe_evidence(ranking: CountryRanking) -> str:
@@ -70,12 +70,10 @@ def describe_evidence(ranking: CountryRanking) -> str:
             f"({ranking.num_failed} failed, {ranking.num_pruned} pruned)."
         )
     overall = chosen.evaluation.overall
-    result = format_accuracy(overall.accuracy, overall.low, overall.high)
-    result = f"{result} on {overall.pairs} validation pairs"
+    result = f"{format_accuracy(overall.interval)} on {overall.pairs} validation pairs"
     feasible = [setting for setting in ranking.settings if setting.feasible]
-    if feasible:
-        warning = ""
-    else:
+    warning = ""
+    if not feasible:
         warning = (
             f" None of the {len(ranking.settings)} settings keeps the constraint; "
             f"this one breaks it least, by {100 * chosen.violation:.1f} points."
@@ -97,14 +95,14 @@ def describe_evidence(ranking: CountryRanking) -> str:
 
 
 def describe_optimism(ranking: CountryRanking) -> str:
-    """Return by how much the search flatters its choice; "" where that is not known."""
+    """Return the selection bias of the recommended setting; "" where it is not known."""
     chosen, optimism = ranking.recommended, ranking.optimism
     if chosen is None or optimism is None:
         return ""
     if optimism <= 0:
-        return "Choosing again on resamples of the users does not find this figure flattered."
+        return "Selection bias: none found on resamples of the users."
     return (
-        f"Chosen by this figure, it is flattered by about {100 * optimism:.1f} points: expect "
+        f"Selection bias: about {100 * optimism:.1f} points; expect "
         f"{100 * (chosen.accuracy - optimism):.1f} % on other users."
     )
 
@@ -147,15 +145,19 @@ def describe_setting(setting: RankedSetting) -> str:
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:
     """Write every ranked setting of every country as CSV, whole or not at all."""
-    rows = [_csv_row(ranking, setting) for ranking in rankings for setting in ranking.settings]
-    write_csv(COLUMNS, rows, path)
+    rows = [
+        {name: read(ranking, setting) for name, read in _COLUMNS.items()}
+        for ranking in rankings
+        for setting in ranking.settings
+    ]
+    write_csv(list(_COLUMNS), rows, path)
 
 
 def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
     """Return the fronts and recommendations as a table; a country without either by name."""
     table = Table(title="Pareto front per country, validation users", title_justify="left")
-    table.add_column("country")
-    table.add_column("setting")
+    for name in ("country", "setting"):
+        table.add_column(name)
     for name in ("learning rate", "pairs trained", "accuracy, %", "against the best", "global, %"):
         table.add_column(name, justify="right")
     table.add_column("")
@@ -171,7 +173,6 @@ def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
 
 
 def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ...]:
-    """Return the cells of one setting; the recommended one in bold."""
     overall, baseline = setting.evaluation.overall, setting.evaluation.global_overall
     rate = setting.record.config.get("learning_rate")
     remarks = [
@@ -184,48 +185,9 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         describe_setting(setting),
         f"{rate:.1e}" if isinstance(rate, float | int) else "",
         f"{setting.pairs_trained:.0f}",
-        format_accuracy(overall.accuracy, overall.low, overall.high),
+        format_accuracy(overall.interval),
         format_difference(setting.difference),
-        format_accuracy(baseline.accuracy, None, None),
+        format_accuracy(baseline.accuracy),
         ", ".join(filter(None, remarks)),
     )
     return tuple(f"[bold]{cell}[/bold]" for cell in cells) if setting.recommended else cells
-
-
-def _csv_row(ranking: CountryRanking, setting: RankedSetting) -> dict[str, object]:
-    """Return one setting's cells by column."""
-    record, evaluation = setting.record, setting.evaluation
-    keys = ("retention", "strength", "learning_rate", "epochs")
-    return {
-        "country": ranking.country,
-        "rank": setting.rank,
-        "trial_id": record.trial_id,
-        "on_front": setting.on_front,
-        "knee": setting.is_knee,
-        "recommended": setting.recommended,
-        "feasible": setting.feasible,
-        "non_inferior": setting.non_inferior,
-        "indistinguishable": setting.indistinguishable,
-        **{key: record.config.get(key) for key in keys},
-        "tau": record.setting.get("tau"),
-        "beta": record.setting.get("beta"),
-        "pairs_trained": setting.pairs_trained,
-        "pairs_available": record.counts.get("pairs_available"),
-        "effective_pairs": record.counts.get("effective_pairs"),
-        "accuracy": setting.accuracy,
-        "optimism": ranking.optimism if setting.recommended else None,
-        "low": evaluation.overall.low,
-        "high": evaluation.overall.high,
-        "pairs": evaluation.overall.pairs,
-        "users": evaluation.overall.users,
-        "global_accuracy": evaluation.global_overall.accuracy,
-        "length_accuracy": evaluation.length.accuracy,
-        "distinctive": evaluation.distinctive.accuracy,
-        "distinctive_pairs": evaluation.distinctive.pairs,
-        "consensus": evaluation.consensus.accuracy,
-        "consensus_pairs": evaluation.consensus.pairs,
-        "consensus_drop": record.constraints.get("consensus_drop"),
-        "train_s": record.times.get("train_s"),
-        "seed": record.seed,
-        "hypervolume": ranking.hypervolume,
-    }

@@ -24,7 +24,7 @@ from scpo.files.figure_style import (
 )
 from sweeps.ranking.ranking import CountryRanking, RankedSetting
 
-NUM_COLUMNS = 3
+_NUM_COLUMNS = 3
 
 
 def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
@@ -36,7 +36,7 @@ def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
     shown = [ranking for ranking in rankings if ranking.settings]
     if not shown:
         raise ValueError("At least one ranked setting must be given to draw, but got none.")
-    num_columns = min(NUM_COLUMNS, len(shown))
+    num_columns = min(_NUM_COLUMNS, len(shown))
     num_rows = -(-len(shown) // num_columns)
     with drawing_style():
         size = (3.4 * num_columns, 2.7 * num_rows + 0.3)
@@ -53,7 +53,6 @@ def pareto_figure(rankings: Sequence[CountryRanking]) -> Figure:
 
 
 def _draw_country(axes: Axes, ranking: CountryRanking) -> None:
-    """Draw one country's settings and baselines."""
     rest = [s for s in ranking.settings if s.feasible and not s.on_front]
     broken = [s for s in ranking.settings if not s.feasible]
     _scatter(axes, rest, "setting", color=MUTED, alpha=0.55, s=18, linewidth=0)
@@ -82,7 +81,6 @@ def _draw_country(axes: Axes, ranking: CountryRanking) -> None:
 
 
 def _finish(axes: Axes, ranking: CountryRanking) -> None:
-    """Add baselines, axes and title."""
     evaluation = ranking.settings[0].evaluation
     labels = []
     for name, record, style in (
@@ -103,7 +101,6 @@ def _finish(axes: Axes, ranking: CountryRanking) -> None:
 
 
 def _scatter(axes: Axes, settings: list[RankedSetting], label: str, **style: object) -> None:
-    """Draw settings as markers, nothing where there are none."""
     if settings:
         x = [setting.pairs_trained for setting in settings]
         axes.scatter(x, [s.accuracy for s in settings], label=label, **style)  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """One self-contained page of a run: `report.html`.
 
 In come a run's ledger and, where present, its `config.yaml`; out comes HTML with inline SVG and
-CSS and nothing from outside: what is recommended and how sure that is, what choosing flatters,
-the arms on test users, the search's Pareto fronts, the regret of one setting for all, what
+CSS and nothing from outside: what is recommended and how sure that is, its selection bias, the
+arms on test users, the search's Pareto fronts, the regret of one setting for all, what
 parameters mattered, the curves, failed trials and the configuration. Texts of the ledger are
 escaped by the template.
 """
@@ -34,8 +34,8 @@ from sweeps.report.leaderboard import (
 )
 from sweeps.report.pareto_figure import pareto_figure
 
-REPORT_NAME = "report.html"
-CONFIG_NAME = "config.yaml"
+_REPORT_NAME = "report.html"
+_CONFIG_NAME = "config.yaml"
 _MAX_FAILED_SHOWN = 50
 _BAR_WIDTH = 124  # pixels, as the template draws it
 
@@ -67,14 +67,14 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
     records = read_records(run)
     if not records:
         raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
-    config = run / CONFIG_NAME
+    config = run / _CONFIG_NAME
     html = render_report(
         records,
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         margin=margin,
     )
-    path = run / REPORT_NAME
+    path = run / _REPORT_NAME
     write_text(path, html)
     return path
 
@@ -129,7 +129,6 @@ def render_report(
 
 
 def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
-    """Return what the head of the page says about the run: when, how many, with what."""
     started = sorted(str(r.times["started"]) for r in records if r.times.get("started"))
     hours = sum(float(record.times.get("train_s", 0.0)) for record in records) / 3600
     versions = sorted({f"{k} {v}" for r in records for k, v in r.versions.items()})
@@ -159,7 +158,6 @@ def _minute(iso: str) -> str:
 
 
 def _advice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, str]:
-    """Return what the page says first about one country."""
     chosen = ranking.recommended
     row = find_row(rows, ranking.country, TUNED_ARM)
     tested = "Not tested yet: no final model of the searched setting."
@@ -200,7 +198,6 @@ def _groups(rows: Sequence[PooledRow]) -> list[dict[str, object]]:
 
 
 def _bar(rows: Sequence[PooledRow]) -> Bar:
-    """Return the axis that all rows of the table share."""
     shown = [
         value
         for row in rows
@@ -219,7 +216,6 @@ def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:
 
 
 def _curves_svgs(points: Sequence[CurvePoint]) -> list[Markup]:
-    """Return one figure per country, pooled first; none where there is no curve."""
     if missing_curve(points):
         return []
     label = "Accuracy on validation pairs against pairs trained on and against pairs labelled"

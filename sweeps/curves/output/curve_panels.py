@@ -4,14 +4,12 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
 from scpo.files.figure_style import (
     BLUE,
     GREEN,
     INK,
-    MUTED,
     ORANGE,
     PURPLE,
     VERMILLION,
@@ -53,13 +51,6 @@ def arm_marker(arm: str) -> str:
 def country_title(country: str) -> str:
     """Return a country's name for titles."""
     return "All countries pooled" if country == POOLED else country
-
-
-def draw_note(figure: Figure, points: Sequence[CurvePoint], *, rest: str) -> None:
-    """Write below a figure what its marks are: markers and dots, then the rest."""
-    several = any(point.num_seeds > 1 for point in points)
-    marks = "Markers: means over seeds; small dots: single seeds." if several else "One seed."
-    figure.supxlabel(f"{marks} {rest}", x=0.01, ha="left", fontsize=7.5, color=MUTED)
 
 
 def count_seeds(means: Sequence[CurvePoint]) -> str:

@@ -24,7 +24,6 @@ from sweeps.curves.output.curve_panels import (
     arm_marker,
     count_seeds,
     country_title,
-    draw_note,
     draw_seeds,
     finish_pairs_axis,
     label_lines,
@@ -108,12 +107,13 @@ def _draw_rows(
         for row, (country, measure) in zip(panels, rows, strict=True):
             of_country = [point for point in points if point.country == country]
             _draw_row(list(row), of_country, measure)
-        draw_note(figure, points, rest=note)
+        several = any(point.num_seeds > 1 for point in points)
+        marks = "Markers: means over seeds; small dots: single seeds." if several else "One seed."
+        figure.supxlabel(f"{marks} {note}", x=0.01, ha="left", fontsize=7.5, color=MUTED)
     return figure
 
 
 def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> None:
-    """Draw the two panels of one country."""
     means = [point for point in points if point.seed is None]
     arms = dict.fromkeys(point.arm for point in means)
     is_layer = measure in _LAYERS
@@ -140,7 +140,6 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
 
 
 def _title(means: list[CurvePoint], is_layer: bool) -> str:
-    """Return what a country's panels rest on."""
     first = means[0]
     counts = f"{first.pairs:,} pairs of {first.users} users"
     if is_layer:
@@ -171,7 +170,6 @@ def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) ->
 
 
 def _draw_band(axes: Axes, x: list[float], means: list[CurvePoint], colour: str) -> None:
-    """Draw the intervals by user of one arm."""
     band = [(at, p.low, p.high) for at, p in zip(x, means, strict=True) if p.low is not None]
     if band:
         at, low, high = zip(*band, strict=True)

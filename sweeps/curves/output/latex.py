@@ -58,7 +58,7 @@ def latex_table(rows: Sequence[Row], target_of: str = BASELINE) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
-def summary_tables(rows: Sequence[Row]) -> list[Table]:
+def target_tables(rows: Sequence[Row]) -> list[Table]:
     """Return the rows as tables for the terminal, one a target."""
     tables = []
     for target_of in _targets(rows):

@@ -9,7 +9,7 @@ from typing import Any
 from scpo.files.atomic import write_text
 from scpo.files.csv_files import write_csv
 from sweeps.ledger.pooled import PooledRow
-from sweeps.research.study_page.rows import BASELINES
+from sweeps.research.study_page.rows import STUDY_BASELINES
 from sweeps.research.study_page.study_page import DataSetResult, study_page
 
 
@@ -58,6 +58,6 @@ def _columns(row: PooledRow) -> dict[str, Any]:
         "pairs_trained": row.pairs_trained,
         "num_countries": row.num_countries,
     }
-    for base in BASELINES:
+    for base in STUDY_BASELINES:
         columns |= row.difference(base).columns(f"vs_{base}", f"vs_{base}_")
     return columns

@@ -11,8 +11,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, RANDOM, STUDY_ARMS
 from sweeps.research.study_page.layer_intervals import widen_layer
 
-BASELINES = (BASELINE, GLOBAL, LENGTH, RANDOM)
-PART = "validation"  # the name of the held-out side of a fold
+STUDY_BASELINES = (BASELINE, GLOBAL, LENGTH, RANDOM)
 
 
 def study_rows(records: Sequence[TrialRecord], unit: str) -> list[PooledRow]:
@@ -25,11 +24,11 @@ def study_rows(records: Sequence[TrialRecord], unit: str) -> list[PooledRow]:
     Raises:
         ValueError: Records of a country were judged on different pairs.
     """
-    cells = gather_cells(records, PART)
+    cells = gather_cells(records, "validation")  # the held-out side of a fold
     rows = pooled_rows(
         cells,
         order=STUDY_ARMS,
-        bases=BASELINES,
+        bases=STUDY_BASELINES,
         name_user=user_of_country if unit == "user" else name_question,
         everywhere=True,
     )

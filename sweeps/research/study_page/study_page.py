@@ -12,13 +12,14 @@ from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.words import BASELINE, GLOBAL, LENGTH, POOLED, TUNED_ARM
 from sweeps.research.study_page.paragraphs import closing_paragraphs
 from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
+from sweeps.research.study_page.survey_table import markdown_table
 
 _ARMS_BY_COUNTRY = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)
 
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """What the page tells of one data set.
+    """One data set on the page.
 
     Attributes:
         name: Its key in the configuration.
@@ -85,7 +86,7 @@ def claims_table(rows: dict[str, Sequence[PooledRow]]) -> str:
         [f"{claim.text}: {claim.why}", *(cells.get((claim, title), "") for title in rows)]
         for claim in CLAIMS
     ]
-    table = _table(["difference in points, 95 % interval", *rows], lines)
+    table = markdown_table(["difference in points, 95 % interval", *rows], lines)
     return f"## The paper's pattern, on all pairs of each data set\n\n{table}"
 
 
@@ -117,11 +118,10 @@ def _overview(results: Sequence[DataSetResult], config: str) -> str:
         counts = [str(row.num_countries), f"{row.pairs:,}", f"{row.users:,} {result.unit}s"]
         lines.append([result.title, *counts, str(row.num_seeds), only, minutes])
     names = ["data set", "countries", "pairs judged", "by", "seeds", "command", "wall time"]
-    return _table(names, lines)
+    return markdown_table(names, lines)
 
 
 def _data_set(result: DataSetResult) -> str:
-    """Return the section of one data set."""
     failed = f" {result.failed} trainings failed." if result.failed else ""
     sections = [
         f"## {result.title}\n\n{result.method}{failed}",
@@ -157,7 +157,7 @@ def _arms_table(rows: Sequence[PooledRow]) -> str:
         "sd between seeds",
         "pairs a training keeps",
     ]
-    return _table(names, lines)
+    return markdown_table(names, lines)
 
 
 def _countries_table(result: DataSetResult) -> str:
@@ -179,7 +179,7 @@ def _countries_table(result: DataSetResult) -> str:
             ]
         )
     names = ["country", "pairs", f"{result.unit}s", *(f"`{arm}`" for arm in _ARMS_BY_COUNTRY)]
-    return _table([*names, "`scpo` - `full`", f"`{TUNED_ARM}` - `full`"], lines)
+    return markdown_table([*names, "`scpo` - `full`", f"`{TUNED_ARM}` - `full`"], lines)
 
 
 def _against(row: PooledRow | None, other: str) -> str:
@@ -189,9 +189,3 @@ def _against(row: PooledRow | None, other: str) -> str:
     difference = row.difference(other)
     words = format_difference(difference)
     return f"**{words}**" if difference.sign else words
-
-
-def _table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    rule = ["---"] * len(names)
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *lines))

@@ -16,7 +16,7 @@ from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.research.study.survey_similarity import AVERAGE
 
-OVER = {"questions": "mean over questions", "countries": "mean over countries"}
+_OVER = {"questions": "mean over questions", "countries": "mean over countries"}
 
 
 def similarity_records(cells: Sequence[Mapping[str, Any]], reference: str) -> list[OpinionRecord]:
@@ -44,34 +44,27 @@ def similarity_table(cells: Sequence[Mapping[str, Any]]) -> str:
     """Return the rows as a table in Markdown, with differences to `full` and `global`."""
     to_full = _by_row(similarity_records(cells, BASELINE))
     to_global = _by_row(similarity_records(cells, GLOBAL))
+    names = [f"base 2, {mean}" for mean in _OVER.values()]
+    names += ["natural log", "total variation", "against `full`, base 2", "against `global`"]
     lines = [
-        "| row | base 2, "
-        + OVER["questions"]
-        + " | base 2, "
-        + OVER["countries"]
-        + " | natural log | total variation | against `full`, base 2 | against `global` |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
-    ]
-    for (name, over), record in to_full.items():
-        if over != "questions":
-            continue
-        figures = record.figures
-        cells_of_row = [
+        [
             name,
-            _words(figures["similarity_base2"]),
+            _words(record.figures["similarity_base2"]),
             _words(to_full[name, "countries"].figures["similarity_base2"]),
-            _words(figures["similarity_natural"]),
-            _words(figures["total_variation"]),
+            _words(record.figures["similarity_natural"]),
+            _words(record.figures["total_variation"]),
             _words(record.against_reference, signed=True),
             _words(to_global[name, over].against_reference, signed=True),
         ]
-        lines.append(f"| {' | '.join(cells_of_row)} |")
+        for (name, over), record in to_full.items()
+        if over == "questions"
+    ]
     note = (
         "**Nearness to the survey**, 1 - Jensen-Shannon distance (higher is nearer; base 2 is in "
         "0..1, the natural log in 0.167..1) and total variation (lower is nearer). T of softmax("
         "reward / T) is fitted to the other countries' answers, or 1 where the row says so."
     )
-    return note + "\n\n" + "\n".join(lines)
+    return f"{note}\n\n{markdown_table(['row', *names], lines)}"
 
 
 def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
@@ -92,9 +85,14 @@ def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
     return f"No arm is told apart from {average}: {ends}."
 
 
+def markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown: names of the columns, then a list of cells a line."""
+    rule = ["---"] * len(names)
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in (names, rule, *lines))
+
+
 def _by_row(records: Sequence[OpinionRecord]) -> dict[tuple[str, str], OpinionRecord]:
-    """Return the records over all countries by row and kind of mean."""
-    return {(r.row, r.over): r for r in records if r.over in OVER}
+    return {(r.row, r.over): r for r in records if r.over in _OVER}
 
 
 def _words(figure: Interval | None, *, signed: bool = False) -> str:
@@ -102,7 +100,5 @@ def _words(figure: Interval | None, *, signed: bool = False) -> str:
     if figure is None:
         return ""
     sign, between = ("+", " to ") if signed else ("", "-")
-    text = f"{figure.value:{sign}.3f}"
-    if figure.low is None or figure.high is None:
-        return text
-    return f"{text} ({figure.low:{sign}.3f}{between}{figure.high:{sign}.3f})"
+    ends = [f"{end:{sign}.3f}" for end in (figure.low, figure.high) if end is not None]
+    return f"{figure.value:{sign}.3f}" + (f" ({between.join(ends)})" if ends else "")

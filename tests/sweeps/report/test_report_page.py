@@ -89,10 +89,10 @@ def test_page_has_recommendations_arms_figures_and_errors(page):
     assert "recommended, 95 % interval" in page
 
 
-def test_page_shows_what_choosing_flatters_beside_the_test(page, records):
-    assert "What choosing flatters" in page
-    assert page.count("it is flattered by about") == 3
-    section = page[page.index("What choosing flatters") : page.index("Final models on test")]
+def test_page_shows_selection_bias_beside_the_test(page, records):
+    assert "<h2>Selection bias</h2>" in page
+    assert page.count("Selection bias: about") == 3
+    section = page[page.index("<h2>Selection bias</h2>") : page.index("Final models on test")]
     (ranking,) = rank_records([r for r in records if r.country == "Chile"])
     chile = section[section.index("<td>Chile</td>") : section.index("<td>Mexico</td>")]
     assert f"{100 * ranking.recommended.accuracy:.1f} %" in chile

@@ -10,7 +10,7 @@ from sweeps.curves.output.latex import (
     describe_target,
     escape_latex,
     latex_table,
-    summary_tables,
+    target_tables,
     write_latex,
 )
 from sweeps.curves.summary import curve_summary
@@ -93,7 +93,7 @@ def test_no_rows_make_an_empty_table(tmp_path):
 
 def test_the_terminal_prints_names_as_they_stand(rows):
     marked = [row for row in rows if row["country"] == "Côte d'Ivoire"]
-    tables = summary_tables(marked)
+    tables = target_tables(marked)
     console = Console(width=200)
     with console.capture() as capture:
         console.print(*tables)

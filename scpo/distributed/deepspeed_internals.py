@@ -14,18 +14,25 @@ import deepspeed
 from deepspeed.runtime.zero import parameter_offload
 from deepspeed.runtime.zero.partitioned_param_coordinator import PartitionedParameterCoordinator
 
-try:
-    _MODULE_STACK = parameter_offload.FWD_MODULE_STACK
-    _OPERATORS = deepspeed.ops.__compatible_ops__
-    _TRACED = vars(PartitionedParameterCoordinator)[
-        "_PartitionedParameterCoordinator__params_to_release"
-    ]
-    _CLEAR_CACHE = _TRACED.__closure__[0].cell_contents.cache_clear  # below a decorator
-except (AttributeError, KeyError, TypeError) as error:
-    raise ImportError(
-        f"DeepSpeed {deepspeed.__version__} is not built as 0.19.8 is ({error}). Install "
-        f"deepspeed==0.19.8, or adapt {__file__}."
-    ) from error
+
+def _find_internals() -> tuple[Any, Any, Any]:
+    try:
+        traced = vars(PartitionedParameterCoordinator)[
+            "_PartitionedParameterCoordinator__params_to_release"
+        ]
+        return (
+            parameter_offload.FWD_MODULE_STACK,
+            deepspeed.ops.__compatible_ops__,
+            traced.__closure__[0].cell_contents.cache_clear,  # below a decorator
+        )
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ImportError(
+            f"DeepSpeed {deepspeed.__version__} is not built as 0.19.8 is ({error}). Install "
+            f"deepspeed==0.19.8, or adapt {__file__}."
+        ) from error
+
+
+_MODULE_STACK, _OPERATORS, _CLEAR_CACHE = _find_internals()
 
 
 def skip_compilation() -> None:

@@ -70,7 +70,8 @@ def preferred_weight(global_margin: ArrayLike, country_margin: ArrayLike) -> flo
         country_margin: Those of the country's model, shape (P,).
     """
     steered = steered_margins(global_margin, country_margin)
-    return max(WEIGHTS, key=lambda s: (np.count_nonzero(steered[s] > 0), -s))
+    best: float = max(WEIGHTS, key=lambda s: (int(np.count_nonzero(steered[s] > 0)), -s))
+    return best
 
 
 def knob_rows(panel: Panel, part: str) -> list[Row]:

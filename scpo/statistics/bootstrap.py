@@ -219,8 +219,9 @@ def draw_users(rng: np.random.Generator, num_resamples: int, num_users: int) -> 
 
 def divide_draws(totals: FloatArray, counts: FloatArray) -> FloatArray:
     """Return totals / counts, NaN where a resample has nothing to count."""
-    empty = np.full(np.broadcast_shapes(totals.shape, counts.shape), np.nan)
-    return np.divide(totals, counts, out=empty, where=counts != 0)
+    quotients = np.full(np.broadcast_shapes(totals.shape, counts.shape), np.nan)
+    np.divide(totals, counts, out=quotients, where=counts != 0)
+    return quotients
 
 
 def widened_tail(num_users: int) -> float:

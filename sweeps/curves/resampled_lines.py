@@ -81,7 +81,8 @@ def resample_line(
     rng = np.random.default_rng([seed, num_seeds])
     counts = rng.multinomial(num_seeds, np.full(num_seeds, 1 / num_seeds), size=num_resamples)
     in_point = np.maximum(counts @ known.T, 1)  # no seed of the point drawn: its mean stands
-    return mean + np.einsum("rks,rs->rk", apart, counts) / in_point
+    drawn_lines: FloatArray = mean + np.einsum("rks,rs->rk", apart, counts) / in_point
+    return drawn_lines
 
 
 def _line(points: list[CurvePoint], seeds: list[int]) -> CurveLine:

@@ -36,7 +36,7 @@ class RungScheduler(FIFOScheduler):
     """
 
     def __init__(self, reduction: int, known: Sequence[TrialRecord] = ()) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.reduction = reduction
         self.accuracies: dict[tuple[str, int], list[float]] = defaultdict(list)
         for record in known:

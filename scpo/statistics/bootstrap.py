@@ -29,7 +29,6 @@ NUM_RESAMPLES = 10_000
 LEVEL = 0.95
 COUNTS_AT_ONCE = 1 << 20  # of the (R, U) draws, so that many users cost no more memory
 ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
-QUICK_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -266,11 +265,3 @@ def jackknife_ends(totals: FloatArray, counts: FloatArray) -> tuple[float | None
     """Return the ends of `jackknife_interval`."""
     found = jackknife_interval(totals, counts)
     return found.low, found.high
-
-
-def mean_interval(
-    totals: FloatArray, pairs: FloatArray
-) -> tuple[float | None, float | None, float | None]:
-    """Return (value, low, high) of `interval`."""
-    found = interval(totals, pairs)
-    return found.value, found.low, found.high

@@ -242,12 +242,12 @@ def _mix_in(mixin: Any, module: Any) -> None:
     if isinstance(module, mixin):
         return
     if "forward" in vars(module):
-        raise TypeError(
+        raise RuntimeError(
             f"{type(module).__name__} must take its forward pass from its class, but has one of "
             "its own, which would hide the one needed here. Load the model without hooks on it."
         )
-    own: Any = type(module)
-    module.__class__ = _mixed_class(mixin, own)
+    base: Any = type(module)
+    module.__class__ = _mixed_class(mixin, base)
 
 
 def _pad_at_right(batch: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

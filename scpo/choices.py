@@ -2,6 +2,8 @@
 
 from typing import Literal, TypeAlias
 
+POOLED = "pooled"  # in place of a country: the pairs of all countries, joined
+
 Precision = Literal["auto", "fp32", "bf16"]
 ResolvedPrecision = Literal["fp32", "bf16"]
 ZeroStage = Literal[0, 1, 2, 3]

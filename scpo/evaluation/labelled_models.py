@@ -10,10 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scpo.choices import POOLED
 from scpo.config import EncoderConfig, SplitConfig
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
-from scpo.evaluation.panels import POOLED
 
 TAKEN = (GLOBAL, LENGTH, POOLED)
 

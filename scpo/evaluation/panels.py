@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, Row
+from scpo.choices import POOLED
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, own_labels
 from scpo.statistics.accuracy import Name, layer_accuracies, split_layers
 from scpo.statistics.paired import paired_differences
 
-POOLED = "pooled"
-BASELINES = (GLOBAL, "full", LENGTH)
+_BASELINES = (GLOBAL, "full", LENGTH)
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def accuracy_rows(panel: Panel) -> list[Row]:
 def paired_rows(panel: Panel) -> list[Row]:
     """Return the difference of each arm to `global`, `full` and `length`, by layer."""
     rows = []
-    for baseline in BASELINES:
+    for baseline in _BASELINES:
         others = [arm for arm in panel.margins if arm != baseline]
         if baseline not in panel.margins or not others:
             continue

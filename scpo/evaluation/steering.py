@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray, Row
+from scpo.choices import POOLED
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, split_label
-from scpo.evaluation.panels import POOLED, Panel, layer_rows, pool_panels
+from scpo.evaluation.panels import Panel, layer_rows, pool_panels
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.paired import paired_differences
 
-WEIGHTS = tuple((np.arange(21) / 20).tolist())  # 0, 0.05, ..., 1
+WEIGHTS = [number / 20 for number in range(21)]  # 0, 0.05, ..., 1
 UNSTEERED = (GLOBAL, LENGTH)
 
 

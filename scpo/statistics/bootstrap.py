@@ -65,20 +65,6 @@ def read_interval(row: Mapping[str, Any], name: str, prefix: str = "") -> Interv
     return Interval(row[name], *ends, row.get("users", 0))
 
 
-def columns_of(row: object, main: str) -> dict[str, Any]:
-    """Return the fields of a dataclass as columns, each `Interval` as three.
-
-    Args:
-        row: The dataclass.
-        main: The field whose ends are named `low` and `high`; those of others carry their name.
-    """
-    columns: dict[str, Any] = {}
-    for name, value in vars(row).items():
-        prefix = "" if name == main else f"{name}_"
-        columns |= value.columns(name, prefix) if isinstance(value, Interval) else {name: value}
-    return columns
-
-
 def interval(totals: FloatArray, pairs: FloatArray) -> Interval:
     """Return the interval of one statistic, totals of shape (U,); otherwise as `intervals`."""
     return intervals(totals[None, :], pairs)[0]

@@ -2,11 +2,11 @@
 
 import re
 
+from scpo.choices import POOLED as POOLED
 from scpo.method.arms import TRAINED_ARMS
 
 TUNED_ARM = "scpo_tuned"
 OBJECTIVES = ("validation_accuracy", "pairs_trained")  # up, down
-POOLED = "pooled"
 BASELINE = "full"
 GLOBAL, LENGTH = "global", "length"
 RANDOM = "random_k"

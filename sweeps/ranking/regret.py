@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from scpo.files.csv_files import write_csv
-from scpo.statistics.bootstrap import Interval, columns_of, interval
+from scpo.statistics.bootstrap import Interval, interval
 from scpo.statistics.wording import format_difference
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import describe_identity, seed_deviation
@@ -122,7 +122,7 @@ def regret_table(
 
 def write_regret(table: RegretTable, path: Path) -> None:
     """Write the rows as CSV, whole or not at all; the columns are `_COLUMNS`."""
-    write_csv(_COLUMNS, [columns_of(row, "regret") for row in table.rows], path)
+    write_csv(_COLUMNS, [vars(row) | row.regret.columns("regret") for row in table.rows], path)
 
 
 def describe_regret(table: RegretTable) -> str:

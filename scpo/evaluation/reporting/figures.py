@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from scpo.arrays import Row
+from scpo.choices import POOLED
 from scpo.evaluation.pair_scores import LENGTH
-from scpo.evaluation.panels import POOLED
 from scpo.evaluation.reporting.matrix_figure import matrix_figure
 from scpo.evaluation.tables import VALIDATION, Tables
 from scpo.files.figure_style import (

@@ -8,7 +8,6 @@ from rich.text import Text
 
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
-from scpo.evaluation.panels import BASELINES
 from scpo.evaluation.tables import Tables
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.bootstrap import read_interval
@@ -35,7 +34,7 @@ def accuracy_summary(tables: Tables) -> Table:
         for row in tables["paired"]
         if row["layer"] == "overall"
     }
-    baselines = [name for name in BASELINES if name in {key[2] for key in paired}]
+    baselines = list(dict.fromkeys(name for _, _, name in paired))
     titles = ("overall", *(f"against {name}" for name in baselines), "distinctive", "consensus")
     unit = tables["accuracy"][0]["unit"]
     title = f"Held-out {unit}s: accuracy in %, differences in points, 95 % intervals by {unit}"

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scpo.evaluation.panels import POOLED, build_panels
+from scpo.choices import POOLED
+from scpo.evaluation.panels import build_panels
 from scpo.evaluation.reporting.terminal import evaluation_tables
 from scpo.evaluation.steering import mix_margins, preferred_weight
 from scpo.evaluation.tables import evaluate_models

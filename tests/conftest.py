@@ -3,7 +3,9 @@
 import gc
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
+from multiprocessing import forkserver
 from pathlib import Path
 from uuid import uuid4
 
@@ -21,6 +23,12 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.evaluation.pair_scores import PairScores
 
 pytest_plugins = ["tests.hub.fixtures"]
+
+
+def pytest_collection_finish() -> None:
+    """Start the server of forked processes before a test changes what it would inherit."""
+    if "tests.forked" in sys.modules:
+        forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ SMALL = (
     "countries=[Chile, Mexico]",
     "search={num_trials: 1, epochs: [0.2, 0.4]}",
     "curves={arms: []}",
-    "lanes={cpus: 1}",
+    "lanes={cpus: 1, num_lanes: 1}",
     "encoder.max_tokens=64",
     "training={epochs: 0.3, precision: fp32}",
 )

@@ -28,7 +28,9 @@ pytest_plugins = ["tests.hub.fixtures"]
 def pytest_collection_finish() -> None:
     """Start the server of forked processes before a test changes what it would inherit."""
     if "tests.forked" in sys.modules:
-        forkserver.ensure_running()
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("RAY_AUTH_MODE", "disabled")
+            forkserver.ensure_running()
 
 
 @pytest.fixture(scope="session")

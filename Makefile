@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo study test test-fast test-exhaustive coverage mutants bench lint clean
+.PHONY: setup demo study test test-fast test-exhaustive coverage bench lint clean
 
 setup: $(VENV)/.installed
 

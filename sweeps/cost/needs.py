@@ -39,7 +39,7 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
     """Return the kinds of processes that train in a sweep, and the bytes that it writes.
 
     Raises:
-        FileNotFoundError, ValueError, RuntimeError: As of `model_cost`.
+        OSError, ValueError, RuntimeError: As of `model_cost`.
     """
     cost = model_cost(config)
     return process_needs(config, cost), disk_needs(config, cost)
@@ -64,6 +64,7 @@ def model_cost(config: SweepConfig) -> ModelCost:
 
     Raises:
         FileNotFoundError: Its config.json is not here.
+        OSError: The hub or the object store does not answer or refuses.
         ValueError: It is of no sequence classifier that transformers knows.
         RuntimeError: It cannot be traced, or LoRA is asked for and peft not installed.
     """
@@ -100,7 +101,7 @@ def check_room(config: SweepConfig, run: Path) -> None:
     """
     try:
         needed = disk_needs(config, model_cost(config))
-    except (FileNotFoundError, ValueError, RuntimeError):
+    except (OSError, ValueError, RuntimeError):
         return  # loading the model will say what is wrong with it
     written = sum(file.stat().st_size for file in run.rglob("*") if file.is_file())
     existing = next(folder for folder in (run, *run.resolve().parents) if folder.is_dir())

@@ -59,6 +59,15 @@ def test_a_model_that_cannot_be_measured_is_left_to_who_loads_it(tmp_path):
     check_room(sweep(global_model={"name": str(tmp_path)}), tmp_path)
 
 
+@pytest.mark.parametrize("error", [ConnectionError, PermissionError])
+def test_a_hub_that_does_not_give_the_model_is_left_to_who_loads_it(tmp_path, monkeypatch, error):
+    def refuse(config):
+        raise error("no model")
+
+    monkeypatch.setattr(needs, "model_cost", refuse)
+    check_room(sweep(), tmp_path)
+
+
 def test_what_is_read_is_told_by_who_reads_it():
     config = sweep(data={"source": "pairs", "path": "/d.jsonl"})
     assert files_read(config) == ({"model": "/models/m"}, {"data": "/d.jsonl"})

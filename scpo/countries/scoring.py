@@ -95,7 +95,19 @@ def score_pairs(
     Raises:
         RuntimeError: A reward is not finite.
     """
+    rewards = score_responses(reward, data, which, precision=precision)
+    return pair_margins(rewards, data.pairs)[which]
+
+
+def score_responses(
+    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
+) -> FloatArray:
+    """Return a model's reward of each response that the named pairs hold, 0 for others, (U,).
+
+    Raises:
+        RuntimeError: A reward is not finite.
+    """
     needed = np.unique(np.concatenate([data.pairs.chosen[which], data.pairs.rejected[which]]))
     rewards = np.zeros(len(data.texts))
     rewards[needed] = score_texts(reward, data.texts, needed, precision=precision)
-    return pair_margins(rewards, data.pairs)[which]
+    return rewards

@@ -17,9 +17,7 @@ from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_la
 from scpo.statistics.bootstrap import intervals_by_user
 
 
-def country_matrix(
-    scores: Sequence[PairScores],
-) -> list[Row]:
+def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
     """Return every model on every country's pairs, as rows of a table.
 
     Args:
@@ -88,9 +86,7 @@ def worst_countries(cells: Sequence[Row]) -> list[Row]:
     return rows
 
 
-def movements(
-    scores: Sequence[PairScores],
-) -> list[Row]:
+def movements(scores: Sequence[PairScores]) -> list[Row]:
     """Return how far the models that judge each country moved from the global model.
 
     Args:

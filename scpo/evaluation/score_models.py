@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.choices import Precision
 from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
-from scpo.countries.scoring import score_texts
+from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
@@ -56,7 +55,7 @@ def score_models(
         cache=judged.cache,
     ).countries
     which = {name: held_out(each, part) for name, each in steered.items()}
-    about = {GLOBAL: {"model": judged.global_model, "content": content_hash(source)}}
+    about = {GLOBAL: {"model": str(judged.global_model), "content": content_hash(source)}}
     rewards: dict[str, dict[str, FloatArray]] = {name: {} for name in steered}
     for label, name in named.items():
         model = _load(sources[label], judged)
@@ -81,20 +80,6 @@ def held_out(data: CountryData, part: str) -> IntArray:
     """
     which = data.pairs_in(part)
     return np.union1d(which, np.flatnonzero(data.part == VALIDATION))
-
-
-def score_responses(
-    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
-) -> FloatArray:
-    """Return a model's reward of each response that the named pairs hold, 0 for others, (U,).
-
-    Raises:
-        RuntimeError: A reward is not finite.
-    """
-    needed = np.unique(np.concatenate([data.pairs.chosen[which], data.pairs.rejected[which]]))
-    rewards = np.zeros(len(data.texts))
-    rewards[needed] = score_texts(reward, data.texts, needed, precision=precision)
-    return rewards
 
 
 def pair_scores(

@@ -187,16 +187,6 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
     return np.array(against, dtype=np.str_)
 
 
-def in_units(user: NDArray[np.str_], unit: str) -> NDArray[np.str_]:
-    """Return the name under which a user counts across countries.
-
-    A question that several countries answered is one: its name has the country before a slash.
-    """
-    if unit == "user":
-        return user
-    return np.array([name.partition("/")[2] or name for name in user.tolist()], dtype=np.str_)
-
-
 def _base(country: str) -> str:
     """Return a country's name without what stands in brackets."""
     return country.partition(" (")[0]

@@ -5,13 +5,13 @@ import pytest
 
 from scpo.config import EncoderConfig
 from scpo.countries.country_data import build_country, utterance_texts
-from scpo.countries.scoring import score_pairs
+from scpo.countries.scoring import score_pairs, score_responses
 from scpo.data.interactions import write_interactions
 from scpo.data.splits import split_users
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts
 from scpo.evaluation.reporting.evaluate import run_evaluation
-from scpo.evaluation.score_models import held_out, pair_scores, score_responses
+from scpo.evaluation.score_models import held_out, pair_scores
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 from tests.scpo.evaluation.pairs_file import read_pairs

@@ -14,6 +14,7 @@ from scpo.choices import POOLED
 from scpo.config import EncoderConfig, SplitConfig
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
+from scpo.models.model_source import ModelSource
 
 TAKEN = (GLOBAL, LENGTH, POOLED)
 
@@ -24,7 +25,7 @@ class ModelsToJudge:
 
     Attributes:
         data: Prepared folder.
-        global_model: Name as of `scpo.models.model_source.find_model`.
+        global_model: Its source, or a name as of `scpo.models.model_source.find_model`.
         models: Names as of `scpo.models.model_source.find_model` by label, without "global".
         cache: Root of the token store and the reference rewards.
         countries: The countries to judge by; none: those that labels name.
@@ -35,7 +36,7 @@ class ModelsToJudge:
     """
 
     data: Path
-    global_model: str
+    global_model: str | ModelSource
     models: Mapping[str, str]
     cache: Path
     countries: Sequence[str] = ()

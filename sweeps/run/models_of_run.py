@@ -13,7 +13,7 @@ from scpo.data.interactions import read_interactions
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
 from scpo.files.shared_cache import local_cache
-from scpo.models.model_source import PIN_FILE, pin_model
+from scpo.models.model_source import PIN_FILE, ModelSource, pin_model
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord, read_records
 
@@ -44,14 +44,14 @@ def models_of_run(run: Path) -> ModelsToJudge:
             "it: `scpo sweep CONFIG --out RUN --resume`."
         )
     given = config.global_model
-    name, revision = given.name or str(run / "global"), given.revision
+    name = given.name or str(run / "global")
+    global_model: str | ModelSource = name
     if (file := run / PIN_FILE).is_file():
-        source = pin_model(name, revision=revision, file=file)
-        if source.commit is not None:
-            name, revision = str(source), None
+        source = pin_model(name, revision=given.revision, file=file)
+        global_model = name if source.commit is None else source
     return ModelsToJudge(
         data=_data_of(config, run),
-        global_model=name,
+        global_model=global_model,
         # A folder in this run, wherever the run was moved or copied from.
         models={
             label: str(run / "models" / Path(str(record.model_path)).name)
@@ -61,7 +61,7 @@ def models_of_run(run: Path) -> ModelsToJudge:
         countries=config.countries,
         split=config.split,
         encoder=config.encoder,
-        revision=revision,
+        revision=given.revision,
         trust_remote_code=given.trust_remote_code,
     )
 

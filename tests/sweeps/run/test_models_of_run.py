@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -5,6 +6,8 @@ import pytest
 from scpo.config import dump_config, parse_config
 from scpo.data.interactions import write_interactions
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.files.atomic import write_json
+from scpo.models.model_source import ModelSource
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.models_of_run import card_facts_of_run, models_of_run
@@ -77,3 +80,15 @@ def test_a_run_without_models_or_no_run_is_refused(run):
         models_of_run(run)
     with pytest.raises(FileNotFoundError, match="Is none the folder of a sweep"):
         models_of_run(Path("none"))
+
+
+def test_a_run_of_a_hub_model_is_judged_by_its_commit_and_that_of_its_base(run):
+    config = (run / "config.yaml").read_text()
+    config = config.replace("  name: null", "  name: owner/adapter")
+    config = config.replace("  backbone: /somewhere/minilm", "  backbone: null")
+    (run / "config.yaml").write_text(config)
+    asked = {"name": "owner/adapter", "revision": None}
+    source = ModelSource("owner/adapter", "c0ffee", ModelSource("owner/base", "decaf"))
+    write_json(run / "global_model.json", {"asked": asked, "source": asdict(source)})
+    Ledger(run).append(record_of("Arvandia", "scpo_tuned", "/x/arvandia"))
+    assert models_of_run(run).global_model == source

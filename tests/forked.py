@@ -1,8 +1,8 @@
 """Processes that are forked from one that has imported torch, DeepSpeed and Ray already.
 
 To import them takes seconds, more than most of what these processes do. Each has its own working
-folder, environment and process group, and is killed as any other. What a library reads from the
-environment as it is imported, such as Ray's RAY_AUTH_MODE, is that of the tests.
+folder, environment and process group, and is killed as any other. Ray reads RAY_AUTH_MODE when it
+is imported, so it is "disabled" in all of them.
 """
 
 import multiprocessing

@@ -1,12 +1,13 @@
 """The configuration of a sweep: data, global model, search, curves, final trainings."""
 
+import logging
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from scpo.choices import Offload, ZeroStage
+from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import (
     Config,
     Count,
@@ -19,6 +20,8 @@ from scpo.config import (
 )
 from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
+
+_log = logging.getLogger(__name__)
 
 
 def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
@@ -91,7 +94,46 @@ class SearchConfig(Config):
         return self
 
 
-class CurvesConfig(Config):
+class LanesConfig(Config):
+    """A lane, in which trainings run one after another, and how many of them there are."""
+
+    workers: Count = Field(
+        1, description="devices of a lane; from 2 on DeepSpeed shards each training over them"
+    )
+    zero_stage: ZeroStage = Field(2, description="what DeepSpeed shards, where workers >= 2")
+    offload: Offload = Field("none", description="to CPU memory: optimizer, or weights with it")
+    cpus: Positive = Field(1.0, description="CPUs (and threads) of a worker")
+    gpus: float = Field(
+        0.0, ge=0, description="GPUs of a worker; a fraction shares one, where workers = 1"
+    )
+    num_lanes: int | None = Field(None, ge=1, description="none: as many as the cluster fits")
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """Return what a worker takes, by Ray's names."""
+        return {"CPU": self.cpus, **({"GPU": self.gpus} if self.gpus else {})}
+
+    @model_validator(mode="after")
+    def _can_be_sharded(self) -> "LanesConfig":
+        if self.workers == 1:
+            if self.offload != "none":
+                raise ValueError(f"offload {self.offload} needs workers >= 2, but got workers 1")
+            return self
+        check_offload(self.zero_stage, self.offload)
+        if self.gpus not in (0, 1):
+            raise ValueError(
+                f"each of {self.workers} workers has one GPU or none, but got gpus {self.gpus:g}"
+            )
+        return self
+
+
+class LanesOfStage(Config):
+    """A stage that may have lanes of its own."""
+
+    lanes: LanesConfig | None = Field(None, description="none: as `lanes` of the sweep says")
+
+
+class CurvesConfig(LanesOfStage):
     """Data-efficiency curves: arms at nested shares of the labelled pairs."""
 
     arms: Arms = ("full", "scpo", "random_k")
@@ -99,31 +141,17 @@ class CurvesConfig(Config):
     seeds: tuple[int, ...] = (0,)
 
 
-class ShardedConfig(Config):
-    """Final trainings that run through Ray Train with DeepSpeed."""
-
-    countries: tuple[str, ...] = Field((), description="whose `scpo_tuned` is trained this way")
-    workers: Count = 2
-    zero_stage: ZeroStage = 2
-    offload: Offload = Field("none", description="to CPU memory: optimizer, or weights with it")
-
-
-class FinalConfig(Config):
+class FinalConfig(LanesOfStage):
     """Trainings that are tested, once, on the test users."""
 
     arms: Arms = ("full", "filter", "weight", "inverse", "scpo")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1,), min_length=1, description="not the search's; the first gives the model"
     )
-    sharded: ShardedConfig = ShardedConfig()
 
 
-class LanesConfig(Config):
-    """How trainings share the machine."""
-
-    cpus: Positive = Field(1.0, description="CPUs (and threads) of one lane")
-    gpus: float = Field(0.0, ge=0, description="GPUs of one lane; a fraction shares one")
-    num_lanes: int | None = Field(None, ge=1, description="none: as many as the cluster fits")
+class PooledModelConfig(GlobalModelConfig, LanesOfStage):
+    """The global model of a sweep, and the lanes that train it."""
 
 
 class SweepConfig(Config):
@@ -136,7 +164,7 @@ class SweepConfig(Config):
     )
     data: DataConfig = DataConfig()
     split: SplitConfig = SplitConfig()
-    global_model: GlobalModelConfig = GlobalModelConfig()
+    global_model: PooledModelConfig = PooledModelConfig()
     encoder: EncoderConfig = EncoderConfig()
     training: TrainingConfig = TrainingConfig()
     tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
@@ -145,18 +173,51 @@ class SweepConfig(Config):
     curves: CurvesConfig = CurvesConfig()
     final: FinalConfig = FinalConfig()
     lanes: LanesConfig = LanesConfig()
+    country_lanes: dict[str, LanesConfig] = Field(
+        {}, description="lanes of single countries, by name, where their stage has none"
+    )
     cache: str = Field(
         "runs/cache", description="folder or URI of reference rewards, shared by runs"
     )
+
+    def lanes_of(self, purpose: str, country: str) -> LanesConfig:
+        """Return the lanes of a job, given its purpose and country."""
+        stage = {"final": self.final, "curve": self.curves}.get(purpose)
+        own = None if stage is None else stage.lanes
+        return own or self.country_lanes.get(country) or self.lanes
+
+    def all_lanes(self) -> list[LanesConfig]:
+        """Return the different lanes of all jobs, those of most jobs first."""
+        stages = (self.final.lanes, self.curves.lanes)
+        given = [lanes for lanes in (*self.country_lanes.values(), *stages) if lanes is not None]
+        if self.global_model.name is None and self.global_model.lanes is not None:
+            given.append(self.global_model.lanes)
+        return list(dict.fromkeys([self.lanes, *given]))
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_sharded_finals(cls, raw: Any) -> Any:
+        """Read `final.sharded` of configurations before 0.4 as `final.lanes`."""
+        final = raw.get("final") if isinstance(raw, dict) else None
+        if not isinstance(final, dict) or "sharded" not in final:
+            return raw
+        final = dict(final)
+        sharded = dict(final.pop("sharded") or {})
+        if sharded.pop("countries", ()):
+            gpus = 1.0 if (raw.get("lanes") or {}).get("gpus") else 0.0
+            final.setdefault("lanes", {"workers": 2, "cpus": 0.9, "gpus": gpus, **sharded})
+            _log.warning(
+                "final.sharded is read as final.lanes: all final trainings run in sharded lanes."
+            )
+        return {**raw, "final": final}
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "SweepConfig":
         duplicates = {c for c in self.countries if self.countries.count(c) > 1}
         if duplicates:
             raise ValueError(f"countries must differ, but {sorted(duplicates)} occur twice")
-        unknown = set(self.final.sharded.countries) - set(self.countries)
-        if unknown:
-            raise ValueError(f"final.sharded.countries {sorted(unknown)} must be among countries")
+        if unknown := set(self.country_lanes) - set(self.countries):
+            raise ValueError(f"country_lanes of {sorted(unknown)} must be among countries")
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self

@@ -82,7 +82,7 @@ def judge_capacity(needs: Processes, nodes: Sequence[NodeCapacity]) -> Finding:
     have = f"{sum(n.cpus for n in nodes):g} CPUs and {sum(n.gpus for n in nodes):g} GPUs"
     if places < max(1, needs.number or 1):
         found = f"the run needs {needs.number or 1} x {each}, but the nodes have {have}"
-        advice = "Set fewer workers, CPUs or GPUs (lanes, final.sharded), or add nodes."
+        advice = "Set fewer workers, CPUs or GPUs (lanes), or add nodes."
         return Finding(name, "failure", found, advice)
     number = min(needs.number or places, places)
     crowded = [n for n in nodes if n.num_fitting(needs) < min(n.num_placed(needs), number)]
@@ -108,7 +108,10 @@ def _advice(needs: Processes, nodes: Sequence[NodeCapacity]) -> str:
         return f"Use ZeRO stage 3 or more workers, {smaller}."
     fitting = sum(node.num_fitting(needs) for node in nodes)
     if fitting == 0:
-        return f"No node has memory for one lane: {smaller}; or train sharded (final.sharded)."
+        return (
+            f"No node has memory for one lane: {smaller}; or share each training among devices "
+            "(lanes.workers)."
+        )
     return f"Set lanes.num_lanes to {fitting} at most; or {smaller}."
 
 

@@ -23,7 +23,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import TrainingConfig
-from scpo.distributed.ray_start import check_capacity, start_ray, worker_needs
+from scpo.distributed.ray_start import (
+    CPUS_PER_WORKER,
+    check_capacity,
+    places_by_node,
+    start_ray,
+)
 from scpo.files.places import Place, absolute, below
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
@@ -45,6 +50,7 @@ class WorkerGroup:
     offload: Offload = "none"  # what CPU memory holds between uses
     use_gpu: bool = False  # one GPU a worker, over NCCL; else CPUs, over gloo
     max_failures: int = 3  # restarts of the workers after one died
+    cpus: float | None = None  # of a worker; None: 0.9, and none beside a GPU
 
     def __post_init__(self) -> None:
         if self.number < 1 or self.zero_stage not in (0, 1, 2, 3):
@@ -58,6 +64,14 @@ class WorkerGroup:
     def backend(self) -> str:
         """Return the name of the collectives' library."""
         return "nccl" if self.use_gpu else "gloo"
+
+    @property
+    def needs(self) -> dict[str, float]:
+        """Return what a worker takes, by Ray's names."""
+        cpus = self.cpus
+        if cpus is None:
+            cpus = 0.0 if self.use_gpu else CPUS_PER_WORKER
+        return {name: need for name, need in (("CPU", cpus), ("GPU", float(self.use_gpu))) if need}
 
     def device(self) -> torch.device:
         """Return the device of the worker that asks."""
@@ -99,7 +113,7 @@ def train_on_ray(
     """
     source = find_model(model)
     start_ray()
-    check_capacity(group.number, use_gpu=group.use_gpu)
+    check_capacity(group.number, group.needs)
     job = {
         "model": source,
         "data": data,
@@ -150,6 +164,7 @@ def make_trainer(
         failures: How often workers are restarted.
         callbacks: Ray Train's.
     """
+    on_one_node = max(places_by_node(group.needs), default=0) >= group.number
     environment = {"TOKENIZERS_PARALLELISM": "false"}
     if not group.use_gpu:
         environment["DS_ACCELERATOR"] = "cpu"
@@ -160,7 +175,8 @@ def make_trainer(
         scaling_config=ScalingConfig(
             num_workers=group.number,
             use_gpu=group.use_gpu,
-            resources_per_worker=worker_needs(1, use_gpu=group.use_gpu),
+            resources_per_worker=group.needs,
+            placement_strategy="STRICT_PACK" if on_one_node else "PACK",
         ),
         run_config=RunConfig(  # type: ignore[call-arg]  # its types are V1's
             name=name,

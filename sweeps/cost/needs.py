@@ -12,11 +12,10 @@ from pathlib import Path
 
 import torch
 
-from scpo.distributed.ray_start import CPUS_PER_WORKER
 from scpo.models.devices import forward_tokens
 from scpo.models.model_cost import ModelCost, measure_model
 from scpo.models.training_memory import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
-from sweeps.config import SweepConfig
+from sweeps.config import LanesConfig, SweepConfig
 
 _KEPT_CHECKPOINTS = 2  # the newest and the one being written
 _MB = 10**6
@@ -47,15 +46,14 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
 
 def process_needs(config: SweepConfig, cost: ModelCost) -> list[ProcessNeeds]:
     """Return the kinds of processes that train in a sweep, given its `model_cost`."""
-    lanes, sharded = config.lanes, config.final.sharded
-    lane = _estimate(config, cost, keeps_base=True)
-    needs = [ProcessNeeds("lane", lanes.num_lanes, lanes.cpus, lanes.gpus, lane.host, lane.device)]
-    if sharded.countries:
-        use_gpu = lanes.gpus > 0
-        each = _estimate(config, cost, workers=sharded.workers)
-        cpus, gpus = (1.0, 1.0) if use_gpu else (CPUS_PER_WORKER, 0.0)
-        name = f"worker of ZeRO stage {sharded.zero_stage}"
-        needs.append(ProcessNeeds(name, sharded.workers, cpus, gpus, each.host, each.device))
+    needs = []
+    for lanes in config.all_lanes():
+        each = lane_memory(config, cost, lanes)
+        name = "lane" if lanes.workers == 1 else f"worker of ZeRO stage {lanes.zero_stage}"
+        number = lanes.num_lanes
+        if lanes.workers > 1:
+            number = lanes.workers * (lanes.num_lanes or 1)
+        needs.append(ProcessNeeds(name, number, lanes.cpus, lanes.gpus, each.host, each.device))
     return needs
 
 
@@ -87,7 +85,7 @@ def disk_needs(config: SweepConfig, cost: ModelCost) -> int:
     """Return the bytes of models and checkpoints that a sweep writes into its folder."""
     models = len(config.countries) + (config.global_model.name is None)
     written = models * FLOAT_BYTES * cost.weights
-    if config.final.sharded.countries:
+    if any(lanes.workers > 1 for lanes in config.all_lanes()):
         checkpoint = FLOAT_BYTES * cost.weights + MOMENT_BYTES * cost.trained
         written += _KEPT_CHECKPOINTS * checkpoint
     return written
@@ -113,14 +111,11 @@ def check_room(config: SweepConfig, run: Path) -> None:
         )
 
 
-def _estimate(
-    config: SweepConfig, cost: ModelCost, *, workers: int | None = None, keeps_base: bool = False
-) -> MemoryEstimate:
-    """Return the memory of one process; without `workers`, of plain torch on one device."""
-    training, sharded = config.training, config.final.sharded
-    shares = (workers or 1) * training.accumulation
-    texts = 2 * math.ceil(training.pairs_per_step / shares)
-    device = torch.device("cuda" if config.lanes.gpus > 0 else "cpu")
+def lane_memory(config: SweepConfig, cost: ModelCost, lanes: LanesConfig) -> MemoryEstimate:
+    """Return the memory of one worker of a lane."""
+    training = config.training
+    texts = 2 * math.ceil(training.pairs_per_step / (lanes.workers * training.accumulation))
+    device = torch.device("cuda" if lanes.gpus > 0 else "cpu")
     largest = training.max_tokens_per_forward or forward_tokens(device)[1]
     per_pass = max(1, largest // config.encoder.max_tokens)
     return estimate_memory(
@@ -128,9 +123,9 @@ def _estimate(
         num_texts=texts,
         num_passes=math.ceil(texts / per_pass),
         accumulation=training.accumulation,
-        workers=workers or 1,
-        zero_stage=None if workers is None else sharded.zero_stage,
-        offload="none" if workers is None else sharded.offload,
-        keeps_base=keeps_base,
-        use_gpu=config.lanes.gpus > 0,
+        workers=lanes.workers,
+        zero_stage=None if lanes.workers == 1 else lanes.zero_stage,
+        offload=lanes.offload,
+        keeps_base=True,
+        use_gpu=lanes.gpus > 0,
     )

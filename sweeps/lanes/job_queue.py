@@ -94,6 +94,10 @@ class JobQueue:
         """Keep the errors of workers that died, for messages."""
         self.last_death = errors
 
+    async def count_done(self) -> int:
+        """Return how many jobs have an outcome."""
+        return len(self.outcomes)
+
     async def count_starts(self) -> int:
         """Return how often workers started."""
         return self.num_starts

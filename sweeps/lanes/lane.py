@@ -1,24 +1,21 @@
-"""Lanes: reused Tune actors in which trainings run one after another.
+"""What every lane does: it runs jobs one after another, as the trials of a Tune experiment.
 
-A lane loads the model once and keeps tokens, reference rewards and base weights; for the next
-job it copies the base weights back, so a job costs its training and nothing else. Everything
-random is seeded by the job: the second job of a lane equals the first of another.
+A lane keeps what jobs share; a job costs its training and nothing else. Everything random is
+seeded by the job: the second job of a lane equals the first of another. A job that fails has a
+failed record and the lane continues; a lane that is lost raises, and its job goes to another.
 """
 
 import math
+from abc import abstractmethod
 from typing import Any
 
-import torch
 from ray.tune import Trainable
-from torch import Tensor
 
-from scpo.countries.country_data import CountryData
-from scpo.models.devices import pick_device
-from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.files.places import Place
+from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job, rung_job
-from sweeps.jobs.job_records import failed_record, run_job
+from sweeps.jobs.job_records import failed_record
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.run.workspace import Workspace
@@ -27,24 +24,58 @@ from sweeps.search.rung_scheduler import rungs_of
 RECORD_KEY = "record"
 
 
+class JobFailed(RuntimeError):
+    """A job that cannot be done, in this lane or another; the message is of its record."""
+
+
+class LaneLost(Exception):
+    """A lane that died with its job, which another lane can do."""
+
+
+class LaneNotStarted(LaneLost):
+    """A lane that never worked: no room, or it cannot load the model."""
+
+
 class Lane(Trainable):
     """A Tune trainable that runs one job a trial and is reused for the next."""
 
-    def setup(self, config: dict[str, Any], *, workspace: Workspace | None = None) -> None:
-        """Load the model and keep its base weights.
+    def setup(
+        self,
+        config: dict[str, Any],
+        *,
+        workspace: Workspace | None = None,
+        lanes: LanesConfig | None = None,
+        folder: Place | None = None,
+    ) -> None:
+        """Prepare what jobs share, and the first job.
 
         Raises:
             ValueError: `tune.with_parameters` gave no workspace.
+            LaneNotStarted: The model cannot be loaded.
         """
-        if workspace is None:
+        if workspace is None or lanes is None or folder is None:
             raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
-        torch.set_num_threads(workspace.num_threads)
         self.workspace = workspace
-        self.reward: RewardModel = self._load()
-        self.base: dict[str, Tensor] = {
-            name: value.clone() for name, value in self.reward.model.state_dict().items()
-        }
+        self.lanes = lanes
+        self.folder = folder  # of the run, as every node reaches it
+        self.open()
         self._start_job(config)
+
+    @abstractmethod
+    def open(self) -> None:
+        """Prepare what jobs share."""
+
+    @abstractmethod
+    def run_fold(self, job: Job, fold: int) -> TrialRecord:
+        """Train and judge a job, or its rung, on one of its folds.
+
+        Raises:
+            ValueError, RuntimeError: The job cannot be done.
+            LaneLost: The lane cannot continue.
+        """
+
+    def recover(self) -> None:
+        """Make ready for the next job, after one that failed."""
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next job."""
@@ -58,11 +89,13 @@ class Lane(Trainable):
         that fails has a failed record and NaN as objectives; the lane continues.
         """
         rung = self.rungs.pop(0) if self.rungs else None
+        job = self.job if rung is None else rung_job(self.job, self.folds[0], rung)
         try:
-            record = pool_folds([self._train(data, rung) for data in self.folds])
+            record = pool_folds([self.run_fold(job, fold) for fold in range(len(self.folds))])
         except (ValueError, RuntimeError) as error:
-            rung, record = None, failed_record(self.job, f"{type(error).__name__}: {error}")
-            self.reward = self._load()  # adapters may still be in it
+            kind = "" if isinstance(error, JobFailed) else f"{type(error).__name__}: "
+            rung, record = None, failed_record(self.job, f"{kind}{error}")
+            self.recover()
         if rung is not None:
             record = record.model_copy(update={"purpose": "rung", "rung": rung})
         return {
@@ -73,20 +106,6 @@ class Lane(Trainable):
             "rung": rung,
             "done": rung is None,
         }
-
-    def _load(self) -> RewardModel:
-        workspace = self.workspace
-        return load_reward_model(
-            workspace.model, trust_remote_code=workspace.trust_remote_code
-        ).to(pick_device())
-
-    def _train(self, data: CountryData, rung: int | None) -> TrialRecord:
-        """Train from the base weights on one fold, on a rung's pairs or on all."""
-        self.reward.model.load_state_dict(self.base)
-        for parameter in self.reward.model.parameters():
-            parameter.grad = None
-        job = self.job if rung is None else rung_job(self.job, data, rung)
-        return run_job(job, data, self.reward, self.workspace.training, engine="torch")
 
     def _start_job(self, config: dict[str, Any]) -> None:
         self.job = Job(**config)

@@ -15,7 +15,13 @@ from ray.tune import Callback
 from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
-from scpo.distributed.ray_start import describe_needs
+from scpo.distributed.ray_start import (
+    alive_nodes,
+    count_groups,
+    describe_needs,
+    describe_processes,
+    places_by_node,
+)
 from sweeps.config import LanesConfig
 
 NODE_GROUP = "ray.io/node-group"
@@ -25,24 +31,7 @@ START_TIMEOUT_S = 900.0  # an autoscaler may need minutes for a node
 
 def can_grow() -> bool:
     """Tell whether the cluster is one of `ray up` or KubeRay, which may add nodes."""
-    return any(NODE_GROUP in node["Labels"] for node in _alive_nodes())
-
-
-def lane_needs(config: LanesConfig) -> dict[str, float]:
-    """Return what a lane takes, by Ray's names."""
-    return {"CPU": config.cpus, **({"GPU": config.gpus} if config.gpus else {})}
-
-
-def count_fits(needs: Mapping[str, float]) -> int:
-    """Return how many processes of these needs, by Ray's names, the nodes hold now."""
-    return sum(
-        min(
-            int(node["Resources"].get(name, 0.0) / need + 1e-9)
-            for name, need in needs.items()
-            if need > 0
-        )
-        for node in _alive_nodes()
-    )
+    return any(NODE_GROUP in node["Labels"] for node in alive_nodes())
 
 
 def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
@@ -51,14 +40,9 @@ def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:
     Raises:
         RuntimeError: Not one lane fits, and no nodes can come; the message shows the arithmetic.
     """
-    fits = count_fits(lane_needs(config))
+    fits = count_groups(config.workers, config.needs)
     if fits < 1 and not can_grow():
-        have = ray.cluster_resources()
-        raise RuntimeError(
-            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs on one node, but the "
-            f"cluster has {have.get('CPU', 0):g} and {have.get('GPU', 0):g}. Lower lanes.cpus or "
-            "lanes.gpus."
-        )
+        raise RuntimeError(_no_room(config))
     return min(config.num_lanes or fits, fits, num_jobs)
 
 
@@ -70,23 +54,28 @@ def describe_lanes(config: LanesConfig, *, num_jobs: int) -> str:
     """
     have = ray.cluster_resources()
     shares = [
-        f"{need:g} of {have.get(name, 0):g} {name}s" for name, need in lane_needs(config).items()
+        f"{config.workers * need:g} of {have.get(name, 0):g} {name}s"
+        for name, need in config.needs.items()
     ]
     lanes = count_lanes(config, num_jobs=num_jobs)
     wanted = min(config.num_lanes or 1, num_jobs)
     more = f" now, {wanted} requested from the autoscaler" if lanes < wanted and can_grow() else ""
-    return f"{lanes} lanes{more}, each {' and '.join(shares)}"
+    size = ""
+    if config.workers > 1:
+        size = f" of {config.workers} workers (ZeRO stage {config.zero_stage})"
+    return f"{lanes} lanes{size}{more}, each {' and '.join(shares)}"
 
 
 class LaneCount(Callback):
     """Lets as many trials run as the nodes hold lanes, so that none is proposed far ahead.
 
-    While requested nodes are missing, one more trial is pending: an autoscaler that cannot serve
-    the whole request serves none of it, but adds a node for a pending trial.
+    While requested nodes are missing, one more trial of lanes of one device is pending: an
+    autoscaler that cannot serve the whole request serves none of it, but adds a node for a pending
+    trial. Of worker groups, one more than there are is requested at a time.
 
     Args:
         limiter: Its `max_concurrent` is set.
-        needs: What a lane takes, by Ray's names.
+        lanes: What a lane takes.
         most: Lanes wanted at most.
         may_request: Whether the autoscaler is asked for missing nodes.
     """
@@ -94,16 +83,16 @@ class LaneCount(Callback):
     def __init__(
         self,
         limiter: ConcurrencyLimiter,
-        needs: Mapping[str, float],
+        lanes: LanesConfig,
         most: int,
         *,
         may_request: bool,
     ) -> None:
         self.limiter = limiter
-        self.needs = dict(needs)
+        self.lanes = lanes
         self.most = most
         self.may_request = may_request
-        self.has_request = False
+        self.requested = 0  # lanes
         self.next_check = 0.0
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
@@ -111,18 +100,24 @@ class LaneCount(Callback):
         if time.monotonic() < self.next_check:
             return
         self.next_check = time.monotonic() + CHECK_S
-        fits = count_fits(self.needs)
-        self._request(self.may_request and fits < self.most)
-        self.limiter.max_concurrent = max(1, min(fits + self.has_request, self.most))
+        fits = count_groups(self.lanes.workers, self.lanes.needs)
+        missing = self.may_request and fits < self.most
+        if self.lanes.workers > 1:
+            self._request(min(fits + 1, self.most) if missing else 0)
+            pending = 0
+        else:
+            self._request(self.most if missing else 0)
+            pending = missing
+        self.limiter.max_concurrent = max(1, min(fits + pending, self.most))
 
     def release(self) -> None:
         """Withdraw a request that still stands."""
-        self._request(False)
+        self._request(0)
 
-    def _request(self, wanted: bool) -> None:
-        if wanted != self.has_request:
-            request_resources(bundles=[self.needs] * self.most if wanted else [])
-            self.has_request = wanted
+    def _request(self, lanes: int) -> None:
+        if lanes != self.requested:
+            request_resources(bundles=[self.lanes.needs] * self.lanes.workers * lanes)
+            self.requested = lanes
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # the cluster is the state, so Tune's snapshot holds none
@@ -163,5 +158,14 @@ class StartTimeout(Callback):
         return {}
 
 
-def _alive_nodes() -> list[dict[str, Any]]:
-    return [node for node in ray.nodes() if node["Alive"]]
+def _no_room(config: LanesConfig) -> str:
+    """Return why not one lane fits, with the arithmetic."""
+    have = ray.cluster_resources()
+    room = places_by_node(config.needs)
+    where = " on one node" if config.workers == 1 else ""
+    advice = "lanes.cpus or lanes.gpus" if config.workers == 1 else "lanes.workers or lanes.cpus"
+    return (
+        f"A lane needs {describe_processes(config.workers, config.needs)}{where}, but the cluster "
+        f"has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs on {len(room)} nodes, "
+        f"room for {sum(room)} workers. Lower {advice}, or add nodes."
+    )

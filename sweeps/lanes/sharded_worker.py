@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import ray
 import torch
+from ray.exceptions import RayActorError
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
@@ -32,6 +33,7 @@ from scpo.training.fit import Fitted, export_trained, fit_with
 from scpo.training.forward_passes import Forward, plain_forward
 from scpo.training.loop import TrainingResult, count_steps
 from scpo.training.warm_start import rewards_through
+from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import train_and_evaluate
 from sweeps.ledger.records import TrialRecord
@@ -43,7 +45,7 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     queue, group = settings["queue"], settings["group"]
     rank = int(torch.distributed.get_rank())
     # Before anything that may fail, so that the queue counts this start.
-    begun = ray.get(queue.begin.remote()) if rank == 0 else None
+    begun = _begin(queue) if rank == 0 else None
     index, fault = gather_from_ranks(begun)[0]
     if fault is not None:
         return str(fault)
@@ -59,12 +61,20 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     worker = JobWorker(workspace, group, settings["folder"], base, make_engine)
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
-    while (job := ray.get(queue.take.remote(index, rank))) is not None:
-        outcome = worker.run(Job(**job))
+    while (taken := ray.get(queue.take.remote(index, rank))) is not None:
+        outcome = worker.run(Job(**taken["job"]), taken["fold"])
         if rank == 0:
             ray.get(queue.report.remote(index, outcome))
         index += 1
     return None
+
+
+def _begin(queue: Any) -> tuple[int, str | None]:
+    """Return what `JobQueue.begin` does; a queue that is gone ends the lane."""
+    try:
+        return tuple(ray.get(queue.begin.remote()))
+    except RayActorError:
+        return 0, "Its queue is closed."
 
 
 @dataclass
@@ -78,10 +88,12 @@ class JobWorker:
     make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
     engine: Any = None  # of the job in flight
 
-    def run(self, job: Job) -> dict[str, str]:
-        """Return the outcome of a job, as of `JobQueue.report`; every rank must call."""
+    def run(self, job: Job, fold: int = 0) -> dict[str, str]:
+        """Return the outcome of a job on a fold, as of `JobQueue.report`; every rank must call."""
         try:
-            return {"record": self._train(job).model_dump_json()}
+            record = self._train(job, fold)
+            record = record.model_copy(update={"devices": self.group.number})
+            return {"record": record.model_dump_json()}
         except (TrainingStopped, ValueError, FileNotFoundError) as error:
             # Every rank raises it, and another attempt would again.
             return {"failed": f"{type(error).__name__}: {error}"}
@@ -93,8 +105,8 @@ class JobWorker:
             if self.group.use_gpu:
                 torch.cuda.empty_cache()
 
-    def _train(self, job: Job) -> TrialRecord:
-        data = self.workspace.countries[job.country]
+    def _train(self, job: Job, fold: int) -> TrialRecord:
+        data = folds_of(self.workspace.countries[job.country], job.folds)[fold]
         # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
         fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.group.device())
         trained: list[Fitted[Any]] = []
@@ -104,7 +116,7 @@ class JobWorker:
             return self.engine
 
         def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
-            checkpoints = self.checkpoints_for(job, pairs, config)
+            checkpoints = self.checkpoints_for(job, fold, pairs, config)
             fitted = fit_with(make_engine, fresh, pairs, config, checkpoints=checkpoints)
             if job.save_to is not None:
                 export_trained(fitted, pairs, config, job.save_to)
@@ -121,7 +133,7 @@ class JobWorker:
         )
 
     def checkpoints_for(
-        self, job: Job, pairs: TrainingSet, config: TrainingConfig
+        self, job: Job, fold: int, pairs: TrainingSet, config: TrainingConfig
     ) -> Place | None:
         """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
 
@@ -132,7 +144,7 @@ class JobWorker:
         )
         if job.save_to is None and num_steps <= config.checkpoint_every:
             return None
-        return checkpoints_of(job, self.folder)
+        return checkpoints_of(job, fold, self.folder)
 
 
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
@@ -168,6 +180,6 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
     return shares
 
 
-def checkpoints_of(job: Job, folder: Place) -> Place:
+def checkpoints_of(job: Job, fold: int, folder: Place) -> Place:
     """Return the folder of a job's checkpoints, which another setting never resumes from."""
-    return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}")
+    return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}-{fold}")

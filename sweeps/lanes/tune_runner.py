@@ -1,7 +1,7 @@
 """Trainings through Ray Tune: jobs go into lanes, records go to the ledger.
 
 The driver alone writes: a Tune callback appends each record as its trial ends. A trial that
-raises becomes a failed record with its error, and the others continue. A trial whose lane died
+raises becomes a failed record with its error, and the others continue. A trial whose lane was lost
 continues in another, from its last rung. Tune's own snapshots are never read back.
 """
 
@@ -16,31 +16,35 @@ from ray.tune.search import ConcurrencyLimiter
 
 from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
-from sweeps.config import LanesConfig
+from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record
-from sweeps.lanes.lane import RECORD_KEY, Lane
-from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes, lane_needs
+from sweeps.lanes.device_lane import DeviceLane
+from sweeps.lanes.lane import RECORD_KEY, LaneNotStarted
+from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes
+from sweeps.lanes.sharded_lane import ACTOR_NEEDS, ShardedLane
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import JobList, JobSource
 from sweeps.search.rung_scheduler import RungScheduler
 
 _TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
-_MAX_RESTARTS = 2  # of a trial whose lane died; lost spot nodes that Ray knows of do not count
 
 
 def run_jobs(
     jobs: Sequence[Job],
     workspace: Workspace,
-    lanes: LanesConfig,
+    config: SweepConfig,
     ledger: Ledger,
     run: Path,
     on_record: Callable[[TrialRecord], None],
 ) -> None:
-    """Run a list of jobs in lanes; nothing for an empty list."""
-    if jobs:
-        run_trials(JobList(jobs), workspace, lanes, ledger, run, on_record)
+    """Run a list of jobs, each in the lanes that the configuration gives it."""
+    by_lanes: dict[LanesConfig, list[Job]] = {}
+    for job in jobs:
+        by_lanes.setdefault(config.lanes_of(job.purpose, job.country), []).append(job)
+    for lanes, own in by_lanes.items():
+        run_trials(JobList(own), workspace, lanes, ledger, run, on_record)
 
 
 def run_trials(
@@ -70,25 +74,31 @@ def run_trials(
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
     count_lanes(lanes, num_jobs=source.num_jobs)  # refuses what never fits
-    storage = absolute(below(workspace.place or run, _TUNE_FOLDER))
-    needs = lane_needs(lanes)
+    folder = absolute(workspace.place or run)
+    storage = below(folder, _TUNE_FOLDER)
     most = min(lanes.num_lanes or source.num_jobs, source.num_jobs)
     limiter = ConcurrencyLimiter(source, most)
     lane_count = LaneCount(
-        limiter, needs, most, may_request=lanes.num_lanes is not None and can_grow()
+        limiter, lanes, most, may_request=lanes.num_lanes is not None and can_grow()
     )
+    kind, needs = (ShardedLane, ACTOR_NEEDS) if lanes.workers > 1 else (DeviceLane, lanes.needs)
+    lane = tune.with_parameters(kind, workspace=workspace, lanes=lanes, folder=folder)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(Lane, workspace=workspace), needs),
+        tune.with_resources(lane, needs),
         tune_config=TuneConfig(
             search_alg=limiter,
             scheduler=scheduler,
-            num_samples=source.num_jobs,
+            num_samples=source.max_trials,
             reuse_actors=True,
         ),
         run_config=RunConfig(
-            storage_path=storage,
-            callbacks=[LedgerCallback(ledger, on_record), StartTimeout(needs), lane_count],
-            failure_config=FailureConfig(max_failures=_MAX_RESTARTS),
+            storage_path=str(storage),
+            callbacks=[
+                LedgerCallback(ledger, on_record, source),
+                StartTimeout(lanes.needs),
+                lane_count,
+            ],
+            failure_config=FailureConfig(max_failures=0),  # the source gives a lost job again
             verbose=0,
         ),
     )
@@ -102,9 +112,13 @@ def run_trials(
 class LedgerCallback(Callback):
     """Appends the record of every trial that ends to the ledger, then passes it on."""
 
-    def __init__(self, ledger: Ledger, on_record: Callable[[TrialRecord], None]) -> None:
+    def __init__(
+        self, ledger: Ledger, on_record: Callable[[TrialRecord], None], source: JobSource
+    ) -> None:
         self.ledger = ledger
         self.on_record = on_record
+        self.source = source
+        self.has_result = False
 
     def on_trial_result(
         self,
@@ -115,6 +129,7 @@ class LedgerCallback(Callback):
         **info: Any,
     ) -> None:
         """Append a rung; it is a training of its own, which a lane that takes over omits."""
+        self.has_result = True
         if result.get("pruned"):
             self.ledger.append(TrialRecord.model_validate_json(result[RECORD_KEY]))
             left = tuple(rung for rung in trial.config["rungs"] if rung > result["rung"])
@@ -130,11 +145,19 @@ class LedgerCallback(Callback):
         self._add(record)
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        """Append a trial that raised."""
+        """Append a trial that lost its lane, unless another lane does it.
+
+        Raises:
+            RuntimeError: Not one lane has worked so far, and this one could not start.
+        """
         file = Path(trial.error_file or "")
         text = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
         error = text.splitlines()[-1] if text else "the lane died without an error message"
-        self._add(failed_record(Job(**trial.config), error))
+        if not self.has_result and (unstarted := f"{LaneNotStarted.__name__}: ") in error:
+            raise RuntimeError(error.partition(unstarted)[2])
+        job = Job(**trial.config)
+        if not self.source.is_given_again(job.trial_id):
+            self._add(failed_record(job, error))
 
     def _add(self, record: TrialRecord) -> None:
         self.ledger.append(record)

@@ -107,6 +107,7 @@ class TrialRecord(BaseModel):
         default_factory=dict, description="started (ISO 8601, UTC), wall_s, train_s, evaluate_s"
     )
     engine: str = ""
+    devices: int = Field(1, ge=1, description="that trained it together")
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str | None = None
     error: str | None = None

@@ -4,7 +4,7 @@ import os
 import platform
 from pathlib import Path
 
-from scpo.config import dump_config
+from scpo.config import dump_config, load_config
 from scpo.files.atomic import write_json, write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import SweepConfig
@@ -24,7 +24,7 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
             raise ValueError(
                 f"{run} holds a run already. Resume it with --resume, or choose another --out."
             )
-        if file.read_text(encoding="utf-8") != resolved:
+        if _read_again(file) != resolved:
             raise ValueError(
                 f"{file} differs from the configuration given, and a run has one configuration. "
                 "Choose another --out, or resume with the same settings."
@@ -42,3 +42,11 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
             },
         )
     return Ledger(run)
+
+
+def _read_again(file: Path) -> str:
+    """Return a run's configuration as today's dump; keys that came since have their defaults."""
+    try:
+        return dump_config(load_config(SweepConfig, file))
+    except ValueError:
+        return ""

@@ -20,7 +20,6 @@ class Workspace:
     model: ModelSource  # the global model, as every node loads it
     countries: dict[str, CountryData]
     training: TrainingConfig  # what jobs do not set
-    num_threads: int  # of a lane
     trust_remote_code: bool = False
     place: Place | None = None  # URI of the run; None where every node reaches its folder
 
@@ -47,7 +46,6 @@ def open_workspace(
         model=shared,
         countries=steered.countries,
         training=config.training,
-        num_threads=max(1, int(config.lanes.cpus)),
         trust_remote_code=config.global_model.trust_remote_code,
         place=None if mirror is None else mirror.remote.uri,
     )

@@ -27,7 +27,8 @@ class CountrySearch(JobSource):
         remaining: Trials still to give, by country.
         make_job: Turns country, trial number and point into a job.
         limits: When to give no more.
-        spent_s: Seconds of training that earlier sessions spent.
+        spent_s: Device-seconds of training that earlier sessions spent.
+        started: When this session's search began, by `time.monotonic`; None for now.
 
     Attributes:
         ended: Why a country's search ended early, by country; "" for all of them.
@@ -40,6 +41,7 @@ class CountrySearch(JobSource):
         make_job: Callable[[str, int, Point], Job],
         limits: SearchConfig,
         spent_s: float = 0.0,
+        started: float | None = None,
     ) -> None:
         self.remaining = {country: max(0, count) for country, count in remaining.items()}
         super().__init__(sum(self.remaining.values()))
@@ -47,11 +49,11 @@ class CountrySearch(JobSource):
         self.make_job = make_job
         self.limits = limits
         self.spent_s = spent_s
-        self.started = time.monotonic()
-        self.trials: dict[str, tuple[str, Trial]] = {}  # country and trial by Tune's trial id
+        self.started = time.monotonic() if started is None else started
+        self.trials: dict[str, Trial] = {}  # Optuna's, by the job's trial id
         self.ended: dict[str, str] = {}
 
-    def next_job(self, trial_id: str) -> Job | None:
+    def next_job(self) -> Job | None:
         """Return the next job, or None when all are given or a limit is reached."""
         if (limit := self._limit_reached()) is not None:
             self.ended[""] = limit
@@ -61,20 +63,21 @@ class CountrySearch(JobSource):
             return None
         self.remaining[country] -= 1
         number, trial = self.studies[country].ask()
-        self.trials[trial_id] = country, trial
-        return self.make_job(country, number, trial.params)
+        job = self.make_job(country, number, trial.params)
+        self.trials[job.trial_id] = trial
+        return job
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def job_done(self, job: Job, result: dict[str, Any] | None) -> None:
         """Tell the country's study, and end its search at the target accuracy."""
-        country, trial = self.trials.pop(trial_id)
-        self.studies[country].tell(trial, None if error else result)
-        self.spent_s += float((result or {}).get("time_total_s", 0.0))
-        target = self.limits.target_accuracy
-        if target is None or error or result is None or result.get("pruned"):
+        country = job.country
+        self.studies[country].tell(self.trials.pop(job.trial_id), result)
+        if result is None:
             return
         record = TrialRecord.model_validate_json(result["record"])
+        self.spent_s += record.devices * float(result.get("time_total_s", 0.0))
+        target = self.limits.target_accuracy
+        if target is None or result.get("pruned"):
+            return
         if record.state != "complete" or not record.feasible:
             return
         if record.objectives[OBJECTIVES[0]] >= target:

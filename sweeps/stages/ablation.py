@@ -67,7 +67,7 @@ def run_ablation(
                 ledger.append(record)
                 on_record(record)
         trained = [job for job in missing if job.arm not in UNTRAINED]
-        run_jobs(trained, workspace, config.lanes, ledger, folder, on_record)
+        run_jobs(trained, workspace, config, ledger, folder, on_record)
     names = {job.trial_id for job in jobs}
     return [record for record in ledger.read() if record.trial_id in names]
 

@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from scpo.distributed.ray_training import WorkerGroup
 from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
@@ -14,7 +13,6 @@ from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.lanes.progress import follow_progress
-from sweeps.lanes.sharded_lane import run_sharded
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import GLOBAL, TUNED_ARM, slug
@@ -38,28 +36,13 @@ def train_finals_and_curves(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
         )
     untrained = [job for job in missing if job.arm == GLOBAL]
-    sharded = [
-        job
-        for job in missing
-        if job.arm == TUNED_ARM and job.country in config.final.sharded.countries
-    ]
-    in_lanes = [job for job in missing if job not in untrained and job not in sharded]
+    trained = [job for job in missing if job not in untrained]
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-
-        def keep(record: TrialRecord) -> None:
+        for job in untrained:
+            record = untrained_record(job, workspace.countries[job.country])
             ledger.append(record)
             on_record(record)
-
-        for job in untrained:
-            keep(untrained_record(job, workspace.countries[job.country]))
-        run_jobs(in_lanes, workspace, config.lanes, ledger, run, on_record)
-        group = WorkerGroup(
-            config.final.sharded.workers,
-            zero_stage=config.final.sharded.zero_stage,
-            offload=config.final.sharded.offload,
-            use_gpu=config.lanes.gpus > 0,
-        )
-        run_sharded(sharded, workspace, group, place, keep)
+        run_jobs(trained, workspace, config, ledger, run, on_record)
 
 
 def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:

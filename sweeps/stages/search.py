@@ -1,5 +1,6 @@
 """The search: one study per country, rebuilt from the ledger, all in the same lanes."""
 
+import time
 from functools import partial
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from scpo.countries.country_data import CountryData
 from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
-from sweeps.config import Say, SearchConfig, SweepConfig
+from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes.lane_count import describe_lanes
 from sweeps.lanes.progress import follow_progress
@@ -31,8 +32,7 @@ def search_countries(
         country: config.search.num_trials - sum(r.country == country for r in known)
         for country in config.countries
     }
-    total = sum(max(0, count) for count in remaining.values())
-    if total == 0:
+    if max(remaining.values()) <= 0:
         return
     storage = new_storage(run)
     unfinished = [country for country, count in remaining.items() if count > 0]
@@ -65,17 +65,28 @@ def search_countries(
             exempt=point in exempt[country],
         )
 
-    lanes = describe_lanes(config.lanes, num_jobs=total)
-    say(f"search: {total} trials of {len(config.countries)} countries in {lanes}")
-    spent_s = sum(float(record.times.get("wall_s", 0.0)) for record in ledger.read())
-    search = CountrySearch(studies, remaining, make_job, config.search, spent_s)
-    scheduler = RungScheduler(config.search.reduction, ledger.read())
+    by_lanes: dict[LanesConfig, dict[str, int]] = {}
+    for country, count in remaining.items():
+        by_lanes.setdefault(config.lanes_of("search", country), {})[country] = count
+    started = time.monotonic()
+    spent_s = sum(r.devices * float(r.times.get("wall_s", 0.0)) for r in ledger.read())
+    ended: dict[str, str] = {}
     with follow_progress(say, remaining) as on_record:
-        run_trials(search, workspace, config.lanes, ledger, run, on_record, scheduler=scheduler)
+        for lanes, counts in by_lanes.items():
+            if (trials := sum(max(0, count) for count in counts.values())) == 0:
+                continue
+            which = describe_lanes(lanes, num_jobs=trials)
+            say(f"search: {trials} trials of {len(counts)} countries in {which}")
+            own = {country: studies[country] for country in counts}
+            search = CountrySearch(own, counts, make_job, config.search, spent_s, started)
+            scheduler = RungScheduler(config.search.reduction, ledger.read())
+            run_trials(search, workspace, lanes, ledger, run, on_record, scheduler=scheduler)
+            spent_s = search.spent_s
+            ended |= search.ended
     for country, study in studies.items():
         if study.num_refused:
             say(f"  {country}: {study.num_refused} settings keep too little and never started")
-    for country, reason in search.ended.items():
+    for country, reason in ended.items():
         say(f"  {country + ': ' if country else ''}search ended early: {reason}")
 
 

@@ -64,7 +64,7 @@ def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) ->
         precision="fp32",
     )
     training = TrainingConfig(pairs_per_step=24, precision="fp32")
-    return Workspace(find_model(model), steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training)
 
 
 def make_config(num_trials: int, epochs: float) -> SweepConfig:

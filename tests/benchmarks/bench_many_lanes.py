@@ -89,7 +89,7 @@ def run(num_lanes: int, num_trials: int, sampler: str) -> Ends:
     plain = Console(file=io.StringIO())
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch("sweeps.lanes.tune_runner.Lane", SleepingLane),
+        mock.patch("sweeps.lanes.tune_runner.DeviceLane", SleepingLane),
     ):
         root = Path(folder)
         workspace = make_workspace(root)

@@ -156,7 +156,7 @@ def run(num_trials: int, clock: Clock) -> None:
     plain = Console(file=io.StringIO())
     with (
         tempfile.TemporaryDirectory() as folder,
-        mock.patch("sweeps.lanes.tune_runner.Lane", StubLane),
+        mock.patch("sweeps.lanes.tune_runner.DeviceLane", StubLane),
     ):
         root = Path(folder)
         workspace = make_workspace(root)

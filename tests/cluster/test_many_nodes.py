@@ -176,7 +176,7 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         precision="fp32",
     )
     training = TrainingConfig(pairs_per_step=12, precision="fp32", learning_rate=1e-3)
-    return Workspace(find_model(model), steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training)
 
 
 def make_config(

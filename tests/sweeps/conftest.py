@@ -266,4 +266,4 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
         cache=folder / "cache",
         precision="fp32",
     )
-    return Workspace(find_model(model), steered.countries, training, num_threads=1)
+    return Workspace(find_model(model), steered.countries, training)

@@ -74,9 +74,9 @@ def run_fine_tuned(
     chosen = choose_settings(config, workspace, by_fold, heads, say)
     jobs = [job for job in study_jobs(config, chosen) if job.trial_id not in done]
     say(f"fine-tuning: {len(jobs)} of {len(HEAD_ARMS) * len(by_fold)} trainings to do")
-    lanes = config.lanes
     if num_lanes is not None:
-        lanes = lanes.model_copy(update={"num_lanes": num_lanes})
+        lanes = config.lanes.model_copy(update={"num_lanes": num_lanes})
+        config = config.model_copy(update={"lanes": lanes})
     lane_workspace = replace(
         workspace, countries={fold.name: data for fold, data in by_fold.items()}
     )
@@ -85,7 +85,7 @@ def run_fine_tuned(
         def tell(record: TrialRecord) -> None:
             listen(record.model_copy(update={"country": country_of[record.country]}))
 
-        run_jobs(jobs, lane_workspace, lanes, ledger, run, tell)
+        run_jobs(jobs, lane_workspace, config, ledger, run, tell)
     untrained = [
         untrained_record(replace(_fold_job(config, fold, arm), seed=0), data)
         for arm in UNTRAINED

@@ -189,7 +189,7 @@ def sweep_on_a_node_of_its_own(road_url: str, home: Path) -> None:
         settings = (
             *SMALL,
             f"global_model={{name: {DEBERTA}, revision: older}}",
-            "final={arms: [full], sharded: {countries: [Chile], workers: 2}}",
+            "final={arms: [full], lanes: {workers: 2}}",
             "cache=run-cache",
         )
         words = [word for setting in settings for word in ("--set", setting)]

@@ -29,8 +29,8 @@ def test_a_lane_keeps_its_base_and_the_texts_of_a_step():
 
 
 def test_sharded_workers_are_asked_for_with_their_stage():
-    sharded = {"countries": ["A"], "workers": 4, "zero_stage": 3}
-    config = sweep(final={"sharded": sharded}, lanes={"gpus": 0.5, "num_lanes": 3})
+    sharded = {"workers": 4, "zero_stage": 3, "gpus": 1}
+    config = sweep(final={"lanes": sharded}, lanes={"gpus": 0.5, "num_lanes": 3})
     lane, worker = process_needs(config, COST)
     assert (lane.number, lane.gpus) == (3, 0.5)
     assert (worker.name, worker.number, worker.gpus) == ("worker of ZeRO stage 3", 4, 1.0)
@@ -40,8 +40,8 @@ def test_sharded_workers_are_asked_for_with_their_stage():
 def test_models_and_two_checkpoints_go_to_the_disk():
     config = sweep(final={"arms": ["full", "scpo"]})
     assert disk_needs(config, COST) == 2 * 4000  # other finals are tested, not kept
-    sharded = {"countries": ["A"], "workers": 2}
-    trained = sweep(global_model={"backbone": "/models/m"}, final={"sharded": sharded})
+    sharded = {"workers": 2}
+    trained = sweep(global_model={"backbone": "/models/m"}, final={"lanes": sharded})
     assert disk_needs(trained, COST) == 3 * 4000 + 2 * 12000
 
 

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from scpo.config import LoraConfig
+from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
-from sweeps.lanes.lane import RECORD_KEY, Lane
+from sweeps.lanes.device_lane import DeviceLane
+from sweeps.lanes.lane import RECORD_KEY, Lane, LaneNotStarted
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -22,8 +24,8 @@ def make_job(trial_id: str, **changes: Any) -> Job:
 
 
 def open_lane(workspace: Workspace, job: Job) -> Lane:
-    lane = Lane.__new__(Lane)  # what Tune does around it is not looked at
-    lane.setup(asdict(job), workspace=workspace)
+    lane = DeviceLane.__new__(DeviceLane)  # what Tune does around it is not looked at
+    lane.setup(asdict(job), workspace=workspace, lanes=LanesConfig(), folder="run")
     return lane
 
 
@@ -80,4 +82,10 @@ def test_a_lane_judges_every_fold(workspace: Workspace) -> None:
 
 def test_a_lane_without_a_workspace_is_refused() -> None:
     with pytest.raises(ValueError, match="A lane needs its workspace"):
-        Lane.__new__(Lane).setup({})
+        DeviceLane.__new__(DeviceLane).setup({})
+
+
+def test_a_lane_that_cannot_load_the_model_never_started(workspace: Workspace) -> None:
+    lost = replace(workspace, model=replace(workspace.model, name="/no/such/model"))
+    with pytest.raises(LaneNotStarted, match="/no/such/model"):
+        open_lane(lost, make_job("a"))

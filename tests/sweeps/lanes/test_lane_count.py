@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 import ray
 
+from scpo.distributed.ray_start import places_by_node
 from sweeps.config import LanesConfig
 from sweeps.lanes import lane_count
 from sweeps.lanes.lane_count import (
     NODE_GROUP,
     LaneCount,
     can_grow,
-    count_fits,
     count_lanes,
     describe_lanes,
 )
@@ -50,8 +50,8 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Nodes:
 
 
 def test_nodes_that_are_gone_hold_nothing(nodes: Nodes) -> None:
-    assert count_fits({"CPU": 0.5}) == 2
-    assert count_fits({"CPU": 0.5, "GPU": 1.0}) == 0
+    assert places_by_node({"CPU": 0.5}) == [2]
+    assert places_by_node({"CPU": 0.5, "GPU": 1.0}) == [0]
     assert can_grow()
     nodes.labels = {}
     assert not can_grow()
@@ -71,7 +71,7 @@ def follow(nodes: Nodes, limit: LaneCount, numbers: list[int]) -> list[int]:
 
 def test_lanes_follow_the_nodes(nodes: Nodes) -> None:
     search: Any = SimpleNamespace(max_concurrent=4)
-    limit = LaneCount(search, {"CPU": 1.0}, 4, may_request=False)
+    limit = LaneCount(search, LanesConfig(), 4, may_request=False)
     assert follow(nodes, limit, [2, 3, 9, 1, 0]) == [2, 3, 4, 1, 1]
     limit.release()
     assert nodes.requests == []
@@ -79,7 +79,7 @@ def test_lanes_follow_the_nodes(nodes: Nodes) -> None:
 
 def test_looks_are_rare(nodes: Nodes) -> None:
     search: Any = SimpleNamespace(max_concurrent=4)
-    limit = LaneCount(search, {"CPU": 1.0}, 4, may_request=False)
+    limit = LaneCount(search, LanesConfig(), 4, may_request=False)
     limit.on_step_begin(0, [])
     nodes.number = 3
     limit.on_step_begin(1, [])
@@ -88,7 +88,7 @@ def test_looks_are_rare(nodes: Nodes) -> None:
 
 def test_what_is_missing_is_asked_for_once_and_given_back(nodes: Nodes) -> None:
     search: Any = SimpleNamespace(max_concurrent=3)
-    limit = LaneCount(search, {"CPU": 1.0}, 3, may_request=True)
+    limit = LaneCount(search, LanesConfig(), 3, may_request=True)
     assert follow(nodes, limit, [0, 1, 1, 3, 3]) == [1, 2, 2, 3, 3]  # one waits where some lack
     assert nodes.requests == [[{"CPU": 1.0}] * 3, []]
     assert follow(nodes, limit, [2]) == [3]
@@ -143,7 +143,8 @@ def test_lane_that_never_fits_is_refused_with_the_numbers(
     monkeypatch: pytest.MonkeyPatch, have: dict[str, float], asked: dict[str, float]
 ) -> None:
     with pytest.raises(
-        RuntimeError, match=r"A lane needs .* CPUs and .* but the cluster has 2 and 0"
+        RuntimeError,
+        match=r"A lane needs .* on one node, but the cluster has 2 CPUs and 0 GPUs on 1",
     ):
         lanes(monkeypatch, have, 5, **asked)
 
@@ -152,7 +153,7 @@ def test_a_lane_lies_on_one_node(monkeypatch: pytest.MonkeyPatch) -> None:
     set_nodes(monkeypatch, {"CPU": 64.0}, {"CPU": 8.0, "GPU": 8.0}, {"CPU": 3.0, "GPU": 1.0})
     assert count_lanes(LanesConfig.model_validate({"cpus": 4, "gpus": 1}), num_jobs=20) == 2
     set_nodes(monkeypatch, {"CPU": 3.0}, {"CPU": 3.0})
-    with pytest.raises(RuntimeError, match=r"4 CPUs and 0 GPUs on one node, but .* 6 and 0"):
+    with pytest.raises(RuntimeError, match=r"4 CPUs on one node, but .* 6 CPUs and 0 GPUs"):
         count_lanes(LanesConfig(cpus=4), num_jobs=20)
 
 
@@ -171,3 +172,43 @@ def test_a_cluster_that_can_grow_may_be_empty(monkeypatch: pytest.MonkeyPatch) -
     assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=5) == said.format(5)
     set_nodes(monkeypatch, {"CPU": 8.0}, group="head")
     assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=20) == "8 lanes, each 1 of 8 CPUs"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "expected"),
+    [
+        ([3.0], 1),  # 1.5 groups of two workers fit
+        ([4.0], 2),
+        ([7.8], 3),  # 3.9
+        ([3.0, 3.0], 2),  # each on one node: the odd CPUs stay free
+        ([1.0, 1.0, 1.0], 1),  # no node holds a group, so it spans two
+    ],
+)
+def test_groups_are_counted_by_node(
+    monkeypatch: pytest.MonkeyPatch, nodes: list[float], expected: int
+) -> None:
+    set_nodes(monkeypatch, *({"CPU": cpus} for cpus in nodes))
+    config = LanesConfig(workers=2)
+    assert count_lanes(config, num_jobs=20) == expected
+    assert describe_lanes(config, num_jobs=20) == (
+        f"{expected} lanes of 2 workers (ZeRO stage 2), each 2 of {sum(nodes):g} CPUs"
+    )
+
+
+def test_a_group_that_never_fits_is_refused_with_the_numbers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_nodes(monkeypatch, {"CPU": 1.0, "GPU": 1.0}, {"CPU": 64.0})
+    with pytest.raises(
+        RuntimeError,
+        match=r"needs 2 x \(1 CPU and 1 GPU\), but the cluster has 65 CPUs and 1 GPUs on 2 nodes, "
+        r"room for 1 workers\. Lower lanes\.workers",
+    ):
+        count_lanes(LanesConfig(workers=2, gpus=1), num_jobs=20)
+
+
+def test_an_autoscaler_is_asked_for_one_more_whole_group(nodes: Nodes) -> None:
+    search: Any = SimpleNamespace(max_concurrent=3)
+    limit = LaneCount(search, LanesConfig(workers=2), 3, may_request=True)
+    assert follow(nodes, limit, [0, 2, 4, 6, 6]) == [1, 1, 2, 3, 3]
+    assert [len(bundles) for bundles in nodes.requests] == [2, 4, 6, 0]

@@ -13,9 +13,10 @@ from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes import lane_count
 from sweeps.lanes.lane_count import StartTimeout
-from sweeps.lanes.tune_runner import run_jobs
+from sweeps.lanes.tune_runner import run_trials
 from sweeps.ledger.records import Ledger
 from sweeps.run.workspace import Workspace
+from sweeps.search.job_source import JobList
 
 
 def trials(*states: str) -> Any:
@@ -57,7 +58,8 @@ def test_a_cluster_that_is_taken_ends_the_sweep(
     try:
         ray.get(taken.ready())
         job = Job("t", "search", "Arvandia", "full", 1e-3, 1.0, seed=0)
+        lanes, ledger = LanesConfig(), Ledger(tmp_path)
         with pytest.raises(RuntimeError, match=r"1 CPUs \(the cluster has 2, 0 free\)"):
-            run_jobs([job], workspace, LanesConfig(), Ledger(tmp_path), tmp_path, str)
+            run_trials(JobList([job]), workspace, lanes, ledger, tmp_path, str)
     finally:
         remove_placement_group(taken)

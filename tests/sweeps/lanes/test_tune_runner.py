@@ -10,12 +10,13 @@ import pytest
 from sweeps.jobs.job import Job
 from sweeps.lanes.tune_runner import LedgerCallback
 from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.search.job_source import JobList
 
 
 def test_a_rung_in_the_ledger_is_left_out_by_the_lane_that_takes_over(
     tmp_path: Path, trial: Callable[..., TrialRecord]
 ) -> None:
-    callback = LedgerCallback(Ledger(tmp_path), lambda record: None)
+    callback = LedgerCallback(Ledger(tmp_path), lambda record: None, JobList([]))
     running = SimpleNamespace(config={"rungs": (8, 16, 32), "seed": 0})
     record = trial("a@16", [1], 16.0).model_dump_json()
     callback.on_trial_result(0, [], running, {"pruned": True, "rung": 16, "record": record})
@@ -41,8 +42,38 @@ def test_a_trial_whose_lane_died_has_failed_with_its_last_line(
     config = vars(Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0))
     trial: Any = SimpleNamespace(config=config, error_file=str(file))
     seen: list[TrialRecord] = []
-    LedgerCallback(Ledger(tmp_path), seen.append).on_trial_error(0, [], trial)
+    LedgerCallback(Ledger(tmp_path), seen.append, JobList([])).on_trial_error(0, [], trial)
     assert [(record.trial_id, record.state, record.error) for record in seen] == [
         ("a", "failed", error)
     ]
     assert Ledger(tmp_path).read() == seen
+
+
+def test_a_job_that_lost_its_lane_is_given_again_without_its_done_rungs() -> None:
+    job = Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0, rungs=(8, 16))
+    source = JobList([job])
+    assert source.suggest("t1")["rungs"] == (8, 16)
+    assert source.suggest("t2") is None  # the first may still be lost
+    source.on_trial_result("t1", {"pruned": True, "rung": 8})
+    source.on_trial_complete("t1", error=True)
+    assert source.is_given_again("a")
+    assert source.suggest("t2") == {**vars(job), "rungs": (16,)}
+    for again in ("t2", "t3"):
+        source.on_trial_complete(again, error=True)
+        assert source.is_given_again("a") is (again == "t2")
+        assert source.suggest("t3") == (
+            {**vars(job), "rungs": (16,)} if again == "t2" else source.FINISHED
+        )
+
+
+def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Traceback\nsweeps.lanes.lane.LaneNotStarted: 3 workers need 3 x (1 CPU).\n")
+    job = Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0)
+    trial: Any = SimpleNamespace(config=vars(job), error_file=str(file))
+    callback = LedgerCallback(Ledger(tmp_path), lambda record: None, JobList([job]))
+    with pytest.raises(RuntimeError, match=r"^3 workers need 3 x"):
+        callback.on_trial_error(0, [], trial)
+    callback.has_result = True  # of another lane, which can go on
+    callback.on_trial_error(0, [], trial)
+    assert [record.state for record in Ledger(tmp_path).read()] == ["failed"]

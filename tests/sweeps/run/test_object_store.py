@@ -142,7 +142,7 @@ def test_nodes_that_share_nothing_but_the_bucket_train_and_shard(
         tiny_backbone,
         bucket,
         lanes={"cpus": 0.9},
-        final={"arms": [], "sharded": {"countries": ["Arvandia"], "workers": 2, "zero_stage": 3}},
+        final={"arms": [], "lanes": {"workers": 2, "zero_stage": 3}},
     )
     uri = f"{bucket}/runs/tiny"
     command = [sys.executable, "-m", "scpo", "sweep", str(config), "--out", uri]

@@ -129,7 +129,7 @@ def test_countries_take_turns_and_end() -> None:
 
     def make_job(country: str, number: int, point: dict[str, float]) -> Job:
         asked.append(country)
-        return Job(f"{country}-{len(asked)}", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
+        return Job(f"{country}-{number}", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
 
     storage = InMemoryStorage()
     studies = {
@@ -139,8 +139,15 @@ def test_countries_take_turns_and_end() -> None:
     given = [search.suggest(str(number)) for number in range(4)]
     assert asked == ["Mexico", "Mexico", "Israel"]
     assert given[0]["country"] == "Mexico"
-    assert given[3] == Searcher.FINISHED
-    search.on_trial_complete("2", None, error=True)
+    assert given[3] is None  # those given may lose their lanes
+    for number in ("0", "1"):
+        search.job_done(search.given.pop(number), None)
+    for again in ("2", "3", "4"):
+        search.on_trial_complete(again, None, error=True)
+        given.append(search.suggest(str(int(again) + 1)))
+    assert [job["country"] for job in given[4:6]] == ["Israel", "Israel"]
+    assert given[6] == Searcher.FINISHED
+    assert asked == ["Mexico", "Mexico", "Israel"]
     assert [trial.state for trial in trials_of(studies["Israel"])] == [TrialState.FAIL]
 
 
@@ -183,6 +190,9 @@ def test_a_space_without_a_point_that_may_start_is_refused() -> None:
     assert {trial.state for trial in trials_of(study)} == {TrialState.FAIL}
 
 
+OBJECTIVE_VALUES = {"validation_accuracy": 0.6, "pairs_trained": 40.0}
+
+
 def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
     def make_job(country: str, number: int, point: dict[str, float]) -> Job:
         return Job("x", "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
@@ -194,7 +204,8 @@ def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
 def test_device_hours_end_the_search() -> None:
     search = make_search(CONFIG.model_copy(update={"max_device_hours": 1.0}), spent_s=1800.0)
     assert isinstance(search.suggest("a"), dict)
-    search.on_trial_complete("a", {"time_total_s": 1801.0}, error=True)
+    record = make_record(FULL, devices=2).model_dump_json()
+    search.on_trial_complete("a", {**OBJECTIVE_VALUES, "time_total_s": 900.5, "record": record})
     assert search.suggest("b") == Searcher.FINISHED
     assert search.ended == {"": "search.max_device_hours of 1 are spent"}
 
@@ -203,7 +214,7 @@ def test_wall_time_ends_the_search() -> None:
     search = make_search(CONFIG.model_copy(update={"max_wall_s": 10.0}))
     assert isinstance(search.suggest("a"), dict)
     search.started -= 11.0
-    assert search.suggest("b") == Searcher.FINISHED
+    assert search.suggest("b") is None  # the first still runs
     assert search.ended == {"": "search.max_wall_s of 10 s is over"}
 
 

@@ -82,7 +82,7 @@ def check_rungs(records: list[TrialRecord]) -> None:
 
 @pytest.mark.slow
 def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbone: Path) -> None:
-    sharded = {"countries": ["Arvandia"], "workers": 2, "zero_stage": 2}
+    sharded = {"workers": 2, "zero_stage": 2}
     search = {
         "num_trials": 5,
         "learning_rate": [1e-4, 1e-2],
@@ -91,7 +91,11 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
         "reduction": 2,
     }
     config = write_config(
-        tmp_path, tiny_backbone, search=search, final={"arms": ["full"], "sharded": sharded}
+        tmp_path,
+        tiny_backbone,
+        search=search,
+        final={"arms": ["full"]},
+        country_lanes={"Arvandia": sharded},
     )
     run = tmp_path / "run"
     done = run_scpo("sweep", config, "--out", run)

@@ -36,14 +36,15 @@ from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
-from sweeps.lanes import sharded_lane
-from sweeps.lanes.sharded_lane import ShardedLane, run_sharded
+from sweeps.lanes import worker_group
+from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
 from sweeps.lanes.sharded_worker import (
     JobWorker,
     checkpoints_of,
     score_part,
     share_forwards,
 )
+from sweeps.lanes.worker_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -85,30 +86,29 @@ def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
     """To the bit; a trial that cannot be done and a worker's death cost the others nothing."""
     run = tmp_path / "run"
     job = make_job("first", epochs=3.0, save_to=str(tmp_path / "first"))
-    records: list[TrialRecord] = []
-    run_sharded([job], workspace, WorkerGroup(2), run, records.append)
+    with StandingGroup(workspace, WorkerGroup(2), run) as group:
+        records = [group.train(job)]
     bad = make_job("bad", min_pairs=999)
     later = replace(job, trial_id="later", save_to=str(tmp_path / "later"))
     again = replace(job, trial_id="again", save_to=str(tmp_path / "again"))
     killed: list[int] = []
     killer = threading.Thread(
         target=kill_a_worker_after_the_first_checkpoint,
-        args=(checkpoints_of(again, run / ".sharded"), killed),
+        args=(checkpoints_of(again, 0, run / ".sharded"), killed),
     )
-    with ShardedLane(workspace, WorkerGroup(2), run) as lane:
-        records += [lane.train(bad), lane.train(make_job("other", arm="full", seed=7))]
-        records.append(lane.train(later))
+    with StandingGroup(workspace, WorkerGroup(2), run) as group:
+        with pytest.raises(JobFailed, match=r"^ValueError: Arvandia: at least 999 pairs must be"):
+            group.train(bad)
+        records.append(group.train(make_job("other", arm="full", seed=7)))
+        records.append(group.train(later))
         killer.start()
-        records.append(lane.train(again))
+        records.append(group.train(again))
     killer.join()
     assert len(killed) == 1
 
-    first, failed, other, *same = records
-    assert [record.trial_id for record in records] == ["first", "bad", "other", "later", "again"]
-    assert failed.state == "failed"
-    assert failed.error is not None
-    assert failed.error.startswith("ValueError: Arvandia: at least 999 pairs must be kept")
-    assert first.engine == "deepspeed-zero2-x2"
+    first, other, *same = records
+    assert [record.trial_id for record in records] == ["first", "other", "later", "again"]
+    assert (first.engine, first.devices) == ("deepspeed-zero2-x2", 2)
     assert {record.state for record in (first, other, *same)} == {"complete"}
     for record in same:
         assert record.evaluation == first.evaluation
@@ -137,7 +137,7 @@ def test_a_job_that_kills_workers_twice_has_failed_and_the_lane_goes_on(
     """Without a checkpoint the job starts afresh, so that it can be met in flight again."""
     killed: list[int] = []
     job = make_job("poison", epochs=40.0)
-    folder = checkpoints_of(job, tmp_path / ".sharded")
+    folder = checkpoints_of(job, 0, tmp_path / ".sharded")
 
     def kill_twice() -> None:
         kill_a_worker_after_the_first_checkpoint(folder, killed)
@@ -147,14 +147,13 @@ def test_a_job_that_kills_workers_twice_has_failed_and_the_lane_goes_on(
         kill_a_worker_after_the_first_checkpoint(folder, killed)
 
     killer = threading.Thread(target=kill_twice)
-    with ShardedLane(workspace, WorkerGroup(2), tmp_path) as lane:
+    with StandingGroup(workspace, WorkerGroup(2), tmp_path) as group:
         killer.start()
-        poison, good = lane.train(job), lane.train(make_job("good"))
+        with pytest.raises(JobFailed, match=r"^Its workers died 2 times: rank "):
+            group.train(job)
+        good = group.train(make_job("good"))
     killer.join()
     assert len(killed) == 2
-    assert poison.state == "failed"
-    assert poison.error is not None
-    assert poison.error.startswith("Its workers died 2 times: rank ")
     assert good.state == "complete"
     assert not folder.exists()
 
@@ -169,12 +168,12 @@ def test_a_group_that_stays_pending_is_told_with_the_arithmetic(
     ray.get(holder.ready.remote())  # type: ignore[attr-defined]
     with (
         pytest.raises(
-            RuntimeError,
+            LaneNotStarted,
             match=r"2 workers did not start\. It needs 1\.8 CPUs \(the cluster has 2, 0\.5 free\)",
         ),
-        ShardedLane(workspace, WorkerGroup(2), tmp_path) as lane,
+        StandingGroup(workspace, WorkerGroup(2), tmp_path) as group,
     ):
-        lane.train(make_job("never"))
+        group.train(make_job("never"))
     ray.kill(holder)
 
 
@@ -214,30 +213,27 @@ def test_a_lane_that_ends_says_why(
         return SimpleNamespace(return_value=error)
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(sharded_lane, "_CHECK_S", 0.05)
-    lane = ShardedLane(workspace, WorkerGroup(2), tmp_path)
+    monkeypatch.setattr(worker_group, "_CHECK_S", 0.05)
+    group = StandingGroup(workspace, WorkerGroup(2), tmp_path)
     if began:
-        ray.get(lane.queue.begin.remote())
+        ray.get(group.queue.begin.remote())
     may_end.set()
-    with lane, pytest.raises(RuntimeError, match=re.escape(message)):
-        lane.train(make_job("never"))
-
-
-def test_no_jobs_need_no_cluster(workspace: Workspace, tmp_path: Path) -> None:
-    def fail(record: TrialRecord) -> None:
-        raise AssertionError(record)
-
-    run_sharded([], workspace, WorkerGroup(2), tmp_path, fail)
-    assert not ray.is_initialized() or list(tmp_path.iterdir()) == []
+    with group, pytest.raises(LaneLost, match=re.escape(message)):
+        group.train(make_job("never"))
 
 
 def test_more_workers_than_the_cluster_holds_are_refused(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sharded_lane, "start_ray", lambda: None)
+    monkeypatch.setattr(worker_group, "start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    with pytest.raises(RuntimeError, match=r"3 workers need 2\.7 CPUs, but the cluster has 2\."):
-        ShardedLane(workspace, WorkerGroup(3), tmp_path)
+    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}]
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    with pytest.raises(
+        LaneNotStarted,
+        match=r"need 3 x \(0\.9 CPUs\), but the cluster has 2 CPUs on 1 nodes: room for 2",
+    ):
+        StandingGroup(workspace, WorkerGroup(3), tmp_path)
 
 
 def test_ranks_run_equally_many_passes_over_all_texts() -> None:
@@ -339,8 +335,8 @@ def test_a_short_job_without_export_saves_no_checkpoint(
     pairs = data.training_set(which, np.ones(len(which)))
     job = make_job("a", save_to=save_to)
     config = workspace.training.model_copy(update={"checkpoint_every": every})
-    folder = lane.checkpoints_for(job, pairs, config)
-    assert folder == (checkpoints_of(job, tmp_path) if saves else None)
+    folder = lane.checkpoints_for(job, 0, pairs, config)
+    assert folder == (checkpoints_of(job, 0, tmp_path) if saves else None)
 
 
 def test_a_job_that_would_fail_again_has_failed_by_name(

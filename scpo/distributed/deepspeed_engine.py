@@ -14,6 +14,7 @@ from torch import Tensor
 
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
 from scpo.distributed.deepspeed_internals import release_engine
+from scpo.distributed.shard_weights import shard_weights
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
@@ -28,7 +29,7 @@ class DeepSpeedEngine:
     The process group must exist (Ray Train makes it; `deepspeed.init_distributed` joins it).
 
     Args:
-        reward: Model to train, the same weights on every rank.
+        reward: Model to train, the same weights on every rank; stage 3 divides them in place.
         optimization: How to.
         zero_stage: 0 replicates, 1 shards the optimizer, 2 gradients too, 3 weights too.
         offload: What lies in CPU memory between uses.
@@ -42,17 +43,18 @@ class DeepSpeedEngine:
         zero_stage: ZeroStage,
         offload: Offload = "none",
     ) -> None:
+        config = deepspeed_config(
+            zero_stage,
+            optimization.max_grad_norm,
+            accumulation=optimization.accumulation,
+            offload=offload,
+        )
+        if zero_stage == 3:
+            device = torch.device(deepspeed.accelerator.get_accelerator().current_device_name())
+            shard_weights(reward.model, device, config)
         optimizer, scheduler = optimization.make_optimizer(reward.model, fused=False)
         self.engine, *_ = deepspeed.initialize(
-            model=reward.model,
-            optimizer=optimizer,
-            lr_scheduler=scheduler,
-            config=deepspeed_config(
-                zero_stage,
-                optimization.max_grad_norm,
-                accumulation=optimization.accumulation,
-                offload=offload,
-            ),
+            model=reward.model, optimizer=optimizer, lr_scheduler=scheduler, config=config
         )
         self.rank = int(torch.distributed.get_rank())
         self.world_size = int(torch.distributed.get_world_size())

@@ -7,10 +7,9 @@ would fail on every attempt is recorded as failed and the loop continues; any ot
 the worker, and Ray Train restarts all of them.
 """
 
-import copy
 import gc
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -23,6 +22,7 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
+from scpo.distributed.shard_weights import fresh_model
 from scpo.files.places import Place, below
 from scpo.models.devices import forward_tokens
 from scpo.models.reward_model import RewardModel
@@ -84,7 +84,7 @@ class JobWorker:
     workspace: Workspace
     group: WorkerGroup
     folder: Place  # of the checkpoints of jobs in flight
-    base: RewardModel  # the base weights, in CPU memory
+    base: RewardModel  # the base weights, mapped from files
     make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
     engine: Any = None  # of the job in flight
 
@@ -107,8 +107,10 @@ class JobWorker:
 
     def _train(self, job: Job, fold: int) -> TrialRecord:
         data = folds_of(self.workspace.countries[job.country], job.folds)[fold]
-        # A copy, not the weights put back: ZeRO leaves hooks, views and empty shards in a model.
-        fresh = replace(self.base, model=copy.deepcopy(self.base.model)).to(self.group.device())
+        # A new model, not the weights put back: ZeRO leaves hooks, views and empty shards in one.
+        fresh = fresh_model(
+            self.base, self.group.device(), stays_mapped=self.group.zero_stage == 3
+        )
         trained: list[Fitted[Any]] = []
 
         def make_engine(reward: RewardModel, optimization: Optimization) -> Any:

@@ -78,7 +78,6 @@ def compute_features(
     which: IntArray,
     *,
     precision: Precision = "auto",
-    max_tokens: int | None = None,
 ) -> FeatureArray:
     """Return what the reward head reads of each named text, batched as `score_texts` does.
 
@@ -95,9 +94,7 @@ def compute_features(
     head = reward_head(reward)
     found = np.zeros((len(texts), head.in_features), dtype=np.float32)
     with torch.inference_mode(), _inputs_of(head) as seen:
-        for forward, rewards in run_forwards(
-            reward, texts, which, precision=precision, max_tokens=max_tokens
-        ):
+        for forward, rewards in run_forwards(reward, texts, which, precision=precision):
             found[forward] = _check_linear(head, seen, rewards).cpu().numpy()
             seen.clear()
     features = found[which]

@@ -20,6 +20,7 @@ import numpy as np
 from scpo.arrays import BoolArray, FloatArray
 from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
 from scpo.method.weighting import (
+    INVERSE_BETA,
     PAPER_BETA,
     PAPER_TAU,
     inverse_pair_weights,
@@ -54,7 +55,6 @@ def select_arm(
     *,
     tau: float = PAPER_TAU,
     beta: float = PAPER_BETA,
-    inverse_beta: float = 1.0,
     seed: int = 0,
 ) -> Selection:
     """Return what a named arm trains on.
@@ -63,8 +63,7 @@ def select_arm(
         arm: One of `TRAINED_ARMS`.
         reference_margin: d of the country's training pairs, shape (P,).
         tau: Filter threshold, for the arms that filter.
-        beta: Weighting temperature, for the arms that weight.
-        inverse_beta: Temperature of the inverse weight (the authors use 1).
+        beta: Weighting temperature, for the arms `weight` and `scpo`.
         seed: Seed of the choice of `random_k`.
 
     Raises:
@@ -82,8 +81,8 @@ def select_arm(
     if arm == "weight":
         return _selection(everything, pair_weights(reference_margin, beta), 1.0, beta)
     if arm == "inverse":
-        weights = inverse_pair_weights(reference_margin, inverse_beta)
-        return _selection(everything, weights, 1.0, inverse_beta)
+        weights = inverse_pair_weights(reference_margin, INVERSE_BETA)
+        return _selection(everything, weights, 1.0, INVERSE_BETA)
     if arm == "scpo":
         return _selection(filtered, pair_weights(reference_margin, beta), tau, beta)
     chosen = np.random.default_rng(seed).permutation(len(filtered))[: int(filtered.sum())]

@@ -23,7 +23,8 @@ from scpo.arrays import BoolArray, FloatArray
 
 PAPER_TAU = 0.7
 PAPER_BETA = 1.10
-INVERSE_WEIGHT_CAP = 1e3
+INVERSE_BETA = 1.0  # the authors'
+INVERSE_WEIGHT_CAP = 1e3  # the formula has none, and overflows without one
 
 
 def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
@@ -61,27 +62,22 @@ def pair_weights(reference_margin: ArrayLike, beta: float = PAPER_BETA) -> Float
     return np.asarray(np.exp(np.minimum(finite_array(reference_margin), 0.0) / beta))
 
 
-def inverse_pair_weights(
-    reference_margin: ArrayLike, beta: float = 1.0, *, cap: float = INVERSE_WEIGHT_CAP
-) -> FloatArray:
+def inverse_pair_weights(reference_margin: ArrayLike, beta: float = INVERSE_BETA) -> FloatArray:
     """Return the ablation's weight max(exp(-d / beta), 1): extreme disagreement counts more.
 
     Args:
         reference_margin: d, shape (P,), finite.
         beta: Weighting temperature in reward units, positive.
-        cap: Largest weight, 1 or more; the formula has none and overflows without one.
 
     Returns:
-        Weights of shape (P,) in [1, cap].
+        Weights of shape (P,) in [1, `INVERSE_WEIGHT_CAP`].
 
     Raises:
-        ValueError: `beta > 0` or `1 <= cap < inf` does not hold, or a margin is not finite.
+        ValueError: `beta > 0` does not hold, or a margin is not finite.
     """
     _check_beta(beta)
-    if not 1.0 <= cap < math.inf:
-        raise ValueError(f"`1 <= cap < inf` must hold, but got cap={cap}.")
     exponent = np.maximum(-finite_array(reference_margin), 0.0) / beta
-    return np.asarray(np.exp(np.minimum(exponent, math.log(cap))))
+    return np.asarray(np.exp(np.minimum(exponent, math.log(INVERSE_WEIGHT_CAP))))
 
 
 def effective_pairs(weights: ArrayLike) -> float:

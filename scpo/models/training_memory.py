@@ -53,7 +53,6 @@ def estimate_memory(
     num_passes: int = 1,
     accumulation: int = 1,
     keeps_base: bool = False,
-    exports: bool = True,
     use_gpu: bool = False,
     **sharding: Unpack[Sharding],
 ) -> MemoryEstimate:
@@ -65,7 +64,6 @@ def estimate_memory(
         num_passes: Forward passes that they make.
         accumulation: Backward passes of an optimizer step.
         keeps_base: Whether a copy of the weights stays beside the model, as in a lane.
-        exports: Whether the trained model is written, and read back to check it.
         use_gpu: Whether it trains on a GPU.
         **sharding: `workers`, processes that share a sharded training; `zero_stage` of
             DeepSpeed, None for plain torch on one device; and `offload`, what is kept in the
@@ -99,13 +97,11 @@ def estimate_memory(
     device["activations and gradients"] = math.ceil(overlap)
     device["runtime"] = RUNTIME_BYTES
     # Loaded whole by every process; the export gathers it and reads it back twice on rank 0.
-    copies = {"model read or written": (3 if use_gpu else 2) * whole if exports else whole}
     if use_gpu:
-        return MemoryEstimate(device, host | copies | {"runtime": RUNTIME_BYTES})
-    if exports:  # after the last step, when activations and gradients are gone
-        device["activations and gradients"] = max(
-            math.ceil(overlap), copies["model read or written"]
-        )
+        copies = {"model read or written": 3 * whole, "runtime": RUNTIME_BYTES}
+        return MemoryEstimate(device, host | copies)
+    # The export comes after the last step, when activations and gradients are gone.
+    device["activations and gradients"] = max(math.ceil(overlap), 2 * whole)
     merged = {name: device.get(name, 0) + host.get(name, 0) for name in device | host}
     return MemoryEstimate({}, merged)
 

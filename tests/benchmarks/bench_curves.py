@@ -22,7 +22,7 @@ import torch
 from figures import figure_line, machine
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
-from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
+from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm, save_model
 
 from scpo.config import SplitConfig
 from scpo.countries.build import steer_countries
@@ -33,7 +33,6 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.splits import deal_users
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
-from scpo.models.saving import save_reward_model
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
@@ -81,7 +80,7 @@ def prepare(reward: RewardModel, folder: Path) -> dict[str, CountryData]:
         table,
         countries,
         reward,
-        content_hash(save_reward_model(reward, folder / "model")),
+        content_hash(save_model(reward, folder / "model")),
         split=SplitConfig(),
         max_tokens=LONGEST_TOKENS,
         cache=folder,

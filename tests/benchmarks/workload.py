@@ -25,6 +25,7 @@ from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.models.export import write_model_files
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
@@ -80,6 +81,13 @@ def load_plain_minilm() -> RewardModel:
     )
     model.load_state_dict(reward.model.state_dict())
     return RewardModel(model.eval(), reward.tokenizer)
+
+
+def save_model(reward: RewardModel, folder: Path) -> Path:
+    """Write a model to a new folder, and return it."""
+    folder.mkdir(parents=True)
+    write_model_files(reward, folder)
+    return folder
 
 
 def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> Workload:

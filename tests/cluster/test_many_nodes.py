@@ -32,7 +32,6 @@ from scpo.distributed.ray_training import WorkerGroup, train_on_ray
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps.config import SweepConfig
@@ -43,6 +42,7 @@ from sweeps.run.workspace import Workspace
 from sweeps.stages.search import search_countries
 from tests.conftest import leave_ray
 from tests.forked import Forked
+from tests.saved_model import save_reward_model
 
 COUNTRIES = ("Arvandia", "Belmora")
 HEAD_ID, HEAD_TYPE = (

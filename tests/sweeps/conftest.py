@@ -13,10 +13,10 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from scpo.statistics.accuracy import counts_by_user, layer_accuracies, pair_accuracy
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.run.workspace import Workspace
+from tests.saved_model import save_reward_model
 
 COUNTRIES = {"Chile": 5, "Mexico": 4, "South Africa": 6}  # users on either part
 PAIRS_AVAILABLE = {"Chile": 240, "Mexico": 160, "South Africa": 310}

@@ -24,7 +24,7 @@ from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm, save_model
 
-from scpo.config import SplitConfig
+from scpo.config import SplitConfig, SyntheticConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
 from scpo.countries.features import reward_head
@@ -57,7 +57,9 @@ Probed = tuple[CountryData, ProbedPairs, ProbedPairs]
 def make_interactions(seed: int) -> pa.Table:
     """Return interactions of six countries whose responses have been brought to drawn lengths."""
     world = make_synthetic(
-        num_countries=NUM_COUNTRIES, users_per_country=40, interactions_per_user=5, seed=seed
+        SyntheticConfig(
+            num_countries=NUM_COUNTRIES, users_per_country=40, interactions_per_user=5, seed=seed
+        )
     )
     rows = world.interactions.to_pylist()
     words = " ".join(text for row in rows for text in row["responses"]).split()

@@ -29,7 +29,7 @@ from bench_sharded_lane import train_nested
 from figures import figure_line, machine, spread
 from workload import load_minilm, save_model
 
-from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
@@ -50,7 +50,7 @@ MAX_TOKENS = 128
 def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) -> Workspace:
     """Return countries with reference rewards; scored anew where the cache lacks them."""
     world = make_synthetic(
-        num_countries=2, users_per_country=users, interactions_per_user=3, seed=1
+        SyntheticConfig(num_countries=2, users_per_country=users, interactions_per_user=3, seed=1)
     )
     steered = steer_countries(
         world.interactions,

@@ -19,7 +19,7 @@ import ray
 from figures import figure_line, machine, spread
 from workload import load_minilm, save_model
 
-from scpo.config import SplitConfig, TrainingConfig
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.scoring import score_pairs
 from scpo.data.sources.synthetic import make_synthetic
@@ -42,7 +42,9 @@ CLUSTER = WorkerGroup(2, zero_stage=2)
 def make_workspace(folder: Path) -> Workspace:
     """Return a small country and MiniLM with a reward head, written into a folder."""
     model = save_model(load_minilm(), folder / "model")
-    world = make_synthetic(num_countries=1, users_per_country=8, interactions_per_user=3, seed=1)
+    world = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=8, interactions_per_user=3, seed=1)
+    )
     steered = steer_countries(
         world.interactions,
         [COUNTRY],

@@ -19,6 +19,7 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from scpo.arrays import IntArray
+from scpo.config import SyntheticConfig
 from scpo.countries.country_data import utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
@@ -135,10 +136,12 @@ def _make_interactions(num_interactions: int, seed: int) -> pa.Table:
     """Return an interactions table whose responses have been brought to drawn lengths."""
     generator = np.random.default_rng(seed)
     world = make_synthetic(
-        num_countries=1,
-        users_per_country=-(-num_interactions // 6),
-        responses_per_interaction=NUM_RESPONSES,
-        seed=seed,
+        SyntheticConfig(
+            num_countries=1,
+            users_per_country=-(-num_interactions // 6),
+            responses_per_interaction=NUM_RESPONSES,
+            seed=seed,
+        )
     )
     rows = world.interactions.slice(0, num_interactions).to_pylist()
     words = " ".join(text for row in rows for text in row["responses"]).split()

@@ -25,7 +25,7 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as RayCluster
 
-from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.distributed.ray_training import WorkerGroup, train_on_ray
@@ -164,7 +164,9 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("workspace")
     reward = load_reward_model(str(tiny_backbone), new_head=True)
     model = save_reward_model(reward, folder / "model")
-    world = make_synthetic(num_countries=2, users_per_country=10, interactions_per_user=3)
+    world = make_synthetic(
+        SyntheticConfig(num_countries=2, users_per_country=10, interactions_per_user=3)
+    )
     steered = steer_countries(
         world.interactions,
         list(COUNTRIES),

@@ -177,7 +177,7 @@ def _read(
         )
         options = {"columns": asdict(columns), "default_country": config.default_country}
         return table, options, None
-    world = make_synthetic(**config.synthetic.model_dump())
+    world = make_synthetic(config.synthetic)
     return world.interactions, config.synthetic.model_dump(), world.truth
 
 

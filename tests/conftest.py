@@ -180,6 +180,7 @@ def _score_countries(
             for name, given in rewards.items()
         }
         places = zip(row, chosen.ravel(), rejected.ravel(), strict=True)
+        numbers = 3 * row[:, None] + np.column_stack([chosen.ravel(), rejected.ravel()])
         scored.append(
             PairScores(
                 country,
@@ -188,6 +189,7 @@ def _score_countries(
                 np.array(parts)[user // users],
                 ends["global"][:, 0] - ends["global"][:, 1],
                 ends["length"][:, 0] - ends["length"][:, 1],
+                numbers,
                 ends,
             )
         )

@@ -99,18 +99,19 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
         `responses`, U, and `pairs`.
 
     Raises:
-        ValueError: A country lacks the global model, or a pair's name tells no responses.
+        ValueError: A country lacks the global model.
     """
     countries = [each.country for each in scores]
     rows = []
     for each in scores:
         labels = own_labels(each.rewards, each.country, countries)
-        reference = response_rewards(each, GLOBAL)
         signs = np.sign(each.margin(GLOBAL))
+        _, once = np.unique(each.responses, return_index=True)
+        reference = each.rewards[GLOBAL].ravel()[once]
         alike = [np.sign(each.margin(label)) == signs for label in labels.values()]
         agreements = intervals_by_user(alike, each.user)
         for (arm, label), agreement in zip(labels.items(), agreements, strict=True):
-            rewards = response_rewards(each, label)
+            rewards = each.rewards[label].ravel()[once]
             rows.append(
                 {
                     "model": label,
@@ -123,28 +124,6 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
                 }
             )
     return rows
-
-
-def response_rewards(scores: PairScores, label: str) -> FloatArray:
-    """Return a model's reward of each response that a pair holds, each response once, (U,).
-
-    Raises:
-        ValueError: A pair's name is not "interaction:chosen>rejected", or no such model.
-    """
-    interaction, colon, ends = np.strings.rpartition(scores.pair_id, ":")
-    chosen, arrow, rejected = np.strings.partition(ends, ">")
-    if not (np.all(colon == ":") and np.all(arrow == ">")):
-        bad = scores.pair_id[(colon != ":") | (arrow != ">")][0]
-        raise ValueError(
-            f"{scores.country}: a pair's name must be `interaction:chosen>rejected`, but got "
-            f"{str(bad)!r}."
-        )
-    scores.margin(label)  # refuses an unknown model
-    names = np.concatenate(
-        [np.strings.add(np.strings.add(interaction, ":"), end) for end in (chosen, rejected)]
-    )
-    _, first = np.unique(names, return_index=True)
-    return np.asarray(scores.rewards[label].T.ravel()[first])
 
 
 def _rank_correlation(rewards: FloatArray, reference: FloatArray) -> float | None:

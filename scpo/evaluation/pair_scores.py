@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scpo.arrays import BoolArray, FloatArray
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.files.atomic import atomic_path
 
 GLOBAL = "global"
 LENGTH = "length"
 OWN = "own"  # arm of a country's only model
-_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference")
+_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference", "responses")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class PairScores:
         part: "train", "validation" or "test" of each pair, shape (P,).
         reference_margin: d = r_glo(y+) - r_glo(y-), which divides the layers at 0, shape (P,).
         length_difference: Characters of y+ minus those of y-, shape (P,).
+        responses: Numbers of y+ and of y- among the country's responses, shape (P, 2).
         rewards: By label, the rewards of y+ and of y-, shape (P, 2).
         unit: As of `scpo.countries.country_data.CountryData`.
     """
@@ -48,6 +49,7 @@ class PairScores:
     part: NDArray[np.str_]
     reference_margin: FloatArray
     length_difference: FloatArray
+    responses: IntArray
     rewards: Mapping[str, FloatArray]
     unit: str = "user"
 
@@ -214,6 +216,8 @@ def join_folds(folds: Sequence[PairScores]) -> PairScores:
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(fold, name) for fold in folds]) for name in _COLUMNS
     }
+    num_before = np.cumsum([0, *(fold.responses.max(initial=-1) + 1 for fold in folds)])
+    columns["responses"] += np.repeat(num_before[:-1], list(map(len, folds)))[:, None]
     rewards = {
         label: np.concatenate([fold.rewards[label] for fold in folds]) for label in first.rewards
     }

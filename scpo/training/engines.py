@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_scheduler
 
 from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
-from scpo.training.schedules import make_schedule
 
 STATE_FILE = "engine.pt"
 
@@ -53,10 +53,9 @@ class Optimization:
             weight_decay=self.weight_decay,
             fused=fused,
         )
-        schedule = make_schedule(
-            self.schedule, num_steps=self.num_steps, warmup_share=self.warmup_share
-        )
-        return optimizer, LambdaLR(optimizer, schedule)
+        num_warmup = min(round(self.warmup_share * self.num_steps), self.num_steps - 1)
+        kind = "constant_with_warmup" if self.schedule == "constant" else self.schedule
+        return optimizer, get_scheduler(kind, optimizer, num_warmup, self.num_steps)
 
 
 class Engine(Protocol):

@@ -113,7 +113,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
 
 
 def features_with_cache(
-    reward: RewardModel | None,
+    reward: RewardModel,
     texts: TokenizedTexts,
     which: IntArray,
     folder: Path,
@@ -136,10 +136,7 @@ def features_with_cache(
     """
     keys = token_keys(texts, which)
     plan = plan_missing(*read_features(folder), keys, texts.lengths[which])
-    if plan.shards and reward is None:
-        raise ValueError(f"{plan.num_missing} texts have no features in {folder}; compute them.")
     for shard in plan.shards:
-        assert reward is not None
         part = [keys[number] for number in shard]
         features = compute_features(reward, texts, which[shard], precision=precision)
         _write_features(folder, part, features)

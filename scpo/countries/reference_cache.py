@@ -91,7 +91,7 @@ def cache_folder(
 
 
 def score_with_cache(
-    reward: RewardModel | None,
+    reward: RewardModel,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
@@ -112,16 +112,11 @@ def score_with_cache(
         RuntimeError: A reward is not finite.
     """
     plan = plan_scoring(texts, keys, folder)
-    if plan.shards:
-        if reward is None:
-            raise ValueError(
-                f"{plan.num_missing} texts have no reward in {folder}; score them first."
-            )
-        for shard in plan.shards:
-            part = [keys[number] for number in shard]
-            rewards = score_texts(reward, texts, shard, precision=precision)
-            write_rewards(folder, part, rewards)
-            plan.known.update(zip(part, rewards.tolist(), strict=True))
+    for shard in plan.shards:
+        part = [keys[number] for number in shard]
+        rewards = score_texts(reward, texts, shard, precision=precision)
+        write_rewards(folder, part, rewards)
+        plan.known.update(zip(part, rewards.tolist(), strict=True))
     return plan.report(keys)
 
 

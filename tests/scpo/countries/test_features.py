@@ -124,11 +124,6 @@ def test_parts_carry_the_hash_of_their_bytes(tiny_bert, texts, tmp_path):
     assert part.name == f"part-{hash_file(part)[:16]}.arrow"
 
 
-def test_missing_features_without_a_model_are_an_error(texts, tmp_path):
-    with pytest.raises(ValueError, match=r"30 texts have no features in .*compute them"):
-        features_with_cache(None, texts, ALL, tmp_path)
-
-
 def test_keys_are_of_tokens_and_types(texts):
     keys = token_keys(texts, ALL)
     assert len(set(keys)) == 30

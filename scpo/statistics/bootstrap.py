@@ -104,9 +104,7 @@ def intervals(
     ]
 
 
-def intervals_by_user(
-    values: ArrayLike, user: ArrayLike, *, num_resamples: int | None = None, seed: int = 0
-) -> list[Interval]:
+def intervals_by_user(values: ArrayLike, user: ArrayLike) -> list[Interval]:
     """Return the mean of each statistic over all pairs with its interval by user.
 
     Args:
@@ -119,7 +117,7 @@ def intervals_by_user(
         ValueError: Shapes do not fit.
     """
     sums = sum_by_user([*np.asarray(values), np.ones(np.shape(user))], user)
-    return intervals(sums[:-1], sums[-1], num_resamples=num_resamples, seed=seed)
+    return intervals(sums[:-1], sums[-1])
 
 
 def drawn_interval(value: float, drawn: FloatArray, num_users: int) -> Interval:

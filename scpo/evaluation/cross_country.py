@@ -127,7 +127,6 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
 
 
 def _rank_correlation(rewards: FloatArray, reference: FloatArray) -> float | None:
-    """Return Spearman's correlation; None where one side is constant."""
     if np.ptp(rewards) == 0 or np.ptp(reference) == 0:
         return None
     return float(spearmanr(rewards, reference).statistic)

@@ -138,7 +138,6 @@ def _check_plain(
 
 
 def _largest_difference(reward: RewardModel, texts: TokenizedTexts, expected: FloatArray) -> float:
-    """Return the largest distance of the rewards of all texts from those expected."""
     batch = pad_texts(
         texts,
         np.arange(len(texts)),

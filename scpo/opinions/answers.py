@@ -56,20 +56,14 @@ def build_answers(questions: Sequence[SurveyQuestion]) -> Answers:
     """
     if not questions:
         raise ValueError("One question at least must be given, but got none.")
-    countries = sorted({country for item in questions for country in item.shares})
-    position = {country: index for index, country in enumerate(countries)}
+    names = [country for item in questions for country in item.shares]
+    countries, country = np.unique(names, return_inverse=True)
     num_options = np.array([len(item.options) for item in questions], dtype=np.int64)
     question = np.repeat(np.arange(len(questions)), [len(item.shares) for item in questions])
     shares = np.zeros((len(question), num_options.max()))
     given = [row for item in questions for row in item.shares.values()]
     shares[_is_option(num_options)[question]] = np.concatenate(given)
-    return Answers(
-        tuple(countries),
-        np.array([position[name] for item in questions for name in item.shares], dtype=np.int64),
-        question,
-        shares,
-        num_options,
-    )
+    return Answers(tuple(countries.tolist()), country, question, shares, num_options)
 
 
 def arrange_rewards(rewards: ArrayLike, num_options: IntArray) -> FloatArray:

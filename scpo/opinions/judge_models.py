@@ -141,7 +141,6 @@ def _judge(
     which: IntArray,
     settings: OpinionSettings,
 ) -> tuple[ScoredRow, dict[str, float]]:
-    """Return the row of one model, and its temperature by country."""
     reward = load_reward_model(source).to(pick_device())
     rewards = score_options(reward, questions, max_tokens=settings.max_tokens)
     if settings.temperature is None:
@@ -154,19 +153,13 @@ def _judge(
 
 def _name_judged(answers: Answers, which: IntArray, countries: Sequence[str]) -> Judged:
     """Return country and question of the judged answers, countries counted among the judged."""
-    position = {country: index for index, country in enumerate(countries)}
-    names = [answers.countries[each] for each in answers.country[which]]
-    return Judged(
-        tuple(countries),
-        np.array([position[name] for name in names], dtype=np.int64),
-        answers.question[which],
-    )
+    names = np.array(answers.countries)[answers.country[which]]
+    return Judged(tuple(countries), np.searchsorted(countries, names), answers.question[which])
 
 
 def _describe(
     place: str | Path, bad_rows: BadRows, settings: OpinionSettings, countries: Sequence[str]
 ) -> dict[str, Any]:
-    """Return where the figures come from."""
     return {
         "source": str(place),
         "sha256": None if place == OPINIONS_HUB_NAME else hash_file(Path(place)),

@@ -167,7 +167,6 @@ def means_of_sums(sums: FloatArray) -> FloatArray:
 def _records_of(
     row: ScoredRow, columns: dict[str, FloatArray], judged: Judged
 ) -> Iterator[OpinionRecord]:
-    """Yield the records of one row."""
     sums = np.stack([question_sums(values, judged) for values in columns.values()])
     drawn = resample_sums(sums.reshape(-1, sums.shape[-1])).reshape(-1, *sums.shape[:-1])
     found: dict[str, list[Interval]] = {}

@@ -29,14 +29,8 @@ def write_opinions(records: Sequence[OpinionRecord], path: Path) -> None:
     """Write records as CSV: one line each, a figure and the two ends of its interval."""
     lines = []
     for record in records:
-        line: dict[str, Any] = {
-            "row": record.row,
-            "kind": record.kind,
-            "over": record.over,
-            "country": record.country,
-            "questions": record.questions,
-        }
-        figures = {**record.figures, "against_global": record.against_reference}
+        line = dict(vars(record))
+        figures = {**line.pop("figures"), "against_global": line.pop("against_reference")}
         for name, figure in figures.items():
             line |= (figure or Interval(None, None, None, 0)).columns(name, f"{name}_")
         lines.append(line)

@@ -6,10 +6,11 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import SplitConfig
+from scpo.countries.build import divide_users
 from scpo.data.reading.countries import canonical_country
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
-from scpo.data.splits import SIDES, split_users
+from scpo.data.splits import SIDES
 
 _PARTS = ("all", *SIDES)
 
@@ -78,13 +79,5 @@ def _chooser(
     wanted = set(countries)
     if part == "all":
         return lambda country, question: country in wanted
-    split = SplitConfig()
-    sides = split_users(
-        make_opinion_interactions(survey),
-        countries,
-        seed=split.seed,
-        validation_share=split.validation_share,
-        test_share=split.test_share,
-        min_users=split.min_users,
-    )
+    sides = divide_users(make_opinion_interactions(survey), countries, SplitConfig())
     return lambda country, question: sides.get(question_user(country, question)) == part

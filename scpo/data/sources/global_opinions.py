@@ -47,8 +47,6 @@ class SurveyQuestion:
 
 @dataclass(frozen=True)
 class _Answer(ParsedRow):
-    """One country's answer to one question."""
-
     country: str
     question: str
     options: tuple[str, ...]
@@ -131,8 +129,7 @@ def _parse_row(row: dict[str, Any]) -> tuple[str, tuple[str, ...], dict[Any, Any
 
 def _as_text(option: object) -> object:
     """Return the text of an option that is a number (a scale of 0 to 10), others unchanged."""
-    is_number = isinstance(option, int | float) and not isinstance(option, bool)
-    return f"{option:g}" if is_number else option
+    return f"{option:g}" if _is_number(option) else option
 
 
 def _parse_country(label: object) -> str:

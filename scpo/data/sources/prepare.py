@@ -19,8 +19,8 @@ from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME
-from scpo.data.sources.opinion_pairs import read_opinion_interactions
+from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
+from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
@@ -169,7 +169,7 @@ def _read(
     if config.source == "prism":
         return read_prism(path, bad_rows), {}, None
     if config.source == "opinions":
-        return read_opinion_interactions(path, bad_rows), {}, None
+        return make_opinion_interactions(read_global_opinions(path, bad_rows)), {}, None
     if config.source == "pairs":
         columns = PairColumns(user=config.user_column, country=config.country_column)
         table = read_pairs_file(

@@ -113,21 +113,12 @@ def write_model_cards(
     for label, each in facts.items():
         country, arm = owners[label]
         card = model_card(each, tables, country=country, arm=arm, part=part)
-        paths.append(write_model_card(card, folders[label]))
+        folder = folders[label]
+        if not folder.is_dir():
+            raise FileNotFoundError(f"A card goes beside its model, but no folder is at {folder}.")
+        paths.append(folder / "README.md")
+        write_text(paths[-1], str(card))
     return paths
-
-
-def write_model_card(card: ModelCard, folder: Path) -> Path:
-    """Write a card as README.md beside a model, whole or not at all, and return its path.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"A card goes beside its model, but there is no folder {folder}.")
-    path = folder / "README.md"
-    write_text(path, str(card))
-    return path
 
 
 def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCardData:

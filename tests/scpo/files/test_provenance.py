@@ -19,7 +19,9 @@ def answers(*replies):
 
     def run(command, **named):
         code, output = left.pop(0)
-        return subprocess.CompletedProcess(command, code, stdout=output, stderr="")
+        done = subprocess.CompletedProcess(command, code, stdout=output, stderr="")
+        done.check_returncode()
+        return done
 
     return run
 

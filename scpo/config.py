@@ -143,12 +143,7 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 
 def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()) -> ConfigType:
-    """Read a YAML file into a configuration.
-
-    Args:
-        kind: The configuration class.
-        path: YAML file.
-        overrides: Texts `key.sub=value`; the value is read as YAML.
+    """Read a YAML file into a configuration; overrides are texts `key.sub=value`, the value YAML.
 
     Raises:
         FileNotFoundError: No such file.

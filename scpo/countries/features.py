@@ -122,16 +122,11 @@ def features_with_cache(
 ) -> FeatureReport:
     """Return the features of each named text, from the cache where it has them.
 
-    Args:
-        reward: The model; None to read the cache only.
-        texts: Tokenised texts.
-        which: The texts to read, shape (B,), B >= 1.
-        folder: Folder of `features_folder`; created when missing.
-        precision: The one in the folder's key.
+    `which`, shape (B,), B >= 1, names the texts; `folder` is that of `features_folder`, created
+    when missing, and `precision` the one in its key.
 
     Raises:
-        ValueError: Features are missing from the cache and no model was given, or as of
-            `compute_features`.
+        ValueError: As of `compute_features`.
         RuntimeError: A feature is not finite.
     """
     keys = token_keys(texts, which)

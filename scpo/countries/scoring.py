@@ -23,16 +23,13 @@ def score_texts(
     *,
     precision: Precision = "auto",
 ) -> FloatArray:
-    """Return the reward of each named text.
+    """Return the rewards of the texts that `which`, shape (B,), names, in its order.
 
-    Args:
-        reward: Model, on the device to use, and tokenizer.
-        texts: Tokenised texts.
-        which: The texts to score, shape (B,).
-        precision: Precision of the matrix products; the head is float32.
+    The model is on the device to use; `precision` is that of the matrix products, the head is
+    float32.
 
     Returns:
-        Rewards in the order of `which`, shape (B,), float64 holding float32 values.
+        Shape (B,), float64 holding float32 values.
 
     Raises:
         RuntimeError: A reward is not finite.

@@ -18,10 +18,7 @@ from scpo.statistics.bootstrap import intervals_by_user
 
 
 def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
-    """Return every model on every country's pairs, as rows of a table.
-
-    Args:
-        scores: One part's pairs of each country, with the global model among the models.
+    """Return every model on every country's pairs, those of one part, as rows of a table.
 
     Returns:
         By column: `model`, its label; `arm`; `model_country`, whose model it is, None for a
@@ -59,9 +56,8 @@ def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
 def worst_countries(cells: Sequence[Row]) -> list[Row]:
     """Return the worst country of each model, and of each arm with every country's own model.
 
-    Args:
-        cells: As `country_matrix` returns them. Models that not every country was judged by are
-            left out, as are arms that a country has no model of.
+    `cells` are those of `country_matrix`. Models that not every country was judged by are left
+    out, as are arms that a country has no model of.
 
     Returns:
         By column: `model`, a label, or the arm where every country has its own (`own`);
@@ -88,9 +84,6 @@ def worst_countries(cells: Sequence[Row]) -> list[Row]:
 
 def movements(scores: Sequence[PairScores]) -> list[Row]:
     """Return how far the models that judge each country moved from the global model.
-
-    Args:
-        scores: One part's pairs of each country, with the global model among the models.
 
     Returns:
         By column: `model`, `arm` and `country`; `rank_correlation`, Spearman's over all

@@ -117,11 +117,6 @@ class PairScores:
 def own_labels(labels: Iterable[str], country: str, countries: Sequence[str]) -> dict[str, str]:
     """Return the models to judge a country by, label by arm: those for all, and its own.
 
-    Args:
-        labels: All labels.
-        country: The country.
-        countries: Names of all countries, which a bare label may be.
-
     Raises:
         ValueError: Two models of one arm.
     """
@@ -172,13 +167,9 @@ def _table_of(scores: PairScores, label: str) -> pa.Table:
 
 
 def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> list[PairScores]:
-    """Return each country's pairs of one part over all folds that judge it.
+    """Return each country's pairs of one part over all folds that judge it; one fold as it is.
 
     Pairs of other parts are left out: what validates in one fold tests in the next.
-
-    Args:
-        evaluations: The pairs of all countries, a fold an entry; a single one comes as it is.
-        part: "test", or "validation".
 
     Raises:
         ValueError: Folds that have not the same models, or share a user.
@@ -202,9 +193,6 @@ def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> 
 
 def join_folds(folds: Sequence[PairScores]) -> PairScores:
     """Return the folds of one country as one, each user judged by the model that never saw it.
-
-    Args:
-        folds: The pairs that each fold holds out, with the same models.
 
     Raises:
         ValueError: Countries or models differ, a pair is in two folds, or there is none.

@@ -87,10 +87,8 @@ def pair_scores(
 ) -> PairScores:
     """Return the named pairs with the rewards of the global model, length and further models.
 
-    Args:
-        data: The country's arrays.
-        which: Numbers of pairs.
-        rewards: Reward of each response by label, each of shape (U,).
+    `which` are numbers of pairs; `rewards` are those of each response by label, each of shape
+    (U,).
     """
     known = {GLOBAL: data.reference, LENGTH: data.response_chars.astype(np.float64)}
     ends = np.column_stack([data.pairs.chosen[which], data.pairs.rejected[which]])

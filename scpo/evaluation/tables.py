@@ -46,18 +46,15 @@ def evaluate_models(
     part: str = "test",
     about: Mapping[str, Any] | None = None,
 ) -> Tables:
-    """Return every table of an evaluation, and write them where a folder is given.
+    """Return every table of an evaluation, rows of plain values, and write them to a folder `out`.
 
     Args:
         scores: Of each country, the rewards of all models on its pairs: "global" must be among
             them; "length", models for all ("full") and countries' own ("Mexico/scpo") may be.
             Validation pairs beside those of `part` choose the steering weight.
-        out: Folder to write to; None to write nothing.
+        out: Folder; None to write nothing.
         part: Whose pairs judge. Look at "test" once.
         about: Plain values for `evaluation.json`: what the models are and where they lie.
-
-    Returns:
-        Rows by table; a row is plain values by column.
 
     Raises:
         ValueError: A country comes twice, lacks pairs of the part or the global model, or has

@@ -57,14 +57,10 @@ def select_arm(
     beta: float = PAPER_BETA,
     seed: int = 0,
 ) -> Selection:
-    """Return what a named arm trains on.
+    """Return what a named arm, one of `TRAINED_ARMS`, trains on.
 
-    Args:
-        arm: One of `TRAINED_ARMS`.
-        reference_margin: d of the country's training pairs, shape (P,).
-        tau: Filter threshold, for the arms that filter.
-        beta: Weighting temperature, for the arms `weight` and `scpo`.
-        seed: Seed of the choice of `random_k`.
+    In comes d of the country's training pairs, shape (P,). `tau` is for the arms that filter,
+    `beta` for `weight` and `scpo`, `seed` for the choice of `random_k`.
 
     Raises:
         ValueError: No such arm, or `tau`, `beta` or the margins are out of range.
@@ -94,13 +90,11 @@ def select_arm(
 def select_setting(
     reference_margin: FloatArray, *, retention: float, strength: float
 ) -> Selection:
-    """Return what a point of the search space trains on.
+    """Return what a point of the search space trains on, from d of shape (P,), P >= 2.
 
-    Args:
-        reference_margin: d of the country's training pairs, shape (P,), P >= 2.
-        retention: Share of the pairs kept, smallest margin first, in (0, 1].
-        strength: Weighting strength s = scale / beta with scale the standard deviation of
-            d; 0 is no weighting. (1, 0) is the arm `full`.
+    `retention` is the share of the pairs kept, smallest margin first, in (0, 1]; `strength` is
+    scale / beta with scale the standard deviation of d, 0 for no weighting. (1, 0) is the arm
+    `full`.
 
     Raises:
         ValueError: `retention` or `strength` is out of range, or margins do not differ.

@@ -39,13 +39,13 @@ def export_reward_model(
     merge: bool = True,
     trust_remote_code: bool = False,
 ) -> Path:
-    """Write a float32 model folder that scores as expected; a failure leaves the old one.
+    """Write a float32 model folder that scores as expected, and return it.
 
-    Rewards may differ by 1e-3 of the largest |expected|.
+    Rewards may differ by 1e-3 of the largest |expected|; a failure leaves an older folder.
 
     Args:
         reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write, and to return; an older one is replaced.
+        out: Folder; an older one is replaced.
         texts: A handful of texts, U; they go through the CPU in one batch.
         expected: Their rewards, of float32 matrix products, shape (U,).
         state: Weights by name, gathered from a sharded engine.

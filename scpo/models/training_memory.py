@@ -37,9 +37,7 @@ class Sharding(TypedDict, total=False):
 class MemoryEstimate:
     """The peak memory of one training process, in bytes by what takes them.
 
-    Attributes:
-        device: On its GPU; empty where it trains on a CPU.
-        host: In the memory of its node.
+    `device` is that on its GPU, empty where it trains on a CPU; `host` that of its node.
     """
 
     device: dict[str, int]
@@ -58,16 +56,11 @@ def estimate_memory(
 ) -> MemoryEstimate:
     """Return the peak memory of one process of a training.
 
-    Args:
-        cost: The model's.
-        num_texts: Texts of a backward pass on one device.
-        num_passes: Forward passes that they make.
-        accumulation: Backward passes of an optimizer step.
-        keeps_base: Whether a copy of the weights stays beside the model, as in a lane.
-        use_gpu: Whether it trains on a GPU.
-        **sharding: `workers`, processes that share a sharded training; `zero_stage` of
-            DeepSpeed, None for plain torch on one device; and `offload`, what is kept in the
-            node's memory between uses.
+    Of `num_texts` texts of a backward pass on one device `num_passes` forward passes are made;
+    `accumulation` counts the backward passes of a step. With `keeps_base` a copy of the weights
+    stays beside the model, as in a lane. `workers` share a sharded training, `zero_stage` is
+    DeepSpeed's, None for plain torch on one device, and `offload` what is kept in the node's
+    memory between uses.
 
     Raises:
         ValueError: A number is below 1, or the stage cannot offload that.

@@ -51,12 +51,10 @@ class OpinionSettings:
     Attributes:
         countries: Countries to judge; none: those that have a model, or else those with
             `min_questions`.
-        min_questions: Fewest questions of a country that was not named.
         part: "all" questions, or those that `scpo train` holds out of a country as "validation"
             or "test": for models trained on the survey itself.
         temperature: T of the choice rule; None: fitted per model and country on the answers of
             the other countries.
-        max_tokens: Longest text.
     """
 
     countries: tuple[str, ...] = ()
@@ -75,19 +73,15 @@ def run_opinions(
     on_bad_rows: BadRowPolicy = "quarantine",
     say: Callable[[str], None] = print,
 ) -> list[OpinionRecord]:
-    """Judge reward models by a survey and write the outcome.
+    """Judge reward models by a survey and write the outcome to a folder.
 
-    Args:
-        models: Folder or hub name by label, as of `scpo.opinions.model_answers`; may be empty.
-        source: CSV file of GlobalOpinionQA; None for the hub.
-        out: Folder to write to.
-        settings: How to judge.
-        on_bad_rows: "quarantine" leaves out bad rows, "stop" raises at the first.
-        say: Prints a line of progress.
+    `models` are folders or hub names by label, as of `scpo.opinions.model_answers`, perhaps none;
+    `source` is a CSV file of GlobalOpinionQA, None for the hub.
 
     Raises:
         FileNotFoundError: No such file or model.
-        RuntimeError: The hub cannot be reached, or a reward is not finite.
+        OSError: The hub does not answer or refuses.
+        RuntimeError: A reward is not finite.
         ValueError: A bad row under "stop"; a label, country or setting that does not fit; or no
             answer to judge.
     """
@@ -152,7 +146,7 @@ def _judge(
 
 
 def _name_judged(answers: Answers, which: IntArray, countries: Sequence[str]) -> Judged:
-    """Return country and question of the judged answers, countries counted among the judged."""
+    """Return country and question of the judged answers, countries among those judged, sorted."""
     names = np.array(answers.countries)[answers.country[which]]
     return Judged(tuple(countries), np.searchsorted(countries, names), answers.question[which])
 

@@ -24,11 +24,8 @@ def pick_countries(
 ) -> list[str]:
     """Return the countries to judge, sorted.
 
-    Args:
-        counts: Number of questions by country of the survey.
-        named: Those asked for; where there are any, just these.
-        with_model: Those that have a model; where there are any, just these.
-        min_questions: Else those with so many questions.
+    They are those named, or else those with a model, or else those with so many questions;
+    `counts` are the questions of each country of the survey.
 
     Raises:
         ValueError: A named country that is not in the survey, or none left.
@@ -52,10 +49,7 @@ def select_answers(
 ) -> tuple[list[SurveyQuestion], IntArray]:
     """Return the questions of which an answer is judged, and which of their answers are.
 
-    Args:
-        survey: All questions.
-        countries: Countries that are judged.
-        part: "all", or a part of the split that `scpo train` makes of the prepared survey.
+    `part` is "all", or a part of the split that `scpo train` makes of the prepared survey.
 
     Returns:
         Questions with the answers of all countries; positions among their answers, as

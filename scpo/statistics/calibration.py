@@ -29,10 +29,16 @@ NUM_SIMULATIONS = 200
 
 
 def calibration(margin: ArrayLike) -> Row:
-    """Return the calibration of margins.
+    """Return how far the probabilities of margins are from what happens, as a row of a table.
 
-    Args:
-        margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
+    `margin` is m = r(y+) - r(y-), shape (P,), P >= 1.
+
+    Returns:
+        By column: `ece_width` and `ece_mass`, 0..1, over bins of equal width and of equal mass;
+        `ece_if_calibrated`, the mean `ece_width` of outcomes drawn from the model's own
+        confidences, pairs taken for independent; `brier`, 0..1; `nll` of a pair, in nats;
+        `confidence`, the mean one in the preferred side, 0.5..1; `right`, the share of pairs
+        where that side was chosen, a tie counting 1/2; `pairs` and `ties`, those with m = 0.
 
     Raises:
         ValueError: No pair, or a margin that is not finite.
@@ -62,9 +68,7 @@ def calibration(margin: ArrayLike) -> Row:
 def reliability_table(margin: ArrayLike, user: ArrayLike) -> list[Row]:
     """Return the bins of equal width that hold a pair, low confidence first, as rows.
 
-    Args:
-        margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
-        user: User of each pair, shape (P,).
+    `margin`, P >= 1, and the user of each pair are of shape (P,).
 
     Returns:
         By column: `lowest` and `highest`, the edges of the bin; `confidence`, the mean one in

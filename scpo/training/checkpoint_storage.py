@@ -28,7 +28,7 @@ def open_steps(place: Place) -> "Steps":
 
 
 class _SharedSteps:
-    """Checkpoints in a folder that every rank reaches: written beside, then renamed."""
+    """Checkpoints by name, `step-N`, in a folder that every rank reaches."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -82,7 +82,7 @@ class _SharedSteps:
 
 
 class _RemoteSteps:
-    """Checkpoints in an object store; every rank writes to a folder of its own first."""
+    """The same in an object store; every rank writes to a folder of its own first."""
 
     def __init__(self, folder: RemoteFolder) -> None:
         self.folder = folder

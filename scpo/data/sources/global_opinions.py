@@ -32,12 +32,9 @@ EXACT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class SurveyQuestion:
-    """A question and how the people of each country answered it.
+    """A question, two different options at least, and how the people of each country answered.
 
-    Attributes:
-        question: The text.
-        options: Two different texts at least.
-        shares: By country, the share of people who chose each option, in 0..1 with sum 1.
+    `shares` are, by country, those who chose each option, in 0..1 with sum 1.
     """
 
     question: str
@@ -54,12 +51,10 @@ class _Answer(ParsedRow):
 
 
 def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQuestion]:
-    """Read GlobalOpinionQA, or anything in its layout.
+    """Read GlobalOpinionQA, or a .csv file (or .csv.gz) with its question, selections and options.
 
-    Args:
-        source: `OPINIONS_HUB_NAME`, or a .csv file (or .csv.gz) with the columns question,
-            selections and options.
-        bad_rows: Collector of the rows, and of single countries' answers, that cannot be used.
+    `source` is the file, or `OPINIONS_HUB_NAME`. `bad_rows` collects the rows, and single
+    countries' answers, that cannot be used.
 
     Returns:
         Questions sorted by text and options, each with one country's answer at least.

@@ -43,17 +43,12 @@ class CountryCounts:
 
 @dataclass(frozen=True)
 class PrepareSummary:
-    """What was read and what came of it.
+    """What was read and what came of it, as summary.json holds it.
 
-    Attributes:
-        source: "prism", "pairs", "opinions" or "synthetic".
-        path: File, folder or hub name; None for synthetic.
-        files: sha256 by path of each file that was read; empty for the hub.
-        options: Options of the source: columns and default country, or the synthetic world's.
-        num_rows_read: Rows seen, good and bad.
-        countries: Counts by country, sorted by name.
-        rejected: Rows refused, by reason.
-        notes: Harmless findings, by code.
+    `path` is a file, folder or hub name, None for synthetic; `files` the sha256 by path of each
+    file that was read; `options` the columns and default country, or the synthetic world's. Counts
+    are of rows read, good and bad, of countries, sorted by name, of refused rows by reason, and of
+    notes by code.
     """
 
     source: str
@@ -69,10 +64,8 @@ class PrepareSummary:
 def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
     """Read the configured source, check it, and write interactions, quarantine and summary.
 
-    Args:
-        config: The source and its options. With `on_bad_rows: stop` the first bad row raises
-            and nothing is written.
-        out: Folder to write to; it is created.
+    They go to the folder `out`. With `on_bad_rows: stop` the first bad row raises and nothing is
+    written.
 
     Raises:
         FileNotFoundError: No such file or folder.

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
 RECORDED_PACKAGES = ("scpo", "torch", "transformers", "ray", "deepspeed", "optuna", "numpy")
 
@@ -21,15 +20,18 @@ def source_commit() -> str | None:
     """Return the git commit of this code, with `+` when files differ from it; None outside git."""
     folder = Path(__file__).resolve().parent
     commands = (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-    settings: Any = {"capture_output": True, "text": True, "timeout": 10, "check": True}
-    try:
-        commit, changes = (
-            subprocess.run(["git", *command], cwd=folder, **settings).stdout
-            for command in commands
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return commit.strip() + ("+" if changes.strip() else "")
+    outputs = []
+    for command in commands:
+        try:
+            run = subprocess.run(
+                ["git", *command], cwd=folder, capture_output=True, text=True, timeout=10
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        if run.returncode != 0:
+            return None
+        outputs.append(run.stdout.strip())
+    return outputs[0] + ("+" if outputs[1] else "")
 
 
 def utc_now() -> str:

@@ -204,9 +204,9 @@ def widened_tail(num_users: int) -> float:
 def jackknife_interval(totals: FloatArray, pairs: FloatArray) -> Interval:
     """Return sum(totals) / sum(pairs) with an interval from leaving out one user at a time.
 
-    The standard error is the jackknife's about the whole figure, the quantile Student's t with U -
-    1 degrees of freedom. No draw is made, and the ends may lie outside 0..1. Both arguments are
-    sums of each user, shape (U,); users without pairs are left out.
+    The standard error is the jackknife's about the whole figure, the quantile Student's t with
+    U - 1 degrees of freedom. No draw is made, and the ends may lie outside 0..1. Both arguments
+    are sums of each user, shape (U,); users without pairs are left out.
     """
     totals, pairs = totals[pairs > 0], pairs[pairs > 0]
     num_users = len(pairs)

@@ -73,8 +73,8 @@ def length_share(
 ) -> Row:
     """Return how much of a model's gain over a baseline length explains, as a row of a table.
 
-    Both margins, the length of y+ minus that of y- and the user of each pair are of shape (P,), P
-    >= 1.
+    Both margins, the length of y+ minus that of y- and the user of each pair are of shape (P,),
+    P >= 1.
 
     Returns:
         By column: `gain`, accuracy minus the baseline's, in -1..1; `length_part` of it and `rest`,

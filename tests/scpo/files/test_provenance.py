@@ -19,9 +19,7 @@ def answers(*replies):
 
     def run(command, **named):
         code, output = left.pop(0)
-        done = subprocess.CompletedProcess(command, code, stdout=output, stderr="")
-        done.check_returncode()
-        return done
+        return subprocess.CompletedProcess(command, code, stdout=output, stderr="")
 
     return run
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.choices import Overlong, Precision, ScheduleKind
 
@@ -30,14 +30,28 @@ class Config(BaseModel):
 class SyntheticConfig(Config):
     """A world of synthetic cultures; see `scpo.data.sources.synthetic.make_synthetic`."""
 
-    num_countries: Count = 8
-    users_per_country: Count = 24
-    interactions_per_user: Count = 6
-    responses_per_interaction: int = Field(4, ge=2)
-    shift: float = Field(0.8, ge=0, description="how far a country's utility is from the shared")
+    num_countries: int = Field(8, ge=1, le=16)
+    users_per_country: int = Field(24, ge=1, le=999)
+    interactions_per_user: int = Field(6, ge=1, le=24, description="different questions")
+    responses_per_interaction: int = Field(4, ge=2, le=8, description="of different levels")
+    shift: float = Field(
+        0.8,
+        ge=0,
+        description="how far a country's weights are from the shared ones; 1: as far as these "
+        "are from indifference",
+    )
     outlier_share: float = Field(0.1, ge=0, le=1, description="users who choose against it")
     noise_user_share: float = Field(0.1, ge=0, le=1, description="users who choose at random")
     seed: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "SyntheticConfig":
+        if self.outlier_share + self.noise_user_share > 1:
+            raise ValueError(
+                "`outlier_share + noise_user_share <= 1` must hold, but got "
+                f"{self.outlier_share} + {self.noise_user_share}."
+            )
+        return self
 
 
 class DataConfig(Config):
@@ -129,12 +143,7 @@ ConfigType = TypeVar("ConfigType", bound=Config)
 
 
 def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()) -> ConfigType:
-    """Read a YAML file into a configuration.
-
-    Args:
-        kind: The configuration class.
-        path: YAML file.
-        overrides: Texts `key.sub=value`; the value is read as YAML.
+    """Read a YAML file into a configuration; overrides are texts `key.sub=value`, the value YAML.
 
     Raises:
         FileNotFoundError: No such file.

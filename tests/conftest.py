@@ -19,6 +19,7 @@ from tokenizers import Tokenizer, pre_tokenizers, processors
 from tokenizers.models import WordLevel
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
+from scpo.config import SyntheticConfig
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.evaluation.pair_scores import PairScores
 
@@ -103,7 +104,9 @@ def bucket(store_server: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two narrow layers without a reward head, whose words are the synthetic ones."""
     torch.manual_seed(0)
-    texts = make_synthetic(num_countries=1, users_per_country=6, seed=0).interactions
+    texts = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=6, seed=0)
+    ).interactions
     said = [*texts["prompt"].to_pylist(), *pc.list_flatten(texts["responses"]).to_pylist()]
     words = {word for text in said for word in _words(text)}
     vocabulary = {word: n for n, word in enumerate(("[PAD]", "[UNK]", "[CLS]", "[SEP]"))}
@@ -177,6 +180,7 @@ def _score_countries(
             for name, given in rewards.items()
         }
         places = zip(row, chosen.ravel(), rejected.ravel(), strict=True)
+        numbers = 3 * row[:, None] + np.column_stack([chosen.ravel(), rejected.ravel()])
         scored.append(
             PairScores(
                 country,
@@ -185,6 +189,7 @@ def _score_countries(
                 np.array(parts)[user // users],
                 ends["global"][:, 0] - ends["global"][:, 1],
                 ends["length"][:, 0] - ends["length"][:, 1],
+                numbers,
                 ends,
             )
         )

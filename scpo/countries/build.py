@@ -120,17 +120,10 @@ def score_table(
 ) -> tuple[TokenizedTexts, ScoringReport, Path]:
     """Tokenise and score every response of an interactions table, through the cache.
 
-    Args:
-        table: Interactions.
-        reward: The global model, on its device.
-        model_hash: Its `scpo.models.reward_model.content_hash`.
-        max_tokens: Token budget of a text.
-        cache: Root of the token store and the reference cache.
-        precision: Precision of the matrix products.
-        overlong: What happens to texts over the budget.
-        score: What scores the texts that the cache lacks: a partial of
-            `scpo.distributed.ray_scoring.score_on_ray` for all devices of a cluster; None for
-            `reward` here.
+    `model_hash` is the `scpo.models.reward_model.content_hash` of `reward`, the global model on
+    its device; `cache` is the root of the token store and the reference cache. What the cache
+    lacks is scored by `score`: a partial of `scpo.distributed.ray_scoring.score_on_ray` for all
+    devices of a cluster, None for `reward` here.
 
     Returns:
         The tokens, what scoring did, and the cache's folder for this model.

@@ -27,9 +27,7 @@ class CountryData:
     """A country's P pairs over U utterances.
 
     Attributes:
-        country: Its name.
         texts: Tokenised utterances, U of them.
-        pairs: The pairs, P of them.
         user: User id of each pair, shape (P,).
         part: "train", "validation" or "test" of each pair, shape (P,).
         reference: Reward of the global model for each utterance, shape (U,).

@@ -78,7 +78,6 @@ def compute_features(
     which: IntArray,
     *,
     precision: Precision = "auto",
-    max_tokens: int | None = None,
 ) -> FeatureArray:
     """Return what the reward head reads of each named text, batched as `score_texts` does.
 
@@ -95,9 +94,7 @@ def compute_features(
     head = reward_head(reward)
     found = np.zeros((len(texts), head.in_features), dtype=np.float32)
     with torch.inference_mode(), _inputs_of(head) as seen:
-        for forward, rewards in run_forwards(
-            reward, texts, which, precision=precision, max_tokens=max_tokens
-        ):
+        for forward, rewards in run_forwards(reward, texts, which, precision=precision):
             found[forward] = _check_linear(head, seen, rewards).cpu().numpy()
             seen.clear()
     features = found[which]
@@ -116,7 +113,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
 
 
 def features_with_cache(
-    reward: RewardModel | None,
+    reward: RewardModel,
     texts: TokenizedTexts,
     which: IntArray,
     folder: Path,
@@ -125,24 +122,16 @@ def features_with_cache(
 ) -> FeatureReport:
     """Return the features of each named text, from the cache where it has them.
 
-    Args:
-        reward: The model; None to read the cache only.
-        texts: Tokenised texts.
-        which: The texts to read, shape (B,), B >= 1.
-        folder: Folder of `features_folder`; created when missing.
-        precision: The one in the folder's key.
+    `which`, shape (B,), B >= 1, names the texts; `folder` is that of `features_folder`, created
+    when missing, and `precision` the one in its key.
 
     Raises:
-        ValueError: Features are missing from the cache and no model was given, or as of
-            `compute_features`.
+        ValueError: As of `compute_features`.
         RuntimeError: A feature is not finite.
     """
     keys = token_keys(texts, which)
     plan = plan_missing(*read_features(folder), keys, texts.lengths[which])
-    if plan.shards and reward is None:
-        raise ValueError(f"{plan.num_missing} texts have no features in {folder}; compute them.")
     for shard in plan.shards:
-        assert reward is not None
         part = [keys[number] for number in shard]
         features = compute_features(reward, texts, which[shard], precision=precision)
         _write_features(folder, part, features)

@@ -34,16 +34,10 @@ def score_data(
     encoder: EncoderConfig,
     score_on: Callable[..., ScoringReport] | None = None,
 ) -> tuple[ScoringReport, Path]:
-    """Fill the reference cache for some countries, or all.
+    """Fill the reference cache for some countries, or all where none is named.
 
-    Args:
-        data: Prepared folder.
-        global_model: Name as of `find_model`.
-        countries: Names, or none for all.
-        cache: Root of the caches.
-        encoder: How texts become tokens.
-        score_on: `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for
-            this process.
+    `global_model` is named as of `find_model`; `score_on` is
+    `scpo.distributed.ray_scoring.score_on_ray` to score on a cluster, None for this process.
 
     Returns:
         What scoring did, and the cache's folder for this model.
@@ -74,15 +68,11 @@ def score_data(
 
 @dataclass(frozen=True)
 class CountryTraining:
-    """A training that can start.
+    """A training that can start: the kept pairs with their weights, and the global model.
 
-    Attributes:
-        model: Where every node finds the global model.
-        reward: The global model, on the device to use.
-        pairs: Pairs kept, with their weights.
-        num_available: The country's training pairs before the arm's filter.
-        effective_pairs: What the weights leave of the kept pairs.
-        losses: How many texts were cut and pairs dropped, as text.
+    `model` is where every node finds it, `reward` is it on the device to use. `num_available`
+    counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
+    the kept ones; `losses` says how many texts were cut and pairs dropped.
     """
 
     model: ModelSource

@@ -29,13 +29,9 @@ PART_TEXTS = 512
 
 @dataclass(frozen=True)
 class ScoringReport:
-    """What one call of `score_with_cache` or `score_on_ray` did.
+    """What scoring did: the reward of each text, shape (U,), and counts of distinct texts.
 
-    Attributes:
-        rewards: Reward of each text, shape (U,).
-        num_scored: Distinct texts that the model had to score now.
-        num_cached: Distinct texts found in the cache.
-        num_quarantined: Damaged parts that were moved aside.
+    `num_quarantined` counts damaged parts of the cache that were moved aside.
     """
 
     rewards: FloatArray
@@ -91,37 +87,27 @@ def cache_folder(
 
 
 def score_with_cache(
-    reward: RewardModel | None,
+    reward: RewardModel,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
     *,
     precision: Precision = "auto",
 ) -> ScoringReport:
-    """Return the reward of each text, from the cache where it has it.
+    """Return the reward of each of U texts, from the cache where it has it.
 
-    Args:
-        reward: The model; None to read the cache only.
-        texts: U tokenised texts.
-        keys: Content key of each text (`text_keys`), length U.
-        folder: Folder of `cache_folder`; created when missing.
-        precision: The one in the folder's key.
+    `keys` are their `text_keys`; `folder` is that of `cache_folder`, created when missing, and
+    `precision` the one in its key.
 
     Raises:
-        ValueError: Texts are missing from the cache and no model was given.
         RuntimeError: A reward is not finite.
     """
     plan = plan_scoring(texts, keys, folder)
-    if plan.shards:
-        if reward is None:
-            raise ValueError(
-                f"{plan.num_missing} texts have no reward in {folder}; score them first."
-            )
-        for shard in plan.shards:
-            part = [keys[number] for number in shard]
-            rewards = score_texts(reward, texts, shard, precision=precision)
-            write_rewards(folder, part, rewards)
-            plan.known.update(zip(part, rewards.tolist(), strict=True))
+    for shard in plan.shards:
+        part = [keys[number] for number in shard]
+        rewards = score_texts(reward, texts, shard, precision=precision)
+        write_rewards(folder, part, rewards)
+        plan.known.update(zip(part, rewards.tolist(), strict=True))
     return plan.report(keys)
 
 

@@ -22,27 +22,20 @@ def score_texts(
     which: IntArray,
     *,
     precision: Precision = "auto",
-    max_tokens: int | None = None,
 ) -> FloatArray:
-    """Return the reward of each named text.
+    """Return the rewards of the texts that `which`, shape (B,), names, in its order.
 
-    Args:
-        reward: Model, on the device to use, and tokenizer.
-        texts: Tokenised texts.
-        which: The texts to score, shape (B,).
-        precision: Precision of the matrix products; the head is float32.
-        max_tokens: Padded tokens of one forward pass; None for what suits the device.
+    The model is on the device to use; `precision` is that of the matrix products, the head is
+    float32.
 
     Returns:
-        Rewards in the order of `which`, shape (B,), float64 holding float32 values.
+        Shape (B,), float64 holding float32 values.
 
     Raises:
         RuntimeError: A reward is not finite.
     """
     rewards = np.zeros(len(texts), dtype=np.float64)
-    for forward, given in run_forwards(
-        reward, texts, which, precision=precision, max_tokens=max_tokens
-    ):
+    for forward, given in run_forwards(reward, texts, which, precision=precision):
         rewards[forward] = given.cpu().numpy()
     scored = rewards[which]
     if not np.all(np.isfinite(scored)):
@@ -55,12 +48,7 @@ def score_texts(
 
 
 def run_forwards(
-    reward: RewardModel,
-    texts: TokenizedTexts,
-    which: IntArray,
-    *,
-    precision: Precision,
-    max_tokens: int | None,
+    reward: RewardModel, texts: TokenizedTexts, which: IntArray, *, precision: Precision
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Yield the texts of each forward pass, of nearly one length, and their rewards.
 
@@ -72,9 +60,7 @@ def run_forwards(
     with_types = takes_token_types(reward)
     reward.model.eval()
     fewest, most = forward_tokens(device)
-    for forward in cut_forwards(
-        longest_first, texts.lengths, max_tokens=max_tokens or most, min_tokens=fewest
-    ):
+    for forward in cut_forwards(longest_first, texts.lengths, max_tokens=most, min_tokens=fewest):
         batch = pad_texts(
             texts,
             forward,

@@ -23,12 +23,9 @@ CHUNK_ROWS = 1 << 15  # interactions turned into pairs at once: what is in betwe
 class Pairs:
     """P pairs over U utterances of N interactions, sorted by interaction.
 
-    Attributes:
-        chosen: Utterance number of y+, shape (P,).
-        rejected: Utterance number of y-, shape (P,).
-        interaction: Row of the interactions table, shape (P,).
-        margins: Margin that each pair's reward difference is to exceed, 0 for a pair given
-            without one, shape (P,); None where no pair has one.
+    `chosen` and `rejected` are the utterance numbers of y+ and y-, `interaction` the row of the
+    table, each of shape (P,). `margins`, shape (P,), are what each pair's reward difference is to
+    exceed, 0 for a pair given without one; None where no pair has one.
     """
 
     chosen: IntArray

@@ -26,10 +26,7 @@ def shuffle_users(users: ArrayLike, *, seed: int) -> list[str]:
 def deal_users(user: NDArray[np.str_], num_folds: int, *, seed: int) -> IntArray:
     """Return the fold of each row, 0..k-1: users are dealt in random order, sizes differ by one.
 
-    Args:
-        user: User of each row, shape (P,).
-        num_folds: k.
-        seed: Seed of the order.
+    `user` is that of each row, shape (P,).
 
     Raises:
         ValueError: `2 <= k <= users` does not hold.
@@ -50,24 +47,15 @@ def split_users(
     test_share: float = 0.15,
     min_users: int = 6,
 ) -> dict[str, str]:
-    """Split the users of each country into train, validation and test.
+    """Split the users of some countries into train, validation and test, by user id.
 
-    Of n users, max(1, round(share * n)) go to test and to validation each, the rest to train.
-
-    Args:
-        table: Table of `INTERACTIONS_SCHEMA`.
-        countries: Countries to split; users of others are left out of the result.
-        seed: Seed of the random order of users.
-        validation_share: Share of the users in validation, in (0, 1).
-        test_share: Share of the users in test, in (0, 1).
-        min_users: Fewest users that a country may have, 3 at least.
-
-    Returns:
-        "train", "validation" or "test" by user id.
+    Of a country's n users, max(1, round(share * n)) go to test and to validation each, the rest to
+    train; users of other countries are left out.
 
     Raises:
-        ValueError: A share or `min_users` out of range; a country that is not in the table or
-            has too few users (all are named with the numbers); a user in two countries.
+        ValueError: A share not in (0, 1), or both together; `min_users < 3`; a country that is not
+            in the table or has too few users (all are named with the numbers); a user in two
+            countries.
     """
     if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
         raise ValueError(

@@ -18,10 +18,7 @@ from scpo.statistics.bootstrap import intervals_by_user
 
 
 def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
-    """Return every model on every country's pairs, as rows of a table.
-
-    Args:
-        scores: One part's pairs of each country, with the global model among the models.
+    """Return every model on every country's pairs, those of one part, as rows of a table.
 
     Returns:
         By column: `model`, its label; `arm`; `model_country`, whose model it is, None for a
@@ -59,9 +56,8 @@ def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
 def worst_countries(cells: Sequence[Row]) -> list[Row]:
     """Return the worst country of each model, and of each arm with every country's own model.
 
-    Args:
-        cells: As `country_matrix` returns them. Models that not every country was judged by are
-            left out, as are arms that a country has no model of.
+    `cells` are those of `country_matrix`. Models that not every country was judged by are left
+    out, as are arms that a country has no model of.
 
     Returns:
         By column: `model`, a label, or the arm where every country has its own (`own`);
@@ -89,9 +85,6 @@ def worst_countries(cells: Sequence[Row]) -> list[Row]:
 def movements(scores: Sequence[PairScores]) -> list[Row]:
     """Return how far the models that judge each country moved from the global model.
 
-    Args:
-        scores: One part's pairs of each country, with the global model among the models.
-
     Returns:
         By column: `model`, `arm` and `country`; `rank_correlation`, Spearman's over all
         responses of the pairs, None where all rewards of a model are equal; `agreement`, the
@@ -99,18 +92,19 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
         `responses`, U, and `pairs`.
 
     Raises:
-        ValueError: A country lacks the global model, or a pair's name tells no responses.
+        ValueError: A country lacks the global model.
     """
     countries = [each.country for each in scores]
     rows = []
     for each in scores:
         labels = own_labels(each.rewards, each.country, countries)
-        reference = response_rewards(each, GLOBAL)
         signs = np.sign(each.margin(GLOBAL))
+        _, once = np.unique(each.responses, return_index=True)
+        reference = each.rewards[GLOBAL].ravel()[once]
         alike = [np.sign(each.margin(label)) == signs for label in labels.values()]
         agreements = intervals_by_user(alike, each.user)
         for (arm, label), agreement in zip(labels.items(), agreements, strict=True):
-            rewards = response_rewards(each, label)
+            rewards = each.rewards[label].ravel()[once]
             rows.append(
                 {
                     "model": label,
@@ -125,30 +119,7 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
     return rows
 
 
-def response_rewards(scores: PairScores, label: str) -> FloatArray:
-    """Return a model's reward of each response that a pair holds, each response once, (U,).
-
-    Raises:
-        ValueError: A pair's name is not "interaction:chosen>rejected", or no such model.
-    """
-    interaction, colon, ends = np.strings.rpartition(scores.pair_id, ":")
-    chosen, arrow, rejected = np.strings.partition(ends, ">")
-    if not (np.all(colon == ":") and np.all(arrow == ">")):
-        bad = scores.pair_id[(colon != ":") | (arrow != ">")][0]
-        raise ValueError(
-            f"{scores.country}: a pair's name must be `interaction:chosen>rejected`, but got "
-            f"{str(bad)!r}."
-        )
-    scores.margin(label)  # refuses an unknown model
-    names = np.concatenate(
-        [np.strings.add(np.strings.add(interaction, ":"), end) for end in (chosen, rejected)]
-    )
-    _, first = np.unique(names, return_index=True)
-    return np.asarray(scores.rewards[label].T.ravel()[first])
-
-
 def _rank_correlation(rewards: FloatArray, reference: FloatArray) -> float | None:
-    """Return Spearman's correlation; None where one side is constant."""
     if np.ptp(rewards) == 0 or np.ptp(reference) == 0:
         return None
     return float(spearmanr(rewards, reference).statistic)

@@ -8,42 +8,16 @@ per user that a paired comparison needs.
 from typing import Any
 
 from scpo.arrays import FloatArray
-from scpo.choices import Precision
 from scpo.countries.country_data import CountryData
-from scpo.countries.scoring import score_pairs
-from scpo.models.reward_model import RewardModel
 from scpo.statistics.accuracy import counts_by_user, layer_accuracies
 
 
-def evaluate_model(
-    reward: RewardModel, data: CountryData, part: str, *, precision: Precision = "auto"
-) -> dict[str, Any]:
-    """Score the responses of one part's pairs and evaluate the model on them.
-
-    Args:
-        reward: The model to judge.
-        data: The country's arrays.
-        part: "validation" or "test" (or "train", for a look).
-        precision: Precision of the matrix products.
-
-    Raises:
-        ValueError: The part has no pairs.
-        RuntimeError: A reward is not finite.
-    """
-    margin = score_pairs(reward, data, data.pairs_in(part), precision=precision)
-    return evaluate_margins(margin, data, part)
-
-
 def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[str, Any]:
-    """Evaluate margins that are known already, such as the global model's own.
-
-    Args:
-        margin: The model's m of each of the part's pairs.
-        data: The country's arrays.
-        part: Which part's pairs these are.
+    """Evaluate a model's margins m of all pairs of one part, "validation" or "test".
 
     Raises:
-        ValueError: A margin is not finite, or the number of margins is wrong.
+        ValueError: A margin is not finite, the number of margins is wrong, or the part has no
+            pairs.
     """
     which = data.pairs_in(part)
     user = data.user[which]

@@ -23,16 +23,11 @@ TAKEN = (GLOBAL, LENGTH, POOLED)
 class ModelsToJudge:
     """Models and what judges them.
 
-    Attributes:
-        data: Prepared folder.
-        global_model: Its source, or a name as of `scpo.models.model_source.find_model`.
-        models: Names as of `scpo.models.model_source.find_model` by label, without "global".
-        cache: Root of the token store and the reference rewards.
-        countries: The countries to judge by; none: those that labels name.
-        split: How users were divided when the models were trained.
-        encoder: How texts become tokens.
-        revision: Of the global model on the hub.
-        trust_remote_code: Whether checkpoints may bring their own code.
+    `data` is a prepared folder, `cache` the root of the token store and the reference rewards.
+    `global_model` is a source, or a name as of `scpo.models.model_source.find_model`, `revision`
+    its revision on the hub; `models` are such names by label, without "global". Without
+    `countries` those judge that labels name. `split` is how users were divided when the models
+    were trained.
     """
 
     data: Path
@@ -79,13 +74,8 @@ def models_to_judge(
 ) -> ModelsToJudge:
     """Return what a command line asks to be judged.
 
-    Args:
-        data: Prepared folder.
-        global_model: The global model, where no text is labelled "global".
-        texts: LABEL=MODEL texts; or one model alone, which is that of the one country.
-        countries: The countries to judge by.
-        cache: Root of the token store and the reference rewards.
-        encoder: How texts become tokens.
+    `texts` are LABEL=MODEL, or one model alone, which is that of the one country. `global_model`
+    is the one where no text is labelled "global".
 
     Raises:
         ValueError: No data or model, no global model or two, a label twice, or a model alone
@@ -116,11 +106,7 @@ def models_to_judge(
 
 
 def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, str]:
-    """Return models by label, with countries in the spelling used here.
-
-    Args:
-        models: Models by label.
-        present: Countries of the data.
+    """Return models by label, with the countries of the data in the spelling used here.
 
     Raises:
         ValueError: A label is taken, names a country that is not there, looks like a misspelt

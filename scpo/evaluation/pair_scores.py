@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from scpo.arrays import BoolArray, FloatArray
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.files.atomic import atomic_path
 
 GLOBAL = "global"
 LENGTH = "length"
 OWN = "own"  # arm of a country's only model
-_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference")
+_COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference", "responses")
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ class PairScores:
         part: "train", "validation" or "test" of each pair, shape (P,).
         reference_margin: d = r_glo(y+) - r_glo(y-), which divides the layers at 0, shape (P,).
         length_difference: Characters of y+ minus those of y-, shape (P,).
+        responses: Numbers of y+ and of y- among the country's responses, shape (P, 2).
         rewards: By label, the rewards of y+ and of y-, shape (P, 2).
         unit: As of `scpo.countries.country_data.CountryData`.
     """
@@ -48,6 +49,7 @@ class PairScores:
     part: NDArray[np.str_]
     reference_margin: FloatArray
     length_difference: FloatArray
+    responses: IntArray
     rewards: Mapping[str, FloatArray]
     unit: str = "user"
 
@@ -115,11 +117,6 @@ class PairScores:
 def own_labels(labels: Iterable[str], country: str, countries: Sequence[str]) -> dict[str, str]:
     """Return the models to judge a country by, label by arm: those for all, and its own.
 
-    Args:
-        labels: All labels.
-        country: The country.
-        countries: Names of all countries, which a bare label may be.
-
     Raises:
         ValueError: Two models of one arm.
     """
@@ -170,13 +167,9 @@ def _table_of(scores: PairScores, label: str) -> pa.Table:
 
 
 def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> list[PairScores]:
-    """Return each country's pairs of one part over all folds that judge it.
+    """Return each country's pairs of one part over all folds that judge it; one fold as it is.
 
     Pairs of other parts are left out: what validates in one fold tests in the next.
-
-    Args:
-        evaluations: The pairs of all countries, a fold an entry; a single one comes as it is.
-        part: "test", or "validation".
 
     Raises:
         ValueError: Folds that have not the same models, or share a user.
@@ -201,9 +194,6 @@ def pool_evaluations(evaluations: Sequence[Sequence[PairScores]], part: str) -> 
 def join_folds(folds: Sequence[PairScores]) -> PairScores:
     """Return the folds of one country as one, each user judged by the model that never saw it.
 
-    Args:
-        folds: The pairs that each fold holds out, with the same models.
-
     Raises:
         ValueError: Countries or models differ, a pair is in two folds, or there is none.
     """
@@ -214,6 +204,8 @@ def join_folds(folds: Sequence[PairScores]) -> PairScores:
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(fold, name) for fold in folds]) for name in _COLUMNS
     }
+    num_before = np.cumsum([0, *(fold.responses.max(initial=-1) + 1 for fold in folds)])
+    columns["responses"] += np.repeat(num_before[:-1], list(map(len, folds)))[:, None]
     rewards = {
         label: np.concatenate([fold.rewards[label] for fold in folds]) for label in first.rewards
     }

@@ -32,7 +32,7 @@ class Panel:
         reference_margin: d of each pair, shape (P,).
         length_difference: Characters of y+ minus those of y-, shape (P,).
         margins: By arm, the margins of the model that judges the pair's country, shape (P,).
-        unit: What a user is: "user", a person, or "question", one of a survey.
+        unit: As of `scpo.countries.country_data.CountryData`.
     """
 
     country: str
@@ -46,9 +46,7 @@ class Panel:
 def build_panels(scores: Sequence[PairScores]) -> list[Panel]:
     """Return all countries pooled, where there are two, and then each country.
 
-    Args:
-        scores: One part's pairs of each country. An arm that a country has no model of is left
-            out of the pooled panel.
+    An arm that a country has no model of is left out of the pooled panel.
 
     Raises:
         ValueError: A country has no global model, or two models of an arm.
@@ -89,13 +87,9 @@ def pool_panels(panels: Sequence[Panel]) -> Panel:
 def layer_rows(
     margins: Mapping[Name, FloatArray], pairs: Panel | PairScores, head: Row, column: str
 ) -> list[Row]:
-    """Return accuracy, interval and counts by model and layer.
+    """Return accuracy, interval and counts by model and layer, from margins of shape (P,).
 
-    Args:
-        margins: Margins by model, each of shape (P,).
-        pairs: The pairs that they belong to.
-        head: First columns of each row.
-        column: Name of the column that holds the models' names.
+    Each row begins with the columns of `head`; `column` is the one that holds the models' names.
     """
     found = layer_accuracies(margins, pairs.reference_margin, pairs.user)
     return [

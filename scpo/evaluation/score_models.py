@@ -87,13 +87,11 @@ def pair_scores(
 ) -> PairScores:
     """Return the named pairs with the rewards of the global model, length and further models.
 
-    Args:
-        data: The country's arrays.
-        which: Numbers of pairs.
-        rewards: Reward of each response by label, each of shape (U,).
+    `which` are numbers of pairs; `rewards` are those of each response by label, each of shape
+    (U,).
     """
     known = {GLOBAL: data.reference, LENGTH: data.response_chars.astype(np.float64)}
-    ends = data.pairs.chosen[which], data.pairs.rejected[which]
+    ends = np.column_stack([data.pairs.chosen[which], data.pairs.rejected[which]])
     return PairScores(
         data.country,
         data.user[which],
@@ -101,10 +99,8 @@ def pair_scores(
         data.part[which],
         data.reference_margin[which],
         data.length_margin[which],
-        {
-            label: np.column_stack([given[end] for end in ends])
-            for label, given in {**known, **rewards}.items()
-        },
+        ends,
+        {label: given[ends] for label, given in {**known, **rewards}.items()},
         data.unit,
     )
 

@@ -28,9 +28,8 @@ UNSTEERED = (GLOBAL, LENGTH)
 def mix_margins(margins: Mapping[str, ArrayLike], weights: Mapping[str, float]) -> FloatArray:
     """Return the margins of a mixture of models, sum of weight times margin, shape (P,).
 
-    Args:
-        margins: Margins by model, each of shape (P,).
-        weights: Weights by model, >= 0, that sum to 1; models without one are left out.
+    Margins are of shape (P,), by model; weights are >= 0 and sum to 1; models without one are left
+    out.
 
     Raises:
         ValueError: A weight is negative or of no model, they do not sum to 1, or shapes differ.
@@ -66,9 +65,7 @@ def steered_margins(
 def preferred_weight(global_margin: ArrayLike, country_margin: ArrayLike) -> float:
     """Return the s of the highest overall accuracy; of equals the smallest, which moves least.
 
-    Args:
-        global_margin: Margins of validation pairs, shape (P,).
-        country_margin: Those of the country's model, shape (P,).
+    Margins are those of validation pairs, shape (P,).
     """
     steered = steered_margins(global_margin, country_margin)
     best: float = max(WEIGHTS, key=lambda s: (int(np.count_nonzero(steered[s] > 0)), -s))
@@ -89,12 +86,8 @@ def knob_rows(panel: Panel, part: str) -> list[Row]:
 def choice_rows(validation: Sequence[Panel], judged: Sequence[Panel]) -> list[Row]:
     """Return, by country and arm, the s that validation prefers and how it does when judged.
 
-    Where two countries or more have a choice of an arm, a pooled row judges all of them, each
-    country at its own s.
-
-    Args:
-        validation: Panels of validation users; a pooled one is passed over.
-        judged: Panels of the pairs that judge, such as those of test users.
+    `validation` are panels of validation users; a pooled one is passed over. Where two countries
+    or more have a choice of an arm, a pooled row judges all of them, each country at its own s.
     """
     rows: list[Row] = []
     steered: dict[str, list[Panel]] = {}
@@ -120,11 +113,7 @@ def choice_rows(validation: Sequence[Panel], judged: Sequence[Panel]) -> list[Ro
 
 
 def mixture_rows(scores: Sequence[PairScores]) -> list[Row]:
-    """Return, by country and arm, equal mixtures of all countries' models and of the others'.
-
-    Args:
-        scores: One part's pairs of each country.
-    """
+    """Return, by country and arm, equal mixtures of all countries' models and of the others'."""
     countries = [each.country for each in scores]
     rows = []
     for each in scores:

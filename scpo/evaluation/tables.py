@@ -16,7 +16,6 @@ as `evaluation.json`, one CSV a table, and `pairs.parquet` with every reward at 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +46,15 @@ def evaluate_models(
     part: str = "test",
     about: Mapping[str, Any] | None = None,
 ) -> Tables:
-    """Return every table of an evaluation, and write them where a folder is given.
+    """Return every table of an evaluation, rows of plain values, and write them to a folder `out`.
 
     Args:
         scores: Of each country, the rewards of all models on its pairs: "global" must be among
             them; "length", models for all ("full") and countries' own ("Mexico/scpo") may be.
             Validation pairs beside those of `part` choose the steering weight.
-        out: Folder to write to; None to write nothing.
+        out: Folder; None to write nothing.
         part: Whose pairs judge. Look at "test" once.
         about: Plain values for `evaluation.json`: what the models are and where they lie.
-
-    Returns:
-        Rows by table; a row is plain values by column.
 
     Raises:
         ValueError: A country comes twice, lacks pairs of the part or the global model, or has
@@ -70,31 +66,23 @@ def evaluate_models(
     judged = [each.in_part(part) for each in scores]
     tables = _tables(judged) | _steering_tables(scores, judged, part)
     if out is not None:
+        write_pairs(scores, out / "pairs.parquet")
+        for name, rows in tables.items():
+            _write_csv(rows, out / f"{name}.csv")
+        made = {"versions": installed_versions(), "commit": source_commit(), "time": utc_now()}
         settings = {"part": part, "num_resamples": NUM_RESAMPLES, "seed": 0}
-        write_evaluation(tables, scores, out, {**settings, **(about or {})})
+        whole = {**settings, **(about or {}), **made, "tables": tables}
+        write_json(out / "evaluation.json", whole)  # last
     return tables
 
 
-def write_evaluation(
-    tables: Tables, scores: Sequence[PairScores], out: Path, about: Mapping[str, Any]
-) -> None:
-    """Write `pairs.parquet`, a CSV a table, and `evaluation.json`, which comes last.
-
-    Args:
-        tables: As `evaluate_models` returns them.
-        scores: All pairs, of every part.
-        out: Folder.
-        about: Plain values that say how the tables were made.
-    """
-    write_pairs(scores, out / "pairs.parquet")
-    for name, rows in tables.items():
-        if rows:
-            with atomic_path(out / f"{name}.csv") as temporary:
-                csv.write_csv(pa.Table.from_pylist(rows), temporary)
-        else:
-            (out / f"{name}.csv").unlink(missing_ok=True)  # an earlier evaluation's
-    made = {"versions": installed_versions(), "commit": source_commit(), "time": utc_now()}
-    write_json(out / "evaluation.json", {**about, **made, "tables": tables})
+def _write_csv(rows: list[Row], path: Path) -> None:
+    """Write a table, or remove an earlier evaluation's where it has no row."""
+    if not rows:
+        path.unlink(missing_ok=True)
+        return
+    with atomic_path(path) as temporary:
+        csv.write_csv(pa.Table.from_pylist(rows), temporary)
 
 
 def _tables(judged: Sequence[PairScores]) -> Tables:
@@ -107,7 +95,7 @@ def _tables(judged: Sequence[PairScores]) -> Tables:
         "worst": worst_countries(cells),
         "movement": movements(judged),
         # length has no probabilities, and the global model no gain over itself
-        "calibration": _arm_rows(panels, lambda _, margin: [asdict(calibration(margin))], LENGTH),
+        "calibration": _arm_rows(panels, lambda _, margin: [calibration(margin)], LENGTH),
         "reliability": _arm_rows(
             panels, lambda panel, margin: reliability_table(margin, panel.user), LENGTH
         ),

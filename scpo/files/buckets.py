@@ -39,10 +39,9 @@ def remove_place(place: Place) -> None:
 
 @dataclass(frozen=True)
 class RemoteFolder:
-    """A folder of an object store; names are relative to it.
+    """A folder of an object store, s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
 
-    Attributes:
-        uri: s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
+    Names of files are relative to it.
 
     Raises:
         ValueError: It is no such URI, or carries credentials or options.

@@ -41,10 +41,9 @@ def home() -> Path:
 def open_store(place: Place, *, attempts: int | None = 2) -> tuple[Any, str]:
     """Return pyarrow's file system of a place, and the path in it.
 
-    Args:
-        place: Local path, s3://, gs:// or another URI that pyarrow reads.
-        attempts: How often a request to S3 is tried before it fails, a few seconds each; None
-            for pyarrow's own limits, which suit long transfers: minutes without an answer.
+    A place is a local path, s3://, gs:// or another URI that pyarrow reads. `attempts` says how
+    often a request to S3 is tried before it fails, a few seconds each; None for pyarrow's own
+    limits, which suit long transfers: minutes without an answer.
 
     Raises:
         OSError: pyarrow cannot open it.

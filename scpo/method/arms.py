@@ -20,6 +20,7 @@ import numpy as np
 from scpo.arrays import BoolArray, FloatArray
 from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
 from scpo.method.weighting import (
+    INVERSE_BETA,
     PAPER_BETA,
     PAPER_TAU,
     inverse_pair_weights,
@@ -54,18 +55,12 @@ def select_arm(
     *,
     tau: float = PAPER_TAU,
     beta: float = PAPER_BETA,
-    inverse_beta: float = 1.0,
     seed: int = 0,
 ) -> Selection:
-    """Return what a named arm trains on.
+    """Return what a named arm, one of `TRAINED_ARMS`, trains on.
 
-    Args:
-        arm: One of `TRAINED_ARMS`.
-        reference_margin: d of the country's training pairs, shape (P,).
-        tau: Filter threshold, for the arms that filter.
-        beta: Weighting temperature, for the arms that weight.
-        inverse_beta: Temperature of the inverse weight (the authors use 1).
-        seed: Seed of the choice of `random_k`.
+    In comes d of the country's training pairs, shape (P,). `tau` is for the arms that filter,
+    `beta` for `weight` and `scpo`, `seed` for the choice of `random_k`.
 
     Raises:
         ValueError: No such arm, or `tau`, `beta` or the margins are out of range.
@@ -82,8 +77,8 @@ def select_arm(
     if arm == "weight":
         return _selection(everything, pair_weights(reference_margin, beta), 1.0, beta)
     if arm == "inverse":
-        weights = inverse_pair_weights(reference_margin, inverse_beta)
-        return _selection(everything, weights, 1.0, inverse_beta)
+        weights = inverse_pair_weights(reference_margin, INVERSE_BETA)
+        return _selection(everything, weights, 1.0, INVERSE_BETA)
     if arm == "scpo":
         return _selection(filtered, pair_weights(reference_margin, beta), tau, beta)
     chosen = np.random.default_rng(seed).permutation(len(filtered))[: int(filtered.sum())]
@@ -95,13 +90,11 @@ def select_arm(
 def select_setting(
     reference_margin: FloatArray, *, retention: float, strength: float
 ) -> Selection:
-    """Return what a point of the search space trains on.
+    """Return what a point of the search space trains on, from d of shape (P,), P >= 2.
 
-    Args:
-        reference_margin: d of the country's training pairs, shape (P,), P >= 2.
-        retention: Share of the pairs kept, smallest margin first, in (0, 1].
-        strength: Weighting strength s = scale / beta with scale the standard deviation of
-            d; 0 is no weighting. (1, 0) is the arm `full`.
+    `retention` is the share of the pairs kept, smallest margin first, in (0, 1]; `strength` is
+    scale / beta with scale the standard deviation of d, 0 for no weighting. (1, 0) is the arm
+    `full`.
 
     Raises:
         ValueError: `retention` or `strength` is out of range, or margins do not differ.

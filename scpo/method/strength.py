@@ -40,17 +40,13 @@ def beta_of_strength(strength: float, scale: float) -> float:
 
 
 def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
-    """Return which pairs a share `retention` keeps, smallest margin first, shape (P,).
+    """Return which pairs a share `retention` keeps, smallest margin d first, shape (P,).
 
-    The number kept is round(retention * P), at least 1; pairs that tie with the last one kept
-    stay in, so it may be a few more.
-
-    Args:
-        reference_margin: d, shape (P,), finite, P >= 1.
-        retention: Share of the pairs to keep, in (0, 1].
+    The number kept is round(retention * P), at least 1; pairs that tie with the last one kept stay
+    in, so it may be a few more.
 
     Raises:
-        ValueError: `0 < retention <= 1` does not hold, or there are no pairs.
+        ValueError: `0 < retention <= 1` does not hold, there are no pairs, or one is not finite.
     """
     if not 0.0 < retention <= 1.0:
         raise ValueError(f"`0 < retention <= 1` must hold, but got retention={retention}.")
@@ -62,13 +58,10 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
 
 
 def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
-    """Return the tau that a share of the pairs amounts to; arguments as of `retention_mask`.
+    """Return the tau that a share of the pairs amounts to, 1 when and only when all are kept.
 
-    `keep_mask` with it keeps the pairs of `retention_mask`, as far as the sigmoid can tell
-    them apart: above d = 30 its float64 values are too close to 1.
-
-    Returns:
-        tau in (0, 1]; exactly 1 when, and only when, everything is kept.
+    `keep_mask` with it keeps the pairs of `retention_mask`, as far as the sigmoid can tell them
+    apart: above d = 30 its float64 values are too close to 1.
 
     Raises:
         ValueError: As of `retention_mask`.

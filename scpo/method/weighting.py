@@ -23,15 +23,14 @@ from scpo.arrays import BoolArray, FloatArray
 
 PAPER_TAU = 0.7
 PAPER_BETA = 1.10
-INVERSE_WEIGHT_CAP = 1e3
+INVERSE_BETA = 1.0  # the authors'
+INVERSE_WEIGHT_CAP = 1e3  # the formula has none, and overflows without one
 
 
 def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
     """Return which pairs the training filter keeps: sigmoid(d) < tau, all of them at tau = 1.
 
-    Args:
-        reference_margin: d, shape (P,), finite.
-        tau: Threshold on the global preference probability, in (0, 1].
+    In comes d, shape (P,); tau is a threshold on the global preference probability.
 
     Raises:
         ValueError: `0 < tau <= 1` does not hold, or a margin is not finite.
@@ -45,14 +44,9 @@ def keep_mask(reference_margin: ArrayLike, tau: float = PAPER_TAU) -> BoolArray:
 
 
 def pair_weights(reference_margin: ArrayLike, beta: float = PAPER_BETA) -> FloatArray:
-    """Return the SCPO weight W = min(exp(d / beta), 1) of each pair.
+    """Return the SCPO weight W = min(exp(d / beta), 1) of each pair, shape (P,), in [0, 1].
 
-    Args:
-        reference_margin: d, shape (P,), finite.
-        beta: Weighting temperature in reward units, positive; `math.inf` gives weights of 1.
-
-    Returns:
-        Weights of shape (P,) in [0, 1]; an extreme d underflows to 0.
+    beta is in reward units; `math.inf` gives weights of 1. An extreme d underflows to 0.
 
     Raises:
         ValueError: `beta > 0` does not hold, or a margin is not finite.
@@ -61,27 +55,17 @@ def pair_weights(reference_margin: ArrayLike, beta: float = PAPER_BETA) -> Float
     return np.asarray(np.exp(np.minimum(finite_array(reference_margin), 0.0) / beta))
 
 
-def inverse_pair_weights(
-    reference_margin: ArrayLike, beta: float = 1.0, *, cap: float = INVERSE_WEIGHT_CAP
-) -> FloatArray:
+def inverse_pair_weights(reference_margin: ArrayLike, beta: float = INVERSE_BETA) -> FloatArray:
     """Return the ablation's weight max(exp(-d / beta), 1): extreme disagreement counts more.
 
-    Args:
-        reference_margin: d, shape (P,), finite.
-        beta: Weighting temperature in reward units, positive.
-        cap: Largest weight, 1 or more; the formula has none and overflows without one.
-
-    Returns:
-        Weights of shape (P,) in [1, cap].
+    Weights are of shape (P,), in [1, `INVERSE_WEIGHT_CAP`]; beta is in reward units.
 
     Raises:
-        ValueError: `beta > 0` or `1 <= cap < inf` does not hold, or a margin is not finite.
+        ValueError: `beta > 0` does not hold, or a margin is not finite.
     """
     _check_beta(beta)
-    if not 1.0 <= cap < math.inf:
-        raise ValueError(f"`1 <= cap < inf` must hold, but got cap={cap}.")
     exponent = np.maximum(-finite_array(reference_margin), 0.0) / beta
-    return np.asarray(np.exp(np.minimum(exponent, math.log(cap))))
+    return np.asarray(np.exp(np.minimum(exponent, math.log(INVERSE_WEIGHT_CAP))))
 
 
 def effective_pairs(weights: ArrayLike) -> float:

@@ -13,8 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
-from transformers import AutoModelForSequenceClassification
+from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import logging as transformers_logging
 
 from scpo.arrays import FloatArray
 from scpo.files.atomic import atomic_folder
@@ -22,8 +24,9 @@ from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import RewardModel, takes_token_types
-from scpo.models.saving import write_model_files
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
+
+_TOLERANCE = 1e-3
 
 
 def export_reward_model(
@@ -34,19 +37,19 @@ def export_reward_model(
     expected: FloatArray,
     state: Mapping[str, Tensor] | None = None,
     merge: bool = True,
-    tolerance: float = 1e-3,
     trust_remote_code: bool = False,
 ) -> Path:
-    """Write a float32 model folder that scores as expected; a failure leaves the old one.
+    """Write a float32 model folder that scores as expected, and return it.
+
+    Rewards may differ by 1e-3 of the largest |expected|; a failure leaves an older folder.
 
     Args:
         reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
-        out: Folder to write, and to return; an older one is replaced.
+        out: Folder; an older one is replaced.
         texts: A handful of texts, U; they go through the CPU in one batch.
         expected: Their rewards, of float32 matrix products, shape (U,).
         state: Weights by name, gathered from a sharded engine.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
-        tolerance: Allowed difference, as a share of the largest |expected|.
         trust_remote_code: Whether the model brings its own Python code.
 
     Raises:
@@ -73,7 +76,7 @@ def export_reward_model(
             again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
         except ValueError as error:
             raise RuntimeError(f"The exported folder must load, but {error}") from error
-        allowed = tolerance * (float(np.abs(expected).max()) or 1.0)
+        allowed = _TOLERANCE * (float(np.abs(expected).max()) or 1.0)
         difference = _largest_difference(again, texts, expected)
         if not difference <= allowed:
             raise RuntimeError(_describe("the exported folder", difference, allowed))
@@ -81,6 +84,30 @@ def export_reward_model(
             plain = _load_plain(temporary, trust_remote_code=trust_remote_code)
             _check_plain(replace(again, model=plain), texts, expected, allowed)
     return out
+
+
+def write_model_files(
+    reward: RewardModel, folder: Path, state: Mapping[str, Tensor] | None = None
+) -> None:
+    """Write the float32 files that transformers loads into an existing folder.
+
+    An adapter becomes a folder that names its base. `state` are weights by name, gathered from a
+    sharded engine; None takes the model's.
+    """
+    weights = {
+        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu()
+        for name, tensor in (reward.model.state_dict() if state is None else state).items()
+    }
+    transformers_logging.disable_progress_bar()
+    if isinstance(reward.model, PreTrainedModel):
+        # Its own save_pretrained would import DeepSpeed where accelerate is installed.
+        reward.model.config.architectures = [type(reward.model).__name__]
+        reward.model.config.save_pretrained(folder)
+        apart = _without_sharing(weights)
+        save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
+    else:  # never ask the hub whether the vocabulary grew
+        reward.model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+    reward.tokenizer.save_pretrained(folder)
 
 
 def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:
@@ -111,7 +138,6 @@ def _check_plain(
 
 
 def _largest_difference(reward: RewardModel, texts: TokenizedTexts, expected: FloatArray) -> float:
-    """Return the largest distance of the rewards of all texts from those expected."""
     batch = pad_texts(
         texts,
         np.arange(len(texts)),
@@ -129,3 +155,14 @@ def _describe(who: str, difference: float, allowed: float) -> str:
         f"Rewards must agree within {allowed:.3g}, but those of {who} differ by up to "
         f"{difference:.6g} from those expected."
     )
+
+
+def _without_sharing(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return tensors that share no memory, as safetensors wants them."""
+    seen: set[int] = set()
+    apart = {}
+    for name, tensor in weights.items():
+        address = tensor.untyped_storage().data_ptr()
+        apart[name] = tensor.clone() if address in seen else tensor.contiguous()
+        seen.add(address)
+    return apart

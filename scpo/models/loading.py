@@ -34,12 +34,9 @@ def load_reward_model(
 ) -> RewardModel:
     """Load a reward model in float32, from safetensors only, with dropout off.
 
-    Args:
-        model: Its source, or a name as of `find_model`; an adapter loads its base too.
-        revision: As of `find_model`.
-        new_head: Put a fresh reward head on a backbone; without it a missing head is refused.
-        head_seed: Seed of the fresh head.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
+    An adapter loads its base too. `new_head` puts a fresh reward head, of `head_seed`, on a
+    backbone; without it a missing head is refused. `trust_remote_code` lets a checkpoint bring
+    Python code.
 
     Raises:
         FileNotFoundError: No such model, or an adapter without safetensors.

@@ -28,13 +28,9 @@ def add_lora(
 ) -> RewardModel:
     """Return the reward model under a new LoRA adapter; its own model is changed in place.
 
-    A is drawn from torch's global random numbers: seed them before.
-
-    Args:
-        reward: Whole model, not yet sharded by an engine.
-        rank: Rank of the updates.
-        alpha: The updates count alpha / rank.
-        target_modules: Linear layers to update: names, or all of the backbone.
+    The model is whole, not yet sharded by an engine. Updates of `target_modules`, names or all
+    linear layers of the backbone, count alpha / rank. A is drawn from torch's global random
+    numbers: seed them before.
 
     Raises:
         RuntimeError: peft is not installed.

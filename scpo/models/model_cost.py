@@ -69,17 +69,11 @@ def measure_model(
     activation_checkpointing: bool = False,
     trust_remote_code: bool = False,
 ) -> ModelCost:
-    """Return what a model costs, for texts of `max_tokens` tokens.
+    """Return what a model costs, for texts of `max_tokens` tokens or as many as it has positions.
 
-    Args:
-        model: Its source, or a name as of `find_model`; of a hub's only the configuration is
-            fetched. An adapter counts as its base.
-        max_tokens: Tokens of each text; no more than the model has positions are counted.
-        precision: Of the matrix products.
-        revision: As of `find_model`.
-        lora: Adapters to train instead of all weights.
-        activation_checkpointing: Whether layers are computed twice.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
+    Of a model on the hub only the configuration is fetched; an adapter counts as its base. `lora`
+    are adapters to train instead of all weights; with `activation_checkpointing` layers are
+    computed twice.
 
     Raises:
         FileNotFoundError: There is no config.json, here or on the hub.

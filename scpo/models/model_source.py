@@ -69,10 +69,8 @@ class ModelSource:
 def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -> ModelSource:
     """Return the source of a model; the hub is asked for the commit of a revision, once.
 
-    Args:
-        name: Model folder, s3:// or gs:// URI, or hub name, which may end in @REVISION; a source
-            is returned as it is.
-        revision: Branch, tag or commit on the hub, where the name has none.
+    A name is a model folder, an s3:// or gs:// URI, or a hub name, which may end in @REVISION;
+    `revision` is a branch, tag or commit where it does not. A source is returned as it is.
 
     Raises:
         FileNotFoundError: No such folder, or one without config.json and adapter_config.json; or

@@ -24,12 +24,9 @@ from scpo.models.model_source import MODEL_FILES, ModelSource, find_model
 class RewardModel:
     """A reward model with what is needed to feed it.
 
-    Attributes:
-        model: Sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
-            around it after `scpo.models.lora.add_lora` or from an adapter's folder.
-        tokenizer: Its tokenizer.
-        revision: Commit of a model from the hub, None for one from a folder.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
+    `model` is a sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
+    around it after `scpo.models.lora.add_lora` or from an adapter's folder. `revision` is the
+    commit of a model from the hub, None for one from a folder.
     """
 
     model: PreTrainedModel

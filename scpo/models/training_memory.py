@@ -37,9 +37,7 @@ class Sharding(TypedDict, total=False):
 class MemoryEstimate:
     """The peak memory of one training process, in bytes by what takes them.
 
-    Attributes:
-        device: On its GPU; empty where it trains on a CPU.
-        host: In the memory of its node.
+    `device` is that on its GPU, empty where it trains on a CPU; `host` that of its node.
     """
 
     device: dict[str, int]
@@ -53,23 +51,16 @@ def estimate_memory(
     num_passes: int = 1,
     accumulation: int = 1,
     keeps_base: bool = False,
-    exports: bool = True,
     use_gpu: bool = False,
     **sharding: Unpack[Sharding],
 ) -> MemoryEstimate:
     """Return the peak memory of one process of a training.
 
-    Args:
-        cost: The model's.
-        num_texts: Texts of a backward pass on one device.
-        num_passes: Forward passes that they make.
-        accumulation: Backward passes of an optimizer step.
-        keeps_base: Whether a copy of the weights stays beside the model, as in a lane.
-        exports: Whether the trained model is written, and read back to check it.
-        use_gpu: Whether it trains on a GPU.
-        **sharding: `workers`, processes that share a sharded training; `zero_stage` of
-            DeepSpeed, None for plain torch on one device; and `offload`, what is kept in the
-            node's memory between uses.
+    Of `num_texts` texts of a backward pass on one device `num_passes` forward passes are made;
+    `accumulation` counts the backward passes of a step. With `keeps_base` a copy of the weights
+    stays beside the model, as in a lane. `workers` share a sharded training, `zero_stage` is
+    DeepSpeed's, None for plain torch on one device, and `offload` what is kept in the node's
+    memory between uses.
 
     Raises:
         ValueError: A number is below 1, or the stage cannot offload that.
@@ -99,13 +90,11 @@ def estimate_memory(
     device["activations and gradients"] = math.ceil(overlap)
     device["runtime"] = RUNTIME_BYTES
     # Loaded whole by every process; the export gathers it and reads it back twice on rank 0.
-    copies = {"model read or written": (3 if use_gpu else 2) * whole if exports else whole}
     if use_gpu:
-        return MemoryEstimate(device, host | copies | {"runtime": RUNTIME_BYTES})
-    if exports:  # after the last step, when activations and gradients are gone
-        device["activations and gradients"] = max(
-            math.ceil(overlap), copies["model read or written"]
-        )
+        copies = {"model read or written": 3 * whole, "runtime": RUNTIME_BYTES}
+        return MemoryEstimate(device, host | copies)
+    # The export comes after the last step, when activations and gradients are gone.
+    device["activations and gradients"] = max(math.ceil(overlap), 2 * whole)
     merged = {name: device.get(name, 0) + host.get(name, 0) for name in device | host}
     return MemoryEstimate({}, merged)
 

@@ -56,31 +56,21 @@ def build_answers(questions: Sequence[SurveyQuestion]) -> Answers:
     """
     if not questions:
         raise ValueError("One question at least must be given, but got none.")
-    countries = sorted({country for item in questions for country in item.shares})
-    position = {country: index for index, country in enumerate(countries)}
+    names = [country for item in questions for country in item.shares]
+    countries, country = np.unique(names, return_inverse=True)
     num_options = np.array([len(item.options) for item in questions], dtype=np.int64)
     question = np.repeat(np.arange(len(questions)), [len(item.shares) for item in questions])
     shares = np.zeros((len(question), num_options.max()))
     given = [row for item in questions for row in item.shares.values()]
     shares[_is_option(num_options)[question]] = np.concatenate(given)
-    return Answers(
-        tuple(countries),
-        np.array([position[name] for item in questions for name in item.shares], dtype=np.int64),
-        question,
-        shares,
-        num_options,
-    )
+    return Answers(tuple(countries.tolist()), country, question, shares, num_options)
 
 
 def arrange_rewards(rewards: ArrayLike, num_options: IntArray) -> FloatArray:
-    """Return rewards given one after another as a matrix.
+    """Return rewards as a matrix, shape (Q, K), -inf where there is no option.
 
-    Args:
-        rewards: The rewards of all options of the first question, then the second, and so on.
-        num_options: Shape (Q,).
-
-    Returns:
-        Shape (Q, K), -inf where there is no option.
+    They are given one after another: those of the first question's options, then the second's, and
+    so on; `num_options` is of shape (Q,).
 
     Raises:
         ValueError: The number of rewards is not that of the options.
@@ -102,9 +92,6 @@ def option_probabilities(rewards: ArrayLike, *, temperature: ArrayLike = 1.0) ->
     Args:
         rewards: Shape (..., K), finite or -inf, one finite value a row at least.
         temperature: T, positive and finite: one number, or one a row.
-
-    Returns:
-        Shape (..., K), each row with the sum 1.
 
     Raises:
         ValueError: A temperature or a reward out of range.
@@ -153,15 +140,9 @@ def sum_by_question(answers: Answers) -> tuple[FloatArray, IntArray]:
 
 
 def js_similarity(first: FloatArray, second: FloatArray, *, base: float = 2.0) -> FloatArray:
-    """Return 1 - Jensen-Shannon distance of distributions.
+    """Return 1 - Jensen-Shannon distance of distributions of shape (..., K), 1 for equal ones.
 
-    Args:
-        first: Shape (..., K), each row with the sum 1.
-        second: The same shape.
-        base: Base of the logarithm, above 1: 2 (range 0..1) or e (range 0.167..1).
-
-    Returns:
-        Shape (...), 1 for equal distributions.
+    `base` is that of the logarithm, above 1: 2 (range 0..1) or e (range 0.167..1).
 
     Raises:
         ValueError: Shapes differ.
@@ -183,11 +164,7 @@ def total_variation(first: FloatArray, second: FloatArray) -> FloatArray:
 
 
 def score_answers(predicted: FloatArray, shares: FloatArray) -> FloatArray:
-    """Return the `METRICS` of N predicted answers, shape (N, 3).
-
-    Args:
-        predicted: Shape (N, K).
-        shares: What people answered, shape (N, K).
+    """Return the `METRICS` of N predicted answers, shape (N, 3), from arrays of shape (N, K).
 
     Raises:
         ValueError: Shapes differ.

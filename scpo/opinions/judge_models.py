@@ -51,12 +51,10 @@ class OpinionSettings:
     Attributes:
         countries: Countries to judge; none: those that have a model, or else those with
             `min_questions`.
-        min_questions: Fewest questions of a country that was not named.
         part: "all" questions, or those that `scpo train` holds out of a country as "validation"
             or "test": for models trained on the survey itself.
         temperature: T of the choice rule; None: fitted per model and country on the answers of
             the other countries.
-        max_tokens: Longest text.
     """
 
     countries: tuple[str, ...] = ()
@@ -75,19 +73,15 @@ def run_opinions(
     on_bad_rows: BadRowPolicy = "quarantine",
     say: Callable[[str], None] = print,
 ) -> list[OpinionRecord]:
-    """Judge reward models by a survey and write the outcome.
+    """Judge reward models by a survey and write the outcome to a folder.
 
-    Args:
-        models: Folder or hub name by label, as of `scpo.opinions.model_answers`; may be empty.
-        source: CSV file of GlobalOpinionQA; None for the hub.
-        out: Folder to write to.
-        settings: How to judge.
-        on_bad_rows: "quarantine" leaves out bad rows, "stop" raises at the first.
-        say: Prints a line of progress.
+    `models` are folders or hub names by label, as of `scpo.opinions.model_answers`, perhaps none;
+    `source` is a CSV file of GlobalOpinionQA, None for the hub.
 
     Raises:
         FileNotFoundError: No such file or model.
-        RuntimeError: The hub cannot be reached, or a reward is not finite.
+        OSError: The hub does not answer or refuses.
+        RuntimeError: A reward is not finite.
         ValueError: A bad row under "stop"; a label, country or setting that does not fit; or no
             answer to judge.
     """
@@ -141,7 +135,6 @@ def _judge(
     which: IntArray,
     settings: OpinionSettings,
 ) -> tuple[ScoredRow, dict[str, float]]:
-    """Return the row of one model, and its temperature by country."""
     reward = load_reward_model(source).to(pick_device())
     rewards = score_options(reward, questions, max_tokens=settings.max_tokens)
     if settings.temperature is None:
@@ -153,20 +146,14 @@ def _judge(
 
 
 def _name_judged(answers: Answers, which: IntArray, countries: Sequence[str]) -> Judged:
-    """Return country and question of the judged answers, countries counted among the judged."""
-    position = {country: index for index, country in enumerate(countries)}
-    names = [answers.countries[each] for each in answers.country[which]]
-    return Judged(
-        tuple(countries),
-        np.array([position[name] for name in names], dtype=np.int64),
-        answers.question[which],
-    )
+    """Return country and question of the judged answers, countries among those judged, sorted."""
+    names = np.array(answers.countries)[answers.country[which]]
+    return Judged(tuple(countries), np.searchsorted(countries, names), answers.question[which])
 
 
 def _describe(
     place: str | Path, bad_rows: BadRows, settings: OpinionSettings, countries: Sequence[str]
 ) -> dict[str, Any]:
-    """Return where the figures come from."""
     return {
         "source": str(place),
         "sha256": None if place == OPINIONS_HUB_NAME else hash_file(Path(place)),

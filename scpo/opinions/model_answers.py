@@ -32,13 +32,7 @@ from scpo.tokens.encoding import encode_texts
 
 @dataclass(frozen=True)
 class ModelLabel:
-    """A model's label, split into country and arm.
-
-    Attributes:
-        name: The label as given.
-        country: Whose model it is; None for a model for all.
-        arm: What stands after the slash, perhaps nothing.
-    """
+    """A label as given, its country (None for a model for all), and its arm, perhaps ""."""
 
     name: str
     country: str | None
@@ -46,11 +40,7 @@ class ModelLabel:
 
 
 def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLabel]:
-    """Return labels split into country and arm.
-
-    Args:
-        names: Labels.
-        countries: The survey's countries.
+    """Return labels split into a country of the survey and an arm.
 
     Raises:
         ValueError: An arm of no country of the survey, a name that looks like a misspelt
@@ -116,9 +106,7 @@ def fit_temperatures(rewards: FloatArray, answers: Answers) -> FloatArray:
 def baseline_rows(answers: Answers, judged: IntArray) -> list[ScoredRow]:
     """Return the rows that need no model: uniform, the average of all and of other countries.
 
-    Args:
-        answers: All answers to the questions.
-        judged: Positions of the answers that are judged.
+    `judged` are the positions of the answers that are judged.
     """
     return [
         ScoredRow(name, "baseline", score_answers(predict(answers), answers.shares)[judged])
@@ -135,12 +123,8 @@ def model_row(
 ) -> ScoredRow:
     """Return the row of one model on every judged answer.
 
-    Args:
-        label: The model.
-        rewards: Of each option, shape (Q, K).
-        temperatures: For each country, shape (countries,).
-        answers: All answers to the questions.
-        judged: Positions of the answers that are judged.
+    `rewards` are those of each option, shape (Q, K), `temperatures` one a country, shape
+    (countries,); `judged` are positions among all answers.
     """
     which = answers.question[judged]
     predicted = option_probabilities(
@@ -154,10 +138,7 @@ def own_and_others(
 ) -> list[ScoredRow]:
     """Return two rows an arm: each country's model on its own country, and on the others.
 
-    Args:
-        labels: All models.
-        rows: Rows, those of all models among them.
-        country_of: Country of each judged answer.
+    The rows of all models are among `rows`; `country_of` is the country of each judged answer.
     """
     made = []
     by_label = {row.name: row.scores for row in rows}

@@ -45,12 +45,9 @@ class ScoredRow:
 
 @dataclass(frozen=True)
 class Judged:
-    """Which answers were judged.
+    """Which answers were judged: the country of each, a position in `countries`, and its question.
 
-    Attributes:
-        countries: Names, sorted.
-        country: Country of each answer as a position in `countries`, shape (N,).
-        question: Question of each answer, 0..Q-1, shape (N,).
+    Countries are sorted names; both arrays are of shape (N,), questions are 0..Q-1.
     """
 
     countries: tuple[str, ...]
@@ -63,8 +60,6 @@ class OpinionRecord:
     """What one row scores in one country, or over all of them.
 
     Attributes:
-        row: Name of the row.
-        kind: Its kind, as of `ScoredRow`.
         over: What is averaged over: a country's questions, all questions, or countries.
         country: The country; None where `over` is not "country".
         questions: Number of questions.
@@ -100,10 +95,7 @@ def summarise(
 ) -> list[OpinionRecord]:
     """Return the records of each row: over questions, over countries, then country by country.
 
-    Args:
-        rows: Predictions, scored.
-        judged: What their scores belong to.
-        reference: Name of the row that the others are compared with; None for no comparison.
+    `reference` names the row that the others are compared with; None for no comparison.
 
     Raises:
         ValueError: A row has another number of scores than there are answers, or `reference` is
@@ -127,11 +119,9 @@ def summarise(
 
 
 def question_sums(values: FloatArray, judged: Judged) -> FloatArray:
-    """Return what the means of one value an answer are made of, by question.
+    """Return what the means of one value an answer, shape (N,), are made of, by question.
 
-    Args:
-        values: Shape (N,), NaN for answers to leave out.
-        judged: Country and question of each answer.
+    NaN leaves an answer out.
 
     Returns:
         Shape (2, C + 1, Q): sums and counts of each country, and last the mean over the
@@ -150,13 +140,10 @@ def question_sums(values: FloatArray, judged: Judged) -> FloatArray:
 
 
 def means_of_sums(sums: FloatArray) -> FloatArray:
-    """Return the mean of each country, over questions and over countries.
+    """Return the mean of each country, over questions and over countries, shape (R, C + 2).
 
-    Args:
-        sums: `question_sums` added up over questions, shape (R, 2, C + 1).
-
-    Returns:
-        Shape (R, C + 2), NaN where there is no answer.
+    `sums` are `question_sums` added up over questions, shape (R, 2, C + 1); without an answer the
+    mean is NaN.
     """
     means = divide_draws(sums[:, 0], sums[:, 1])
     counted = (sums[:, 1, :-1] > 0).sum(axis=1)
@@ -167,7 +154,6 @@ def means_of_sums(sums: FloatArray) -> FloatArray:
 def _records_of(
     row: ScoredRow, columns: dict[str, FloatArray], judged: Judged
 ) -> Iterator[OpinionRecord]:
-    """Yield the records of one row."""
     sums = np.stack([question_sums(values, judged) for values in columns.values()])
     drawn = resample_sums(sums.reshape(-1, sums.shape[-1])).reshape(-1, *sums.shape[:-1])
     found: dict[str, list[Interval]] = {}

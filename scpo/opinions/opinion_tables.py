@@ -29,14 +29,8 @@ def write_opinions(records: Sequence[OpinionRecord], path: Path) -> None:
     """Write records as CSV: one line each, a figure and the two ends of its interval."""
     lines = []
     for record in records:
-        line: dict[str, Any] = {
-            "row": record.row,
-            "kind": record.kind,
-            "over": record.over,
-            "country": record.country,
-            "questions": record.questions,
-        }
-        figures = {**record.figures, "against_global": record.against_reference}
+        line = dict(vars(record))
+        figures = {**line.pop("figures"), "against_global": line.pop("against_reference")}
         for name, figure in figures.items():
             line |= (figure or Interval(None, None, None, 0)).columns(name, f"{name}_")
         lines.append(line)
@@ -49,13 +43,8 @@ def write_answers(
 ) -> None:
     """Write each row's score of each judged answer as Parquet, at full precision.
 
-    A question stands by a hash of its text and options: the survey's licence is its own.
-
-    Args:
-        rows: Rows; answers that one does not apply to are left out.
-        judged: Country and question of each answer.
-        questions: The questions that `judged` counts through.
-        path: File to write.
+    Answers that a row does not apply to are left out. A question, which `judged` counts through,
+    stands by a hash of its text and options: the survey's licence is its own.
     """
     keys = np.array([hash_texts(item.question, *item.options)[:16] for item in questions])
     columns: dict[str, Any] = {

@@ -6,10 +6,11 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import SplitConfig
+from scpo.countries.build import divide_users
 from scpo.data.reading.countries import canonical_country
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
-from scpo.data.splits import SIDES, split_users
+from scpo.data.splits import SIDES
 
 _PARTS = ("all", *SIDES)
 
@@ -23,11 +24,8 @@ def pick_countries(
 ) -> list[str]:
     """Return the countries to judge, sorted.
 
-    Args:
-        counts: Number of questions by country of the survey.
-        named: Those asked for; where there are any, just these.
-        with_model: Those that have a model; where there are any, just these.
-        min_questions: Else those with so many questions.
+    They are those named, or else those with a model, or else those with so many questions;
+    `counts` are the questions of each country of the survey.
 
     Raises:
         ValueError: A named country that is not in the survey, or none left.
@@ -51,10 +49,7 @@ def select_answers(
 ) -> tuple[list[SurveyQuestion], IntArray]:
     """Return the questions of which an answer is judged, and which of their answers are.
 
-    Args:
-        survey: All questions.
-        countries: Countries that are judged.
-        part: "all", or a part of the split that `scpo train` makes of the prepared survey.
+    `part` is "all", or a part of the split that `scpo train` makes of the prepared survey.
 
     Returns:
         Questions with the answers of all countries; positions among their answers, as
@@ -78,13 +73,5 @@ def _chooser(
     wanted = set(countries)
     if part == "all":
         return lambda country, question: country in wanted
-    split = SplitConfig()
-    sides = split_users(
-        make_opinion_interactions(survey),
-        countries,
-        seed=split.seed,
-        validation_share=split.validation_share,
-        test_share=split.test_share,
-        min_users=split.min_users,
-    )
+    sides = divide_users(make_opinion_interactions(survey), countries, SplitConfig())
     return lambda country, question: sides.get(question_user(country, question)) == part

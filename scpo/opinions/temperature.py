@@ -25,7 +25,7 @@ def other_shares(answers: Answers, country: int) -> FloatArray:
 
 
 def fit_temperature(rewards: FloatArray, shares: FloatArray) -> float:
-    """Return the temperature under which a model's choices are likeliest.
+    """Return the temperature, in `TEMPERATURES`, under which a model's choices are likeliest.
 
     The log loss sum_q [n_q logsumexp(r_q / T) - shares_q . r_q / T] is convex in 1 / T. A model
     that is wrong more often than right gets the highest temperature looked at: nearly uniform
@@ -34,9 +34,6 @@ def fit_temperature(rewards: FloatArray, shares: FloatArray) -> float:
     Args:
         rewards: Shape (Q, K), -inf where there is no option.
         shares: Shape (Q, K), sums over answers; a question that nobody answered is all 0.
-
-    Returns:
-        T in `TEMPERATURES`.
 
     Raises:
         ValueError: Shapes differ, or nobody answered.

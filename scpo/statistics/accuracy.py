@@ -27,12 +27,9 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One accuracy with what a reader needs to judge it.
+    """One accuracy, a share of pairs in 0..1, with what a reader needs to judge it.
 
-    Attributes:
-        interval: Share of pairs ordered right, 0..1, with its interval.
-        pairs: Number of pairs.
-        ties: Pairs with two equal rewards, counted as wrong.
+    `ties` are pairs with two equal rewards, counted as wrong.
     """
 
     interval: Interval
@@ -46,11 +43,9 @@ class Accuracy:
 
 
 def pair_accuracy(margin: ArrayLike, user: ArrayLike) -> Accuracy:
-    """Return the accuracy of a model's margins m = r+ - r-, correct when m > 0.
+    """Return the accuracy of a model's margins m = r+ - r-, shape (P,), correct when m > 0.
 
-    Args:
-        margin: Shape (P,), finite; P may be 0.
-        user: Shape (P,), the user of each pair.
+    P may be 0; `user` is that of each pair, shape (P,).
 
     Raises:
         ValueError: A margin is not finite, or shapes differ.
@@ -64,15 +59,10 @@ def layer_accuracies(
     reference_margin: ArrayLike,
     user: ArrayLike,
 ) -> dict[Name, dict[str, Accuracy]]:
-    """Return the accuracy of many models in each layer.
+    """Return the accuracy of many models by model, then by layer.
 
-    Args:
-        margins: Margins of each model, each of shape (P,), finite.
-        reference_margin: d, which divides the layers at 0, shape (P,), finite.
-        user: User of each pair, shape (P,).
-
-    Returns:
-        By model, then by layer ("overall", "distinctive", "consensus").
+    The margins of each model, `reference_margin` d, which divides the layers at 0, and the user of
+    each pair are of shape (P,).
 
     Raises:
         ValueError: Shapes differ, or a margin is not finite.

@@ -29,10 +29,8 @@ def binned_intervals(
 ) -> Iterator[tuple[int, BoolArray, Interval]]:
     """Yield each bin that holds a pair: its number, which pairs, and the mean of `right` there.
 
-    Args:
-        right: Shape (P,), 1 for a right pair and 0 for a wrong one.
-        bins: Shape (P,), the bin of each pair.
-        user: Shape (P,), any labels.
+    `right` is 1 for a right pair and 0 for a wrong one; it, the bin and the user of each pair are
+    of shape (P,).
 
     Raises:
         ValueError: Shapes differ, or there is no pair.

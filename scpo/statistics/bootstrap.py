@@ -33,13 +33,9 @@ ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval by user.
+    """A figure with its 95 % interval by user, and the users that it comes from.
 
-    Attributes:
-        value: The figure; None without pairs.
-        low: Lower end; None with fewer than 2 users.
-        high: Upper end; None with fewer than 2 users.
-        users: Users that the figure comes from.
+    `value` is None without pairs, `low` and `high` are None with fewer than 2 users.
     """
 
     value: float | None
@@ -75,12 +71,9 @@ def intervals(
 ) -> list[Interval]:
     """Return sum(totals) / sum(pairs) of each statistic with its interval by user.
 
-    Args:
-        totals: Shape (S, U), per user the sum of the statistic over the pairs: right pairs, or
-            the difference of two models' right pairs.
-        pairs: Shape (U,), pairs of each user; users without one are left out.
-        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
-        seed: Seed of the draws.
+    `totals`, shape (S, U), are per user the sum of the statistic over the pairs: right pairs, or
+    the difference of two models' right pairs. `pairs`, shape (U,), are those of each user; users
+    without one are left out. `num_resamples` is R, None for `NUM_RESAMPLES`.
     """
     totals, pairs = totals[:, pairs > 0], pairs[pairs > 0]
     num_users = len(pairs)
@@ -104,31 +97,23 @@ def intervals(
     ]
 
 
-def intervals_by_user(
-    values: ArrayLike, user: ArrayLike, *, num_resamples: int | None = None, seed: int = 0
-) -> list[Interval]:
+def intervals_by_user(values: ArrayLike, user: ArrayLike) -> list[Interval]:
     """Return the mean of each statistic over all pairs with its interval by user.
 
-    Args:
-        values: Shape (S, P), such as 1 for a right pair and 0 for a wrong one.
-        user: Shape (P,), any labels.
-        num_resamples: Bootstrap draws; None for `NUM_RESAMPLES`.
-        seed: Seed of the draws.
+    `values`, shape (S, P), are such as 1 for a right pair and 0 for a wrong one; `user`, shape
+    (P,).
 
     Raises:
         ValueError: Shapes do not fit.
     """
     sums = sum_by_user([*np.asarray(values), np.ones(np.shape(user))], user)
-    return intervals(sums[:-1], sums[-1], num_resamples=num_resamples, seed=seed)
+    return intervals(sums[:-1], sums[-1])
 
 
 def drawn_interval(value: float, drawn: FloatArray, num_users: int) -> Interval:
-    """Return a figure with the interval that its draws give.
+    """Return a figure of so many users with the interval that its draws give.
 
-    Args:
-        value: The figure on all users.
-        drawn: The figure in each resample, shape (R,); NaN where it had no pairs.
-        num_users: Users that the figure comes from.
+    `drawn` is the figure in each resample, shape (R,); NaN where it had no pairs.
     """
     finite = drawn[np.isfinite(drawn)]
     if num_users < 2 or len(finite) == 0:
@@ -139,14 +124,9 @@ def drawn_interval(value: float, drawn: FloatArray, num_users: int) -> Interval:
 
 
 def sum_by_user(values: ArrayLike, user: ArrayLike) -> FloatArray:
-    """Return the sum of each statistic over each user's pairs, users sorted by name.
+    """Return the sum of each statistic over each user's pairs, users sorted by name, shape (S, U).
 
-    Args:
-        values: Shape (S, P).
-        user: Shape (P,), any labels.
-
-    Returns:
-        Shape (S, U).
+    `values` are of shape (S, P), `user`, any labels, of shape (P,).
 
     Raises:
         ValueError: Shapes do not fit.
@@ -166,12 +146,8 @@ def resample_sums(
 ) -> FloatArray:
     """Return each statistic's sum over the users of each resample, shape (R, S).
 
-    The same seed and number of users give the same resamples.
-
-    Args:
-        sums: Sums by user, shape (S, U).
-        num_resamples: Bootstrap draws, R; None for `NUM_RESAMPLES`.
-        seed: Seed of the draws.
+    The same seed and number of users give the same resamples. `sums` are by user, shape (S, U);
+    `num_resamples` is R, None for `NUM_RESAMPLES`.
 
     Raises:
         ValueError: No user.
@@ -229,11 +205,8 @@ def jackknife_interval(totals: FloatArray, pairs: FloatArray) -> Interval:
     """Return sum(totals) / sum(pairs) with an interval from leaving out one user at a time.
 
     The standard error is the jackknife's about the whole figure, the quantile Student's t with
-    U - 1 degrees of freedom. No draw is made, and the ends may lie outside 0..1.
-
-    Args:
-        totals: Sum of the statistic over each user's pairs, shape (U,).
-        pairs: Pairs of each user, shape (U,); users without one are left out.
+    U - 1 degrees of freedom. No draw is made, and the ends may lie outside 0..1. Both arguments
+    are sums of each user, shape (U,); users without pairs are left out.
     """
     totals, pairs = totals[pairs > 0], pairs[pairs > 0]
     num_users = len(pairs)

@@ -17,8 +17,6 @@ Reference:
     Guo et al., On Calibration of Modern Neural Networks, 2017, section 2.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import expit
@@ -30,39 +28,17 @@ _NUM_BINS = 10
 NUM_SIMULATIONS = 200
 
 
-@dataclass(frozen=True)
-class Calibration:
-    """How far a model's probabilities are from what happens.
+def calibration(margin: ArrayLike) -> Row:
+    """Return how far the probabilities of margins are from what happens, as a row of a table.
 
-    Attributes:
-        ece_width: Expected calibration error over bins of equal width, 0..1.
-        ece_mass: The same over bins of equal mass.
-        ece_if_calibrated: Mean `ece_width` of outcomes drawn from the model's own confidences,
-            pairs taken for independent.
-        brier: Brier score, 0..1.
-        nll: Negative log-likelihood of a pair, in nats.
-        confidence: Mean confidence in the preferred side, 0.5..1.
-        right: Share of pairs where that side was chosen, a tie counting 1/2.
-        pairs: Number of pairs.
-        ties: Pairs with m = 0.
-    """
+    `margin` is m = r(y+) - r(y-), shape (P,), P >= 1.
 
-    ece_width: float
-    ece_mass: float
-    ece_if_calibrated: float
-    brier: float
-    nll: float
-    confidence: float
-    right: float
-    pairs: int
-    ties: int
-
-
-def calibration(margin: ArrayLike) -> Calibration:
-    """Return the calibration of margins.
-
-    Args:
-        margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
+    Returns:
+        By column: `ece_width` and `ece_mass`, 0..1, over bins of equal width and of equal mass;
+        `ece_if_calibrated`, the mean `ece_width` of outcomes drawn from the model's own
+        confidences, pairs taken for independent; `brier`, 0..1; `nll` of a pair, in nats;
+        `confidence`, the mean one in the preferred side, 0.5..1; `right`, the share of pairs
+        where that side was chosen, a tie counting 1/2; `pairs` and `ties`, those with m = 0.
 
     Raises:
         ValueError: No pair, or a margin that is not finite.
@@ -76,25 +52,23 @@ def calibration(margin: ArrayLike) -> Calibration:
         _bin_error(rng.random(len(confidence)) < confidence, confidence, by_width)
         for _ in range(NUM_SIMULATIONS)
     ]
-    return Calibration(
-        ece_width=_bin_error(right, confidence, by_width),
-        ece_mass=_bin_error(right, confidence, by_mass),
-        ece_if_calibrated=float(np.mean(simulated)),
-        brier=float(np.mean(expit(-margins) ** 2)),
-        nll=float(np.mean(np.logaddexp(0.0, -margins))),
-        confidence=float(confidence.mean()),
-        right=float(right.mean()),
-        pairs=len(margins),
-        ties=int(np.count_nonzero(margins == 0)),
-    )
+    return {
+        "ece_width": _bin_error(right, confidence, by_width),
+        "ece_mass": _bin_error(right, confidence, by_mass),
+        "ece_if_calibrated": float(np.mean(simulated)),
+        "brier": float(np.mean(expit(-margins) ** 2)),
+        "nll": float(np.mean(np.logaddexp(0.0, -margins))),
+        "confidence": float(confidence.mean()),
+        "right": float(right.mean()),
+        "pairs": len(margins),
+        "ties": int(np.count_nonzero(margins == 0)),
+    }
 
 
 def reliability_table(margin: ArrayLike, user: ArrayLike) -> list[Row]:
     """Return the bins of equal width that hold a pair, low confidence first, as rows.
 
-    Args:
-        margin: m = r(y+) - r(y-), shape (P,), finite, P >= 1.
-        user: User of each pair, shape (P,).
+    `margin`, P >= 1, and the user of each pair are of shape (P,).
 
     Returns:
         By column: `lowest` and `highest`, the edges of the bin; `confidence`, the mean one in

@@ -38,12 +38,8 @@ def length_deciles(
 ) -> list[Row]:
     """Return accuracy by decile of the difference of lengths, as rows of a table.
 
-    Equal differences share a decile.
-
-    Args:
-        margin: m = r(y+) - r(y-), shape (P,), P >= 1.
-        length_difference: Length of y+ minus that of y-, shape (P,).
-        user: User of each pair, shape (P,).
+    Equal differences share a decile. m = r(y+) - r(y-), the length of y+ minus that of y- and the
+    user of each pair are of shape (P,), P >= 1.
 
     Returns:
         By column: `decile`, 1 (chosen much shorter) to 10 (chosen much longer); `shortest` and
@@ -75,13 +71,10 @@ def length_share(
     length_difference: ArrayLike,
     user: ArrayLike,
 ) -> Row:
-    """Return how much of a model's gain over a baseline length explains.
+    """Return how much of a model's gain over a baseline length explains, as a row of a table.
 
-    Args:
-        margin: The model's m, shape (P,), P >= 1.
-        baseline: The baseline's margins, such as the global model's, shape (P,).
-        length_difference: Length of y+ minus that of y-, shape (P,).
-        user: User of each pair, shape (P,).
+    Both margins, the length of y+ minus that of y- and the user of each pair are of shape (P,),
+    P >= 1.
 
     Returns:
         By column: `gain`, accuracy minus the baseline's, in -1..1; `length_part` of it and `rest`,

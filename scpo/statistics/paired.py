@@ -47,7 +47,6 @@ class PairedDifference:
     Attributes:
         bootstrap: The difference, in -1..1, with its interval by user bootstrap.
         jackknife: The same with the interval by user jackknife.
-        pairs: Number of pairs.
         model_only: Pairs that the model alone orders right, b.
         baseline_only: Pairs that the baseline alone orders right, c.
         mcnemar: Tests of b against c; pairs taken for independent.
@@ -83,12 +82,8 @@ def paired_differences(
 ) -> dict[str, PairedDifference]:
     """Return how far each model's accuracy is above the baseline's, by name.
 
-    A tie, m = 0, counts as wrong.
-
-    Args:
-        margins: Margins m = r+ - r- of each model, each of shape (P,), finite.
-        baseline: The baseline's margins, shape (P,), finite.
-        user: User of each pair, shape (P,).
+    A tie, m = 0, counts as wrong. The margins m = r+ - r- of each model and of the baseline, and
+    the user of each pair, are of shape (P,).
 
     Raises:
         ValueError: Shapes differ, or a margin is not finite.
@@ -113,11 +108,7 @@ def paired_differences(
 
 
 def mcnemar(model_only: int, baseline_only: int) -> McNemar:
-    """Return McNemar's exact test and its chi-square with continuity correction.
-
-    Args:
-        model_only: Pairs that one model alone orders right, b >= 0.
-        baseline_only: Pairs that the other alone orders right, c >= 0.
+    """Return McNemar's exact test and its chi-square with continuity correction, of b against c.
 
     Raises:
         ValueError: A count is negative.

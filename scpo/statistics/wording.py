@@ -13,12 +13,8 @@ def format_accuracy(
 ) -> str:
     """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share.
 
-    Args:
-        figure: The accuracy, a fraction, with or without its interval.
-        low: Lower end where `figure` is a number.
-        high: Upper end where `figure` is a number.
-        unit: What follows the share.
-        missing: What is written without an accuracy.
+    `figure` is a fraction, with its interval or with the ends beside it; `unit` follows the share,
+    and `missing` is written without an accuracy.
     """
     value, low, high = _parts(figure, low, high)
     if value is None:

@@ -80,12 +80,8 @@ def plan_steps(
 ) -> list[IntArray]:
     """Return the pair numbers of each of `num_steps` steps, epoch after epoch.
 
-    Args:
-        data: Pairs to train on.
-        pairs_per_step: Pairs aimed at; an interaction is never split, so a step may hold fewer
-            or more (at least one interaction).
-        num_steps: Optimizer steps.
-        seed: Seed of the order.
+    An interaction is never split, so a step may hold fewer or more pairs than `pairs_per_step`, of
+    one interaction at least. `seed` is that of the order.
 
     Raises:
         ValueError: `pairs_per_step >= 1` or `num_steps >= 1` does not hold.
@@ -145,13 +141,11 @@ def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:
 def cut_forwards(
     which: IntArray, lengths: IntArray, *, max_tokens: int, min_tokens: int = 0
 ) -> list[IntArray]:
-    """Cut texts, longest first, into forward passes of nearly one length.
+    """Cut texts, numbers `which` longest first and at least one, into passes of nearly one length.
 
-    Args:
-        which: Text numbers, longest first, at least one.
-        lengths: Length of every text, in tokens.
-        max_tokens: Padded tokens of one forward pass; a single longer text gets its own.
-        min_tokens: A pass with fewer padded tokens takes in shorter texts too.
+    `lengths` are those of every text, in tokens. A forward pass has at most `max_tokens` padded
+    tokens, but a single longer text gets its own; one with fewer than `min_tokens` takes in
+    shorter texts too.
     """
     forwards: list[IntArray] = []
     start = 0

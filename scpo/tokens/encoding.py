@@ -75,12 +75,8 @@ def encode_texts(
 ) -> TokenizedTexts:
     """Tokenise U (prompt, response) texts for a reward model.
 
-    Args:
-        tokenizer: Fast; with a chat template it is used, else a text pair.
-        prompts: U prompts.
-        responses: U responses.
-        max_tokens: Longest text allowed, in tokens, special tokens included.
-        overlong: What happens to longer ones, as of `positions_within`.
+    A chat template is used where the tokenizer has one, else a text pair. `max_tokens` counts
+    special tokens too; what happens to longer texts is `overlong`, as of `positions_within`.
 
     Raises:
         ValueError: The lists differ in length, `max_tokens < 8` or too small for the special

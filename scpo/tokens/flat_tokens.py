@@ -62,18 +62,11 @@ def positions_within(
     max_tokens: int,
     overlong: Overlong = "truncate_prompt",
 ) -> IntArray:
-    """Return the positions to keep so that at most `max_tokens` of each text remain.
+    """Return the positions, in order, to keep so that at most `max_tokens` of each text remain.
 
-    Args:
-        sides: As of `WholeTexts`, shape (N,).
-        offsets: As of `WholeTexts`, shape (U + 1,).
-        max_tokens: Tokens allowed in a text.
-        overlong: Where a text is cut. The prompt loses its left first; then the response loses
-            its right end, or under "truncate_left" its left. "drop" cuts as "truncate_prompt"
-            does; whoever builds pairs drops them.
-
-    Returns:
-        Positions in order; special tokens always stay.
+    Special tokens always stay. The prompt loses its left first; then the response loses its right
+    end, or under "truncate_left" its left. "drop" cuts as "truncate_prompt" does; whoever builds
+    pairs drops them. `sides` and `offsets` are as of `WholeTexts`.
     """
     lengths = np.diff(offsets)
     excess = np.maximum(lengths - max_tokens, 0)

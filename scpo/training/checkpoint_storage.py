@@ -8,9 +8,9 @@ each node fetches the checkpoint once.
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from scpo.files.atomic import sync_file, sync_folder, write_json, write_text
 from scpo.files.buckets import MANIFEST, RemoteFolder, files_below, local_copy, put_files
@@ -20,35 +20,7 @@ DAMAGED = "damaged"
 REASON = "reason.txt"
 
 
-class Steps(Protocol):
-    """Checkpoints by name, `step-N`."""
-
-    def names(self) -> list[str]:
-        """Return the names of whole checkpoints, newest first."""
-
-    def writing(self, name: str, rank: int) -> AbstractContextManager[Path]:
-        """Give the folder in which a rank writes; rank 0 makes a shared one."""
-
-    def keep(self, name: str, folder: Path, rank: int, num_ranks: int) -> list[str]:
-        """Make a rank's share of the files durable, and return their names."""
-
-    def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
-        """Make the checkpoint whole; rank 0 calls, when every rank has kept its share."""
-
-    def fetch(self, name: str) -> Path:
-        """Return a folder of this node with the checkpoint; ValueError where it is damaged."""
-
-    def release(self, folder: Path) -> None:
-        """Let go of a fetched folder; no rank reads it any more."""
-
-    def set_aside(self, name: str, reason: str) -> None:
-        """Hide a damaged checkpoint from `names`; rank 0 calls."""
-
-    def remove(self, name: str) -> None:
-        """Remove a checkpoint; rank 0 calls."""
-
-
-def open_steps(place: Place) -> Steps:
+def open_steps(place: Place) -> "Steps":
     """Return the checkpoints of a place."""
     return (
         _RemoteSteps(RemoteFolder(str(place))) if is_remote(place) else _SharedSteps(Path(place))
@@ -56,16 +28,18 @@ def open_steps(place: Place) -> Steps:
 
 
 class _SharedSteps:
-    """Checkpoints in a folder that every rank reaches: written beside, then renamed."""
+    """Checkpoints by name, `step-N`, in a folder that every rank reaches."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def names(self) -> list[str]:
+        """Return the names of whole checkpoints, newest first."""
         return sorted((path.name for path in self.folder.glob("step-*")), reverse=True)
 
     @contextmanager
     def writing(self, name: str, rank: int) -> Iterator[Path]:
+        """Give the folder in which a rank writes; rank 0 makes a shared one."""
         partial = self.folder / f".{name}.partial"
         if rank == 0:
             for leftover in self.folder.glob(".step-*.partial"):
@@ -74,24 +48,28 @@ class _SharedSteps:
         yield partial
 
     def keep(self, name: str, folder: Path, rank: int, num_ranks: int) -> list[str]:
+        """Make a rank's share of the files durable, and return their names."""
         mine = files_below(folder)[rank::num_ranks]
         for each in mine:
             sync_file(folder / each)
         return mine
 
     def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
+        """Make the checkpoint whole; rank 0 calls, when every rank has kept its share."""
         write_json(folder / MANIFEST, manifest)
         shutil.rmtree(self.folder / name, ignore_errors=True)
         folder.replace(self.folder / name)
         sync_folder(self.folder)
 
     def fetch(self, name: str) -> Path:
+        """Return a folder of this node with the checkpoint; ValueError where it is damaged."""
         return self.folder / name
 
     def release(self, folder: Path) -> None:
-        pass  # it is the checkpoint itself
+        """Let go of a fetched folder, here the checkpoint itself; no rank reads it any more."""
 
     def set_aside(self, name: str, reason: str) -> None:
+        """Hide a damaged checkpoint from `names`; rank 0 calls."""
         target = self.folder / DAMAGED / name
         shutil.rmtree(target, ignore_errors=True)
         target.parent.mkdir(exist_ok=True)
@@ -99,11 +77,12 @@ class _SharedSteps:
         write_text(target / REASON, reason)
 
     def remove(self, name: str) -> None:
+        """Remove a checkpoint; rank 0 calls."""
         shutil.rmtree(self.folder / name)
 
 
 class _RemoteSteps:
-    """Checkpoints in an object store; every rank writes to a folder of its own first."""
+    """The same in an object store; every rank writes to a folder of its own first."""
 
     def __init__(self, folder: RemoteFolder) -> None:
         self.folder = folder
@@ -140,3 +119,6 @@ class _RemoteSteps:
 
     def remove(self, name: str) -> None:
         (self.folder / name).remove_all()
+
+
+Steps: TypeAlias = _SharedSteps | _RemoteSteps

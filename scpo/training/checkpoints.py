@@ -33,12 +33,10 @@ class TrainingStopped(RuntimeError):
 
 @dataclass(frozen=True)
 class Checkpoints:
-    """Where and how often a training is saved.
+    """Where, and after how many optimizer steps, a training is saved.
 
-    Attributes:
-        folder: Folder of the checkpoints, one that every rank reaches, or an object store's URI.
-        every: Optimizer steps from one to the next.
-        identity: What must be equal for a training to resume from a checkpoint, by name.
+    `folder` is one that every rank reaches, or an object store's URI; `identity` is what must be
+    equal for a training to resume from a checkpoint, by name.
     """
 
     folder: Place

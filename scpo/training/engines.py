@@ -14,26 +14,22 @@ import torch
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
+from transformers import get_scheduler
 
 from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import RewardModel
-from scpo.training.schedules import make_schedule
 
 STATE_FILE = "engine.pt"
 
 
 @dataclass(frozen=True)
 class Optimization:
-    """How an engine optimizes; see `scpo.config.TrainingConfig`.
+    """How an engine optimizes with AdamW; see `scpo.config.TrainingConfig`.
 
-    Attributes:
-        learning_rate: Peak learning rate of AdamW.
-        num_steps: Optimizer steps in all; the schedule ends there.
-        max_grad_norm: Gradients are scaled down to this norm.
-        precision: Resolved precision of the matrix products.
-        accumulation: Backward passes of one optimizer step.
+    `learning_rate` is the peak, `num_steps` counts all optimizer steps, where the schedule ends,
+    and `accumulation` the backward passes of one.
     """
 
     learning_rate: float
@@ -46,17 +42,20 @@ class Optimization:
     accumulation: int = 1
 
     def make_optimizer(self, model: torch.nn.Module, *, fused: bool) -> tuple[AdamW, LambdaLR]:
-        """Return AdamW over the trainable weights of a model, and its schedule."""
+        """Return AdamW over the trainable weights of a model, and its schedule.
+
+        The learning rate rises from 0 in a share of the steps, rounded, but one step at least is
+        left for what follows: a line to 0, half a cosine to 0, or the peak.
+        """
         optimizer = AdamW(
             [weight for weight in model.parameters() if weight.requires_grad],
             lr=self.learning_rate,
             weight_decay=self.weight_decay,
             fused=fused,
         )
-        schedule = make_schedule(
-            self.schedule, num_steps=self.num_steps, warmup_share=self.warmup_share
-        )
-        return optimizer, LambdaLR(optimizer, schedule)
+        num_warmup = min(round(self.warmup_share * self.num_steps), self.num_steps - 1)
+        kind = "constant_with_warmup" if self.schedule == "constant" else self.schedule
+        return optimizer, get_scheduler(kind, optimizer, num_warmup, self.num_steps)
 
 
 class Engine(Protocol):

@@ -58,14 +58,9 @@ def fit_on_device(
 ) -> TrainingResult:
     """Train `reward` in place, on its device; adapters are merged into it at the end.
 
-    Args:
-        reward: Model to continue.
-        data: Weighted pairs.
-        config: Learning rate, epochs and the rest.
-        out: Folder or URI of the trained model, or None.
-        checkpoints: Folder or URI to save to and resume from; None for neither. It is removed
-            once the model is written.
-        report: Called after every step.
+    `out` is a folder or URI of the trained model, or None. `checkpoints` is one to save to and
+    resume from, or None for neither; it is removed once the model is written. `report` is called
+    after every step.
 
     Raises:
         TrainingStopped: As of `scpo.training.loop.train_reward_model`, or the model written does

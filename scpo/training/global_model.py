@@ -33,14 +33,10 @@ HELD_OUT_SHARE = 0.05
 
 @dataclass(frozen=True)
 class GlobalTraining:
-    """What the training of a global model did.
+    """What the training of a global model did: pairs, optimizer steps, seconds in the loop.
 
-    Attributes:
-        pairs: Pairs trained on.
-        steps: Optimizer steps.
-        train_s: Seconds in the training loop.
-        held_out: Accuracy on the users held out.
-        length: The length baseline on the same pairs.
+    `held_out` is the accuracy on the users held out, `length` the length baseline's on the same
+    pairs.
     """
 
     pairs: int
@@ -70,13 +66,9 @@ def train_global_model(
 ) -> GlobalTraining:
     """Train a global reward model and write it as a Hugging Face folder.
 
-    Args:
-        table: Pooled interactions (`pool_interactions`).
-        model: Names the backbone, which gets a new head, and sets learning rate and epochs.
-        training: The rest of the training.
-        out: Folder of the model.
-        max_tokens: Token budget of a text.
-        overlong: What happens to texts over it; "drop" leaves out their pairs.
+    `table` is that of `pool_interactions`. `model` names the backbone, which gets a new head, and
+    sets learning rate and epochs; `training` has the rest. `overlong="drop"` leaves out pairs with
+    a text over `max_tokens`.
 
     Raises:
         FileNotFoundError: No such backbone.
@@ -123,16 +115,11 @@ def pool_interactions(
     quarantine: Path,
     seed: int,
 ) -> pa.Table:
-    """Return the interactions that train a global model, each source cut at random.
+    """Return the interactions that train a global model, each source cut at random by the seed.
 
-    Args:
-        table: Interactions of all countries.
-        model: Names the further pairs file and the largest numbers of pairs.
-        exclude: Countries to leave out: those that are steered to.
-        only: The countries to take of the rest; None for all.
-        on_bad_rows: What to do with bad rows of the further pairs file.
-        quarantine: Where they are written.
-        seed: Seed of the cut.
+    `model` names a further pairs file, whose bad rows go to `quarantine`, and the largest numbers
+    of pairs. Countries to `exclude` are those that are steered to; `only` names those to take of
+    the rest, None for all.
 
     Raises:
         FileNotFoundError: No such pairs file.

@@ -57,10 +57,8 @@ class TrainingResult:
     Attributes:
         losses: Loss of each step.
         pairs_seen: Pairs over all steps, repeats included.
-        train_s: Seconds in the loop.
-        model_s: Seconds of them in the engine: forward, backward, optimizer, other ranks.
+        model_s: Seconds in the engine: forward, backward, optimizer, other ranks.
         real_tokens: Tokens of the texts that this rank encoded.
-        padded_tokens: The same with padding.
         warm_start: As of `prove_warm_start`; None where the head was new.
         resumed_from: Steps that a checkpoint spared.
         moved_aside: Checkpoints found damaged, with the reason.
@@ -112,15 +110,9 @@ def train_reward_model(
 ) -> TrainingResult:
     """Train the engine's model on weighted pairs, from the start or the newest checkpoint.
 
-    Args:
-        engine: Holds model, optimizer and schedule; every rank calls with the same arguments.
-        data: The pairs, the same on every rank.
-        inputs: How texts become model inputs.
-        pairs_per_step: Pairs aimed at per step, over all ranks.
-        seed: Seed of the order of the data.
-        centring: Coefficient c of the centring term, 0 for none.
-        checkpoints: Where to save and resume from; None for neither.
-        report: Called after every step.
+    Every rank calls with the same arguments. `pairs_per_step` are aimed at over all ranks; `seed`
+    is that of the order of the data, `centring` the coefficient c. `report` is called after every
+    step.
 
     Raises:
         TrainingStopped: A loss or gradient is not finite, the model is not the one that gave

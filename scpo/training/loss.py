@@ -19,17 +19,10 @@ from torch.nn import functional
 def weighted_bradley_terry(
     margin: Tensor, weights: Tensor, target: Tensor | None = None
 ) -> Tensor:
-    """Return the mean over pairs of W * softplus(-(m - t)).
+    """Return the mean over B pairs of W * softplus(-(m - t)), a float32 (or wider) scalar.
 
-    Args:
-        margin: m = r+ - r-, shape (B,).
-        weights: W >= 0, shape (B,), same device.
-        target: t, the margin that m is to exceed, shape (B,), same device; None for 0.
-
-    Returns:
-        A float32 (or wider) scalar that carries gradients to `margin`.
-
-    Shape legend: B pairs.
+    m = r+ - r-, the weights W >= 0 and t, the margin that m is to exceed (None for 0), are of
+    shape (B,) on one device. Gradients go to m.
 
     Raises:
         ValueError: The shapes differ, are not one-dimensional, or there is no pair.

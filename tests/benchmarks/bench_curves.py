@@ -22,9 +22,9 @@ import torch
 from figures import figure_line, machine
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
-from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm
+from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm, save_model
 
-from scpo.config import SplitConfig
+from scpo.config import SplitConfig, SyntheticConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
 from scpo.countries.features import reward_head
@@ -33,7 +33,6 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.splits import deal_users
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
-from scpo.models.saving import save_reward_model
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
@@ -58,7 +57,9 @@ Probed = tuple[CountryData, ProbedPairs, ProbedPairs]
 def make_interactions(seed: int) -> pa.Table:
     """Return interactions of six countries whose responses have been brought to drawn lengths."""
     world = make_synthetic(
-        num_countries=NUM_COUNTRIES, users_per_country=40, interactions_per_user=5, seed=seed
+        SyntheticConfig(
+            num_countries=NUM_COUNTRIES, users_per_country=40, interactions_per_user=5, seed=seed
+        )
     )
     rows = world.interactions.to_pylist()
     words = " ".join(text for row in rows for text in row["responses"]).split()
@@ -81,7 +82,7 @@ def prepare(reward: RewardModel, folder: Path) -> dict[str, CountryData]:
         table,
         countries,
         reward,
-        content_hash(save_reward_model(reward, folder / "model")),
+        content_hash(save_model(reward, folder / "model")),
         split=SplitConfig(),
         max_tokens=LONGEST_TOKENS,
         cache=folder,

@@ -27,15 +27,14 @@ import ray
 import torch
 from bench_sharded_lane import train_nested
 from figures import figure_line, machine, spread
-from workload import load_minilm
+from workload import load_minilm, save_model
 
-from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import run_job
@@ -51,7 +50,7 @@ MAX_TOKENS = 128
 def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) -> Workspace:
     """Return countries with reference rewards; scored anew where the cache lacks them."""
     world = make_synthetic(
-        num_countries=2, users_per_country=users, interactions_per_user=3, seed=1
+        SyntheticConfig(num_countries=2, users_per_country=users, interactions_per_user=3, seed=1)
     )
     steered = steer_countries(
         world.interactions,
@@ -244,7 +243,7 @@ def main() -> None:
     )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        model = save_reward_model(load_minilm(), root / "model")
+        model = save_model(load_minilm(), root / "model")
         started = time.perf_counter()
         workspace = prepare(model, root / "cache", COUNTRIES, arguments.users)
         prepared_s = time.perf_counter() - started

@@ -17,17 +17,17 @@ from pathlib import Path
 import psutil
 import ray
 from figures import figure_line, machine, spread
-from workload import load_minilm
+from workload import load_minilm, save_model
 
-from scpo.config import SplitConfig, TrainingConfig
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig
 from scpo.countries.build import steer_countries
+from scpo.countries.scoring import score_pairs
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.distributed.ray_training import WorkerGroup, train_on_ray
-from scpo.evaluation.held_out import evaluate_model
+from scpo.evaluation.held_out import evaluate_margins
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
 from sweeps.lanes.worker_group import StandingGroup
 from sweeps.run.workspace import Workspace
@@ -41,8 +41,10 @@ CLUSTER = WorkerGroup(2, zero_stage=2)
 
 def make_workspace(folder: Path) -> Workspace:
     """Return a small country and MiniLM with a reward head, written into a folder."""
-    model = save_reward_model(load_minilm(), folder / "model")
-    world = make_synthetic(num_countries=1, users_per_country=8, interactions_per_user=3, seed=1)
+    model = save_model(load_minilm(), folder / "model")
+    world = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=8, interactions_per_user=3, seed=1)
+    )
     steered = steer_countries(
         world.interactions,
         [COUNTRY],
@@ -83,7 +85,9 @@ def train_nested(job: Job, workspace: Workspace, folder: Path) -> float:
         CLUSTER,
         out=folder,
     )
-    evaluate_model(load_reward_model(str(folder)), data, job.part, precision="fp32")
+    trained = load_reward_model(str(folder))
+    margin = score_pairs(trained, data, data.pairs_in(job.part), precision="fp32")
+    evaluate_margins(margin, data, job.part)
     return time.perf_counter() - start - result.train_s
 
 

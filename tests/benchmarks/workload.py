@@ -19,12 +19,14 @@ import torch
 from transformers import AutoModelForSequenceClassification
 
 from scpo.arrays import IntArray
+from scpo.config import SyntheticConfig
 from scpo.countries.country_data import utterance_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.models.export import write_model_files
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
@@ -82,6 +84,13 @@ def load_plain_minilm() -> RewardModel:
     return RewardModel(model.eval(), reward.tokenizer)
 
 
+def save_model(reward: RewardModel, folder: Path) -> Path:
+    """Write a model to a new folder, and return it."""
+    folder.mkdir(parents=True)
+    write_model_files(reward, folder)
+    return folder
+
+
 def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> Workload:
     """Return tokenised interactions; the same arguments give the same ones.
 
@@ -127,10 +136,12 @@ def _make_interactions(num_interactions: int, seed: int) -> pa.Table:
     """Return an interactions table whose responses have been brought to drawn lengths."""
     generator = np.random.default_rng(seed)
     world = make_synthetic(
-        num_countries=1,
-        users_per_country=-(-num_interactions // 6),
-        responses_per_interaction=NUM_RESPONSES,
-        seed=seed,
+        SyntheticConfig(
+            num_countries=1,
+            users_per_country=-(-num_interactions // 6),
+            responses_per_interaction=NUM_RESPONSES,
+            seed=seed,
+        )
     )
     rows = world.interactions.slice(0, num_interactions).to_pylist()
     words = " ".join(text for row in rows for text in row["responses"]).split()

@@ -25,14 +25,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster as RayCluster
 
-from scpo.config import SplitConfig, TrainingConfig, parse_config
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.distributed.ray_training import WorkerGroup, train_on_ray
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps.config import SweepConfig
@@ -43,6 +42,7 @@ from sweeps.run.workspace import Workspace
 from sweeps.stages.search import search_countries
 from tests.conftest import leave_ray
 from tests.forked import Forked
+from tests.saved_model import save_reward_model
 
 COUNTRIES = ("Arvandia", "Belmora")
 HEAD_ID, HEAD_TYPE = (
@@ -164,7 +164,9 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("workspace")
     reward = load_reward_model(str(tiny_backbone), new_head=True)
     model = save_reward_model(reward, folder / "model")
-    world = make_synthetic(num_countries=2, users_per_country=10, interactions_per_user=3)
+    world = make_synthetic(
+        SyntheticConfig(num_countries=2, users_per_country=10, interactions_per_user=3)
+    )
     steered = steer_countries(
         world.interactions,
         list(COUNTRIES),

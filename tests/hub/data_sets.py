@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from scpo.config import SyntheticConfig
 from scpo.data.sources.synthetic import make_synthetic
 from tests.hub.repositories import Repository
 
@@ -67,10 +68,12 @@ def make_prism() -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     they live and one who was never in a conversation.
     """
     world = make_synthetic(
-        num_countries=len(COUNTRIES),
-        users_per_country=USERS_PER_COUNTRY,
-        interactions_per_user=INTERACTIONS_PER_USER,
-        seed=5,
+        SyntheticConfig(
+            num_countries=len(COUNTRIES),
+            users_per_country=USERS_PER_COUNTRY,
+            interactions_per_user=INTERACTIONS_PER_USER,
+            seed=5,
+        )
     ).interactions.to_pylist()
     country_of = dict(zip(dict.fromkeys(row["country"] for row in world), COUNTRIES, strict=True))
     users = {row["user_id"]: country_of[row["country"]] for row in world}

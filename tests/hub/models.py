@@ -23,6 +23,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from scpo.config import SyntheticConfig
 from scpo.data.sources.synthetic import make_synthetic
 from tests.hub.repositories import Repository, read_folder
 
@@ -63,7 +64,9 @@ def publish_models(root: Path, work: Path) -> None:
 
 def _pieces() -> list[tuple[str, float]]:
     """Return whole words, and letters that cost more than a whole word."""
-    texts = make_synthetic(num_countries=1, users_per_country=24, seed=0).interactions
+    texts = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=24, seed=0)
+    ).interactions
     said = [*texts["prompt"].to_pylist(), *pc.list_flatten(texts["responses"]).to_pylist()]
     words = {word.strip(string.punctuation) for text in said for word in text.split()}
     letters = sorted(set(string.printable.strip()) | {letter for text in said for letter in text})

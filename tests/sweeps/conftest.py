@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from scpo.config import SplitConfig, TrainingConfig
+from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from scpo.models.saving import save_reward_model
 from scpo.statistics.accuracy import counts_by_user, layer_accuracies, pair_accuracy
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, Ledger, TrialRecord, UserCounts
 from sweeps.run.workspace import Workspace
+from tests.saved_model import save_reward_model
 
 COUNTRIES = {"Chile": 5, "Mexico": 4, "South Africa": 6}  # users on either part
 PAIRS_AVAILABLE = {"Chile": 240, "Mexico": 160, "South Africa": 310}
@@ -255,7 +255,9 @@ def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     folder = tmp_path_factory.mktemp("workspace")
     reward = load_reward_model(str(tiny_backbone), new_head=True)
     model = save_reward_model(reward, folder / "model")
-    world = make_synthetic(num_countries=1, users_per_country=10, interactions_per_user=3)
+    world = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=10, interactions_per_user=3)
+    )
     steered = steer_countries(
         world.interactions,
         ["Arvandia"],

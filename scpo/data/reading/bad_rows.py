@@ -96,11 +96,9 @@ AnyRow = TypeVar("AnyRow", bound=ParsedRow)
 class BadRows:
     """Rows refused so far, and counts of what was harmless.
 
-    Attributes:
-        policy: "quarantine" collects, "stop" raises at the first bad row.
-        rejected: One dict a refused row, as written to quarantine.jsonl.
-        notes: Count by code of `NOTES`.
-        num_rows_read: Rows seen by the readers, good and bad; blank lines are none.
+    The policy "quarantine" collects rows as they are written to quarantine.jsonl, "stop" raises at
+    the first. `notes` counts by code of `NOTES`; `num_rows_read` counts good and bad rows, but no
+    blank lines.
     """
 
     policy: BadRowPolicy = "quarantine"
@@ -120,13 +118,10 @@ class BadRows:
         return Counter(entry["reason"] for entry in self.rejected)
 
     def reject(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
-        """Refuse one row.
+        """Refuse one row of a file or a hub data set.
 
-        Args:
-            fault: What is wrong with it.
-            file: The file, or the name of a hub data set.
-            line: Line of the row, from 1 (row number in a Parquet file or a hub data set).
-            row: The row as far as it could be read: dict, text or bytes.
+        `line` counts from 1 (row number in a Parquet file or a data set); `row` is the row as far
+        as it could be read: dict, text or bytes.
 
         Raises:
             ValueError: The fault's reason is none of `REASONS`; or the policy is "stop", then
@@ -160,13 +155,7 @@ class BadRows:
     ) -> list[AnyRow]:
         """Return the first row of each key; where contents differ, refuse all rows of that key.
 
-        Args:
-            rows: Rows of `file`.
-            file: As of `reject`.
-            key: What names a row.
-            content: What rows of one key must have in common.
-            conflict: The fault of rows that differ.
-            note: Code of `NOTES` for repetitions.
+        `conflict` is the fault of rows that differ, `note` the code of `NOTES` for repetitions.
         """
         kept, refused = [], []
         for group in group_rows(rows, key):

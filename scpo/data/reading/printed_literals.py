@@ -36,8 +36,6 @@ def parse_printed(text: str, field: str) -> Any:
 
 
 class _NotFinite(ast.NodeTransformer):
-    """Turns the names nan and inf into numbers."""
-
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id not in NOT_FINITE:
             return node

@@ -32,12 +32,9 @@ EXACT_TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class SurveyQuestion:
-    """A question and how the people of each country answered it.
+    """A question, two different options at least, and how the people of each country answered.
 
-    Attributes:
-        question: The text.
-        options: Two different texts at least.
-        shares: By country, the share of people who chose each option, in 0..1 with sum 1.
+    `shares` are, by country, those who chose each option, in 0..1 with sum 1.
     """
 
     question: str
@@ -47,8 +44,6 @@ class SurveyQuestion:
 
 @dataclass(frozen=True)
 class _Answer(ParsedRow):
-    """One country's answer to one question."""
-
     country: str
     question: str
     options: tuple[str, ...]
@@ -56,12 +51,10 @@ class _Answer(ParsedRow):
 
 
 def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQuestion]:
-    """Read GlobalOpinionQA, or anything in its layout.
+    """Read GlobalOpinionQA, or a .csv file (or .csv.gz) with its question, selections and options.
 
-    Args:
-        source: `OPINIONS_HUB_NAME`, or a .csv file (or .csv.gz) with the columns question,
-            selections and options.
-        bad_rows: Collector of the rows, and of single countries' answers, that cannot be used.
+    `source` is the file, or `OPINIONS_HUB_NAME`. `bad_rows` collects the rows, and single
+    countries' answers, that cannot be used.
 
     Returns:
         Questions sorted by text and options, each with one country's answer at least.
@@ -131,8 +124,7 @@ def _parse_row(row: dict[str, Any]) -> tuple[str, tuple[str, ...], dict[Any, Any
 
 def _as_text(option: object) -> object:
     """Return the text of an option that is a number (a scale of 0 to 10), others unchanged."""
-    is_number = isinstance(option, int | float) and not isinstance(option, bool)
-    return f"{option:g}" if is_number else option
+    return f"{option:g}" if _is_number(option) else option
 
 
 def _parse_country(label: object) -> str:

@@ -6,22 +6,12 @@ road as on PRISM.
 """
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.global_opinions import SurveyQuestion, read_global_opinions
+from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
-
-
-def read_opinion_interactions(source: str | Path, bad_rows: BadRows) -> pa.Table:
-    """Read GlobalOpinionQA into an interactions table; see `make_opinion_interactions`.
-
-    Arguments and errors as of `read_global_opinions`.
-    """
-    return make_opinion_interactions(read_global_opinions(source, bad_rows))
 
 
 def make_opinion_interactions(survey: Iterable[SurveyQuestion]) -> pa.Table:

@@ -31,8 +31,6 @@ class PairColumns:
 
     Attributes:
         prompt: What was asked; the column may be absent (TRL's implicit prompt).
-        chosen: The preferred response.
-        rejected: The other response.
         country: Country of the user; the column may be absent where a default is given.
         user: Who judged. A file without the column "user" is read as one user a prompt; in one
             that has it, rows that name no user are refused.
@@ -69,11 +67,8 @@ def read_pairs_file(
 ) -> pa.Table:
     """Read a pairs file into an interactions table with `comparisons` and no scores.
 
-    Args:
-        path: A file ending in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet.
-        bad_rows: Collector of the rows that cannot be used.
-        columns: Names of the columns; None for `PairColumns()`.
-        default_country: Country of rows that name none.
+    It ends in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet. `columns` is None for `PairColumns()`;
+    `default_country` is that of rows that name none.
 
     Returns:
         Table of `INTERACTIONS_SCHEMA`; responses and comparisons of a row are sorted.

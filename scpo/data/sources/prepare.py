@@ -19,8 +19,8 @@ from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME
-from scpo.data.sources.opinion_pairs import read_opinion_interactions
+from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
+from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
@@ -43,17 +43,12 @@ class CountryCounts:
 
 @dataclass(frozen=True)
 class PrepareSummary:
-    """What was read and what came of it.
+    """What was read and what came of it, as summary.json holds it.
 
-    Attributes:
-        source: "prism", "pairs", "opinions" or "synthetic".
-        path: File, folder or hub name; None for synthetic.
-        files: sha256 by path of each file that was read; empty for the hub.
-        options: Options of the source: columns and default country, or the synthetic world's.
-        num_rows_read: Rows seen, good and bad.
-        countries: Counts by country, sorted by name.
-        rejected: Rows refused, by reason.
-        notes: Harmless findings, by code.
+    `path` is a file, folder or hub name, None for synthetic; `files` the sha256 by path of each
+    file that was read; `options` the columns and default country, or the synthetic world's. Counts
+    are of rows read, good and bad, of countries, sorted by name, of refused rows by reason, and of
+    notes by code.
     """
 
     source: str
@@ -69,10 +64,8 @@ class PrepareSummary:
 def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
     """Read the configured source, check it, and write interactions, quarantine and summary.
 
-    Args:
-        config: The source and its options. With `on_bad_rows: stop` the first bad row raises
-            and nothing is written.
-        out: Folder to write to; it is created.
+    They go to the folder `out`. With `on_bad_rows: stop` the first bad row raises and nothing is
+    written.
 
     Raises:
         FileNotFoundError: No such file or folder.
@@ -169,7 +162,7 @@ def _read(
     if config.source == "prism":
         return read_prism(path, bad_rows), {}, None
     if config.source == "opinions":
-        return read_opinion_interactions(path, bad_rows), {}, None
+        return make_opinion_interactions(read_global_opinions(path, bad_rows)), {}, None
     if config.source == "pairs":
         columns = PairColumns(user=config.user_column, country=config.country_column)
         table = read_pairs_file(
@@ -177,7 +170,7 @@ def _read(
         )
         options = {"columns": asdict(columns), "default_country": config.default_country}
         return table, options, None
-    world = make_synthetic(**config.synthetic.model_dump())
+    world = make_synthetic(config.synthetic)
     return world.interactions, config.synthetic.model_dump(), world.truth
 
 

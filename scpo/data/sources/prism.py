@@ -41,9 +41,7 @@ class _Utterance(ParsedRow):
 def read_prism(source: str | Path, bad_rows: BadRows) -> pa.Table:
     """Read PRISM, or anything in its layout, into an interactions table with scores.
 
-    Args:
-        source: `PRISM_HUB_NAME`, or a folder with survey.jsonl and utterances.jsonl (or .gz).
-        bad_rows: Collector of the rows that cannot be used.
+    `source` is `PRISM_HUB_NAME`, or a folder with survey.jsonl and utterances.jsonl (or .gz).
 
     Returns:
         Table of `INTERACTIONS_SCHEMA`; responses stand in the order of their utterance ids.

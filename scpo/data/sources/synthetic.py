@@ -10,7 +10,6 @@ sigmoid(utility_i - utility_j): the Bradley-Terry model. Some users are no such 
 rate by minus the shared utility, noise users at random. The same arguments give the same world.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -19,6 +18,7 @@ import numpy as np
 import pyarrow as pa
 from scipy.special import expit
 
+from scpo.config import SyntheticConfig
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic_phrases import load_attributes, load_questions, render_response
 
@@ -26,7 +26,6 @@ COUNTRY_NAMES = (
     *("Arvandia", "Belmora", "Cestria", "Dorvania", "Elandor", "Fennmark", "Galdova", "Hestria"),
     *("Ilmeria", "Jorvania", "Kestovia", "Lumeria", "Morvath", "Nordelia", "Ostmere", "Pelund"),
 )
-MAX_RESPONSES = 8
 WEIGHT_SCALE = 0.7  # root mean square of a weight: utilities differ by about 3 within a prompt
 SCORE_WIDTH = 2.5  # noisy utility that moves a score from 50 to 73
 
@@ -48,58 +47,23 @@ class SyntheticWorld:
     truth: dict[str, Any]
 
 
-def make_synthetic(
-    *,
-    num_countries: int = 8,
-    users_per_country: int = 24,
-    interactions_per_user: int = 6,
-    responses_per_interaction: int = 4,
-    shift: float = 0.8,
-    outlier_share: float = 0.1,
-    noise_user_share: float = 0.1,
-    seed: int = 0,
-) -> SyntheticWorld:
-    """Make a world of synthetic cultures.
-
-    Args:
-        num_countries: Number of countries, in 1..16.
-        users_per_country: Users in each, in 1..999.
-        interactions_per_user: Questions that a user asks, in 1..24, each another one.
-        responses_per_interaction: Responses to each, in 2..8, of different attribute levels.
-        shift: How far a country's weights are from the shared ones, >= 0; 1 is as far as the
-            shared ones are from indifference.
-        outlier_share: Share of a country's users who rate by minus the shared utility, in 0..1.
-        noise_user_share: Share of a country's users who rate at random, in 0..1.
-        seed: Seed of everything.
-
-    Raises:
-        ValueError: An argument is out of range.
-    """
-    _check_range("num_countries", num_countries, 1, len(COUNTRY_NAMES))
-    _check_range("users_per_country", users_per_country, 1, 999)
-    _check_range("interactions_per_user", interactions_per_user, 1, len(load_questions()))
-    _check_range("responses_per_interaction", responses_per_interaction, 2, MAX_RESPONSES)
-    _check_range("shift", shift, 0, math.inf)
-    _check_range("outlier_share", outlier_share, 0, 1)
-    _check_range("noise_user_share", noise_user_share, 0, 1 - outlier_share)
-    generator = np.random.default_rng(seed)
+def make_synthetic(config: SyntheticConfig) -> SyntheticWorld:
+    """Make a world of synthetic cultures."""
+    generator = np.random.default_rng(config.seed)
     shared = _draw_weights(generator)
     country_weights, user_kinds, levels = {}, {}, {}
     rows = []
-    for country in COUNTRY_NAMES[:num_countries]:
-        weights = shared + shift * _draw_weights(generator)
+    for country in COUNTRY_NAMES[: config.num_countries]:
+        weights = shared + config.shift * _draw_weights(generator)
         country_weights[country] = weights
-        kinds = _draw_kinds(users_per_country, outlier_share, noise_user_share, generator)
-        for number, kind in enumerate(kinds):
+        for number, kind in enumerate(_draw_kinds(config, generator)):
             user = f"{country.lower()}-{number:03d}"
             user_kinds[user] = kind
             own = {"typical": weights, "outlier": -shared, "noise": 0 * shared}[kind]
-            questions = generator.permutation(list(load_questions()))[
-                :interactions_per_user
-            ].tolist()
-            for index, prompt in enumerate(questions):
+            questions = generator.permutation(list(load_questions())).tolist()
+            for index, prompt in enumerate(questions[: config.interactions_per_user]):
                 key = f"{user}-{index:02d}"
-                levels[key] = _draw_levels(responses_per_interaction, generator)
+                levels[key] = _draw_levels(config.responses_per_interaction, generator)
                 row = {"interaction_id": key, "user_id": user, "country": country}
                 rows.append(row | _judge(prompt, levels[key], own, generator))
     truth = {
@@ -153,12 +117,11 @@ def _draw_weights(generator: np.random.Generator) -> np.ndarray:
     return np.asarray(WEIGHT_SCALE * drawn / np.sqrt(np.mean(drawn**2)))
 
 
-def _draw_kinds(
-    num_users: int, outlier_share: float, noise_share: float, generator: np.random.Generator
-) -> list[UserKind]:
+def _draw_kinds(config: SyntheticConfig, generator: np.random.Generator) -> list[UserKind]:
     """Return the kind of each user, in random order, with the shares rounded to whole users."""
-    num_outliers = round(outlier_share * num_users)
-    num_noise = min(round(noise_share * num_users), num_users - num_outliers)
+    num_users = config.users_per_country
+    num_outliers = round(config.outlier_share * num_users)
+    num_noise = min(round(config.noise_user_share * num_users), num_users - num_outliers)
     kinds: list[UserKind] = ["outlier"] * num_outliers
     kinds += ["noise"] * num_noise
     kinds += ["typical"] * (num_users - len(kinds))
@@ -167,8 +130,3 @@ def _draw_kinds(
 
 def _take_values(levels: Mapping[str, int]) -> np.ndarray:
     return np.array([load_attributes()[name][at].value for name, at in levels.items()])
-
-
-def _check_range(name: str, value: float, low: float, high: float) -> None:
-    if not (low <= value <= high and math.isfinite(value)):
-        raise ValueError(f"`{low} <= {name} <= {high}` must hold, but got {name}={value}.")

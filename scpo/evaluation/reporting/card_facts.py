@@ -53,9 +53,7 @@ def read_card_facts(
 ) -> dict[str, CardFacts]:
     """Return the facts of each model that a YAML file names, by label.
 
-    Args:
-        path: The file.
-        known: Facts by label that a run tells; what the file says goes before them.
+    What the file says goes before what a run tells, `known` by label.
 
     Raises:
         FileNotFoundError: No such file.

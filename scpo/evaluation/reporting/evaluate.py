@@ -19,18 +19,11 @@ def run_evaluation(
     facts: Mapping[str, CardFacts] | None = None,
     say: Callable[[str], None] = print,
 ) -> Tables:
-    """Score models on the held-out pairs of countries and evaluate them.
+    """Score models on the held-out pairs of countries, evaluate them, and return the tables.
 
-    Args:
-        folds: The models, and what judges them; several: runs of the same arms whose test users
-            differ, pooled per user.
-        out: Folder to write to; None to write nothing.
-        part: Whose pairs judge: "test", or "validation" for a look.
-        facts: What no table holds, by label: these models get a card beside them.
-        say: Prints a line of progress.
-
-    Returns:
-        The tables, as of `scpo.evaluation.tables.evaluate_models`.
+    Several `folds` are runs of the same arms whose test users differ: they are pooled per user.
+    The pairs of `part` judge: "test", or "validation" for a look. Models with `facts`, by label,
+    get a card beside them. Without a folder `out` nothing else is written.
 
     Raises:
         FileNotFoundError: No such data or model.

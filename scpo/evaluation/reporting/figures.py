@@ -42,12 +42,9 @@ KNOB_CAPTION = "band: 95 % interval by user of overall accuracy; dotted: what va
 
 
 def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
-    """Write every figure that the tables have rows for, and return the paths.
+    """Write every figure that the tables have rows for into a folder, and return the paths.
 
-    Args:
-        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
-        folder: Folder to write to: matrix-ARM and knob-ARM, reliability and length, each as .svg
-            and .png.
+    They are matrix-ARM and knob-ARM, reliability and length, each as .svg and .png.
     """
     figures = {"reliability": reliability_figure(tables), "length": length_figure(tables)}
     owned = [row["arm"] for row in tables["matrix"] if row["model_country"]]

@@ -5,8 +5,6 @@ for better and vermillion for worse, which the colour-blind tell apart; every ce
 numbers, so colour is never alone.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
@@ -54,7 +52,7 @@ def matrix_figure(tables: Tables, arm: str) -> Figure:
             for column, country in enumerate(countries):
                 own = model == country
                 _write_cell(axes, column, line, cells[model, country], span=span, own=own)
-        axes.set_xticks(range(len(countries)), _wrapped(countries))
+        axes.set_xticks(range(len(countries)), [c.replace(" ", "\n", 1) for c in countries])
         axes.set_yticks(range(len(models)), ["global model", *owners])
         axes.set_xlabel("pairs of users in")
         axes.set_ylabel(f"model of, arm {arm}")
@@ -85,8 +83,3 @@ def _write_cell(axes: Axes, column: int, line: int, cell: Row, *, span: float, o
     if own:
         edges = np.array([-0.47, 0.47, 0.47, -0.47, -0.47])
         axes.plot(column + edges, line + np.roll(edges, 1), color=INK, linewidth=1.6)
-
-
-def _wrapped(names: Sequence[str]) -> list[str]:
-    """Return names with a line break at their first space."""
-    return [name.replace(" ", "\n", 1) for name in names]

@@ -29,14 +29,7 @@ BASELINE_WORDS = {GLOBAL: "the global model", "full": "full", LENGTH: "the longe
 def model_card(
     facts: CardFacts, tables: Tables, *, country: str, arm: str, part: str = "test"
 ) -> ModelCard:
-    """Return the card of one country's model.
-
-    Args:
-        facts: What no table holds.
-        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
-        country: The country.
-        arm: Which of its models.
-        part: Whose pairs the tables judge by.
+    """Return the card of a country's model of one arm; the tables judge by the pairs of `part`.
 
     Raises:
         ValueError: The tables have no figures of that model.
@@ -89,13 +82,9 @@ def write_model_cards(
     *,
     part: str = "test",
 ) -> list[Path]:
-    """Write the cards of countries' models beside them, and return their paths.
+    """Write the cards of countries' models as README.md into their folders, and return the paths.
 
-    Args:
-        facts: What no table holds, by label.
-        tables: As `scpo.evaluation.tables.evaluate_models` returns them.
-        folders: Folder of each model, by label.
-        part: Whose pairs the tables judge by.
+    `facts` and `folders` are by label; the tables judge by the pairs of `part`.
 
     Raises:
         FileNotFoundError: A model has no folder here.
@@ -113,21 +102,12 @@ def write_model_cards(
     for label, each in facts.items():
         country, arm = owners[label]
         card = model_card(each, tables, country=country, arm=arm, part=part)
-        paths.append(write_model_card(card, folders[label]))
+        folder = folders[label]
+        if not folder.is_dir():
+            raise FileNotFoundError(f"A card goes beside its model, but no folder is at {folder}.")
+        paths.append(folder / "README.md")
+        write_text(paths[-1], str(card))
     return paths
-
-
-def write_model_card(card: ModelCard, folder: Path) -> Path:
-    """Write a card as README.md beside a model, whole or not at all, and return its path.
-
-    Raises:
-        FileNotFoundError: There is no such folder.
-    """
-    if not folder.is_dir():
-        raise FileNotFoundError(f"A card goes beside its model, but there is no folder {folder}.")
-    path = folder / "README.md"
-    write_text(path, str(card))
-    return path
 
 
 def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCardData:

@@ -62,7 +62,6 @@ def _accuracy_cells(
     arm: str,
     baselines: list[str],
 ) -> list[str]:
-    """Return what one arm of one country has in the table of accuracies."""
     overall, *layers = (by_layer[country, arm, layer] for layer in LAYERS)
     against = [paired.get((country, arm, name)) for name in baselines]
     return [

@@ -120,11 +120,6 @@ def test_parts_carry_the_hash_of_their_bytes_and_leave_nothing_else(
     assert part.name == f"part-{hash_file(part)[:16]}.parquet"
 
 
-def test_a_missing_reward_without_a_model_is_an_error(texts, keys, tmp_path):
-    with pytest.raises(ValueError, match=r"30 texts have no reward in .*; score them first"):
-        score_with_cache(None, texts, keys, tmp_path / "none")
-
-
 def test_a_reward_that_is_not_finite_is_not_cached(tiny_bert, texts, keys, tmp_path):
     with torch.no_grad():
         tiny_bert.model.classifier.bias.fill_(math.inf)

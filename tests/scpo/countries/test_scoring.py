@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from scpo.countries import scoring
 from scpo.countries.scoring import score_texts
 from scpo.tokens.encoding import encode_texts
 
@@ -16,10 +17,15 @@ def texts(pair_tokenizer):
     return encode_texts(pair_tokenizer, PROMPTS, RESPONSES, max_tokens=32)
 
 
-def test_rewards_come_in_the_order_asked_for(tiny_bert, texts):
+def allow_tokens(monkeypatch, most):
+    monkeypatch.setattr(scoring, "forward_tokens", lambda device: (0, most))
+
+
+def test_rewards_come_in_the_order_asked_for(tiny_bert, texts, monkeypatch):
     everything = score_texts(tiny_bert, texts, np.arange(20), precision="fp32")
     which = np.array([7, 3, 19, 3])
-    some = score_texts(tiny_bert, texts, which, precision="fp32", max_tokens=24)
+    allow_tokens(monkeypatch, 24)
+    some = score_texts(tiny_bert, texts, which, precision="fp32")
     np.testing.assert_allclose(some, everything[which], atol=1e-6)
     assert some.dtype == np.float64
     assert np.array_equal(everything, everything.astype(np.float32))
@@ -37,12 +43,13 @@ def test_dropout_is_off_and_gradients_are_not_kept(tiny_bert, texts):
     assert tiny_bert.model.config.hidden_dropout_prob > 0
 
 
-def test_every_forward_is_within_its_tokens(tiny_bert, texts):
+def test_every_forward_is_within_its_tokens(tiny_bert, texts, monkeypatch):
     seen = []
     tiny_bert.model.register_forward_pre_hook(
         lambda module, inputs, named: seen.append(named["input_ids"].shape), with_kwargs=True
     )
-    score_texts(tiny_bert, texts, np.arange(20), precision="fp32", max_tokens=40)
+    allow_tokens(monkeypatch, 40)
+    score_texts(tiny_bert, texts, np.arange(20), precision="fp32")
     assert sum(shape[0] for shape in seen) == 20
     assert all(shape[0] * shape[1] <= 40 for shape in seen)
 

@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from scpo.config import SyntheticConfig
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions, write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 
@@ -41,7 +42,9 @@ def test_a_file_of_before_margins_and_units_is_read(tmp_path: Path, table: pa.Ta
 
 
 def test_scored_interactions_have_no_margins() -> None:
-    interactions = make_synthetic(num_countries=1, users_per_country=2).interactions
+    interactions = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=2)
+    ).interactions
     assert interactions["margins"].null_count == interactions.num_rows == 12
 
 

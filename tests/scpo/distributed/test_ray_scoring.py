@@ -9,8 +9,8 @@ from scpo.countries.reference_cache import score_with_cache, text_keys
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_scoring import score_on_ray
 from scpo.models.loading import load_reward_model
-from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import encode_texts
+from tests.saved_model import save_reward_model
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(60)]
 RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 4) for number in range(60)]

@@ -6,11 +6,22 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from scpo.arrays import IntArray
 from scpo.evaluation.pair_scores import PairScores
 
 TEXTS = ("user", "pair_id", "part")
 NUMBERS = ("reference_margin", "length_difference")
+
+
+def number_responses(pair_ids: NDArray[np.str_]) -> IntArray:
+    """Return numbers of y+ and y- from names such as "interaction:2>0", shape (P, 2)."""
+    interaction, _, ends = np.strings.rpartition(pair_ids, ":")
+    chosen, _, rejected = np.strings.partition(ends, ">")
+    names = [np.strings.add(np.strings.add(interaction, ":"), end) for end in (chosen, rejected)]
+    _, numbers = np.unique(np.column_stack(names), return_inverse=True)
+    return numbers.reshape(-1, 2)
 
 
 def read_pairs(path: Path) -> list[PairScores]:
@@ -39,6 +50,7 @@ def read_pairs(path: Path) -> list[PairScores]:
             name: np.asarray(first[name].to_pylist(), dtype=np.str_) for name in TEXTS
         }
         columns |= {name: first[name].to_numpy() for name in NUMBERS}
+        columns["responses"] = number_responses(columns["pair_id"])
         rewards = {
             label: np.column_stack([rows["reward_chosen"], rows["reward_rejected"]])
             for label, rows in by_label.items()

@@ -6,7 +6,7 @@ import pytest
 from scpo.countries.country_data import build_country, utterance_texts
 from scpo.countries.scoring import score_pairs, score_texts
 from scpo.data.splits import split_users
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins, evaluate_model
+from scpo.evaluation.held_out import consensus_drop, evaluate_margins
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.tokens.encoding import encode_texts
 
@@ -21,16 +21,15 @@ def data(pair_tokenizer, interactions):
 
 
 def test_the_model_is_judged_on_the_pairs_of_the_part(tiny_bert, data):
-    evaluation = evaluate_model(tiny_bert, data, "validation", precision="fp32")
     which = data.pairs_in("validation")
+    scored = score_pairs(tiny_bert, data, which, precision="fp32")
+    evaluation = evaluate_margins(scored, data, "validation")
     rewards = score_texts(tiny_bert, data.texts, np.arange(len(data.texts)), precision="fp32")
     margin = rewards[data.pairs.chosen[which]] - rewards[data.pairs.rejected[which]]
     expected = pair_accuracy(margin, data.user[which]).as_dict()
     assert evaluation["overall"] == expected
     assert evaluation["part"] == "validation"
-    np.testing.assert_allclose(
-        score_pairs(tiny_bert, data, which, precision="fp32"), margin, atol=1e-5
-    )
+    np.testing.assert_allclose(scored, margin, atol=1e-5)
 
 
 def test_only_texts_of_the_part_are_scored(tiny_bert, data):

@@ -111,6 +111,7 @@ def test_folds_join_and_may_not_overlap(scored_countries):
     for label in whole.rewards:
         np.testing.assert_array_equal(joined.rewards[label][order], whole.rewards[label][expected])
     np.testing.assert_array_equal(joined.user[order], whole.user[expected])
+    assert len(np.unique(joined.responses)) == len(np.unique(whole.responses)) == len(whole)
     with pytest.raises(ValueError, match="Chile: each pair must come once"):
         join_folds([whole, whole.take(first)])
     with pytest.raises(ValueError, match="Folds must be of one country and the same models"):

@@ -75,7 +75,7 @@ def test_pairs_are_compared_with_each_baseline_in_each_layer(scores, tables):
 def test_further_tables_hold_what_their_functions_give(scores, tables):
     test = scores[0].in_part("test")
     row = find(tables["calibration"], country="Chile", arm="full")
-    assert row["brier"] == calibration(test.margin("Chile/full")).brier
+    assert row["brier"] == calibration(test.margin("Chile/full"))["brier"]
     assert {r["arm"] for r in tables["calibration"]} == {"global", "full", "scpo"}
     row = find(tables["length_share"], country="Chile", arm="scpo")
     expected = length_share(

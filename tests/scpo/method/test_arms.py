@@ -38,8 +38,8 @@ def test_random_k_keeps_as_many_as_scpo_whatever_the_seed():
 
 
 def test_inverse_has_its_own_temperature_and_weighs_at_least_one():
-    selection = select_arm("inverse", MARGIN, beta=0.01, inverse_beta=2.2)
-    np.testing.assert_allclose(selection.weights, [math.e, math.exp(0.5), 1, 1, 1])
+    selection = select_arm("inverse", MARGIN, beta=0.01)
+    np.testing.assert_allclose(selection.weights, [math.exp(2.2), math.exp(1.1), 1, 1, 1])
 
 
 def test_a_low_tau_may_keep_nothing():

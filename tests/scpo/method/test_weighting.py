@@ -120,12 +120,6 @@ def test_tau_must_be_in_range(tau):
         keep_mask([1.0], tau)
 
 
-@pytest.mark.parametrize("cap", [0.5, math.inf, math.nan])
-def test_the_cap_must_bind(cap):
-    with pytest.raises(ValueError, match=r"`1 <= cap < inf` must hold"):
-        inverse_pair_weights([1.0], cap=cap)
-
-
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
 def test_effective_pairs_refuses_bad_weights(weight):
     with pytest.raises(ValueError, match="finite and non-negative"):

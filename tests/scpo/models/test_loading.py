@@ -16,6 +16,7 @@ from transformers import (
 )
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from scpo.countries import scoring
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
 from scpo.models.classifier import (
@@ -28,8 +29,8 @@ from scpo.models.classifier import (
 )
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash, takes_token_types
-from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import encode_texts, pad_texts
+from tests.saved_model import save_reward_model
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 HEADS = {"bert": "classifier", "deberta": "classifier", "llama": "score", "qwen2": "score"}
@@ -41,10 +42,10 @@ def encode(reward):
     return encode_texts(reward.tokenizer, PROMPTS, RESPONSES, max_tokens=32)
 
 
-def score(reward, which=None, **named):
+def score(reward, which=None):
     texts = encode(reward)
     which = np.arange(len(texts)) if which is None else np.asarray(which)
-    return score_texts(reward, texts, which, precision="fp32", **named)
+    return score_texts(reward, texts, which, precision="fp32")
 
 
 def pad(reward, which=None):
@@ -140,7 +141,7 @@ def test_transformers_alone_loads_it_and_agrees(model_folder, tmp_path, kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_score_does_not_depend_on_its_batch(model_folder, kind):
+def test_a_score_does_not_depend_on_its_batch(model_folder, kind, monkeypatch):
     reward = load_reward_model(str(model_folder(kind)))
     batch = pad(reward)
     assert (batch["attention_mask"] == 0).any()
@@ -149,8 +150,9 @@ def test_a_score_does_not_depend_on_its_batch(model_folder, kind):
     left = move_padding_left(batch)
     assert not left["attention_mask"][:, 0].all()
     np.testing.assert_allclose(rewards_of(reward.model, left), alone, atol=1e-5, rtol=0)
-    for max_tokens in (1, 40, 4096):
-        np.testing.assert_allclose(score(reward, max_tokens=max_tokens), alone, atol=1e-5, rtol=0)
+    for limits in ((0, 1), (0, 40), (0, 4096)):
+        monkeypatch.setattr(scoring, "forward_tokens", lambda device, limits=limits: limits)
+        np.testing.assert_allclose(score(reward), alone, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -23,8 +23,8 @@ from scpo.models.lora import (
     merge_state,
 )
 from scpo.models.reward_model import content_hash, takes_token_types
-from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import encode_texts, pad_texts
+from tests.saved_model import save_reward_model
 
 KINDS = ("bert", "deberta", "llama", "qwen2")
 HEADS = {

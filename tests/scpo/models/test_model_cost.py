@@ -95,7 +95,7 @@ def test_the_estimate_holds_for_real_trainings(
         activation_checkpointing=recompute,
     )
     estimate = estimate_memory(
-        cost, num_texts=TEXTS, num_passes=passes, accumulation=accumulation, exports=False
+        cost, num_texts=TEXTS, num_passes=passes, accumulation=accumulation, use_gpu=True
     )
     engine = real_engine(config_folder, precision, lora, recompute, accumulation)
     ids = torch.ones(TEXTS // passes, TOKENS, dtype=torch.long)
@@ -110,20 +110,20 @@ def test_the_estimate_holds_for_real_trainings(
     weights = list(engine.model.parameters())
     trained = [weight for weight in weights if weight.requires_grad]
     moments = [v for state in engine.optimizer.state.values() for v in state.values() if v.ndim]
-    assert estimate.host["weights"] == sum(weight.nbytes for weight in weights)
-    assert estimate.host["optimizer"] == sum(moment.nbytes for moment in moments)
+    assert estimate.device["weights"] == sum(weight.nbytes for weight in weights)
+    assert estimate.device["optimizer"] == sum(moment.nbytes for moment in moments)
     assert cost.trained == sum(weight.numel() for weight in trained)
     # An upper side, and at most seven tenths above what the allocator saw.
     above = runpy.run_path(str(ALLOCATIONS))["peak_above"](step)
-    assert above <= estimate.host["activations and gradients"] <= 1.7 * above
+    assert above <= estimate.device["activations and gradients"] <= 1.7 * above
 
 
 def test_gradients_that_outweigh_activations_count(tiny_backbone):
     cost = measure_model(str(tiny_backbone), max_tokens=8, precision="fp32")
     kept = cost.text_bytes + cost.pass_bytes
     assert kept < 4 * cost.trained
-    estimate = estimate_memory(cost, num_texts=1, exports=False)
-    assert estimate.host["activations and gradients"] == math.ceil(
+    estimate = estimate_memory(cost, num_texts=1, use_gpu=True)
+    assert estimate.device["activations and gradients"] == math.ceil(
         4 * cost.trained + 1.9 * (cost.layer_bytes + cost.layer_pass_bytes)
     )
 

@@ -13,12 +13,12 @@ from scpo.data.sources.prism import read_prism
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora
 from scpo.models.model_source import ADAPTER_CONFIG, find_model, pin_model
-from scpo.models.saving import save_reward_model
 from tests.hub.answers import READER_TOKEN
 from tests.hub.data_sets import OPINIONS, PRISM
 from tests.hub.models import DEBERTA, GATED, LLAMA
 from tests.hub.repositories import Repository, read_folder
 from tests.hub.server import Fault, HubServer
+from tests.saved_model import save_reward_model
 
 
 def test_a_download_that_breaks_off_is_told_and_goes_on(hub_here: HubServer) -> None:

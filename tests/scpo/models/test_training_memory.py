@@ -3,6 +3,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -21,19 +22,19 @@ SCRIPT = Path(__file__).with_name("memory_ranks.py")
 SHARDED = [(0, "none"), (1, "none"), (2, "none"), (3, "none"), (2, "optimizer"), (3, "weights")]
 TEXTS, TOKENS = 4, 32
 # A thousand weights, a hundred of them trained; round numbers to count with.
-COST = ModelCost(weights=1000, trained=100, pass_bytes=10, text_bytes=50, layer_bytes=20)
+COST = ModelCost(weights=1000, trained=100, pass_bytes=1000, text_bytes=5000, layer_bytes=2000)
 
 
 def test_one_device_by_hand():
-    estimate = estimate_memory(COST, num_texts=6, num_passes=2, exports=False)
+    estimate = estimate_memory(COST, num_texts=6, num_passes=2)
     assert estimate.device == {}
     assert estimate.host == {
         "weights": 4000,
         "optimizer": 800,
-        "activations and gradients": max(400, 6 * 50 + 2 * 10) + 1.9 * 3 * 20,
+        "activations and gradients": 6 * 5000 + 2 * 1000 + 1.9 * 3 * 2000,
         "runtime": RUNTIME_BYTES,
     }
-    assert sum(estimate.host.values()) == 4000 + 800 + 514 + RUNTIME_BYTES
+    assert sum(estimate.host.values()) == 4000 + 800 + 43400 + RUNTIME_BYTES
 
 
 def test_one_gpu_by_hand():
@@ -42,18 +43,21 @@ def test_one_gpu_by_hand():
         "weights": 4000,
         "optimizer": 800,
         "base weights": 4000,
-        "activations and gradients": 400 + 1.9 * 6 * 20,
+        "activations and gradients": 6 * 5000 + 1000 + 1.9 * 6 * 2000,
         "runtime": RUNTIME_BYTES,
     }
     assert estimate.host == {"model read or written": 3 * 4000, "runtime": RUNTIME_BYTES}
 
 
 def test_accumulation_keeps_gradients_beside_activations():
-    one, two = (
-        estimate_memory(COST, num_texts=6, accumulation=count, exports=False) for count in (1, 2)
-    )
+    one, two = (estimate_memory(COST, num_texts=6, accumulation=count) for count in (1, 2))
     extra = two.host["activations and gradients"] - one.host["activations and gradients"]
-    assert extra == 6 * 50 + 10  # 400 + 310 beside each other, not the larger
+    assert extra == 400  # 400 + 31000 beside each other, not the larger
+
+
+def test_the_export_follows_the_last_step():
+    estimate = estimate_memory(replace(COST, text_bytes=5, layer_bytes=2), num_texts=1)
+    assert estimate.host["activations and gradients"] == 2 * 4000
 
 
 def test_shards_shrink_with_the_workers():
@@ -134,8 +138,6 @@ def test_the_estimate_holds_for_two_ranks(sharded_run, stage, offload):
     cost = measure_model(str(model), max_tokens=TOKENS, precision="fp32")
     if stage > 0:  # reserved whole, and on a CPU taken as far as the gradients fill it
         peak += FLOAT_BYTES * (cost.trained - BUCKET_ELEMENTS)
-    estimate = estimate_memory(
-        cost, num_texts=TEXTS, workers=2, zero_stage=stage, offload=offload, exports=False
-    )
+    estimate = estimate_memory(cost, num_texts=TEXTS, workers=2, zero_stage=stage, offload=offload)
     own = sum(estimate.host.values()) - RUNTIME_BYTES
     assert peak <= own <= 1.3 * peak, (estimate.host, measured)

@@ -12,11 +12,12 @@ from scpo.statistics.accuracy import (
     pair_accuracy,
     split_layers,
 )
-from scpo.statistics.bootstrap import Interval, draw_users, intervals_by_user, widened_tail
+from scpo.statistics.bootstrap import Interval, draw_users, intervals, sum_by_user, widened_tail
 
 
 def ends_by_user(correct, user, **settings):
-    (figure,) = intervals_by_user([correct], user, **settings)
+    right, pairs = sum_by_user([correct, np.ones(len(user))], user)
+    (figure,) = intervals(right[None], pairs, **settings)
     return figure.low, figure.high
 
 

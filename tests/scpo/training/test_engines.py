@@ -139,3 +139,48 @@ def test_a_state_that_is_read_back_goes_on_to_the_bit(model_folder, batch, tmp_p
     assert whole.scheduler.get_last_lr() == other.scheduler.get_last_lr()
     for name, tensor in whole.gather_weights().items():
         assert torch.equal(tensor, other.gather_weights()[name])
+
+
+def factors(kind, num_steps, warmup_share=0.0):
+    """The share of the peak learning rate in each step, and after the last."""
+    setting = Optimization(1.0, num_steps, schedule=kind, warmup_share=warmup_share)
+    _, schedule = setting.make_optimizer(torch.nn.Linear(1, 1), fused=False)
+    return [schedule.lr_lambdas[0](step) for step in range(num_steps + 1)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("linear", [0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0]),
+        ("cosine", [0.0, 0.5, 1.0, 0.5 + 0.5**1.5, 0.5, 0.5 - 0.5**1.5, 0.0]),
+        ("constant", [0.0, 0.5, 1.0, 1.0, 1.0, 1.0, 1.0]),
+    ],
+)
+def test_schedules_by_hand(kind, expected):
+    # two steps of warm-up and four of decay; cos(pi / 4) is the root of a half
+    found = factors(kind, 6, warmup_share=1 / 3)
+    assert found == pytest.approx(expected, abs=1e-15)
+    assert found[6] == expected[6]  # the end is exact
+    assert factors(kind, 10)[0] == 1.0
+
+
+def test_warmup_is_rounded_to_whole_steps():
+    assert factors("constant", 10, warmup_share=0.14)[:3] == [0.0, 1.0, 1.0]
+    assert factors("constant", 10, warmup_share=0.16)[:3] == [0.0, 0.5, 1.0]
+    assert factors("constant", 10, warmup_share=0.04)[0] == 1.0
+
+
+def test_one_step_at_least_is_left_after_the_warmup():
+    assert factors("linear", 1, warmup_share=0.9) == [1.0, 0.0]
+    assert factors("linear", 3, warmup_share=0.99) == [0.0, 0.5, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("kind", ["linear", "cosine", "constant"])
+@pytest.mark.parametrize("warmup_share", [0.0, 0.1, 0.5, 0.95])
+def test_the_learning_rate_rises_once_and_then_never(kind, warmup_share):
+    found = factors(kind, 20, warmup_share=warmup_share)
+    peak = found.index(1.0)
+    assert peak == round(20 * warmup_share)
+    assert found[: peak + 1] == sorted(found[: peak + 1])
+    assert found[peak:] == sorted(found[peak:], reverse=True)
+    assert 0.0 <= min(found) <= max(found) == 1.0

@@ -8,7 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from scpo.config import GlobalModelConfig, TrainingConfig
+from scpo.config import GlobalModelConfig, SyntheticConfig, TrainingConfig
 from scpo.data.pairs import build_pairs
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
@@ -22,7 +22,7 @@ from scpo.training.loop import TrainingResult
 @pytest.fixture(scope="module")
 def table() -> pa.Table:
     return make_synthetic(
-        num_countries=3, users_per_country=8, interactions_per_user=2
+        SyntheticConfig(num_countries=3, users_per_country=8, interactions_per_user=2)
     ).interactions
 
 

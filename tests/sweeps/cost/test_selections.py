@@ -14,7 +14,6 @@ from scpo.config import parse_config
 from scpo.countries.country_data import CountryData
 from scpo.data.pairs import Pairs
 from scpo.models.loading import load_reward_model
-from scpo.models.saving import save_reward_model
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.cost.selections import (
@@ -40,6 +39,7 @@ from sweeps.cost.work import (
 )
 from sweeps.jobs.job import Job
 from sweeps.ledger.records import Ledger, TrialRecord
+from tests.saved_model import save_reward_model
 
 LENGTHS = np.array([10, 20, 30, 40, 50, 60, 70, 80])
 RATE = Rate(train_tokens_per_s=10.0, judge_tokens_per_s=100.0, source="by hand")

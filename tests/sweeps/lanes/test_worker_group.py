@@ -27,7 +27,7 @@ from ray.train.torch import TorchTrainer
 
 from scpo.countries.scoring import score_pairs
 from scpo.distributed.ray_training import WorkerGroup
-from scpo.evaluation.held_out import evaluate_model
+from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
 from scpo.training.checkpoints import TrainingStopped
@@ -122,7 +122,8 @@ def test_a_later_trial_of_a_lane_equals_the_first_of_another_and_one_killed(
     assert other.evaluation != first.evaluation
     trained = load_reward_model(str(tmp_path / "first"))
     data = workspace.countries[COUNTRY]
-    alone = evaluate_model(trained, data, "validation", precision="fp32")
+    margin = score_pairs(trained, data, data.pairs_in("validation"), precision="fp32")
+    alone = evaluate_margins(margin, data, "validation")
     assert first.evaluation is not None
     assert first.evaluation.model_dump() == alone
     left = [path for path in (run / ".sharded").rglob("*") if path.name != "checkpoints"]

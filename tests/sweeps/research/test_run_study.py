@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from scpo.config import SyntheticConfig
 from scpo.data.sources.synthetic import make_synthetic
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.research.run_study import read_wall, require_files, run_study
@@ -17,7 +18,9 @@ HEADS = {"num_settings": 4, "inner_folds": 2, "l2": [0.1]}
 
 def write_survey(path: Path) -> Path:
     """24 questions to two countries, in words that the tiny model knows."""
-    said = make_synthetic(num_countries=1, users_per_country=12, interactions_per_user=2)
+    said = make_synthetic(
+        SyntheticConfig(num_countries=1, users_per_country=12, interactions_per_user=2)
+    )
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["question", "selections", "options"])

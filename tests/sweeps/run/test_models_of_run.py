@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from scpo.config import dump_config, parse_config
+from scpo.config import SyntheticConfig, dump_config, parse_config
 from scpo.data.interactions import write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import write_json
@@ -42,7 +42,9 @@ def run(tmp_path):
     }
     resolved = parse_config(SweepConfig, config, "test")
     (tmp_path / "config.yaml").write_text(dump_config(resolved))
-    world = make_synthetic(num_countries=2, users_per_country=20, interactions_per_user=1)
+    world = make_synthetic(
+        SyntheticConfig(num_countries=2, users_per_country=20, interactions_per_user=1)
+    )
     write_interactions(world.interactions, tmp_path / "data" / "interactions.parquet")
     return tmp_path
 

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 import pytest
 
+from scpo.config import SyntheticConfig, parse_config
 from scpo.data.sources.synthetic import (
     COUNTRY_NAMES,
     SyntheticWorld,
@@ -44,7 +45,7 @@ def measure_accuracy(world: SyntheticWorld, utilities: dict[str, list[float]], k
 
 @pytest.fixture(scope="module")
 def world() -> SyntheticWorld:
-    return make_synthetic(num_countries=3, users_per_country=30, seed=1)
+    return make_synthetic(SyntheticConfig(num_countries=3, users_per_country=30, seed=1))
 
 
 def test_sizes_and_names(world: SyntheticWorld) -> None:
@@ -77,10 +78,13 @@ def test_responses_are_of_natural_length(world: SyntheticWorld) -> None:
 
 def test_same_seed_same_world() -> None:
     options: dict[str, Any] = {"num_countries": 2, "users_per_country": 3}
-    first, second = make_synthetic(**options, seed=5), make_synthetic(**options, seed=5)
+    first, second = (
+        make_synthetic(SyntheticConfig(**options, seed=5)),
+        make_synthetic(SyntheticConfig(**options, seed=5)),
+    )
     assert first.interactions.equals(second.interactions)
     assert first.truth == second.truth
-    other = make_synthetic(**options, seed=6)
+    other = make_synthetic(SyntheticConfig(**options, seed=6))
     assert not other.interactions.equals(first.interactions)
 
 
@@ -101,7 +105,7 @@ def test_same_seed_same_world() -> None:
     ],
 )
 def test_worlds_stay_as_they_were_made(options: dict[str, Any], digest: str) -> None:
-    world = make_synthetic(**options)
+    world = make_synthetic(SyntheticConfig(**options))
     columns = [name for name in world.interactions.column_names if name != "unit"]
     content = json.dumps([world.interactions.select(columns).to_pylist(), world.truth])
     assert hashlib.sha256(content.encode()).hexdigest()[:32] == digest
@@ -135,12 +139,12 @@ def test_levels_are_shown_by_their_phrases(world: SyntheticWorld) -> None:
 
 
 def test_without_shift_all_countries_are_the_shared_one() -> None:
-    truth = make_synthetic(num_countries=2, users_per_country=1, shift=0.0).truth
+    truth = make_synthetic(SyntheticConfig(num_countries=2, users_per_country=1, shift=0.0)).truth
     assert truth["country_weights"]["Arvandia"] == truth["shared_weights"]
 
 
 def test_extreme_shift_and_truth_is_json() -> None:
-    world = make_synthetic(num_countries=1, users_per_country=2, shift=1e6)
+    world = make_synthetic(SyntheticConfig(num_countries=1, users_per_country=2, shift=1e6))
     assert json.loads(json.dumps(world.truth, allow_nan=False)) == world.truth
 
 
@@ -165,16 +169,22 @@ def test_words_are_enough_to_choose_from() -> None:
 @pytest.mark.parametrize(
     ("options", "match"),
     [
-        ({"num_countries": 17}, "`1 <= num_countries <= 16` must hold, but got num_countries=17"),
-        ({"users_per_country": 0}, "`1 <= users_per_country"),
-        ({"interactions_per_user": 25}, "interactions_per_user <= 24"),
-        ({"responses_per_interaction": 1}, "`2 <= responses_per_interaction"),
-        ({"shift": -0.1}, "`0 <= shift"),
+        ({"num_countries": 17}, "num_countries: .*less than or equal to 16 .got 17."),
+        ({"users_per_country": 0}, "users_per_country: .*greater than or equal to 1"),
+        ({"interactions_per_user": 25}, "interactions_per_user: .*less than or equal to 24"),
+        (
+            {"responses_per_interaction": 1},
+            "responses_per_interaction: .*greater than or equal to 2",
+        ),
+        ({"shift": -0.1}, "shift: .*greater than or equal to 0"),
         ({"shift": float("inf")}, "shift"),
         ({"outlier_share": float("nan")}, "outlier_share"),
-        ({"outlier_share": 0.5, "noise_user_share": 0.6}, "noise_user_share <= 0.5"),
+        (
+            {"outlier_share": 0.5, "noise_user_share": 0.6},
+            "`outlier_share . noise_user_share <= 1` must hold, but got 0.5 . 0.6",
+        ),
     ],
 )
 def test_bad_options(options: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
-        make_synthetic(**options)
+        parse_config(SyntheticConfig, options, "synthetic")

@@ -3,7 +3,7 @@ import yaml
 from huggingface_hub import ModelCard
 
 from scpo.evaluation.reporting.card_facts import CardFacts, read_card_facts
-from scpo.evaluation.reporting.model_card import model_card, write_model_card, write_model_cards
+from scpo.evaluation.reporting.model_card import model_card, write_model_cards
 from scpo.evaluation.tables import evaluate_models
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy
@@ -55,7 +55,7 @@ def test_the_card_calls_survey_questions_questions(facts, tables):
 
 
 def test_the_header_is_what_the_hub_reads(facts, tables, tmp_path):
-    path = write_model_card(model_card(facts, tables, country="Chile", arm="scpo"), tmp_path)
+    [path] = write_model_cards({"Chile/scpo": facts}, tables, {"Chile/scpo": tmp_path})
     assert path == tmp_path / "README.md"
     data = ModelCard.load(path).data
     (accuracy,) = [
@@ -96,9 +96,9 @@ def test_the_verdict_follows_both_intervals(facts, tables, ends, verdict):
 def test_a_model_that_was_not_judged_has_no_card(facts, tables, tmp_path):
     with pytest.raises(ValueError, match="The evaluation must hold Kenya/scpo, but it holds"):
         model_card(facts, tables, country="Kenya", arm="scpo")
-    card = model_card(facts, tables, country="Chile", arm="scpo")
+    folders = {"Chile/scpo": tmp_path / "absent"}
     with pytest.raises(FileNotFoundError, match="A card goes beside its model"):
-        write_model_card(card, tmp_path / "absent")
+        write_model_cards({"Chile/scpo": facts}, tables, folders)
 
 
 def test_cards_of_several_models(facts, tables, tmp_path):

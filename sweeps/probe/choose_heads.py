@@ -86,7 +86,6 @@ def choose_heads(
         pairs,
         deal_users(user, config.inner_folds, seed=seed),
         _selector(candidates, config, seed),
-        num_judged=config.inner_folds,
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
     )
@@ -115,7 +114,6 @@ def rank_in_folds(
     fold: IntArray,
     select: Select,
     *,
-    num_judged: int,
     l2: FloatArray,
     steps: IntArray,
     max_consensus_drop: float = 1.0,
@@ -128,9 +126,8 @@ def rank_in_folds(
 
     Args:
         pairs: All pairs of the users to train and choose on.
-        fold: Fold of each pair, shape (P,).
+        fold: Fold of each pair, held out in turn, shape (P,).
         select: What each candidate trains on.
-        num_judged: Folds 0..num_judged-1 are held out in turn.
         l2: Pull of each candidate, shape (S,).
         steps: Steps of each candidate, shape (S,).
         max_consensus_drop: How far consensus accuracy on held-out pairs may fall.
@@ -143,7 +140,7 @@ def rank_in_folds(
     right, lost, loss = np.zeros((3, len(l2)))
     started = np.ones(len(l2), dtype=np.bool_)
     num_consensus = 0
-    for number in range(num_judged):
+    for number in np.unique(fold):
         train = pairs.take(np.flatnonzero(fold != number)).by_margin()
         held = pairs.take(np.flatnonzero(fold == number))
         selections = select(train.reference_margin)

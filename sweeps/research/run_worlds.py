@@ -7,8 +7,8 @@ from typing import TypeVar
 from rich.console import RenderableType
 
 from sweeps.config import Say
-from sweeps.research.worlds.map import FRESH, SIZES, run_map
-from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.map import SIZES, run_map
+from sweeps.research.worlds.map_table import count_regions, regions_table
 from sweeps.research.worlds.truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.research.worlds.truth_claims import paper_claims_table
 
@@ -35,9 +35,8 @@ def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[Rendera
     """
     rows = run_map(out, _of_size(SIZES, size), say, num_processes=num_processes)
     return [
-        regions_table(count_regions([row for row in rows if row.variant in ("", FRESH)], "truth")),
-        variants_table([row for row in rows if row.variant != FRESH], "truth"),
-        _list_files(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
+        regions_table(count_regions(rows, "truth")),
+        _list_files(out, "map.csv", "again.csv", "map.svg", "map_overall.svg"),
     ]
 
 

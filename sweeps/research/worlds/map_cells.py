@@ -57,7 +57,7 @@ class MapCell:
 class MapRow:
     """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
-    variant: str  # what sets the cell apart from the map's; "" in the map
+    variant: str  # "" in the map, or what sets the cell apart from the map's
     shift: float  # see `WorldSettings`, also for the share and the cosine
     outlier_share: float
     pairs: int  # labelled pairs that an arm is trained and tuned on

@@ -64,21 +64,6 @@ def regions_table(regions: Sequence[Region]) -> Table:
     return table
 
 
-def variants_table(rows: Sequence[MapRow], measure: str) -> Table:
-    """Return the sensitivity study as a table for the terminal, differences in points."""
-    shown = [row for row in rows if row.variant and row.measure == measure and row.tuning == USERS]
-    compared = list(dict.fromkeys((row.model, row.against) for row in shown))
-    table = Table(title="One cell with one thing changed", title_justify="left")
-    table.add_column("changed")
-    for model, against in compared:
-        table.add_column(f"{model} - {against}", justify="right")
-    for variant in dict.fromkeys(row.variant for row in shown):
-        own = [row for row in shown if row.variant == variant]
-        cells = [format_difference(row.difference, row.low, row.high) for row in own]
-        table.add_row(variant, *cells)
-    return table
-
-
 def _count_region(rows: Sequence[MapRow]) -> Region:
     num_cells = len(rows)
     difference = sum(row.difference for row in rows) / num_cells

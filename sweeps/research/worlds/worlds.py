@@ -6,14 +6,13 @@ A response is a vector of independent features phi ~ N(0, I); its utility is lin
 
 with s, own and error of one length, error orthogonal to s, so c is the global model's cosine to
 the consensus. A user scores K responses by utility + Gumbel noise, the Bradley-Terry model, and
-every two responses give a pair. Outliers score by minus the consensus (or minus the country's
-utility), noise users at random. Everything follows from settings and seed; worlds of one seed
-share their directions and users' randomness, so a difference of settings is paired.
+every two responses give a pair. Outliers score by minus the consensus, noise users at random.
+Everything follows from settings and seed; worlds of one seed share their directions and users'
+randomness, so a difference of settings is paired.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
@@ -21,7 +20,6 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.statistics.bootstrap import jackknife_interval
 from sweeps.probe.heads import ProbedPairs
 
-OutlierKind = Literal["consensus", "culture", "certain"]
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
 
 
@@ -31,16 +29,13 @@ class WorldSettings:
 
     num_users: int = 24  # users of the country to train and tune on, >= 2
     shift: float = 0.8  # length of the country's own utility, in lengths of the consensus, >= 0
-    outlier_share: float = 0.15  # share of users who choose against `outliers`, in 0..1
+    outlier_share: float = 0.15  # share of users who choose against the consensus, in 0..1
     noise_user_share: float = 0.1  # share of users who choose at random, in 0..1
     global_cosine: float = 1.0  # cosine of the global head to the consensus, in 0..1
     sharpness: float = 3.0  # standard deviation of a pair's consensus margin, in logits, > 0
     num_features: int = 32  # length of a response's vector, >= 2
     interactions_per_user: int = 2  # >= 1
     responses_per_interaction: int = 4  # K >= 2
-    # What outliers choose against: the consensus, the country's utility ("culture"), or the
-    # consensus without noise ("certain").
-    outliers: OutlierKind = "consensus"
 
     def __post_init__(self) -> None:
         """Refuse settings out of range."""
@@ -57,7 +52,6 @@ class WorldSettings:
             "num_features >= 2": self.num_features >= 2,
             "interactions_per_user >= 1": self.interactions_per_user >= 1,
             "responses_per_interaction >= 2": self.responses_per_interaction >= 2,
-            f"outliers in {get_args(OutlierKind)}": self.outliers in get_args(OutlierKind),
         }
         for rule, holds in rules.items():
             if not holds:
@@ -127,15 +121,12 @@ def draw_pairs(
         global_head: Reward weights of the global model, shape (D,).
         generator: Draws users, responses and choices.
     """
-    against = country if settings.outliers == "culture" else consensus
-    heads = np.stack([country, -against, np.zeros_like(country)])  # of the kinds of users
+    heads = np.stack([country, -consensus, np.zeros_like(country)])  # of the kinds of users
     kind = _draw_kinds(settings, num_users, generator)
     user = np.repeat(np.arange(num_users), settings.interactions_per_user)
     shape = (len(user), settings.responses_per_interaction)
     features = generator.normal(size=(*shape, settings.num_features))
     noise = generator.gumbel(size=shape)
-    if settings.outliers == "certain":
-        noise[kind[user] == 1] *= 1e-9  # breaks no tie: margins are continuous
     scores = np.einsum("nkd,nd->nk", features, heads[kind[user]]) + noise
     first, second = np.triu_indices(shape[1], 1)
     sign = np.where(scores[:, first] > scores[:, second], 1.0, -1.0)

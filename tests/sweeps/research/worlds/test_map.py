@@ -11,20 +11,18 @@ from sweeps.research.run_worlds import show_map, show_truth
 from sweeps.research.worlds import map as map_module
 from sweeps.research.worlds.map import (
     SIZES,
-    VARIANTS,
     MapAxes,
     again_cells,
     map_cells,
     run_map,
-    variant_cells,
 )
 from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import map_figure, region_edges
-from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.map_table import count_regions, regions_table
 from sweeps.research.worlds.world_arms import Tuning, judge_world
 from sweeps.research.worlds.worlds import WorldSettings, make_world
 
-TUNING = Tuning(num_settings=4, judged_folds=2)
+TUNING = Tuning(num_settings=4, folds=2)
 AXES = MapAxes((0.0, 1.0), (0.0, 0.4), (8,), (0.8, 1.0), 2, TUNING)
 
 
@@ -64,16 +62,6 @@ def test_the_region_is_measured_again_on_fresh_worlds() -> None:
     fresh = [seed for cell in again.values() for seed in cell.seeds]
     assert len(again) == 3 * 2 * 3
     assert len(set(fresh) - used) == len(fresh) == 18 * axes.num_worlds
-
-
-def test_a_variant_changes_what_it_names() -> None:
-    cells = variant_cells(AXES)
-    usual = cells["as the map"]
-    assert cells["2 responses"].world.num_pairs == usual.world.num_pairs
-    assert cells["12 users of 12 interactions"].world.num_pairs == usual.world.num_pairs
-    assert cells["margins twice"].world == replace(usual.world, sharpness=6.0)
-    assert cells["8 settings tried"].tuning == replace(TUNING, num_settings=8)
-    assert len({(cell.world, cell.tuning) for cell in cells.values()}) == len(VARIANTS)
 
 
 def test_a_cell_holds_every_arm_of_every_world() -> None:
@@ -156,19 +144,14 @@ def test_regions_count_what_is_sure() -> None:
 
 
 def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        map_module, "VARIANTS", {"as the map": {}, "8 features": VARIANTS["8 features"]}
-    )
-    monkeypatch.setattr(map_module, "CENTRE", WorldSettings(num_users=8))
     axes = replace(AXES, global_cosines=(1.0,))
     rows = run_map(tmp_path, axes, print, num_processes=1)
     written = {path.name for path in tmp_path.iterdir()}
     figures = {f"{name}.{end}" for name in ("map", "map_overall") for end in ("svg", "png")}
-    assert written == {"cells", "map.csv", "again.csv", "sensitivity.csv"} | figures
+    assert written == {"cells", "map.csv", "again.csv"} | figures
     with (tmp_path / "map.csv").open() as file:
         table = list(csv.DictReader(file))
     assert len(table) == 4 * len(COMPARED) * 2 + sum(row["tuning"] == "perfect" for row in table)
-    assert variants_table(rows, "truth").row_count == 2
 
     def fail(cell):
         raise AssertionError("a cell was computed again")

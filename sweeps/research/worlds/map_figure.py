@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
-from sweeps.research.worlds.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import MapRow
 
 _COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
 _SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
@@ -46,7 +46,7 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     shown = [
         row
         for row in rows
-        if (row.variant, row.model, row.tuning, row.measure) == ("", "scpo", USERS, measure)
+        if (row.variant, row.model, row.measure) == ("", "scpo", measure)
         and row.against in AGAINST
     ]
     if not shown:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from rich.table import Table
 
 from scpo.statistics.wording import format_difference
-from sweeps.research.worlds.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import MapRow
 
 
 class Region(NamedTuple):
@@ -31,7 +31,7 @@ def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
     """
     groups: dict[tuple[str, str, str, float, int], list[MapRow]] = {}
     for row in rows:
-        if (row.tuning, row.measure) == (USERS, measure):
+        if row.measure == measure:
             key = (row.model, row.against, row.variant, -row.global_cosine, row.pairs)
             groups.setdefault(key, []).append(row)
     arms = list(dict.fromkeys(key[:2] for key in groups))

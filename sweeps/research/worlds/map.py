@@ -4,7 +4,7 @@ The map spans cultural shift, outlier share, labelled pairs and the global model
 cell is computed by `compute_map_cell` and kept in a file.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import draw_map
 from sweeps.research.worlds.world_arms import Tuning
-from sweeps.research.worlds.worlds import WorldSettings
+from sweeps.research.worlds.worlds import WorldSettings, columns_of
 
 FRESH = "fresh worlds"
 FIRST_FRESH_SEED = 1_000_000  # beyond the seeds of any map
@@ -103,9 +103,8 @@ def run_map(
     ]
     of_map = [row for row in rows if row.variant == ""]
     again = [row for row in rows if row.variant == FRESH]
-    columns = [field.name for field in fields(MapRow)]
     for name, table in (("map.csv", of_map), ("again.csv", again)):
-        write_csv(columns, [vars(row) for row in table], out / name)
+        write_csv(list(columns_of(rows[0])), [columns_of(row) for row in table], out / name)
     draw_map(of_map, "truth", out / "map")
     draw_map(of_map, "overall", out / "map_overall")
     return rows

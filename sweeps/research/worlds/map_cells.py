@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scpo.method.arms import select_arm
+from scpo.statistics.bootstrap import Interval
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
@@ -24,7 +25,7 @@ from sweeps.research.worlds.world_arms import (
     select_random,
     tune_arm,
 )
-from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_ends
+from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_interval
 
 COMPARED = (
     ("scpo", "full"),
@@ -63,9 +64,7 @@ class MapRow:
     model: str  # an arm
     against: str  # an arm, or "global"
     measure: str  # "truth", expected accuracy on typical users' choices, or "overall"
-    difference: float  # `model` minus `against`
-    low: float | None  # lower end of its 95 % interval over worlds; None with one world
-    high: float | None
+    difference: Interval  # `model` minus `against`, over worlds
     model_accuracy: float
     against_accuracy: float
     retention: float  # mean share of pairs that tuned scpo keeps
@@ -89,9 +88,9 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
         for measure in _ROW_MEASURES:
             column = MEASURES.index(measure)
             first, second = (np.array(result[arm])[:, column] for arm in (model, against))
-            ends = mean_ends(first - second)
+            difference = mean_interval(first - second)
             means = (float(first.mean()), float(second.mean()), retention, strength)
-            rows.append(MapRow(*kind, model, against, measure, *ends, *means, len(first)))
+            rows.append(MapRow(*kind, model, against, measure, difference, *means, len(first)))
     return rows
 
 

@@ -51,7 +51,7 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     ]
     if not shown:
         raise ValueError(f"A map needs rows of scpo with measure {measure!r}, but has none.")
-    span = max(_SMALLEST_SPAN, *(abs(row.difference) for row in shown))
+    span = max(_SMALLEST_SPAN, *(abs(row.difference.value or 0.0) for row in shown))
     across, down = _values(shown, "pairs"), _values(shown, "global_cosine")[::-1]
     height = 0.75 + 1.4 * len(down)
     with drawing_style():
@@ -121,9 +121,8 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
     above, below = np.zeros_like(points, dtype=np.bool_), np.zeros_like(points, dtype=np.bool_)
     for row in rows:
         cell = shares.index(row.outlier_share), shifts.index(row.shift)
-        points[cell] = row.difference
-        above[cell] = row.low is not None and row.low > 0
-        below[cell] = row.high is not None and row.high < 0
+        points[cell] = row.difference.value
+        above[cell], below[cell] = row.difference.sign > 0, row.difference.sign < 0
     mesh = axes.pcolormesh(
         np.arange(len(shifts) + 1) - 0.5,
         np.arange(len(shares) + 1) - 0.5,

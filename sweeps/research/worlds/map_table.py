@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.map_cells import MapRow
 
@@ -58,7 +59,7 @@ def regions_table(regions: Sequence[Region]) -> Table:
             str(num_above),
             str(num_below),
             str(num_cells),
-            format_difference(row.difference, row.low, row.high),
+            format_difference(row.difference),
             f"{100 * row.retention:.0f} %",
         )
     return table
@@ -66,12 +67,15 @@ def regions_table(regions: Sequence[Region]) -> Table:
 
 def _count_region(rows: Sequence[MapRow]) -> Region:
     num_cells = len(rows)
-    difference = sum(row.difference for row in rows) / num_cells
-    retention = sum(row.retention for row in rows) / num_cells
-    mean = replace(rows[0], difference=difference, retention=retention, low=None, high=None)
-    ends = [(row.low, row.high) for row in rows if row.low is not None and row.high is not None]
+    found = [row.difference for row in rows]
+    mean = sum(each.value or 0.0 for each in found) / num_cells
+    ends = [(each.low, each.high) for each in found if each.low is not None is not each.high]
+    low = high = None
     if len(ends) == num_cells:
         half = math.hypot(*((high - low) / 2 for low, high in ends)) / num_cells
-        mean = replace(mean, low=difference - half, high=difference + half)
-    num_above, num_below = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
-    return Region(mean, num_above, num_below, num_cells)
+        low, high = mean - half, mean + half
+    difference = Interval(mean, low, high, sum(each.users for each in found))
+    retention = sum(row.retention for row in rows) / num_cells
+    signs = [each.sign for each in found]
+    row = replace(rows[0], difference=difference, retention=retention)
+    return Region(row, signs.count(1), signs.count(-1), num_cells)

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
-from scpo.statistics.bootstrap import jackknife_interval
+from scpo.arrays import FloatArray, IntArray, Row
+from scpo.statistics.bootstrap import Interval, jackknife_interval
 from sweeps.probe.heads import ProbedPairs
 
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
@@ -166,10 +166,14 @@ def _draw_kinds(
     return generator.permutation(kinds)
 
 
-def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
-    """Return (mean, low, high) of one value a world, shape (W,): Student's 95 % interval.
+def mean_interval(values: FloatArray) -> Interval:
+    """Return the mean of one value a world, shape (W,), with Student's 95 % interval."""
+    return jackknife_interval(values, np.ones(len(values)))
 
-    The ends are None with fewer than 2 worlds.
-    """
-    found = jackknife_interval(values, np.ones(len(values)))
-    return float(values.mean()), found.low, found.high
+
+def columns_of(row: object) -> Row:
+    """Return the fields of a row for CSV, an interval as its value, `low` and `high`."""
+    columns: Row = {}
+    for name, value in vars(row).items():
+        columns |= value.columns(name) if isinstance(value, Interval) else {name: value}
+    return columns

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.research.run_worlds import show_map, show_truth
 from sweeps.research.worlds import map as map_module
 from sweeps.research.worlds.map import (
@@ -32,11 +33,11 @@ def made_up_rows(differences, *, spread=0.001):
     for against, sign in (("full", 1), ("random_k", -1)):
         for line, column in np.ndindex(differences.shape):
             value = sign * float(differences[line, column])
-            low, high = value - spread, value + spread
+            difference = Interval(value, value - spread, value + spread, 9)
             rows.append(
                 MapRow(
                     *("", float(column), line / 10, 96, 1.0, "scpo", against, "truth"),
-                    *(value, low, high, 0.7, 0.7 - value, 0.5, 1.0, 9),
+                    *(difference, 0.7, 0.7 - value, 0.5, 1.0, 9),
                 )
             )
     return rows
@@ -84,7 +85,8 @@ def test_rows_are_paired_differences_of_a_cell() -> None:
     rows = cell_rows(cell, result)
     assert {(row.model, row.against) for row in rows} == set(COMPARED)
     row = next(r for r in rows if (r.model, r.against, r.measure) == ("scpo", "full", "truth"))
-    assert (row.difference, row.low, row.high) == pytest.approx((0.1, 0.1, 0.1))  # luck is shared
+    figures = row.difference.value, row.difference.low, row.difference.high
+    assert figures == pytest.approx((0.1, 0.1, 0.1))  # luck is shared
     assert (row.shift, row.pairs, row.num_worlds) == (0.5, 288, 3)
     assert (row.retention, row.strength) == pytest.approx((0.6, 1.0))
 
@@ -134,9 +136,9 @@ def test_regions_count_what_is_sure() -> None:
     rows = made_up_rows(np.array([[0.01, 0.02], [-0.02, 0.0]]))
     full, random_k = count_regions(rows, "truth")
     assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
-    assert full.mean.difference == pytest.approx(0.0025)
+    assert full.mean.difference.value == pytest.approx(0.0025)
     # four means of one standard error: their mean has half of it
-    assert (full.mean.low, full.mean.high) == pytest.approx((0.002, 0.003))
+    assert (full.mean.difference.low, full.mean.difference.high) == pytest.approx((0.002, 0.003))
     assert (random_k.num_above, random_k.num_below) == (1, 2)
     assert regions_table([full, random_k]).row_count == 2
     assert count_regions(rows, "overall") == []

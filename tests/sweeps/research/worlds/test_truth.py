@@ -35,7 +35,7 @@ def truth(folder):
 
 def figure(truth, world, training, arm, measure):
     found = [
-        row.mean
+        row.mean.value
         for row in truth.rows
         if (row.world, row.training, row.arm, row.measure) == (world, training, arm, measure)
     ]

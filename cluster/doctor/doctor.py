@@ -34,21 +34,15 @@ _LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 @dataclass(frozen=True)
 class Question:
-    """What to check besides the nodes.
+    """What to check besides the nodes."""
 
-    Attributes:
-        storage: Folder of the run, or None.
-        paths: What every node must read, by name: files, folders or models of the hub.
-        driver_paths: What the driver must read, by name.
-        wants_gpus: Whether the run needs GPUs.
-        estimate: Returns the kinds of processes of the run, and the bytes that it writes; None
-            to check neither.
-    """
-
-    storage: str | None = None
+    storage: str | None = None  # folder of the run
+    # What every node must read, by name: files, folders or models of the hub.
     paths: Mapping[str, str] = field(default_factory=dict)
+    # What the driver must read, by name.
     driver_paths: Mapping[str, str] = field(default_factory=dict)
     wants_gpus: bool = False
+    # Returns the kinds of processes of the run, and the bytes it writes; None: neither is checked.
     estimate: Callable[[], tuple[Sequence[Processes], int]] | None = None
 
 

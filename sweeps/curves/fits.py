@@ -34,19 +34,12 @@ _LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the
 
 @dataclass(frozen=True)
 class CurveFit:
-    """A fitted curve.
-
-    Attributes:
-        shape: Which form it has.
-        parameters: c, a, b of power; c, a of log_linear; the K fitted errors of isotonic.
-        sizes: The K numbers of pairs it comes from, ascending.
-        aicc: What the shape was chosen by; infinite with too few points to tell.
-    """
+    """A fitted curve."""
 
     shape: Shape
-    parameters: tuple[float, ...]
-    sizes: tuple[float, ...]
-    aicc: float
+    parameters: tuple[float, ...]  # c, a, b of power; c, a of log_linear; K errors of isotonic
+    sizes: tuple[float, ...]  # the K numbers of pairs it comes from, ascending
+    aicc: float  # what the shape was chosen by; infinite with too few points to tell
 
     def error_at(self, pairs: ArrayLike) -> FloatArray:
         """Return the fitted error at numbers of pairs, of their shape.

@@ -27,27 +27,16 @@ _GRID_SIZE = 129
 
 @dataclass(frozen=True)
 class Trace:
-    """A fitted curve; K sizes, n numbers of pairs on a grid, R resamples.
-
-    Attributes:
-        line: The points.
-        sizes: Distinct numbers of pairs, ascending, shape (K,).
-        accuracy: Accuracy at the sizes, shape (K,).
-        drawn: The same in each resample, shape (R, K); None with one user.
-        fit: The curve.
-        grid: Numbers of pairs from the fewest to the most, shape (n,).
-        curve: Fitted accuracy on the grid, shape (1, n).
-        curves: The same in each resample, shape (R, n); None with one user.
-    """
+    """A fitted curve, on one axis."""
 
     line: CurveLine
-    sizes: FloatArray
-    accuracy: FloatArray
-    drawn: FloatArray | None
+    sizes: FloatArray  # distinct numbers of pairs, ascending, shape (K,)
+    accuracy: FloatArray  # accuracy at the sizes, shape (K,)
+    drawn: FloatArray | None  # the same in each resample, shape (R, K); None with one user
     fit: CurveFit
-    grid: FloatArray
-    curve: FloatArray
-    curves: FloatArray | None
+    grid: FloatArray  # numbers of pairs from the fewest to the most, shape (n,)
+    curve: FloatArray  # fitted accuracy on the grid, shape (1, n)
+    curves: FloatArray | None  # the same in each resample, shape (R, n); None with one user
 
 
 def trace_line(line: CurveLine, axis: Axis, drawn: FloatArray | None) -> Trace | None:

@@ -22,21 +22,13 @@ _CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of i
 
 @dataclass(frozen=True)
 class Reached:
-    """How many pairs a target takes, and against another curve.
+    """How many pairs a target takes, and against another curve."""
 
-    Attributes:
-        target: The accuracy.
-        pairs: Bounds of the pairs; equal where they are known.
-        ratio: Bounds of pairs of the other curve / pairs of this one.
-        ratio_ends: Ends of the 95 % interval of the ratio: 0 and infinity are no ends.
-        share_reached: Share of resamples that reach it; None with one user.
-    """
-
-    target: float
-    pairs: Bounds
-    ratio: Bounds
-    ratio_ends: Bounds | None
-    share_reached: float | None
+    target: float  # an accuracy
+    pairs: Bounds  # bounds of the pairs; equal where they are known
+    ratio: Bounds  # bounds of pairs of the other curve / pairs of this one
+    ratio_ends: Bounds | None  # ends of the 95 % interval of the ratio: 0 and infinity are no ends
+    share_reached: float | None  # share of resamples that reach it; None with one user
 
 
 def pairs_to_reach(

@@ -30,17 +30,11 @@ _SAME_LEVEL = 1e-12
 
 @dataclass(frozen=True)
 class Merged:
-    """How P points become K: sizes ascending, summed weights, and the matrix that averages.
+    """How P points become K: sizes ascending, summed weights, and the matrix that averages."""
 
-    Attributes:
-        sizes: Shape (K,).
-        weights: Shape (K,): the points' weights, scaled to a mean of 1, summed.
-        average: Shape (K, P): average @ values averages points of one size by weight.
-    """
-
-    sizes: FloatArray
-    weights: FloatArray
-    average: FloatArray
+    sizes: FloatArray  # shape (K,)
+    weights: FloatArray  # shape (K,): the points' weights, scaled to a mean of 1, summed
+    average: FloatArray  # shape (K, P): average @ values averages points of one size by weight
 
 
 def merge_sizes(pairs: FloatArray, weights: FloatArray) -> Merged:

@@ -74,46 +74,26 @@ class UserTotals:
 
 @dataclass(frozen=True)
 class PooledRow:
-    """One arm in one country, or pooled over countries; accuracies are fractions 0..1.
+    """One arm in one country, or pooled over countries; accuracies are fractions 0..1."""
 
-    Attributes:
-        country: Its name, or "pooled".
-        arm: The arm.
-        accuracy: On all pairs.
-        by_seed: Accuracy of each seed that all the countries have.
-        num_seeds: Seeds averaged, in the country with the fewest.
-        num_countries: Countries in the row.
-        country_mean: Plain mean of the countries' accuracies, in pooled rows only.
-        against: Paired differences by the arm compared with.
-        distinctive: Accuracy where the global model is wrong; without an interval where a record
-            has no counts of the layer by user.
-        distinctive_pairs: Number of those pairs.
-        consensus: Accuracy on the other pairs.
-        consensus_pairs: Number of those.
-        global_accuracy: Accuracy of the global model on all pairs.
-        length_accuracy: Accuracy of "the longer response wins" on all pairs.
-        pairs_labelled: Mean over seeds, summed over countries; None where one does not say.
-        pairs_trained: The same of the pairs that an arm keeps.
-        by_user: The counts by user that `accuracy` comes from.
-    """
-
-    country: str
+    country: str  # or "pooled"
     arm: str
-    accuracy: Interval
-    by_seed: tuple[float, ...]
-    num_seeds: int
+    accuracy: Interval  # on all pairs
+    by_seed: tuple[float, ...]  # accuracy of each seed that all the countries have
+    num_seeds: int  # seeds averaged, in the country with the fewest
     num_countries: int
-    country_mean: float | None
-    against: Mapping[str, Interval]
+    country_mean: float | None  # plain mean of the countries' accuracies, in pooled rows only
+    against: Mapping[str, Interval]  # paired differences by the arm compared with
+    # Where the global model is wrong; no interval where a record does not count them by user.
     distinctive: Interval
     distinctive_pairs: int
-    consensus: Interval
+    consensus: Interval  # on the other pairs
     consensus_pairs: int
-    global_accuracy: float | None
-    length_accuracy: float | None
-    pairs_labelled: float | None
-    pairs_trained: float | None
-    by_user: UserTotals = field(repr=False)
+    global_accuracy: float | None  # of the global model
+    length_accuracy: float | None  # of "the longer response wins"
+    pairs_labelled: float | None  # mean over seeds, summed over countries; None where one lacks it
+    pairs_trained: float | None  # the same of the pairs that an arm keeps
+    by_user: UserTotals = field(repr=False)  # the counts by user that `accuracy` comes from
 
     @property
     def pairs(self) -> int:

@@ -15,24 +15,14 @@ from sweeps.ledger.records import EvaluationRecord, TrialRecord, UserCounts
 
 @dataclass(frozen=True)
 class UserMatrix:
-    """Counts of S records on the same U users.
+    """Counts of S records on the same U users."""
 
-    Attributes:
-        users: Names of the users, sorted.
-        pairs: Shape (U,), pairs of each user.
-        correct: Shape (S, U), pairs that each record's model ordered right.
-        global_correct: Shape (U,), the same for the global model.
-        distinctive_pairs: Shape (U,), pairs on which the global model is wrong.
-        distinctive: Shape (S, U), those ordered right; NaN for a record that does not count
-            layers by user.
-    """
-
-    users: tuple[str, ...]
-    pairs: FloatArray
-    correct: FloatArray
-    global_correct: FloatArray
-    distinctive_pairs: FloatArray
-    distinctive: FloatArray
+    users: tuple[str, ...]  # sorted
+    pairs: FloatArray  # shape (U,), pairs of each user
+    correct: FloatArray  # shape (S, U), pairs that each record's model ordered right
+    global_correct: FloatArray  # shape (U,), the same for the global model
+    distinctive_pairs: FloatArray  # shape (U,), pairs on which the global model is wrong
+    distinctive: FloatArray  # shape (S, U), those ordered right; NaN where a record lacks them
 
     def take(self, rows: Sequence[int]) -> "UserMatrix":
         """Return the counts of some of the records."""

@@ -24,23 +24,14 @@ _ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau,
 
 @dataclass(frozen=True)
 class SharedSettings:
-    """One country's own settings and the K that all countries share, on the same U users.
+    """One country's own settings and the K that all countries share, on the same U users."""
 
-    Attributes:
-        ranking: The country's ranking; it has a recommendation.
-        pairs: Shape (U,), validation pairs of each user.
-        own: Shape (S, U), right pairs of the ranking's settings, in its order.
-        shared: Shape (K, U), right pairs of the shared settings, seeds averaged.
-        pairs_trained: Shape (K,), pairs the shared settings trained on.
-        feasible: Shape (K,), whether they keep the constraint here.
-    """
-
-    ranking: CountryRanking
-    pairs: FloatArray
-    own: FloatArray
-    shared: FloatArray
-    pairs_trained: FloatArray
-    feasible: NDArray[np.bool_]
+    ranking: CountryRanking  # it has a recommendation
+    pairs: FloatArray  # shape (U,), validation pairs of each user
+    own: FloatArray  # shape (S, U), right pairs of the ranking's settings, in its order
+    shared: FloatArray  # shape (K, U), right pairs of the shared settings, seeds averaged
+    pairs_trained: FloatArray  # shape (K,), pairs the shared settings trained on
+    feasible: NDArray[np.bool_]  # shape (K,), whether they keep the constraint here
 
     @property
     def recommended(self) -> RankedSetting:

@@ -19,31 +19,18 @@ _ARMS_BY_COUNTRY = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """One data set on the page.
+    """One data set on the page."""
 
-    Attributes:
-        name: Its key in the configuration.
-        title: Its name for people.
-        about: What the data are and are not.
-        method: How arms were trained and judged.
-        unit: "user" or "question".
-        rows: Its rows.
-        failed: Trainings that failed.
-        wall_s: Wall time of all calls that worked on it.
-        similarity: A further table in Markdown, "" for none.
-        remark: A sentence on that table for the closing paragraphs.
-    """
-
-    name: str
+    name: str  # its key in the configuration
     title: str
-    about: str
-    method: str
-    unit: str
+    about: str  # what the data are and are not
+    method: str  # how arms were trained and judged
+    unit: str  # "user" or "question"
     rows: Sequence[PooledRow]
     failed: int
-    wall_s: float
-    similarity: str = ""
-    remark: str = ""
+    wall_s: float  # wall time of all calls that worked on it
+    similarity: str = ""  # a further table in Markdown, "" for none
+    remark: str = ""  # a sentence on that table for the closing paragraphs
 
 
 def study_page(

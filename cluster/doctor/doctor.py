@@ -47,13 +47,10 @@ class Question:
 
 
 def examine(address: str | None, question: Question, *, limit_s: float = LIMIT_S) -> list[Finding]:
-    """Return the findings, in reading order.
+    """Return the findings, in reading order; a check hangs after `limit_s` seconds.
 
-    Args:
-        address: http://host:8265 of a cluster's dashboard, or host:6379 of a cluster that this
-            machine is a node of; None for this machine alone, with its own short-lived Ray.
-        question: What to check.
-        limit_s: Seconds after which a check counts as hanging.
+    The address is http://host:8265 of a cluster's dashboard, or host:6379 of a cluster that this
+    machine is a node of; None for this machine alone, with its own short-lived Ray.
     """
     until_s = time.monotonic() + limit_s
     estimate = None if question.estimate is None else Probe(partial(_estimate, question))

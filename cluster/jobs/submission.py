@@ -86,11 +86,7 @@ class Submission:
                 )
 
     def request(self, environment: Mapping[str, str]) -> dict[str, Any]:
-        """Return the arguments of Ray's `submit_job`.
-
-        Args:
-            environment: Value to send for each variable of `env_names`.
-        """
+        """Return the arguments of Ray's `submit_job`, with the values of `env_names`."""
         runtime_env: dict[str, Any] = {
             "working_dir": str(self.working_dir),
             "excludes": list(self.excludes),

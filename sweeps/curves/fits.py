@@ -56,8 +56,7 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
     """Return the curve of least AICc through one arm's points.
 
     Args:
-        pairs: Numbers of pairs, shape (P,), positive; several points of one size, such as seeds,
-            say how much scatter there is.
+        pairs: Shape (P,), positive; several points of one size, such as seeds, show the scatter.
         error: 1 - accuracy at each, 0..1.
         weights: Weight of each point, such as an inverse variance; None: equal.
 
@@ -96,16 +95,11 @@ def describe_fit(fit: CurveFit) -> str:
 def refit_errors(
     merged: Merged, errors: FloatArray, scatter: float, num_points: int, at: FloatArray
 ) -> FloatArray:
-    """Return the errors at `at` of the curve fitted to each resample, shape (R, n).
+    """Return the errors at `at`, shape (n,), of the curve fitted to each resample, shape (R, n).
 
     The shape is chosen anew by each resample, so that not knowing it is part of the spread.
-
-    Args:
-        merged: Sizes and weights of the points.
-        errors: Mean error at each size, shape (R, K).
-        scatter: Weighted sum of squares of the points about the means of their sizes.
-        num_points: P, points with every seed.
-        at: Numbers of pairs, shape (n,).
+    `errors` are means at each size, shape (R, K); `scatter` is the weighted sum of squares of the
+    P points, every seed one, about the means of their sizes.
     """
     sizes, weights = merged.sizes, merged.weights
     best = np.full(len(errors), np.inf)
@@ -134,10 +128,8 @@ def possible_shapes(num_points: int, num_sizes: int) -> list[Shape]:
 def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> FloatArray:
     """Return AICc = P ln(RSS / P) + 2 k + 2 k (k + 1) / (P - k - 1); infinite without P > k + 1.
 
-    Args:
-        residual: RSS, the weighted sum of squared residuals, weights of mean 1; any shape.
-        num_points: P.
-        parameters: k, the number of the curve's parameters, of the same shape or one number.
+    `residual` is RSS, the weighted sum of squared residuals, weights of mean 1, of any shape;
+    `parameters` is k, the number of the curve's parameters, of the same shape or one number.
     """
     k = np.asarray(parameters, dtype=np.float64)
     spare = num_points - k - 1

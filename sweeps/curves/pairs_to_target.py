@@ -34,7 +34,7 @@ class Reached:
 def pairs_to_reach(
     grid: FloatArray, accuracy: FloatArray, target: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return between which numbers of pairs each curve first reaches its target.
+    """Return (low, high), each (R,), numbers of pairs between which each curve reaches its target.
 
     Both ends are equal where it is reached within the grid. They are (0, the least pairs) where
     the first point is there already, and (the most pairs, infinity) where it is never reached.
@@ -43,9 +43,6 @@ def pairs_to_reach(
         grid: Numbers of pairs, ascending, shape (n,).
         accuracy: Curves that never fall, shape (R, n).
         target: Shape (R,).
-
-    Returns:
-        (low, high), each of shape (R,).
     """
     num_below = (accuracy < target[:, None] - _CLOSE).sum(axis=1)
     row = np.arange(len(accuracy))
@@ -65,13 +62,8 @@ def pairs_to_reach(
 def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reached | None:
     """Return what a target takes; without one, it is what `base` has with all its pairs.
 
-    Args:
-        own: The curve.
-        base: The curve compared with; its users must be the same for a ratio.
-        target: An accuracy, or None.
-
-    Returns:
-        The answer; None where neither a target nor a curve to take it from is given.
+    The users of `base`, the curve compared with, must be the same for a ratio. None is returned
+    where neither a target nor a curve to take it from is given.
     """
     comparable = base is not None and own.line.users == base.line.users
     if target is None and (base is None or not comparable):

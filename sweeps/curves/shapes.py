@@ -38,12 +38,7 @@ class Merged:
 
 
 def merge_sizes(pairs: FloatArray, weights: FloatArray) -> Merged:
-    """Average points of one size.
-
-    Args:
-        pairs: Shape (P,).
-        weights: Shape (P,), positive.
-    """
+    """Average points of one size, given pairs and positive weights of shape (P,)."""
     sizes, index = np.unique(pairs, return_inverse=True)
     total = np.bincount(index, weights=weights)
     average = (index == np.arange(len(sizes))[:, None]) * weights / total[:, None]
@@ -53,13 +48,9 @@ def merge_sizes(pairs: FloatArray, weights: FloatArray) -> Merged:
 def curve_errors(
     shape: Shape, parameters: FloatArray, sizes: FloatArray, at: FloatArray
 ) -> FloatArray:
-    """Return the errors of R curves of one shape, shape (R, n).
+    """Return the errors of R curves of one shape at numbers of pairs (n,), shape (R, n).
 
-    Args:
-        shape: Their form.
-        parameters: A row for each curve, as in `CurveFit`.
-        sizes: Numbers of pairs the curves come from, shape (K,).
-        at: Numbers of pairs, shape (n,).
+    `parameters` has a row for each curve, as in `CurveFit`; the curves come from `sizes`, (K,).
     """
     if shape == "power":
         c, a, b = parameters.T[:, :, None]
@@ -78,11 +69,7 @@ def fit_rows(
 ) -> FloatArray:
     """Return the parameters of one shape for each of R rows, the exponent from a grid.
 
-    Args:
-        shape: The form.
-        sizes: Distinct numbers of pairs, ascending, shape (K,).
-        errors: Shape (R, K).
-        weights: Shape (K,).
+    `sizes` are distinct and ascending, shape (K,), as are `weights`; `errors` has shape (R, K).
     """
     if shape == "power":
         c, a, loss = fit_levels(EXPONENTS, sizes, errors, weights)

@@ -129,11 +129,8 @@ def budget_of(record: TrialRecord) -> float:
 def gather_cells(records: Iterable[TrialRecord], part: str) -> list[Cell]:
     """Return the complete records as cells, by country and then arm, in the order of records.
 
-    Of several records with one country, arm, budget and seed the last counts.
-
-    Args:
-        records: Records of any state.
-        part: "validation" or "test", where every evaluation must come from.
+    Of several records with one country, arm, budget and seed the last counts. Every evaluation
+    must come from the `part`, "validation" or "test".
 
     Raises:
         ValueError: A record comes from another part, or from other pairs than the rest of its
@@ -217,15 +214,9 @@ def pool_cells(
     name_user: NameUser = user_of_country,
     everywhere: bool = False,
 ) -> PooledRow:
-    """Return the row of one arm over the countries of its cells.
+    """Return the row of one arm over its cells, one a country; see `pooled_rows`.
 
-    Args:
-        country: Name of the row.
-        cells: One a country, at least one.
-        bases: By arm to compare with and country: pairs ordered right by user, shape (U,).
-            None compares with nothing.
-        name_user: As `pooled_rows`.
-        everywhere: As `pooled_rows`.
+    `bases` holds, by arm to compare with and country, pairs ordered right by user, shape (U,).
     """
     names = [name_user(cell.country, user) for cell in cells for user in cell.counts.users]
     position = {name: number for number, name in enumerate(dict.fromkeys(names))}

@@ -121,11 +121,8 @@ class TrialRecord(BaseModel):
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.
 
-    Opening moves a torn last line (a kill in the middle of an append) to `trials.torn`, so that
-    the next record starts a line.
-
-    Args:
-        folder: The run's folder; created when missing.
+    The run's folder is created when missing. Opening moves a torn last line (a kill in the middle
+    of an append) to `trials.torn`, so that the next record starts a line.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -31,8 +31,7 @@ class UserMatrix:
     def layer(self, name: str) -> tuple[FloatArray, FloatArray] | None:
         """Return the pairs ordered right (S, U) and the pairs (U,) of a layer, if counted.
 
-        Args:
-            name: "distinctive" or "consensus".
+        The layer is "distinctive" or "consensus".
         """
         if np.isnan(self.distinctive).any():
             return None
@@ -58,11 +57,9 @@ def evaluation_of(record: TrialRecord, part: str) -> EvaluationRecord:
 
 
 def align_by_user(records: Sequence[TrialRecord], part: str) -> UserMatrix:
-    """Return the counts of records on the same users, lined up by user name.
+    """Return the counts of one country's complete records, at least one, lined up by user name.
 
-    Args:
-        records: Complete records of one country, at least one.
-        part: "validation" or "test", where every evaluation must come from.
+    Every evaluation must come from the `part`, "validation" or "test".
 
     Raises:
         ValueError: A record's users or pairs differ from the first record's, its counts

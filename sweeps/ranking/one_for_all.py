@@ -53,9 +53,8 @@ def shared_settings(
 ) -> tuple[list[Identity], list[SharedSettings]]:
     """Return what identifies the K shared settings, and each country's figures of them.
 
-    Args:
-        records: Every record of the run.
-        rankings: The rankings of the same run; those without settings are left out.
+    `records` are all those of the run that the rankings come from; rankings without settings are
+    left out.
 
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
@@ -74,11 +73,8 @@ def choose_common(
     """Return, per resample, the shared setting of the highest mean accuracy over countries.
 
     Only settings that keep the constraint in every country count, all where there are none; of
-    equal ones the first.
-
-    Args:
-        countries: The countries, with at least one shared setting.
-        draws: Per country of shape (B, U), how often each user counts.
+    equal ones the first. At least one setting must be shared; `draws` says, per country of shape
+    (B, U), how often each user counts.
     """
     feasible = np.all([country.feasible for country in countries], axis=0)
     mean = np.mean(

@@ -112,13 +112,9 @@ def rank_country(
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
-    Of several records with one trial_id the last counts. Trials without validation pairs cannot
-    be ranked and are left out.
-
-    Args:
-        records: Records of a run, of any country and purpose.
-        country: The country to rank.
-        margin: How much accuracy, as a fraction, a cheaper setting may lose, in [0, 1).
+    Records may be of any country and purpose; of several with one trial_id the last counts. Trials
+    without validation pairs cannot be ranked and are left out. `margin` is how much accuracy, as a
+    fraction, a cheaper setting may lose.
 
     Raises:
         ValueError: `0 <= margin < 1` does not hold, the country has no search trial, a trial was

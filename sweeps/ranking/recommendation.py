@@ -45,11 +45,8 @@ def compare_settings(
 ) -> Comparison:
     """Compare every setting with the best, and choose one.
 
-    Args:
-        candidates: The settings.
-        margin: Accuracy, as a fraction, that a cheaper setting may lose.
-        num_resamples: Bootstrap draws; None for as many as every interval has.
-        seed: Seed of the draws.
+    `margin` is the accuracy, a fraction, that a cheaper setting may lose; without `num_resamples`
+    there are as many draws as every interval has.
     """
     correct, costs = candidates.correct, candidates.pairs_trained
     accuracy = correct.sum(axis=1) / candidates.pairs.sum()

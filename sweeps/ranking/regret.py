@@ -66,10 +66,6 @@ def regret_table(
 ) -> RegretTable:
     """Return what the best common setting loses in every country that has a recommendation.
 
-    Args:
-        records: Every record of the run.
-        rankings: The rankings of the same run.
-
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
     """

@@ -57,12 +57,9 @@ _SHOWN: Columns = {
 def ablation_rows(records: Sequence[TrialRecord], part: str) -> list[PooledRow]:
     """Return pooled rows, where there are two countries, then those of each country.
 
-    Args:
-        records: Records of an ablation; failed ones are left out.
-        part: "validation" or "test", where every evaluation must come from.
-
     Raises:
-        ValueError: A record comes from another part, or from other pairs than the rest.
+        ValueError: A record is not of the `part`, "validation" or "test", or of other pairs than
+            the rest.
     """
     return pooled_rows(gather_cells(records, part), order=ARMS)
 

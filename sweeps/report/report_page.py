@@ -54,11 +54,9 @@ class Bar:
 
 
 def write_report(run: Path, *, margin: float = MARGIN) -> Path:
-    """Write `report.html` into a run's folder and return its path.
+    """Write `report.html` into a run's folder and return its path; a `config.yaml` there is shown.
 
-    Args:
-        run: Folder with `trials.jsonl` and, optionally, `config.yaml`.
-        margin: Accuracy, as a fraction, that a recommended setting may lose to the best.
+    `margin` is the accuracy, a fraction, that a recommended setting may lose to the best.
 
     Raises:
         FileNotFoundError: The run has no ledger.
@@ -82,13 +80,7 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
 def render_report(
     records: Sequence[TrialRecord], *, name: str, config: str | None, margin: float = MARGIN
 ) -> str:
-    """Return the page as text.
-
-    Args:
-        records: Every record of the run, at least one.
-        name: Title of the run.
-        config: Its resolved configuration as text, or None.
-        margin: As `write_report`.
+    """Return the page of a run's records, at least one, as text; `config` is a text too.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.

@@ -39,13 +39,9 @@ def run_study(
 ) -> list[DataSetResult]:
     """Run what is left of a study, write its page, and return the finished data sets.
 
-    Args:
-        file: Configuration of the study; those of its sweeps lie beside it.
-        run: Folder to write to.
-        say: Called with a line of progress.
-        only: Data sets to work on; none: all.
-        page: Page to write; none: STUDY.md in the folder.
-        workers: Processes, and lanes; none: one a core.
+    Configurations of its sweeps lie beside `file`. Without `only` all data sets are worked on,
+    without `page` it is STUDY.md in the folder, without `workers` (processes, and lanes) there is
+    one a core.
 
     Raises:
         FileNotFoundError: Data or backbone are missing; the message names all files.

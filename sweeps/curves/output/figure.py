@@ -60,9 +60,7 @@ def missing_layers(points: Sequence[CurvePoint]) -> str | None:
 def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None = None) -> Figure:
     """Return the figure: a row per country, accuracy against pairs trained and labelled.
 
-    Args:
-        points: As `curve_points` returns them.
-        countries: Which rows, in order; None is all of them.
+    `countries` says which rows, in order; None is all of them.
 
     Raises:
         ValueError: There are fewer than two budgets.
@@ -76,9 +74,6 @@ def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None 
 
 def layers_figure(points: Sequence[CurvePoint]) -> Figure:
     """Return the figure: per country a row for each layer, against pairs trained and labelled.
-
-    Args:
-        points: As `curve_points` returns them.
 
     Raises:
         ValueError: There are fewer than two budgets, or no distinctive pair.

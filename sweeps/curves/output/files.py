@@ -21,18 +21,10 @@ from sweeps.curves.summary import curve_summary, write_summary
 def write_curve_files(
     points: Sequence[CurvePoint], run: Path, *, target: float | None = None
 ) -> tuple[list[Row], list[Path]]:
-    """Write `curves.*`, `curve_summary.csv` and `curve_layers.*` into a run's folder.
+    """Write `curves.*`, `curve_summary.csv`, `curve_layers.*`; return the summary and the paths.
 
     Figures need two budgets, that of the layers distinctive pairs too; without, they are left
-    out and `missing_curve` says why.
-
-    Args:
-        points: As `curve_points` returns them.
-        run: The folder.
-        target: A further accuracy that arms are to reach, a fraction.
-
-    Returns:
-        The rows of the summary, and the paths.
+    out and `missing_curve` says why. `target` is a further accuracy to reach, a fraction.
 
     Raises:
         ValueError: `target` is not an accuracy.

@@ -23,11 +23,8 @@ def closing_paragraphs(
 ) -> str:
     """Return the paragraphs with their headings.
 
-    Args:
-        judged: Every claim on every data set.
-        rows: Rows by the data set's title.
-        units: "user" or "question" by title.
-        remarks: Sentences on further tables, added to what did not hold.
+    `rows` and `units` ("user" or "question") are by the data set's title; `remarks` are sentences
+    on further tables, added to what did not hold.
     """
     return "\n\n".join(
         [

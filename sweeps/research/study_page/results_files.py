@@ -20,14 +20,10 @@ def write_results(
     missing: Sequence[str],
     file: Path,
 ) -> None:
-    """Write the page and, into the run's folder, `study.csv` with every row.
+    """Write the page of what is done and, into the run's folder, `study.csv` with every row.
 
-    Args:
-        results: Data sets that are done.
-        run: The run's folder.
-        page: Path of the page.
-        missing: Titles of the data sets that are not done.
-        file: The study's configuration, for the commands on the page.
+    `missing` are titles of data sets that are not done; the page's commands name the configuration
+    `file`.
     """
     machine = (
         f"Machine: {os.cpu_count()} cores, {platform.machine()}, whatever else ran on it at the "

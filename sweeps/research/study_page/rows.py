@@ -17,9 +17,8 @@ STUDY_BASELINES = (BASELINE, GLOBAL, LENGTH, RANDOM)
 def study_rows(records: Sequence[TrialRecord], unit: str) -> list[PooledRow]:
     """Return pooled rows, where there are two countries, then those of each country.
 
-    Args:
-        records: One record a country, arm and seed, every user judged in each.
-        unit: "user" or "question"; questions are one across countries.
+    There is one record a country, arm and seed, every user judged in each. `unit` is "user" or
+    "question"; questions are one across countries.
 
     Raises:
         ValueError: Records of a country were judged on different pairs.

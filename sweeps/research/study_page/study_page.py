@@ -36,14 +36,7 @@ class DataSetResult:
 def study_page(
     results: Sequence[DataSetResult], *, missing: Sequence[str], machine: str, config: str
 ) -> str:
-    """Return the page.
-
-    Args:
-        results: Data sets that are done.
-        missing: Titles of those that are not.
-        machine: What it ran on.
-        config: Path of the configuration, for the commands.
-    """
+    """Return the page of the data sets that are done; `missing` are titles of the others."""
     sections = [_opening(machine, config)]
     if missing:
         sections.append(

@@ -111,16 +111,7 @@ def draw_pairs(
     global_head: FloatArray,
     generator: np.random.Generator,
 ) -> WorldPairs:
-    """Return the pairs of new users, sorted by reference margin.
-
-    Args:
-        settings: Kinds of users, interactions and features.
-        num_users: Users.
-        consensus: Utility weights of the consensus, shape (D,).
-        country: Utility weights of the country, shape (D,).
-        global_head: Reward weights of the global model, shape (D,).
-        generator: Draws users, responses and choices.
-    """
+    """Return the pairs of new users by reference margin; the three heads have shape (D,)."""
     heads = np.stack([country, -consensus, np.zeros_like(country)])  # of the kinds of users
     kind = _draw_kinds(settings, num_users, generator)
     user = np.repeat(np.arange(num_users), settings.interactions_per_user)

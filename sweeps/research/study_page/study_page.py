@@ -83,9 +83,8 @@ choose (`scpo_tuned`: retention and strength; heads: the pull to the global head
 chosen on inner folds of the training users, so a held-out user is looked at once a seed, after
 all choices. Accuracies are averaged over seeds per user; intervals are 95 %, from a bootstrap that
 draws whole users (or questions). A difference is paired on the same pairs. `distinctive` are the
-pairs on which the global model is wrong; higher there is not simply better. Records of older
-versions do not count these layers by user: their intervals of a layer are rather too wide than too
-narrow. `length`: the longer response wins."""
+pairs on which the global model is wrong; higher there is not simply better. `length`: the longer
+response wins."""
 
 
 def _overview(results: Sequence[DataSetResult], config: str) -> str:

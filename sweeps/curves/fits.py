@@ -10,10 +10,11 @@ Reference:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.optimize import minimize_scalar
 
 from scpo.arrays import FloatArray
 from sweeps.curves.shapes import (
@@ -23,7 +24,6 @@ from sweeps.curves.shapes import (
     Shape,
     curve_errors,
     fit_levels,
-    fit_lines,
     fit_rows,
     merge_sizes,
     num_parameters,
@@ -70,7 +70,8 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
     means = merged.average @ errors
     fits = []
     for shape in possible_shapes(len(at), len(merged.sizes)):
-        parameters = _fit(shape, merged.sizes, means, merged.weights)
+        fit = _fit_power if shape == "power" else partial(fit_rows, shape)
+        parameters = np.ravel(fit(merged.sizes, means[None, :], merged.weights))
         fitted = curve_errors(shape, parameters[None, :], merged.sizes, at)[0]
         residual = float(np.sum(given / given.mean() * (errors - fitted) ** 2))
         aicc = float(akaike(residual, len(at), num_parameters(shape, parameters[None, :]))[0])
@@ -138,19 +139,11 @@ def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> Float
     return np.atleast_1d(num_points * np.log(rss / num_points) + penalty)
 
 
-def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
-    if shape == "power":
-        return _fit_power(sizes, error, weights)
-    if shape == "log_linear":
-        return np.ravel(fit_lines(sizes, error[None, :], weights))
-    return np.asarray(isotonic_regression(error, weights=weights, increasing=False).x)
-
-
-def _fit_power(sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
+def _fit_power(sizes: FloatArray, errors: FloatArray, weights: FloatArray) -> FloatArray:
     """Return c, a, b of the best power curve: b from a grid, then between its neighbours there."""
 
     def levels(exponents: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        return fit_levels(exponents, sizes, error[None, :], weights)
+        return fit_levels(exponents, sizes, errors, weights)
 
     best = int(np.argmin(levels(EXPONENTS)[2]))
     around = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]

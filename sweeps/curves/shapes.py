@@ -122,13 +122,9 @@ def fit_lines(sizes: FloatArray, errors: FloatArray, weights: FloatArray) -> Flo
 
 
 def fit_steps(errors: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the nearest non-increasing errors of each row: min over i <= k of max over j >= k.
+    """Return the non-increasing errors nearest to those of each row, shape (R, K).
 
-    The mean of i..j is taken by weight.
-
-    Args:
-        errors: Shape (R, K).
-        weights: Shape (K,).
+    Level k is the min over i <= k of the max over j >= k of the mean of i..j by weight, (K,).
 
     Reference:
         Robertson, Wright and Dykstra, Order Restricted Statistical Inference, 1988.

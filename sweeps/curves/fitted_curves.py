@@ -130,12 +130,12 @@ def layer_area(points: Sequence[CurvePoint], axis: Axis, layer: str) -> float | 
 
     `points` are those of the arm with seeds averaged; `layer` is the field of that name.
     """
-    known = [point for point in points if getattr(point, layer) is not None]
+    known = [point for point in points if getattr(point, layer).value is not None]
     pairs = np.array([getattr(point, f"pairs_{axis}") for point in known])
     if len(np.unique(pairs)) < 2:
         return None
     merged = merge_sizes(pairs, np.ones(len(known)))
-    accuracy = merged.average @ np.array([getattr(point, layer) for point in known])
+    accuracy = merged.average @ np.array([getattr(point, layer).value for point in known])
     return float(area_under_curve(merged.sizes, accuracy))
 
 

@@ -90,5 +90,5 @@ def _line(points: list[CurvePoint], seeds: list[int]) -> CurveLine:
         users=first.users,
         pairs=np.array(first.pairs),
         correct=correct,
-        accuracy=np.array([point.accuracy for point in means]),
+        accuracy=np.array([point.accuracy.value for point in means]),
     )

@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
+from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import Interval, interval
 from sweeps.ledger.records import EvaluationRecord, TrialRecord
 from sweeps.ledger.user_counts import UserMatrix, align_by_user
@@ -113,6 +115,28 @@ class PooledRow:
     def difference(self, arm: str) -> Interval:
         """Return the paired difference to an arm, of no value where there is none."""
         return self.against.get(arm, _UNKNOWN)
+
+    def columns(self) -> Row:
+        """Return all of its figures as plain values by column; differences are `vs_ARM`."""
+        columns = {
+            name: getattr(self, name)
+            for name in (
+                "country", "arm", "pairs", "users", "num_seeds", "num_countries", "country_mean",
+                "distinctive_pairs", "consensus_pairs", "global_accuracy", "length_accuracy",
+                "pairs_labelled", "pairs_trained",
+            )
+        }  # fmt: skip
+        columns |= self.accuracy.columns("accuracy") | {"seed_sd": self.seed_deviation}
+        columns |= self.distinctive.columns("distinctive", "distinctive_")
+        columns |= self.consensus.columns("consensus", "consensus_")
+        for arm, difference in self.against.items():
+            columns |= difference.columns(f"vs_{arm}", f"vs_{arm}_")
+        return columns
+
+
+def write_columns(names: Sequence[str], rows: Iterable[Row], path: Path) -> None:
+    """Write the named columns of rows as CSV, empty cells for what is not known."""
+    write_csv(names, [{name: row.get(name) for name in names} for row in rows], path)
 
 
 def user_of_country(country: str, user: str) -> Hashable:

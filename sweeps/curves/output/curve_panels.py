@@ -64,7 +64,8 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
 
 def pairs_of(point: CurvePoint, axis: Axis) -> float:
     """Return a point's number of pairs on an axis."""
-    return point.pairs_trained if axis == "trained" else point.pairs_labelled
+    pairs = point.pairs_trained if axis == "trained" else point.pairs_labelled
+    return pairs or 0.0
 
 
 def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: str) -> None:
@@ -73,10 +74,10 @@ def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: st
     `measure` is the accuracy to draw, a field of the points; None is left out.
     """
     seeds = [point for point in points if point.seed is not None]
-    shown = [point for point in seeds if getattr(point, measure) is not None]
+    shown = [point for point in seeds if getattr(point, measure).value is not None]
     if shown and len({point.seed for point in seeds}) > 1:
         x = [pairs_of(point, axis) for point in shown]
-        y = [getattr(point, measure) for point in shown]
+        y = [getattr(point, measure).value for point in shown]
         colour = arm_colour(points[0].arm)
         axes.plot(x, y, ".", color=colour, markersize=4, markeredgewidth=0, alpha=0.4)
 

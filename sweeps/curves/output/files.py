@@ -1,11 +1,9 @@
 """All files of a run's curves: points, summary, LaTeX table and figures."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from scpo.arrays import Row
-from scpo.files.csv_files import write_csv
 from scpo.files.figure_style import save_figure
 from sweeps.curves.output.figure import (
     curves_figure,
@@ -16,6 +14,12 @@ from sweeps.curves.output.figure import (
 from sweeps.curves.output.latex import write_latex
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.summary import curve_summary, write_summary
+from sweeps.ledger.pooled import write_columns
+
+_CSV = """
+    country arm budget seed num_seeds pairs_labelled pairs_trained accuracy low high pairs users
+    distinctive distinctive_pairs consensus consensus_pairs global_accuracy length_accuracy
+""".split()
 
 
 def write_curve_files(
@@ -42,9 +46,10 @@ def write_curve_files(
 
 
 def write_points(points: Sequence[CurvePoint], path: Path) -> None:
-    """Write the points as CSV; the columns are the fields of `CurvePoint`, less its counts."""
-    columns = [field.name for field in fields(CurvePoint) if field.name != "by_user"]
-    rows = [{name: getattr(point, name) for name in columns} for point in points]
-    for row in rows:
-        row["seed"] = "mean" if row["seed"] is None else row["seed"]
-    write_csv(columns, rows, path)
+    """Write the points as CSV; `seed` is "mean" where seeds are averaged."""
+    seeds = ["mean" if point.seed is None else point.seed for point in points]
+    rows = [
+        point.columns() | {"budget": point.budget, "seed": seed}
+        for point, seed in zip(points, seeds, strict=True)
+    ]
+    write_columns(_CSV, rows, path)

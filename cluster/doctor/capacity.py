@@ -91,7 +91,6 @@ def judge_capacity(needs: Processes, nodes: Sequence[NodeCapacity]) -> Finding:
 
 
 def _advice(needs: Processes, nodes: Sequence[NodeCapacity]) -> str:
-    """Return what makes the processes fit."""
     smaller = (
         "raise training.accumulation, set training.activation_checkpointing, lower "
         "encoder.max_tokens or training.pairs_per_step, or train LoRA adapters"

@@ -137,7 +137,6 @@ def _last_line(text: str) -> str:
 
 
 def _check_listens(address: str) -> None:
-    """Raise RuntimeError unless something listens at host:port."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()

@@ -84,19 +84,11 @@ def fit_rows(
 def fit_levels(
     exponents: FloatArray, sizes: FloatArray, errors: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the best c and a of power curves whose exponents are known, and their loss.
+    """Return the best c and a of power curves of known exponents, and their weighted RSS, (R, B).
 
     With b known the curve is linear, so the best point of the box is found in closed form: the
     loss at the best a is convex in c, hence c is the free optimum moved into its bounds.
-
-    Args:
-        exponents: b, shape (B,).
-        sizes: Shape (K,), ascending.
-        errors: Shape (R, K).
-        weights: Shape (K,).
-
-    Returns:
-        c, a and the weighted RSS, each of shape (R, B).
+    Exponents have shape (B,), the rest is as in `fit_rows`.
     """
     basis = (sizes / sizes[0]) ** -exponents[:, None]
     w, wx, wxx = weights.sum(), basis @ weights, basis**2 @ weights

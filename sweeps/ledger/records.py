@@ -147,11 +147,9 @@ class Ledger:
 
 
 def read_records(path: Path) -> list[TrialRecord]:
-    """Read a ledger; `path` is the file or the run's folder.
+    """Read a ledger, the file or the run's folder: a record a trial, in the order of writing.
 
-    Returns:
-        One record for each trial, in the order of writing: the last one where a failed training
-        was tried again.
+    Where a failed training was tried again its last record counts.
 
     Raises:
         FileNotFoundError: No ledger there.

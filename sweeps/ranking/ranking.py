@@ -193,7 +193,6 @@ def _rank(
 
 
 def _hypervolume(records: list[TrialRecord]) -> float | None:
-    """Return the hypervolume of the feasible trials, with pairs trained as shares."""
     available = [record.counts.get("pairs_available", 0.0) for record in records]
     if not all(available):
         return None
@@ -216,7 +215,6 @@ def _rank_key(record: TrialRecord) -> tuple[float, float, float, str]:
 
 
 def _violation(record: TrialRecord) -> float:
-    """Return the sum of the constraints that are above 0."""
     return sum(value for value in record.constraints.values() if value > 0)
 
 

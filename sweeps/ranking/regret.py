@@ -153,7 +153,6 @@ def _row(
     held_out: Sequence[tuple[float, float]],
     noise: tuple[float | None, int],
 ) -> RegretRow:
-    """Return the regret of one country, or of several with their pairs joined."""
     pairs = np.concatenate([country.pairs for country in countries])
     tuned, best, shared = (
         np.concatenate(right)

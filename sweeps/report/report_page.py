@@ -34,8 +34,6 @@ from sweeps.report.leaderboard import (
 )
 from sweeps.report.pareto_figure import pareto_figure
 
-_REPORT_NAME = "report.html"
-_CONFIG_NAME = "config.yaml"
 _MAX_FAILED_SHOWN = 50
 _BAR_WIDTH = 124  # pixels, as the template draws it
 
@@ -65,14 +63,14 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
     records = read_records(run)
     if not records:
         raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
-    config = run / _CONFIG_NAME
+    config = run / "config.yaml"
     html = render_report(
         records,
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         margin=margin,
     )
-    path = run / _REPORT_NAME
+    path = run / "report.html"
     write_text(path, html)
     return path
 
@@ -145,7 +143,6 @@ def _count_trials(records: Sequence[TrialRecord]) -> str:
 
 
 def _minute(iso: str) -> str:
-    """Return "2026-05-04 09:30" of an ISO 8601 time."""
     return iso[:16].replace("T", " ")
 
 
@@ -200,7 +197,6 @@ def _bar(rows: Sequence[PooledRow]) -> Bar:
 
 
 def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:
-    """Return the scatter of every searched country, or None without any."""
     if not any(ranking.settings for ranking in rankings):
         return None
     label = "Accuracy on validation pairs against pairs trained on, a panel for each country"

@@ -109,7 +109,6 @@ def _by_country(rows: Sequence[PooledRow]) -> str:
 
 
 def _sentences(judged: Sequence[JudgedClaim]) -> list[str]:
-    """Return one sentence a claim, with the data sets and differences in points."""
     cases: dict[str, list[str]] = {}
     for one in judged:
         case = f"{one.data_set} {format_difference(one.difference)}"
@@ -118,7 +117,6 @@ def _sentences(judged: Sequence[JudgedClaim]) -> list[str]:
 
 
 def _typical_width(rows: Sequence[PooledRow]) -> float:
-    """Return the median width of the intervals, in points."""
     widths = [
         100 * (row.accuracy.high - row.accuracy.low)
         for row in rows

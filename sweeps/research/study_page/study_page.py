@@ -71,7 +71,6 @@ def claims_table(rows: dict[str, Sequence[PooledRow]]) -> str:
 
 
 def _opening(machine: str, config: str) -> str:
-    """Return how the page came about and how it is to be read."""
     return f"""# Study: every arm on real data
 
 Written by `scpo study {config}` (`make study DATA=FOLDER`) from its own records; do not edit.
@@ -88,7 +87,6 @@ response wins."""
 
 
 def _overview(results: Sequence[DataSetResult], config: str) -> str:
-    """Return size, command and wall time of each data set."""
     lines = []
     for result in results:
         row = find_row(result.rows, result.rows[0].country, BASELINE) or result.rows[0]
@@ -112,7 +110,6 @@ def _data_set(result: DataSetResult) -> str:
 
 
 def _arms_table(rows: Sequence[PooledRow]) -> str:
-    """Return all arms over all countries, or of a lone country."""
     lines = [
         [
             f"`{row.arm}`",

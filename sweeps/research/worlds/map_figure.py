@@ -78,8 +78,7 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
 def region_edges(mask: BoolArray) -> FloatArray:
     """Return the line segments round the true cells of a grid, shape (E, 2, 2) of x and y.
 
-    Args:
-        mask: Shape (rows, columns); the centre of cell (i, j) lies at x = j, y = i.
+    The centre of cell (i, j) lies at x = j, y = i.
     """
     padded = np.pad(mask, 1)
     segments = []

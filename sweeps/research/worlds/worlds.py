@@ -38,7 +38,6 @@ class WorldSettings:
     responses_per_interaction: int = 4  # K >= 2
 
     def __post_init__(self) -> None:
-        """Refuse settings out of range."""
         rules = {
             "num_users >= 2": self.num_users >= 2,
             "0 <= shift < inf": 0 <= self.shift < math.inf,

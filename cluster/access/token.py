@@ -18,9 +18,6 @@ _ADVICE = (
 def use_token(*, required: bool) -> None:
     """Make Ray send the token; call this before anything imports Ray.
 
-    Args:
-        required: Whether a missing token is an error.
-
     Raises:
         RuntimeError: Others may read the token's file, or a token is required but there is none,
             or RAY_AUTH_MODE forbids it.

@@ -43,21 +43,13 @@ class Processes(Protocol):
 
 @dataclass(frozen=True)
 class NodeCapacity:
-    """The capacity of a node.
+    """The capacity of a node."""
 
-    Attributes:
-        name: Its host name.
-        cpus: CPUs that Ray offers.
-        gpus: GPUs that Ray offers.
-        free_bytes: Free memory.
-        gpu_bytes: Memory of its smallest GPU; 0 if it has none or that is not known.
-    """
-
-    name: str
-    cpus: float
-    gpus: float
+    name: str  # host name
+    cpus: float  # CPUs that Ray offers
+    gpus: float  # GPUs that Ray offers
     free_bytes: int
-    gpu_bytes: int = 0
+    gpu_bytes: int = 0  # memory of its smallest GPU; 0 if it has none or that is not known
 
     def num_placed(self, needs: Processes) -> int:
         """Return how many of these processes Ray would start here."""
@@ -99,7 +91,6 @@ def judge_capacity(needs: Processes, nodes: Sequence[NodeCapacity]) -> Finding:
 
 
 def _advice(needs: Processes, nodes: Sequence[NodeCapacity]) -> str:
-    """Return what makes the processes fit."""
     smaller = (
         "raise training.accumulation, set training.activation_checkpointing, lower "
         "encoder.max_tokens or training.pairs_per_step, or train LoRA adapters"

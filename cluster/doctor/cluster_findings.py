@@ -167,7 +167,6 @@ def _judge_token(url: str) -> Finding:
 
 
 def _judge_path(name: str, path: str, answers: Mapping[str, Mapping[str, Any]]) -> Finding:
-    """Judge a path that each reader could read or not."""
     faults = [
         f"{who}: {answer['how']}" for who, answer in answers.items() if not answer["readable"]
     ]

@@ -34,32 +34,23 @@ _LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
 
 @dataclass(frozen=True)
 class Question:
-    """What to check besides the nodes.
+    """What to check besides the nodes."""
 
-    Attributes:
-        storage: Folder of the run, or None.
-        paths: What every node must read, by name: files, folders or models of the hub.
-        driver_paths: What the driver must read, by name.
-        wants_gpus: Whether the run needs GPUs.
-        estimate: Returns the kinds of processes of the run, and the bytes that it writes; None
-            to check neither.
-    """
-
-    storage: str | None = None
+    storage: str | None = None  # folder of the run
+    # What every node must read, by name: files, folders or models of the hub.
     paths: Mapping[str, str] = field(default_factory=dict)
+    # What the driver must read, by name.
     driver_paths: Mapping[str, str] = field(default_factory=dict)
     wants_gpus: bool = False
+    # Returns the kinds of processes of the run, and the bytes it writes; None: neither is checked.
     estimate: Callable[[], tuple[Sequence[Processes], int]] | None = None
 
 
 def examine(address: str | None, question: Question, *, limit_s: float = LIMIT_S) -> list[Finding]:
-    """Return the findings, in reading order.
+    """Return the findings, in reading order; a check hangs after `limit_s` seconds.
 
-    Args:
-        address: http://host:8265 of a cluster's dashboard, or host:6379 of a cluster that this
-            machine is a node of; None for this machine alone, with its own short-lived Ray.
-        question: What to check.
-        limit_s: Seconds after which a check counts as hanging.
+    The address is http://host:8265 of a cluster's dashboard, or host:6379 of a cluster that this
+    machine is a node of; None for this machine alone, with its own short-lived Ray.
     """
     until_s = time.monotonic() + limit_s
     estimate = None if question.estimate is None else Probe(partial(_estimate, question))

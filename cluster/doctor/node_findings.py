@@ -25,19 +25,12 @@ _BUCKET_ADVICE = (
 
 @dataclass(frozen=True)
 class Finding:
-    """The outcome of one check.
+    """The outcome of one check."""
 
-    Attributes:
-        name: What was checked.
-        level: "ok", "warning" or "failure".
-        found: What was found.
-        advice: What to do; "" if nothing.
-    """
-
-    name: str
+    name: str  # what was checked
     level: Severity
     found: str
-    advice: str = ""
+    advice: str = ""  # what to do; "" if nothing
 
 
 def value_of(facts: Facts, name: str, default: Any = None) -> Any:

@@ -26,11 +26,7 @@ Outcome = dict[str, Any]
 
 
 class Probe(threading.Thread):
-    """A check that runs in its own thread.
-
-    Args:
-        work: The check; it returns plain values.
-    """
+    """A check that runs in its own thread; it returns plain values."""
 
     def __init__(self, work: Callable[[], Any]) -> None:
         super().__init__(daemon=True)
@@ -54,16 +50,13 @@ class Probe(threading.Thread):
 
 
 def examine_node(request: dict[str, Any], writer: str, limit_s: float) -> dict[str, Outcome]:
-    """Run every probe on this node at once.
+    """Run every probe on this node at once, and return the outcome of each by its name.
 
     Args:
         request: `storage`, the shared folder, and `token`, what to write there; `paths` to read,
             by name; `temp`, Ray's folder.
         writer: Name of this node's file in the storage.
         limit_s: Seconds after which a probe counts as hanging.
-
-    Returns:
-        The outcome of each probe by its name.
     """
     folders = {"Ray's folder": request["temp"]}
     if request["storage"] and "://" not in request["storage"]:

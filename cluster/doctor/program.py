@@ -157,7 +157,6 @@ def _outcomes(tasks: Mapping[Any, Any], until_s: float) -> Iterator[tuple[Any, d
 def _examine_nodes(
     request: dict[str, Any], nodes: list[dict[str, Any]], limit_s: float
 ) -> _NodeFacts:
-    """Print and return the facts of each node."""
     tasks = {
         node["id"]: _task_on(node, examine_node).remote(request, node["id"], limit_s - 1.5)
         for node in nodes

@@ -35,19 +35,13 @@ _POLL_INTERVAL_S = 0.2
 
 @dataclass
 class Collected:
-    """Facts that have arrived.
+    """Facts that have arrived."""
 
-    Attributes:
-        facts: The last fact of each name.
-        nodes: Facts of each node.
-        reduced: Outcome of each backend's all-reduce.
-        has_ended: Whether the program has ended.
-    """
-
-    facts: dict[str, Any] = field(default_factory=dict)
-    nodes: list[dict[str, Any]] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)  # the last fact of each name
+    nodes: list[dict[str, Any]] = field(default_factory=list)  # facts of each node
+    # Outcome of each backend's all-reduce.
     reduced: list[dict[str, Any]] = field(default_factory=list)
-    has_ended: bool = False
+    has_ended: bool = False  # whether the program has ended
 
     def add_line(self, line: str) -> None:
         """Add the fact in a line of output; other lines are ignored."""
@@ -143,7 +137,6 @@ def _last_line(text: str) -> str:
 
 
 def _check_listens(address: str) -> None:
-    """Raise RuntimeError unless something listens at host:port."""
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=CONNECT_TIMEOUT_S).close()

@@ -105,10 +105,7 @@ def list_jobs(address: str | None) -> list[JobDetails]:
 
 
 def stop_job(address: str | None, submission_id: str) -> JobStatus:
-    """Stop a job and wait until it has ended; a job that has ended stays as it is.
-
-    Returns:
-        The job's status: STOPPED, or SUCCEEDED or FAILED when it ended by itself.
+    """Stop a job, and return its status once it has ended, perhaps by itself.
 
     Raises:
         RuntimeError: The job has not ended within 30 s.

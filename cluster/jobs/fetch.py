@@ -37,10 +37,8 @@ def fetch_run(
 ) -> tuple[str, int]:
     """Copy the outputs of a submitted run, which may still be running, to a local folder.
 
-    Files of the same names are replaced, others stay.
-
-    Returns:
-        The folder on the cluster, and the number of files.
+    Files of the same names are replaced, others stay. The folder on the cluster and the number of
+    files are returned.
 
     Raises:
         ValueError: No job has this name, or `scpo submit` did not submit it.
@@ -111,7 +109,6 @@ def unpack(log: str, source: str, to: Path) -> int:
 def _pack_on_cluster(
     address: str | None, run_name: str, source: str, left_out: Sequence[str]
 ) -> str:
-    """Run the packing program as a job and return its log."""
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(Path(__file__).with_name("packing.py"), folder)
         packing = Submission(

@@ -18,13 +18,10 @@ def job_log(address: str | None, submission_id: str) -> str:
 
 
 def follow_logs(address: str | None, submission_id: str) -> JobStatus:
-    """Print a job's log, from its beginning, until the job has ended.
+    """Print a job's log, from its beginning, until the job has ended; return its last status.
 
     A broken connection is opened again, and printing continues where it stopped. Ctrl-C does not
     stop the job.
-
-    Returns:
-        STOPPED, SUCCEEDED or FAILED.
     """
     with connect_to_job(address, submission_id) as (client, job):
         status, num_printed = job.status, 0

@@ -23,8 +23,7 @@ LINE_BYTES = 9000  # 12 000 characters of base64; Ray cuts lines at 20 000
 def pack_and_print(arguments: Sequence[str]) -> None:
     """Pack a folder, and print the archive or why there is none.
 
-    Args:
-        arguments: Path of the folder, most bytes to print, patterns of paths to leave out.
+    Arguments are the folder's path, most bytes to print, and patterns of paths to leave out.
     """
     folder, max_bytes, *left_out = arguments
     if not Path(folder).is_dir():

@@ -53,30 +53,22 @@ _SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 class Submission:
     """A job as it will be sent.
 
-    Attributes:
-        submission_id: Name of the job on the cluster; equal to the run name.
-        entrypoint: Command line as arguments, run in the copy of the working directory.
-        working_dir: Local folder to send, without `excludes` and what its .gitignore lists.
-        excludes: Patterns in .gitignore syntax, relative to `working_dir`.
-        env_names: Variables of the local environment to send by value. Everyone who can see the
-            job sees these values.
-        metadata: Strings kept with the job's record.
-        requirements: `name==version` of packages that Ray installs for the job.
-        reserved: Arguments of Ray's `submit_job` that reserve CPUs, GPUs and other resources for
-            the command; without any it runs on the head.
-
     Raises:
         ValueError: The name has other characters than letters, digits, '.', '_' and '-', or a
             variable's name contains TOKEN, SECRET, KEY or PASSWORD.
     """
 
-    submission_id: str
+    submission_id: str  # name of the job on the cluster; equal to the run name
+    # Command line as arguments, run in the copy of the working directory.
     entrypoint: tuple[str, ...]
-    working_dir: Path
+    working_dir: Path  # local folder to send, without `excludes` and what its .gitignore lists
+    # Patterns in .gitignore syntax, relative to `working_dir`.
     excludes: tuple[str, ...] = EXCLUDES
+    # Local variables to send by value, which everyone who can see the job sees.
     env_names: tuple[str, ...] = ()
-    metadata: dict[str, str] = field(default_factory=dict)
-    requirements: tuple[str, ...] = ()
+    metadata: dict[str, str] = field(default_factory=dict)  # strings kept with the job's record
+    requirements: tuple[str, ...] = ()  # `name==version` of packages that Ray installs for the job
+    # Arguments of Ray's `submit_job` that reserve CPUs and GPUs; without any it runs on the head.
     reserved: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,11 +86,7 @@ class Submission:
                 )
 
     def request(self, environment: Mapping[str, str]) -> dict[str, Any]:
-        """Return the arguments of Ray's `submit_job`.
-
-        Args:
-            environment: Value to send for each variable of `env_names`.
-        """
+        """Return the arguments of Ray's `submit_job`, with the values of `env_names`."""
         runtime_env: dict[str, Any] = {
             "working_dir": str(self.working_dir),
             "excludes": list(self.excludes),

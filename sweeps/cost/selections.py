@@ -68,15 +68,10 @@ def run_plan(
 ) -> SweepPlan:
     """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
 
-    Nothing is trained. Texts without a reference reward are scored, which is reported.
-
-    Args:
-        config: The sweep.
-        run: Its folder; data are put there, and a trained global model is looked for there.
-        say: Called with a line of progress.
-        ledger: Ledger (or run folder) of an earlier run on the same kind of device, whose times
-            are taken; None to time the model.
-        num_lanes: Trainings at a time; None for what this machine holds.
+    Nothing is trained. The folder gets the data, and a trained global model is looked for there;
+    texts without a reference reward are scored, which is reported. `ledger`, a file or run folder
+    of an earlier run on the same kind of device, gives its times; without it the model is timed.
+    Without `num_lanes`, as many trainings run at a time as this machine holds.
 
     Raises:
         ValueError: The data do not suffice.

@@ -10,10 +10,11 @@ Reference:
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import isotonic_regression, minimize_scalar
+from scipy.optimize import minimize_scalar
 
 from scpo.arrays import FloatArray
 from sweeps.curves.shapes import (
@@ -23,7 +24,6 @@ from sweeps.curves.shapes import (
     Shape,
     curve_errors,
     fit_levels,
-    fit_lines,
     fit_rows,
     merge_sizes,
     num_parameters,
@@ -34,19 +34,12 @@ _LEAST_RSS = 1e-20  # below it residuals are rounding, and say nothing about the
 
 @dataclass(frozen=True)
 class CurveFit:
-    """A fitted curve.
-
-    Attributes:
-        shape: Which form it has.
-        parameters: c, a, b of power; c, a of log_linear; the K fitted errors of isotonic.
-        sizes: The K numbers of pairs it comes from, ascending.
-        aicc: What the shape was chosen by; infinite with too few points to tell.
-    """
+    """A fitted curve."""
 
     shape: Shape
-    parameters: tuple[float, ...]
-    sizes: tuple[float, ...]
-    aicc: float
+    parameters: tuple[float, ...]  # c, a, b of power; c, a of log_linear; K errors of isotonic
+    sizes: tuple[float, ...]  # the K numbers of pairs it comes from, ascending
+    aicc: float  # what the shape was chosen by; infinite with too few points to tell
 
     def error_at(self, pairs: ArrayLike) -> FloatArray:
         """Return the fitted error at numbers of pairs, of their shape.
@@ -63,8 +56,7 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
     """Return the curve of least AICc through one arm's points.
 
     Args:
-        pairs: Numbers of pairs, shape (P,), positive; several points of one size, such as seeds,
-            say how much scatter there is.
+        pairs: Shape (P,), positive; several points of one size, such as seeds, show the scatter.
         error: 1 - accuracy at each, 0..1.
         weights: Weight of each point, such as an inverse variance; None: equal.
 
@@ -78,7 +70,8 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
     means = merged.average @ errors
     fits = []
     for shape in possible_shapes(len(at), len(merged.sizes)):
-        parameters = _fit(shape, merged.sizes, means, merged.weights)
+        fit = _fit_power if shape == "power" else partial(fit_rows, shape)
+        parameters = np.ravel(fit(merged.sizes, means[None, :], merged.weights))
         fitted = curve_errors(shape, parameters[None, :], merged.sizes, at)[0]
         residual = float(np.sum(given / given.mean() * (errors - fitted) ** 2))
         aicc = float(akaike(residual, len(at), num_parameters(shape, parameters[None, :]))[0])
@@ -103,16 +96,11 @@ def describe_fit(fit: CurveFit) -> str:
 def refit_errors(
     merged: Merged, errors: FloatArray, scatter: float, num_points: int, at: FloatArray
 ) -> FloatArray:
-    """Return the errors at `at` of the curve fitted to each resample, shape (R, n).
+    """Return the errors at `at`, shape (n,), of the curve fitted to each resample, shape (R, n).
 
     The shape is chosen anew by each resample, so that not knowing it is part of the spread.
-
-    Args:
-        merged: Sizes and weights of the points.
-        errors: Mean error at each size, shape (R, K).
-        scatter: Weighted sum of squares of the points about the means of their sizes.
-        num_points: P, points with every seed.
-        at: Numbers of pairs, shape (n,).
+    `errors` are means at each size, shape (R, K); `scatter` is the weighted sum of squares of the
+    P points, every seed one, about the means of their sizes.
     """
     sizes, weights = merged.sizes, merged.weights
     best = np.full(len(errors), np.inf)
@@ -141,10 +129,8 @@ def possible_shapes(num_points: int, num_sizes: int) -> list[Shape]:
 def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> FloatArray:
     """Return AICc = P ln(RSS / P) + 2 k + 2 k (k + 1) / (P - k - 1); infinite without P > k + 1.
 
-    Args:
-        residual: RSS, the weighted sum of squared residuals, weights of mean 1; any shape.
-        num_points: P.
-        parameters: k, the number of the curve's parameters, of the same shape or one number.
+    `residual` is RSS, the weighted sum of squared residuals, weights of mean 1, of any shape;
+    `parameters` is k, the number of the curve's parameters, of the same shape or one number.
     """
     k = np.asarray(parameters, dtype=np.float64)
     spare = num_points - k - 1
@@ -153,19 +139,11 @@ def akaike(residual: ArrayLike, num_points: int, parameters: ArrayLike) -> Float
     return np.atleast_1d(num_points * np.log(rss / num_points) + penalty)
 
 
-def _fit(shape: Shape, sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
-    if shape == "power":
-        return _fit_power(sizes, error, weights)
-    if shape == "log_linear":
-        return np.ravel(fit_lines(sizes, error[None, :], weights))
-    return np.asarray(isotonic_regression(error, weights=weights, increasing=False).x)
-
-
-def _fit_power(sizes: FloatArray, error: FloatArray, weights: FloatArray) -> FloatArray:
+def _fit_power(sizes: FloatArray, errors: FloatArray, weights: FloatArray) -> FloatArray:
     """Return c, a, b of the best power curve: b from a grid, then between its neighbours there."""
 
     def levels(exponents: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        return fit_levels(exponents, sizes, error[None, :], weights)
+        return fit_levels(exponents, sizes, errors, weights)
 
     best = int(np.argmin(levels(EXPONENTS)[2]))
     around = EXPONENTS[max(best - 1, 0)], EXPONENTS[min(best + 1, len(EXPONENTS) - 1)]

@@ -27,36 +27,22 @@ _GRID_SIZE = 129
 
 @dataclass(frozen=True)
 class Trace:
-    """A fitted curve; K sizes, n numbers of pairs on a grid, R resamples.
-
-    Attributes:
-        line: The points.
-        sizes: Distinct numbers of pairs, ascending, shape (K,).
-        accuracy: Accuracy at the sizes, shape (K,).
-        drawn: The same in each resample, shape (R, K); None with one user.
-        fit: The curve.
-        grid: Numbers of pairs from the fewest to the most, shape (n,).
-        curve: Fitted accuracy on the grid, shape (1, n).
-        curves: The same in each resample, shape (R, n); None with one user.
-    """
+    """A fitted curve, on one axis."""
 
     line: CurveLine
-    sizes: FloatArray
-    accuracy: FloatArray
-    drawn: FloatArray | None
+    sizes: FloatArray  # distinct numbers of pairs, ascending, shape (K,)
+    accuracy: FloatArray  # accuracy at the sizes, shape (K,)
+    drawn: FloatArray | None  # the same in each resample, shape (R, K); None with one user
     fit: CurveFit
-    grid: FloatArray
-    curve: FloatArray
-    curves: FloatArray | None
+    grid: FloatArray  # numbers of pairs from the fewest to the most, shape (n,)
+    curve: FloatArray  # fitted accuracy on the grid, shape (1, n)
+    curves: FloatArray | None  # the same in each resample, shape (R, n); None with one user
 
 
 def trace_line(line: CurveLine, axis: Axis, drawn: FloatArray | None) -> Trace | None:
     """Fit one arm on one axis; None with fewer than two numbers of pairs.
 
-    Args:
-        line: Its points.
-        axis: Pairs trained or labelled.
-        drawn: As `resample_line` returns them, or None.
+    `drawn` are its resamples as `resample_line` returns them, or None.
     """
     means = line.trained if axis == "trained" else line.labelled
     totals = line.pairs.sum()
@@ -85,11 +71,9 @@ def trace_line(line: CurveLine, axis: Axis, drawn: FloatArray | None) -> Trace |
 
 
 def fit_weights(accuracy: FloatArray, num_pairs: float) -> FloatArray:
-    """Return the weight of each point: 1 / (accuracy (1 - accuracy)), an inverse variance.
+    """Return the weight of each point: 1 / (accuracy (1 - accuracy)), an inverse variance, (K,).
 
-    Args:
-        accuracy: Shape (K,).
-        num_pairs: Pairs evaluated; an accuracy of 0 or 1 counts as one pair away from it.
+    Of `num_pairs` evaluated, an accuracy of 0 or 1 counts as one pair away from it.
     """
     away = 1 / max(num_pairs, 2)
     inside = np.clip(accuracy, away, 1 - away)
@@ -103,14 +87,10 @@ def pair_grid(sizes: FloatArray) -> FloatArray:
 
 
 def area_under_curve(sizes: FloatArray, accuracy: FloatArray) -> FloatArray:
-    """Return the area under accuracy over log2 pairs, divided by the range of log2 pairs.
+    """Return the mean accuracy over log2 pairs: the area under it by the range of log2 pairs.
 
-    Args:
-        sizes: Numbers of pairs, ascending, shape (K,), K >= 2.
-        accuracy: Shape (..., K).
-
-    Returns:
-        Shape (...): the mean accuracy over the log of the pairs.
+    `sizes` are numbers of pairs, ascending, shape (K,), K >= 2; `accuracy` has shape (..., K), and
+    the result (...).
     """
     log = np.log2(sizes)
     return np.asarray(np.trapezoid(accuracy, log, axis=-1) / (log[-1] - log[0]))
@@ -148,17 +128,14 @@ def area_gain(own: Trace, base: Trace | None) -> Interval:
 def layer_area(points: Sequence[CurvePoint], axis: Axis, layer: str) -> float | None:
     """Return the area under one arm's accuracy on distinctive or consensus pairs.
 
-    Args:
-        points: Those of the arm with seeds averaged.
-        axis: Pairs trained or labelled.
-        layer: "distinctive" or "consensus".
+    `points` are those of the arm with seeds averaged; `layer` is the field of that name.
     """
-    known = [point for point in points if getattr(point, layer) is not None]
+    known = [point for point in points if getattr(point, layer).value is not None]
     pairs = np.array([getattr(point, f"pairs_{axis}") for point in known])
     if len(np.unique(pairs)) < 2:
         return None
     merged = merge_sizes(pairs, np.ones(len(known)))
-    accuracy = merged.average @ np.array([getattr(point, layer) for point in known])
+    accuracy = merged.average @ np.array([getattr(point, layer).value for point in known])
     return float(area_under_curve(merged.sizes, accuracy))
 
 

@@ -22,27 +22,19 @@ _CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of i
 
 @dataclass(frozen=True)
 class Reached:
-    """How many pairs a target takes, and against another curve.
+    """How many pairs a target takes, and against another curve."""
 
-    Attributes:
-        target: The accuracy.
-        pairs: Bounds of the pairs; equal where they are known.
-        ratio: Bounds of pairs of the other curve / pairs of this one.
-        ratio_ends: Ends of the 95 % interval of the ratio: 0 and infinity are no ends.
-        share_reached: Share of resamples that reach it; None with one user.
-    """
-
-    target: float
-    pairs: Bounds
-    ratio: Bounds
-    ratio_ends: Bounds | None
-    share_reached: float | None
+    target: float  # an accuracy
+    pairs: Bounds  # bounds of the pairs; equal where they are known
+    ratio: Bounds  # bounds of pairs of the other curve / pairs of this one
+    ratio_ends: Bounds | None  # ends of the 95 % interval of the ratio: 0 and infinity are no ends
+    share_reached: float | None  # share of resamples that reach it; None with one user
 
 
 def pairs_to_reach(
     grid: FloatArray, accuracy: FloatArray, target: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    """Return between which numbers of pairs each curve first reaches its target.
+    """Return (low, high), each (R,), numbers of pairs between which each curve reaches its target.
 
     Both ends are equal where it is reached within the grid. They are (0, the least pairs) where
     the first point is there already, and (the most pairs, infinity) where it is never reached.
@@ -51,9 +43,6 @@ def pairs_to_reach(
         grid: Numbers of pairs, ascending, shape (n,).
         accuracy: Curves that never fall, shape (R, n).
         target: Shape (R,).
-
-    Returns:
-        (low, high), each of shape (R,).
     """
     num_below = (accuracy < target[:, None] - _CLOSE).sum(axis=1)
     row = np.arange(len(accuracy))
@@ -73,13 +62,8 @@ def pairs_to_reach(
 def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reached | None:
     """Return what a target takes; without one, it is what `base` has with all its pairs.
 
-    Args:
-        own: The curve.
-        base: The curve compared with; its users must be the same for a ratio.
-        target: An accuracy, or None.
-
-    Returns:
-        The answer; None where neither a target nor a curve to take it from is given.
+    The users of `base`, the curve compared with, must be the same for a ratio. None is returned
+    where neither a target nor a curve to take it from is given.
     """
     comparable = base is not None and own.line.users == base.line.users
     if target is None and (base is None or not comparable):

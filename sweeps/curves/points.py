@@ -8,10 +8,10 @@ interval downstream comes from.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from sweeps.curves.runs import curve_trials
-from sweeps.ledger.pooled import Cell, UserTotals, gather_cells, pool_cells, sort_arms
+from sweeps.ledger.pooled import Cell, PooledRow, gather_cells, pool_cells, sort_arms
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import CURVE_ORDER, POOLED
 
@@ -19,34 +19,11 @@ Cells = Mapping[tuple[str, float], Sequence[Cell]]  # by arm and budget, one a c
 
 
 @dataclass(frozen=True)
-class CurvePoint:
-    """One point of a curve; `seed` is None where seeds are averaged.
+class CurvePoint(PooledRow):
+    """One point of a curve, where there are pairs, so that its accuracy is known."""
 
-    `budget` is the share of the labelled training pairs used, 0..1. Accuracies are fractions;
-    `low` and `high` end the 95 % interval by user, None with fewer than 2 users. `distinctive`
-    and `consensus` are accuracies on the pairs where the global model is wrong and on the rest,
-    None without such pairs.
-    """
-
-    country: str
-    arm: str
-    budget: float
-    seed: int | None
-    num_seeds: int
-    pairs_labelled: float
-    pairs_trained: float
-    accuracy: float
-    low: float | None
-    high: float | None
-    pairs: int
-    users: int
-    distinctive: float | None
-    distinctive_pairs: int
-    consensus: float | None
-    consensus_pairs: int
-    global_accuracy: float
-    length_accuracy: float
-    by_user: UserTotals = field(repr=False)
+    budget: float  # share of the labelled training pairs used, 0..1
+    seed: int | None  # None where seeds are averaged
 
 
 def curve_points(records: Sequence[TrialRecord]) -> list[CurvePoint]:
@@ -103,24 +80,4 @@ def _points(country: str, cells: Cells) -> list[CurvePoint]:
 
 def _point(country: str, cells: Sequence[Cell], seed: int | None) -> CurvePoint:
     row = pool_cells(country, cells)
-    return CurvePoint(
-        country=country,
-        arm=row.arm,
-        budget=cells[0].budget,
-        seed=seed,
-        num_seeds=row.num_seeds,
-        pairs_labelled=row.pairs_labelled or 0.0,
-        pairs_trained=row.pairs_trained or 0.0,
-        accuracy=row.accuracy.value or 0.0,
-        low=row.accuracy.low,
-        high=row.accuracy.high,
-        pairs=row.pairs,
-        users=row.users,
-        distinctive=row.distinctive.value,
-        distinctive_pairs=row.distinctive_pairs,
-        consensus=row.consensus.value,
-        consensus_pairs=row.consensus_pairs,
-        global_accuracy=row.global_accuracy or 0.0,
-        length_accuracy=row.length_accuracy or 0.0,
-        by_user=row.by_user,
-    )
+    return CurvePoint(**vars(row), budget=cells[0].budget, seed=seed)

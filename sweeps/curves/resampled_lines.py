@@ -22,33 +22,19 @@ NUM_REFITS = 2000  # resamples, each of which is fitted anew
 
 @dataclass(frozen=True)
 class CurveLine:
-    """The points of one arm in one country, budgets ascending.
-
-    Attributes:
-        country: Whose pairs, or pooled.
-        arm: Name of the arm.
-        budgets: Share of the labelled pairs, K of them.
-        trained: Pairs trained on, mean over seeds, shape (K,).
-        labelled: Pairs labelled, mean over seeds, shape (K,).
-        num_seeds: Seeds of each point, shape (K,).
-        seeds: S seeds, those of all arms of the country.
-        users: Names of the U users.
-        pairs: Pairs of each user, shape (U,).
-        correct: Pairs ordered right, shape (K, S, U); NaN where a budget lacks a seed.
-        accuracy: Mean over seeds, shape (K,).
-    """
+    """The points of one arm in one country, budgets ascending."""
 
     country: str
     arm: str
-    budgets: tuple[float, ...]
-    trained: FloatArray
-    labelled: FloatArray
-    num_seeds: FloatArray
-    seeds: tuple[int, ...]
-    users: tuple[Hashable, ...]
-    pairs: FloatArray
-    correct: FloatArray
-    accuracy: FloatArray
+    budgets: tuple[float, ...]  # share of the labelled pairs, K of them
+    trained: FloatArray  # pairs trained on, mean over seeds, shape (K,)
+    labelled: FloatArray  # pairs labelled, mean over seeds, shape (K,)
+    num_seeds: FloatArray  # seeds of each point, shape (K,)
+    seeds: tuple[int, ...]  # S seeds, those of all arms of the country
+    users: tuple[Hashable, ...]  # U of them
+    pairs: FloatArray  # pairs of each user, shape (U,)
+    correct: FloatArray  # pairs ordered right, shape (K, S, U); NaN where a budget lacks a seed
+    accuracy: FloatArray  # mean over seeds, shape (K,)
 
 
 def curve_lines(points: Sequence[CurvePoint]) -> list[CurveLine]:
@@ -104,5 +90,5 @@ def _line(points: list[CurvePoint], seeds: list[int]) -> CurveLine:
         users=first.users,
         pairs=np.array(first.pairs),
         correct=correct,
-        accuracy=np.array([point.accuracy for point in means]),
+        accuracy=np.array([point.accuracy.value for point in means]),
     )

@@ -30,26 +30,15 @@ _SAME_LEVEL = 1e-12
 
 @dataclass(frozen=True)
 class Merged:
-    """How P points become K: sizes ascending, summed weights, and the matrix that averages.
+    """How P points become K: sizes ascending, summed weights, and the matrix that averages."""
 
-    Attributes:
-        sizes: Shape (K,).
-        weights: Shape (K,): the points' weights, scaled to a mean of 1, summed.
-        average: Shape (K, P): average @ values averages points of one size by weight.
-    """
-
-    sizes: FloatArray
-    weights: FloatArray
-    average: FloatArray
+    sizes: FloatArray  # shape (K,)
+    weights: FloatArray  # shape (K,): the points' weights, scaled to a mean of 1, summed
+    average: FloatArray  # shape (K, P): average @ values averages points of one size by weight
 
 
 def merge_sizes(pairs: FloatArray, weights: FloatArray) -> Merged:
-    """Average points of one size.
-
-    Args:
-        pairs: Shape (P,).
-        weights: Shape (P,), positive.
-    """
+    """Average points of one size, given pairs and positive weights of shape (P,)."""
     sizes, index = np.unique(pairs, return_inverse=True)
     total = np.bincount(index, weights=weights)
     average = (index == np.arange(len(sizes))[:, None]) * weights / total[:, None]
@@ -59,13 +48,9 @@ def merge_sizes(pairs: FloatArray, weights: FloatArray) -> Merged:
 def curve_errors(
     shape: Shape, parameters: FloatArray, sizes: FloatArray, at: FloatArray
 ) -> FloatArray:
-    """Return the errors of R curves of one shape, shape (R, n).
+    """Return the errors of R curves of one shape at numbers of pairs (n,), shape (R, n).
 
-    Args:
-        shape: Their form.
-        parameters: A row for each curve, as in `CurveFit`.
-        sizes: Numbers of pairs the curves come from, shape (K,).
-        at: Numbers of pairs, shape (n,).
+    `parameters` has a row for each curve, as in `CurveFit`; the curves come from `sizes`, (K,).
     """
     if shape == "power":
         c, a, b = parameters.T[:, :, None]
@@ -84,11 +69,7 @@ def fit_rows(
 ) -> FloatArray:
     """Return the parameters of one shape for each of R rows, the exponent from a grid.
 
-    Args:
-        shape: The form.
-        sizes: Distinct numbers of pairs, ascending, shape (K,).
-        errors: Shape (R, K).
-        weights: Shape (K,).
+    `sizes` are distinct and ascending, shape (K,), as are `weights`; `errors` has shape (R, K).
     """
     if shape == "power":
         c, a, loss = fit_levels(EXPONENTS, sizes, errors, weights)
@@ -103,19 +84,11 @@ def fit_rows(
 def fit_levels(
     exponents: FloatArray, sizes: FloatArray, errors: FloatArray, weights: FloatArray
 ) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return the best c and a of power curves whose exponents are known, and their loss.
+    """Return the best c and a of power curves of known exponents, and their weighted RSS, (R, B).
 
     With b known the curve is linear, so the best point of the box is found in closed form: the
     loss at the best a is convex in c, hence c is the free optimum moved into its bounds.
-
-    Args:
-        exponents: b, shape (B,).
-        sizes: Shape (K,), ascending.
-        errors: Shape (R, K).
-        weights: Shape (K,).
-
-    Returns:
-        c, a and the weighted RSS, each of shape (R, B).
+    Exponents have shape (B,), the rest is as in `fit_rows`.
     """
     basis = (sizes / sizes[0]) ** -exponents[:, None]
     w, wx, wxx = weights.sum(), basis @ weights, basis**2 @ weights
@@ -141,13 +114,9 @@ def fit_lines(sizes: FloatArray, errors: FloatArray, weights: FloatArray) -> Flo
 
 
 def fit_steps(errors: FloatArray, weights: FloatArray) -> FloatArray:
-    """Return the nearest non-increasing errors of each row: min over i <= k of max over j >= k.
+    """Return the non-increasing errors nearest to those of each row, shape (R, K).
 
-    The mean of i..j is taken by weight.
-
-    Args:
-        errors: Shape (R, K).
-        weights: Shape (K,).
+    Level k is the min over i <= k of the max over j >= k of the mean of i..j by weight, (K,).
 
     Reference:
         Robertson, Wright and Dykstra, Order Restricted Statistical Inference, 1988.

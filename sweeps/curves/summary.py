@@ -51,17 +51,10 @@ def curve_summary(
 ) -> list[Row]:
     """Return the rows of all curves; an arm with one number of pairs has none.
 
-    Args:
-        points: As `curve_points` returns them.
-        target: A further accuracy to reach, a fraction.
-        num_resamples: Bootstrap draws.
-        seed: Seed of the draws.
-
-    Returns:
-        Values by column. Accuracies and areas are fractions. `target_of` says whose accuracy the
-        target is: `full`, or `given`. What is not known is None: intervals with fewer than 2
-        users, pairs and ratios that are only bounded. `area_vs_full` is paired, and given where
-        both arms span the same pairs. `share_reached` is of resamples.
+    Accuracies and areas are fractions. `target` is a further accuracy to reach; the column
+    `target_of` says whose accuracy the target is: `full`, or `given`. What is not known is None:
+    intervals with fewer than 2 users, pairs and ratios that are only bounded. `area_vs_full` is
+    paired, and given where both arms span the same pairs. `share_reached` is of resamples.
 
     Raises:
         ValueError: `target` is not an accuracy.

@@ -12,10 +12,12 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FloatArray, Row
+from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import Interval, interval
 from sweeps.ledger.records import EvaluationRecord, TrialRecord
 from sweeps.ledger.user_counts import UserMatrix, align_by_user
@@ -74,46 +76,26 @@ class UserTotals:
 
 @dataclass(frozen=True)
 class PooledRow:
-    """One arm in one country, or pooled over countries; accuracies are fractions 0..1.
+    """One arm in one country, or pooled over countries; accuracies are fractions 0..1."""
 
-    Attributes:
-        country: Its name, or "pooled".
-        arm: The arm.
-        accuracy: On all pairs.
-        by_seed: Accuracy of each seed that all the countries have.
-        num_seeds: Seeds averaged, in the country with the fewest.
-        num_countries: Countries in the row.
-        country_mean: Plain mean of the countries' accuracies, in pooled rows only.
-        against: Paired differences by the arm compared with.
-        distinctive: Accuracy where the global model is wrong; without an interval where a record
-            has no counts of the layer by user.
-        distinctive_pairs: Number of those pairs.
-        consensus: Accuracy on the other pairs.
-        consensus_pairs: Number of those.
-        global_accuracy: Accuracy of the global model on all pairs.
-        length_accuracy: Accuracy of "the longer response wins" on all pairs.
-        pairs_labelled: Mean over seeds, summed over countries; None where one does not say.
-        pairs_trained: The same of the pairs that an arm keeps.
-        by_user: The counts by user that `accuracy` comes from.
-    """
-
-    country: str
+    country: str  # or "pooled"
     arm: str
-    accuracy: Interval
-    by_seed: tuple[float, ...]
-    num_seeds: int
+    accuracy: Interval  # on all pairs
+    by_seed: tuple[float, ...]  # accuracy of each seed that all the countries have
+    num_seeds: int  # seeds averaged, in the country with the fewest
     num_countries: int
-    country_mean: float | None
-    against: Mapping[str, Interval]
+    country_mean: float | None  # plain mean of the countries' accuracies, in pooled rows only
+    against: Mapping[str, Interval]  # paired differences by the arm compared with
+    # Where the global model is wrong; no interval where a record does not count them by user.
     distinctive: Interval
     distinctive_pairs: int
-    consensus: Interval
+    consensus: Interval  # on the other pairs
     consensus_pairs: int
-    global_accuracy: float | None
-    length_accuracy: float | None
-    pairs_labelled: float | None
-    pairs_trained: float | None
-    by_user: UserTotals = field(repr=False)
+    global_accuracy: float | None  # of the global model
+    length_accuracy: float | None  # of "the longer response wins"
+    pairs_labelled: float | None  # mean over seeds, summed over countries; None where one lacks it
+    pairs_trained: float | None  # the same of the pairs that an arm keeps
+    by_user: UserTotals = field(repr=False)  # the counts by user that `accuracy` comes from
 
     @property
     def pairs(self) -> int:
@@ -134,6 +116,28 @@ class PooledRow:
         """Return the paired difference to an arm, of no value where there is none."""
         return self.against.get(arm, _UNKNOWN)
 
+    def columns(self) -> Row:
+        """Return all of its figures as plain values by column; differences are `vs_ARM`."""
+        columns = {
+            name: getattr(self, name)
+            for name in (
+                "country", "arm", "pairs", "users", "num_seeds", "num_countries", "country_mean",
+                "distinctive_pairs", "consensus_pairs", "global_accuracy", "length_accuracy",
+                "pairs_labelled", "pairs_trained",
+            )
+        }  # fmt: skip
+        columns |= self.accuracy.columns("accuracy") | {"seed_sd": self.seed_deviation}
+        columns |= self.distinctive.columns("distinctive", "distinctive_")
+        columns |= self.consensus.columns("consensus", "consensus_")
+        for arm, difference in self.against.items():
+            columns |= difference.columns(f"vs_{arm}", f"vs_{arm}_")
+        return columns
+
+
+def write_columns(names: Sequence[str], rows: Iterable[Row], path: Path) -> None:
+    """Write the named columns of rows as CSV, empty cells for what is not known."""
+    write_csv(names, [{name: row.get(name) for name in names} for row in rows], path)
+
 
 def user_of_country(country: str, user: str) -> Hashable:
     """Return a name that keeps the users of countries apart."""
@@ -149,11 +153,8 @@ def budget_of(record: TrialRecord) -> float:
 def gather_cells(records: Iterable[TrialRecord], part: str) -> list[Cell]:
     """Return the complete records as cells, by country and then arm, in the order of records.
 
-    Of several records with one country, arm, budget and seed the last counts.
-
-    Args:
-        records: Records of any state.
-        part: "validation" or "test", where every evaluation must come from.
+    Of several records with one country, arm, budget and seed the last counts. Every evaluation
+    must come from the `part`, "validation" or "test".
 
     Raises:
         ValueError: A record comes from another part, or from other pairs than the rest of its
@@ -237,15 +238,9 @@ def pool_cells(
     name_user: NameUser = user_of_country,
     everywhere: bool = False,
 ) -> PooledRow:
-    """Return the row of one arm over the countries of its cells.
+    """Return the row of one arm over its cells, one a country; see `pooled_rows`.
 
-    Args:
-        country: Name of the row.
-        cells: One a country, at least one.
-        bases: By arm to compare with and country: pairs ordered right by user, shape (U,).
-            None compares with nothing.
-        name_user: As `pooled_rows`.
-        everywhere: As `pooled_rows`.
+    `bases` holds, by arm to compare with and country, pairs ordered right by user, shape (U,).
     """
     names = [name_user(cell.country, user) for cell in cells for user in cell.counts.users]
     position = {name: number for number, name in enumerate(dict.fromkeys(names))}

@@ -122,11 +122,8 @@ class TrialRecord(BaseModel):
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.
 
-    Opening moves a torn last line (a kill in the middle of an append) to `trials.torn`, so that
-    the next record starts a line.
-
-    Args:
-        folder: The run's folder; created when missing.
+    The run's folder is created when missing. Opening moves a torn last line (a kill in the middle
+    of an append) to `trials.torn`, so that the next record starts a line.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -151,11 +148,9 @@ class Ledger:
 
 
 def read_records(path: Path) -> list[TrialRecord]:
-    """Read a ledger; `path` is the file or the run's folder.
+    """Read a ledger, the file or the run's folder: a record a trial, in the order of writing.
 
-    Returns:
-        One record for each trial, in the order of writing: the last one where a failed training
-        was tried again.
+    Where a failed training was tried again its last record counts.
 
     Raises:
         FileNotFoundError: No ledger there.

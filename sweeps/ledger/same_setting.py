@@ -60,14 +60,8 @@ def seed_deviation(
     """Return the noise floor, the deviation between seeds of one setting, and its repeats.
 
     Records count together when country, setting and the users who judged them are equal. The
-    groups' variances are pooled: sqrt(sum of squared deviations / sum of (seeds - 1)).
-
-    Args:
-        records: Every record of the run.
-        country: Only this country's; None: of all countries.
-
-    Returns:
-        (standard deviation, a fraction, or None without repeats; number of repeats).
+    groups' variances are pooled: sqrt(sum of squared deviations / sum of (seeds - 1)). The
+    deviation is a fraction, None without repeats. Without a `country` all countries count.
     """
     groups: dict[object, dict[int, float]] = defaultdict(dict)
     for record in records:

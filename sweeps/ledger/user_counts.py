@@ -15,24 +15,14 @@ from sweeps.ledger.records import EvaluationRecord, TrialRecord, UserCounts
 
 @dataclass(frozen=True)
 class UserMatrix:
-    """Counts of S records on the same U users.
+    """Counts of S records on the same U users."""
 
-    Attributes:
-        users: Names of the users, sorted.
-        pairs: Shape (U,), pairs of each user.
-        correct: Shape (S, U), pairs that each record's model ordered right.
-        global_correct: Shape (U,), the same for the global model.
-        distinctive_pairs: Shape (U,), pairs on which the global model is wrong.
-        distinctive: Shape (S, U), those ordered right; NaN for a record that does not count
-            layers by user.
-    """
-
-    users: tuple[str, ...]
-    pairs: FloatArray
-    correct: FloatArray
-    global_correct: FloatArray
-    distinctive_pairs: FloatArray
-    distinctive: FloatArray
+    users: tuple[str, ...]  # sorted
+    pairs: FloatArray  # shape (U,), pairs of each user
+    correct: FloatArray  # shape (S, U), pairs that each record's model ordered right
+    global_correct: FloatArray  # shape (U,), the same for the global model
+    distinctive_pairs: FloatArray  # shape (U,), pairs on which the global model is wrong
+    distinctive: FloatArray  # shape (S, U), those ordered right; NaN where a record lacks them
 
     def take(self, rows: Sequence[int]) -> "UserMatrix":
         """Return the counts of some of the records."""
@@ -41,8 +31,7 @@ class UserMatrix:
     def layer(self, name: str) -> tuple[FloatArray, FloatArray] | None:
         """Return the pairs ordered right (S, U) and the pairs (U,) of a layer, if counted.
 
-        Args:
-            name: "distinctive" or "consensus".
+        The layer is "distinctive" or "consensus".
         """
         if np.isnan(self.distinctive).any():
             return None
@@ -68,11 +57,9 @@ def evaluation_of(record: TrialRecord, part: str) -> EvaluationRecord:
 
 
 def align_by_user(records: Sequence[TrialRecord], part: str) -> UserMatrix:
-    """Return the counts of records on the same users, lined up by user name.
+    """Return the counts of one country's complete records, at least one, lined up by user name.
 
-    Args:
-        records: Complete records of one country, at least one.
-        part: "validation" or "test", where every evaluation must come from.
+    Every evaluation must come from the `part`, "validation" or "test".
 
     Raises:
         ValueError: A record's users or pairs differ from the first record's, its counts

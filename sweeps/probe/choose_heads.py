@@ -69,14 +69,9 @@ def choose_heads(
     seed: int,
     arms: Sequence[str] = HEAD_ARMS,
 ) -> dict[str, ChosenHead]:
-    """Return the head of each arm.
+    """Return the head of each arm, from a country's training pairs and their users, shape (P,).
 
-    Args:
-        pairs: Training pairs of a country.
-        user: Their users, shape (P,).
-        config: Candidates, inner folds and constants.
-        seed: Seed of the inner folds and of `random_k`.
-        arms: Arms to train.
+    `config` has candidates, inner folds and constants; `seed` is of inner folds and `random_k`.
 
     Raises:
         ValueError: Too few users for the inner folds, or margins that do not differ.
@@ -86,7 +81,6 @@ def choose_heads(
         pairs,
         deal_users(user, config.inner_folds, seed=seed),
         _selector(candidates, config, seed),
-        num_judged=config.inner_folds,
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
     )
@@ -115,7 +109,6 @@ def rank_in_folds(
     fold: IntArray,
     select: Select,
     *,
-    num_judged: int,
     l2: FloatArray,
     steps: IntArray,
     max_consensus_drop: float = 1.0,
@@ -128,11 +121,10 @@ def rank_in_folds(
 
     Args:
         pairs: All pairs of the users to train and choose on.
-        fold: Fold of each pair, shape (P,).
+        fold: Fold of each pair, held out in turn, shape (P,).
         select: What each candidate trains on.
-        num_judged: Folds 0..num_judged-1 are held out in turn.
-        l2: Pull of each candidate, shape (S,).
-        steps: Steps of each candidate, shape (S,).
+        l2: See `train_selections`.
+        steps: See `train_selections`.
         max_consensus_drop: How far consensus accuracy on held-out pairs may fall.
         may_start: Whether a selection is trained; a candidate that is not in some fold is left
             out of the result.
@@ -143,7 +135,7 @@ def rank_in_folds(
     right, lost, loss = np.zeros((3, len(l2)))
     started = np.ones(len(l2), dtype=np.bool_)
     num_consensus = 0
-    for number in range(num_judged):
+    for number in np.unique(fold):
         train = pairs.take(np.flatnonzero(fold != number)).by_margin()
         held = pairs.take(np.flatnonzero(fold == number))
         selections = select(train.reference_margin)
@@ -164,16 +156,11 @@ def rank_in_folds(
 def train_selections(
     pairs: ProbedPairs, selections: Sequence[Selection], *, l2: FloatArray, steps: IntArray
 ) -> Heads:
-    """Train a head for each selection and return how far it moved, shape (S, D).
+    """Train a head for each of S selections and return how far it moved, shape (S, D).
 
-    Weights above 1 (of `inverse`) and the pull are divided by the largest weight, which leaves
-    the minimum where it is.
-
-    Args:
-        pairs: Training pairs, by margin.
-        selections: S of them, for these pairs.
-        l2: Pull to the global head, shape (S,).
-        steps: Steps, shape (S,).
+    Pairs are by margin; `l2`, the pull to the global head, and `steps` have shape (S,). Weights
+    above 1 (of `inverse`) and the pull are divided by the largest weight, which leaves the minimum
+    where it is.
 
     Raises:
         ValueError: See `train_heads`.

@@ -130,21 +130,18 @@ def train_heads(
     l2: FloatArray,
     steps: IntArray,
 ) -> Heads:
-    """Train S heads and return how far each moved from the global model's.
+    """Train S heads and return how far each moved from the global model's, w - w0, shape (S, D).
 
     A setting's result does not depend on the other settings. Pairs after the last one with a
     weight cost nothing: sort pairs by reference margin.
 
     Args:
-        differences: See `ProbedPairs`, shape (P, D).
+        differences: See `ProbedPairs`, shape (P, D); the result has their dtype.
         offset: See `ProbedPairs`, shape (P,).
         weights: W of each setting and pair in [0, 1], 0 where it is not kept, shape (S, P).
         num_kept: n of each setting, at least 1, shape (S,).
         l2: Pull to the global head, positive, shape (S,).
-        steps: Steps of each setting, at least 1, shape (S,).
-
-    Returns:
-        w - w0, shape (S, D), of the dtype of `differences`.
+        steps: At least 1, shape (S,).
 
     Raises:
         ValueError: All differences are 0.
@@ -237,7 +234,7 @@ def _descend(
         shares: W / n, shape (C, P).
         bound: e / 4n, shape (C, R).
         pull: lambda, shape (C, 1).
-        steps: Steps of each, descending, shape (C,).
+        steps: Descending, shape (C,).
     """
     bound = bound + pull
     moved, ahead = torch.zeros_like(bound), torch.zeros_like(bound)

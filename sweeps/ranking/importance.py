@@ -31,34 +31,21 @@ NOT_SEARCHED = ("budget", "folds")
 
 @dataclass(frozen=True)
 class ParameterImportance:
-    """One parameter of the search space.
+    """One parameter of the search space."""
 
-    Attributes:
-        name: Its name in the record's configuration.
-        share: Its importance, 0..1; shares of a country sum to 1.
-        correlation: Spearman's rank correlation with accuracy, -1..1.
-    """
-
-    name: str
-    share: float
-    correlation: float
+    name: str  # its name in the record's configuration
+    share: float  # its importance, 0..1; shares of a country sum to 1
+    correlation: float  # Spearman's rank correlation with accuracy, -1..1
 
 
 @dataclass(frozen=True)
 class CountryImportance:
-    """The parameters of one country's search.
-
-    Attributes:
-        country: Name of the country.
-        num_trials: Complete trials that were looked at.
-        parameters: Most important first; none where nothing can be said.
-        missing: Why there are none; None where there are some.
-    """
+    """The parameters of one country's search."""
 
     country: str
-    num_trials: int
-    parameters: tuple[ParameterImportance, ...]
-    missing: str | None
+    num_trials: int  # complete trials that were looked at
+    parameters: tuple[ParameterImportance, ...]  # most important first
+    missing: str | None  # why there are none; None where there are some
 
 
 def country_importance(ranking: CountryRanking) -> CountryImportance:

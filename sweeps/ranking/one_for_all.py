@@ -24,23 +24,14 @@ _ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau,
 
 @dataclass(frozen=True)
 class SharedSettings:
-    """One country's own settings and the K that all countries share, on the same U users.
+    """One country's own settings and the K that all countries share, on the same U users."""
 
-    Attributes:
-        ranking: The country's ranking; it has a recommendation.
-        pairs: Shape (U,), validation pairs of each user.
-        own: Shape (S, U), right pairs of the ranking's settings, in its order.
-        shared: Shape (K, U), right pairs of the shared settings, seeds averaged.
-        pairs_trained: Shape (K,), pairs the shared settings trained on.
-        feasible: Shape (K,), whether they keep the constraint here.
-    """
-
-    ranking: CountryRanking
-    pairs: FloatArray
-    own: FloatArray
-    shared: FloatArray
-    pairs_trained: FloatArray
-    feasible: NDArray[np.bool_]
+    ranking: CountryRanking  # it has a recommendation
+    pairs: FloatArray  # shape (U,), validation pairs of each user
+    own: FloatArray  # shape (S, U), right pairs of the ranking's settings, in its order
+    shared: FloatArray  # shape (K, U), right pairs of the shared settings, seeds averaged
+    pairs_trained: FloatArray  # shape (K,), pairs the shared settings trained on
+    feasible: NDArray[np.bool_]  # shape (K,), whether they keep the constraint here
 
     @property
     def recommended(self) -> RankedSetting:
@@ -62,9 +53,8 @@ def shared_settings(
 ) -> tuple[list[Identity], list[SharedSettings]]:
     """Return what identifies the K shared settings, and each country's figures of them.
 
-    Args:
-        records: Every record of the run.
-        rankings: The rankings of the same run; those without settings are left out.
+    `records` are all those of the run that the rankings come from; rankings without settings are
+    left out.
 
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
@@ -83,11 +73,8 @@ def choose_common(
     """Return, per resample, the shared setting of the highest mean accuracy over countries.
 
     Only settings that keep the constraint in every country count, all where there are none; of
-    equal ones the first.
-
-    Args:
-        countries: The countries, with at least one shared setting.
-        draws: Per country of shape (B, U), how often each user counts.
+    equal ones the first. At least one setting must be shared; `draws` says, per country of shape
+    (B, U), how often each user counts.
     """
     feasible = np.all([country.feasible for country in countries], axis=0)
     mean = np.mean(

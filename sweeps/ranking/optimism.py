@@ -19,21 +19,14 @@ _NUM_INNER_RESAMPLES = 200
 
 
 def estimate_optimism(candidates: Candidates, *, chosen: int, margin: float) -> float | None:
-    """Return how much worse a setting does on users it was not chosen by, on average.
+    """Return how much worse a setting does on users it was not chosen by, on average, a fraction.
 
-    Per resample of the users: choose again by the same rule; on the users left out, take the
-    right pairs of the setting chosen on all users minus those of the setting chosen again. The
-    optimism is the sum of these over all resamples, divided by the pairs judged. Over resamples
-    the first has the validation accuracy as its mean, so accuracy - optimism estimates the
-    accuracy of the rule's choice on users who had no say in it.
-
-    Args:
-        candidates: The settings.
-        chosen: Row that was chosen on all users.
-        margin: Non-inferiority margin of the rule.
-
-    Returns:
-        The optimism as a fraction, 0 with one setting; None with fewer than 2 users.
+    Per resample of the users: choose again by the same rule, of non-inferiority `margin`; on the
+    users left out, take the right pairs of the setting chosen on all users (row `chosen`) minus
+    those of the setting chosen again. The optimism is the sum of these over all resamples, divided
+    by the pairs judged. Over resamples the first has the validation accuracy as its mean, so
+    accuracy - optimism estimates the accuracy of the rule's choice on users who had no say in it.
+    It is 0 with one setting and None with fewer than 2 users.
     """
     if len(candidates.pairs) < 2:
         return None
@@ -47,15 +40,9 @@ def estimate_optimism(candidates: Candidates, *, chosen: int, margin: float) -> 
 def choose_again(
     candidates: Candidates, *, margin: float, seed: int = 0
 ) -> tuple[IntArray, IntArray]:
-    """Return resamples of the users and the row that the rule chooses on each.
+    """Return how often each user was drawn, (B, U), and the rows that the rule then chooses, (B,).
 
-    Args:
-        candidates: The settings; how far they break the constraint is held as it is.
-        margin: Non-inferiority margin of the rule.
-        seed: Seed of the resamples.
-
-    Returns:
-        How often each user was drawn, shape (B, U), and the chosen rows, shape (B,).
+    How far settings break the constraint is held as it is; `margin` is the rule's.
     """
     num_users = len(candidates.pairs)
     draws = np.random.default_rng(seed).multinomial(

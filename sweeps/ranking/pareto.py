@@ -15,11 +15,8 @@ MAXIMISED = (True, False)
 def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
     """Return which rows no other row dominates, shape (N,); duplicates of a front row all stay.
 
-    Args:
-        values: Shape (N, 2), no NaN; N may be 0.
-
     Raises:
-        ValueError: Another shape, or a value is NaN.
+        ValueError: Values are not of shape (N, 2), N >= 0, or one is NaN.
     """
     points = _checked(values)
     if len(points) == 0:
@@ -29,15 +26,9 @@ def pareto_front(values: ArrayLike) -> NDArray[np.bool_]:
 
 
 def hypervolume(values: ArrayLike, reference: tuple[float, float]) -> float:
-    """Return the area that the points dominate, up to a reference point; exact.
+    """Return the area that the points dominate up to a reference point, in the units' product.
 
-    Args:
-        values: Shape (N, 2), no NaN; N may be 0. Points not better than the reference in both
-            columns add nothing.
-        reference: A point worse than what counts, in the units of the values.
-
-    Returns:
-        The area, at least 0, in the product of the units.
+    Points not better than the reference in both columns add nothing.
 
     Raises:
         ValueError: As `pareto_front`.
@@ -51,9 +42,6 @@ def find_knee(values: ArrayLike) -> int | None:
     Both columns are scaled to costs a and b in 0..1 over the front. The knee is the point of the
     front that lies farthest from the straight line between the front's two ends, on the better
     side of it: the largest 1 - a - b above 0. Of equal ones the first row.
-
-    Args:
-        values: Shape (N, 2), no NaN; N may be 0. Rows off the front are never the knee.
 
     Raises:
         ValueError: As `pareto_front`.

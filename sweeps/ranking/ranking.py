@@ -26,25 +26,15 @@ REFERENCE = (0.5, 1.1)  # a coin's accuracy, at 110 % of the pairs so that `full
 
 @dataclass(frozen=True)
 class RankedSetting:
-    """One complete trial of a search among its country's others.
-
-    Attributes:
-        record: The trial.
-        rank: 1 is the best: feasible first, then accuracy, then fewer pairs trained.
-        on_front: No feasible setting is as accurate and as cheap, and better in one.
-        is_knee: Where the front bends most; see `find_knee`.
-        recommended: The one setting to use.
-        difference: Accuracy minus the best's, a fraction, paired by user.
-        non_inferior: Whether the interval is above `-margin`; always true of the best.
-    """
+    """One complete trial of a search among its country's others."""
 
     record: TrialRecord
-    rank: int
-    on_front: bool
-    is_knee: bool
+    rank: int  # 1 is the best: feasible first, then accuracy, then fewer pairs trained
+    on_front: bool  # no feasible setting is as accurate and as cheap, and better in one
+    is_knee: bool  # where the front bends most; see `find_knee`
     recommended: bool
-    difference: Interval
-    non_inferior: bool
+    difference: Interval  # accuracy minus the best's, a fraction, paired by user
+    non_inferior: bool  # whether the interval is above `-margin`; always true of the best
 
     @property
     def evaluation(self) -> EvaluationRecord:
@@ -79,27 +69,17 @@ class RankedSetting:
 
 @dataclass(frozen=True)
 class CountryRanking:
-    """The ranked settings of one country; none when every trial failed.
-
-    Attributes:
-        country: Name of the country.
-        settings: Best rank first.
-        margin: Non-inferiority margin, a fraction of accuracy.
-        optimism: By how much the recommended setting's accuracy flatters it, a fraction; None
-            with fewer than 2 users.
-        hypervolume: Accuracy times share of the pairs that the feasible settings dominate, up
-            to `REFERENCE`; None where a trial does not say how many pairs there were.
-        num_failed: Search trials that failed.
-        num_pruned: Search trials that were stopped early; they are not ranked.
-    """
+    """The ranked settings of one country; none when every trial failed."""
 
     country: str
-    settings: tuple[RankedSetting, ...]
-    margin: float
-    optimism: float | None
+    settings: tuple[RankedSetting, ...]  # best rank first
+    margin: float  # non-inferiority margin, a fraction of accuracy
+    optimism: float | None  # of the recommended setting's accuracy; None with fewer than 2 users
+    # Accuracy times share of the pairs that the feasible settings dominate, up to `REFERENCE`;
+    # None where a trial does not say how many pairs there were.
     hypervolume: float | None
     num_failed: int
-    num_pruned: int
+    num_pruned: int  # stopped early, so not ranked
 
     @property
     def recommended(self) -> RankedSetting | None:
@@ -132,13 +112,9 @@ def rank_country(
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
-    Of several records with one trial_id the last counts. Trials without validation pairs cannot
-    be ranked and are left out.
-
-    Args:
-        records: Records of a run, of any country and purpose.
-        country: The country to rank.
-        margin: How much accuracy, as a fraction, a cheaper setting may lose, in [0, 1).
+    Records may be of any country and purpose; of several with one trial_id the last counts. Trials
+    without validation pairs cannot be ranked and are left out. `margin` is how much accuracy, as a
+    fraction, a cheaper setting may lose.
 
     Raises:
         ValueError: `0 <= margin < 1` does not hold, the country has no search trial, a trial was
@@ -217,7 +193,6 @@ def _rank(
 
 
 def _hypervolume(records: list[TrialRecord]) -> float | None:
-    """Return the hypervolume of the feasible trials, with pairs trained as shares."""
     available = [record.counts.get("pairs_available", 0.0) for record in records]
     if not all(available):
         return None
@@ -240,7 +215,6 @@ def _rank_key(record: TrialRecord) -> tuple[float, float, float, str]:
 
 
 def _violation(record: TrialRecord) -> float:
-    """Return the sum of the constraints that are above 0."""
     return sum(value for value in record.constraints.values() if value > 0)
 
 

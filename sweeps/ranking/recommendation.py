@@ -17,19 +17,12 @@ from scpo.statistics.bootstrap import Interval, intervals
 
 @dataclass(frozen=True)
 class Candidates:
-    """S settings to choose from, judged on the same U users.
+    """S settings to choose from, judged on the same U users."""
 
-    Attributes:
-        correct: Shape (S, U), right pairs of each setting and user; at least one setting.
-        pairs: Shape (U,), pairs of each user.
-        pairs_trained: Shape (S,), what a setting costs.
-        violation: Shape (S,), by how much the constraint is broken; 0 is feasible.
-    """
-
-    correct: FloatArray
-    pairs: FloatArray
-    pairs_trained: FloatArray
-    violation: FloatArray
+    correct: FloatArray  # shape (S, U), right pairs of each setting and user; at least one setting
+    pairs: FloatArray  # shape (U,), pairs of each user
+    pairs_trained: FloatArray  # shape (S,), what a setting costs
+    violation: FloatArray  # shape (S,), by how much the constraint is broken; 0 is feasible
 
     def drawn(self, draw: IntArray) -> "Candidates":
         """Return the same settings on a resample that holds each user so often, (U,)."""
@@ -39,19 +32,12 @@ class Candidates:
 
 @dataclass(frozen=True)
 class Comparison:
-    """S settings against the best of them.
+    """S settings against the best of them."""
 
-    Attributes:
-        best: Row of the most accurate feasible setting; of all where none is feasible.
-        chosen: Row of the setting to use.
-        differences: Of each setting, accuracy minus the best's, a fraction.
-        non_inferior: Shape (S,), whether its interval is above `-margin`; true of the best.
-    """
-
-    best: int
-    chosen: int
-    differences: list[Interval]
-    non_inferior: NDArray[np.bool_]
+    best: int  # row of the most accurate feasible setting; of all where none is feasible
+    chosen: int  # row of the setting to use
+    differences: list[Interval]  # of each setting, accuracy minus the best's, a fraction
+    non_inferior: NDArray[np.bool_]  # shape (S,), interval above `-margin`; true of the best
 
 
 def compare_settings(
@@ -59,11 +45,8 @@ def compare_settings(
 ) -> Comparison:
     """Compare every setting with the best, and choose one.
 
-    Args:
-        candidates: The settings.
-        margin: Accuracy, as a fraction, that a cheaper setting may lose.
-        num_resamples: Bootstrap draws; None for as many as every interval has.
-        seed: Seed of the draws.
+    `margin` is the accuracy, a fraction, that a cheaper setting may lose; without `num_resamples`
+    there are as many draws as every interval has.
     """
     correct, costs = candidates.correct, candidates.pairs_trained
     accuracy = correct.sum(axis=1) / candidates.pairs.sum()

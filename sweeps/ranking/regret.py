@@ -26,37 +26,21 @@ from sweeps.ranking.recommendation import Candidates
 
 @dataclass(frozen=True)
 class RegretRow:
-    """One country, or all pooled; accuracies are fractions 0..1 on validation users.
+    """One country, or all pooled; accuracies are fractions 0..1 on validation users."""
 
-    Attributes:
-        country: Name, or `pooled`: pairs joined, interval over all users.
-        tuned: Accuracy of the country's recommended setting.
-        common: Accuracy of the common setting, seeds averaged.
-        regret: `tuned - common`, paired by user.
-        best_regret: Accuracy of the country's best setting minus `common`.
-        held_out: Mean regret on users left out of resamples, both settings chosen on the
-            others; None with fewer than 2 users.
-        pairs_tuned: Pairs the recommended setting trained on.
-        pairs_common: Pairs the common setting trained on.
-        pairs: Validation pairs.
-        users: Validation users.
-        seed_deviation: Standard deviation of accuracy between seeds of one setting; None where
-            no setting was repeated.
-        num_repeats: Trainings that repeat a setting with another seed, of any arm.
-    """
-
-    country: str
-    tuned: float
-    common: float
-    regret: Interval
-    best_regret: float
+    country: str  # name, or `pooled`: pairs joined, interval over all users
+    tuned: float  # accuracy of the country's recommended setting
+    common: float  # accuracy of the common setting, seeds averaged
+    regret: Interval  # `tuned - common`, paired by user
+    best_regret: float  # accuracy of the country's best setting minus `common`
+    # Mean on users left out of resamples, both settings chosen on the others; None with 1 user.
     held_out: float | None
-    pairs_tuned: float
-    pairs_common: float
+    pairs_tuned: float  # pairs the recommended setting trained on
+    pairs_common: float  # pairs the common setting trained on
     pairs: int
     users: int
-    seed_deviation: float | None
-    num_repeats: int
+    seed_deviation: float | None  # of accuracy between seeds of one setting; None without repeats
+    num_repeats: int  # trainings that repeat a setting with another seed, of any arm
 
 
 _COLUMNS = tuple(
@@ -68,31 +52,19 @@ _COLUMNS = tuple(
 
 @dataclass(frozen=True)
 class RegretTable:
-    """The regret of every searched country.
+    """The regret of every searched country."""
 
-    Attributes:
-        setting: The common setting in words; None without one.
-        num_candidates: Settings that every country tried.
-        feasible: Whether the common setting keeps the constraint in every country.
-        rows: Pooled first, then by country; none without a common setting.
-        missing: Why there are no rows; None where there are some.
-    """
-
-    setting: str | None
-    num_candidates: int
-    feasible: bool
-    rows: tuple[RegretRow, ...]
-    missing: str | None
+    setting: str | None  # the common setting in words; None without one
+    num_candidates: int  # settings that every country tried
+    feasible: bool  # whether the common setting keeps the constraint in every country
+    rows: tuple[RegretRow, ...]  # pooled first, then by country; none without a common setting
+    missing: str | None  # why there are no rows; None where there are some
 
 
 def regret_table(
     records: Sequence[TrialRecord], rankings: Sequence[CountryRanking]
 ) -> RegretTable:
     """Return what the best common setting loses in every country that has a recommendation.
-
-    Args:
-        records: Every record of the run.
-        rankings: The rankings of the same run.
 
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
@@ -181,7 +153,6 @@ def _row(
     held_out: Sequence[tuple[float, float]],
     noise: tuple[float | None, int],
 ) -> RegretRow:
-    """Return the regret of one country, or of several with their pairs joined."""
     pairs = np.concatenate([country.pairs for country in countries])
     tuned, best, shared = (
         np.concatenate(right)

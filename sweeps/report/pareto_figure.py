@@ -107,7 +107,6 @@ def _scatter(axes: Axes, settings: list[RankedSetting], label: str, **style: obj
 
 
 def _legend_entries(panels: Sequence[Axes]) -> tuple[list[Artist], list[str]]:
-    """Return each label of any panel once, with one handle."""
     entries: dict[str, Artist] = {}
     for axes in panels:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):

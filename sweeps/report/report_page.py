@@ -34,8 +34,6 @@ from sweeps.report.leaderboard import (
 )
 from sweeps.report.pareto_figure import pareto_figure
 
-_REPORT_NAME = "report.html"
-_CONFIG_NAME = "config.yaml"
 _MAX_FAILED_SHOWN = 50
 _BAR_WIDTH = 124  # pixels, as the template draws it
 
@@ -54,11 +52,9 @@ class Bar:
 
 
 def write_report(run: Path, *, margin: float = MARGIN) -> Path:
-    """Write `report.html` into a run's folder and return its path.
+    """Write `report.html` into a run's folder and return its path; a `config.yaml` there is shown.
 
-    Args:
-        run: Folder with `trials.jsonl` and, optionally, `config.yaml`.
-        margin: Accuracy, as a fraction, that a recommended setting may lose to the best.
+    `margin` is the accuracy, a fraction, that a recommended setting may lose to the best.
 
     Raises:
         FileNotFoundError: The run has no ledger.
@@ -67,14 +63,14 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
     records = read_records(run)
     if not records:
         raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
-    config = run / _CONFIG_NAME
+    config = run / "config.yaml"
     html = render_report(
         records,
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         margin=margin,
     )
-    path = run / _REPORT_NAME
+    path = run / "report.html"
     write_text(path, html)
     return path
 
@@ -82,13 +78,7 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
 def render_report(
     records: Sequence[TrialRecord], *, name: str, config: str | None, margin: float = MARGIN
 ) -> str:
-    """Return the page as text.
-
-    Args:
-        records: Every record of the run, at least one.
-        name: Title of the run.
-        config: Its resolved configuration as text, or None.
-        margin: As `write_report`.
+    """Return the page of a run's records, at least one, as text; `config` is a text too.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.
@@ -153,7 +143,6 @@ def _count_trials(records: Sequence[TrialRecord]) -> str:
 
 
 def _minute(iso: str) -> str:
-    """Return "2026-05-04 09:30" of an ISO 8601 time."""
     return iso[:16].replace("T", " ")
 
 
@@ -208,7 +197,6 @@ def _bar(rows: Sequence[PooledRow]) -> Bar:
 
 
 def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:
-    """Return the scatter of every searched country, or None without any."""
     if not any(ranking.settings for ranking in rankings):
         return None
     label = "Accuracy on validation pairs against pairs trained on, a panel for each country"

@@ -26,11 +26,7 @@ class Outputs:
 
 
 def write_outputs(run: Path, *, margin: float) -> Outputs:
-    """Write leaderboard, regret, curves, arms and the page of a run.
-
-    Args:
-        run: Its folder.
-        margin: Non-inferiority margin, a fraction of accuracy.
+    """Write leaderboard, regret, curves, arms and the page of a run; `margin` as `rank_country`.
 
     Raises:
         FileNotFoundError: The run has no ledger.

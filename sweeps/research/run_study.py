@@ -10,8 +10,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from scpo.config import dump_config, load_config
-from scpo.files.atomic import write_json, write_text
+from scpo.config import load_config
+from scpo.files.atomic import write_json
 from scpo.models.model_source import find_model
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.records import Ledger, TrialRecord
@@ -23,6 +23,7 @@ from sweeps.research.study_page.results_files import write_results
 from sweeps.research.study_page.rows import study_rows
 from sweeps.research.study_page.study_page import DataSetResult
 from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
+from sweeps.run.run_folder import keep_config
 
 _WALL_FILE = "wall.json"
 _DONE_FILE = "done"  # an empty file: nothing is left to compute
@@ -39,13 +40,9 @@ def run_study(
 ) -> list[DataSetResult]:
     """Run what is left of a study, write its page, and return the finished data sets.
 
-    Args:
-        file: Configuration of the study; those of its sweeps lie beside it.
-        run: Folder to write to.
-        say: Called with a line of progress.
-        only: Data sets to work on; none: all.
-        page: Page to write; none: STUDY.md in the folder.
-        workers: Processes, and lanes; none: one a core.
+    Configurations of its sweeps lie beside `file`. Without `only` all data sets are worked on,
+    without `page` it is STUDY.md in the folder, without `workers` (processes, and lanes) there is
+    one a core.
 
     Raises:
         FileNotFoundError: Data or backbone are missing; the message names all files.
@@ -57,7 +54,7 @@ def run_study(
     if unknown:
         raise ValueError(f"Data sets must be of {', '.join(sets)}, but got {unknown}.")
     require_files(config)
-    _open(config, run)
+    keep_config(config, run)
     results: dict[str, DataSetResult] = {}
     for name, data_set in sets.items():
         folder = run / name
@@ -113,7 +110,6 @@ def _compute(
     say: Say,
     workers: int | None,
 ) -> DataSetResult:
-    """Compute what a data set's folder lacks, and return what it shows."""
     failed, table, remark = 0, "", ""
     if isinstance(data_set, FrozenConfig):
         with _keep_time(folder):
@@ -141,15 +137,3 @@ def _compute(
         table,
         remark,
     )
-
-
-def _open(config: StudyConfig, run: Path) -> None:
-    """Write the configuration into the folder, or refuse a folder of another one."""
-    file, resolved = run / "config.yaml", dump_config(config)
-    if not file.is_file():
-        write_text(file, resolved)
-    elif file.read_text(encoding="utf-8") != resolved:
-        raise ValueError(
-            f"{file} differs from the configuration given, and a study has one configuration. "
-            "Choose another --out, or resume with the same settings."
-        )

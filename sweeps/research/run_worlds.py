@@ -1,18 +1,14 @@
 """The studies on synthetic worlds as commands: a size by name in, tables and paths out."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TypeVar
 
 from rich.console import RenderableType
 
 from sweeps.config import Say
-from sweeps.research.worlds.map import FRESH, SIZES, run_map
-from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.map import SIZES, run_map
+from sweeps.research.worlds.map_table import count_regions, regions_table
 from sweeps.research.worlds.truth import NUM_SEEDS, WORLDS, run_truth, truth_table
 from sweeps.research.worlds.truth_claims import paper_claims_table
-
-Size = TypeVar("Size")
 
 
 def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[RenderableType]:
@@ -21,8 +17,8 @@ def show_truth(out: Path, size: str, say: Say, num_processes: int) -> list[Rende
     Raises:
         ValueError: No such size, or the folder holds another study.
     """
-    num_seeds = _of_size(NUM_SEEDS, size)
-    truth = run_truth(out, num_seeds, say, num_processes=num_processes)
+    _check_size(size)
+    truth = run_truth(out, NUM_SEEDS[size], say, num_processes=num_processes)
     tables = [truth_table(truth.rows, world) for world in WORLDS]
     return [*tables, paper_claims_table(truth.claims), _list_files(out, "truth.csv", "claims.csv")]
 
@@ -33,18 +29,17 @@ def show_map(out: Path, size: str, say: Say, num_processes: int) -> list[Rendera
     Raises:
         ValueError: No such size, or the folder holds another study.
     """
-    rows = run_map(out, _of_size(SIZES, size), say, num_processes=num_processes)
+    _check_size(size)
+    rows = run_map(out, SIZES[size], say, num_processes=num_processes)
     return [
-        regions_table(count_regions([row for row in rows if row.variant in ("", FRESH)], "truth")),
-        variants_table([row for row in rows if row.variant != FRESH], "truth"),
-        _list_files(out, "map.csv", "again.csv", "sensitivity.csv", "map.svg", "map_overall.svg"),
+        regions_table(count_regions(rows, "truth")),
+        _list_files(out, "map.csv", "again.csv", "map.svg", "map_overall.svg"),
     ]
 
 
-def _of_size(sizes: Mapping[str, Size], name: str) -> Size:
-    if name not in sizes:
-        raise ValueError(f"size must be of {', '.join(sizes)}, but got {name!r}.")
-    return sizes[name]
+def _check_size(size: str) -> None:
+    if size not in SIZES:
+        raise ValueError(f"size must be of {', '.join(SIZES)}, but got {size!r}.")
 
 
 def _list_files(out: Path, *names: str) -> str:

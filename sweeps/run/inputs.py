@@ -89,13 +89,8 @@ def prepare_countries(
 ) -> SteeredCountries:
     """Return each country's arrays; the global model scores what the cache lacks.
 
-    Args:
-        config: The sweep.
-        table: Interactions.
-        model: The global model, as this process loads it.
-        run: The run's folder.
-        say: Called with a line of progress.
-        shared: The global model, as every node loads it; None for `model`.
+    `model` is the global model as this process loads it, `shared` as every node does where that
+    differs.
     """
     reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
         pick_device()

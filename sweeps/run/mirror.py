@@ -37,10 +37,7 @@ _WAIT_S = 0.5
 
 
 class Mirror:
-    """The working copy of a run, and its folder in an object store.
-
-    Args:
-        uri: The folder, as s3://BUCKET/FOLDER or gs://BUCKET/FOLDER.
+    """The working copy of a run, and its folder in an object store, s3://... or gs://...
 
     Raises:
         ValueError: It is no such URI, or its files are damaged.
@@ -137,13 +134,9 @@ class Mirror:
 
 
 class MirroredLedger(Ledger):
-    """A ledger whose records an object store has too, before an append returns.
+    """A ledger in a working copy whose records an object store has too, before an append returns.
 
     A store that does not answer costs no record: the next append copies those that it lacks.
-
-    Args:
-        folder: The working copy.
-        remote: The run's folder in the store; the ledger is written there whole.
 
     Raises:
         OSError: The store does not answer or refuses.
@@ -181,9 +174,7 @@ class MirroredLedger(Ledger):
 def working_folder(place: Place, *, models: bool = False) -> Iterator[tuple[Path, Mirror | None]]:
     """Yield a run's folder, and its mirror where it is remote, which is pushed at the end.
 
-    Args:
-        place: Folder or URI of the run.
-        models: Fetch its final models too.
+    With `models`, its final models are fetched too.
 
     Raises:
         ValueError: As of `Mirror`.

@@ -29,11 +29,7 @@ def open_workspace(
 ) -> Workspace:
     """Return what all lanes of a run share, made if missing; starts or joins Ray.
 
-    Args:
-        config: The sweep.
-        run: Its folder.
-        say: Called with a line of progress.
-        mirror: The copy of the folder in an object store; None where every node reaches it.
+    Without a `mirror` every node must reach the run's folder.
     """
     table = prepare_interactions(config.data, run / "data", say)
     model = prepare_global_model(config, table, run / "global", say)

@@ -64,23 +64,20 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
 
 def pairs_of(point: CurvePoint, axis: Axis) -> float:
     """Return a point's number of pairs on an axis."""
-    return point.pairs_trained if axis == "trained" else point.pairs_labelled
+    pairs = point.pairs_trained if axis == "trained" else point.pairs_labelled
+    return pairs or 0.0
 
 
 def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: str) -> None:
     """Draw what each seed of an arm has as a small dot, where there are several.
 
-    Args:
-        axes: The panel.
-        axis: Its x axis.
-        points: The arm's points.
-        measure: The accuracy to draw, a field of the points; None is left out.
+    `measure` is the accuracy to draw, a field of the points; None is left out.
     """
     seeds = [point for point in points if point.seed is not None]
-    shown = [point for point in seeds if getattr(point, measure) is not None]
+    shown = [point for point in seeds if getattr(point, measure).value is not None]
     if shown and len({point.seed for point in seeds}) > 1:
         x = [pairs_of(point, axis) for point in shown]
-        y = [getattr(point, measure) for point in shown]
+        y = [getattr(point, measure).value for point in shown]
         colour = arm_colour(points[0].arm)
         axes.plot(x, y, ".", color=colour, markersize=4, markeredgewidth=0, alpha=0.4)
 
@@ -88,15 +85,10 @@ def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: st
 def finish_pairs_axis(
     axes: Axes, axis: Axis, means: Sequence[CurvePoint], reach: float, *, named: bool = True
 ) -> None:
-    """Make the x axis logarithmic, with the points' own numbers of pairs as ticks.
+    """Make the x axis logarithmic up to `reach`, with the points' own numbers of pairs as ticks.
 
-    Args:
-        axes: The panel.
-        axis: What it shows.
-        means: Every arm's points with seeds averaged; the ticks are the first arm's, then those
-            of others where there is room.
-        reach: The largest number of pairs drawn.
-        named: Whether numbers and name stand below it.
+    `means` are every arm's points with seeds averaged: the ticks are the first arm's, then those
+    of others where there is room. Numbers and name stand below it where it is `named`.
     """
     sizes = [pairs_of(point, axis) for point in means]
     low, high = min(sizes), max(reach, *sizes)
@@ -131,11 +123,8 @@ def label_lines(
 ) -> None:
     """Name each line in the right margin, with a thin lead from where it ends.
 
-    Args:
-        axes: The panel; its limits must be final.
-        labels: What to name.
-        baselines: Names of lines that run through the panel.
-        gap: Smallest distance of two names, as a share of the panel's height.
+    The panel's limits must be final. `baselines` run through it and need no lead; `gap` is the
+    smallest distance of two names, as a share of the panel's height.
     """
     right = axes.get_xlim()[1]
     low, high = axes.get_ylim()
@@ -167,13 +156,9 @@ def label_lines(
 
 
 def fit_heights(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Return heights at least `gap` apart that stay between low and high, if there is room.
+    """Return heights, wanted in any order, at least `gap` apart that stay between low and high.
 
-    Args:
-        wanted: Wanted heights, any order.
-        gap: Smallest distance of neighbours.
-        low: Lowest height.
-        high: Highest height.
+    Where there is no room for all, the upper ones stand out at the top.
     """
     heights = spread_positions(wanted, gap)
     falling = sorted(range(len(heights)), key=lambda index: -heights[index])

@@ -60,9 +60,7 @@ def missing_layers(points: Sequence[CurvePoint]) -> str | None:
 def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None = None) -> Figure:
     """Return the figure: a row per country, accuracy against pairs trained and labelled.
 
-    Args:
-        points: As `curve_points` returns them.
-        countries: Which rows, in order; None is all of them.
+    `countries` says which rows, in order; None is all of them.
 
     Raises:
         ValueError: There are fewer than two budgets.
@@ -76,9 +74,6 @@ def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None 
 
 def layers_figure(points: Sequence[CurvePoint]) -> Figure:
     """Return the figure: per country a row for each layer, against pairs trained and labelled.
-
-    Args:
-        points: As `curve_points` returns them.
 
     Raises:
         ValueError: There are fewer than two budgets, or no distinctive pair.
@@ -117,22 +112,23 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
     means = [point for point in points if point.seed is None]
     arms = dict.fromkeys(point.arm for point in means)
     is_layer = measure in _LAYERS
+    known = [each or 0.0 for each in (means[0].global_accuracy, means[0].length_accuracy)]
     ends: list[list[Label]] = []
     for axes, axis in zip(panels, AXES, strict=True):
         draw = _draw_layer if is_layer else _draw_fit
         labels = [draw(axes, axis, [p for p in points if p.arm == arm], measure) for arm in arms]
         ends.append([label for label in labels if label is not None])
         if not is_layer:
-            axes.axhline(means[0].global_accuracy, color=MUTED, linewidth=0.9, linestyle="--")
-            axes.axhline(means[0].length_accuracy, color=MUTED, linewidth=0.9, linestyle=":")
+            for accuracy, style in zip(known, ("--", ":"), strict=True):
+                axes.axhline(accuracy, color=MUTED, linewidth=0.9, linestyle=style)
         reach = max((label[1] for label in ends[-1]), default=0.0)
         finish_pairs_axis(axes, axis, means, reach, named=measure != _LAYERS[0])
     panels[0].set_ylabel(f"accuracy, {measure if is_layer else 'validation pairs'}")
     if measure != _LAYERS[1]:
         panels[0].set_title(_title(means, is_layer), loc="left", fontweight="bold", fontsize=9.5)
     baselines: list[Label] = [
-        ("global model", 0.0, means[0].global_accuracy, MUTED),
-        ("longer wins", 0.0, means[0].length_accuracy, MUTED),
+        (name, 0.0, accuracy, MUTED)
+        for name, accuracy in zip(("global model", "longer wins"), known, strict=True)
     ]
     gap = LABEL_GAP / _LAYER_SHARE if is_layer else LABEL_GAP
     for axes, names in zip(panels, ends, strict=True):
@@ -159,7 +155,7 @@ def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) ->
     _draw_band(axes, x, means, colour)
     trace = trace_line(line, axis, None)
     if trace is None:
-        return line.arm, x[-1], means[-1].accuracy, colour
+        return line.arm, x[-1], float(line.accuracy[-1]), colour
     axes.plot(trace.grid, trace.curve[0], color=colour, linewidth=1.4)
     end = float(trace.grid[-1])
     if trace.fit.shape != "isotonic":  # which says nothing beyond its points
@@ -170,7 +166,8 @@ def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) ->
 
 
 def _draw_band(axes: Axes, x: list[float], means: list[CurvePoint], colour: str) -> None:
-    band = [(at, p.low, p.high) for at, p in zip(x, means, strict=True) if p.low is not None]
+    found = [(at, point.accuracy) for at, point in zip(x, means, strict=True)]
+    band = [(at, each.low, each.high) for at, each in found if each.low is not None]
     if band:
         at, low, high = zip(*band, strict=True)
         axes.fill_between(at, low, high, color=colour, alpha=0.07, linewidth=0)
@@ -183,9 +180,9 @@ def _draw_layer(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) 
     arm = points[0].arm
     draw_seeds(axes, axis, points, measure)
     shown = [
-        (pairs_of(point, axis), float(getattr(point, measure)))
+        (pairs_of(point, axis), float(getattr(point, measure).value))
         for point in points
-        if point.seed is None and getattr(point, measure) is not None
+        if point.seed is None and getattr(point, measure).value is not None
     ]
     if not shown:
         return None

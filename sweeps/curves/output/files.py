@@ -1,11 +1,9 @@
 """All files of a run's curves: points, summary, LaTeX table and figures."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from pathlib import Path
 
 from scpo.arrays import Row
-from scpo.files.csv_files import write_csv
 from scpo.files.figure_style import save_figure
 from sweeps.curves.output.figure import (
     curves_figure,
@@ -16,23 +14,21 @@ from sweeps.curves.output.figure import (
 from sweeps.curves.output.latex import write_latex
 from sweeps.curves.points import CurvePoint
 from sweeps.curves.summary import curve_summary, write_summary
+from sweeps.ledger.pooled import write_columns
+
+_CSV = """
+    country arm budget seed num_seeds pairs_labelled pairs_trained accuracy low high pairs users
+    distinctive distinctive_pairs consensus consensus_pairs global_accuracy length_accuracy
+""".split()
 
 
 def write_curve_files(
     points: Sequence[CurvePoint], run: Path, *, target: float | None = None
 ) -> tuple[list[Row], list[Path]]:
-    """Write `curves.*`, `curve_summary.csv` and `curve_layers.*` into a run's folder.
+    """Write `curves.*`, `curve_summary.csv`, `curve_layers.*`; return the summary and the paths.
 
     Figures need two budgets, that of the layers distinctive pairs too; without, they are left
-    out and `missing_curve` says why.
-
-    Args:
-        points: As `curve_points` returns them.
-        run: The folder.
-        target: A further accuracy that arms are to reach, a fraction.
-
-    Returns:
-        The rows of the summary, and the paths.
+    out and `missing_curve` says why. `target` is a further accuracy to reach, a fraction.
 
     Raises:
         ValueError: `target` is not an accuracy.
@@ -50,9 +46,10 @@ def write_curve_files(
 
 
 def write_points(points: Sequence[CurvePoint], path: Path) -> None:
-    """Write the points as CSV; the columns are the fields of `CurvePoint`, less its counts."""
-    columns = [field.name for field in fields(CurvePoint) if field.name != "by_user"]
-    rows = [{name: getattr(point, name) for name in columns} for point in points]
-    for row in rows:
-        row["seed"] = "mean" if row["seed"] is None else row["seed"]
-    write_csv(columns, rows, path)
+    """Write the points as CSV; `seed` is "mean" where seeds are averaged."""
+    seeds = ["mean" if point.seed is None else point.seed for point in points]
+    rows = [
+        point.columns() | {"budget": point.budget, "seed": seed}
+        for point, seed in zip(points, seeds, strict=True)
+    ]
+    write_columns(_CSV, rows, path)

@@ -54,13 +54,8 @@ def run_fine_tuned(
 ) -> list[TrialRecord]:
     """Train and judge what the ledger lacks; return one record an arm, country and seed.
 
-    Args:
-        config: The sweep whose data, global model and constants are used.
-        heads: What retention and strength of `scpo_tuned` are chosen from.
-        study: Seeds and folds.
-        run: Folder of the sweep.
-        say: Called with a line of progress.
-        num_lanes: Lanes at most; none: as the sweep's configuration says.
+    Data, global model and constants are the sweep's, seeds and folds the study's; retention and
+    strength of `scpo_tuned` are chosen from `heads`. `num_lanes` overrides the sweep's.
 
     Raises:
         ValueError: Too few users for the folds, or the folder holds another configuration.
@@ -112,9 +107,7 @@ def split_countries(
 def study_jobs(config: SweepConfig, chosen: Mapping[Fold, Candidate]) -> list[Job]:
     """Return every training of the study, the same order of data for all arms of a fold.
 
-    Args:
-        config: Tau, beta, learning rate and epochs.
-        chosen: Setting of `scpo_tuned` by fold.
+    `chosen` is the setting of `scpo_tuned` by fold.
     """
     jobs = []
     for fold, setting in chosen.items():

@@ -139,15 +139,8 @@ def out_of_fold(
 ) -> tuple[dict[str, FloatArray], dict[str, list[ChosenHead]]]:
     """Return each arm's rewards of all texts, each by the head that never saw its user.
 
-    Args:
-        data: The country; its reference rewards are the global head's.
-        features: Features of its texts, shape (U, D).
-        config: Candidates of the heads.
-        seed: Seed of the folds.
-        folds: Number of folds.
-
-    Returns:
-        Rewards by arm, shape (U,), and the heads of each fold by arm.
+    The country's reference rewards are the global head's; `features` of its texts have shape
+    (U, D). Returned are rewards by arm, shape (U,), and the heads of each fold by arm.
     """
     fold = deal_users(data.user, folds, seed=seed)
     fold_of_text = np.zeros(len(features), dtype=np.int64)  # texts without a pair: any head

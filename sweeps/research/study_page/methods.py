@@ -12,7 +12,7 @@ from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedC
 def describe_heads(
     config: StudyConfig, data_set: FrozenConfig, cells: Sequence[Mapping[str, Any]]
 ) -> str:
-    """Return how heads were trained, given the results of `compute_cell`."""
+    """Return how heads were trained, given the results of `compute_frozen_cell`."""
     heads = data_set.heads
     pools = [cell["global_pairs"] for cell in cells]
     whose = (
@@ -55,13 +55,11 @@ def describe_tuning(
 
 
 def _range(counts: Sequence[int]) -> str:
-    """Return smallest and largest count, once where they are one."""
     low, high = min(counts), max(counts)
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _scales(scales: Sequence[float]) -> str:
-    """Return the unit in which tau and beta are to be read."""
     if not scales:
         return ""
     return (

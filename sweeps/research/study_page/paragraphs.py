@@ -23,11 +23,8 @@ def closing_paragraphs(
 ) -> str:
     """Return the paragraphs with their headings.
 
-    Args:
-        judged: Every claim on every data set.
-        rows: Rows by the data set's title.
-        units: "user" or "question" by title.
-        remarks: Sentences on further tables, added to what did not hold.
+    `rows` and `units` ("user" or "question") are by the data set's title; `remarks` are sentences
+    on further tables, added to what did not hold.
     """
     return "\n\n".join(
         [
@@ -112,7 +109,6 @@ def _by_country(rows: Sequence[PooledRow]) -> str:
 
 
 def _sentences(judged: Sequence[JudgedClaim]) -> list[str]:
-    """Return one sentence a claim, with the data sets and differences in points."""
     cases: dict[str, list[str]] = {}
     for one in judged:
         case = f"{one.data_set} {format_difference(one.difference)}"
@@ -121,7 +117,6 @@ def _sentences(judged: Sequence[JudgedClaim]) -> list[str]:
 
 
 def _typical_width(rows: Sequence[PooledRow]) -> float:
-    """Return the median width of the intervals, in points."""
     widths = [
         100 * (row.accuracy.high - row.accuracy.low)
         for row in rows

@@ -62,8 +62,7 @@ CLAIMS = (
 def judge_claims(rows: Mapping[str, Sequence[PooledRow]]) -> list[JudgedClaim]:
     """Return every claim on every data set that has both arms.
 
-    Args:
-        rows: By the data set's title; the first are pooled, or those of a lone country.
+    Rows are by the data set's title; the first are pooled, or those of a lone country.
     """
     judged = []
     for claim in CLAIMS:

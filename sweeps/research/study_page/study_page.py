@@ -19,44 +19,24 @@ _ARMS_BY_COUNTRY = (LENGTH, GLOBAL, BASELINE, "scpo", TUNED_ARM)
 
 @dataclass(frozen=True)
 class DataSetResult:
-    """One data set on the page.
+    """One data set on the page."""
 
-    Attributes:
-        name: Its key in the configuration.
-        title: Its name for people.
-        about: What the data are and are not.
-        method: How arms were trained and judged.
-        unit: "user" or "question".
-        rows: Its rows.
-        failed: Trainings that failed.
-        wall_s: Wall time of all calls that worked on it.
-        similarity: A further table in Markdown, "" for none.
-        remark: A sentence on that table for the closing paragraphs.
-    """
-
-    name: str
+    name: str  # its key in the configuration
     title: str
-    about: str
-    method: str
-    unit: str
+    about: str  # what the data are and are not
+    method: str  # how arms were trained and judged
+    unit: str  # "user" or "question"
     rows: Sequence[PooledRow]
     failed: int
-    wall_s: float
-    similarity: str = ""
-    remark: str = ""
+    wall_s: float  # wall time of all calls that worked on it
+    similarity: str = ""  # a further table in Markdown, "" for none
+    remark: str = ""  # a sentence on that table for the closing paragraphs
 
 
 def study_page(
     results: Sequence[DataSetResult], *, missing: Sequence[str], machine: str, config: str
 ) -> str:
-    """Return the page.
-
-    Args:
-        results: Data sets that are done.
-        missing: Titles of those that are not.
-        machine: What it ran on.
-        config: Path of the configuration, for the commands.
-    """
+    """Return the page of the data sets that are done; `missing` are titles of the others."""
     sections = [_opening(machine, config)]
     if missing:
         sections.append(
@@ -91,7 +71,6 @@ def claims_table(rows: dict[str, Sequence[PooledRow]]) -> str:
 
 
 def _opening(machine: str, config: str) -> str:
-    """Return how the page came about and how it is to be read."""
     return f"""# Study: every arm on real data
 
 Written by `scpo study {config}` (`make study DATA=FOLDER`) from its own records; do not edit.
@@ -103,13 +82,11 @@ choose (`scpo_tuned`: retention and strength; heads: the pull to the global head
 chosen on inner folds of the training users, so a held-out user is looked at once a seed, after
 all choices. Accuracies are averaged over seeds per user; intervals are 95 %, from a bootstrap that
 draws whole users (or questions). A difference is paired on the same pairs. `distinctive` are the
-pairs on which the global model is wrong; higher there is not simply better. Records of older
-versions do not count these layers by user: their intervals of a layer are rather too wide than too
-narrow. `length`: the longer response wins."""
+pairs on which the global model is wrong; higher there is not simply better. `length`: the longer
+response wins."""
 
 
 def _overview(results: Sequence[DataSetResult], config: str) -> str:
-    """Return size, command and wall time of each data set."""
     lines = []
     for result in results:
         row = find_row(result.rows, result.rows[0].country, BASELINE) or result.rows[0]
@@ -133,7 +110,6 @@ def _data_set(result: DataSetResult) -> str:
 
 
 def _arms_table(rows: Sequence[PooledRow]) -> str:
-    """Return all arms over all countries, or of a lone country."""
     lines = [
         [
             f"`{row.arm}`",

@@ -20,12 +20,7 @@ _OVER = {"questions": "mean over questions", "countries": "mean over countries"}
 
 
 def similarity_records(cells: Sequence[Mapping[str, Any]], reference: str) -> list[OpinionRecord]:
-    """Return the records of every row, differences to a reference row.
-
-    Args:
-        cells: Results of `compute_frozen_cell` with similarities.
-        reference: Name of the row that others are compared with.
-    """
+    """Return the records of every row of `compute_frozen_cell`, differences to a reference row."""
     questions = sorted({name for cell in cells for name in cell["questions"]})
     number = {name: index for index, name in enumerate(questions)}
     judged = Judged(

@@ -1,15 +1,12 @@
 """The map of when SCPO pays: cells of worlds, CSV and two figures.
 
 The map spans cultural shift, outlier share, labelled pairs and the global model's quality; each
-cell is computed by `compute_map_cell` and kept in a file. A sensitivity study changes one setting
-of the cell CENTRE at a time, to show what the map depends on beyond its axes.
+cell is computed by `compute_map_cell` and kept in a file.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
 
 from scpo.files.csv_files import write_csv
 from sweeps.config import Say
@@ -17,7 +14,7 @@ from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import draw_map
 from sweeps.research.worlds.world_arms import Tuning
-from sweeps.research.worlds.worlds import WorldSettings
+from sweeps.research.worlds.worlds import WorldSettings, columns_of
 
 FRESH = "fresh worlds"
 FIRST_FRESH_SEED = 1_000_000  # beyond the seeds of any map
@@ -47,26 +44,6 @@ SIZES = {
         tuning=Tuning(),
     ),
 }
-CENTRE = WorldSettings(num_users=72, shift=0.75, outlier_share=0.3)
-VARIANTS: Mapping[str, Mapping[str, Any]] = {  # fields of WorldSettings or of Tuning
-    "as the map": {},
-    "outliers against the culture": {"outliers": "culture"},
-    "outliers without noise": {"outliers": "certain"},
-    "no noise users": {"noise_user_share": 0.0},
-    "three in ten noise users": {"noise_user_share": 0.3},
-    "margins a third": {"sharpness": 1.0},
-    "margins twice": {"sharpness": 6.0},
-    "8 features": {"num_features": 8},
-    "128 features": {"num_features": 128},
-    "2 responses": {"num_users": 432, "responses_per_interaction": 2},
-    "12 users of 12 interactions": {"num_users": 12, "interactions_per_user": 12},
-    "8 settings tried": {"num_settings": 8},
-    "128 settings tried": {"num_settings": 128},
-    "one validation split": {"judged_folds": 1},
-    "no limit on consensus": {"max_consensus_drop": 1.0},
-    "no plain setting in the search": {"plain_share": 0.0},
-    "half of the search plain": {"plain_share": 0.5},
-}
 
 
 def map_cells(axes: MapAxes) -> dict[str, MapCell]:
@@ -81,17 +58,6 @@ def map_cells(axes: MapAxes) -> dict[str, MapCell]:
         )
         for number, (cosine, users, share, shift) in enumerate(points)
     }
-
-
-def variant_cells(axes: MapAxes) -> dict[str, MapCell]:
-    """Return the cells of the sensitivity study by name of the variant; they share seeds."""
-    cells = {}
-    for name, change in VARIANTS.items():
-        tuned = {key: value for key, value in change.items() if hasattr(axes.tuning, key)}
-        made = {key: value for key, value in change.items() if key not in tuned}
-        world, tuning = replace(CENTRE, **made), replace(axes.tuning, **tuned)
-        cells[name] = MapCell(world, tuning, axes.num_worlds)
-    return cells
 
 
 def again_cells(axes: MapAxes) -> dict[str, MapCell]:
@@ -112,22 +78,20 @@ def again_cells(axes: MapAxes) -> dict[str, MapCell]:
 def run_map(
     out: Path, axes: MapAxes, say: Say, *, num_processes: int | None = None
 ) -> list[MapRow]:
-    """Compute the map and its sensitivity study; write CSV files and a figure a measure.
+    """Compute the map; write CSV files and a figure a measure.
 
-    `map.csv`, `again.csv` (the region where it pays, on fresh worlds) and `sensitivity.csv` hold
-    every comparison, `map.svg` and `map.png` show typical users, `map_overall.svg` and
-    `map_overall.png` all test users. Cells that `out`/cells holds are not computed again.
+    `map.csv` and `again.csv` (the region where it pays, on fresh worlds) hold every comparison,
+    `map.svg` and `map.png` show typical users, `map_overall.svg` and `map_overall.png` all test
+    users. Cells that `out`/cells holds are not computed again.
 
     Returns:
-        Rows of all three; `variant` is "" in the map, FRESH, or what was changed.
+        Rows of both; `variant` is "" in the map, or FRESH.
 
     Raises:
         ValueError: The folder holds cells of other axes or settings.
     """
     named = [(name, "", cell) for name, cell in map_cells(axes).items()]
     named += [(name, FRESH, cell) for name, cell in again_cells(axes).items()]
-    for variant, cell in variant_cells(axes).items():
-        named.append((f"variant-{variant.replace(' ', '-')}", variant, cell))
     cells = {name: cell for name, _, cell in named}
     results = finish_cells(
         cells, compute_map_cell, out / "cells", say, num_processes=num_processes
@@ -138,14 +102,9 @@ def run_map(
         for row in cell_rows(cell, results[name], variant=variant)
     ]
     of_map = [row for row in rows if row.variant == ""]
-    tables = {
-        "map.csv": of_map,
-        "again.csv": [row for row in rows if row.variant == FRESH],
-        "sensitivity.csv": [row for row in rows if row.variant not in ("", FRESH)],
-    }
-    columns = [field.name for field in fields(MapRow)]
-    for name, table in tables.items():
-        write_csv(columns, [vars(row) for row in table], out / name)
+    again = [row for row in rows if row.variant == FRESH]
+    for name, table in (("map.csv", of_map), ("again.csv", again)):
+        write_csv(list(columns_of(rows[0])), [columns_of(row) for row in table], out / name)
     draw_map(of_map, "truth", out / "map")
     draw_map(of_map, "overall", out / "map_overall")
     return rows

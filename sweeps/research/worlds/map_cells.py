@@ -5,8 +5,7 @@
     random_k  as many random pairs as scpo chose to keep: L2 and steps searched
     paper     tau and beta of the paper: L2 and steps searched
 
-Each tries as many settings, judged by the same left-out users. A "perfect" choice, by the truth
-itself, says what choosing by users costs.
+Each tries as many settings, judged by the same left-out users.
 """
 
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from scpo.method.arms import select_arm
+from scpo.statistics.bootstrap import Interval
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
@@ -25,9 +25,8 @@ from sweeps.research.worlds.world_arms import (
     select_random,
     tune_arm,
 )
-from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_ends
+from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_interval
 
-USERS, PERFECT = "users", "perfect"
 COMPARED = (
     ("scpo", "full"),
     ("scpo", "random_k"),
@@ -57,18 +56,15 @@ class MapCell:
 class MapRow:
     """One comparison in one cell; accuracies are fractions 0..1, means over worlds."""
 
-    variant: str  # what sets the cell apart from the map's; "" in the map
+    variant: str  # "" in the map, or what sets the cell apart from the map's
     shift: float  # see `WorldSettings`, also for the share and the cosine
     outlier_share: float
     pairs: int  # labelled pairs that an arm is trained and tuned on
     global_cosine: float
     model: str  # an arm
     against: str  # an arm, or "global"
-    tuning: str  # settings chosen by left-out "users", or "perfect"
     measure: str  # "truth", expected accuracy on typical users' choices, or "overall"
-    difference: float  # `model` minus `against`
-    low: float | None  # lower end of its 95 % interval over worlds; None with one world
-    high: float | None
+    difference: Interval  # `model` minus `against`, over worlds
     model_accuracy: float
     against_accuracy: float
     retention: float  # mean share of pairs that tuned scpo keeps
@@ -77,7 +73,7 @@ class MapRow:
 
 
 def compute_map_cell(cell: MapCell) -> dict[str, Any]:
-    """Return, by arm and way of choosing, `MEASURES` of each world; and what scpo chose."""
+    """Return, by arm, `MEASURES` of each world; and what scpo chose."""
     worlds = [_compute_world(cell, seed) for seed in cell.seeds]
     return {name: [world[name] for world in worlds] for name in worlds[0]}
 
@@ -89,18 +85,12 @@ def cell_rows(cell: MapCell, result: Mapping[str, Any], *, variant: str = "") ->
     retention, strength = np.mean(result["chosen"], axis=0).tolist()
     rows = []
     for model, against in COMPARED:
-        for tuning in (USERS, PERFECT):
-            if f"{model}/{tuning}" not in result:
-                continue
-            ours = np.array(result[f"{model}/{tuning}"])
-            theirs = np.array(result[against if against == "global" else f"{against}/{tuning}"])
-            for measure in _ROW_MEASURES:
-                column = MEASURES.index(measure)
-                first, second = ours[:, column], theirs[:, column]
-                compared = (model, against, tuning, measure)
-                ends = mean_ends(first - second)
-                means = (float(first.mean()), float(second.mean()), retention, strength)
-                rows.append(MapRow(*kind, *compared, *ends, *means, len(first)))
+        for measure in _ROW_MEASURES:
+            column = MEASURES.index(measure)
+            first, second = (np.array(result[arm])[:, column] for arm in (model, against))
+            difference = mean_interval(first - second)
+            means = (float(first.mean()), float(second.mean()), retention, strength)
+            rows.append(MapRow(*kind, model, against, measure, difference, *means, len(first)))
     return rows
 
 
@@ -123,8 +113,5 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
         "chosen": [retention, strength],
     }
     for name, (chosen, moved) in {"scpo": scpo, **tuned}.items():
-        figures = judge_world(moved, world.test)
-        result[f"{name}/{USERS}"] = figures[chosen].tolist()
-        best = int(figures[:, MEASURES.index("truth")].argmax())
-        result[f"{name}/{PERFECT}"] = figures[best].tolist()
+        result[name] = judge_world(moved[chosen][None], world.test)[0].tolist()
     return result

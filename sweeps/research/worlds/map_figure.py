@@ -18,7 +18,7 @@ from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
-from sweeps.research.worlds.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import MapRow
 
 _COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
 _SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
@@ -46,12 +46,12 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
     shown = [
         row
         for row in rows
-        if (row.variant, row.model, row.tuning, row.measure) == ("", "scpo", USERS, measure)
+        if (row.variant, row.model, row.measure) == ("", "scpo", measure)
         and row.against in AGAINST
     ]
     if not shown:
         raise ValueError(f"A map needs rows of scpo with measure {measure!r}, but has none.")
-    span = max(_SMALLEST_SPAN, *(abs(row.difference) for row in shown))
+    span = max(_SMALLEST_SPAN, *(abs(row.difference.value or 0.0) for row in shown))
     across, down = _values(shown, "pairs"), _values(shown, "global_cosine")[::-1]
     height = 0.75 + 1.4 * len(down)
     with drawing_style():
@@ -78,8 +78,7 @@ def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
 def region_edges(mask: BoolArray) -> FloatArray:
     """Return the line segments round the true cells of a grid, shape (E, 2, 2) of x and y.
 
-    Args:
-        mask: Shape (rows, columns); the centre of cell (i, j) lies at x = j, y = i.
+    The centre of cell (i, j) lies at x = j, y = i.
     """
     padded = np.pad(mask, 1)
     segments = []
@@ -121,9 +120,8 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
     above, below = np.zeros_like(points, dtype=np.bool_), np.zeros_like(points, dtype=np.bool_)
     for row in rows:
         cell = shares.index(row.outlier_share), shifts.index(row.shift)
-        points[cell] = row.difference
-        above[cell] = row.low is not None and row.low > 0
-        below[cell] = row.high is not None and row.high < 0
+        points[cell] = row.difference.value
+        above[cell], below[cell] = row.difference.sign > 0, row.difference.sign < 0
     mesh = axes.pcolormesh(
         np.arange(len(shifts) + 1) - 0.5,
         np.arange(len(shares) + 1) - 0.5,

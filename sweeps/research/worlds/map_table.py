@@ -11,8 +11,9 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
-from sweeps.research.worlds.map_cells import USERS, MapRow
+from sweeps.research.worlds.map_cells import MapRow
 
 
 class Region(NamedTuple):
@@ -31,7 +32,7 @@ def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
     """
     groups: dict[tuple[str, str, str, float, int], list[MapRow]] = {}
     for row in rows:
-        if (row.tuning, row.measure) == (USERS, measure):
+        if row.measure == measure:
             key = (row.model, row.against, row.variant, -row.global_cosine, row.pairs)
             groups.setdefault(key, []).append(row)
     arms = list(dict.fromkeys(key[:2] for key in groups))
@@ -58,35 +59,23 @@ def regions_table(regions: Sequence[Region]) -> Table:
             str(num_above),
             str(num_below),
             str(num_cells),
-            format_difference(row.difference, row.low, row.high),
+            format_difference(row.difference),
             f"{100 * row.retention:.0f} %",
         )
     return table
 
 
-def variants_table(rows: Sequence[MapRow], measure: str) -> Table:
-    """Return the sensitivity study as a table for the terminal, differences in points."""
-    shown = [row for row in rows if row.variant and row.measure == measure and row.tuning == USERS]
-    compared = list(dict.fromkeys((row.model, row.against) for row in shown))
-    table = Table(title="One cell with one thing changed", title_justify="left")
-    table.add_column("changed")
-    for model, against in compared:
-        table.add_column(f"{model} - {against}", justify="right")
-    for variant in dict.fromkeys(row.variant for row in shown):
-        own = [row for row in shown if row.variant == variant]
-        cells = [format_difference(row.difference, row.low, row.high) for row in own]
-        table.add_row(variant, *cells)
-    return table
-
-
 def _count_region(rows: Sequence[MapRow]) -> Region:
     num_cells = len(rows)
-    difference = sum(row.difference for row in rows) / num_cells
-    retention = sum(row.retention for row in rows) / num_cells
-    mean = replace(rows[0], difference=difference, retention=retention, low=None, high=None)
-    ends = [(row.low, row.high) for row in rows if row.low is not None and row.high is not None]
+    found = [row.difference for row in rows]
+    mean = sum(each.value or 0.0 for each in found) / num_cells
+    ends = [(each.low, each.high) for each in found if each.low is not None is not each.high]
+    low = high = None
     if len(ends) == num_cells:
         half = math.hypot(*((high - low) / 2 for low, high in ends)) / num_cells
-        mean = replace(mean, low=difference - half, high=difference + half)
-    num_above, num_below = sum(low > 0 for low, _ in ends), sum(high < 0 for _, high in ends)
-    return Region(mean, num_above, num_below, num_cells)
+        low, high = mean - half, mean + half
+    difference = Interval(mean, low, high, sum(each.users for each in found))
+    retention = sum(row.retention for row in rows) / num_cells
+    signs = [each.sign for each in found]
+    row = replace(rows[0], difference=difference, retention=retention)
+    return Region(row, signs.count(1), signs.count(-1), num_cells)

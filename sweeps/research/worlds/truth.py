@@ -19,6 +19,7 @@ from rich.table import Table
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
 from scpo.method.arms import TRAINED_ARMS, select_arm
+from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
@@ -33,7 +34,13 @@ from sweeps.research.worlds.world_arms import (
     judge_world,
     tune_arm,
 )
-from sweeps.research.worlds.worlds import World, WorldSettings, make_world, mean_ends
+from sweeps.research.worlds.worlds import (
+    World,
+    WorldSettings,
+    columns_of,
+    make_world,
+    mean_interval,
+)
 
 TRAININGS = {"hard": 0.003, "mild": 0.03}
 _STEPS = 400  # to the optimum, also of the inverse weights, whose curvature varies a thousandfold
@@ -70,9 +77,7 @@ class TruthRow:
     training: str  # "hard", "mild", or "tuned"; "" where nothing is trained
     arm: str  # "truth" is the country's own utility, which nothing can beat
     measure: str  # of `MEASURES`
-    mean: float  # fraction 0..1
-    low: float | None  # None with one seed
-    high: float | None
+    mean: Interval  # fraction 0..1
     pairs_trained: float  # mean number of pairs trained on
     num_seeds: int
 
@@ -115,7 +120,7 @@ def run_truth(
         }
     truth = Truth(_rows(figures), judge_paper_claims(figures))
     for name, rows in (("truth.csv", truth.rows), ("claims.csv", truth.claims)):
-        write_csv(list(vars(rows[0])), [vars(row) for row in rows], out / name)
+        write_csv(list(columns_of(rows[0])), [columns_of(row) for row in rows], out / name)
     return truth
 
 
@@ -151,7 +156,7 @@ def truth_table(rows: Sequence[TruthRow], world: str) -> Table:
     of_world = [row for row in rows if row.world == world]
     for first in range(0, len(of_world), len(MEASURES)):
         group = of_world[first : first + len(MEASURES)]
-        cells = [format_accuracy(row.mean, row.low, row.high) for row in group]
+        cells = [format_accuracy(row.mean) for row in group]
         trained = f"{group[0].pairs_trained:.0f}"
         table.add_row(group[0].training, group[0].arm, *cells, trained)
     return table
@@ -163,9 +168,9 @@ def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:
 
 def _rows(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[TruthRow]:
     return [
-        TruthRow(world, training, arm, measure, *mean_ends(values[:, column]), kept, len(values))
+        TruthRow(world, training, arm, measure, mean_interval(values), kept, len(values))
         for world, arms in figures.items()
-        for (training, arm), values in arms.items()
-        for kept in [float(values[:, -1].mean())]
-        for column, measure in enumerate(MEASURES)
+        for (training, arm), columns in arms.items()
+        for kept in [float(columns[:, -1].mean())]
+        for measure, values in zip(MEASURES, columns.T, strict=False)
     ]

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from scpo.arrays import FloatArray
+from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.world_arms import MEASURES
-from sweeps.research.worlds.worlds import mean_ends
+from sweeps.research.worlds.worlds import mean_interval
 
 HOLDS, FAILS, OPEN = "holds", "does not", "cannot tell"
+_VERDICTS = {1: HOLDS, -1: FAILS, 0: OPEN}  # by sign of the difference on the claimed side
 SHIFTED, SAME = ("shift", "outliers"), ("no shift",)
 Trained = tuple[str, str]  # training strength and arm; no strength where nothing is trained
 
@@ -53,9 +55,7 @@ class PaperClaim:
     world: str  # kind of world
     training: str  # training strength of the arms, or "tuned"
     measure: str  # of `MEASURES`
-    difference: float  # mean of first minus second arm, in -1..1
-    low: float | None  # lower end of its 95 % interval over worlds; None with one world
-    high: float | None
+    difference: Interval  # mean over worlds of first minus second arm, in -1..1
     verdict: str  # "holds", "does not" or "cannot tell"
     num_seeds: int  # worlds
 
@@ -77,18 +77,11 @@ def judge_paper_claims(
                 theirs = arms.get(("" if second == "global" else training, second))
                 if ours is None or theirs is None:
                     continue
-                ends = mean_ends(ours[:, column] - theirs[:, column])
-                verdict = judge_difference(ends[1], ends[2], above=sign == ">")
+                difference = mean_interval(ours[:, column] - theirs[:, column])
+                verdict = _VERDICTS[difference.sign * (1 if sign == ">" else -1)]
                 names = (f"{first} {sign} {second}", meaning, world, training, measure)
-                judged.append(PaperClaim(*names, *ends, verdict, len(ours)))
+                judged.append(PaperClaim(*names, difference, verdict, len(ours)))
     return judged
-
-
-def judge_difference(low: float | None, high: float | None, *, above: bool) -> str:
-    """Return the verdict on a difference that should be above 0, or else below it."""
-    if low is None or high is None or low <= 0 <= high:
-        return OPEN
-    return HOLDS if (low > 0) == above else FAILS
 
 
 def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
@@ -98,6 +91,6 @@ def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
         table.add_column(heading, justify="right" if heading == "points" else "left")
     for claim in claims:
         names = (claim.claim, claim.meaning, claim.world, claim.training, claim.measure)
-        points = format_difference(claim.difference, claim.low, claim.high)
+        points = format_difference(claim.difference)
         table.add_row(*names, points, claim.verdict)
     return table

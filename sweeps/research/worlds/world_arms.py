@@ -24,6 +24,9 @@ from sweeps.research.worlds.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")
 SPACE = SearchConfig()
+# Share of scpo's settings at retention 1 and strength 0, so that scpo can be `full` where that
+# is better; drawn points almost never are.
+_PLAIN_SHARE = 0.25
 _draw = partial(draw_settings, l2=(1e-3, 10.0), steps=(2, 24))
 
 
@@ -32,12 +35,8 @@ class Tuning:
     """How arms are tuned, all alike."""
 
     num_settings: int = 32  # settings tried, S
-    folds: int = 4  # folds of users
-    judged_folds: int = 4  # folds left out in turn; 1 is a single validation split
+    folds: int = 4  # folds of users, left out in turn
     max_consensus_drop: float = SPACE.max_consensus_drop  # on left-out users
-    # Share of scpo's settings at retention 1 and strength 0, so that scpo can be `full` where
-    # that is better; drawn points almost never are.
-    plain_share: float = 0.25
 
 
 def draw_plain(tuning: Tuning, seed: int) -> HeadSettings:
@@ -47,7 +46,7 @@ def draw_plain(tuning: Tuning, seed: int) -> HeadSettings:
 
 def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
     """Return settings of scpo: first the plain ones, then points of a search's ranges."""
-    num_plain = round(tuning.plain_share * tuning.num_settings)
+    num_plain = round(_PLAIN_SHARE * tuning.num_settings)
     plain = draw_plain(tuning, seed).take(np.arange(num_plain))
     num_searched = tuning.num_settings - num_plain
     searched = _draw(num_searched, retention=SPACE.retention, strength=SPACE.strength, seed=seed)
@@ -82,7 +81,6 @@ def tune_arm(
         pairs,
         pairs.user % tuning.folds,
         select,
-        num_judged=tuning.judged_folds,
         l2=settings.l2,
         steps=settings.steps,
         max_consensus_drop=tuning.max_consensus_drop,

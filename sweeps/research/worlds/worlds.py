@@ -6,22 +6,20 @@ A response is a vector of independent features phi ~ N(0, I); its utility is lin
 
 with s, own and error of one length, error orthogonal to s, so c is the global model's cosine to
 the consensus. A user scores K responses by utility + Gumbel noise, the Bradley-Terry model, and
-every two responses give a pair. Outliers score by minus the consensus (or minus the country's
-utility), noise users at random. Everything follows from settings and seed; worlds of one seed
-share their directions and users' randomness, so a difference of settings is paired.
+every two responses give a pair. Outliers score by minus the consensus, noise users at random.
+Everything follows from settings and seed; worlds of one seed share their directions and users'
+randomness, so a difference of settings is paired.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
-from scpo.statistics.bootstrap import jackknife_interval
+from scpo.arrays import FloatArray, IntArray, Row
+from scpo.statistics.bootstrap import Interval, jackknife_interval
 from sweeps.probe.heads import ProbedPairs
 
-OutlierKind = Literal["consensus", "culture", "certain"]
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
 
 
@@ -31,19 +29,15 @@ class WorldSettings:
 
     num_users: int = 24  # users of the country to train and tune on, >= 2
     shift: float = 0.8  # length of the country's own utility, in lengths of the consensus, >= 0
-    outlier_share: float = 0.15  # share of users who choose against `outliers`, in 0..1
+    outlier_share: float = 0.15  # share of users who choose against the consensus, in 0..1
     noise_user_share: float = 0.1  # share of users who choose at random, in 0..1
     global_cosine: float = 1.0  # cosine of the global head to the consensus, in 0..1
     sharpness: float = 3.0  # standard deviation of a pair's consensus margin, in logits, > 0
     num_features: int = 32  # length of a response's vector, >= 2
     interactions_per_user: int = 2  # >= 1
     responses_per_interaction: int = 4  # K >= 2
-    # What outliers choose against: the consensus, the country's utility ("culture"), or the
-    # consensus without noise ("certain").
-    outliers: OutlierKind = "consensus"
 
     def __post_init__(self) -> None:
-        """Refuse settings out of range."""
         rules = {
             "num_users >= 2": self.num_users >= 2,
             "0 <= shift < inf": 0 <= self.shift < math.inf,
@@ -57,7 +51,6 @@ class WorldSettings:
             "num_features >= 2": self.num_features >= 2,
             "interactions_per_user >= 1": self.interactions_per_user >= 1,
             "responses_per_interaction >= 2": self.responses_per_interaction >= 2,
-            f"outliers in {get_args(OutlierKind)}": self.outliers in get_args(OutlierKind),
         }
         for rule, holds in rules.items():
             if not holds:
@@ -117,25 +110,13 @@ def draw_pairs(
     global_head: FloatArray,
     generator: np.random.Generator,
 ) -> WorldPairs:
-    """Return the pairs of new users, sorted by reference margin.
-
-    Args:
-        settings: Kinds of users, interactions and features.
-        num_users: Users.
-        consensus: Utility weights of the consensus, shape (D,).
-        country: Utility weights of the country, shape (D,).
-        global_head: Reward weights of the global model, shape (D,).
-        generator: Draws users, responses and choices.
-    """
-    against = country if settings.outliers == "culture" else consensus
-    heads = np.stack([country, -against, np.zeros_like(country)])  # of the kinds of users
+    """Return the pairs of new users by reference margin; the three heads have shape (D,)."""
+    heads = np.stack([country, -consensus, np.zeros_like(country)])  # of the kinds of users
     kind = _draw_kinds(settings, num_users, generator)
     user = np.repeat(np.arange(num_users), settings.interactions_per_user)
     shape = (len(user), settings.responses_per_interaction)
     features = generator.normal(size=(*shape, settings.num_features))
     noise = generator.gumbel(size=shape)
-    if settings.outliers == "certain":
-        noise[kind[user] == 1] *= 1e-9  # breaks no tie: margins are continuous
     scores = np.einsum("nkd,nd->nk", features, heads[kind[user]]) + noise
     first, second = np.triu_indices(shape[1], 1)
     sign = np.where(scores[:, first] > scores[:, second], 1.0, -1.0)
@@ -175,10 +156,14 @@ def _draw_kinds(
     return generator.permutation(kinds)
 
 
-def mean_ends(values: FloatArray) -> tuple[float, float | None, float | None]:
-    """Return (mean, low, high) of one value a world, shape (W,): Student's 95 % interval.
+def mean_interval(values: FloatArray) -> Interval:
+    """Return the mean of one value a world, shape (W,), with Student's 95 % interval."""
+    return jackknife_interval(values, np.ones(len(values)))
 
-    The ends are None with fewer than 2 worlds.
-    """
-    found = jackknife_interval(values, np.ones(len(values)))
-    return float(values.mean()), found.low, found.high
+
+def columns_of(row: object) -> Row:
+    """Return the fields of a row for CSV, an interval as its value, `low` and `high`."""
+    columns: Row = {}
+    for name, value in vars(row).items():
+        columns |= value.columns(name) if isinstance(value, Interval) else {name: value}
+    return columns

@@ -44,7 +44,7 @@ def test_area_of_an_arm_and_its_ends(points):
     (full, scpo) = traced(points)
     area = area_interval(full)
     means = [p for p in points if p.arm == "full" and p.seed is None]
-    accuracy = np.array([p.accuracy for p in means])
+    accuracy = np.array([p.accuracy.value for p in means])
     assert area.value == pytest.approx(
         (accuracy[0] / 2 + accuracy[1] + accuracy[2] + accuracy[3] / 2) / 3
     )

@@ -36,9 +36,8 @@ def test_a_point_repeats_its_record(points, records):
     record = next(r for r in records if r.trial_id == "curve-Chile-scpo-0.5-1")
     point = find(points, "Chile", "scpo", 0.5, 1)
     overall = record.evaluation.overall
-    assert (point.accuracy, point.low, point.high) == pytest.approx(
-        (overall.accuracy, overall.low, overall.high)
-    )
+    assert point.accuracy.value == pytest.approx(overall.accuracy)
+    assert (point.accuracy.low, point.accuracy.high) == pytest.approx((overall.low, overall.high))
     assert (point.pairs_labelled, point.pairs_trained) == (120, 72)  # 240 / 2, and 60 % of it
     assert point.global_accuracy == pytest.approx(record.evaluation.global_overall.accuracy)
     assert point.length_accuracy == pytest.approx(record.evaluation.length.accuracy)
@@ -47,12 +46,12 @@ def test_a_point_repeats_its_record(points, records):
 def test_mean_over_seeds_and_pooled_by_hand(points):
     seeds = [find(points, "Chile", "full", 0.25, seed) for seed in (0, 1)]
     mean = find(points, "Chile", "full", 0.25, None)
-    assert mean.accuracy == pytest.approx((seeds[0].accuracy + seeds[1].accuracy) / 2)
+    assert mean.accuracy.value == pytest.approx(sum(p.accuracy.value for p in seeds) / 2)
     assert (mean.num_seeds, mean.pairs, mean.users) == (2, seeds[0].pairs, 5)
     countries = [find(points, c, "full", 0.25, 1) for c in ("Chile", "Mexico", "South Africa")]
     pooled = find(points, POOLED, "full", 0.25, 1)
-    right = sum(p.accuracy * p.pairs for p in countries)
-    assert pooled.accuracy == pytest.approx(right / sum(p.pairs for p in countries))
+    right = sum(p.accuracy.value * p.pairs for p in countries)
+    assert pooled.accuracy.value == pytest.approx(right / sum(p.pairs for p in countries))
     assert pooled.pairs_labelled == sum(p.pairs_labelled for p in countries)
     assert pooled.users == 15
 

@@ -139,7 +139,7 @@ def test_intervals_hold_the_truth(ratio, num_users):
         lower += row["ratio_low"] is not None
         upper += row["ratio_high"] is not None
         last = next(p for p in made if (p.arm, p.budget, p.seed) == ("full", 1.0, None))
-        band_held += last.low <= steep(1)(1000) <= last.high
+        band_held += last.accuracy.low <= steep(1)(1000) <= last.accuracy.high
     assert held >= 20
     assert area_held >= 20
     assert band_held >= 20

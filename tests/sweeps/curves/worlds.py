@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import ndtri
 
-from scpo.statistics.bootstrap import interval
+from scpo.statistics.bootstrap import Interval, interval
 from sweeps.curves.points import CurvePoint
 from sweeps.ledger.pooled import UserTotals
 
@@ -29,7 +29,6 @@ def make_point(
     """Return a point of users named 0, 1, ... with these pairs, so many of them right."""
     counts = np.asarray(pairs, dtype=float), np.asarray(correct, dtype=float)
     accuracy = interval(counts[1], counts[0])
-    assert accuracy.value is not None
     total = int(counts[0].sum())
     return CurvePoint(
         country=country,
@@ -39,14 +38,14 @@ def make_point(
         num_seeds=num_seeds,
         pairs_labelled=labelled,
         pairs_trained=labelled if trained is None else trained,
-        accuracy=accuracy.value,
-        low=accuracy.low,
-        high=accuracy.high,
-        pairs=total,
-        users=len(counts[0]),
-        distinctive=distinctive,
+        accuracy=accuracy,
+        by_seed=(),
+        num_countries=1,
+        country_mean=None,
+        against={},
+        distinctive=Interval(distinctive, None, None, len(counts[0])),
         distinctive_pairs=0 if distinctive is None else total // 3,
-        consensus=consensus,
+        consensus=Interval(consensus, None, None, len(counts[0])),
         consensus_pairs=0 if consensus is None else total - total // 3,
         global_accuracy=0.6,
         length_accuracy=0.55,

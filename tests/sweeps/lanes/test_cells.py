@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.lanes.cells import finish_cells
-from sweeps.research.worlds.worlds import mean_ends
+from sweeps.research.worlds.worlds import mean_interval
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ def test_processes_give_what_one_gives(tmp_path) -> None:
 
 def test_the_interval_is_that_of_students_t() -> None:
     values = np.random.default_rng(0).normal(0.3, 1.0, 9)
-    mean, low, high = mean_ends(values)
+    found = mean_interval(values)
     expected = stats.ttest_1samp(values, 0.0).confidence_interval(0.95)
-    assert mean == pytest.approx(sum(values) / 9)
-    assert (low, high) == pytest.approx((expected.low, expected.high))
-    assert mean_ends(np.array([0.5])) == (0.5, None, None)
+    assert found.value == pytest.approx(sum(values) / 9)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high))
+    assert mean_interval(np.array([0.5])) == Interval(0.5, None, None, 1)

@@ -109,7 +109,7 @@ def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) ->
     assert (run / "asked" / "cells" / "chile.json").stat() == first
     assert read_wall(run / "asked") > clock
     other = write_study(tmp_path, tiny_backbone, seeds=[5])
-    with pytest.raises(ValueError, match="a study has one configuration"):
+    with pytest.raises(ValueError, match="a run has one configuration"):
         run_study(other, run, said.append)
 
 

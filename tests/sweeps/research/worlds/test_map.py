@@ -7,24 +7,23 @@ import numpy as np
 import pytest
 from matplotlib.collections import LineCollection, QuadMesh
 
+from scpo.statistics.bootstrap import Interval
 from sweeps.research.run_worlds import show_map, show_truth
 from sweeps.research.worlds import map as map_module
 from sweeps.research.worlds.map import (
     SIZES,
-    VARIANTS,
     MapAxes,
     again_cells,
     map_cells,
     run_map,
-    variant_cells,
 )
 from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import map_figure, region_edges
-from sweeps.research.worlds.map_table import count_regions, regions_table, variants_table
+from sweeps.research.worlds.map_table import count_regions, regions_table
 from sweeps.research.worlds.world_arms import Tuning, judge_world
 from sweeps.research.worlds.worlds import WorldSettings, make_world
 
-TUNING = Tuning(num_settings=4, judged_folds=2)
+TUNING = Tuning(num_settings=4, folds=2)
 AXES = MapAxes((0.0, 1.0), (0.0, 0.4), (8,), (0.8, 1.0), 2, TUNING)
 
 
@@ -34,11 +33,11 @@ def made_up_rows(differences, *, spread=0.001):
     for against, sign in (("full", 1), ("random_k", -1)):
         for line, column in np.ndindex(differences.shape):
             value = sign * float(differences[line, column])
-            low, high = value - spread, value + spread
+            difference = Interval(value, value - spread, value + spread, 9)
             rows.append(
                 MapRow(
-                    *("", float(column), line / 10, 96, 1.0, "scpo", against, "users", "truth"),
-                    *(value, low, high, 0.7, 0.7 - value, 0.5, 1.0, 9),
+                    *("", float(column), line / 10, 96, 1.0, "scpo", against, "truth"),
+                    *(difference, 0.7, 0.7 - value, 0.5, 1.0, 9),
                 )
             )
     return rows
@@ -66,16 +65,6 @@ def test_the_region_is_measured_again_on_fresh_worlds() -> None:
     assert len(set(fresh) - used) == len(fresh) == 18 * axes.num_worlds
 
 
-def test_a_variant_changes_what_it_names() -> None:
-    cells = variant_cells(AXES)
-    usual = cells["as the map"]
-    assert cells["2 responses"].world.num_pairs == usual.world.num_pairs
-    assert cells["12 users of 12 interactions"].world.num_pairs == usual.world.num_pairs
-    assert cells["margins twice"].world == replace(usual.world, sharpness=6.0)
-    assert cells["8 settings tried"].tuning == replace(TUNING, num_settings=8)
-    assert len({(cell.world, cell.tuning) for cell in cells.values()}) == len(VARIANTS)
-
-
 def test_a_cell_holds_every_arm_of_every_world() -> None:
     cell = MapCell(WorldSettings(num_users=8), TUNING, num_worlds=2, first_seed=5)
     result = compute_map_cell(cell)
@@ -84,20 +73,20 @@ def test_a_cell_holds_every_arm_of_every_world() -> None:
         expected = judge_world(unmoved, make_world(cell.world, seed).test)[0]
         np.testing.assert_allclose(result["global"][number], expected)
         for arm in ("scpo", "full", "random_k", "paper"):
-            # the truth would choose no worse than left-out users do
-            assert result[f"{arm}/perfect"][number][3] >= result[f"{arm}/users"][number][3]
+            assert len(result[arm][number]) == len(expected)
 
 
 def test_rows_are_paired_differences_of_a_cell() -> None:
     cell = MapCell(WorldSettings(shift=0.5), TUNING, num_worlds=3)
-    arms = {"scpo/users": 0.8, "full/users": 0.7, "random_k/users": 0.6, "paper/users": 0.5}
+    arms = {"scpo": 0.8, "full": 0.7, "random_k": 0.6, "paper": 0.5}
     luck = np.array([0.0, 0.1, -0.1])[:, None] * np.ones(4)
     result = {arm: (value + luck).tolist() for arm, value in arms.items()}
     result |= {"global": (0.65 + luck).tolist(), "chosen": [[0.5, 1.0], [0.7, 2.0], [0.6, 0.0]]}
     rows = cell_rows(cell, result)
     assert {(row.model, row.against) for row in rows} == set(COMPARED)
     row = next(r for r in rows if (r.model, r.against, r.measure) == ("scpo", "full", "truth"))
-    assert (row.difference, row.low, row.high) == pytest.approx((0.1, 0.1, 0.1))  # luck is shared
+    figures = row.difference.value, row.difference.low, row.difference.high
+    assert figures == pytest.approx((0.1, 0.1, 0.1))  # luck is shared
     assert (row.shift, row.pairs, row.num_worlds) == (0.5, 288, 3)
     assert (row.retention, row.strength) == pytest.approx((0.6, 1.0))
 
@@ -147,28 +136,23 @@ def test_regions_count_what_is_sure() -> None:
     rows = made_up_rows(np.array([[0.01, 0.02], [-0.02, 0.0]]))
     full, random_k = count_regions(rows, "truth")
     assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
-    assert full.mean.difference == pytest.approx(0.0025)
+    assert full.mean.difference.value == pytest.approx(0.0025)
     # four means of one standard error: their mean has half of it
-    assert (full.mean.low, full.mean.high) == pytest.approx((0.002, 0.003))
+    assert (full.mean.difference.low, full.mean.difference.high) == pytest.approx((0.002, 0.003))
     assert (random_k.num_above, random_k.num_below) == (1, 2)
     assert regions_table([full, random_k]).row_count == 2
     assert count_regions(rows, "overall") == []
 
 
 def test_a_map_goes_on_where_it_ended(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(
-        map_module, "VARIANTS", {"as the map": {}, "8 features": VARIANTS["8 features"]}
-    )
-    monkeypatch.setattr(map_module, "CENTRE", WorldSettings(num_users=8))
     axes = replace(AXES, global_cosines=(1.0,))
     rows = run_map(tmp_path, axes, print, num_processes=1)
     written = {path.name for path in tmp_path.iterdir()}
     figures = {f"{name}.{end}" for name in ("map", "map_overall") for end in ("svg", "png")}
-    assert written == {"cells", "map.csv", "again.csv", "sensitivity.csv"} | figures
+    assert written == {"cells", "map.csv", "again.csv"} | figures
     with (tmp_path / "map.csv").open() as file:
         table = list(csv.DictReader(file))
-    assert len(table) == 4 * len(COMPARED) * 2 + sum(row["tuning"] == "perfect" for row in table)
-    assert variants_table(rows, "truth").row_count == 2
+    assert len(table) == 4 * len(COMPARED) * 2
 
     def fail(cell):
         raise AssertionError("a cell was computed again")

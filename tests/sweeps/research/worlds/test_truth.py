@@ -11,7 +11,7 @@ from sweeps.research.worlds.truth_claims import HOLDS
 from sweeps.research.worlds.world_arms import MEASURES, Tuning
 
 NUM_SEEDS = 5
-TUNING = Tuning(num_settings=4, judged_folds=1)
+TUNING = Tuning(num_settings=4, folds=2)
 ROBUST = {  # (claim, measure): where it holds at hard training
     ("filter > full", "distinctive"): {"shift", "outliers"},
     ("filter < full", "overall"): {"shift", "outliers"},
@@ -35,7 +35,7 @@ def truth(folder):
 
 def figure(truth, world, training, arm, measure):
     found = [
-        row.mean
+        row.mean.value
         for row in truth.rows
         if (row.world, row.training, row.arm, row.measure) == (world, training, arm, measure)
     ]

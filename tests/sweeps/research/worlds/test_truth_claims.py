@@ -9,7 +9,6 @@ from sweeps.research.worlds.truth_claims import (
     HOLDS,
     OPEN,
     PAPER_CLAIMS,
-    judge_difference,
     judge_paper_claims,
     paper_claims_table,
 )
@@ -69,8 +68,9 @@ def test_verdicts(claim, measure, verdict) -> None:
 def test_the_difference_is_paired_by_world_with_students_interval() -> None:
     claim = judged("scpo > full")
     expected = stats.ttest_1samp(0.005 + 3 * NOISE, 0.0).confidence_interval(0.95)
-    assert claim.difference == pytest.approx(0.005)
-    assert (claim.low, claim.high) == pytest.approx((expected.low, expected.high))
+    assert claim.difference.value == pytest.approx(0.005)
+    found = claim.difference.low, claim.difference.high
+    assert found == pytest.approx((expected.low, expected.high))
     assert (claim.world, claim.training, claim.num_seeds) == ("shift", "hard", 4)
 
 
@@ -80,22 +80,6 @@ def test_only_what_is_there_is_judged() -> None:
     assert {claim.training for claim in claims} == {"hard"}  # tuned has no arm to compare
     assert len(claims) == sum("shift" in worlds for worlds, *_ in PAPER_CLAIMS)
     assert judge_paper_claims({}) == []
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "above", "verdict"),
-    [
-        (0.1, 0.2, True, HOLDS),
-        (0.1, 0.2, False, FAILS),
-        (-0.2, -0.1, True, FAILS),
-        (-0.2, -0.1, False, HOLDS),
-        (-0.1, 0.1, True, OPEN),
-        (0.0, 0.1, True, OPEN),
-        (None, None, True, OPEN),
-    ],
-)
-def test_a_verdict_is_where_the_interval_lies(low, high, above, verdict) -> None:
-    assert judge_difference(low, high, above=above) == verdict
 
 
 def test_claims_as_a_table() -> None:

@@ -90,7 +90,7 @@ def test_the_country_utility_is_truest() -> None:
 
 @pytest.mark.parametrize("max_drop", [0.02, 0.25])
 def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
-    tuning = Tuning(num_settings=8, folds=4, judged_folds=3, max_consensus_drop=max_drop)
+    tuning = Tuning(num_settings=8, folds=3, max_consensus_drop=max_drop)
     pairs = make_world(WorldSettings(num_users=12, num_features=8, outlier_share=0.3), 4).train
     settings = draw_search(tuning, 1)
     chosen, moved_all = tune_arm(pairs, settings.select, settings, tuning)
@@ -99,7 +99,7 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
         one = settings.take(np.array([number]))
         right = loss = consensus = kept_right = count = 0
         for fold in range(3):
-            out = pairs.user % 4 == fold
+            out = pairs.user % 3 == fold
             train, left = pairs.take(~out), pairs.take(out)
             selection = one.select(train.reference_margin)
             moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
@@ -133,7 +133,7 @@ def test_what_each_arm_is_tuned_over() -> None:
 
 def test_a_country_too_small_for_any_setting_is_refused() -> None:
     pairs = make_world(WorldSettings(num_users=2, responses_per_interaction=2), 0).train
-    tuning = Tuning(num_settings=4, folds=2, judged_folds=2)
+    tuning = Tuning(num_settings=4, folds=2)
     settings = draw_plain(tuning, 0)
     with pytest.raises(ValueError, match="No setting keeps enough of 4 pairs"):
         tune_arm(pairs, settings.select, settings, tuning)

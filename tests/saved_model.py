@@ -15,5 +15,5 @@ def save_reward_model(
 ) -> Path:
     """Write a model folder in place of an older one, and return it."""
     with atomic_folder(out) as temporary:
-        write_model_files(reward, temporary, state)
+        write_model_files(reward, temporary, None if state is None else state.items())
     return out

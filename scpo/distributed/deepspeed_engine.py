@@ -4,7 +4,7 @@ The process group exists before (Ray Train makes it). Rewards and loss are float
 torch's, so nothing is compiled at start. On a CPU set DS_ACCELERATOR=cpu and use gloo.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -112,18 +112,17 @@ class DeepSpeedEngine:
         if found is None:  # DeepSpeed only warns, and would start from scratch
             raise RuntimeError(f"DeepSpeed found no state in {folder}.")
 
-    def gather_weights(self) -> dict[str, Tensor] | None:
-        """Return the whole weights on rank 0, gathered one tensor at a time."""
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the whole weights by name on rank 0, gathered one tensor at a time."""
         module: Any = self.engine.module
-        state: dict[str, Tensor] = {}
         saved = set(module.state_dict())
         buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in saved]
         for name, tensor in [*module.named_parameters(), *buffers]:
             gathered = [tensor] if self.zero_stage == 3 and hasattr(tensor, "ds_id") else []
             with deepspeed.zero.GatheredParameters(gathered, enabled=bool(gathered)):
-                if self.rank == 0:
-                    state[name] = tensor.detach().float().cpu().clone()
-        return state if self.rank == 0 else None
+                whole = tensor.detach().float().cpu().clone() if self.rank == 0 else None
+            if whole is not None:
+                yield name, whole
 
     def release(self) -> None:
         """Free the model and the optimizer's state; no other engine of the process may live."""

@@ -33,7 +33,7 @@ from scpo.files.places import Place, absolute, below
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import RewardModel, fresh_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import gather_faults
@@ -207,6 +207,8 @@ def load_everywhere(
 ) -> RewardModel:
     """Load the model on every rank; if one rank cannot, all stop, so that none waits for it.
 
+    Its weights lie in mapped files, in the precision of these, on the CPU.
+
     Args:
         model: Its source.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
@@ -216,7 +218,7 @@ def load_everywhere(
         TrainingStopped: A rank has a fault, or cannot load the model.
     """
     try:
-        reward = load_reward_model(model, trust_remote_code=trust_remote_code)
+        reward = load_reward_model(model, as_stored=True, trust_remote_code=trust_remote_code)
     except (ValueError, OSError) as error:
         fault = str(error)
     if faults := gather_faults(fault):
@@ -235,10 +237,14 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     if (received := data_digest(data)) != job["digest"]:
         fault = f"data {job['digest']} were sent, but {received} arrived"
     try:
-        reward = load_everywhere(
+        base = load_everywhere(
             job["model"], trust_remote_code=job["trust_remote_code"], fault=fault
-        ).to(group.device())
-        fitted = fit_with(make_engine, reward, data, config, checkpoints=job["checkpoints"])
+        )
+        device = group.device()
+        reward = fresh_model(base, device, stays_mapped=group.zero_stage == 3)
+        fitted = fit_with(
+            make_engine, reward, data, config, device=device, checkpoints=job["checkpoints"]
+        )
         export_trained(fitted, data, config, job["out"], checkpoints=job["checkpoints"])
     except (TrainingStopped, ValueError, FileNotFoundError) as error:
         # Every rank raises it, and another attempt would again.

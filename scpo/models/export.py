@@ -6,7 +6,7 @@ an older folder, so a lost head, a wrong merge or another pooling is found here.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,18 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from transformers.utils import logging as transformers_logging
 
 from scpo.arrays import FloatArray
-from scpo.files.atomic import atomic_folder
+from scpo.files.atomic import atomic_folder, write_json
 from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
+FILE_BYTES = 5 * 10**9  # of a file of weights, as transformers has it
 _TOLERANCE = 1e-3
 
 
@@ -35,7 +37,7 @@ def export_reward_model(
     *,
     texts: TokenizedTexts,
     expected: FloatArray,
-    state: Mapping[str, Tensor] | None = None,
+    weights: Iterable[tuple[str, Tensor]] | None = None,
     merge: bool = True,
     trust_remote_code: bool = False,
 ) -> Path:
@@ -44,11 +46,11 @@ def export_reward_model(
     Rewards may differ by 1e-3 of the largest |expected|; a failure leaves an older folder.
 
     Args:
-        reward: Model (for its configuration and, without `state`, its weights) and tokenizer.
+        reward: Model (for its configuration and, without `weights`, its own) and tokenizer.
         out: Folder; an older one is replaced.
         texts: A handful of texts, U; they go through the CPU in one batch.
         expected: Their rewards, of float32 matrix products, shape (U,).
-        state: Weights by name, gathered from a sharded engine.
+        weights: By name, as an engine yields them; they are written as they come.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
         trust_remote_code: Whether the model brings its own Python code.
 
@@ -67,11 +69,11 @@ def export_reward_model(
         )
     with atomic_folder(out) as temporary:
         if merge and has_lora(reward):
-            given = reward.model.state_dict() if state is None else state
-            on_cpu = {name: value.detach().cpu() for name, value in given.items()}
+            given = reward.model.state_dict().items() if weights is None else weights
+            on_cpu = {name: value.detach().cpu() for name, value in given}
             write_model_files(merge_state(reward, on_cpu), temporary)
         else:
-            write_model_files(reward, temporary, state)
+            write_model_files(reward, temporary, weights)
         try:
             again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
         except ValueError as error:
@@ -87,27 +89,64 @@ def export_reward_model(
 
 
 def write_model_files(
-    reward: RewardModel, folder: Path, state: Mapping[str, Tensor] | None = None
+    reward: RewardModel, folder: Path, weights: Iterable[tuple[str, Tensor]] | None = None
 ) -> None:
     """Write the float32 files that transformers loads into an existing folder.
 
-    An adapter becomes a folder that names its base. `state` are weights by name, gathered from a
-    sharded engine; None takes the model's.
+    An adapter becomes a folder that names its base. `weights` are pairs of name and tensor,
+    written as they come; None takes the model's.
     """
-    weights = {
-        name: (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu()
-        for name, tensor in (reward.model.state_dict() if state is None else state).items()
-    }
+    given = reward.model.state_dict().items() if weights is None else weights
+    on_cpu = (
+        (name, (tensor.float() if tensor.is_floating_point() else tensor).detach().cpu())
+        for name, tensor in given
+    )
     transformers_logging.disable_progress_bar()
     if isinstance(reward.model, PreTrainedModel):
         # Its own save_pretrained would import DeepSpeed where accelerate is installed.
         reward.model.config.architectures = [type(reward.model).__name__]
         reward.model.config.save_pretrained(folder)
-        apart = _without_sharing(weights)
-        save_file(apart, folder / "model.safetensors", metadata={"format": "pt"})
+        write_weights(on_cpu, folder)
     else:  # never ask the hub whether the vocabulary grew
-        reward.model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+        reward.model.save_pretrained(folder, state_dict=dict(on_cpu), save_embedding_layers=False)
     reward.tokenizer.save_pretrained(folder)
+
+
+def write_weights(
+    weights: Iterable[tuple[str, Tensor]], folder: Path, *, file_bytes: int = FILE_BYTES
+) -> None:
+    """Write tensors into safetensors files of a size at most, and the index of several.
+
+    No more than one file's tensors are held at a time; a larger tensor has a file of its own.
+    """
+    files: list[list[str]] = []  # names of tensors
+    total, held = 0, 0
+    part: dict[str, Tensor] = {}
+
+    def write() -> None:
+        save_file(_without_sharing(part), folder / f"part-{len(files)}", metadata={"format": "pt"})
+        files.append(list(part))
+        part.clear()
+
+    for name, tensor in weights:
+        if part and held + tensor.nbytes > file_bytes:
+            write()
+            held = 0
+        part[name] = tensor
+        held += tensor.nbytes
+        total += tensor.nbytes
+    write()
+    if len(files) == 1:
+        (folder / "part-0").rename(folder / SAFE_WEIGHTS_NAME)
+        return
+    where: dict[str, str] = {}
+    for number, names in enumerate(files):
+        file = f"model-{number + 1:05}-of-{len(files):05}.safetensors"
+        (folder / f"part-{number}").rename(folder / file)
+        where |= dict.fromkeys(names, file)
+    write_json(
+        folder / SAFE_WEIGHTS_INDEX_NAME, {"metadata": {"total_size": total}, "weight_map": where}
+    )
 
 
 def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:

@@ -30,13 +30,14 @@ def load_reward_model(
     revision: str | None = None,
     new_head: bool = False,
     head_seed: int = 0,
+    as_stored: bool = False,
     trust_remote_code: bool = False,
 ) -> RewardModel:
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     An adapter loads its base too. `new_head` puts a fresh reward head, of `head_seed`, on a
-    backbone; without it a missing head is refused. `trust_remote_code` lets a checkpoint bring
-    Python code.
+    backbone; without it a missing head is refused. `as_stored` keeps the precision of the files,
+    so that the weights stay mapped there. `trust_remote_code` lets a checkpoint bring Python code.
 
     Raises:
         FileNotFoundError: No such model, or an adapter without safetensors.
@@ -56,7 +57,9 @@ def load_reward_model(
         return _load_adapter(source, source.base, trust_remote_code=trust_remote_code)
     folder = source.folder()
     code = {"trust_remote_code": trust_remote_code}
-    loaded, missing = _load_classifier(folder, new_head=new_head, head_seed=head_seed, **code)
+    loaded, missing = _load_classifier(
+        folder, new_head=new_head, head_seed=head_seed, as_stored=as_stored, **code
+    )
     _check_loaded(source, loaded, missing, new_head=new_head)
     tokenizer = _load_tokenizer(source, folder, trust_remote_code=trust_remote_code)
     adapt_classes(str(source), loaded, tokenizer)
@@ -65,14 +68,19 @@ def load_reward_model(
 
 
 def _load_classifier(
-    folder: Path, *, new_head: bool, head_seed: int, trust_remote_code: bool
+    folder: Path,
+    *,
+    new_head: bool,
+    head_seed: int,
+    as_stored: bool = False,
+    trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
     """Return the plain class with its weights, and the names of those that are fresh."""
     with quiet_transformers(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(head_seed)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
-            dtype=torch.float32,
+            dtype="auto" if as_stored else torch.float32,
             use_safetensors=True,
             output_loading_info=True,
             trust_remote_code=trust_remote_code,

@@ -1,14 +1,16 @@
 """A reward model in memory, and the folder or hub name it comes from."""
 
+import copy
 import hashlib
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import nn
@@ -38,6 +40,26 @@ class RewardModel:
         """Move the model to a device and return this reward model."""
         nn.Module.to(self.model, device)
         return self
+
+
+def fresh_model(base: RewardModel, device: torch.device, *, stays_mapped: bool) -> RewardModel:
+    """Return a model with its own modules and the base's weights, in float32.
+
+    Args:
+        base: The model as loaded, on the CPU.
+        device: Where the weights go.
+        stays_mapped: Leave the weights in the mapped files, for an engine to shard; nothing may
+            write to them.
+    """
+    memo: dict[int, Any] = {}
+    for weight in base.model.parameters():
+        data = weight.detach()
+        if not stays_mapped:
+            data = data.to(device, torch.float32, copy=True)
+        memo[id(weight)] = nn.Parameter(data, requires_grad=weight.requires_grad)
+    for buffer in base.model.buffers():
+        memo[id(buffer)] = buffer.to(device, copy=True)
+    return replace(base, model=copy.deepcopy(base.model, memo))
 
 
 def takes_token_types(reward: RewardModel) -> bool:

@@ -5,7 +5,7 @@ batch, backward passes, an optimizer step, its state for a checkpoint and, at th
 weights. AdamW with gradient clipping, as in the paper's runs. Rewards and loss are float32.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -97,8 +97,11 @@ class Engine(Protocol):
     def load_state(self, folder: Path) -> None:
         """Read what `save_state` of an engine of the same kind and size wrote."""
 
-    def gather_weights(self) -> dict[str, Tensor] | None:
-        """Return the whole float32 weights on rank 0, None elsewhere; every rank must call."""
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the whole float32 weights by name, one tensor at a time, on the CPU.
+
+        Only rank 0 gets them, and every rank must iterate to the end.
+        """
 
 
 class TorchEngine:
@@ -167,9 +170,10 @@ class TorchEngine:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
 
-    def gather_weights(self) -> dict[str, Tensor]:
-        """Return the weights, on the CPU."""
-        return {name: value.detach().cpu() for name, value in self.model.state_dict().items()}
+    def weights(self) -> Iterator[tuple[str, Tensor]]:
+        """Yield the weights by name, on the CPU."""
+        for name, value in self.model.state_dict().items():
+            yield name, value.detach().cpu()
 
 
 def gather_from_ranks(value: Any) -> list[Any]:

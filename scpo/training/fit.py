@@ -5,6 +5,7 @@ it needs no Ray. `scpo.distributed.ray_training` trains on several devices.
 """
 
 import hashlib
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
@@ -80,13 +81,15 @@ def fit_with(
     data: TrainingSet,
     config: TrainingConfig,
     *,
+    device: torch.device | None = None,
     checkpoints: Place | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Fitted[EngineType]:
     """Train through an engine made for the purpose; every rank must call.
 
-    `make_engine` is an engine's class, or a partial of it. Further arguments as of
-    `fit_on_device`, but the checkpoints stay.
+    `make_engine` is an engine's class, or a partial of it. `device` is where the engine computes,
+    None for where the model lies. Further arguments as of `fit_on_device`, but the checkpoints
+    stay.
 
     Raises:
         TrainingStopped: As of `scpo.training.loop.train_reward_model`, or ranks disagree.
@@ -104,7 +107,7 @@ def fit_with(
     if config.max_tokens_per_forward is not None:
         inputs = replace(inputs, max_tokens=config.max_tokens_per_forward)
     head = head_digest(reward.model)[:16]  # whole, before an engine shards it
-    engine = make_engine(reward, plan_optimization(reward, data, config))
+    engine = make_engine(reward, plan_optimization(data, config, device or reward.model.device))
     settings = {**resolved_settings(engine, data, config), "head": head}
     require_agreement(engine, settings)
     own = {name: text for name, text in settings.items() if name.startswith(IDENTITY)}
@@ -146,7 +149,7 @@ def export_trained(
     together = plain_forward(which, data.texts.lengths)
     # bf16 would blur the comparison, by more than the whole of a reward that is near zero.
     expected = rewards_through(engine, data, fitted.inputs, [together], precision="fp32")
-    state = engine.gather_weights()
+    weights = engine.weights()
     fault = None
     if engine.rank == 0:
         try:
@@ -156,13 +159,14 @@ def export_trained(
                     folder,
                     texts=data.texts.take(which),
                     expected=expected,
-                    state=state,
+                    weights=weights,
                     merge=config.lora is None or config.lora.merge,
                     trust_remote_code=fitted.reward.trust_remote_code,
                 )
         except (RuntimeError, ValueError, OSError, SafetensorError) as error:
             # A full disk is a SafetensorError. Raise on all ranks: none may wait for another.
             fault = f"{out} was not written. {error}"
+    deque(weights, maxlen=0)  # what is left: every rank iterates to the end
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)
     if engine.rank == 0 and checkpoints is not None:
@@ -170,7 +174,7 @@ def export_trained(
 
 
 def plan_optimization(
-    reward: RewardModel, data: TrainingSet, config: TrainingConfig
+    data: TrainingSet, config: TrainingConfig, device: torch.device
 ) -> Optimization:
     """Return what an engine needs to know of a training."""
     return Optimization(
@@ -183,7 +187,7 @@ def plan_optimization(
         ),
         weight_decay=config.weight_decay,
         max_grad_norm=config.max_grad_norm,
-        precision=resolve_precision(config.precision, reward.model.device),
+        precision=resolve_precision(config.precision, device),
         schedule=config.schedule,
         warmup_share=config.warmup_share,
         accumulation=config.accumulation,

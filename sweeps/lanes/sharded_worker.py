@@ -22,10 +22,9 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
-from scpo.distributed.shard_weights import fresh_model
 from scpo.files.places import Place, below
 from scpo.models.devices import forward_tokens
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import RewardModel, fresh_model
 from scpo.tokens.batches import TrainingSet, cut_forwards
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Engine, Optimization, gather_from_ranks
@@ -108,9 +107,8 @@ class JobWorker:
     def _train(self, job: Job, fold: int) -> TrialRecord:
         data = folds_of(self.workspace.countries[job.country], job.folds)[fold]
         # A new model, not the weights put back: ZeRO leaves hooks, views and empty shards in one.
-        fresh = fresh_model(
-            self.base, self.group.device(), stays_mapped=self.group.zero_stage == 3
-        )
+        device = self.group.device()
+        fresh = fresh_model(self.base, device, stays_mapped=self.group.zero_stage == 3)
         trained: list[Fitted[Any]] = []
 
         def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
@@ -119,7 +117,9 @@ class JobWorker:
 
         def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
             checkpoints = self.checkpoints_for(job, fold, pairs, config)
-            fitted = fit_with(make_engine, fresh, pairs, config, checkpoints=checkpoints)
+            fitted = fit_with(
+                make_engine, fresh, pairs, config, device=device, checkpoints=checkpoints
+            )
             if job.save_to is not None:
                 export_trained(fitted, pairs, config, job.save_to)
             trained.append(fitted)

@@ -53,7 +53,7 @@ def run_case(case: dict[str, Any]) -> dict[str, Any]:
         "resumed_from": fitted.result.resumed_from,
         "moved_aside": fitted.result.moved_aside,
         "warm_start": fitted.result.warm_start,
-        "weights": fitted.engine.gather_weights(),
+        "weights": dict(fitted.engine.weights()),
         "training": fitted.engine.engine.module.training,
     }
 

@@ -150,7 +150,7 @@ def worlds(tmp_path_factory, model_folder, training_set, data):
     results = {"folder": folder}
     for name, (config, pairs) in configs.items():
         fitted = fit_with(TorchEngine, load_reward_model(str(model_folder("bert"))), pairs, config)
-        weights = {name: w.clone() for name, w in fitted.engine.gather_weights().items()}
+        weights = {name: w.clone() for name, w in fitted.engine.weights()}
         results["torch", name] = {"losses": fitted.result.losses, "weights": weights}
     for size, (ranks, out) in started.items():
         results |= dict(zip(cases[size], await_ranks(folder, ranks, out), strict=True))

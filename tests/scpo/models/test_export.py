@@ -67,11 +67,11 @@ def spoil(reward):
 def test_an_export_scores_as_expected(model_folder, tmp_path, kind, lora, merge, gathered):
     reward = load(model_folder, kind, lora=lora)
     wanted = expect(reward)
-    state = state_of(reward) if gathered else None
+    state = list(state_of(reward).items()) if gathered else None
     if gathered:
         spoil(reward)
     out = tmp_path / "deep" / "out"
-    assert export_reward_model(reward, out, **wanted, state=state, merge=merge) == out
+    assert export_reward_model(reward, out, **wanted, weights=state, merge=merge) == out
     assert [path.name for path in out.parent.iterdir()] == ["out"]
     again = load_reward_model(str(out))
     assert has_lora(again) == (lora and not merge)
@@ -115,13 +115,14 @@ def test_a_lost_head_is_refused(model_folder, tmp_path, monkeypatch, lora):
     reward = load(model_folder, "llama", lora=lora)
     wanted, state = expect(reward), state_of(reward)
     name = next(n for n in state if "score" in n and "original" not in n)
+    spoilt = state | {name: -state[name]}
     with pytest.raises(RuntimeError, match="those of the exported folder differ by up to"):
-        export_reward_model(reward, tmp_path / "out", **wanted, state=state | {name: -state[name]})
+        export_reward_model(reward, tmp_path / "out", **wanted, weights=spoilt.items())
     write = export.write_model_files
 
-    def lose_the_head(reward, folder, state=None):
-        state = reward.model.state_dict() if state is None else state
-        write(reward, folder, {n: t for n, t in state.items() if "score" not in n})
+    def lose_the_head(reward, folder, weights=None):
+        kept = [(n, t) for n, t in reward.model.state_dict().items() if "score" not in n]
+        write(reward, folder, kept)
 
     monkeypatch.setattr(export, "write_model_files", lose_the_head)
     with pytest.raises(RuntimeError, match=r"must load, but .* lacks score\.weight"):
@@ -181,3 +182,22 @@ def test_texts_and_rewards_must_match(tiny_bert, tmp_path):
             texts=wanted["texts"].take(np.zeros(0, int)),
             expected=np.zeros(0),
         )
+
+
+def test_weights_go_into_files_of_a_size_with_an_index(model_folder, tmp_path):
+    reward = load(model_folder, "bert")
+    wanted = expect(reward)
+    folder = save_reward_model(reward, tmp_path / "model")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    largest = max(tensor.nbytes for tensor in weights.values())
+    export.write_weights(weights.items(), folder, file_bytes=largest)
+    files = sorted(path.name for path in folder.glob("*.safetensors"))
+    assert len(files) > 2
+    assert files[0] == f"model-00001-of-{len(files):05}.safetensors"
+    assert all(
+        len(load_file(folder / f)) == 1 or (folder / f).stat().st_size < 2 * largest for f in files
+    )
+    np.testing.assert_array_equal(
+        expect(load_reward_model(str(folder)))["expected"], wanted["expected"]
+    )

@@ -52,7 +52,7 @@ def test_backward_adds_up(tiny_bert, batch):
 def test_one_rank_sums_to_itself_and_gives_all_weights(tiny_bert):
     engine = make_engine(tiny_bert, learning_rate=1e-3, num_steps=2)
     assert (engine.rank, engine.world_size, engine.sum_over_ranks(1.5)) == (0, 1, 1.5)
-    weights = engine.gather_weights()
+    weights = dict(engine.weights())
     assert weights.keys() == tiny_bert.model.state_dict().keys()
     assert not any(tensor.requires_grad for tensor in weights.values())
 
@@ -106,11 +106,11 @@ def test_nothing_moves_before_the_last_backward_pass(tiny_bert, batch):
 
 def test_gradients_that_are_not_finite_leave_the_weights(tiny_bert, batch):
     engine = make_engine(tiny_bert)
-    before = engine.gather_weights()
+    before = dict(engine.weights())
     before = {name: tensor.clone() for name, tensor in before.items()}
     engine.backward(engine.rewards(batch).sum() * float("inf"))
     assert not engine.step(last=True) < float("inf")
-    for name, tensor in engine.gather_weights().items():
+    for name, tensor in dict(engine.weights()).items():
         assert torch.equal(tensor, before[name])
     assert all(parameter.grad is None for parameter in tiny_bert.model.parameters())
 
@@ -137,8 +137,8 @@ def test_a_state_that_is_read_back_goes_on_to_the_bit(model_folder, batch, tmp_p
         step(engine)
         step(engine)
     assert whole.scheduler.get_last_lr() == other.scheduler.get_last_lr()
-    for name, tensor in whole.gather_weights().items():
-        assert torch.equal(tensor, other.gather_weights()[name])
+    for name, tensor in dict(whole.weights()).items():
+        assert torch.equal(tensor, dict(other.weights())[name])
 
 
 def factors(kind, num_steps, warmup_share=0.0):

@@ -116,7 +116,7 @@ def test_every_setting_reaches_the_optimizer(tiny_bert, training_set):
         precision="bf16",
         epochs=2.0,
     )
-    plan = plan_optimization(tiny_bert, training_set(), config)
+    plan = plan_optimization(training_set(), config, torch.device("cpu"))
     assert replace(plan, num_steps=1) == Optimization(
         learning_rate=3e-4,
         num_steps=1,
@@ -176,10 +176,10 @@ def test_activation_checkpointing_reaches_the_layers(model_folder, training_set)
 
 def test_an_export_that_scores_otherwise_stops(tiny_bert, training_set, tmp_path, monkeypatch):
     class Forgetful(TorchEngine):
-        def gather_weights(self):
-            state = {name: weight.clone() for name, weight in super().gather_weights().items()}
+        def weights(self):
+            state = {name: weight.clone() for name, weight in super().weights()}
             state["classifier.weight"].normal_()
-            return state
+            yield from state.items()
 
     monkeypatch.setattr(fit, "TorchEngine", Forgetful)
     with pytest.raises(TrainingStopped, match="Rewards must agree within"):

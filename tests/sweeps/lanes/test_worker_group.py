@@ -258,7 +258,7 @@ def test_margins_through_an_engine_are_those_of_scoring(workspace: Workspace) ->
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
-    engine = TorchEngine(reward, plan_optimization(reward, pairs, workspace.training))
+    engine = TorchEngine(reward, plan_optimization(pairs, workspace.training, CPU))
     fitted = Fitted(engine, reward, model_inputs(reward), TrainingResult())
     expected = score_pairs(reward, data, which, precision="fp32")
     np.testing.assert_allclose(score_part(fitted, data, "test"), expected, atol=1e-6)

@@ -27,7 +27,7 @@ from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
-FILE_BYTES = 5 * 10**9  # of a file of weights, as transformers has it
+FILE_BYTES = 5 * 10**9  # of a file of weights, at most
 _TOLERANCE = 1e-3
 
 
@@ -39,6 +39,7 @@ def export_reward_model(
     expected: FloatArray,
     weights: Iterable[tuple[str, Tensor]] | None = None,
     merge: bool = True,
+    file_bytes: int = FILE_BYTES,
     trust_remote_code: bool = False,
 ) -> Path:
     """Write a float32 model folder that scores as expected, and return it.
@@ -51,6 +52,7 @@ def export_reward_model(
         texts: A handful of texts, U; they go through the CPU in one batch.
         expected: Their rewards, of float32 matrix products, shape (U,).
         weights: By name, as an engine yields them; they are written as they come.
+        file_bytes: Size of a file of weights; no more than it is held at a time.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
         trust_remote_code: Whether the model brings its own Python code.
 
@@ -73,7 +75,7 @@ def export_reward_model(
             on_cpu = {name: value.detach().cpu() for name, value in given}
             write_model_files(merge_state(reward, on_cpu), temporary)
         else:
-            write_model_files(reward, temporary, weights)
+            write_model_files(reward, temporary, weights, file_bytes=file_bytes)
         try:
             again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
         except ValueError as error:
@@ -89,7 +91,11 @@ def export_reward_model(
 
 
 def write_model_files(
-    reward: RewardModel, folder: Path, weights: Iterable[tuple[str, Tensor]] | None = None
+    reward: RewardModel,
+    folder: Path,
+    weights: Iterable[tuple[str, Tensor]] | None = None,
+    *,
+    file_bytes: int = FILE_BYTES,
 ) -> None:
     """Write the float32 files that transformers loads into an existing folder.
 
@@ -106,15 +112,13 @@ def write_model_files(
         # Its own save_pretrained would import DeepSpeed where accelerate is installed.
         reward.model.config.architectures = [type(reward.model).__name__]
         reward.model.config.save_pretrained(folder)
-        write_weights(on_cpu, folder)
+        write_weights(on_cpu, folder, file_bytes)
     else:  # never ask the hub whether the vocabulary grew
         reward.model.save_pretrained(folder, state_dict=dict(on_cpu), save_embedding_layers=False)
     reward.tokenizer.save_pretrained(folder)
 
 
-def write_weights(
-    weights: Iterable[tuple[str, Tensor]], folder: Path, *, file_bytes: int = FILE_BYTES
-) -> None:
+def write_weights(weights: Iterable[tuple[str, Tensor]], folder: Path, file_bytes: int) -> None:
     """Write tensors into safetensors files of a size at most, and the index of several.
 
     No more than one file's tensors are held at a time; a larger tensor has a file of its own.

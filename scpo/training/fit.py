@@ -19,7 +19,7 @@ from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
 from scpo.models.devices import resolve_precision
-from scpo.models.export import export_reward_model
+from scpo.models.export import FILE_BYTES, export_reward_model
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
@@ -32,6 +32,8 @@ from scpo.training.warm_start import rewards_through, sample_texts
 # What a checkpoint must share with the training that resumes from it: beginnings of the names.
 IDENTITY = ("training.", "data", "head", "precision", "num_steps")
 
+_LEAST_FILE_BYTES = 100 * 10**6
+
 EngineType = TypeVar("EngineType", bound=Engine)
 
 
@@ -39,13 +41,15 @@ EngineType = TypeVar("EngineType", bound=Engine)
 class Fitted(Generic[EngineType]):
     """A training that is done: the engine holds the trained weights.
 
-    `reward` is the model that the engine was made of, adapters included.
+    `reward` is the model that the engine was made of, adapters included. Its export holds at most
+    `file_bytes` of weights at a time.
     """
 
     engine: EngineType
     reward: RewardModel
     inputs: BatchInputs
     result: TrainingResult
+    file_bytes: int = FILE_BYTES
 
 
 def fit_on_device(
@@ -107,6 +111,7 @@ def fit_with(
     if config.max_tokens_per_forward is not None:
         inputs = replace(inputs, max_tokens=config.max_tokens_per_forward)
     head = head_digest(reward.model)[:16]  # whole, before an engine shards it
+    num_weights = sum(weight.numel() for weight in reward.model.parameters())
     engine = make_engine(reward, plan_optimization(data, config, device or reward.model.device))
     settings = {**resolved_settings(engine, data, config), "head": head}
     require_agreement(engine, settings)
@@ -124,7 +129,9 @@ def fit_with(
         report=report,
     )
     result.settings = settings
-    return Fitted(engine, reward, inputs, result)
+    shard_bytes = 4 * num_weights // engine.world_size
+    file_bytes = min(FILE_BYTES, max(_LEAST_FILE_BYTES, shard_bytes // 2))  # it is copied once
+    return Fitted(engine, reward, inputs, result, file_bytes)
 
 
 def export_trained(
@@ -160,6 +167,7 @@ def export_trained(
                     texts=data.texts.take(which),
                     expected=expected,
                     weights=weights,
+                    file_bytes=fitted.file_bytes,
                     merge=config.lora is None or config.lora.merge,
                     trust_remote_code=fitted.reward.trust_remote_code,
                 )

@@ -120,7 +120,7 @@ def test_a_lost_head_is_refused(model_folder, tmp_path, monkeypatch, lora):
         export_reward_model(reward, tmp_path / "out", **wanted, weights=spoilt.items())
     write = export.write_model_files
 
-    def lose_the_head(reward, folder, weights=None):
+    def lose_the_head(reward, folder, weights=None, **sizes):
         kept = [(n, t) for n, t in reward.model.state_dict().items() if "score" not in n]
         write(reward, folder, kept)
 
@@ -191,7 +191,7 @@ def test_weights_go_into_files_of_a_size_with_an_index(model_folder, tmp_path):
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     largest = max(tensor.nbytes for tensor in weights.values())
-    export.write_weights(weights.items(), folder, file_bytes=largest)
+    export.write_weights(weights.items(), folder, largest)
     files = sorted(path.name for path in folder.glob("*.safetensors"))
     assert len(files) > 2
     assert files[0] == f"model-00001-of-{len(files):05}.safetensors"

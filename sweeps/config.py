@@ -148,6 +148,11 @@ class FinalConfig(LanesOfStage):
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1,), min_length=1, description="not the search's; the first gives the model"
     )
+    whole: bool = Field(
+        False,
+        description="train all weights where the search trained adapters, at "
+        "training.learning_rate",
+    )
 
 
 class PooledModelConfig(GlobalModelConfig, LanesOfStage):

@@ -86,6 +86,7 @@ def train_on_ray(
     *,
     out: Place,
     checkpoints: Place | None = None,
+    new_head_seed: int | None = None,
     trust_remote_code: bool = False,
 ) -> TrainingResult:
     """Train a reward model on a Ray cluster and write it to `out`.
@@ -102,6 +103,7 @@ def train_on_ray(
             beside it.
         checkpoints: Folder to save to and resume from, one that every worker reaches, or its
             URI; with None a worker that dies costs the whole training.
+        new_head_seed: Seed of a fresh reward head on a backbone; None for a reward model.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
 
     Returns:
@@ -122,6 +124,7 @@ def train_on_ray(
         "group": group,
         "out": absolute(out),
         "checkpoints": None if checkpoints is None else absolute(checkpoints),
+        "new_head_seed": new_head_seed,
         "trust_remote_code": trust_remote_code,
     }
     try:
@@ -203,7 +206,11 @@ def start_deepspeed(backend: str) -> None:
 
 
 def load_everywhere(
-    model: ModelSource, *, trust_remote_code: bool, fault: str | None = None
+    model: ModelSource,
+    *,
+    trust_remote_code: bool,
+    new_head_seed: int | None = None,
+    fault: str | None = None,
 ) -> RewardModel:
     """Load the model on every rank; if one rank cannot, all stop, so that none waits for it.
 
@@ -212,13 +219,20 @@ def load_everywhere(
     Args:
         model: Its source.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
+        new_head_seed: As of `train_on_ray`.
         fault: What this rank has found wrong already.
 
     Raises:
         TrainingStopped: A rank has a fault, or cannot load the model.
     """
     try:
-        reward = load_reward_model(model, as_stored=True, trust_remote_code=trust_remote_code)
+        reward = load_reward_model(
+            model,
+            new_head=new_head_seed is not None,
+            head_seed=new_head_seed or 0,
+            as_stored=True,
+            trust_remote_code=trust_remote_code,
+        )
     except (ValueError, OSError) as error:
         fault = str(error)
     if faults := gather_faults(fault):
@@ -238,7 +252,10 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
         fault = f"data {job['digest']} were sent, but {received} arrived"
     try:
         base = load_everywhere(
-            job["model"], trust_remote_code=job["trust_remote_code"], fault=fault
+            job["model"],
+            trust_remote_code=job["trust_remote_code"],
+            new_head_seed=job["new_head_seed"],
+            fault=fault,
         )
         device = group.device()
         reward = fresh_model(base, device, stays_mapped=group.zero_stage == 3)

@@ -58,22 +58,30 @@ class Optimization:
         return optimizer, get_scheduler(kind, optimizer, num_warmup, self.num_steps)
 
 
-class Engine(Protocol):
-    """What the training loop needs of an engine."""
+class Scorer(Protocol):
+    """A model on one rank or many, which gives rewards."""
 
     rank: int
     world_size: int
-    kind: str
     device: torch.device
-    optimization: Optimization
 
     def rewards(
         self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
     ) -> Tensor:
-        """Return the rewards of B texts, shape (B,), float32, with gradients.
+        """Return the rewards of B texts, shape (B,), float32; an engine keeps gradients.
 
-        Their matrix products are of the given precision, by default the training's.
+        Their matrix products are of the given precision, by default the engine's own.
         """
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's value, in the order of ranks; also a barrier."""
+
+
+class Engine(Scorer, Protocol):
+    """What the training loop needs of an engine."""
+
+    kind: str
+    optimization: Optimization
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, which ranks average."""
@@ -84,9 +92,6 @@ class Engine(Protocol):
         Returns:
             The norm of the gradients before clipping, at the last; it may be infinite or NaN.
         """
-
-    def gather(self, value: Any) -> list[Any]:
-        """Return every rank's value, in the order of ranks; also a barrier."""
 
     def sum_over_ranks(self, value: float) -> float:
         """Return the sum of a number over all ranks."""

@@ -155,7 +155,7 @@ def export_trained(
     which = sample_texts(data)
     together = plain_forward(which, data.texts.lengths)
     # bf16 would blur the comparison, by more than the whole of a reward that is near zero.
-    expected = rewards_through(engine, data, fitted.inputs, [together], precision="fp32")
+    expected = rewards_through(engine, data.texts, fitted.inputs, [together], precision="fp32")
     weights = engine.weights()
     fault = None
     if engine.rank == 0:

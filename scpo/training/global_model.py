@@ -4,7 +4,7 @@ Pooled are the pairs of the countries that are *not* steered to, and any further
 Every pair has weight 1. One user in twenty is held out, so that the model comes with an accuracy.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -13,9 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from scpo.arrays import FloatArray
 from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
-from scpo.countries.country_data import build_country, rows_of, utterance_texts
+from scpo.countries.country_data import build_country, pair_margins, rows_of, utterance_texts
 from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
@@ -25,10 +26,15 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.statistics.wording import format_accuracy
+from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
 from scpo.training.fit import fit_on_device
+from scpo.training.loop import TrainingResult
 
 HELD_OUT_SHARE = 0.05
+
+# Trains on pairs into a folder; returns the result, and the rewards of all texts, shape (U,).
+TrainElsewhere = Callable[[TrainingSet, TrainingConfig, Path], tuple[TrainingResult, FloatArray]]
 
 
 @dataclass(frozen=True)
@@ -63,12 +69,13 @@ def train_global_model(
     out: Path,
     max_tokens: int,
     overlong: Overlong = "truncate_prompt",
+    train: TrainElsewhere | None = None,
 ) -> GlobalTraining:
     """Train a global reward model and write it as a Hugging Face folder.
 
     `table` is that of `pool_interactions`. `model` names the backbone, which gets a new head, and
     sets learning rate and epochs; `training` has the rest. `overlong="drop"` leaves out pairs with
-    a text over `max_tokens`.
+    a text over `max_tokens`. `train` trains on other devices than this process's.
 
     Raises:
         FileNotFoundError: No such backbone.
@@ -83,8 +90,9 @@ def train_global_model(
         revision=model.revision,
         new_head=True,
         head_seed=training.seed,
+        as_stored=train is not None,
         trust_remote_code=model.trust_remote_code,
-    ).to(pick_device())
+    )
     prompts, responses = utterance_texts(table)
     texts = encode_texts(
         reward.tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
@@ -94,8 +102,13 @@ def train_global_model(
     which, tested = data.pairs_in("train"), data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
     pairs = replace(pairs, reference=None)  # the head is new: its rewards continue nothing
-    result = fit_on_device(reward, pairs, training, out=out)
-    margin = score_pairs(reward, data, tested, precision=training.precision)
+    if train is not None:
+        result, rewards = train(pairs, training, out)
+        margin = pair_margins(rewards, data.pairs)[tested]
+    else:
+        reward = reward.to(pick_device())
+        result = fit_on_device(reward, pairs, training, out=out)
+        margin = score_pairs(reward, data, tested, precision=training.precision)
     return GlobalTraining(
         len(which),
         len(result.losses),

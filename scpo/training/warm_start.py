@@ -12,8 +12,9 @@ import torch
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import ResolvedPrecision
 from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Engine
+from scpo.training.engines import Engine, Scorer
 from scpo.training.forward_passes import (
     BatchInputs,
     Forward,
@@ -48,7 +49,7 @@ def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> 
     which = np.concatenate([forward.texts for forward in forwards])
     expected = data.reference[which]
     scale = float(np.sqrt(np.mean(expected**2))) or 1.0
-    got = rewards_through(engine, data, inputs, forwards)
+    got = rewards_through(engine, data.texts, inputs, forwards)
     difference = float(np.abs(got - expected).max()) / scale
     tolerance = TOLERANCE[engine.optimization.precision]
     # One rank decides for all: a rank that stops alone would leave the others waiting.
@@ -71,8 +72,8 @@ def sample_texts(data: TrainingSet) -> IntArray:
 
 
 def rewards_through(
-    engine: Engine,
-    data: TrainingSet,
+    engine: Scorer,
+    texts: TokenizedTexts,
     inputs: BatchInputs,
     forwards: list[Forward],
     *,
@@ -85,7 +86,7 @@ def rewards_through(
     rewards = []
     with torch.no_grad():
         for forward in forwards:
-            batch = forward_inputs(data.texts, forward, inputs, engine.device)
+            batch = forward_inputs(texts, forward, inputs, engine.device)
             given = pick_rewards(engine.rewards(batch, precision=precision), forward)
             rewards.append(given.double().cpu().numpy())
     return np.concatenate(rewards)
@@ -113,9 +114,9 @@ def _diagnose(
     lengths = data.texts.lengths
     which = np.concatenate([forward.texts for forward in forwards])
     expected = data.reference[which]
-    again = rewards_through(engine, data, inputs, forwards)
+    again = rewards_through(engine, data.texts, inputs, forwards)
     apart = [plain_forward(which[n : n + 1], lengths) for n in range(len(which))]
-    alone = rewards_through(engine, data, inputs, apart)
+    alone = rewards_through(engine, data.texts, inputs, apart)
     wrong = ~(np.abs(got - expected) <= allowed)  # NaN is wrong too
     longest = lengths[which] == lengths.max()
     in_rows = np.arange(len(which)) >= len(forwards[0].texts)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 
+from scpo.config import LoraConfig
 from scpo.models.devices import forward_tokens
 from scpo.models.model_cost import ModelCost, measure_model
 from scpo.models.training_memory import FLOAT_BYTES, MOMENT_BYTES, MemoryEstimate, estimate_memory
@@ -41,14 +42,25 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
         OSError, ValueError, RuntimeError: As of `model_cost`.
     """
     cost = model_cost(config)
-    return process_needs(config, cost), disk_needs(config, cost)
+    whole = model_cost(config, whole=True) if config.final.whole else cost
+    return process_needs(config, cost, whole), disk_needs(config, whole)
 
 
-def process_needs(config: SweepConfig, cost: ModelCost) -> list[ProcessNeeds]:
-    """Return the kinds of processes that train in a sweep, given its `model_cost`."""
+def process_needs(
+    config: SweepConfig, cost: ModelCost, whole: ModelCost | None = None
+) -> list[ProcessNeeds]:
+    """Return the kinds of processes that train in a sweep.
+
+    Args:
+        config: The sweep.
+        cost: Its `model_cost`.
+        whole: The cost of training all weights, where only the finals do.
+    """
     needs = []
+    final = config.final.lanes or config.lanes
     for lanes in config.all_lanes():
-        each = lane_memory(config, cost, lanes)
+        trained = whole if whole is not None and lanes == final else cost
+        each = lane_memory(config, trained, lanes)
         name = "lane" if lanes.workers == 1 else f"worker of ZeRO stage {lanes.zero_stage}"
         number = lanes.num_lanes
         if lanes.workers > 1:
@@ -57,8 +69,8 @@ def process_needs(config: SweepConfig, cost: ModelCost) -> list[ProcessNeeds]:
     return needs
 
 
-def model_cost(config: SweepConfig) -> ModelCost:
-    """Return the cost of the sweep's model.
+def model_cost(config: SweepConfig, *, whole: bool = False) -> ModelCost:
+    """Return the cost of the sweep's model, as the search trains it or trained whole.
 
     Raises:
         FileNotFoundError: Its config.json is not here.
@@ -68,8 +80,8 @@ def model_cost(config: SweepConfig) -> ModelCost:
     """
     model, training = config.global_model, config.training
     lora = training.lora
-    if config.search.lora_rank is not None and lora is not None:
-        lora = lora.model_copy(update={"rank": config.search.lora_rank[1]})
+    if config.search.lora_rank is not None and not whole:
+        lora = (lora or LoraConfig()).model_copy(update={"rank": config.search.lora_rank[1]})
     return measure_model(
         str(model.name or model.backbone),
         revision=model.revision,

@@ -5,12 +5,11 @@ places those. It hands each job to the group's queue and waits. It stands on the
 outlives the others.
 """
 
-from scpo.distributed.ray_training import WorkerGroup
-from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes.lane import Lane, LaneLost
-from sweeps.lanes.worker_group import StandingGroup
+from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
+from sweeps.run.worker_group import worker_group
 
 ACTOR_NEEDS = {"node:__internal_head__": 0.001}  # Tune refuses an actor that needs nothing
 
@@ -40,14 +39,3 @@ class ShardedLane(Lane):
         if self.group is not None:
             self.group.close()
             self.group = None
-
-
-def worker_group(lanes: LanesConfig) -> WorkerGroup:
-    """Return the workers of one lane."""
-    return WorkerGroup(
-        lanes.workers,
-        zero_stage=lanes.zero_stage,
-        offload=lanes.offload,
-        use_gpu=lanes.gpus > 0,
-        cpus=lanes.cpus,
-    )

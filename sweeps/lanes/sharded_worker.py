@@ -18,20 +18,18 @@ import ray
 import torch
 from ray.exceptions import RayActorError
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
+from scpo.distributed.sharded_scoring import rewards_of_all
 from scpo.files.places import Place, below
-from scpo.models.devices import forward_tokens
 from scpo.models.reward_model import RewardModel, fresh_model
-from scpo.tokens.batches import TrainingSet, cut_forwards
+from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Engine, Optimization, gather_from_ranks
+from scpo.training.engines import Optimization, gather_from_ranks
 from scpo.training.fit import Fitted, export_trained, fit_with
-from scpo.training.forward_passes import Forward, plain_forward
 from scpo.training.loop import TrainingResult, count_steps
-from scpo.training.warm_start import rewards_through
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import train_and_evaluate
@@ -151,35 +149,10 @@ class JobWorker:
 
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
     """Return the margins of a part's pairs through a sharded engine; every rank must call."""
-    engine: Engine = fitted.engine
     which = data.pairs_in(part)
     pairs = data.training_set(which, np.ones(len(which)))
-    shares = share_forwards(pairs.texts.lengths, engine.world_size, engine.device)
-    mine = rewards_through(engine, pairs, fitted.inputs, shares[engine.rank])
-    rewards = np.zeros(len(pairs.texts))
-    for forwards, given in zip(shares, engine.gather(mine), strict=True):
-        rewards[np.concatenate([forward.texts for forward in forwards])] = given
+    rewards = rewards_of_all(fitted.engine, pairs.texts, fitted.inputs)
     return rewards[pairs.chosen] - rewards[pairs.rejected]
-
-
-def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
-    """Return the forward passes of each rank over all texts: equally many, of like lengths.
-
-    A rank that has fewer repeats its last text; a rank without texts takes text 0.
-    """
-    longest_first = np.argsort(-lengths, kind="stable")
-    smallest, largest = forward_tokens(device)
-    shares = []
-    for rank in range(num_ranks):
-        texts = longest_first[rank::num_ranks]
-        if len(texts) == 0:
-            texts = np.zeros(1, dtype=np.int64)
-        cut = cut_forwards(texts, lengths, max_tokens=largest, min_tokens=smallest)
-        shares.append([plain_forward(part, lengths) for part in cut])
-    most = max(map(len, shares))
-    for share in shares:  # sharded weights: every rank must run as many
-        share += [plain_forward(share[-1].texts[-1:], lengths)] * (most - len(share))
-    return shares
 
 
 def checkpoints_of(job: Job, fold: int, folder: Place) -> Place:

@@ -10,19 +10,26 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from scpo.config import DataConfig
+from scpo.arrays import FloatArray
+from scpo.config import DataConfig, TrainingConfig
 from scpo.countries.build import SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.distributed.ray_scoring import score_on_ray
+from scpo.distributed.ray_training import train_on_ray
+from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
 from scpo.files.atomic import write_json
+from scpo.files.places import absolute, below
 from scpo.files.shared_cache import shared_cache
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
-from scpo.training.global_model import pool_interactions, train_global_model
+from scpo.tokens.batches import TrainingSet
+from scpo.training.global_model import TrainElsewhere, pool_interactions, train_global_model
+from scpo.training.loop import TrainingResult
 from sweeps.config import Say, SweepConfig
+from sweeps.run.worker_group import worker_group
 
 
 def prepare_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:
@@ -72,10 +79,44 @@ def prepare_global_model(config: SweepConfig, table: pa.Table, out: Path, say: S
         out=out,
         max_tokens=config.encoder.max_tokens,
         overlong=config.encoder.overlong,
+        train=_sharded_training(config),
     )
     write_json(out.parent / "global.json", asdict(result))
     say(result.in_words())
     return find_model(out)
+
+
+def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
+    """Return how the global model is trained, None for this process."""
+    given = config.global_model
+    lanes = given.lanes or config.lanes
+    if lanes.workers == 1:
+        return None
+    group = worker_group(lanes)
+
+    def train(
+        pairs: TrainingSet, training: TrainingConfig, out: Path
+    ) -> tuple[TrainingResult, FloatArray]:
+        source = find_model(str(given.backbone), revision=given.revision)
+        checkpoints = out.with_name(f"{out.name}.checkpoints")
+        code = {"trust_remote_code": given.trust_remote_code}
+        result = train_on_ray(
+            source,
+            pairs,
+            training,
+            group,
+            out=out,
+            checkpoints=checkpoints,
+            new_head_seed=training.seed,
+            **code,
+        )
+        storage = below(absolute(out.parent), ".ray-train")
+        rewards = score_texts_sharded(
+            out, pairs.texts, group=group, storage=storage, precision=training.precision, **code
+        )
+        return result, rewards
+
+    return train
 
 
 def prepare_countries(
@@ -92,18 +133,18 @@ def prepare_countries(
     `model` is the global model as this process loads it, `shared` as every node does where that
     differs.
     """
-    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code).to(
-        pick_device()
-    )
+    trusted = config.global_model.trust_remote_code
+    is_sharded = config.lanes.workers > 1  # no device need hold the whole model
+    reward = load_reward_model(model, as_stored=is_sharded, trust_remote_code=trusted)
     use_gpu = config.lanes.gpus > 0
     score = None  # in this process
-    if use_gpu or "RAY_ADDRESS" in os.environ:
-        score = partial(
-            score_on_ray,
-            shared or model,
-            use_gpu=use_gpu,
-            trust_remote_code=config.global_model.trust_remote_code,
-        )
+    if is_sharded:
+        group = worker_group(config.lanes)
+        score = partial(score_sharded, shared or model, group=group, trust_remote_code=trusted)
+    elif use_gpu or "RAY_ADDRESS" in os.environ:
+        score = partial(score_on_ray, shared or model, use_gpu=use_gpu, trust_remote_code=trusted)
+    if not is_sharded:
+        reward = reward.to(pick_device())
     with shared_cache(config.cache) as cache:
         steered = steer_countries(
             table,

@@ -89,6 +89,8 @@ def final_jobs(
             beta=None,
             **point,  # type: ignore[arg-type]  # its values are of the fields' types
         )
+        if config.final.whole and config.search.lora_rank is not None:
+            tuned = replace(tuned, lora_rank=None, learning_rate=config.training.learning_rate)
         first, *others = _of_every_seed(tuned, config)
         model = absolute(below(place, "models", slug(country)))
         jobs += [replace(first, save_to=model), *others]

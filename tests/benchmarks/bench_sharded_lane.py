@@ -29,7 +29,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
-from sweeps.lanes.worker_group import StandingGroup
+from sweeps.lanes.standing_group import StandingGroup
 from sweeps.run.workspace import Workspace
 
 COUNTRY = "Arvandia"

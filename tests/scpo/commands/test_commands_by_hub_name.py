@@ -18,6 +18,7 @@ from ray.cluster_utils import Cluster
 
 from scpo.__main__ import main
 from scpo.models.model_source import find_model
+from sweeps.ledger.records import read_records
 from tests.cluster.jobs.heads import cluster_folder, free_port, running_head
 from tests.forked import Forked
 from tests.hub.answers import READER_TOKEN
@@ -25,7 +26,8 @@ from tests.hub.fixtures import hub_environment, patch_clients
 from tests.hub.models import DEBERTA, GATED, LLAMA
 from tests.hub.server import Fault, HubServer
 
-PRISM_CONFIG = Path(__file__).parents[3] / "sweeps" / "configs" / "prism.yaml"
+CONFIGS = Path(__file__).parents[3] / "sweeps" / "configs"
+PRISM_CONFIG = CONFIGS / "prism.yaml"
 FEW_TOKENS = ("--max-tokens", "64")
 SMALL = (
     "countries=[Chile, Mexico]",
@@ -233,28 +235,71 @@ def test_scoring_and_training_on_workers_by_name(prepared: Road) -> None:
         ray.shutdown()
 
 
-@pytest.mark.exhaustive
-def test_a_submitted_job_loads_by_name_in_its_copy_of_the_folder(
-    prepared: Road, tmp_path: Path
-) -> None:
-    """A folder of the model's name in the working directory must not stand in its way."""
-    shutil.copy(PRISM_CONFIG, "sweep.yaml")
-    Path(DEBERTA).parent.mkdir(exist_ok=True)
-    out = tmp_path / "submitted"
-    words = [word for setting in SMALL for word in ("--set", setting)]
-    words += ["--set", "final={arms: [full]}", "--out", str(out)]
+def submit(config: Path, out: Path, *settings: str, cpus: int) -> None:
+    """Submit a sweep to a cluster of its own, and wait for its end."""
+    shutil.copy(config, "sweep.yaml")
+    words = [word for setting in settings for word in ("--set", setting)]
     with (
         cluster_folder() as folder,
-        running_head(folder, free_port(), options=("--num-cpus=2",)) as head,
+        running_head(folder, free_port(), options=(f"--num-cpus={cpus}",)) as head,
     ):
         command = [sys.executable, "-m", "scpo", "submit", "sweep.yaml", "--address", head.address]
         sent = subprocess.run(
-            [*command, *words],
+            [*command, *words, "--out", str(out)],
             env=head.environment | {"RAY_AUTH_MODE": "token"},
             capture_output=True,
             text=True,
         )
     assert sent.returncode == 0, sent.stdout[-2000:] + sent.stderr[-2000:]
+
+
+@pytest.mark.exhaustive
+def test_a_submitted_job_loads_by_name_in_its_copy_of_the_folder(
+    prepared: Road, tmp_path: Path
+) -> None:
+    """A folder of the model's name in the working directory must not stand in its way."""
+    Path(DEBERTA).parent.mkdir(exist_ok=True)
+    out = tmp_path / "submitted"
+    submit(PRISM_CONFIG, out, *SMALL, "final={arms: [full]}", cpus=2)
     pinned = json.loads((out / "global_model.json").read_text())
     assert pinned["source"]["commit"] == find_model(DEBERTA).commit
     assert (out / "models" / "mexico" / "model.safetensors").is_file()
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("name", "trained"), [("tulu-8b", "adapters"), ("tulu-8b-full", "all")])
+def test_the_large_model_goes_from_the_hub_to_the_page_in_sharded_lanes(
+    prepared: Road, tmp_path: Path, name: str, trained: str
+) -> None:
+    out = tmp_path / "large"
+    small = (
+        "countries=[Chile, Mexico]",
+        "encoder.max_tokens=64",
+        "training.precision=fp32",
+        "search.num_trials=2",
+        "search.rungs=[8]",
+        "search.min_effective_pairs=1",
+        "curves.budgets=[0.5, 1.0]",
+        "lanes={workers: 2, zero_stage: 3, num_lanes: 2}",
+    )
+    stages = ("final.lanes={workers: 4, zero_stage: 3}", "curves.lanes=null")
+    submit(
+        CONFIGS / f"{name}.yaml", out, *small, *(stages if trained == "adapters" else ()), cpus=4
+    )
+    records = read_records(out)
+    assert {record.error for record in records} == {None}
+    by_purpose = {
+        purpose: [record for record in records if record.purpose == purpose and record.devices > 1]
+        for purpose in ("search", "rung", "curve", "final")
+    }
+    assert all(by_purpose.values())
+    wide = 4 if trained == "adapters" else 2
+    assert {record.engine for record in by_purpose["search"]} == {"deepspeed-zero3-x2"}
+    assert {record.engine for record in by_purpose["final"]} == {f"deepspeed-zero3-x{wide}"}
+    assert {record.config["lora_rank"] is None for record in by_purpose["search"]} == {
+        trained == "all"
+    }
+    assert {record.config["lora_rank"] for record in by_purpose["final"]} == {None}
+    for file in ("leaderboard.csv", "curves.csv", "report.html"):
+        assert (out / file).is_file()
+    assert find_model(out / "models" / "chile").folder().is_dir()

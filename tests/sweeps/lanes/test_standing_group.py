@@ -27,6 +27,7 @@ from ray.train.torch import TorchTrainer
 
 from scpo.countries.scoring import score_pairs
 from scpo.distributed.ray_training import WorkerGroup
+from scpo.distributed.sharded_scoring import share_forwards
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
@@ -36,15 +37,14 @@ from scpo.training.fit import Fitted, plan_optimization
 from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
-from sweeps.lanes import worker_group
+from sweeps.lanes import standing_group
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
 from sweeps.lanes.sharded_worker import (
     JobWorker,
     checkpoints_of,
     score_part,
-    share_forwards,
 )
-from sweeps.lanes.worker_group import StandingGroup
+from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -214,7 +214,7 @@ def test_a_lane_that_ends_says_why(
         return SimpleNamespace(return_value=error)
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(worker_group, "_CHECK_S", 0.05)
+    monkeypatch.setattr(standing_group, "_CHECK_S", 0.05)
     group = StandingGroup(workspace, WorkerGroup(2), tmp_path)
     if began:
         ray.get(group.queue.begin.remote())
@@ -226,7 +226,7 @@ def test_a_lane_that_ends_says_why(
 def test_more_workers_than_the_cluster_holds_are_refused(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker_group, "start_ray", lambda: None)
+    monkeypatch.setattr(standing_group, "start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)

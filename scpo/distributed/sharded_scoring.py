@@ -1,0 +1,202 @@
+"""Rewards through an engine of many ranks: each scores a share of the texts.
+
+Reference rewards of a model that no single device holds come from a Ray Train run whose workers
+hold a shard of each weight (ZeRO stage 3, without an optimizer).
+"""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray.train
+import torch
+from ray.train import FailureConfig
+from torch import Tensor
+
+from scpo.arrays import FloatArray, IntArray
+from scpo.choices import Precision, ResolvedPrecision
+from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
+from scpo.distributed.ray_start import check_capacity, start_ray
+from scpo.distributed.ray_training import (
+    WorkerGroup,
+    load_everywhere,
+    make_trainer,
+    start_deepspeed,
+)
+from scpo.files.places import Place, absolute, below
+from scpo.models.classifier import compute_rewards
+from scpo.models.devices import autocast, forward_tokens, resolve_precision
+from scpo.models.model_source import ModelSource, find_model
+from scpo.models.reward_model import fresh_model
+from scpo.tokens.batches import cut_forwards
+from scpo.tokens.encoding import TokenizedTexts
+from scpo.training.checkpoints import TrainingStopped
+from scpo.training.engines import Scorer, gather_from_ranks
+from scpo.training.forward_passes import BatchInputs, Forward, model_inputs, plain_forward
+from scpo.training.warm_start import rewards_through
+
+
+def score_sharded(
+    model: str | Path | ModelSource,
+    texts: TokenizedTexts,
+    keys: Sequence[str],
+    folder: Path,
+    *,
+    group: WorkerGroup,
+    precision: Precision = "auto",
+    trust_remote_code: bool = False,
+) -> ScoringReport:
+    """Return the reward of each text; what the cache lacks is scored by one worker group.
+
+    Starts or joins Ray if something has to be scored. Arguments as of
+    `scpo.distributed.ray_scoring.score_on_ray`; `group` says which workers.
+
+    Raises:
+        RuntimeError: The cluster cannot hold the workers, they died too often, the model cannot
+            be loaded, or a reward is not finite.
+    """
+    plan = plan_scoring(texts, keys, folder)
+    if not plan.shards:
+        return plan.report(keys)
+    missing = np.concatenate(plan.shards)
+    rewards = score_texts_sharded(
+        model,
+        texts.take(missing),
+        group=group,
+        storage=below(absolute(folder), ".ray-train"),
+        precision=precision,
+        trust_remote_code=trust_remote_code,
+    )
+    scored = [keys[number] for number in missing]
+    write_rewards(folder, scored, rewards)
+    plan.known.update(zip(scored, rewards.tolist(), strict=True))
+    return plan.report(keys)
+
+
+def score_texts_sharded(
+    model: str | Path | ModelSource,
+    texts: TokenizedTexts,
+    *,
+    group: WorkerGroup,
+    storage: Place,
+    precision: Precision = "auto",
+    trust_remote_code: bool = False,
+) -> FloatArray:
+    """Return the reward of each of U texts, shape (U,), from one worker group.
+
+    `storage` is a folder for Ray's own files, or its URI. Other arguments and errors as of
+    `score_sharded`.
+    """
+    start_ray()
+    check_capacity(group.number, group.needs)
+    settings = {
+        "model": find_model(model),
+        "texts": texts,
+        "group": group,
+        "precision": precision,
+        "trust_remote_code": trust_remote_code,
+    }
+    try:
+        result: Any = make_trainer(
+            _score_worker,
+            settings,
+            group,
+            name=f"score-{uuid.uuid4().hex[:12]}",
+            storage=storage,
+            failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
+                max_failures=group.max_failures, controller_failure_limit=3
+            ),
+        ).fit()
+    except ray.train.TrainingFailedError as error:
+        raise RuntimeError(f"Scoring on {group.number} workers failed: {error}") from error
+    outcome = result.return_value
+    if isinstance(outcome, str):
+        raise RuntimeError(outcome)
+    if not np.all(np.isfinite(outcome)):
+        raise RuntimeError(
+            "Rewards must be finite, but some are NaN or infinite. Try `precision: fp32`, or "
+            "check the model's weights."
+        )
+    return np.asarray(outcome)
+
+
+class ShardedScorer:
+    """A model whose weights all ranks share, for scoring only; every rank makes one.
+
+    Args:
+        reward: The model, as `fresh_model` leaves it mapped.
+        device: The device of this rank.
+        precision: Of the matrix products.
+    """
+
+    def __init__(self, reward: Any, device: torch.device, precision: ResolvedPrecision) -> None:
+        import deepspeed  # not before a worker has DS_ACCELERATOR
+
+        from scpo.distributed.deepspeed_engine import deepspeed_config
+        from scpo.distributed.shard_weights import shard_weights
+
+        config = deepspeed_config(3, 1.0)
+        shard_weights(reward.model, device, config)
+        self.engine, *_ = deepspeed.initialize(model=reward.model, config=config)
+        self.engine.eval()
+        self.rank = int(torch.distributed.get_rank())
+        self.world_size = int(torch.distributed.get_world_size())
+        self.device = device
+        self.precision = precision
+
+    def rewards(
+        self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
+    ) -> Tensor:
+        """Return the rewards of B texts, shape (B,), float32."""
+        with autocast(self.device, precision or self.precision):
+            return compute_rewards(self.engine, batch)
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return every rank's value, in the order of ranks."""
+        return gather_from_ranks(value)
+
+
+def rewards_of_all(engine: Scorer, texts: TokenizedTexts, inputs: BatchInputs) -> FloatArray:
+    """Return the reward of each of U texts, shape (U,), on every rank; all must call."""
+    shares = share_forwards(texts.lengths, engine.world_size, engine.device)
+    mine = rewards_through(engine, texts, inputs, shares[engine.rank])
+    rewards = np.zeros(len(texts))
+    for forwards, given in zip(shares, engine.gather(mine), strict=True):
+        rewards[np.concatenate([forward.texts for forward in forwards])] = given
+    return rewards
+
+
+def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
+    """Return the forward passes of each rank over all texts: equally many, of like lengths.
+
+    A rank that has fewer repeats its last text; a rank without texts takes text 0.
+    """
+    longest_first = np.argsort(-lengths, kind="stable")
+    smallest, largest = forward_tokens(device)
+    shares = []
+    for rank in range(num_ranks):
+        texts = longest_first[rank::num_ranks]
+        if len(texts) == 0:
+            texts = np.zeros(1, dtype=np.int64)
+        cut = cut_forwards(texts, lengths, max_tokens=largest, min_tokens=smallest)
+        shares.append([plain_forward(part, lengths) for part in cut])
+    most = max(map(len, shares))
+    for share in shares:  # sharded weights: every rank must run as many
+        share += [plain_forward(share[-1].texts[-1:], lengths)] * (most - len(share))
+    return shares
+
+
+def _score_worker(settings: dict[str, Any]) -> FloatArray | str:
+    """Return the rewards of all texts, or why there are none."""
+    group = settings["group"]
+    start_deepspeed(group.backend)
+    try:
+        base = load_everywhere(settings["model"], trust_remote_code=settings["trust_remote_code"])
+    except TrainingStopped as error:
+        return str(error)
+    device = group.device()
+    precision = resolve_precision(settings["precision"], device)
+    scorer = ShardedScorer(fresh_model(base, device, stays_mapped=True), device, precision)
+    return rewards_of_all(scorer, settings["texts"], model_inputs(base))

@@ -23,7 +23,7 @@ def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
     write_csv(list(rows[0]), rows, path)
 
 
-def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS) -> Table:
+def probe_table(results: Sequence[ProbeResult]) -> Table:
     """Return points of each country's front as a table for the terminal."""
     table = Table(
         title="Fronts of linear heads, validation users",
@@ -35,7 +35,7 @@ def probe_table(results: Sequence[ProbeResult], *, num_points: int = NUM_POINTS)
     for name in ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global"):
         table.add_column(name, justify="right")
     for result in results:
-        numbers = front_settings(result, num_points=num_points).tolist()
+        numbers = front_settings(result, num_points=NUM_POINTS).tolist()
         if not numbers:
             table.add_row(escape(result.country), "none beats the global model")
         for number in numbers:

@@ -7,7 +7,7 @@ resamples as in `optimism`. The noise floor says how far trainings differ by the
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -43,11 +43,10 @@ class RegretRow:
     num_repeats: int  # trainings that repeat a setting with another seed, of any arm
 
 
-_COLUMNS = tuple(
-    name
-    for field in fields(RegretRow)
-    for name in ((field.name, "low", "high") if field.name == "regret" else (field.name,))
-)
+_COLUMNS = """
+    country tuned common regret low high best_regret held_out pairs_tuned pairs_common pairs users
+    seed_deviation num_repeats
+""".split()
 
 
 @dataclass(frozen=True)

@@ -5,52 +5,26 @@ and empty cells for what is not known; the table has only the Pareto front and t
 recommendation, in percent.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
-from scpo.files.csv_files import write_csv
+from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
+from sweeps.ledger.pooled import write_columns
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
-_COLUMNS: Mapping[str, Callable[[CountryRanking, RankedSetting], object]] = {
-    "country": lambda ranking, setting: ranking.country,
-    "rank": lambda ranking, setting: setting.rank,
-    "trial_id": lambda ranking, setting: setting.record.trial_id,
-    "on_front": lambda ranking, setting: setting.on_front,
-    "knee": lambda ranking, setting: setting.is_knee,
-    "recommended": lambda ranking, setting: setting.recommended,
-    "feasible": lambda ranking, setting: setting.feasible,
-    "non_inferior": lambda ranking, setting: setting.non_inferior,
-    "indistinguishable": lambda ranking, setting: setting.indistinguishable,
-    "retention": lambda ranking, setting: setting.record.config.get("retention"),
-    "tau": lambda ranking, setting: setting.record.setting.get("tau"),
-    "strength": lambda ranking, setting: setting.record.config.get("strength"),
-    "beta": lambda ranking, setting: setting.record.setting.get("beta"),
-    "learning_rate": lambda ranking, setting: setting.record.config.get("learning_rate"),
-    "epochs": lambda ranking, setting: setting.record.config.get("epochs"),
-    "pairs_trained": lambda ranking, setting: setting.pairs_trained,
-    "pairs_available": lambda ranking, setting: setting.record.counts.get("pairs_available"),
-    "effective_pairs": lambda ranking, setting: setting.record.counts.get("effective_pairs"),
-    "accuracy": lambda ranking, setting: setting.accuracy,
-    "optimism": lambda ranking, setting: ranking.optimism if setting.recommended else None,
-    "low": lambda ranking, setting: setting.evaluation.overall.low,
-    "high": lambda ranking, setting: setting.evaluation.overall.high,
-    "pairs": lambda ranking, setting: setting.evaluation.overall.pairs,
-    "users": lambda ranking, setting: setting.evaluation.overall.users,
-    "global_accuracy": lambda ranking, setting: setting.evaluation.global_overall.accuracy,
-    "length_accuracy": lambda ranking, setting: setting.evaluation.length.accuracy,
-    "distinctive": lambda ranking, setting: setting.evaluation.distinctive.accuracy,
-    "distinctive_pairs": lambda ranking, setting: setting.evaluation.distinctive.pairs,
-    "consensus": lambda ranking, setting: setting.evaluation.consensus.accuracy,
-    "consensus_pairs": lambda ranking, setting: setting.evaluation.consensus.pairs,
-    "consensus_drop": lambda ranking, setting: setting.record.constraints.get("consensus_drop"),
-    "train_s": lambda ranking, setting: setting.record.times.get("train_s"),
-    "seed": lambda ranking, setting: setting.record.seed,
-    "hypervolume": lambda ranking, setting: ranking.hypervolume,
-}
+_CSV = """
+    country rank trial_id on_front knee recommended feasible non_inferior indistinguishable
+    retention tau strength beta learning_rate epochs pairs_trained pairs_available effective_pairs
+    accuracy optimism low high pairs users global_accuracy length_accuracy distinctive
+    distinctive_pairs consensus consensus_pairs consensus_drop train_s seed hypervolume
+""".split()
+_OF_SETTING = """
+    rank on_front recommended feasible non_inferior indistinguishable pairs_trained accuracy
+""".split()
 
 
 def describe(ranking: CountryRanking) -> str:
@@ -145,12 +119,8 @@ def describe_setting(setting: RankedSetting) -> str:
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:
     """Write every ranked setting of every country as CSV, whole or not at all."""
-    rows = [
-        {name: read(ranking, setting) for name, read in _COLUMNS.items()}
-        for ranking in rankings
-        for setting in ranking.settings
-    ]
-    write_csv(list(_COLUMNS), rows, path)
+    rows = [_columns(ranking, setting) for ranking in rankings for setting in ranking.settings]
+    write_columns(_CSV, rows, path)
 
 
 def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
@@ -191,3 +161,23 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         ", ".join(filter(None, remarks)),
     )
     return tuple(f"[bold]{cell}[/bold]" for cell in cells) if setting.recommended else cells
+
+
+def _columns(ranking: CountryRanking, setting: RankedSetting) -> Row:
+    record, evaluation = setting.record, setting.evaluation
+    columns: Row = {**record.config, **record.setting, **record.counts, **record.times}
+    columns |= {**record.constraints, **evaluation.overall.model_dump()}
+    columns |= {name: getattr(setting, name) for name in _OF_SETTING}
+    for name in ("distinctive", "consensus"):
+        layer = getattr(evaluation, name)
+        columns |= {name: layer.accuracy, f"{name}_pairs": layer.pairs}
+    return columns | {
+        "country": ranking.country,
+        "trial_id": record.trial_id,
+        "knee": setting.is_knee,
+        "optimism": ranking.optimism if setting.recommended else None,
+        "global_accuracy": evaluation.global_overall.accuracy,
+        "length_accuracy": evaluation.length.accuracy,
+        "seed": record.seed,
+        "hypervolume": ranking.hypervolume,
+    }

@@ -9,10 +9,11 @@ from itertools import product
 from pathlib import Path
 
 from scpo.files.csv_files import write_csv
+from scpo.files.figure_style import save_figure
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
-from sweeps.research.worlds.map_figure import draw_map
+from sweeps.research.worlds.map_figure import map_figure
 from sweeps.research.worlds.world_arms import Tuning
 from sweeps.research.worlds.worlds import WorldSettings, columns_of
 
@@ -105,6 +106,6 @@ def run_map(
     again = [row for row in rows if row.variant == FRESH]
     for name, table in (("map.csv", of_map), ("again.csv", again)):
         write_csv(list(columns_of(rows[0])), [columns_of(row) for row in table], out / name)
-    draw_map(of_map, "truth", out / "map")
-    draw_map(of_map, "overall", out / "map_overall")
+    save_figure(map_figure(of_map, "truth"), out / "map")
+    save_figure(map_figure(of_map, "overall"), out / "map_overall")
     return rows

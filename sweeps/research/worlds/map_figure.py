@@ -7,7 +7,6 @@ lies above 0, a dashed line those below; both kinds carry their number.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +16,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
-from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style, save_figure
+from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
 from sweeps.research.worlds.map_cells import MapRow
 
 _COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
@@ -28,11 +27,6 @@ MEASURED = {
     "overall": "accuracy on all test users' choices, outliers included",
 }
 _DARK = 0.6  # of the span, above which numbers are light
-
-
-def draw_map(rows: Sequence[MapRow], measure: str, path_stem: Path) -> tuple[Path, Path]:
-    """Write the figure of a map as `path_stem`.svg and .png and return the two paths."""
-    return save_figure(map_figure(rows, measure), path_stem)
 
 
 def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:

@@ -21,7 +21,8 @@ def test_shipped_configuration_loads_and_reads_back(path: Path, tmp_path: Path) 
 
 
 def test_the_paper_is_shipped() -> None:
-    assert {path.stem for path in CONFIGS} == {"demo", "prism", "prism-local", "study-prism"}
+    shipped = {"demo", "prism", "prism-local", "study-prism", "tulu-8b", "tulu-8b-full"}
+    assert {path.stem for path in CONFIGS} == shipped
     prism = load_config(SweepConfig, next(p for p in CONFIGS if p.stem == "prism"))
     assert (prism.tau, prism.beta, len(prism.countries)) == (0.7, 1.1, 7)
     assert prism.global_model.name == "OpenAssistant/reward-model-deberta-v3-base"
@@ -49,3 +50,24 @@ def test_the_paper_is_shipped() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_config(SweepConfig, {**LEAST, **change}, "test")
+
+
+def test_lanes_are_those_of_the_stage_then_the_country_then_the_sweep() -> None:
+    own = {"final": {"lanes": {"workers": 8}}, "country_lanes": {"A": {"workers": 2}}}
+    config = parse_config(SweepConfig, {**LEAST, **own}, "test")
+    workers = {
+        purpose: [config.lanes_of(purpose, country).workers for country in ("A", "elsewhere")]
+        for purpose in ("search", "curve", "final")
+    }
+    assert workers == {"search": [2, 1], "curve": [2, 1], "final": [8, 8]}
+    assert [lanes.workers for lanes in config.all_lanes()] == [1, 2, 8]
+
+
+def test_sharded_finals_of_older_configurations_are_read(caplog: pytest.LogCaptureFixture) -> None:
+    old = {"countries": ["A"], "workers": 4, "zero_stage": 3, "offload": "none"}
+    config = parse_config(SweepConfig, {**LEAST, "final": {"sharded": old}}, "test")
+    assert config.final.lanes is not None
+    assert (config.final.lanes.workers, config.final.lanes.zero_stage) == (4, 3)
+    assert "final.sharded is read as final.lanes" in caplog.text
+    nobody = parse_config(SweepConfig, {**LEAST, "final": {"sharded": {"countries": []}}}, "test")
+    assert nobody.final.lanes is None

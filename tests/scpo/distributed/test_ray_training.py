@@ -186,6 +186,7 @@ def test_data_that_arrived_damaged_stop_all(model_folder, training_set, monkeypa
         "group": WorkerGroup(2),
         "out": str(tmp_path / "out"),
         "checkpoints": None,
+        "new_head_seed": None,
         "trust_remote_code": False,
     }
     outcome = ray_training._train_worker(job)

@@ -25,6 +25,17 @@ from scpo.evaluation.pair_scores import PairScores
 
 pytest_plugins = ["tests.hub.fixtures"]
 
+# Processes that no test needs: one that looks for nodes about to be taken away, in each training
+# on Ray, and workers in advance, in each node.
+os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
+os.environ["RAY_prestart_worker_first_driver"] = "0"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the files that start clusters first: short ones then fill the workers to the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
 
 def pytest_collection_finish() -> None:
     """Start the server of forked processes before a test changes what it would inherit."""
@@ -63,14 +74,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> None:
     if ray.is_initialized():
         return
     leave_ray()
-    modules = tmp_path_factory.mktemp("modules")
-    ray.init(
-        address="local",
-        num_cpus=2,
-        include_dashboard=False,
-        log_to_driver=False,
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1", "HF_MODULES_CACHE": str(modules)}},
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")  # the workers take over what the cluster starts with
+        patch.setenv("HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+        ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
 
 
 @pytest.fixture(scope="session")

@@ -124,12 +124,13 @@ print(json.dumps([asdict(finding) for finding in found]))
 
 
 @pytest.mark.slow
-def test_three_real_nodes(no_address, tmp_path, monkeypatch):
-    """Three raylets on one machine, without a dashboard."""
+@pytest.mark.parametrize("number", [2, pytest.param(3, marks=pytest.mark.exhaustive)])
+def test_real_nodes(no_address, tmp_path, monkeypatch, number):
+    """Raylets on one machine, without a dashboard."""
     monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
     cluster = Cluster()
     try:
-        for _ in range(3):
+        for _ in range(number):
             cluster.add_node(num_cpus=1, object_store_memory=80_000_000, include_dashboard=False)
         cluster.wait_for_nodes()
         address = cluster.address
@@ -139,9 +140,11 @@ def test_three_real_nodes(no_address, tmp_path, monkeypatch):
         cluster.shutdown()
     assert ended.returncode == 0, ended.stderr
     found = {each["name"]: each for each in json.loads(ended.stdout)}
-    assert found["cluster"]["found"] == f"{address}: 3 nodes"
+    assert found["cluster"]["found"] == f"{address}: {number} nodes"
     assert found["versions"]["level"] == "ok", found
-    assert found["gloo"]["found"].startswith("all-reduce over 3 ranks on 3 nodes"), found
-    assert "3 nodes and the driver" in found["storage"]["found"], found
+    assert found["gloo"]["found"].startswith(
+        f"all-reduce over {number} ranks on {number} nodes"
+    ), found
+    assert f"{number} nodes and the driver" in found["storage"]["found"], found
     assert found["state API"]["found"].endswith("the cluster has no dashboard")
     assert not [file for file in tmp_path.iterdir() if file.name.startswith(".scpo-doctor")]

@@ -76,6 +76,7 @@ def running_head(
         "PYTHONPATH": str(ROOT),
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        "RAY_prestart_worker_first_driver": "0",
         "no_proxy": "127.0.0.1",
     }
     words = shlex.split(load_profile("local").start)

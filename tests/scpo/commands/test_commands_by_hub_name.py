@@ -177,12 +177,12 @@ def test_a_token_opens_a_gated_model(prepared: Road, monkeypatch: pytest.MonkeyP
     assert READER_TOKEN not in said
 
 
-def sweep_on_a_node_of_its_own(road_url: str, home: Path) -> None:
+def sweep_on_a_node_of_its_own(road_url: str, home: Path, folder: Path, *further: str) -> None:
     """Sweep prism.yaml on a cluster of one node, whose cache of the hub is its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_AUTH_MODE", "disabled")
         with patch.context() as node:
-            for name, value in hub_environment(road_url, home / "node").items():
+            for name, value in hub_environment(road_url, folder / "node").items():
                 node.setenv(name, value)
             cluster = Cluster()
             cluster.add_node(num_cpus=2, object_store_memory=80_000_000, include_dashboard=False)
@@ -191,11 +191,12 @@ def sweep_on_a_node_of_its_own(road_url: str, home: Path) -> None:
         settings = (
             *SMALL,
             f"global_model={{name: {DEBERTA}, revision: older}}",
-            "final={arms: [full], lanes: {workers: 2}}",
-            "cache=run-cache",
+            f"cache={folder / 'cache'}",
+            *further,
         )
         words = [word for setting in settings for word in ("--set", setting)]
-        patch.setattr("sys.argv", ["scpo", "sweep", str(PRISM_CONFIG), "--out", "run", *words])
+        run = str(folder / "run")
+        patch.setattr("sys.argv", ["scpo", "sweep", str(PRISM_CONFIG), "--out", run, *words])
         try:
             main()
         finally:
@@ -204,19 +205,34 @@ def sweep_on_a_node_of_its_own(road_url: str, home: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_node_that_shares_nothing_loads_the_very_commit(prepared: Road, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("num_texts", "settings"),
+    [
+        (120, ("countries=[Chile]", "final={arms: []}")),
+        pytest.param(
+            240,
+            ("final={arms: [full], lanes: {workers: 2}}",),
+            marks=pytest.mark.exhaustive,
+        ),
+    ],
+    ids=["lanes", "lanes and workers"],
+)
+def test_a_node_that_shares_nothing_loads_the_very_commit(
+    prepared: Road, tmp_path: Path, num_texts: int, settings: tuple[str, ...]
+) -> None:
     """Scoring, lanes and a sharded final load the model by name, each on the other node."""
     out, err = tmp_path / "out", tmp_path / "err"
-    url, home = prepared.hub.url, prepared.home
-    driver = Forked(sweep_on_a_node_of_its_own, url, home, out=out, err=err)
+    given = (prepared.hub.url, prepared.home, tmp_path, *settings)
+    driver = Forked(sweep_on_a_node_of_its_own, *given, out=out, err=err)
     assert driver.wait(timeout=400) == 0, out.read_text()[-2000:] + err.read_text()[-2000:]
-    assert "240 scored, 0 from the cache" in out.read_text()
-    assert (Path("run/models/chile") / "model.safetensors").is_file()
+    assert f"{num_texts} scored, 0 from the cache" in out.read_text()
+    assert (tmp_path / "run/models/chile" / "model.safetensors").is_file()
     commit = find_model(f"{DEBERTA}@v1").commit
-    assert [path.name for path in prepared.home.glob("node/hub/*/snapshots/*")] == [commit]
-    pinned = json.loads(Path("run/global_model.json").read_text())
+    assert [path.name for path in tmp_path.glob("node/hub/*/snapshots/*")] == [commit]
+    pinned = json.loads((tmp_path / "run/global_model.json").read_text())
     assert pinned["source"] == {"name": DEBERTA, "commit": commit, "base": None}
-    records = [json.loads(line) for line in Path("run/trials.jsonl").read_text().splitlines()]
+    lines = (tmp_path / "run/trials.jsonl").read_text().splitlines()
+    records = [json.loads(line) for line in lines]
     assert {record["state"] for record in records} == {"complete"}
 
 

@@ -1,8 +1,5 @@
 import hashlib
-import os
-import pickle
 import shutil
-import socket
 from dataclasses import replace
 
 import numpy as np
@@ -16,8 +13,7 @@ from scpo.files.buckets import MANIFEST
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import TorchEngine
 from scpo.training.fit import fit_with
-from tests.forked import Forked
-from tests.scpo.distributed.deepspeed_ranks import main
+from tests.scpo.distributed.deepspeed_ranks import await_ranks, run_ranks, start_ranks
 
 STAGES = (0, 1, 2, 3)
 # Their gradients are rounding only, which Adam scales up to whole steps.
@@ -34,15 +30,22 @@ USUAL = TrainingConfig(
 )
 # name -> (changes of the configuration, further of the case, numbers of ranks, stages)
 SETTINGS = {
-    "usual": ({}, {}, (1, 2), STAGES),
+    "usual": ({}, {}, (2,), STAGES),
+    "recomputed": ({"activation_checkpointing": True}, {}, (2,), (3,)),
+    "weights offloaded": ({}, {"offload": "weights"}, (2,), (3,)),
+    "lora": ({"lora": LoraConfig(rank=2)}, {}, (2,), (3,)),
+}
+FURTHER = {
+    "usual": ({}, {}, (1,), STAGES),
     "accumulated": ({"accumulation": 2}, {}, (2,), (0, 3)),
     "cosine": ({"schedule": "cosine", "warmup_share": 0.2}, {}, (2,), (2,)),
-    "recomputed": ({"activation_checkpointing": True}, {}, (2,), (3,)),
     "optimizer offloaded": ({}, {"offload": "optimizer"}, (2,), (2,)),
-    "weights offloaded": ({}, {"offload": "weights"}, (2,), (3,)),
     "bf16": ({"precision": "bf16"}, {}, (2,), (3,)),
-    "lora": ({"lora": LoraConfig(rank=2)}, {}, (2,), (2, 3)),
+    "lora": ({"lora": LoraConfig(rank=2)}, {}, (2,), (2,)),
 }
+
+
+EXPORTS = [*((stage, "usual") for stage in STAGES), (3, "lora")]
 
 
 class StageZero:
@@ -71,48 +74,6 @@ def test_stage_0_tells_the_norm_and_takes_no_step_on_nan(slope, num_steps):
     assert engine.engine.num_steps == num_steps + 1
 
 
-def start_ranks(folder, cases, world_size):
-    """Start the ranks of one world, which do the cases one after another."""
-    job, out = folder / f"job-{world_size}.pickle", folder / f"out-{world_size}.pickle"
-    job.write_bytes(pickle.dumps(cases))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
-    for rank in range(world_size):
-        environment = os.environ | {
-            "DS_ACCELERATOR": "cpu",
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world_size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "TOKENIZERS_PARALLELISM": "false",
-        }
-        log = folder / f"log-{world_size}-{rank}"
-        log.unlink(missing_ok=True)
-        ranks.append(Forked(main, job, out, environment=environment, out=log, err=log))
-    return ranks, out
-
-
-def await_ranks(folder, ranks, out):
-    """Return the results of a world that ends well."""
-    try:
-        for number, rank in enumerate(ranks):
-            code = rank.wait(timeout=300)
-            log = (folder / f"log-{len(ranks)}-{number}").read_text()
-            assert code == 0, log[-4000:]
-    finally:
-        for rank in ranks:
-            rank.kill()
-    return pickle.loads(out.read_bytes())
-
-
-def run_ranks(folder, cases, world_size):
-    folder.mkdir(exist_ok=True)
-    return await_ranks(folder, *start_ranks(folder, cases, world_size))
-
-
 @pytest.fixture(scope="module")
 def data(training_set, model_folder):
     """Weighted pairs with the reference rewards of the model that is trained."""
@@ -123,47 +84,64 @@ def data(training_set, model_folder):
 
 
 @pytest.fixture(scope="module")
-def worlds(tmp_path_factory, model_folder, training_set, data):
-    """Results by (number of ranks, stage, setting), and those of one device in plain torch."""
-    folder = tmp_path_factory.mktemp("ranks")
+def train_worlds(tmp_path_factory, model_folder, training_set, data):
+    """Gives results by (number of ranks, stage, setting), and those of one device in torch."""
     alone = training_set(num_interactions=1, seed=2)  # one of two ranks never has a pair
-    cases = {1: {}, 2: {}}
-    configs = {}
-    for name, (changes, further, sizes, stages) in SETTINGS.items():
-        configs[name] = USUAL.model_copy(update=changes), data
-        for size in sizes:
-            for stage in stages:
-                cases[size][size, stage, name] = {"stage": stage, **further}
-    configs["one interaction"] = USUAL, alone
-    for stage in STAGES:
-        cases[2][2, stage, "one interaction"] = {"stage": stage}
-        cases[2][2, stage, "usual"]["out"] = folder / f"out-{stage}"
-    cases[2][2, 3, "lora"]["out"] = folder / "out-lora"
-    started = {}
-    for size, wanted in cases.items():
-        jobs = [
-            {"model": str(model_folder("bert")), "config": configs[key[2]][0]}
-            | {"data": configs[key[2]][1], **case}
-            for key, case in wanted.items()
-        ]
-        started[size] = start_ranks(folder, jobs, size)
-    results = {"folder": folder}
-    for name, (config, pairs) in configs.items():
-        fitted = fit_with(TorchEngine, load_reward_model(str(model_folder("bert"))), pairs, config)
-        weights = {name: w.clone() for name, w in fitted.engine.weights()}
-        results["torch", name] = {"losses": fitted.result.losses, "weights": weights}
-    for size, (ranks, out) in started.items():
-        results |= dict(zip(cases[size], await_ranks(folder, ranks, out), strict=True))
-    return results
+    model = str(model_folder("bert"))
+
+    def train(settings, stages_of_one_interaction, exports):
+        folder = tmp_path_factory.mktemp("ranks")
+        configs = {"one interaction": (USUAL, alone)}
+        cases = {(2, s, "one interaction"): {"stage": s} for s in stages_of_one_interaction}
+        for name, (changes, further, sizes, stages) in settings.items():
+            configs[name] = USUAL.model_copy(update=changes), data
+            cases |= {
+                (size, stage, name): {"stage": stage, **further}
+                for size in sizes
+                for stage in stages
+            }
+        for stage, name in exports:
+            cases[2, stage, name]["out"] = folder / f"{name}-{stage}"
+        started = {}
+        for size in {key[0] for key in cases}:
+            wanted = {key: case for key, case in cases.items() if key[0] == size}
+            jobs = [
+                {"model": model, "config": configs[key[2]][0], "data": configs[key[2]][1], **case}
+                for key, case in wanted.items()
+            ]
+            started[size] = wanted, start_ranks(folder, jobs, size)
+        results = {"folder": folder}
+        for name, (config, pairs) in configs.items():
+            fitted = fit_with(TorchEngine, load_reward_model(model), pairs, config)
+            weights = {key: w.clone() for key, w in fitted.engine.weights()}
+            results["torch", name] = {"losses": fitted.result.losses, "weights": weights}
+        for wanted, (ranks, out) in started.values():
+            results |= dict(zip(wanted, await_ranks(folder, ranks, out), strict=True))
+        return results
+
+    return train
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("world_size", "stage", "name"),
-    [(w, s, name) for name, (_, _, size, stages) in SETTINGS.items() for w in size for s in stages]
-    + [(2, stage, "one interaction") for stage in STAGES],
-)  # fmt: skip
-def test_ranks_and_stages_train_as_one_device_does(worlds, world_size, stage, name):
+@pytest.fixture(scope="module")
+def worlds(train_worlds):
+    return train_worlds(SETTINGS, (0, 3), EXPORTS)
+
+
+@pytest.fixture(scope="module")
+def further_worlds(train_worlds):
+    return train_worlds(FURTHER, (1, 2), ())
+
+
+def cases_of(settings):
+    return [
+        (size, stage, name)
+        for name, (_, _, sizes, stages) in settings.items()
+        for size in sizes
+        for stage in stages
+    ]
+
+
+def check_as_one_device(worlds, world_size, stage, name):
     result, expected = worlds[world_size, stage, name], worlds["torch", name]
     assert "stopped" not in result
     assert len(result["losses"]) >= 10 or name == "one interaction"
@@ -177,15 +155,34 @@ def test_ranks_and_stages_train_as_one_device_does(worlds, world_size, stage, na
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("world_size", "stage", "name"),
+    [*cases_of(SETTINGS), *((2, stage, "one interaction") for stage in (0, 3))],
+)
+def test_ranks_and_stages_train_as_one_device_does(worlds, world_size, stage, name):
+    check_as_one_device(worlds, world_size, stage, name)
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("world_size", "stage", "name"),
+    [*cases_of(FURTHER), *((2, stage, "one interaction") for stage in (1, 2))],
+)
+def test_further_settings_train_as_one_device_does(further_worlds, world_size, stage, name):
+    check_as_one_device(further_worlds, world_size, stage, name)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stage", STAGES)
 def test_every_stage_starts_from_the_reference_rewards(worlds, stage):
     assert worlds[2, stage, "usual"]["warm_start"] < 1e-5
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("stage", "name"), [*((s, "usual") for s in STAGES), (3, "lora")])
+@pytest.mark.parametrize(("stage", "name"), EXPORTS)
 def test_every_stage_exports_one_folder_that_scores_the_same(worlds, data, stage, name):
-    folder = worlds["folder"] / ("out-lora" if name == "lora" else f"out-{stage}")
+    folder = worlds["folder"] / f"{name}-{stage}"
     assert (folder / "model.safetensors").is_file()
     assert not list(folder.glob("*.bin")) + list(folder.glob("adapter*"))
     reward = load_reward_model(str(folder))
@@ -226,11 +223,15 @@ DAMAGES = {
 
 
 @pytest.fixture(
-    scope="module", params=[pytest.param((1, 2), marks=pytest.mark.exhaustive), (3,)], ids=str
+    scope="module",
+    params=[
+        pytest.param(((1, 2, 3), tuple(DAMAGES)), marks=pytest.mark.exhaustive, id="all"),
+        pytest.param(((3,), ("flipped byte", "no manifest")), id="some"),
+    ],
 )
 def resumed(request, tmp_path_factory, model_folder, data):
     """Some stages ended at step 7, one by SIGKILL, then gone on with, whole or damaged."""
-    stages = request.param
+    stages, damages = request.param
     folder = tmp_path_factory.mktemp("killed")
     config = USUAL.model_copy(update={"checkpoint_every": 2})
     usual = {"model": str(model_folder("bert")), "data": data, "config": config}
@@ -245,7 +246,7 @@ def resumed(request, tmp_path_factory, model_folder, data):
     cases = {}
     for stage in stages:
         cases[stage, "never killed"] = usual | {"stage": stage}
-        for name in ("whole", *DAMAGES):
+        for name in ("whole", *damages):
             copy = folder / f"{stage}-{name}"
             shutil.copytree(folder / f"{stage}", copy)
             if name != "whole":
@@ -261,7 +262,7 @@ def resumed(request, tmp_path_factory, model_folder, data):
         for stage in stages
     }
     found |= dict(zip(alone, run_ranks(folder, list(alone.values()), 1), strict=True))
-    return found | {"stages": stages}
+    return found | {"stages": stages, "damages": damages}
 
 
 @pytest.mark.slow
@@ -274,13 +275,14 @@ def test_a_killed_training_goes_on_to_the_same_bits(resumed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DAMAGES)
-def test_a_damaged_checkpoint_never_starts_afresh_or_makes_nan(resumed, name):
+def test_a_damaged_checkpoint_never_starts_afresh_or_makes_nan(resumed):
     for stage in resumed["stages"]:
-        result, expected = resumed[stage, name], resumed[stage, "never killed"]
-        assert result["resumed_from"] == 4
-        assert len(result["moved_aside"]) == 1
-        assert digest(result["weights"]) == digest(expected["weights"])
+        expected = digest(resumed[stage, "never killed"]["weights"])
+        for name in resumed["damages"]:
+            result = resumed[stage, name]
+            assert result["resumed_from"] == 4, name
+            assert len(result["moved_aside"]) == 1, name
+            assert digest(result["weights"]) == expected, name
 
 
 @pytest.mark.slow

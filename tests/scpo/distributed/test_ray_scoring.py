@@ -79,19 +79,26 @@ def expected_rewards(folder, texts):
 
 
 @pytest.mark.slow
-def test_rewards_are_those_of_one_device_and_are_kept(
-    cluster, model_folder, texts, keys, tmp_path, monkeypatch
+def test_rewards_are_those_of_one_device_and_are_kept_whoever_dies(
+    cluster, mortal_folder, model_folder, texts, keys, tmp_path, monkeypatch
 ):
-    report = score_on_ray(model_folder("bert"), texts, keys, tmp_path, precision="fp32")
+    """On two workers, of which one is killed once: it costs at most its shard."""
+    mortal, tmp_path = mortal_folder(num_deaths=1), tmp_path / "cache"
+    exact = {"precision": "fp32", "trust_remote_code": True}
+    report = score_on_ray(mortal, texts, keys, tmp_path, **exact)
     np.testing.assert_allclose(
         report.rewards, expected_rewards(model_folder("bert"), texts), atol=1e-5
     )
     assert (report.num_scored, report.num_cached, report.num_quarantined) == (60, 0, 0)
     assert len(list(tmp_path.glob("part-*.parquet"))) == 8
+    assert (tmp_path.parent / "death-0").exists()
+    journal = [line.split() for line in (tmp_path.parent / "forwards").read_text().splitlines()]
+    assert len({process for process, _ in journal}) >= 2
+    assert 60 < sum(int(count) for _, count in journal) <= 60 + SHARD_TEXTS
 
     damaged = sorted(tmp_path.glob("part-*.parquet"))[3]
     damaged.write_bytes(damaged.read_bytes()[:-1])
-    again = score_on_ray(model_folder("bert"), texts, keys, tmp_path, precision="fp32")
+    again = score_on_ray(mortal, texts, keys, tmp_path, **exact)
     assert again.num_quarantined == 1
     assert 4 <= again.num_scored <= 8  # the last shard of 60 holds 4
     assert again.num_scored + again.num_cached == 60
@@ -106,28 +113,6 @@ def test_rewards_are_those_of_one_device_and_are_kept(
     np.testing.assert_array_equal(third.rewards, again.rewards)
     alone = score_with_cache(None, texts, keys, tmp_path)
     np.testing.assert_array_equal(alone.rewards, again.rewards)
-
-
-@pytest.mark.slow
-def test_a_killed_worker_costs_at_most_its_shard(
-    cluster, mortal_folder, model_folder, texts, keys, tmp_path
-):
-    report = score_on_ray(
-        mortal_folder(num_deaths=1),
-        texts,
-        keys,
-        tmp_path / "cache",
-        precision="fp32",
-        trust_remote_code=True,
-    )
-    np.testing.assert_allclose(
-        report.rewards, expected_rewards(model_folder("bert"), texts), atol=1e-5
-    )
-    assert report.num_scored == 60
-    assert (tmp_path / "death-0").exists()
-    journal = [line.split() for line in (tmp_path / "forwards").read_text().splitlines()]
-    assert len({process for process, _ in journal}) >= 2
-    assert 60 < sum(int(count) for _, count in journal) <= 60 + SHARD_TEXTS
 
 
 @pytest.mark.slow
@@ -155,6 +140,11 @@ def test_an_error_of_the_model_ends_the_call(cluster, model_folder, texts, keys,
     with pytest.raises(RuntimeError, match=r"^Rewards must be finite, but 8 of 8 texts"):
         score_on_ray(tmp_path / "model", texts, keys, tmp_path / "cache", workers=1)
     assert not (tmp_path / "cache").exists()
+
+
+def test_a_model_that_is_not_there_ends_the_call(texts, keys, tmp_path, monkeypatch):
+    monkeypatch.setattr("scpo.distributed.ray_scoring.start_ray", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
     with pytest.raises(FileNotFoundError, match=r"^No model folder at .*none"):
         score_on_ray(tmp_path / "none", texts, keys, tmp_path / "cache", workers=1)
 

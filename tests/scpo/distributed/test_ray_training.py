@@ -4,7 +4,6 @@ import signal
 import threading
 from contextlib import suppress
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import psutil
@@ -24,44 +23,44 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.fit import fit_on_device
+from tests.scpo.distributed.deepspeed_ranks import run_ranks
 
 CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centring=0.05, seed=3)
 
 
-@pytest.fixture(
-    scope="module", params=[*(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3]
-)
-def whole(request, cluster, model_folder, training_set, tmp_path_factory):
-    """A training on two workers that nothing disturbs, and what it was asked."""
-    folder = tmp_path_factory.mktemp("whole")
-    given = {
-        "model": model_folder("bert"),
-        "pairs": training_set(num_interactions=24),
-        "config": CONFIG.model_copy(
-            update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 10}
-        ),
-        "group": WorkerGroup(2, zero_stage=request.param),
-    }
-    out = folder / "trained"
-    result = train_on_ray(*given.values(), out=out, checkpoints=folder / "checkpoints")
-    return SimpleNamespace(given=given, out=out, result=result)
+LONG = CONFIG.model_copy(update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 10})
 
 
-@pytest.mark.slow
-def test_two_workers_train_what_one_device_trains(whole):
-    result, data = whole.result, whole.given["pairs"]
-    expected = load_reward_model(str(whole.given["model"]))
-    alone = fit_on_device(expected, data, whole.given["config"])
+@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3])
+def stage(request):
+    return request.param
 
+
+def check_as_one_device(result, out, model, data):
+    """Compare with plain torch, and return what that says."""
+    expected = load_reward_model(str(model))
+    alone = fit_on_device(expected, data, LONG)
     assert result.losses == pytest.approx(alone.losses, rel=1e-4)
-    assert result.pairs_seen == alone.pairs_seen == 2 * len(data.chosen)
-    assert 0 < result.real_tokens < alone.real_tokens  # the other rank has the rest
     which = np.arange(len(data.texts))
     np.testing.assert_allclose(
-        score_texts(load_reward_model(str(whole.out)), data.texts, which, precision="fp32"),
+        score_texts(load_reward_model(str(out)), data.texts, which, precision="fp32"),
         score_texts(expected, data.texts, which, precision="fp32"),
         atol=1e-4,
     )
+    return alone
+
+
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_two_workers_train_what_one_device_trains(
+    stage, cluster, model_folder, training_set, tmp_path
+):
+    model, data, out = model_folder("bert"), training_set(num_interactions=24), tmp_path / "out"
+    result = train_on_ray(model, data, LONG, WorkerGroup(2, zero_stage=stage), out=out)
+    assert result.resumed_from == 0
+    alone = check_as_one_device(result, out, model, data)
+    assert result.pairs_seen == alone.pairs_seen == 2 * len(data.chosen)
+    assert 0 < result.real_tokens < alone.real_tokens  # the other rank has the rest
 
 
 @pytest.mark.slow
@@ -120,18 +119,27 @@ def kill_a_worker_after_its_first_checkpoint(folder, killed):
 
 
 @pytest.mark.slow
-def test_a_killed_worker_costs_no_bit(whole, tmp_path):
-    folder, out, killed = tmp_path / "checkpoints", tmp_path / "killed", []
+def test_a_killed_worker_costs_no_bit(stage, cluster, model_folder, training_set, tmp_path):
+    """Against ranks that nothing disturbs, which need no Ray; and two workers do as one device."""
+    model, data = model_folder("bert"), training_set(num_interactions=24)
+    folder, out, whole = tmp_path / "checkpoints", tmp_path / "killed", tmp_path / "whole"
+    case = {"model": str(model), "data": data, "config": LONG, "stage": stage, "out": whole}
+    (undisturbed,) = run_ranks(tmp_path / "ranks", [case], 2)
+    killed = []
     killer = threading.Thread(
         target=kill_a_worker_after_its_first_checkpoint, args=(folder, killed)
     )
     killer.start()
-    result = train_on_ray(*whole.given.values(), out=out, checkpoints=folder)
+    group = WorkerGroup(2, zero_stage=stage)
+    result = train_on_ray(model, data, LONG, group, out=out, checkpoints=folder)
     killer.join()
     assert killed  # in the midst
-    assert whole.result.resumed_from == 0 < result.resumed_from < len(result.losses)
-    assert result.losses == whole.result.losses
-    assert hash_file(out / "model.safetensors") == hash_file(whole.out / "model.safetensors")
+    assert 0 < result.resumed_from < len(result.losses)
+    assert result.losses == undisturbed["losses"]
+    assert hash_file(out / "model.safetensors") == hash_file(whole / "model.safetensors")
+    alone = check_as_one_device(result, out, model, data)
+    assert undisturbed["pairs_seen"] == alone.pairs_seen == 2 * len(data.chosen)
+    assert 0 < undisturbed["real_tokens"] < alone.real_tokens  # the other rank has the rest
 
 
 @pytest.mark.slow

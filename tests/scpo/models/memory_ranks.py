@@ -1,23 +1,22 @@
 """One rank of a DeepSpeed world on CPUs, which tells how much memory its tensors take.
 
-Usage: python memory_ranks.py CASES OUT, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
-MASTER_PORT in the environment. CASES is JSON: a list of {model, texts, tokens, stage, offload}.
-Rank 0 writes to OUT, for each, the bytes of all tensors before a step and the peak within it.
+`main` is called in a process of each rank, with RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR and
+MASTER_PORT in its environment. A case is {model, texts, tokens, stage, offload}. Rank 0 writes as
+JSON to `out`, for each, the bytes of all tensors before a step and the peak within it.
 """
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import deepspeed
 import torch
-from allocations import live_bytes, peak_above
 
 from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 from scpo.distributed.deepspeed_internals import skip_compilation
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import Optimization
+from tests.scpo.models.allocations import live_bytes, peak_above
 
 
 def measure(case: dict[str, Any]) -> dict[str, int]:
@@ -41,16 +40,11 @@ def measure(case: dict[str, Any]) -> dict[str, int]:
     return {"steady": steady, "peak": peak}
 
 
-def main(cases: Path, out: Path) -> None:
-    torch.set_num_threads(1)
+def main(cases: list[dict[str, Any]], out: Path) -> None:
     skip_compilation()
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
-    measured = [measure(case) for case in json.loads(cases.read_text())]
+    measured = [measure(case) for case in cases]
     if torch.distributed.get_rank() == 0:
         out.write_text(json.dumps(measured))
     torch.distributed.barrier()
     torch.distributed.destroy_process_group()
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,10 +1,7 @@
 import json
 import os
 import socket
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -17,8 +14,9 @@ from scpo.models.training_memory import (
     RUNTIME_BYTES,
     estimate_memory,
 )
+from tests.forked import Forked
+from tests.scpo.models.memory_ranks import main
 
-SCRIPT = Path(__file__).with_name("memory_ranks.py")
 SHARDED = [(0, "none"), (1, "none"), (2, "none"), (3, "none"), (2, "optimizer"), (3, "weights")]
 TEXTS, TOKENS = 4, 32
 # A thousand weights, a hundred of them trained; round numbers to count with.
@@ -110,7 +108,6 @@ def sharded_run(tmp_path_factory):
     BertTokenizerFast(vocab={word: n for n, word in enumerate(words)}).save_pretrained(model)
     case = {"model": str(model), "texts": TEXTS, "tokens": TOKENS}
     cases = [case | {"stage": stage, "offload": offload} for stage, offload in SHARDED]
-    (folder / "cases.json").write_text(json.dumps(cases))
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     environment = os.environ | {
@@ -119,14 +116,13 @@ def sharded_run(tmp_path_factory):
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    command = [sys.executable, str(SCRIPT), str(folder / "cases.json"), str(folder / "out.json")]
     ranks = []
     for rank in ("0", "1"):
-        with (folder / f"log-{rank}").open("wb") as log:
-            own = environment | {"RANK": rank, "LOCAL_RANK": rank}
-            ranks.append(subprocess.Popen(command, env=own, stdout=log, stderr=log))
-    for number, rank in enumerate(ranks):
-        assert rank.wait(timeout=120) == 0, (folder / f"log-{number}").read_text()[-3000:]
+        log, own = folder / f"log-{rank}", environment | {"RANK": rank, "LOCAL_RANK": rank}
+        call = Forked(main, cases, folder / "out.json", environment=own, out=log, err=log)
+        ranks.append((call, log))
+    for call, log in ranks:
+        assert call.wait(timeout=120) == 0, log.read_text()[-3000:]
     return model, json.loads((folder / "out.json").read_text())
 
 

@@ -2,13 +2,10 @@
 
 import json
 import os
-import pickle
 import re
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +44,8 @@ from sweeps.lanes.sharded_worker import (
 from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
+from tests.forked import Forked
+from tests.sweeps.lanes.engines_in_turn import main
 
 CPU = torch.device("cpu")
 
@@ -268,22 +267,17 @@ def test_margins_through_an_engine_are_those_of_scoring(workspace: Workspace) ->
 def test_engines_leave_no_weights_behind(workspace: Workspace, tmp_path: Path) -> None:
     data = workspace.countries[COUNTRY]
     which = data.pairs_in("validation")[:12]  # one step
-    job = tmp_path / "job.pickle"
     pairs = data.training_set(which, np.ones(len(which)))
-    job.write_bytes(pickle.dumps((pairs, workspace.training)))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     world = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1"}
-    script = Path(__file__).with_name("engines_in_turn.py")
-    done = subprocess.run(
-        [sys.executable, script, str(workspace.model), job],
-        env=os.environ | world | {"MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"},
-        stdout=subprocess.PIPE,
-        text=True,
-        check=True,
-    )
-    alive = json.loads(done.stdout.splitlines()[-1])
+    world |= {"MASTER_PORT": str(port), "DS_ACCELERATOR": "cpu"}
+    log, out = tmp_path / "log", tmp_path / "alive.json"
+    given = (str(workspace.model), pairs, workspace.training, out)
+    rank = Forked(main, *given, environment=os.environ | world, out=log, err=log)
+    assert rank.wait(timeout=200) == 0, log.read_text()[-3000:]
+    alive = json.loads(out.read_text())
     assert alive == {"zero0": [0, 0], "zero2": [0, 0], "zero3": [0, 0]}
 
 

@@ -33,6 +33,10 @@ class Processes(Protocol):
         """GPUs of one."""
 
     @property
+    def wider(self) -> Sequence["Processes"]:
+        """Workers of larger lanes, the smallest first."""
+
+    @property
     def host(self) -> Mapping[str, int]:
         """Bytes of its node's memory, by use."""
 
@@ -95,6 +99,9 @@ def _advice(needs: Processes, nodes: Sequence[NodeCapacity]) -> str:
         "raise training.accumulation, set training.activation_checkpointing, lower "
         "encoder.max_tokens or training.pairs_per_step, or train LoRA adapters"
     )
+    for lane in needs.wider:
+        if sum(node.num_fitting(lane) for node in nodes) >= (lane.number or 1):
+            return f"The smallest lane that holds it here: {{{lane.name}}}. Or {smaller}."
     if needs.name != "lane":
         return f"Use ZeRO stage 3 or more workers, {smaller}."
     fitting = sum(node.num_fitting(needs) for node in nodes)

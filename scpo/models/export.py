@@ -28,7 +28,14 @@ from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 FILE_BYTES = 5 * 10**9  # of a file of weights, at most
+_LEAST_FILE_BYTES = 100 * 10**6
 _TOLERANCE = 1e-3
+
+
+def size_of_file(num_weights: int, num_ranks: int) -> int:
+    """Return the bytes of a file of float32 weights: half a rank's shard, as saving copies it."""
+    shard_bytes = 4 * num_weights // num_ranks
+    return min(FILE_BYTES, max(_LEAST_FILE_BYTES, shard_bytes // 2))
 
 
 def export_reward_model(

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from scpo.choices import Offload, ZeroStage, check_offload
+from scpo.models.export import size_of_file
 from scpo.models.model_cost import ModelCost
 
 FLOAT_BYTES = 4
@@ -89,12 +90,15 @@ def estimate_memory(
         overlap = max(gradients, kept) + at_work
     device["activations and gradients"] = math.ceil(overlap)
     device["runtime"] = RUNTIME_BYTES
-    # Loaded whole by every process; the export gathers it and reads it back twice on rank 0.
+    # What is read lies in mapped files. The export holds one file of weights and its copy; to
+    # merge adapters, rank 0 gathers the whole model.
+    is_merged = cost.trained < cost.weights
+    written = 3 * whole if is_merged else 2 * min(whole, size_of_file(cost.weights, workers))
     if use_gpu:
-        copies = {"model read or written": 3 * whole, "runtime": RUNTIME_BYTES}
+        copies = {"model written": written, "runtime": RUNTIME_BYTES}
         return MemoryEstimate(device, host | copies)
     # The export comes after the last step, when activations and gradients are gone.
-    device["activations and gradients"] = max(math.ceil(overlap), 2 * whole)
+    device["activations and gradients"] = max(math.ceil(overlap), written)
     merged = {name: device.get(name, 0) + host.get(name, 0) for name in device | host}
     return MemoryEstimate({}, merged)
 

@@ -19,7 +19,7 @@ from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
 from scpo.models.devices import resolve_precision
-from scpo.models.export import FILE_BYTES, export_reward_model
+from scpo.models.export import FILE_BYTES, export_reward_model, size_of_file
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
@@ -31,8 +31,6 @@ from scpo.training.warm_start import rewards_through, sample_texts
 
 # What a checkpoint must share with the training that resumes from it: beginnings of the names.
 IDENTITY = ("training.", "data", "head", "precision", "num_steps")
-
-_LEAST_FILE_BYTES = 100 * 10**6
 
 EngineType = TypeVar("EngineType", bound=Engine)
 
@@ -129,9 +127,7 @@ def fit_with(
         report=report,
     )
     result.settings = settings
-    shard_bytes = 4 * num_weights // engine.world_size
-    file_bytes = min(FILE_BYTES, max(_LEAST_FILE_BYTES, shard_bytes // 2))  # it is copied once
-    return Fitted(engine, reward, inputs, result, file_bytes)
+    return Fitted(engine, reward, inputs, result, size_of_file(num_weights, engine.world_size))
 
 
 def export_trained(

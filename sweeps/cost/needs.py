@@ -7,6 +7,7 @@ allowed, no text in two pairs, and float32 where the precision depends on the de
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from sweeps.config import LanesConfig, SweepConfig
 
 _KEPT_CHECKPOINTS = 2  # the newest and the one being written
 _MB = 10**6
+_WIDER = (2, 4, 8, 16)  # workers of a lane that are proposed
 _LEAST_BYTES = 10 * _MB  # records, tables and the page
 
 
@@ -33,6 +35,7 @@ class ProcessNeeds:
     gpus: float  # a fraction shares a GPU
     host: dict[str, int]  # bytes of its node's memory, by what takes them
     device: dict[str, int]  # bytes of its GPU, by what takes them; empty without one
+    wider: tuple["ProcessNeeds", ...] = ()  # workers of larger lanes, for advice
 
 
 def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
@@ -65,8 +68,24 @@ def process_needs(
         number = lanes.num_lanes
         if lanes.workers > 1:
             number = lanes.workers * (lanes.num_lanes or 1)
-        needs.append(ProcessNeeds(name, number, lanes.cpus, lanes.gpus, each.host, each.device))
+        wider = tuple(_wider_lanes(config, trained, lanes))
+        needs.append(
+            ProcessNeeds(name, number, lanes.cpus, lanes.gpus, each.host, each.device, wider)
+        )
     return needs
+
+
+def _wider_lanes(
+    config: SweepConfig, cost: ModelCost, lanes: LanesConfig
+) -> Iterator[ProcessNeeds]:
+    """Yield a worker of each lane of stage 3 that has more devices, the smallest first."""
+    for workers in _WIDER:
+        if workers > lanes.workers:
+            shape = {"workers": workers, "zero_stage": 3, "gpus": float(lanes.gpus > 0)}
+            wider = lanes.model_copy(update=shape)
+            each = lane_memory(config, cost, wider)
+            name = f"workers: {workers}, zero_stage: 3"
+            yield ProcessNeeds(name, workers, wider.cpus, wider.gpus, each.host, each.device)
 
 
 def model_cost(config: SweepConfig, *, whole: bool = False) -> ModelCost:
@@ -138,6 +157,6 @@ def lane_memory(config: SweepConfig, cost: ModelCost, lanes: LanesConfig) -> Mem
         workers=lanes.workers,
         zero_stage=None if lanes.workers == 1 else lanes.zero_stage,
         offload=lanes.offload,
-        keeps_base=True,
+        keeps_base=lanes.workers == 1,
         use_gpu=lanes.gpus > 0,
     )

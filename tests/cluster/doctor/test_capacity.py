@@ -68,6 +68,16 @@ def test_shares_of_a_gpu_share_its_memory(gpus, device, fits):
     assert (finding.level == "ok") is fits
 
 
+def test_the_smallest_lane_that_holds_the_model_is_proposed():
+    half, quarter = (
+        replace(LANE, name=f"workers: {n}, zero_stage: 3", number=n, host={"weights": size * GIB})
+        for n, size in ((2, 8), (4, 3))
+    )
+    large = replace(LANE, host={"weights": 9 * GIB}, wider=(half, quarter))
+    assert "{workers: 4, zero_stage: 3}" in judge_capacity(large, [SMALL, SMALL]).advice
+    assert "No node has memory" in judge_capacity(large, [SMALL]).advice
+
+
 def test_sharded_workers_without_room_are_told_to_shard_more():
     worker = replace(LANE, name="worker of ZeRO stage 1", number=2, host={"weights": 9 * GIB})
     finding = judge_capacity(worker, [SMALL])

@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo study test test-fast test-exhaustive coverage bench lint clean
+.PHONY: setup demo study test test-fast test-exhaustive coverage mutants bench lint clean
 
 setup: $(VENV)/.installed
 
@@ -49,6 +49,12 @@ coverage: setup
 	$(BIN)/python -m coverage run -m pytest
 	$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --skip-covered --sort=cover
+
+# Faults put into the code one by one: tests must find each. `mutmut browse` shows those that stay.
+mutants: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(BIN)/mutmut run
+	$(BIN)/mutmut results
 
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0

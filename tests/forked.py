@@ -70,7 +70,7 @@ def start_scpo(*arguments: object, **files: Path) -> Forked:
     return Forked(_command, [str(argument) for argument in arguments], **files)
 
 
-def run_scpo(*arguments: object, timeout: float = 400.0) -> "subprocess.CompletedProcess[str]":
+def run_scpo(*arguments: object, timeout: float = 900.0) -> "subprocess.CompletedProcess[str]":
     """Run `scpo ARGUMENTS` to its end and return its exit code and what it printed."""
     with TemporaryDirectory() as place:
         out, err = Path(place, "out"), Path(place, "err")

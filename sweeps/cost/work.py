@@ -74,7 +74,7 @@ def work_rows(
     for kind, counts in kinds.items():
         trainings, train, judge = counts.tolist()
         hours = (train / rate.train_tokens_per_s + judge / rate.judge_tokens_per_s) / 3600
-        busy = max(1.0, min(float(num_lanes), trainings))
+        busy = config.lanes.workers * max(1.0, min(float(num_lanes), trainings))
         rows.append(WorkRow(kind, int(trainings), train, judge, hours, hours / busy))
     return rows
 
@@ -201,11 +201,11 @@ def lanes_here(config: LanesConfig) -> int:
         RuntimeError: Not one fits.
     """
     have = {"CPUs": float(os.cpu_count() or 1), "GPUs": float(torch.cuda.device_count())}
-    need = {"CPUs": config.cpus, "GPUs": config.gpus}
+    need = {"CPUs": config.workers * config.cpus, "GPUs": config.workers * config.gpus}
     fits = min(int(have[name] / share + 1e-9) for name, share in need.items() if share > 0)
     if fits < 1:
         raise RuntimeError(
-            f"A lane needs {config.cpus:g} CPUs and {config.gpus:g} GPUs, but this machine has "
+            f"A lane needs {need['CPUs']:g} CPUs and {need['GPUs']:g} GPUs, but this machine has "
             f"{have['CPUs']:g} and {have['GPUs']:g}. Say how many lanes the cluster holds."
         )
     return min(config.num_lanes or fits, fits)

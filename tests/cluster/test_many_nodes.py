@@ -289,7 +289,7 @@ def test_a_node_that_dies_in_mid_search_costs_no_trial(
     """
     said, run = tmp_path / "said", tmp_path / "run"
     driver = Forked(search_and_lose_a_node, workspace, run, err=said)
-    assert driver.wait(timeout=300) == 0, said.read_text()[-3000:]
+    assert driver.wait(timeout=900) == 0, said.read_text()[-3000:]
     found = read_records(run)
     assert [record.error for record in found] == [None] * 8
     assert {record.state for record in found} == {"complete"}

@@ -85,7 +85,7 @@ def test_a_search_over_two_nodes_in_one_lane_finds_the_same(
     """The small form of the next: the lane's two workers lie on two nodes."""
     said = tmp_path / "said"
     driver = Forked(search_on_one_and_two, workspace, tmp_path, err=said)
-    assert driver.wait(timeout=400) == 0, said.read_text()[-3000:]
+    assert driver.wait(timeout=900) == 0, said.read_text()[-3000:]
     records = check_same(tmp_path / "one", tmp_path / "two")
     assert {(r.engine, r.devices) for r in records} == {("deepspeed-zero2-x2", 2)}
     assert not (tmp_path / "two" / ".tune").exists()

@@ -224,7 +224,7 @@ def test_a_node_that_shares_nothing_loads_the_very_commit(
     out, err = tmp_path / "out", tmp_path / "err"
     given = (prepared.hub.url, prepared.home, tmp_path, *settings)
     driver = Forked(sweep_on_a_node_of_its_own, *given, out=out, err=err)
-    assert driver.wait(timeout=400) == 0, out.read_text()[-2000:] + err.read_text()[-2000:]
+    assert driver.wait(timeout=900) == 0, out.read_text()[-2000:] + err.read_text()[-2000:]
     assert f"{num_texts} scored, 0 from the cache" in out.read_text()
     assert (tmp_path / "run/models/chile" / "model.safetensors").is_file()
     commit = find_model(f"{DEBERTA}@v1").commit

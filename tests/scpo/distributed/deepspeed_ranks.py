@@ -108,7 +108,7 @@ def await_ranks(folder: Path, ranks: Ranks, out: Path) -> list[dict[str, Any]]:
     """Return the results of a world that ends well."""
     try:
         for number, rank in enumerate(ranks):
-            code = rank.wait(timeout=300)
+            code = rank.wait(timeout=900)
             log = (folder / f"log-{len(ranks)}-{number}").read_text()
             assert code == 0, log[-4000:]
     finally:

@@ -241,7 +241,7 @@ def resumed(request, tmp_path_factory, model_folder, data):
     ]
     killed[-1]["die_at"] = killed[-1].pop("leave_at")
     ranks, _ = start_ranks(folder, killed, 2)
-    assert ranks[1].wait(timeout=200) == -9
+    assert ranks[1].wait(timeout=600) == -9
     ranks[0].kill()
     cases = {}
     for stage in stages:

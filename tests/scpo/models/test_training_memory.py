@@ -125,7 +125,7 @@ def sharded_run(tmp_path_factory):
         call = Forked(main, cases, folder / "out.json", environment=own, out=log, err=log)
         ranks.append((call, log))
     for call, log in ranks:
-        assert call.wait(timeout=120) == 0, log.read_text()[-3000:]
+        assert call.wait(timeout=600) == 0, log.read_text()[-3000:]
     return model, json.loads((folder / "out.json").read_text())
 
 

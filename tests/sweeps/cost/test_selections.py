@@ -225,6 +225,7 @@ def test_the_rate_of_a_ledger_by_hand() -> None:
 def test_lanes_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     assert lanes_here(LanesConfig(cpus=3)) == 2
+    assert lanes_here(LanesConfig(cpus=2, workers=2)) == 2
     assert lanes_here(LanesConfig(cpus=1, num_lanes=5)) == 5
     assert lanes_here(LanesConfig(cpus=4, num_lanes=5)) == 2
     with pytest.raises(RuntimeError, match=r"A lane needs 16 CPUs and 0 GPUs, but this machine"):

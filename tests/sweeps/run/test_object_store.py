@@ -146,7 +146,7 @@ def test_nodes_that_share_nothing_but_the_bucket_train_and_shard(
     )
     uri = f"{bucket}/runs/tiny"
     command = [sys.executable, "-m", "scpo", "sweep", str(config), "--out", uri]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=400)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     records = read_records(Mirror(uri).folder)
     assert [r.error for r in records if r.error] == []

@@ -114,8 +114,6 @@ def train_on_ray(
         RuntimeError: The cluster cannot hold the workers, or workers died too often.
     """
     source = find_model(model)
-    start_ray()
-    check_capacity(group.number, group.needs)
     job = {
         "model": source,
         "data": data,
@@ -127,23 +125,45 @@ def train_on_ray(
         "new_head_seed": new_head_seed,
         "trust_remote_code": trust_remote_code,
     }
+    storage = below(absolute(out).rpartition("/")[0], ".ray-train")
+    outcome = run_on_workers(_train_worker, job, group, task="Training", storage=storage)
+    if "stopped" in outcome:
+        raise TrainingStopped(outcome["stopped"])
+    return TrainingResult(**outcome)
+
+
+def run_on_workers(
+    loop: Callable[[dict[str, Any]], Any],
+    settings: dict[str, Any],
+    group: WorkerGroup,
+    *,
+    task: str,
+    storage: Place,
+) -> Any:
+    """Run a loop once on every worker of a group, and return what rank 0's returns.
+
+    Starts or joins Ray if needed. `task` says what it does, for messages; other arguments as of
+    `make_trainer`.
+
+    Raises:
+        RuntimeError: The cluster cannot hold the workers, or workers died too often.
+    """
+    start_ray()
+    check_capacity(group.number, group.needs)
     try:
         result: Any = make_trainer(
-            _train_worker,
-            job,
+            loop,
+            settings,
             group,
-            name=f"train-{uuid.uuid4().hex[:12]}",
-            storage=below(absolute(out).rpartition("/")[0], ".ray-train"),
+            name=f"{task.lower()}-{uuid.uuid4().hex[:12]}",
+            storage=storage,
             failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
                 max_failures=group.max_failures, controller_failure_limit=3
             ),
         ).fit()
     except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
-        raise RuntimeError(f"Training on {group.number} workers failed: {error}") from error
-    outcome = result.return_value
-    if "stopped" in outcome:
-        raise TrainingStopped(outcome["stopped"])
-    return TrainingResult(**outcome)
+        raise RuntimeError(f"{task} on {group.number} workers failed: {error}") from error
+    return result.return_value
 
 
 def make_trainer(

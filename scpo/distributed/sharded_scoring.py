@@ -4,28 +4,24 @@ Reference rewards of a model that no single device holds come from a Ray Train r
 hold a shard of each weight (ZeRO stage 3, without an optimizer).
 """
 
-import uuid
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray.train
 import torch
-from ray.train import FailureConfig
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision, ResolvedPrecision
 from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
-from scpo.distributed.ray_start import check_capacity, start_ray
 from scpo.distributed.ray_training import (
     WorkerGroup,
     load_everywhere,
-    make_trainer,
+    run_on_workers,
     start_deepspeed,
 )
-from scpo.files.places import Place, absolute, below
+from scpo.files.places import Place
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast, forward_tokens, resolve_precision
 from scpo.models.model_source import ModelSource, find_model
@@ -33,7 +29,7 @@ from scpo.models.reward_model import fresh_model
 from scpo.tokens.batches import cut_forwards
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Scorer, gather_from_ranks
+from scpo.training.engines import ScoringEngine, gather_from_ranks
 from scpo.training.forward_passes import BatchInputs, Forward, model_inputs, plain_forward
 from scpo.training.warm_start import rewards_through
 
@@ -45,13 +41,15 @@ def score_sharded(
     folder: Path,
     *,
     group: WorkerGroup,
+    storage: Place,
     precision: Precision = "auto",
     trust_remote_code: bool = False,
 ) -> ScoringReport:
     """Return the reward of each text; what the cache lacks is scored by one worker group.
 
     Starts or joins Ray if something has to be scored. Arguments as of
-    `scpo.distributed.ray_scoring.score_on_ray`; `group` says which workers.
+    `scpo.distributed.ray_scoring.score_on_ray`; `group` says which workers, `storage` where Ray's
+    own files go.
 
     Raises:
         RuntimeError: The cluster cannot hold the workers, they died too often, the model cannot
@@ -65,7 +63,7 @@ def score_sharded(
         model,
         texts.take(missing),
         group=group,
-        storage=below(absolute(folder), ".ray-train"),
+        storage=storage,
         precision=precision,
         trust_remote_code=trust_remote_code,
     )
@@ -86,11 +84,8 @@ def score_texts_sharded(
 ) -> FloatArray:
     """Return the reward of each of U texts, shape (U,), from one worker group.
 
-    `storage` is a folder for Ray's own files, or its URI. Other arguments and errors as of
-    `score_sharded`.
+    Arguments and errors as of `score_sharded`.
     """
-    start_ray()
-    check_capacity(group.number, group.needs)
     settings = {
         "model": find_model(model),
         "texts": texts,
@@ -98,20 +93,7 @@ def score_texts_sharded(
         "precision": precision,
         "trust_remote_code": trust_remote_code,
     }
-    try:
-        result: Any = make_trainer(
-            _score_worker,
-            settings,
-            group,
-            name=f"score-{uuid.uuid4().hex[:12]}",
-            storage=storage,
-            failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=group.max_failures, controller_failure_limit=3
-            ),
-        ).fit()
-    except ray.train.TrainingFailedError as error:
-        raise RuntimeError(f"Scoring on {group.number} workers failed: {error}") from error
-    outcome = result.return_value
+    outcome = run_on_workers(_score_worker, settings, group, task="Scoring", storage=storage)
     if isinstance(outcome, str):
         raise RuntimeError(outcome)
     if not np.all(np.isfinite(outcome)):
@@ -158,7 +140,9 @@ class ShardedScorer:
         return gather_from_ranks(value)
 
 
-def rewards_of_all(engine: Scorer, texts: TokenizedTexts, inputs: BatchInputs) -> FloatArray:
+def rewards_of_all(
+    engine: ScoringEngine, texts: TokenizedTexts, inputs: BatchInputs
+) -> FloatArray:
     """Return the reward of each of U texts, shape (U,), on every rank; all must call."""
     shares = share_forwards(texts.lengths, engine.world_size, engine.device)
     mine = rewards_through(engine, texts, inputs, shares[engine.rank])

@@ -58,7 +58,7 @@ class Optimization:
         return optimizer, get_scheduler(kind, optimizer, num_warmup, self.num_steps)
 
 
-class Scorer(Protocol):
+class ScoringEngine(Protocol):
     """A model on one rank or many, which gives rewards."""
 
     rank: int
@@ -77,7 +77,7 @@ class Scorer(Protocol):
         """Return every rank's value, in the order of ranks; also a barrier."""
 
 
-class Engine(Scorer, Protocol):
+class Engine(ScoringEngine, Protocol):
     """What the training loop needs of an engine."""
 
     kind: str

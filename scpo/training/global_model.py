@@ -27,14 +27,16 @@ from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.statistics.wording import format_accuracy
 from scpo.tokens.batches import TrainingSet
-from scpo.tokens.encoding import encode_texts
+from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 
 HELD_OUT_SHARE = 0.05
 
-# Trains on pairs into a folder; returns the result, and the rewards of all texts, shape (U,).
-TrainElsewhere = Callable[[TrainingSet, TrainingConfig, Path], tuple[TrainingResult, FloatArray]]
+# Trains on pairs into a folder; returns the result, and the model's rewards of U texts, (U,).
+TrainElsewhere = Callable[
+    [TrainingSet, TrainingConfig, Path, TokenizedTexts], tuple[TrainingResult, FloatArray]
+]
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ def train_global_model(
     pairs = data.training_set(which, np.ones(len(which)))
     pairs = replace(pairs, reference=None)  # the head is new: its rewards continue nothing
     if train is not None:
-        result, rewards = train(pairs, training, out)
+        result, rewards = train(pairs, training, out, texts)
         margin = pair_margins(rewards, data.pairs)[tested]
     else:
         reward = reward.to(pick_device())

@@ -14,7 +14,7 @@ from scpo.choices import ResolvedPrecision
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.checkpoints import TrainingStopped
-from scpo.training.engines import Engine, Scorer
+from scpo.training.engines import Engine, ScoringEngine
 from scpo.training.forward_passes import (
     BatchInputs,
     Forward,
@@ -72,7 +72,7 @@ def sample_texts(data: TrainingSet) -> IntArray:
 
 
 def rewards_through(
-    engine: Scorer,
+    engine: ScoringEngine,
     texts: TokenizedTexts,
     inputs: BatchInputs,
     forwards: list[Forward],

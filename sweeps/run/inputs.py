@@ -19,13 +19,14 @@ from scpo.distributed.ray_scoring import score_on_ray
 from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
 from scpo.files.atomic import write_json
-from scpo.files.places import absolute, below
+from scpo.files.places import Place, absolute, below
 from scpo.files.shared_cache import shared_cache
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
 from scpo.tokens.batches import TrainingSet
+from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.global_model import TrainElsewhere, pool_interactions, train_global_model
 from scpo.training.loop import TrainingResult
 from sweeps.config import Say, SweepConfig
@@ -86,6 +87,11 @@ def prepare_global_model(config: SweepConfig, table: pa.Table, out: Path, say: S
     return find_model(out)
 
 
+def _ray_files(run: Path) -> Place:
+    """Return the folder of Ray Train's own files in a run, which no bucket gets."""
+    return below(absolute(run), ".sharded")
+
+
 def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
     """Return how the global model is trained, None for this process."""
     given = config.global_model
@@ -95,7 +101,7 @@ def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
     group = worker_group(lanes)
 
     def train(
-        pairs: TrainingSet, training: TrainingConfig, out: Path
+        pairs: TrainingSet, training: TrainingConfig, out: Path, texts: TokenizedTexts
     ) -> tuple[TrainingResult, FloatArray]:
         source = find_model(str(given.backbone), revision=given.revision)
         checkpoints = out.with_name(f"{out.name}.checkpoints")
@@ -110,9 +116,13 @@ def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
             new_head_seed=training.seed,
             **code,
         )
-        storage = below(absolute(out.parent), ".ray-train")
         rewards = score_texts_sharded(
-            out, pairs.texts, group=group, storage=storage, precision=training.precision, **code
+            out,
+            texts,
+            group=group,
+            storage=_ray_files(out.parent),
+            precision=training.precision,
+            **code,
         )
         return result, rewards
 
@@ -140,7 +150,13 @@ def prepare_countries(
     score = None  # in this process
     if is_sharded:
         group = worker_group(config.lanes)
-        score = partial(score_sharded, shared or model, group=group, trust_remote_code=trusted)
+        score = partial(
+            score_sharded,
+            shared or model,
+            group=group,
+            storage=_ray_files(run),
+            trust_remote_code=trusted,
+        )
     elif use_gpu or "RAY_ADDRESS" in os.environ:
         score = partial(score_on_ray, shared or model, use_gpu=use_gpu, trust_remote_code=trusted)
     if not is_sharded:

@@ -202,13 +202,16 @@ class SweepConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _read_sharded_finals(cls, raw: Any) -> Any:
-        """Read `final.sharded` of configurations before 0.4 as `final.lanes`."""
+        """Read `final.sharded` of older configurations as `final.lanes`."""
         final = raw.get("final") if isinstance(raw, dict) else None
         if not isinstance(final, dict) or "sharded" not in final:
             return raw
         final = dict(final)
         sharded = dict(final.pop("sharded") or {})
-        if sharded.pop("countries", ()):
+        countries = sharded.pop("countries", None) or ()
+        if unknown := set(countries) - set(raw.get("countries") or ()):
+            raise ValueError(f"final.sharded.countries {sorted(unknown)} must be among countries")
+        if countries:
             gpus = 1.0 if (raw.get("lanes") or {}).get("gpus") else 0.0
             final.setdefault("lanes", {"workers": 2, "cpus": 0.9, "gpus": gpus, **sharded})
             _log.warning(

@@ -45,7 +45,7 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
         OSError, ValueError, RuntimeError: As of `model_cost`.
     """
     cost = model_cost(config)
-    whole = model_cost(config, whole=True) if config.final.whole else cost
+    whole = cost if config.search.lora_rank is None else model_cost(config, whole=True)
     return process_needs(config, cost, whole), disk_needs(config, whole)
 
 
@@ -57,12 +57,12 @@ def process_needs(
     Args:
         config: The sweep.
         cost: Its `model_cost`.
-        whole: The cost of training all weights, where only the finals do.
+        whole: The cost in curves and finals, where only the search trains adapters.
     """
     needs = []
-    final = config.final.lanes or config.lanes
+    named = {config.lanes_of(stage, c) for stage in ("final", "curve") for c in config.countries}
     for lanes in config.all_lanes():
-        trained = whole if whole is not None and lanes == final else cost
+        trained = whole if whole is not None and lanes in named else cost
         each = lane_memory(config, trained, lanes)
         name = "lane" if lanes.workers == 1 else f"worker of ZeRO stage {lanes.zero_stage}"
         number = lanes.num_lanes

@@ -1,4 +1,4 @@
-"""The search: one study per country, rebuilt from the ledger, all in the same lanes."""
+"""The search: one study per country, rebuilt from the ledger; countries share their lanes."""
 
 import time
 from functools import partial
@@ -26,7 +26,7 @@ from sweeps.search.space import Point, clip_to_space, configured_numbers
 def search_countries(
     config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> None:
-    """Run the search trials that the ledger lacks, all countries in the same lanes."""
+    """Run the search trials that the ledger lacks, countries of like lanes at once."""
     known = [record for record in ledger.read() if record.purpose == "search"]
     remaining = {
         country: config.search.num_trials - sum(r.country == country for r in known)

@@ -38,6 +38,7 @@ def test_the_paper_is_shipped() -> None:
         ({"search": {"retention": [0.0, 0.2]}}, "search.retention.0: Input should be greater"),
         ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
         ({"final": {"arms": ["global"]}}, "arms must be of full"),
+        ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] must be among countries"),
         ({"country_lanes": {"B": {"workers": 2}}}, r"\['B'\] must be among countries"),
         ({"lanes": {"offload": "optimizer"}}, "offload optimizer needs workers >= 2"),
         ({"lanes": {"workers": 2, "gpus": 0.5}}, "one GPU or none, but got gpus 0.5"),

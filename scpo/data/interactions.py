@@ -6,7 +6,8 @@ comparisons were made, `comparisons` (a list of [chosen, rejected] positions in 
 Exactly one of the two is set in a row. `margins` goes with `comparisons`, one each: by how much
 the reward of chosen is to exceed that of rejected, null for a comparison without one; the whole
 list is null where no comparison of the row has one. `unit` is "question" where the user stands for
-a question of a survey, null where it is a person.
+a question of a survey, null where it is a person. `messages` are the turns of the prompt, null
+where it is one message of the user; `prompt` is then their text.
 """
 
 from pathlib import Path
@@ -28,9 +29,13 @@ INTERACTIONS_SCHEMA = pa.schema(
         pa.field("margins", pa.list_(pa.float64())),
         pa.field("turn", pa.int32(), nullable=False),
         pa.field("unit", pa.string()),
+        pa.field(
+            "messages",
+            pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])),
+        ),
     ]
 )
-_LATER_COLUMNS = ("margins", "unit")  # files of earlier versions lack them: read as null
+_LATER_COLUMNS = ("margins", "unit", "messages")  # files of earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:

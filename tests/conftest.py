@@ -29,6 +29,8 @@ pytest_plugins = ["tests.hub.fixtures"]
 # on Ray, and workers in advance, in each node.
 os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
 os.environ["RAY_prestart_worker_first_driver"] = "0"
+# Ray's workers would wait for every other process of a busy machine.
+os.environ["RAY_worker_niceness"] = "0"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

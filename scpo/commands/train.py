@@ -2,7 +2,7 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Argument, Option
 
@@ -100,6 +100,9 @@ def score(
     global_model: GlobalModel,
     countries: Annotated[str, Option(help="Comma-separated; default: all.")] = "",
     workers: Annotated[int, Option(help="Devices, by Ray; 0: all; 1: this process.")] = 1,
+    sharded: Annotated[
+        bool, Option("--sharded", help="Divide the weights among the workers (ZeRO stage 3).")
+    ] = False,
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
     overlong: LongTexts = "truncate_prompt",
@@ -107,14 +110,21 @@ def score(
     """Score every response with the global model.
 
     Rewards are cached: scoring the same data again runs no model.
+    With --sharded no device need hold the whole model.
     """
     from scpo.countries.one_country import score_data
+    from scpo.models.devices import pick_device
 
     score_on = None
-    if workers != 1:
+    if sharded and workers < 2:
+        raise ValueError(f"--sharded needs --workers of 2 or more, but got {workers}.")
+    if sharded:
+        score_on = _sharded_scoring(workers, "none", cache)
+    elif workers != 1:
         from scpo.distributed.ray_scoring import score_on_ray
 
-        score_on = partial(score_on_ray, workers=workers or None)
+        use_gpu = pick_device().type == "cuda"
+        score_on = partial(score_on_ray, workers=workers or None, use_gpu=use_gpu)
     report, folder = score_data(
         data,
         global_model,
@@ -122,6 +132,7 @@ def score(
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
         score_on=score_on,
+        is_sharded=sharded,
     )
     console.print(
         f"{report.num_scored} texts scored, {report.num_cached} from the cache, "
@@ -157,6 +168,7 @@ def train(
 
     training = parse_options(TrainingConfig, {}, set_)
     stop_if_dry_run(training, dry_run)
+    is_sharded = workers > 1 and zero_stage == 3  # no device need hold the whole model
     ready = ready_training(
         data,
         global_model,
@@ -167,6 +179,8 @@ def train(
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
         training=training,
+        score_on=_sharded_scoring(workers, offload, cache) if is_sharded else None,
+        is_sharded=is_sharded,
     )
     checkpoints = out.with_name(f"{out.name}.checkpoints")
     if workers == 1:
@@ -174,14 +188,9 @@ def train(
             ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
         )
     else:
-        from scpo.distributed.ray_training import WorkerGroup, train_on_ray
+        from scpo.distributed.ray_training import train_on_ray
 
-        group = WorkerGroup(
-            workers,
-            zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
-            offload=offload,  # type: ignore[arg-type]  # checked there
-            use_gpu=ready.reward.model.device.type == "cuda",
-        )
+        group = _group(workers, zero_stage, offload)
         result = train_on_ray(
             ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
         )
@@ -197,3 +206,23 @@ def train(
     if ready.losses:
         console.print(f"{country}: {ready.losses}")
     console.print(f"Written: {out}")
+
+
+def _group(workers: int, zero_stage: int, offload: str) -> Any:
+    from scpo.distributed.ray_training import WorkerGroup
+    from scpo.models.devices import pick_device
+
+    return WorkerGroup(
+        workers,
+        zero_stage=zero_stage,  # type: ignore[arg-type]  # checked there
+        offload=offload,  # type: ignore[arg-type]  # checked there
+        use_gpu=pick_device().type == "cuda",
+    )
+
+
+def _sharded_scoring(workers: int, offload: str, cache: Path) -> Any:
+    """Return how reference rewards come from workers that share the weights."""
+    from scpo.distributed.sharded_scoring import score_sharded
+
+    group = _group(workers, 3, offload)
+    return partial(score_sharded, group=group, storage=cache.absolute() / ".ray-train")

@@ -19,7 +19,7 @@ from scpo.countries.country_data import CountryData, build_country, rows_of, utt
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
-from scpo.models.devices import resolve_precision
+from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
@@ -140,7 +140,9 @@ def score_table(
         max_tokens=max_tokens,
         overlong=overlong,
     )
-    resolved = resolve_precision(precision, reward.model.device)
+    # Weights that workers share lie on the CPU here: they are only mapped.
+    device = reward.model.device if score is None else pick_device()
+    resolved = resolve_precision(precision, device)
     folder = cache_folder(
         cache,
         model_hash=model_hash,

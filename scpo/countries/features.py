@@ -8,9 +8,10 @@ again, and an interrupted run resumes.
 """
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -93,14 +94,18 @@ def compute_features(
     """
     head = reward_head(reward)
     found = np.zeros((len(texts), head.in_features), dtype=np.float32)
-    with torch.inference_mode(), _inputs_of(head) as seen:
+    with torch.inference_mode(), inputs_of(head) as seen:
         for forward, rewards in run_forwards(reward, texts, which, precision=precision):
-            found[forward] = _check_linear(head, seen, rewards).cpu().numpy()
+            found[forward] = linear_features(head, seen, rewards).cpu().numpy()
             seen.clear()
-    features = found[which]
+    return finite_features(found[which])
+
+
+def finite_features(features: FeatureArray) -> FeatureArray:
+    """Return features, shape (B, D), or refuse them if one is not finite."""
     if not np.all(np.isfinite(features)):
         raise RuntimeError(
-            f"Features must be finite, but some of {len(which)} texts are NaN or infinity. "
+            f"Features must be finite, but some of {len(features)} texts are NaN or infinity. "
             "Try `precision: fp32`, or check the model's weights."
         )
     return features
@@ -119,11 +124,13 @@ def features_with_cache(
     folder: Path,
     *,
     precision: Precision = "auto",
+    compute: Callable[..., FeatureArray] | None = None,
 ) -> FeatureReport:
     """Return the features of each named text, from the cache where it has them.
 
     `which`, shape (B,), B >= 1, names the texts; `folder` is that of `features_folder`, created
-    when missing, and `precision` the one in its key.
+    when missing, and `precision` the one in its key. `compute` gets all that the cache lacks at
+    once, with arguments as of `compute_features` after its first; None for `reward` here.
 
     Raises:
         ValueError: As of `compute_features`.
@@ -131,9 +138,14 @@ def features_with_cache(
     """
     keys = token_keys(texts, which)
     plan = plan_missing(*read_features(folder), keys, texts.lengths[which])
-    for shard in plan.shards:
+    shards = plan.shards
+    if compute is not None and shards:
+        shards = [np.concatenate(shards)]
+    for shard in shards:
         part = [keys[number] for number in shard]
-        features = compute_features(reward, texts, which[shard], precision=precision)
+        features = (compute or partial(compute_features, reward))(
+            texts, which[shard], precision=precision
+        )
         _write_features(folder, part, features)
         plan.known.update(zip(part, features, strict=True))
     features = np.stack([plan.known[key] for key in keys])
@@ -163,7 +175,7 @@ def read_features(folder: Path) -> tuple[dict[str, FeatureArray], int]:
 
 
 @contextmanager
-def _inputs_of(head: nn.Linear) -> Iterator[list[Tensor]]:
+def inputs_of(head: nn.Linear) -> Iterator[list[Tensor]]:
     """Yield a list to which every call of the head adds its input, in float32."""
     seen: list[Tensor] = []
     handle = head.register_forward_pre_hook(lambda _, given: seen.append(given[0].float()))
@@ -173,7 +185,7 @@ def _inputs_of(head: nn.Linear) -> Iterator[list[Tensor]]:
         handle.remove()
 
 
-def _check_linear(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tensor:
+def linear_features(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tensor:
     """Return the features of a batch, shape (B, D), if the head on them makes the rewards."""
     features = torch.cat([part.reshape(-1, head.in_features) for part in seen])
     made = features @ head.weight[0].float()

@@ -33,11 +33,13 @@ def score_data(
     cache: Path,
     encoder: EncoderConfig,
     score_on: Callable[..., ScoringReport] | None = None,
+    is_sharded: bool = False,
 ) -> tuple[ScoringReport, Path]:
     """Fill the reference cache for some countries, or all where none is named.
 
-    `global_model` is named as of `find_model`; `score_on` is
-    `scpo.distributed.ray_scoring.score_on_ray` to score on a cluster, None for this process.
+    `global_model` is named as of `find_model`. `score_on` takes its source and arguments as of
+    `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for this process. If
+    `is_sharded`, this process only maps the model's files: no device need hold it.
 
     Returns:
         What scoring did, and the cache's folder for this model.
@@ -50,10 +52,7 @@ def score_data(
     table = read_interactions(data)
     if countries:
         table = rows_of(table, list(countries))
-    source, reward = _load(global_model)
-    score = None
-    if score_on is not None:
-        score = partial(score_on, source, use_gpu=reward.model.device.type == "cuda")
+    source, reward = _load(global_model, is_sharded=is_sharded)
     _, report, folder = score_table(
         table,
         reward,
@@ -61,7 +60,7 @@ def score_data(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
-        score=score,
+        score=None if score_on is None else partial(score_on, source),
     )
     return report, folder
 
@@ -70,7 +69,8 @@ def score_data(
 class CountryTraining:
     """A training that can start: the kept pairs with their weights, and the global model.
 
-    `model` is where every node finds it, `reward` is it on the device to use. `num_available`
+    `model` is where every node finds it, `reward` is it on the device to use, or mapped from its
+    files for workers that share its weights. `num_available`
     counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
     the kept ones; `losses` says how many texts were cut and pairs dropped.
     """
@@ -99,16 +99,20 @@ def ready_training(
     cache: Path,
     encoder: EncoderConfig,
     training: TrainingConfig,
+    score_on: Callable[..., ScoringReport] | None = None,
+    is_sharded: bool = False,
     **setting: Unpack[ArmSetting],
 ) -> CountryTraining:
     """Select and weigh one country's training pairs; rewards are of the training's precision.
+
+    `score_on` and `is_sharded` as of `score_data`.
 
     Raises:
         FileNotFoundError: No such data or model.
         ValueError: The country is absent or too small, a setting is out of range, or no pair
             is kept.
     """
-    source, reward = _load(global_model)
+    source, reward = _load(global_model, is_sharded=is_sharded)
     steered = steer_countries(
         read_interactions(data),
         [country],
@@ -119,6 +123,7 @@ def ready_training(
         overlong=encoder.overlong,
         cache=cache,
         precision=training.precision,
+        score=None if score_on is None else partial(score_on, source),
     ).countries[country]
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
@@ -134,6 +139,7 @@ def ready_training(
     )
 
 
-def _load(name: str) -> tuple[ModelSource, RewardModel]:
+def _load(name: str, *, is_sharded: bool) -> tuple[ModelSource, RewardModel]:
     source = find_model(name)
-    return source, load_reward_model(source).to(pick_device())
+    reward = load_reward_model(source, as_stored=is_sharded)
+    return source, reward if is_sharded else reward.to(pick_device())

@@ -4,16 +4,25 @@ Reference rewards of a model that no single device holds come from a Ray Train r
 hold a shard of each weight (ZeRO stage 3, without an optimizer).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision, ResolvedPrecision
+from scpo.countries.features import (
+    FeatureArray,
+    finite_features,
+    inputs_of,
+    linear_features,
+    reward_head,
+)
 from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
 from scpo.distributed.ray_training import (
     WorkerGroup,
@@ -86,22 +95,39 @@ def score_texts_sharded(
 
     Arguments and errors as of `score_sharded`.
     """
-    settings = {
-        "model": find_model(model),
-        "texts": texts,
-        "group": group,
-        "precision": precision,
-        "trust_remote_code": trust_remote_code,
-    }
-    outcome = run_on_workers(_score_worker, settings, group, task="Scoring", storage=storage)
-    if isinstance(outcome, str):
-        raise RuntimeError(outcome)
-    if not np.all(np.isfinite(outcome)):
+    settings = {"texts": texts, "precision": precision, "trust_remote_code": trust_remote_code}
+    rewards = _on_shards(rewards_of_all, model, settings, group, storage)
+    if not np.all(np.isfinite(rewards)):
         raise RuntimeError(
             "Rewards must be finite, but some are NaN or infinite. Try `precision: fp32`, or "
             "check the model's weights."
         )
-    return np.asarray(outcome)
+    return rewards
+
+
+def features_sharded(
+    model: str | Path | ModelSource,
+    texts: TokenizedTexts,
+    which: IntArray,
+    *,
+    group: WorkerGroup,
+    storage: Place,
+    precision: Precision = "auto",
+    trust_remote_code: bool = False,
+) -> FeatureArray:
+    """Return what the reward head reads of each named text, shape (B, D), from one worker group.
+
+    Arguments as of `score_sharded`; `which`, shape (B,), names the texts.
+
+    Raises:
+        RuntimeError: As of `score_sharded`, or the rewards are not the head's on the features.
+    """
+    settings = {
+        "texts": texts.take(which),
+        "precision": precision,
+        "trust_remote_code": trust_remote_code,
+    }
+    return finite_features(_on_shards(features_of_all, model, settings, group, storage))
 
 
 class ShardedScorer:
@@ -123,6 +149,7 @@ class ShardedScorer:
         shard_weights(reward.model, device, config)
         self.engine, *_ = deepspeed.initialize(model=reward.model, config=config)
         self.engine.eval()
+        self.reward = replace(reward, model=self.engine.module)
         self.rank = int(torch.distributed.get_rank())
         self.world_size = int(torch.distributed.get_world_size())
         self.device = device
@@ -146,10 +173,30 @@ def rewards_of_all(
     """Return the reward of each of U texts, shape (U,), on every rank; all must call."""
     shares = share_forwards(texts.lengths, engine.world_size, engine.device)
     mine = rewards_through(engine, texts, inputs, shares[engine.rank])
-    rewards = np.zeros(len(texts))
-    for forwards, given in zip(shares, engine.gather(mine), strict=True):
-        rewards[np.concatenate([forward.texts for forward in forwards])] = given
-    return rewards
+    return _join(shares, engine.gather(mine))
+
+
+def features_of_all(
+    scorer: ShardedScorer, texts: TokenizedTexts, inputs: BatchInputs
+) -> FeatureArray:
+    """Return the features of each of U texts, shape (U, D), on every rank; all must call."""
+    from deepspeed.zero import GatheredParameters
+
+    head = reward_head(scorer.reward)
+    shares = share_forwards(texts.lengths, scorer.world_size, scorer.device)
+    with inputs_of(head) as seen:
+        rewards = rewards_through(scorer, texts, inputs, shares[scorer.rank])
+    with GatheredParameters(list(head.parameters())), torch.no_grad():
+        given = torch.as_tensor(rewards, device=scorer.device)
+        features = linear_features(head, seen, given)
+    return _join(shares, scorer.gather(features.cpu().numpy()))
+
+
+def _join(shares: Sequence[Sequence[Forward]], given: Sequence[NDArray[Any]]) -> NDArray[Any]:
+    """Return what the ranks computed of their shares, in the order of the texts."""
+    which = [forward.texts for forwards in shares for forward in forwards]
+    _, first = np.unique(np.concatenate(which), return_index=True)
+    return np.concatenate(given)[first]
 
 
 def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> list[list[Forward]]:
@@ -172,8 +219,23 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
     return shares
 
 
-def _score_worker(settings: dict[str, Any]) -> FloatArray | str:
-    """Return the rewards of all texts, or why there are none."""
+def _on_shards(
+    task: Callable[..., NDArray[Any]],
+    model: str | Path | ModelSource,
+    settings: dict[str, Any],
+    group: WorkerGroup,
+    storage: Place,
+) -> NDArray[Any]:
+    """Return what `task` makes of a scorer, the texts and their inputs on every worker."""
+    settings |= {"task": task, "model": find_model(model), "group": group}
+    outcome = run_on_workers(_score_worker, settings, group, task="Scoring", storage=storage)
+    if isinstance(outcome, str):
+        raise RuntimeError(outcome)
+    return np.asarray(outcome)
+
+
+def _score_worker(settings: dict[str, Any]) -> NDArray[Any] | str:
+    """Return the task's array of all texts, or why there is none."""
     group = settings["group"]
     start_deepspeed(group.backend)
     try:
@@ -183,4 +245,5 @@ def _score_worker(settings: dict[str, Any]) -> FloatArray | str:
     device = group.device()
     precision = resolve_precision(settings["precision"], device)
     scorer = ShardedScorer(fresh_model(base, device, stays_mapped=True), device, precision)
-    return rewards_of_all(scorer, settings["texts"], model_inputs(base))
+    made: NDArray[Any] = settings["task"](scorer, settings["texts"], model_inputs(base))
+    return made

@@ -1,12 +1,13 @@
-"""Scoring whose workers share each weight gives the rewards of one device."""
+"""Scoring whose workers share each weight gives the rewards and features of one device."""
 
 import numpy as np
 import pytest
 
+from scpo.countries.features import compute_features
 from scpo.countries.reference_cache import cache_folder, text_keys
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_training import WorkerGroup
-from scpo.distributed.sharded_scoring import score_sharded
+from scpo.distributed.sharded_scoring import features_sharded, score_sharded
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 
@@ -33,3 +34,19 @@ def test_sharded_rewards_are_those_of_one_device_and_are_kept(
     again = score()
     assert (again.num_scored, again.num_cached) == (0, len(texts))
     np.testing.assert_array_equal(again.rewards, report.rewards)
+
+
+@pytest.mark.exhaustive
+def test_sharded_features_are_those_of_one_device(cluster, model_folder, training_set, tmp_path):
+    model, texts = model_folder("bert"), training_set(num_interactions=4).texts
+    which = np.arange(len(texts))[::-1]
+    features = features_sharded(
+        model,
+        texts,
+        which,
+        group=WorkerGroup(2, zero_stage=3),
+        storage=tmp_path / "ray",
+        precision="fp32",
+    )
+    alone = compute_features(load_reward_model(str(model)), texts, which, precision="fp32")
+    np.testing.assert_allclose(features, alone, atol=1e-5, rtol=0)

@@ -122,7 +122,8 @@ def test_tau_must_be_in_range(tau):
 
 @pytest.mark.parametrize("weight", [-1.0, math.nan, math.inf])
 def test_effective_pairs_refuses_bad_weights(weight):
-    with pytest.raises(ValueError, match="finite and non-negative"):
+    message = r"^Weights must be finite and non-negative, but got others\.$"
+    with pytest.raises(ValueError, match=message):
         effective_pairs([1.0, weight])
 
 

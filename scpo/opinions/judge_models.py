@@ -115,11 +115,7 @@ def run_opinions(
         }
         say(f"{label.name}: scored")
     rows += own_and_others(labels, rows, [countries[each] for each in judged.country])
-    records = summarise(
-        rows,
-        judged,
-        reference=_REFERENCE if _REFERENCE in models else None,
-    )
+    records = summarise(rows, judged, reference=_REFERENCE if _REFERENCE in models else None)
     write_opinions(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
     described["records"] = [record.as_dict() for record in records]

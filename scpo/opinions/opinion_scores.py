@@ -16,12 +16,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
-from scpo.statistics.bootstrap import (
-    Interval,
-    divide_draws,
-    drawn_interval,
-    resample_sums,
-)
+from scpo.statistics.bootstrap import Interval, divide_draws, drawn_interval, resample_sums
 
 Kind = Literal["baseline", "model", "own", "others"]
 Over = Literal["country", "questions", "countries"]
@@ -88,10 +83,7 @@ class OpinionRecord:
 
 
 def summarise(
-    rows: Sequence[ScoredRow],
-    judged: Judged,
-    *,
-    reference: str | None = None,
+    rows: Sequence[ScoredRow], judged: Judged, *, reference: str | None = None
 ) -> list[OpinionRecord]:
     """Return the records of each row: over questions, over countries, then country by country.
 

@@ -55,9 +55,7 @@ def pair_accuracy(margin: ArrayLike, user: ArrayLike) -> Accuracy:
 
 
 def layer_accuracies(
-    margins: Mapping[Name, ArrayLike],
-    reference_margin: ArrayLike,
-    user: ArrayLike,
+    margins: Mapping[Name, ArrayLike], reference_margin: ArrayLike, user: ArrayLike
 ) -> dict[Name, dict[str, Accuracy]]:
     """Return the accuracy of many models by model, then by layer.
 

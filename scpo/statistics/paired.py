@@ -17,12 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
 from scpo.statistics.accuracy import check_margins
-from scpo.statistics.bootstrap import (
-    Interval,
-    intervals,
-    jackknife_interval,
-    sum_by_user,
-)
+from scpo.statistics.bootstrap import Interval, intervals, jackknife_interval, sum_by_user
 
 
 @dataclass(frozen=True)
@@ -76,9 +71,7 @@ class PairedDifference:
 
 
 def paired_differences(
-    margins: Mapping[str, ArrayLike],
-    baseline: ArrayLike,
-    user: ArrayLike,
+    margins: Mapping[str, ArrayLike], baseline: ArrayLike, user: ArrayLike
 ) -> dict[str, PairedDifference]:
     """Return how far each model's accuracy is above the baseline's, by name.
 

@@ -105,10 +105,7 @@ class CountryRanking:
 
 
 def rank_country(
-    records: Sequence[TrialRecord],
-    country: str,
-    *,
-    margin: float = MARGIN,
+    records: Sequence[TrialRecord], country: str, *, margin: float = MARGIN
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 

@@ -21,11 +21,7 @@ _CSV = [
 
 
 def write_results(
-    results: Sequence[DataSetResult],
-    run: Path,
-    page: Path,
-    missing: Sequence[str],
-    file: Path,
+    results: Sequence[DataSetResult], run: Path, page: Path, missing: Sequence[str], file: Path
 ) -> None:
     """Write the page of what is done and, into the run's folder, `study.csv` with every row.
 

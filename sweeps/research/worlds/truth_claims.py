@@ -60,9 +60,7 @@ class PaperClaim:
     num_seeds: int  # worlds
 
 
-def judge_paper_claims(
-    figures: Mapping[str, Mapping[Trained, FloatArray]],
-) -> list[PaperClaim]:
+def judge_paper_claims(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[PaperClaim]:
     """Return every claim about kinds of worlds and arms that `figures` holds.
 
     Its arrays are `MEASURES` over seeds, of shape (W, 4 or more).

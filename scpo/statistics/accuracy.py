@@ -27,14 +27,11 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One accuracy, a share of pairs in 0..1, with what a reader needs to judge it.
-
-    `ties` are pairs with two equal rewards, counted as wrong.
-    """
+    """One accuracy, a share of pairs in 0..1, with what a reader needs to judge it."""
 
     interval: Interval
     pairs: int
-    ties: int
+    ties: int  # pairs with two equal rewards, counted as wrong
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return accuracy, low, high, pairs, users and ties, as records and tables hold them."""

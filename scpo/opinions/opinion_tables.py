@@ -1,6 +1,7 @@
 """Opinion records as tables: for files (CSV, Parquet) and for people."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from rich.table import Table
-from rich.text import Text
 
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
+from scpo.files.terminal_table import terminal_table
 from scpo.opinions.answers import METRICS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
 from scpo.statistics.bootstrap import Interval
@@ -60,37 +61,34 @@ def write_answers(
 
 def overall_table(records: Sequence[OpinionRecord]) -> Table:
     """Return a table of every row over all countries, with intervals."""
-    table = Table(title="Nearness to the survey", title_justify="left")
-    for title in ("row", "mean over", *TITLES.values(), "against global", "questions"):
-        table.add_column(title, justify="left" if title in ("row", "mean over") else "right")
-    for record in records:
-        if record.over != "country":
-            figures = [record.figures[name] for name in METRICS]
-            table.add_row(
-                Text(record.row),
-                record.over,
-                *(_in_words(figure) for figure in figures),
-                _in_words(record.against_reference, sign="+"),
-                f"{record.questions:,}",
-                end_section=record.over == "countries",
-            )
-    return table
+    columns = ("row", "mean over", *TITLES.values(), "against global", "questions")
+    lines = [
+        (
+            record.row,
+            record.over,
+            *(_in_words(record.figures[name]) for name in METRICS),
+            _in_words(record.against_reference, sign="+"),
+            f"{record.questions:,}",
+        )
+        for record in records
+        if record.over != "country"
+    ]
+    sections = (group for _, group in groupby(lines, key=lambda line: line[0]))
+    return terminal_table("Nearness to the survey", columns, sections, left=columns[:2])
 
 
 def countries_table(records: Sequence[OpinionRecord]) -> Table:
     """Return a table of base-2 similarity, a line a country and a column a row."""
     by_cell = {(r.country, r.row): r for r in records if r.over == "country"}
     names = list(dict.fromkeys(row for _, row in by_cell))
-    table = Table(title=f"{TITLES[METRICS[0]]}, by country", title_justify="left")
-    table.add_column("country")
-    for title in ("questions", *names):
-        table.add_column(Text(title), justify="right")
+    lines = []
     for country in sorted({str(country) for country, _ in by_cell}):
         found = [by_cell.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
         cells = [_in_words(r.figures[METRICS[0]], ends=False) if r else "-" for r in found]
-        table.add_row(Text(country), f"{number:,}", *cells)
-    return table
+        lines.append((country, f"{number:,}", *cells))
+    title = f"{TITLES[METRICS[0]]}, by country"
+    return terminal_table(title, ("country", "questions", *names), [lines])
 
 
 def _in_words(figure: Interval | None, *, sign: str = "", ends: bool = True) -> str:

@@ -4,15 +4,15 @@ The CSV has every setting of every country, accuracies as fractions 0..1; the ta
 of each front, in percent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.files.csv_files import write_csv
+from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import select_setting
 from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
 
@@ -25,34 +25,32 @@ def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
 
 def probe_table(results: Sequence[ProbeResult]) -> Table:
     """Return points of each country's front as a table for the terminal."""
-    table = Table(
-        title="Fronts of linear heads, validation users",
-        title_justify="left",
+    columns = ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global")
+    return terminal_table(
+        "Fronts of linear heads, validation users",
+        ("country", *columns),
+        map(_front_lines, results),
         caption="The best of many heads on the users that chose them: optimistic.",
-        caption_justify="left",
     )
-    table.add_column("country")
-    for name in ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global"):
-        table.add_column(name, justify="right")
-    for result in results:
-        numbers = front_settings(result, num_points=NUM_POINTS).tolist()
-        if not numbers:
-            table.add_row(escape(result.country), "none beats the global model")
-        for number in numbers:
-            row = _row(result, number)
-            beta = "" if row["beta"] is None else f" (beta {row['beta']:.2g})"
-            table.add_row(
-                escape(result.country),
-                f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
-                f"{row['strength']:.2g}{beta}",
-                f"{row['l2']:.1e}",
-                f"{row['steps']}",
-                f"{row['accuracy']:.1%}",
-                "" if row["distinctive"] is None else f"{row['distinctive']:.1%}",
-                f"{result.global_accuracy:.1%}",
-            )
-        table.add_section()
-    return table
+
+
+def _front_lines(result: ProbeResult) -> Iterator[tuple[object, ...]]:
+    numbers = front_settings(result, num_points=NUM_POINTS).tolist()
+    if not numbers:
+        yield result.country, "none beats the global model"
+    for number in numbers:
+        row = _row(result, number)
+        beta = "" if row["beta"] is None else f" (beta {row['beta']:.2g})"
+        yield (
+            result.country,
+            f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
+            f"{row['strength']:.2g}{beta}",
+            f"{row['l2']:.1e}",
+            row["steps"],
+            f"{row['accuracy']:.1%}",
+            "" if row["distinctive"] is None else f"{row['distinctive']:.1%}",
+            f"{result.global_accuracy:.1%}",
+        )
 
 
 def _row(result: ProbeResult, number: int) -> dict[str, Any]:

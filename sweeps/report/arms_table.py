@@ -6,11 +6,12 @@ global model.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
 from sweeps.ledger.records import TrialRecord
@@ -66,14 +67,11 @@ def arms_rich_table(rows: Sequence[PooledRow]) -> Table:
 
 def rich_table(title: str, rows: Sequence[PooledRow], names: Sequence[str]) -> Table:
     """Return columns of rows as a table for the terminal, countries apart."""
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("country", "arm") else "right")
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        is_last = following is not None and following.country != row.country
-        cells = [escape(str(_SHOWN[name](row))) for name in names]
-        table.add_row(*cells, end_section=is_last)
-    return table
+    sections = (
+        [[_SHOWN[name](row) for name in names] for row in group]
+        for _, group in groupby(rows, key=lambda row: row.country)
+    )
+    return terminal_table(title, names, sections)
 
 
 def _between_seeds(row: PooledRow) -> str:

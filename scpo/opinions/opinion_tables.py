@@ -66,8 +66,8 @@ def overall_table(records: Sequence[OpinionRecord]) -> Table:
         (
             record.row,
             record.over,
-            *(_in_words(record.figures[name]) for name in METRICS),
-            _in_words(record.against_reference, sign="+"),
+            *(format_score(record.figures[name]) for name in METRICS),
+            format_score(record.against_reference, "+"),
             f"{record.questions:,}",
         )
         for record in records
@@ -85,22 +85,22 @@ def countries_table(records: Sequence[OpinionRecord]) -> Table:
     for country in sorted({str(country) for country, _ in by_cell}):
         found = [by_cell.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
-        cells = [_in_words(r.figures[METRICS[0]], ends=False) if r else "-" for r in found]
+        cells = [f"{r.figures[METRICS[0]].value:z.3f}" if r else "-" for r in found]
         lines.append((country, f"{number:,}", *cells))
     title = f"{TITLES[METRICS[0]]}, by country"
     return terminal_table(title, ("country", "questions", *names), [lines])
 
 
-def _in_words(figure: Interval | None, *, sign: str = "", ends: bool = True) -> str:
+def format_score(figure: Interval | None, sign: str = "") -> str:
+    """Return e.g. "0.712 (0.705 to 0.719)"; "-" for none, what rounds to 0 without a sign.
+
+    With `sign` "+" it is a difference, and its numbers show theirs.
+    """
     if figure is None or figure.value is None:
         return "-"
-    value = _rounded(figure.value, sign)
-    if not ends or figure.low is None or figure.high is None:
-        return value
-    return f"{value} ({_rounded(figure.low, sign)} to {_rounded(figure.high, sign)})"
-
-
-def _rounded(value: float, sign: str = "") -> str:
-    """Return a number to three decimals; what rounds to 0 has no sign."""
-    words = f"{value:{sign}.3f}"
-    return "0.000" if float(words) == 0 else words
+    words = [
+        "0.000" if abs(number) < 0.0005 else f"{number:{sign}.3f}"
+        for number in (figure.value, figure.low, figure.high)
+        if number is not None
+    ]
+    return f"{words[0]} ({words[1]} to {words[2]})" if len(words) == 3 else words[0]

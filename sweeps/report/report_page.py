@@ -12,12 +12,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
-from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.statistics.wording import open_templates
 from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
@@ -89,16 +88,8 @@ def render_report(
     regret = regret_table(records, rankings)
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
-    environment = Environment(
-        loader=PackageLoader("sweeps.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = open_templates("sweeps.report", "templates", escape=True)
     environment.filters.update(
-        accuracy=format_accuracy,
-        difference=format_difference,
         setting=describe_setting,
         evidence=describe_evidence,
         optimism=describe_optimism,

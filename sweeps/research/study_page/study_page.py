@@ -9,11 +9,9 @@ import platform
 from collections.abc import Sequence
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from scpo.arrays import Row
 from scpo.files.atomic import write_text
-from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.statistics.wording import format_difference, open_templates
 from sweeps.ledger.pooled import PooledRow, write_columns
 from sweeps.ledger.words import BASELINE
 from sweeps.research.study_page import paragraphs
@@ -50,16 +48,8 @@ def study_page(
     results: Sequence[DataSetResult], *, missing: Sequence[str], machine: str, config: str
 ) -> str:
     """Return the page of the data sets that are done; `missing` are titles of the others."""
-    environment = Environment(
-        loader=PackageLoader("sweeps.research", "study_page"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    environment.filters.update(
-        accuracy=format_accuracy, difference=format_difference, against=_against
-    )
+    environment = open_templates("sweeps.research", "study_page")
+    environment.filters["against"] = _against
     judged = judge_claims({result.title: result.rows for result in results})
     return environment.get_template("STUDY.md.j2").render(
         results=results,

@@ -173,7 +173,8 @@ def selection_table(plan: SweepPlan) -> Table:
         for row in plan.selections
     ]
     sections = (group for _, group in itertools.groupby(lines, key=lambda line: line[0]))
-    return terminal_table("Pairs selected, training users", ("country", *columns), sections)
+    title, left = "Pairs selected, training users", ("country", columns[-1])
+    return terminal_table(title, ("country", *columns), sections, left=left)
 
 
 def work_table(plan: SweepPlan) -> Table:

@@ -108,7 +108,7 @@ def ablate(
 ) -> None:
     """Train all arms on the same splits and seeds, and compare them."""
     resolved = _load_sweep(config, set_, dry_run)
-    from sweeps.report.ablation_table import ablation_rows, ablation_table, write_ablation
+    from sweeps.report.arms_table import ablation_rows, ablation_table, write_ablation
     from sweeps.stages.ablation import run_ablation
 
     seeds = tuple(seed or (0, 1, 2))

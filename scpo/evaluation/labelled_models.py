@@ -21,23 +21,16 @@ TAKEN = (GLOBAL, LENGTH, POOLED)
 
 @dataclass(frozen=True)
 class ModelsToJudge:
-    """Models and what judges them.
+    """Models and what judges them."""
 
-    `data` is a prepared folder, `cache` the root of the token store and the reference rewards.
-    `global_model` is a source, or a name as of `scpo.models.model_source.find_model`, `revision`
-    its revision on the hub; `models` are such names by label, without "global". Without
-    `countries` those judge that labels name. `split` is how users were divided when the models
-    were trained.
-    """
-
-    data: Path
-    global_model: str | ModelSource
-    models: Mapping[str, str]
-    cache: Path
-    countries: Sequence[str] = ()
-    split: SplitConfig = field(default_factory=SplitConfig)
+    data: Path  # a prepared folder
+    global_model: str | ModelSource  # a name is as of `scpo.models.model_source.find_model`
+    models: Mapping[str, str]  # such names by label, without "global"
+    cache: Path  # root of the token store and the reference rewards
+    countries: Sequence[str] = ()  # without any those judge that labels name
+    split: SplitConfig = field(default_factory=SplitConfig)  # of the models' training
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    revision: str | None = None
+    revision: str | None = None  # of the global model, on the hub
     trust_remote_code: bool = False
 
 

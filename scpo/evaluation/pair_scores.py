@@ -29,29 +29,17 @@ _COLUMNS = ("user", "pair_id", "part", "reference_margin", "length_difference", 
 
 @dataclass(frozen=True)
 class PairScores:
-    """Rewards of M models on a country's P pairs.
-
-    Attributes:
-        country: Its name.
-        user: User of each pair, shape (P,).
-        pair_id: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
-        part: "train", "validation" or "test" of each pair, shape (P,).
-        reference_margin: d = r_glo(y+) - r_glo(y-), which divides the layers at 0, shape (P,).
-        length_difference: Characters of y+ minus those of y-, shape (P,).
-        responses: Numbers of y+ and of y- among the country's responses, shape (P, 2).
-        rewards: By label, the rewards of y+ and of y-, shape (P, 2).
-        unit: As of `scpo.countries.country_data.CountryData`.
-    """
+    """Rewards of M models on a country's P pairs."""
 
     country: str
-    user: NDArray[np.str_]
-    pair_id: NDArray[np.str_]
-    part: NDArray[np.str_]
-    reference_margin: FloatArray
-    length_difference: FloatArray
-    responses: IntArray
-    rewards: Mapping[str, FloatArray]
-    unit: str = "user"
+    user: NDArray[np.str_]  # of each pair, shape (P,)
+    pair_id: NDArray[np.str_]  # "interaction:2>0" where response 2 was chosen over 0, shape (P,)
+    part: NDArray[np.str_]  # "train", "validation" or "test", shape (P,)
+    reference_margin: FloatArray  # d = r_glo(y+) - r_glo(y-), divides the layers at 0, (P,)
+    length_difference: FloatArray  # characters of y+ minus those of y-, shape (P,)
+    responses: IntArray  # numbers of y+ and of y- among the country's responses, shape (P, 2)
+    rewards: Mapping[str, FloatArray]  # by label, the rewards of y+ and of y-, shape (P, 2)
+    unit: str = "user"  # as of `scpo.countries.country_data.CountryData`
 
     def __post_init__(self) -> None:
         """Refuse arrays that do not belong together.

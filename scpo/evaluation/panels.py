@@ -24,23 +24,14 @@ _BASELINES = (GLOBAL, "full", LENGTH)
 
 @dataclass(frozen=True)
 class Panel:
-    """P pairs of one country, or of all.
+    """P pairs of one country, or of all."""
 
-    Attributes:
-        country: Its name, or "pooled".
-        user: User of each pair, shape (P,); users of different countries differ.
-        reference_margin: d of each pair, shape (P,).
-        length_difference: Characters of y+ minus those of y-, shape (P,).
-        margins: By arm, the margins of the model that judges the pair's country, shape (P,).
-        unit: As of `scpo.countries.country_data.CountryData`.
-    """
-
-    country: str
-    user: NDArray[np.str_]
-    reference_margin: FloatArray
-    length_difference: FloatArray
-    margins: Mapping[str, FloatArray]
-    unit: str = "user"
+    country: str  # its name, or "pooled"
+    user: NDArray[np.str_]  # of each pair, shape (P,); users of different countries differ
+    reference_margin: FloatArray  # d of each pair, shape (P,)
+    length_difference: FloatArray  # characters of y+ minus those of y-, shape (P,)
+    margins: Mapping[str, FloatArray]  # by arm, of the model that judges the pair's country, (P,)
+    unit: str = "user"  # as of `scpo.countries.country_data.CountryData`
 
 
 def build_panels(scores: Sequence[PairScores]) -> list[Panel]:

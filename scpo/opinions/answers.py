@@ -31,21 +31,13 @@ METRICS = ("similarity_base2", "similarity_natural", "total_variation")
 
 @dataclass(frozen=True)
 class Answers:
-    """N answers of countries to Q questions, as arrays.
+    """N answers of countries to Q questions, as arrays."""
 
-    Attributes:
-        countries: Their names, sorted.
-        country: Country of each answer as a position in `countries`, shape (N,).
-        question: Question of each answer, ascending, shape (N,).
-        shares: Share of people by option, shape (N, K).
-        num_options: Options of each question, shape (Q,).
-    """
-
-    countries: tuple[str, ...]
-    country: IntArray
-    question: IntArray
-    shares: FloatArray
-    num_options: IntArray
+    countries: tuple[str, ...]  # their names, sorted
+    country: IntArray  # of each answer, a position in `countries`, shape (N,)
+    question: IntArray  # of each answer, ascending, shape (N,)
+    shares: FloatArray  # share of people by option, shape (N, K)
+    num_options: IntArray  # options of each question, shape (Q,)
 
 
 def build_answers(questions: Sequence[SurveyQuestion]) -> Answers:

@@ -46,20 +46,14 @@ _REFERENCE = "global"  # the label of the model that the others are compared wit
 
 @dataclass(frozen=True)
 class OpinionSettings:
-    """How models are judged.
+    """How models are judged."""
 
-    Attributes:
-        countries: Countries to judge; none: those that have a model, or else those with
-            `min_questions`.
-        part: "all" questions, or those that `scpo train` holds out of a country as "validation"
-            or "test": for models trained on the survey itself.
-        temperature: T of the choice rule; None: fitted per model and country on the answers of
-            the other countries.
-    """
-
-    countries: tuple[str, ...] = ()
+    countries: tuple[str, ...] = ()  # none: those with a model, or else with `min_questions`
     min_questions: int = 100
+    # "all" questions, or those that `scpo train` holds out of a country as "validation" or
+    # "test": for models trained on the survey itself.
     part: str = "all"
+    # T of the choice rule; None: fitted per model and country on the others' answers.
     temperature: float | None = 1.0
     max_tokens: int = 512
 
@@ -115,11 +109,7 @@ def run_opinions(
         }
         say(f"{label.name}: scored")
     rows += own_and_others(labels, rows, [countries[each] for each in judged.country])
-    records = summarise(
-        rows,
-        judged,
-        reference=_REFERENCE if _REFERENCE in models else None,
-    )
+    records = summarise(rows, judged, reference=_REFERENCE if _REFERENCE in models else None)
     write_opinions(records, out / "opinions.csv")
     write_answers(rows, judged, questions, out / "opinions.parquet")
     described["records"] = [record.as_dict() for record in records]

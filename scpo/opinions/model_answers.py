@@ -5,18 +5,17 @@ any other name (such as "global") a model for everyone.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.countries import canonical_country, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.models.reward_model import RewardModel
 from scpo.opinions.answers import (
-    METRICS,
     Answers,
     arrange_rewards,
     average_answer,
@@ -25,7 +24,7 @@ from scpo.opinions.answers import (
     score_answers,
     uniform_answer,
 )
-from scpo.opinions.opinion_scores import ScoredRow
+from scpo.opinions.opinion_scores import Kind, ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
 from scpo.tokens.encoding import encode_texts
 
@@ -145,17 +144,12 @@ def own_and_others(
     names = np.asarray(country_of)
     for arm in _arms(labels):
         models = [label for label in labels if label.country and label.arm == arm.strip()]
-        nothing = np.full((len(names), len(METRICS)), np.nan)
-        own = ScoredRow(f"own{arm}", "own", nothing)
-        sums, counts = np.zeros(nothing.shape), np.zeros((len(names), 1))
-        for label in models:
-            is_own = (names == label.country)[:, np.newaxis]
-            scores = by_label[label.name]
-            own = replace(own, scores=np.where(is_own, scores, own.scores))
-            sums += np.where(is_own, 0.0, scores)
-            counts += ~is_own
-        others = np.divide(sums, counts, out=nothing.copy(), where=counts > 0)
-        made += [own, ScoredRow(f"others{arm}", "others", others)]
+        scores = np.stack([by_label[label.name] for label in models])
+        is_own = np.array([names == label.country for label in models])[:, :, np.newaxis]
+        masks: dict[Kind, BoolArray] = {"own": ~is_own, "others": is_own}
+        for kind, mask in masks.items():
+            known = np.ma.array(scores, mask=np.broadcast_to(mask, scores.shape))
+            made.append(ScoredRow(f"{kind}{arm}", kind, known.mean(axis=0).filled(np.nan)))
     return [row for row in made if not np.isnan(row.scores).all()]
 
 

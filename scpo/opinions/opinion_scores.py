@@ -16,12 +16,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
-from scpo.statistics.bootstrap import (
-    Interval,
-    divide_draws,
-    drawn_interval,
-    resample_sums,
-)
+from scpo.statistics.bootstrap import Interval, divide_draws, drawn_interval, resample_sums
 
 Kind = Literal["baseline", "model", "own", "others"]
 Over = Literal["country", "questions", "countries"]
@@ -29,52 +24,38 @@ Over = Literal["country", "questions", "countries"]
 
 @dataclass(frozen=True)
 class ScoredRow:
-    """One way to predict the judged answers.
+    """One way to predict the judged answers."""
 
-    Attributes:
-        name: "uniform", a model's label, "own scpo" and the like.
-        kind: "baseline"; "model", one model on every country; "own", each country's model on its
-            own country; "others", the mean of the other countries' models.
-        scores: `METRICS` of each answer, shape (N, 3), NaN where the row does not apply.
-    """
-
-    name: str
+    name: str  # "uniform", a model's label, "own scpo" and the like
+    # "model" is one model on every country; "own" each country's model on its own country,
+    # "others" the mean of the other countries' models.
     kind: Kind
-    scores: FloatArray
+    scores: FloatArray  # `METRICS` of each answer, shape (N, 3), NaN where the row does not apply
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Which answers were judged: the country of each, a position in `countries`, and its question.
+    """Which answers were judged."""
 
-    Countries are sorted names; both arrays are of shape (N,), questions are 0..Q-1.
-    """
-
-    countries: tuple[str, ...]
-    country: IntArray
-    question: IntArray
+    countries: tuple[str, ...]  # sorted names
+    country: IntArray  # of each answer, a position in `countries`, shape (N,)
+    question: IntArray  # of each answer, 0..Q-1, shape (N,)
 
 
 @dataclass(frozen=True)
 class OpinionRecord:
-    """What one row scores in one country, or over all of them.
-
-    Attributes:
-        over: What is averaged over: a country's questions, all questions, or countries.
-        country: The country; None where `over` is not "country".
-        questions: Number of questions.
-        figures: By metric: the similarities (1 - JS distance, higher is better) and the total
-            variation (lower is better), with intervals by question.
-        against_reference: Base-2 similarity minus that of the reference model on the same
-            answers; None where there is no reference, or this is it.
-    """
+    """What one row scores in one country, or over all of them."""
 
     row: str
     kind: Kind
-    over: Over
-    country: str | None
-    questions: int
+    over: Over  # what is averaged over: a country's questions, all questions, or countries
+    country: str | None  # None where `over` is not "country"
+    questions: int  # their number
+    # By metric: the similarities (1 - JS distance, higher is better) and the total variation
+    # (lower is better), with intervals by question.
     figures: dict[str, Interval]
+    # Base-2 similarity minus that of the reference model on the same answers; None where there
+    # is no reference, or this is it.
     against_reference: Interval | None
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,10 +69,7 @@ class OpinionRecord:
 
 
 def summarise(
-    rows: Sequence[ScoredRow],
-    judged: Judged,
-    *,
-    reference: str | None = None,
+    rows: Sequence[ScoredRow], judged: Judged, *, reference: str | None = None
 ) -> list[OpinionRecord]:
     """Return the records of each row: over questions, over countries, then country by country.
 

@@ -1,6 +1,7 @@
 """Opinion records as tables: for files (CSV, Parquet) and for people."""
 
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,11 @@ import pyarrow as pa
 import pyarrow.csv as pc
 import pyarrow.parquet as pq
 from rich.table import Table
-from rich.text import Text
 
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
+from scpo.files.terminal_table import terminal_table
 from scpo.opinions.answers import METRICS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
 from scpo.statistics.bootstrap import Interval
@@ -60,49 +61,46 @@ def write_answers(
 
 def overall_table(records: Sequence[OpinionRecord]) -> Table:
     """Return a table of every row over all countries, with intervals."""
-    table = Table(title="Nearness to the survey", title_justify="left")
-    for title in ("row", "mean over", *TITLES.values(), "against global", "questions"):
-        table.add_column(title, justify="left" if title in ("row", "mean over") else "right")
-    for record in records:
-        if record.over != "country":
-            figures = [record.figures[name] for name in METRICS]
-            table.add_row(
-                Text(record.row),
-                record.over,
-                *(_in_words(figure) for figure in figures),
-                _in_words(record.against_reference, sign="+"),
-                f"{record.questions:,}",
-                end_section=record.over == "countries",
-            )
-    return table
+    columns = ("row", "mean over", *TITLES.values(), "against global", "questions")
+    lines = [
+        (
+            record.row,
+            record.over,
+            *(format_score(record.figures[name]) for name in METRICS),
+            format_score(record.against_reference, "+"),
+            f"{record.questions:,}",
+        )
+        for record in records
+        if record.over != "country"
+    ]
+    sections = (group for _, group in groupby(lines, key=lambda line: line[0]))
+    return terminal_table("Nearness to the survey", columns, sections, left=columns[:2])
 
 
 def countries_table(records: Sequence[OpinionRecord]) -> Table:
     """Return a table of base-2 similarity, a line a country and a column a row."""
     by_cell = {(r.country, r.row): r for r in records if r.over == "country"}
     names = list(dict.fromkeys(row for _, row in by_cell))
-    table = Table(title=f"{TITLES[METRICS[0]]}, by country", title_justify="left")
-    table.add_column("country")
-    for title in ("questions", *names):
-        table.add_column(Text(title), justify="right")
+    lines = []
     for country in sorted({str(country) for country, _ in by_cell}):
         found = [by_cell.get((country, name)) for name in names]
         number = max(record.questions for record in found if record)
-        cells = [_in_words(r.figures[METRICS[0]], ends=False) if r else "-" for r in found]
-        table.add_row(Text(country), f"{number:,}", *cells)
-    return table
+        cells = [f"{r.figures[METRICS[0]].value:z.3f}" if r else "-" for r in found]
+        lines.append((country, f"{number:,}", *cells))
+    title = f"{TITLES[METRICS[0]]}, by country"
+    return terminal_table(title, ("country", "questions", *names), [lines])
 
 
-def _in_words(figure: Interval | None, *, sign: str = "", ends: bool = True) -> str:
+def format_score(figure: Interval | None, sign: str = "") -> str:
+    """Return e.g. "0.712 (0.705 to 0.719)"; "-" for none, what rounds to 0 without a sign.
+
+    With `sign` "+" it is a difference, and its numbers show theirs.
+    """
     if figure is None or figure.value is None:
         return "-"
-    value = _rounded(figure.value, sign)
-    if not ends or figure.low is None or figure.high is None:
-        return value
-    return f"{value} ({_rounded(figure.low, sign)} to {_rounded(figure.high, sign)})"
-
-
-def _rounded(value: float, sign: str = "") -> str:
-    """Return a number to three decimals; what rounds to 0 has no sign."""
-    words = f"{value:{sign}.3f}"
-    return "0.000" if float(words) == 0 else words
+    words = [
+        "0.000" if abs(number) < 0.0005 else f"{number:{sign}.3f}"
+        for number in (figure.value, figure.low, figure.high)
+        if number is not None
+    ]
+    return f"{words[0]} ({words[1]} to {words[2]})" if len(words) == 3 else words[0]

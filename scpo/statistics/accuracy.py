@@ -27,14 +27,11 @@ Name = TypeVar("Name", bound=Hashable)
 
 @dataclass(frozen=True)
 class Accuracy:
-    """One accuracy, a share of pairs in 0..1, with what a reader needs to judge it.
-
-    `ties` are pairs with two equal rewards, counted as wrong.
-    """
+    """One accuracy, a share of pairs in 0..1, with what a reader needs to judge it."""
 
     interval: Interval
     pairs: int
-    ties: int
+    ties: int  # pairs with two equal rewards, counted as wrong
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return accuracy, low, high, pairs, users and ties, as records and tables hold them."""
@@ -55,9 +52,7 @@ def pair_accuracy(margin: ArrayLike, user: ArrayLike) -> Accuracy:
 
 
 def layer_accuracies(
-    margins: Mapping[Name, ArrayLike],
-    reference_margin: ArrayLike,
-    user: ArrayLike,
+    margins: Mapping[Name, ArrayLike], reference_margin: ArrayLike, user: ArrayLike
 ) -> dict[Name, dict[str, Accuracy]]:
     """Return the accuracy of many models by model, then by layer.
 

@@ -33,13 +33,10 @@ ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure with its 95 % interval by user, and the users that it comes from.
+    """A figure with its 95 % interval by user, and the users that it comes from."""
 
-    `value` is None without pairs, `low` and `high` are None with fewer than 2 users.
-    """
-
-    value: float | None
-    low: float | None
+    value: float | None  # None without pairs
+    low: float | None  # None with fewer than 2 users, as is `high`
     high: float | None
     users: int
 

@@ -21,21 +21,12 @@ from numpy.typing import ArrayLike
 
 from scpo.arrays import FloatArray, Row
 from scpo.statistics.binned import binned_intervals, same_rank_bins
-from scpo.statistics.bootstrap import (
-    divide_draws,
-    drawn_interval,
-    resample_sums,
-    sum_by_user,
-)
+from scpo.statistics.bootstrap import divide_draws, drawn_interval, resample_sums, sum_by_user
 
 NUM_DECILES = 10
 
 
-def length_deciles(
-    margin: ArrayLike,
-    length_difference: ArrayLike,
-    user: ArrayLike,
-) -> list[Row]:
+def length_deciles(margin: ArrayLike, length_difference: ArrayLike, user: ArrayLike) -> list[Row]:
     """Return accuracy by decile of the difference of lengths, as rows of a table.
 
     Equal differences share a decile. m = r(y+) - r(y-), the length of y+ minus that of y- and the
@@ -66,10 +57,7 @@ def length_deciles(
 
 
 def length_share(
-    margin: ArrayLike,
-    baseline: ArrayLike,
-    length_difference: ArrayLike,
-    user: ArrayLike,
+    margin: ArrayLike, baseline: ArrayLike, length_difference: ArrayLike, user: ArrayLike
 ) -> Row:
     """Return how much of a model's gain over a baseline length explains, as a row of a table.
 

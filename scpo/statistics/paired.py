@@ -17,47 +17,28 @@ from numpy.typing import ArrayLike
 from scipy.stats import binom, chi2
 
 from scpo.statistics.accuracy import check_margins
-from scpo.statistics.bootstrap import (
-    Interval,
-    intervals,
-    jackknife_interval,
-    sum_by_user,
-)
+from scpo.statistics.bootstrap import Interval, intervals, jackknife_interval, sum_by_user
 
 
 @dataclass(frozen=True)
 class McNemar:
-    """McNemar's tests of b against c pairs that one model alone orders right.
+    """McNemar's tests of b against c pairs that one model alone orders right."""
 
-    Attributes:
-        exact_p: Two-sided binomial: the smaller tail twice, at most 1.
-        statistic: (|b - c| - 1)^2 / (b + c), 0 where b and c differ by less than 1.
-        chi_square_p: Its upper tail under chi-square with one degree of freedom.
-    """
-
-    exact_p: float
-    statistic: float
-    chi_square_p: float
+    exact_p: float  # two-sided binomial: the smaller tail twice, at most 1
+    statistic: float  # (|b - c| - 1)^2 / (b + c), 0 where b and c differ by less than 1
+    chi_square_p: float  # its upper tail under chi-square with one degree of freedom
 
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """Accuracy of a model minus that of a baseline, on the same pairs.
+    """Accuracy of a model minus that of a baseline, on the same pairs."""
 
-    Attributes:
-        bootstrap: The difference, in -1..1, with its interval by user bootstrap.
-        jackknife: The same with the interval by user jackknife.
-        model_only: Pairs that the model alone orders right, b.
-        baseline_only: Pairs that the baseline alone orders right, c.
-        mcnemar: Tests of b against c; pairs taken for independent.
-    """
-
-    bootstrap: Interval
-    jackknife: Interval
+    bootstrap: Interval  # the difference, in -1..1, with its interval by user bootstrap
+    jackknife: Interval  # the same with the interval by user jackknife
     pairs: int
-    model_only: int
-    baseline_only: int
-    mcnemar: McNemar
+    model_only: int  # pairs that the model alone orders right, b
+    baseline_only: int  # pairs that the baseline alone orders right, c
+    mcnemar: McNemar  # tests of b against c; pairs taken for independent
 
     def as_dict(self) -> dict[str, float | int | None]:
         """Return the columns of a table's row."""
@@ -76,9 +57,7 @@ class PairedDifference:
 
 
 def paired_differences(
-    margins: Mapping[str, ArrayLike],
-    baseline: ArrayLike,
-    user: ArrayLike,
+    margins: Mapping[str, ArrayLike], baseline: ArrayLike, user: ArrayLike
 ) -> dict[str, PairedDifference]:
     """Return how far each model's accuracy is above the baseline's, by name.
 

@@ -1,42 +1,47 @@
 """An accuracy and a difference with their intervals, as people read them."""
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
 from scpo.statistics.bootstrap import Interval
 
 
 def format_accuracy(
-    figure: Interval | float | None,
-    low: float | None = None,
-    high: float | None = None,
-    *,
-    unit: str = " %",
-    missing: str = "no pairs",
+    figure: Interval | float | None, *, unit: str = " %", missing: str = "no pairs"
 ) -> str:
     """Return e.g. "64.1 % (58.9-69.0)"; without an interval only the share.
 
-    `figure` is a fraction, with its interval or with the ends beside it; `unit` follows the share,
-    and `missing` is written without an accuracy.
+    `figure` is a fraction, perhaps with its interval; `unit` follows the share, and `missing` is
+    written without an accuracy.
     """
-    value, low, high = _parts(figure, low, high)
-    if value is None:
-        return missing
-    ends = "" if low is None or high is None else f" ({100 * low:.1f}-{100 * high:.1f})"
-    return f"{100 * value:.1f}{unit}{ends}"
+    return _format(figure, f"{{:.1f}}{unit}", " ({:.1f}-{:.1f})", missing)
 
 
-def format_difference(
-    figure: Interval | float | None, low: float | None = None, high: float | None = None
-) -> str:
+def format_difference(figure: Interval | float | None) -> str:
     """Return a difference in points, e.g. "+1.2 (-0.8 to +3.0)"; "" for none."""
-    value, low, high = _parts(figure, low, high)
-    if value is None:
-        return ""
-    ends = "" if low is None or high is None else f" ({100 * low:+.1f} to {100 * high:+.1f})"
-    return f"{100 * value:+.1f}{ends}"
+    return _format(figure, "{:+.1f}", " ({:+.1f} to {:+.1f})", "")
 
 
-def _parts(
-    figure: Interval | float | None, low: float | None, high: float | None
-) -> tuple[float | None, float | None, float | None]:
-    if isinstance(figure, Interval):
-        return figure.value, figure.low, figure.high
-    return figure, low, high
+def open_templates(package: str, folder: str, *, escape: bool = False) -> Environment:
+    """Return the templates in a package's folder, with the filters `accuracy` and `difference`.
+
+    Texts go into HTML escaped where `escape` is set; a value that is missing is an error.
+    """
+    environment = Environment(
+        loader=PackageLoader(package, folder),
+        autoescape=escape,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(accuracy=format_accuracy, difference=format_difference)
+    return environment
+
+
+def _format(figure: Interval | float | None, value: str, ends: str, missing: str) -> str:
+    given = figure if isinstance(figure, Interval) else Interval(figure, None, None, 0)
+    if given.value is None:
+        return missing
+    words = value.format(100 * given.value)
+    if given.low is None or given.high is None:
+        return words
+    return words + ends.format(100 * given.low, 100 * given.high)

@@ -7,9 +7,5 @@ def files_read(config: SweepConfig) -> tuple[dict[str, str], dict[str, str]]:
     """Return what every node must read and what the driver alone must, by name."""
     model, data = config.global_model, config.data
     nodes = {} if model.name is None else {"model": model.name}
-    driver = {
-        "backbone": model.backbone,
-        "data": data.path,
-        "extra pairs": model.extra_pairs,
-    }
+    driver = {"backbone": model.backbone, "data": data.path, "extra pairs": model.extra_pairs}
     return nodes, {name: path for name, path in driver.items() if path is not None}

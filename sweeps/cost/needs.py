@@ -52,12 +52,9 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
 def process_needs(
     config: SweepConfig, cost: ModelCost, whole: ModelCost | None = None
 ) -> list[ProcessNeeds]:
-    """Return the kinds of processes that train in a sweep.
+    """Return the kinds of processes that train in a sweep, of this `model_cost`.
 
-    Args:
-        config: The sweep.
-        cost: Its `model_cost`.
-        whole: The cost in curves and finals, where only the search trains adapters.
+    `whole` is the cost in curves and finals, where only the search trains adapters.
     """
     needs = []
     named = {config.lanes_of(stage, c) for stage in ("final", "curve") for c in config.countries}

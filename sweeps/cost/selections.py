@@ -12,12 +12,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
 from scpo.files.csv_files import write_csv
+from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
@@ -157,18 +158,10 @@ def write_plan(plan: SweepPlan, run: Path) -> None:
 
 def selection_table(plan: SweepPlan) -> Table:
     """Return what each setting selects, as a table for the terminal."""
-    table = Table(title="Pairs selected, training users", title_justify="left")
-    table.add_column("country")
-    for name in ("tau", "beta", "strength", "kept", "effective", "weight 1"):
-        table.add_column(name, justify="right")
-    table.add_column("weights 0 to 1")
-    last = None
-    for row in plan.selections:
-        if last is not None and row.country != last:
-            table.add_section()
-        last = row.country
-        table.add_row(
-            escape(row.country),
+    columns = ("tau", "beta", "strength", "kept", "effective", "weight 1", "weights 0 to 1")
+    lines = [
+        (
+            row.country,
             f"{row.tau:g}",
             "none" if math.isinf(row.beta) else f"{row.beta:g}",
             f"{row.strength:.2g}",
@@ -177,31 +170,30 @@ def selection_table(plan: SweepPlan) -> Table:
             f"{row.share_of_weight_1:.0%}",
             f"|{histogram_bars(row.histogram)}|",
         )
-    return table
+        for row in plan.selections
+    ]
+    sections = (group for _, group in itertools.groupby(lines, key=lambda line: line[0]))
+    title, left = "Pairs selected, training users", ("country", columns[-1])
+    return terminal_table(title, ("country", *columns), sections, left=left)
 
 
 def work_table(plan: SweepPlan) -> Table:
     """Return trainings and hours as a table for the terminal."""
-    table = Table(
-        title=f"Work, {plan.num_lanes} at a time",
-        title_justify="left",
-        caption=escape(plan.rate.source),
-        caption_justify="left",
-    )
-    table.add_column("")
-    for name in ("trainings", "tokens trained", "tokens judged", "device-hours", "wall time"):
-        table.add_column(name, justify="right")
-    for row in plan.work:
-        table.add_row(
+    columns = ("trainings", "tokens trained", "tokens judged", "device-hours", "wall time")
+    lines = [
+        (
             row.kind,
-            str(row.trainings),
+            row.trainings,
             f"{row.train_tokens:,.0f}",
             f"{row.judge_tokens:,.0f}",
             f"{row.device_h:.2f}",
             format_hours(row.wall_h),
-            style="bold" if row.kind == "total" else None,
         )
-    return table
+        for row in plan.work
+    ]
+    lines[-1] = tuple(Text(str(cell), "bold") for cell in lines[-1])
+    title = f"Work, {plan.num_lanes} at a time"
+    return terminal_table(title, ("", *columns), [lines], left=("",), caption=plan.rate.source)
 
 
 def format_hours(hours: float) -> str:

@@ -55,10 +55,8 @@ class CurveFit:
 def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = None) -> CurveFit:
     """Return the curve of least AICc through one arm's points.
 
-    Args:
-        pairs: Shape (P,), positive; several points of one size, such as seeds, show the scatter.
-        error: 1 - accuracy at each, 0..1.
-        weights: Weight of each point, such as an inverse variance; None: equal.
+    `pairs` are positive; several points of one size, such as seeds, show the scatter. `error` is
+    1 - accuracy, 0..1, and `weights` such as inverse variances, None: equal. All have shape (P,).
 
     Raises:
         ValueError: Shapes differ, a value is out of range, or there are no two sizes.

@@ -8,6 +8,7 @@ bound: "more than 512 pairs: never reached", never "512".
 
 import math
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from scpo.statistics.bootstrap import widened_tail
 from sweeps.curves.fitted_curves import Trace
 
 Bounds = tuple[float, float]
+_Ends = tuple[FloatArray, FloatArray]  # the same of R curves, each (R,)
 
 _CLOSE = 1e-9  # accuracies nearer than this are equal: a target is a point of its own curve
 
@@ -65,17 +67,15 @@ def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reache
     The users of `base`, the curve compared with, must be the same for a ratio. None is returned
     where neither a target nor a curve to take it from is given.
     """
-    comparable = base is not None and own.line.users == base.line.users
-    if target is None and (base is None or not comparable):
+    if base is not None and own.line.users != base.line.users:
+        base = None
+    if target is None and base is None:
         return None
-    other = base if base is not None and comparable else None
-    pairs, paired, value = _reach(own.grid, own.curve, target, other, whole=True)
-    ratio = _divide(paired, pairs)
+    pairs, ratio, value = _reach(own, base, target, "curve")
     reached = Reached(value, _only(pairs), _only(ratio), None, None)
     if own.curves is None:
         return reached
-    pairs, paired, _ = _reach(own.grid, own.curves, target, other, whole=False)
-    low, high = _divide(paired, pairs)
+    pairs, (low, high), _ = _reach(own, base, target, "curves")
     tail = widened_tail(len(own.line.users))
     ends = (
         float(np.quantile(low, tail, method="lower")),
@@ -95,14 +95,8 @@ def describe_pairs(pairs: Bounds) -> str:
 def describe_ratio(reached: Reached) -> str:
     """Return e.g. "1.65 (1.10 to 2.90)", "below 0.84 (at most 1.20)" or "not known"."""
     low, high = reached.ratio
-    if low == high:
-        middle = f"{low:.2f}"
-    elif low == 0 and math.isinf(high):
-        middle = "not known"
-    else:
-        middle = f"below {high:.2f}" if low == 0 else f"above {low:.2f}"
-        if low > 0 and math.isfinite(high):
-            middle = f"between {low:.2f} and {high:.2f}"
+    words = ("between {:.2f} and {:.2f}", "above {:.2f}", "below {:.2f}", "not known")
+    middle = f"{low:.2f}" if low == high else _describe_bounds(reached.ratio, *words)
     ends = reached.ratio_ends
     if ends is None or (middle == "not known" and describe_ends(ends) == "no bound"):
         return middle
@@ -111,37 +105,30 @@ def describe_ratio(reached: Reached) -> str:
 
 def describe_ends(ends: Bounds) -> str:
     """Return e.g. "1.10 to 2.90", "at least 1.10", "at most 2.90" or "no bound"."""
-    low, high = ends
-    if low > 0 and math.isfinite(high):
-        return f"{low:.2f} to {high:.2f}"
+    words = ("{:.2f} to {:.2f}", "at least {:.2f}", "at most {:.2f}", "no bound")
+    return _describe_bounds(ends, *words)
+
+
+def _describe_bounds(bounds: Bounds, both: str, least: str, most: str, neither: str) -> str:
+    low, high = bounds
     if low > 0:
-        return f"at least {low:.2f}"
-    return f"at most {high:.2f}" if math.isfinite(high) else "no bound"
+        return both.format(low, high) if math.isfinite(high) else least.format(low)
+    return most.format(high) if math.isfinite(high) else neither
 
 
 def _reach(
-    grid: FloatArray, curves: FloatArray, target: float | None, base: Trace | None, *, whole: bool
-) -> tuple[tuple[FloatArray, FloatArray], tuple[FloatArray, FloatArray], float]:
-    """Return bounds of the pairs of R curves and of the base's, and the target of the first."""
-    compared = None if base is None else (base.curve if whole else base.curves)
-    if target is not None:
-        targets = np.full(len(curves), target)
-    else:
-        assert compared is not None  # no target: there is a base, with as many users
-        targets = compared[:, -1]
-    pairs = pairs_to_reach(grid, curves, targets)
-    paired = np.zeros(len(curves)), np.full(len(curves), np.inf)
-    if base is not None and compared is not None:
-        paired = pairs_to_reach(base.grid, compared, targets)
-    return pairs, paired, float(targets[0])
-
-
-def _divide(
-    above: tuple[FloatArray, FloatArray], below: tuple[FloatArray, FloatArray]
-) -> tuple[FloatArray, FloatArray]:
+    own: Trace, base: Trace | None, target: float | None, curves: Literal["curve", "curves"]
+) -> tuple[_Ends, _Ends, float]:
+    """Return bounds of R curves' pairs and of their ratios to the base, and the first target."""
+    accuracy, compared = getattr(own, curves), getattr(base, curves, None)
+    targets = compared[:, -1] if target is None else np.full(len(accuracy), target)
+    pairs = pairs_to_reach(own.grid, accuracy, targets)
+    low, high = np.zeros(len(accuracy)), np.full(len(accuracy), np.inf)
+    if base is not None:
+        low, high = pairs_to_reach(base.grid, compared, targets)
     with np.errstate(divide="ignore"):
-        return above[0] / below[1], above[1] / below[0]
+        return pairs, (low / pairs[1], high / pairs[0]), float(targets[0])
 
 
-def _only(bounds: tuple[FloatArray, FloatArray]) -> Bounds:
+def _only(bounds: _Ends) -> Bounds:
     return float(bounds[0][0]), float(bounds[1][0])

@@ -119,15 +119,9 @@ def rank_in_folds(
     Candidates that keep consensus accuracy come first, then those that break the constraint
     least; among equals the most accurate on all held-out pairs, then that of least loss.
 
-    Args:
-        pairs: All pairs of the users to train and choose on.
-        fold: Fold of each pair, held out in turn, shape (P,).
-        select: What each candidate trains on.
-        l2: See `train_selections`.
-        steps: See `train_selections`.
-        max_consensus_drop: How far consensus accuracy on held-out pairs may fall.
-        may_start: Whether a selection is trained; a candidate that is not in some fold is left
-            out of the result.
+    `pairs` are all of the users to train and choose on; `fold`, shape (P,), is held out in turn;
+    `l2` and `steps` are those of `train_selections`. Consensus accuracy on held-out pairs may fall
+    by `max_consensus_drop`. A candidate that `may_start` refuses in some fold is left out.
 
     Raises:
         ValueError: See `train_heads` and `judge_heads`.

@@ -29,6 +29,9 @@ class RankedSetting:
     """One complete trial of a search among its country's others."""
 
     record: TrialRecord
+    accuracy: float  # on all validation pairs, a fraction, from the counts that draws use
+    pairs_trained: float
+    violation: float  # sum of the broken constraints' values; 0 when feasible
     rank: int  # 1 is the best: feasible first, then accuracy, then fewer pairs trained
     on_front: bool  # no feasible setting is as accurate and as cheap, and better in one
     is_knee: bool  # where the front bends most; see `find_knee`
@@ -42,11 +45,6 @@ class RankedSetting:
         return evaluation_of(self.record, "validation")
 
     @property
-    def violation(self) -> float:
-        """Sum of the broken constraints' values; 0 when feasible."""
-        return _violation(self.record)
-
-    @property
     def indistinguishable(self) -> bool | None:
         """Whether the interval contains 0; None with fewer than 2 users."""
         return None if self.difference.low is None else self.difference.sign == 0
@@ -55,16 +53,6 @@ class RankedSetting:
     def feasible(self) -> bool:
         """Whether every constraint holds."""
         return self.violation == 0.0
-
-    @property
-    def accuracy(self) -> float:
-        """Accuracy on all validation pairs, a fraction."""
-        return _accuracy(self.record)
-
-    @property
-    def pairs_trained(self) -> float:
-        """Pairs the setting trained on."""
-        return self.record.objectives["pairs_trained"]
 
 
 @dataclass(frozen=True)
@@ -105,10 +93,7 @@ class CountryRanking:
 
 
 def rank_country(
-    records: Sequence[TrialRecord],
-    country: str,
-    *,
-    margin: float = MARGIN,
+    records: Sequence[TrialRecord], country: str, *, margin: float = MARGIN
 ) -> CountryRanking:
     """Rank the complete search trials of one country and choose one.
 
@@ -137,7 +122,7 @@ def rank_country(
         settings=settings,
         margin=margin,
         optimism=optimism,
-        hypervolume=_hypervolume(rankable) if rankable else None,
+        hypervolume=_hypervolume(settings),
         num_failed=sum(r.state == "failed" for r in searched),
         num_pruned=sum(r.state == "pruned" for r in searched),
     )
@@ -168,18 +153,24 @@ def _rank(
     records: list[TrialRecord], margin: float
 ) -> tuple[tuple[RankedSetting, ...], float | None]:
     """Return complete trials in order, compared with the best, and the choice's optimism."""
-    records = sorted(records, key=_rank_key)
     counts = align_by_user(records, "validation")
-    values = np.array([_values(record) for record in records])
-    violation = np.array([_violation(record) for record in records])
-    candidates = Candidates(counts.correct, counts.pairs, values[:, 1], violation)
+    accuracy = counts.correct.sum(axis=1) / counts.pairs.sum()
+    cost = np.array([record.objectives["pairs_trained"] for record in records])
+    broken = [[value for value in r.constraints.values() if value > 0] for r in records]
+    violation = np.array([float(sum(values)) for values in broken])
+    order = np.lexsort(([record.trial_id for record in records], cost, -accuracy, violation))
+    records, counts = [records[row] for row in order], counts.take(order.tolist())
+    accuracy, cost, violation = accuracy[order], cost[order], violation[order]
+    candidates = Candidates(counts.correct, counts.pairs, cost, violation)
     result = compare_settings(candidates, margin=margin)
+    values = np.column_stack([accuracy, cost])
     compared = np.flatnonzero((violation == 0.0) | (violation != 0.0).all())
     front = compared[pareto_front(values[compared])].tolist()
     knee = find_knee(values[front])
     settings = tuple(
         RankedSetting(
-            record=record,
+            record,
+            *(float(column[row]) for column in (accuracy, cost, violation)),
             rank=row + 1,
             on_front=row in front,
             is_knee=knee is not None and row == front[knee],
@@ -192,33 +183,13 @@ def _rank(
     return settings, estimate_optimism(candidates, chosen=result.chosen, margin=margin)
 
 
-def _hypervolume(records: list[TrialRecord]) -> float | None:
-    available = [record.counts.get("pairs_available", 0.0) for record in records]
-    if not all(available):
+def _hypervolume(settings: Sequence[RankedSetting]) -> float | None:
+    available = [setting.record.counts.get("pairs_available", 0.0) for setting in settings]
+    if not settings or not all(available):
         return None
     values = [
-        (_accuracy(record), record.objectives["pairs_trained"] / count)
-        for record, count in zip(records, available, strict=True)
-        if _violation(record) == 0.0
+        (setting.accuracy, setting.pairs_trained / count)
+        for setting, count in zip(settings, available, strict=True)
+        if setting.feasible
     ]
     return hypervolume(np.array(values).reshape(-1, 2), REFERENCE)
-
-
-def _values(record: TrialRecord) -> tuple[float, float]:
-    return _accuracy(record), record.objectives["pairs_trained"]
-
-
-def _rank_key(record: TrialRecord) -> tuple[float, float, float, str]:
-    """Sort by violation (0 when feasible), accuracy, pairs trained, then the id."""
-    pairs = record.objectives["pairs_trained"]
-    return _violation(record), -_accuracy(record), pairs, record.trial_id
-
-
-def _violation(record: TrialRecord) -> float:
-    return sum(value for value in record.constraints.values() if value > 0)
-
-
-def _accuracy(record: TrialRecord) -> float:
-    """Return the accuracy from the counts, so that ranking and bootstrap use one number."""
-    counts = evaluation_of(record, "validation").by_user
-    return sum(counts.correct) / sum(counts.pairs)

@@ -1,25 +1,33 @@
-"""Final figures by country and arm, on test users: `arms.csv` and a terminal table.
+"""Figures by country and arm: `arms.csv`, `ablation.csv` and their tables for the terminal.
 
-In come the `final` records of a run, out come pooled rows of them: with both layers, the global
-model and "longer response wins" on the same pairs, and paired differences against `full` and the
-global model.
+In come the `final` records of a run (on test users), or an ablation's of one part of the users;
+out come pooled rows of them: both layers, the global model and "longer response wins" on the same
+pairs, and paired differences. How far the seeds of an ablation's arm differ stands beside its
+interval: standard deviation, smallest and largest accuracy.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
+from scpo.arrays import Row
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import BASELINE, GLOBAL
+from sweeps.ledger.words import ARMS, BASELINE, GLOBAL
 
 _CSV = """
     country arm accuracy low high pairs users distinctive distinctive_pairs consensus
     consensus_pairs global_accuracy length_accuracy vs_full vs_full_low vs_full_high vs_global
     vs_global_low vs_global_high pairs_trained num_seeds num_countries country_mean
+""".split()
+_ABLATION_CSV = """
+    country arm accuracy low high seed_sd seed_min seed_max num_seeds vs_full vs_full_low
+    vs_full_high distinctive distinctive_pairs consensus consensus_pairs pairs users
+    pairs_trained num_countries
 """.split()
 
 _SHOWN: Mapping[str, Callable[[PooledRow], str | int]] = {
@@ -60,20 +68,43 @@ def write_arms(rows: Sequence[PooledRow], path: Path) -> None:
 
 def arms_rich_table(rows: Sequence[PooledRow]) -> Table:
     """Return the rows as a table for the terminal, accuracies in percent."""
-    shown = [name for name in _SHOWN if name != "between seeds"]
-    return rich_table("Final models, test users", rows, shown)
+    return _table("Final models, test users", rows, ("between seeds",))
 
 
-def rich_table(title: str, rows: Sequence[PooledRow], names: Sequence[str]) -> Table:
-    """Return columns of rows as a table for the terminal, countries apart."""
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(name, justify="left" if name in ("country", "arm") else "right")
-    for row, following in zip(rows, [*rows[1:], None], strict=True):
-        is_last = following is not None and following.country != row.country
-        cells = [escape(str(_SHOWN[name](row))) for name in names]
-        table.add_row(*cells, end_section=is_last)
-    return table
+def ablation_rows(records: Sequence[TrialRecord], part: str) -> list[PooledRow]:
+    """Return pooled rows, where there are two countries, then those of each country.
+
+    Raises:
+        ValueError: A record is not of the `part`, "validation" or "test", or of other pairs than
+            the rest.
+    """
+    return pooled_rows(gather_cells(records, part), order=ARMS)
+
+
+def write_ablation(rows: Sequence[PooledRow], path: Path) -> None:
+    """Write the rows as CSV, empty cells for what is not known."""
+    write_columns(_ABLATION_CSV, map(_with_seeds, rows), path)
+
+
+def ablation_table(rows: Sequence[PooledRow], part: str) -> Table:
+    """Return the rows as a table for the terminal, accuracies in percent."""
+    left_out = ("against global", "global", "longer wins")
+    return _table(f"Ablation, {part} users", rows, left_out)
+
+
+def _table(title: str, rows: Sequence[PooledRow], left_out: Sequence[str]) -> Table:
+    names = [name for name in _SHOWN if name not in left_out]
+    sections = (
+        [[_SHOWN[name](row) for name in names] for row in group]
+        for _, group in groupby(rows, key=lambda row: row.country)
+    )
+    return terminal_table(title, names, sections)
+
+
+def _with_seeds(row: PooledRow) -> Row:
+    several = row.by_seed if len(row.by_seed) > 1 else ()
+    of_seeds = {"seed_min": min(several, default=None), "seed_max": max(several, default=None)}
+    return row.columns() | of_seeds | {"num_seeds": len(row.by_seed)}
 
 
 def _between_seeds(row: PooledRow) -> str:

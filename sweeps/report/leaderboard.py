@@ -5,13 +5,14 @@ and empty cells for what is not known; the table has only the Pareto front and t
 recommendation, in percent.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from scpo.arrays import Row
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.wording import format_accuracy, format_difference
 from sweeps.ledger.pooled import write_columns
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
@@ -125,42 +126,39 @@ def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:
 
 def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
     """Return the fronts and recommendations as a table; a country without either by name."""
-    table = Table(title="Pareto front per country, validation users", title_justify="left")
-    for name in ("country", "setting"):
-        table.add_column(name)
-    for name in ("learning rate", "pairs trained", "accuracy, %", "against the best", "global, %"):
-        table.add_column(name, justify="right")
-    table.add_column("")
-    for ranking in rankings:
-        shown = [s for s in ranking.settings if s.on_front or s.recommended]
-        shown.sort(key=lambda setting: setting.pairs_trained)
-        if not shown:
-            table.add_row(escape(ranking.country), f"none: {ranking.num_failed} trials failed")
-        for setting in shown:
-            table.add_row(*_table_row(ranking, setting))
-        table.add_section()
-    return table
-
-
-def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ...]:
-    overall, baseline = setting.evaluation.overall, setting.evaluation.global_overall
-    rate = setting.record.config.get("learning_rate")
-    remarks = [
-        "recommended" if setting.recommended else "",
-        "knee" if setting.is_knee else "",
-        "" if setting.feasible else f"breaks the constraint by {100 * setting.violation:.1f}",
-    ]
-    cells = (
-        escape(ranking.country),
-        describe_setting(setting),
-        f"{rate:.1e}" if isinstance(rate, float | int) else "",
-        f"{setting.pairs_trained:.0f}",
-        format_accuracy(overall.interval),
-        format_difference(setting.difference),
-        format_accuracy(baseline.accuracy),
-        ", ".join(filter(None, remarks)),
+    left = ("country", "setting", "")
+    numbers = ("learning rate", "pairs trained", "accuracy, %", "against the best", "global, %")
+    return terminal_table(
+        "Pareto front per country, validation users",
+        (*left[:2], *numbers, left[2]),
+        map(_table_lines, rankings),
+        left=left,
     )
-    return tuple(f"[bold]{cell}[/bold]" for cell in cells) if setting.recommended else cells
+
+
+def _table_lines(ranking: CountryRanking) -> Iterator[tuple[object, ...]]:
+    shown = [s for s in ranking.settings if s.on_front or s.recommended]
+    if not shown:
+        yield ranking.country, f"none: {ranking.num_failed} trials failed"
+    for setting in sorted(shown, key=lambda one: one.pairs_trained):
+        overall, baseline = setting.evaluation.overall, setting.evaluation.global_overall
+        rate = setting.record.config.get("learning_rate")
+        remarks = [
+            "recommended" if setting.recommended else "",
+            "knee" if setting.is_knee else "",
+            "" if setting.feasible else f"breaks the constraint by {100 * setting.violation:.1f}",
+        ]
+        cells = (
+            ranking.country,
+            describe_setting(setting),
+            f"{rate:.1e}" if isinstance(rate, float | int) else "",
+            f"{setting.pairs_trained:.0f}",
+            format_accuracy(overall.interval),
+            format_difference(setting.difference),
+            format_accuracy(baseline.accuracy),
+            ", ".join(filter(None, remarks)),
+        )
+        yield tuple(Text(cell, "bold") for cell in cells) if setting.recommended else cells
 
 
 def _columns(ranking: CountryRanking, setting: RankedSetting) -> Row:

@@ -9,19 +9,18 @@ escaped by the template.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
-from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.statistics.wording import open_templates
 from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.ranking.regret import describe_regret, regret_table
@@ -89,21 +88,20 @@ def render_report(
     regret = regret_table(records, rankings)
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
-    environment = Environment(
-        loader=PackageLoader("sweeps.report", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    environment = open_templates("sweeps.report", "templates", escape=True)
+    environment.filters.update(
+        setting=describe_setting,
+        evidence=describe_evidence,
+        optimism=describe_optimism,
+        front=describe_front,
     )
-    environment.filters.update(accuracy=format_accuracy, difference=format_difference)
     return environment.get_template("report.html.j2").render(
         name=name,
         facts=_facts(records),
-        advice=[_advice(ranking, rows) for ranking in rankings],
+        rankings=rankings,
         margin=margin,
-        choices=[_choice(ranking, rows) for ranking in rankings if ranking.recommended],
-        groups=_groups(rows),
+        rows=rows,
+        row_of=partial(find_row, rows),
         bar=_bar(rows),
         pareto=_pareto_svg(rankings),
         regret=regret,
@@ -144,46 +142,6 @@ def _count_trials(records: Sequence[TrialRecord]) -> str:
 
 def _minute(iso: str) -> str:
     return iso[:16].replace("T", " ")
-
-
-def _advice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, str]:
-    chosen = ranking.recommended
-    row = find_row(rows, ranking.country, TUNED_ARM)
-    tested = "Not tested yet: no final model of the searched setting."
-    if row is not None:
-        tested = (
-            f"On {row.pairs} test pairs of {row.users} users, never seen in the search: "
-            f"{format_accuracy(row.accuracy)}"
-        )
-        for arm, name in ((BASELINE, "full"), (GLOBAL, "the global model")):
-            if arm in row.against:
-                tested += f"; {format_difference(row.against[arm])} points against {name}"
-        tested += "."
-    return {
-        "country": ranking.country,
-        "setting": describe_setting(chosen) if chosen else "no recommendation",
-        "evidence": f"{describe_evidence(ranking)} {describe_optimism(ranking)}".rstrip(),
-        "front": describe_front(ranking),
-        "tested": tested,
-    }
-
-
-def _choice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, object]:
-    """Return a ranking with the test rows of its recommendation and of `full`, None without."""
-    arms = {"tested": TUNED_ARM, "full": BASELINE}
-    found = {name: find_row(rows, ranking.country, arm) for name, arm in arms.items()}
-    return {"ranking": ranking, **found}
-
-
-def _groups(rows: Sequence[PooledRow]) -> list[dict[str, object]]:
-    """Return the rows of the table by country, with the row of most pairs for the heading."""
-    groups: list[dict[str, object]] = []
-    for country in dict.fromkeys(row.country for row in rows):
-        of_country = [row for row in rows if row.country == country]
-        name = "All countries, pairs pooled" if country == POOLED else country
-        widest = max(of_country, key=lambda row: row.pairs)
-        groups.append({"country": name, "rows": of_country, "widest": widest})
-    return groups
 
 
 def _bar(rows: Sequence[PooledRow]) -> Bar:

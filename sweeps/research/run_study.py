@@ -19,9 +19,8 @@ from sweeps.research.study.fine_tuned import run_fine_tuned
 from sweeps.research.study.frozen_cells import run_frozen
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.research.study_page.methods import describe_heads, describe_tuning
-from sweeps.research.study_page.results_files import write_results
-from sweeps.research.study_page.rows import study_rows
-from sweeps.research.study_page.study_page import DataSetResult
+from sweeps.research.study_page.rows import DataSetResult, study_rows
+from sweeps.research.study_page.study_page import write_results
 from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
 from sweeps.run.run_folder import keep_config
 

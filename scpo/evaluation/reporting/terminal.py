@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping
 from functools import partial
+from itertools import zip_longest
 
 from rich.table import Table
-from rich.text import Text
 
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
@@ -36,23 +37,23 @@ def accuracy_summary(tables: Tables) -> Table:
     }
     baselines = list(dict.fromkeys(name for _, _, name in paired))
     titles = ("overall", *(f"against {name}" for name in baselines), "distinctive", "consensus")
-    unit = tables["accuracy"][0]["unit"]
-    title = f"Held-out {unit}s: accuracy in %, differences in points, 95 % intervals by {unit}"
-    table = _table(title, ("country", "arm"), titles)
+    sections = []
     for country in dict.fromkeys(country for country, _, _ in by_layer):
         arms = list(dict.fromkeys(arm for name, arm, _ in by_layer if name == country))
         counts = by_layer[country, arms[0], "overall"]
         heads = [country, f"{counts['pairs']:,} pairs", f"{counts['users']:,} {counts['unit']}s"]
-        heads += [""] * (len(arms) - len(heads))
-        for position, head in enumerate(heads):
-            arm = arms[position] if position < len(arms) else ""
-            table.add_row(
-                Text(head),
-                Text(arm),
-                *([] if not arm else _accuracy_cells(by_layer, paired, country, arm, baselines)),
-                end_section=position == len(heads) - 1,
+        lines = [
+            (
+                head,
+                arm,
+                *(_accuracy_cells(by_layer, paired, country, arm, baselines) if arm else ()),
             )
-    return table
+            for head, arm in zip_longest(heads, arms, fillvalue="")
+        ]
+        sections.append(lines)
+    unit = tables["accuracy"][0]["unit"]
+    title = f"Held-out {unit}s: accuracy in %, differences in points, 95 % intervals by {unit}"
+    return terminal_table(title, ("country", "arm", *titles), sections)
 
 
 def _accuracy_cells(
@@ -76,22 +77,22 @@ def matrix_summary(tables: Tables) -> Table:
     by_cell = {(row["model"], row["country"]): row for row in tables["matrix"]}
     countries = list(dict.fromkeys(country for _, country in by_cell))
     worst = {row["model"]: row for row in tables["worst"] if not row["own"]}
-    table = _table("Every model on every country", ("model",), (*countries, "worst"))
+    lines = []
     for model in dict.fromkeys(model for model, _ in by_cell):
         found = [by_cell.get((model, name)) for name in countries]
         cells = [_accuracy(row["accuracy"] if row else None) for row in found]
-        table.add_row(Text(model), *cells, worst[model]["country"] if model in worst else "-")
-    return table
+        lines.append((model, *cells, worst[model]["country"] if model in worst else "-"))
+    columns = ("model", *countries, "worst")
+    return terminal_table("Every model on every country", columns, [lines], left=("model",))
 
 
 def knob_summary(tables: Tables) -> Table:
     """Return the s that validation prefers and what it gives on the pairs that judge."""
-    titles = ("s", "accuracy", "against s = 1", "against global", "validation pairs", "pairs")
-    table = _table("(1 - s) global + s country, s from validation", ("country", "arm"), titles)
-    for row in tables["knob_choice"]:
-        table.add_row(
-            Text(row["country"]),
-            Text(row["arm"]),
+    columns = ("s", "accuracy", "against s = 1", "against global", "validation pairs", "pairs")
+    lines = [
+        (
+            row["country"],
+            row["arm"],
             "each its own" if row["share"] is None else f"{row['share']:.2f}",
             _accuracy(read_interval(row, "accuracy")),
             *(
@@ -101,13 +102,7 @@ def knob_summary(tables: Tables) -> Table:
             f"{row['pairs_chosen_on']:,}",
             f"{row['pairs']:,}",
         )
-    return table
-
-
-def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for name in names:
-        table.add_column(Text(name))
-    for name in numbers:
-        table.add_column(Text(name), justify="right")
-    return table
+        for row in tables["knob_choice"]
+    ]
+    title = "(1 - s) global + s country, s from validation"
+    return terminal_table(title, ("country", "arm", *columns), [lines])

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
-from scpo.files.figure_style import (
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    PURPLE,
-    VERMILLION,
-    spread_positions,
-)
+from scpo.files.figure_style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, spread_positions
 from sweeps.curves.fitted_curves import Axis
 from sweeps.curves.points import CurvePoint
 from sweeps.ledger.words import POOLED

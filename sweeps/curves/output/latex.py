@@ -6,13 +6,14 @@ In come the rows of `curve_summary`; a line of the table joins an arm's two axes
 
 import re
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import Row
 from scpo.files.atomic import write_text
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
 from sweeps.curves.output.curve_panels import country_title
@@ -48,30 +49,20 @@ def latex_table(rows: Sequence[Row], target_of: str = BASELINE) -> str:
         r"\cmidrule(lr){4-5} \cmidrule(lr){6-7}",
         r"country & arm & area & to target & ratio & to target & ratio \\",
     ]
-    country = None
-    for cells in _table_lines(rows, target_of):
-        if cells[0] != country:
-            lines.append(r"\midrule")
-        shown = ["" if cells[0] == country else cells[0], *cells[1:]]
-        country = cells[0]
-        lines.append(" & ".join(escape_latex(cell) for cell in shown) + r" \\")
+    for section in _sections(rows, target_of):
+        lines.append(r"\midrule")
+        for number, (country, *cells) in enumerate(section):
+            shown = ["" if number else country, *cells]
+            lines.append(" & ".join(escape_latex(cell) for cell in shown) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def target_tables(rows: Sequence[Row]) -> list[Table]:
     """Return the rows as tables for the terminal, one a target."""
-    tables = []
-    for target_of in _targets(rows):
-        title = describe_target(rows, target_of)
-        table = Table(title=escape(title), title_justify="left")
-        for heading in HEADINGS:
-            table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
-        lines = _table_lines(rows, target_of)
-        for number, cells in enumerate(lines):
-            last = number + 1 == len(lines) or lines[number + 1][0] != cells[0]
-            table.add_row(*(escape(cell) for cell in cells), end_section=last)
-        tables.append(table)
-    return tables
+    return [
+        terminal_table(describe_target(rows, target_of), HEADINGS, _sections(rows, target_of))
+        for target_of in _targets(rows)
+    ]
 
 
 def describe_target(rows: Sequence[Row], target_of: str) -> str:
@@ -97,8 +88,8 @@ def _targets(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys([BASELINE, *(row["target_of"] for row in rows)]))
 
 
-def _table_lines(rows: Sequence[Row], target_of: str) -> list[list[str]]:
-    """Return the cells of each line, empty for an axis without a curve."""
+def _sections(rows: Sequence[Row], target_of: str) -> list[list[list[str]]]:
+    """Return the cells of each line by country, empty for an axis without a curve."""
     lines: dict[tuple[str, str], list[str]] = {}
     for row in rows:
         if row["target_of"] != target_of:
@@ -110,4 +101,4 @@ def _table_lines(rows: Sequence[Row], target_of: str) -> list[list[str]]:
         cells = lines.setdefault((row["country"], row["arm"]), blank)
         first = 3 if row["axis"] == "trained" else 5
         cells[first : first + 2] = [row["pairs_words"].replace(" pairs", ""), row["ratio_words"]]
-    return list(lines.values())
+    return [list(section) for _, section in groupby(lines.values(), key=lambda line: line[0])]

@@ -37,11 +37,7 @@ from sweeps.research.study.frozen_arrays import (
     train_global_head,
 )
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig
-from sweeps.research.study.survey_similarity import (
-    arm_similarity,
-    baseline_similarity,
-    survey_of,
-)
+from sweeps.research.study.survey_similarity import arm_similarity, baseline_similarity, survey_of
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,7 @@ def describe_heads(
 
 
 def describe_tuning(
-    config: StudyConfig,
-    data_set: TunedConfig,
-    sweep: SweepConfig,
-    records: Sequence[TrialRecord],
+    config: StudyConfig, data_set: TunedConfig, sweep: SweepConfig, records: Sequence[TrialRecord]
 ) -> str:
     """Return how models were fine-tuned, given the records of `run_fine_tuned`."""
     training = sweep.training

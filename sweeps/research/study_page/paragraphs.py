@@ -4,35 +4,16 @@ They are made from the judged claims and the rows, so they say no more than the 
 """
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from scpo.statistics.wording import format_difference
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.words import BASELINE, POOLED, TUNED_ARM
+from sweeps.research.study_page.rows import DataSetResult
 from sweeps.research.study_page.study_claims import JudgedClaim
 
 _CHANCE = 0.05  # of a 95 % interval to leave out 0 where there is no difference
 _SMALL = 0.01  # a difference in accuracy that is told apart and yet of little use
-
-
-def closing_paragraphs(
-    judged: Sequence[JudgedClaim],
-    rows: Mapping[str, Sequence[PooledRow]],
-    units: Mapping[str, str],
-    remarks: Sequence[str] = (),
-) -> str:
-    """Return the paragraphs with their headings.
-
-    `rows` and `units` ("user" or "question") are by the data set's title; `remarks` are sentences
-    on further tables, added to what did not hold.
-    """
-    return "\n\n".join(
-        [
-            f"## What held\n\n{what_held(judged)}",
-            f"## What did not\n\n{' '.join([what_did_not(judged), *remarks])}",
-            f"## What the data cannot say\n\n{what_cannot_be_said(judged, rows, units)}",
-        ]
-    )
 
 
 def what_held(judged: Sequence[JudgedClaim]) -> str:
@@ -61,21 +42,18 @@ def what_did_not(judged: Sequence[JudgedClaim]) -> str:
     return " ".join(sentences) or "Nothing: every claim held on every data set."
 
 
-def what_cannot_be_said(
-    judged: Sequence[JudgedClaim],
-    rows: Mapping[str, Sequence[PooledRow]],
-    units: Mapping[str, str],
-) -> str:
+def what_cannot_be_said(judged: Sequence[JudgedClaim], results: Sequence[DataSetResult]) -> str:
     """Return how coarse the data are, and how many differences chance alone would show."""
     sentences = []
-    for title, of_set in rows.items():
-        countries = [r for r in of_set if r.country != POOLED and r.arm == BASELINE]
-        if countries:
-            users = sorted(row.users for row in countries)
+    for result in results:
+        found = [result.find(BASELINE, country) for country in result.countries]
+        baselines = [row for row in found if row is not None]
+        if baselines:
+            users = sorted(row.users for row in baselines)
             sentences.append(
-                f"{title}: a country has {users[0]} to {users[-1]} {units[title]}s, so the "
-                f"interval of its `full` is {_typical_width(countries):.0f} points wide (median)"
-                f"{_by_country(of_set)}."
+                f"{result.title}: a country has {users[0]} to {users[-1]} {result.unit}s, so the "
+                f"interval of its `full` is {_typical_width(baselines):.0f} points wide (median)"
+                f"{_by_country(result.rows)}."
             )
     told_apart = [abs(j.difference.value or 0.0) for j in judged if j.difference.sign]
     small = sum(value < _SMALL for value in told_apart)
@@ -117,9 +95,6 @@ def _sentences(judged: Sequence[JudgedClaim]) -> list[str]:
 
 
 def _typical_width(rows: Sequence[PooledRow]) -> float:
-    widths = [
-        100 * (row.accuracy.high - row.accuracy.low)
-        for row in rows
-        if row.accuracy.low is not None and row.accuracy.high is not None
-    ]
+    ends = [(row.accuracy.low, row.accuracy.high) for row in rows]
+    widths = [100 * (high - low) for low, high in ends if low is not None is not high]
     return statistics.median_high(widths) if widths else 0.0

@@ -12,7 +12,7 @@ import numpy as np
 
 from scpo.method.arms import TRAINED_ARMS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
-from scpo.statistics.bootstrap import Interval
+from scpo.opinions.opinion_tables import format_score
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.research.study.survey_similarity import AVERAGE
 
@@ -44,12 +44,12 @@ def similarity_table(cells: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         [
             name,
-            _words(record.figures["similarity_base2"]),
-            _words(to_full[name, "countries"].figures["similarity_base2"]),
-            _words(record.figures["similarity_natural"]),
-            _words(record.figures["total_variation"]),
-            _words(record.against_reference, signed=True),
-            _words(to_global[name, over].against_reference, signed=True),
+            format_score(record.figures["similarity_base2"]),
+            format_score(to_full[name, "countries"].figures["similarity_base2"]),
+            format_score(record.figures["similarity_natural"]),
+            format_score(record.figures["total_variation"]),
+            format_score(record.against_reference, "+"),
+            format_score(to_global[name, over].against_reference, "+"),
         ]
         for (name, over), record in to_full.items()
         if over == "questions"
@@ -71,7 +71,7 @@ def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
         if over == "questions" and name in arms and record.against_reference is not None
     }
     best = max(found, key=lambda name: found[name].value or 0.0)
-    ends = f"the nearest, `{best}`, is {_words(found[best], signed=True)} from it in base 2"
+    ends = f"the nearest, `{best}`, is {format_score(found[best], '+')} from it in base 2"
     average = "the plain average of the other countries' answers"
     if (found[best].high or 0.0) < 0.0:
         return f"No arm comes as near to the survey as {average}: {ends}."
@@ -88,12 +88,3 @@ def markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
 
 def _by_row(records: Sequence[OpinionRecord]) -> dict[tuple[str, str], OpinionRecord]:
     return {(r.row, r.over): r for r in records if r.over in _OVER}
-
-
-def _words(figure: Interval | None, *, signed: bool = False) -> str:
-    """Return e.g. "0.712 (0.705-0.719)", or a signed difference."""
-    if figure is None:
-        return ""
-    sign, between = ("+", " to ") if signed else ("", "-")
-    ends = [f"{end:{sign}.3f}" for end in (figure.low, figure.high) if end is not None]
-    return f"{figure.value:{sign}.3f}" + (f" ({between.join(ends)})" if ends else "")

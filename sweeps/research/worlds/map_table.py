@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.map_cells import MapRow
@@ -44,25 +45,22 @@ def count_regions(rows: Sequence[MapRow], measure: str) -> list[Region]:
 
 def regions_table(regions: Sequence[Region]) -> Table:
     """Return the regions as a table for the terminal, differences in points."""
-    title = "Cells in which an arm is significantly better or worse"
-    table = Table(title=title, title_justify="left")
-    table.add_column("comparison")
-    table.add_column("variant")
-    for name in ("global cosine", "pairs", "wins", "losses", "cells", "points", "kept"):
-        table.add_column(name, justify="right")
-    for row, num_above, num_below, num_cells in regions:
-        table.add_row(
+    left = ("comparison", "variant")
+    columns = ("global cosine", "pairs", "wins", "losses", "cells", "points", "kept")
+    lines = [
+        (
             f"{row.model} - {row.against}",
             row.variant,
             f"{row.global_cosine:g}",
             f"{row.pairs:,}",
-            str(num_above),
-            str(num_below),
-            str(num_cells),
+            *counts,
             format_difference(row.difference),
             f"{100 * row.retention:.0f} %",
         )
-    return table
+        for row, *counts in regions
+    ]
+    title = "Cells in which an arm is significantly better or worse"
+    return terminal_table(title, (*left, *columns), [lines], left=left)
 
 
 def _count_region(rows: Sequence[MapRow]) -> Region:

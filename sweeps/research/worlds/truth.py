@@ -9,7 +9,7 @@ in their selection only and are trained to their optimum; tuned arms choose thei
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from itertools import groupby, product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
+from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
@@ -150,16 +151,14 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
 
 def truth_table(rows: Sequence[TruthRow], world: str) -> Table:
     """Return one kind of world as a table for the terminal, accuracies in percent."""
-    table = Table(title=f"World: {world}, test users", title_justify="left")
-    for heading in ("training", "arm", *MEASURES, "pairs trained"):
-        table.add_column(heading, justify="left" if heading in ("training", "arm") else "right")
     of_world = [row for row in rows if row.world == world]
-    for first in range(0, len(of_world), len(MEASURES)):
-        group = of_world[first : first + len(MEASURES)]
-        cells = [format_accuracy(row.mean) for row in group]
-        trained = f"{group[0].pairs_trained:.0f}"
-        table.add_row(group[0].training, group[0].arm, *cells, trained)
-    return table
+    lines = []
+    for (training, arm), group in groupby(of_world, key=lambda row: (row.training, row.arm)):
+        measured = list(group)
+        accuracies = (format_accuracy(row.mean) for row in measured)
+        lines.append((training, arm, *accuracies, f"{measured[0].pairs_trained:.0f}"))
+    columns = ("training", "arm", *MEASURES, "pairs trained")
+    return terminal_table(f"World: {world}, test users", columns, [lines], left=columns[:2])
 
 
 def _figures(moved: Heads, world: World, num_kept: int) -> list[float]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from scpo.arrays import FloatArray
+from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
 from sweeps.research.worlds.world_arms import MEASURES
@@ -60,9 +61,7 @@ class PaperClaim:
     num_seeds: int  # worlds
 
 
-def judge_paper_claims(
-    figures: Mapping[str, Mapping[Trained, FloatArray]],
-) -> list[PaperClaim]:
+def judge_paper_claims(figures: Mapping[str, Mapping[Trained, FloatArray]]) -> list[PaperClaim]:
     """Return every claim about kinds of worlds and arms that `figures` holds.
 
     Its arrays are `MEASURES` over seeds, of shape (W, 4 or more).
@@ -86,11 +85,10 @@ def judge_paper_claims(
 
 def paper_claims_table(claims: Sequence[PaperClaim]) -> Table:
     """Return the claims as a table for the terminal, differences in points."""
-    table = Table(title="What the paper says, on worlds of known truth", title_justify="left")
-    for heading in ("claim", "meaning", "world", "training", "measure", "points", "verdict"):
-        table.add_column(heading, justify="right" if heading == "points" else "left")
-    for claim in claims:
-        names = (claim.claim, claim.meaning, claim.world, claim.training, claim.measure)
-        points = format_difference(claim.difference)
-        table.add_row(*names, points, claim.verdict)
-    return table
+    columns = ("claim", "meaning", "world", "training", "measure", "verdict", "points")
+    lines = [
+        (*(getattr(claim, name) for name in columns[:-1]), format_difference(claim.difference))
+        for claim in claims
+    ]
+    title = "What the paper says, on worlds of known truth"
+    return terminal_table(title, columns, [lines], left=columns[:-1])

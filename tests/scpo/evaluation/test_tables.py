@@ -206,7 +206,7 @@ def test_tables_for_people(tables):
     assert heads == [POOLED, f"{rows[0]['pairs']} pairs", f"{rows[0]['users']} users", ""]
     shown = next(iter(found[0].columns[2].cells))
     figure = read_interval(rows[0], "accuracy")
-    assert shown == format_accuracy(figure, unit="")
+    assert str(shown) == format_accuracy(figure, unit="")
     assert found[1].row_count == 8
     assert found[2].row_count == 2 * 4
 

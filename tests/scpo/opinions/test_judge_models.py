@@ -116,10 +116,10 @@ def test_what_rounds_to_nothing_has_no_sign(judged):
     _, records, _ = judged
     tiny = Interval(-0.0001, -0.0006, 0.0004, 9)
     record = replace(records[0], against_reference=tiny, figures=dict.fromkeys(METRICS, tiny))
-    cells = [next(iter(column.cells)) for column in overall_table([record]).columns]
+    cells = [str(next(iter(column.cells))) for column in overall_table([record]).columns]
     assert cells[2:6] == ["0.000 (-0.001 to 0.000)"] * 4
     by_country = countries_table([replace(record, over="country", country="Chile")])
-    assert list(by_country.columns[2].cells) == ["0.000"]
+    assert [str(cell) for cell in by_country.columns[2].cells] == ["0.000"]
 
 
 def test_a_fitted_temperature_is_told(judged, tmp_path):

@@ -164,3 +164,7 @@ def test_the_table_shows_names_as_they_are(records):
     console.print(arms_rich_table(rows))
     assert "A|[b]B[/b]" in console.file.getvalue()
     assert "against full" in console.file.getvalue()
+
+
+def test_without_a_final_the_table_has_no_line() -> None:
+    assert arms_rich_table([]).row_count == 0

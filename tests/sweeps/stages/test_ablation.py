@@ -11,7 +11,7 @@ from scpo.config import parse_config
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS
-from sweeps.report.ablation_table import ablation_rows, ablation_table, write_ablation
+from sweeps.report.arms_table import ablation_rows, ablation_table, write_ablation
 from sweeps.stages.ablation import ablation_jobs, run_ablation
 
 CONFIG = parse_config(

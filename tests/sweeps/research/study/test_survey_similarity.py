@@ -1,5 +1,7 @@
 """Nearness to a survey, from answers written out by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -35,9 +37,10 @@ def js(first: list[float], second: list[float], base: float) -> float:
 def test_answers_of_the_country_and_of_the_others() -> None:
     survey = survey_of(TABLE, "Chile")
     assert survey.num_options.tolist() == [2, 3, 2]
-    assert survey.num_others.tolist() == [1, 2, 0]
     assert survey.shares.tolist() == [[0.7, 0.3, 0], [0.5, 0.2, 0.3], [0.9, 0.1, 0]]
     assert survey.others == pytest.approx(np.array([[0.2, 0.8, 0], [0.4, 0.9, 0.7], [0, 0, 0]]))
+    average = np.array([[0.2, 0.8, 0], [0.2, 0.45, 0.35], [0.5, 0.5, 0]])  # nobody: uniform
+    assert survey.baselines["average of others"] == pytest.approx(average)
     assert len(set(survey.names)) == 3
     assert survey_of(TABLE, "Peru").names == survey.names[:2]
 
@@ -70,12 +73,7 @@ def test_the_temperature_does_not_see_the_country() -> None:
         survey_of(make_opinion_interactions(changed), "Chile"),
     )
     middle = np.array([[0.5, 0.5, 0], [0.2, 0.3, 0.5], [0.5, 0.5, 0]])
-    scores = [
-        arm_similarity(
-            type(s)(s.names, s.num_options, middle, s.others, s.num_others), "a", rewards
-        )
-        for s in (before, after)
-    ]
+    scores = [arm_similarity(replace(s, shares=middle), "a", rewards) for s in (before, after)]
     assert scores[0]["a"] == pytest.approx(scores[1]["a"])
 
 
@@ -97,7 +95,7 @@ def test_means_over_questions_and_countries() -> None:
     assert over_questions.questions == 3
     text = similarity_table(cells)
     assert "| full | 0.767 (" in text
-    assert "| global | 0.600 (0.600-0.600) |" in text
+    assert "| global | 0.600 (0.600 to 0.600) |" in text
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import pytest
 
 from scpo.statistics.bootstrap import Interval
 from sweeps.research.study_page.paragraphs import what_cannot_be_said, what_did_not, what_held
-from sweeps.research.study_page.results_files import write_results
-from sweeps.research.study_page.rows import study_rows
+from sweeps.research.study_page.rows import DataSetResult, study_rows
 from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
-from sweeps.research.study_page.study_page import DataSetResult, study_page
+from sweeps.research.study_page.study_page import study_page, write_results
 from tests.sweeps.research.study_page.records import MEXICO, RECORDS, make_record
 
 # On A every user has scpo 2 of 10 above full; on B below; inverse is like full.
@@ -25,7 +24,10 @@ BELOW = [
 ]
 ROWS = {"A": study_rows(ABOVE, "user"), "B": study_rows(BELOW, "user")}
 NO_PAIRS = Interval(None, None, None, 0)
-UNITS = {"A": "user", "B": "question"}
+RESULTS = [
+    DataSetResult(title, title, "", "", unit, ROWS[title], 0, 0.0)
+    for title, unit in (("A", "user"), ("B", "question"))
+]
 
 
 def verdicts() -> dict[tuple[str, str], str]:
@@ -51,7 +53,7 @@ def test_paragraphs_say_what_the_findings_say() -> None:
     assert "`scpo` above `full`: A +20.0 (+20.0 to +20.0)." in held
     assert "The opposite was found: `scpo` above `full`: B -20.0 (-20.0 to -20.0)." in did_not
     assert "holds 0: `full` above `length`: A -5.0" in did_not
-    said = what_cannot_be_said(findings, ROWS, UNITS)
+    said = what_cannot_be_said(findings, RESULTS)
     assert "B: a country has 2 to 2 questions, so the interval of its `full` is 10 points" in said
     assert "`scpo` is above `full` in 0, below in 1, of 1 countries" in said
     assert "Of 5 differences that are told apart, 0 are below 1 point" in said

@@ -1,6 +1,8 @@
 """A country's pairs as differences of the global model's features, computed once and cached."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,14 @@ import numpy as np
 from scpo.arrays import IntArray
 from scpo.choices import ResolvedPrecision
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import features_folder, features_with_cache, reward_head
+from scpo.countries.features import (
+    FeatureArray,
+    features_folder,
+    features_with_cache,
+    reward_head,
+)
+from scpo.distributed.sharded_scoring import features_sharded
+from scpo.files.places import absolute, below
 from scpo.files.shared_cache import local_cache
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
@@ -16,26 +25,39 @@ from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel, content_hash
 from sweeps.config import Say, SweepConfig
 from sweeps.probe.heads import ProbedPairs
+from sweeps.run.worker_group import worker_group
 
 
 @dataclass(frozen=True)
 class FeatureStore:
-    """The global model on its device, and the cache of its features."""
+    """The global model on its device, and the cache of its features.
+
+    `compute` is as of `features_with_cache`: workers that share the weights, or None.
+    """
 
     reward: RewardModel
     folder: Path  # of `features_folder`
     precision: ResolvedPrecision  # of the matrix products
+    compute: Callable[..., FeatureArray] | None
 
 
 def open_features(config: SweepConfig, model: ModelSource) -> FeatureStore:
-    """Load a sweep's global model to read features from."""
-    reward = load_reward_model(model, trust_remote_code=config.global_model.trust_remote_code)
-    reward = reward.to(pick_device())
-    precision = resolve_precision(config.training.precision, reward.model.device)
+    """Load a sweep's global model to read features from, in sharded lanes by their workers."""
+    code = {"trust_remote_code": config.global_model.trust_remote_code}
+    is_sharded = config.lanes.workers > 1  # no device need hold the whole model
+    reward = load_reward_model(model, as_stored=is_sharded, **code)
+    compute = None
+    if is_sharded:
+        storage = below(absolute(config.cache), ".ray-train")
+        group = worker_group(config.lanes)
+        compute = partial(features_sharded, model, group=group, storage=storage, **code)
+    else:
+        reward = reward.to(pick_device())
+    precision = resolve_precision(config.training.precision, pick_device())
     folder = features_folder(
         local_cache(config.cache), model_hash=content_hash(model), precision=precision
     )
-    return FeatureStore(reward, folder, precision)
+    return FeatureStore(reward, folder, precision, compute)
 
 
 def probe_parts(
@@ -63,7 +85,12 @@ def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Sa
     pairs = data.pairs.take(which)
     needed, number = np.unique(np.concatenate([pairs.chosen, pairs.rejected]), return_inverse=True)
     report = features_with_cache(
-        store.reward, data.texts, needed, store.folder, precision=store.precision
+        store.reward,
+        data.texts,
+        needed,
+        store.folder,
+        precision=store.precision,
+        compute=store.compute,
     )
     say(
         f"{data.country}: features of {report.num_computed} texts computed, "

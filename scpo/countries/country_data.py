@@ -18,6 +18,7 @@ from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.prompts import Prompt, make_prompt
 
 _PARTS = ("train", "validation", "test")
 
@@ -113,10 +114,12 @@ def pair_margins(rewards: FloatArray, pairs: Pairs) -> FloatArray:
     return rewards[pairs.chosen] - rewards[pairs.rejected]
 
 
-def utterance_texts(table: pa.Table) -> tuple[list[str], list[str]]:
+def utterance_texts(table: pa.Table) -> tuple[list[Prompt], list[str]]:
     """Return the prompt and the response of each utterance of an interactions table."""
-    prompts = table["prompt"].take(pa.array(utterance_interactions(table)))
-    return prompts.to_pylist(), pc.list_flatten(table["responses"]).to_pylist()
+    columns = (table[name].to_pylist() for name in ("prompt", "messages"))
+    prompts = [make_prompt(*each) for each in zip(*columns, strict=True)]
+    each_prompt = [prompts[row] for row in utterance_interactions(table).tolist()]
+    return each_prompt, pc.list_flatten(table["responses"]).to_pylist()
 
 
 def rows_of(table: pa.Table, countries: list[str]) -> pa.Table:

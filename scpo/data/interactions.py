@@ -35,7 +35,7 @@ INTERACTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
-_LATER_COLUMNS = ("margins", "unit", "messages")  # files of earlier versions lack them: read as null
+_LATER_COLUMNS = ("margins", "unit", "messages")  # earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:

@@ -25,6 +25,7 @@ from scpo.tokens.flat_tokens import (
     offsets_of,
     range_positions,
 )
+from scpo.tokens.prompts import Prompt, prompt_text
 
 CHECKED_TEXTS = 8  # of each chunk
 
@@ -50,14 +51,16 @@ class PairLayout:
     def encode(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         responses: Sequence[str],
+        max_tokens: int,
     ) -> Iterator[WholeTexts]:
-        """Yield the pairs, whole, a chunk at a time.
+        """Yield the pairs, whole whatever `max_tokens`, a chunk at a time.
 
         Raises:
             ValueError: The tokenizer itself encodes a sampled pair in another way.
         """
+        prompts = [prompt_text(prompt) for prompt in prompts]
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         known = _tokenize(tokenizer, list(numbers))
         for start in range(0, len(prompts), CHUNK_TEXTS):
@@ -94,11 +97,13 @@ class PairLayout:
             ]
         )
         positions = range_positions(starts.ravel(), lengths.ravel())
+        whole = lengths.sum(axis=1)
         return WholeTexts(
             pool[positions],
             pool_types[positions],
             np.repeat(np.tile(SIDE_ORDER, len(which)), lengths.ravel()),
-            offsets_of(lengths.sum(axis=1)),
+            offsets_of(whole),
+            whole,
         )
 
 

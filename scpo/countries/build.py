@@ -20,6 +20,7 @@ from scpo.countries.reference_cache import ScoringReport, cache_folder, score_wi
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
 from scpo.models.devices import resolve_precision
+from scpo.models.fit_together import check_lengths
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
@@ -130,6 +131,7 @@ def score_table(
 
     Raises:
         RuntimeError: A reward is not finite.
+        ValueError: A text is longer than the model has positions.
     """
     prompts, responses = utterance_texts(table)
     texts = load_or_encode(
@@ -140,6 +142,7 @@ def score_table(
         max_tokens=max_tokens,
         overlong=overlong,
     )
+    check_lengths(reward.model, texts.lengths)
     resolved = resolve_precision(precision, reward.model.device)
     folder = cache_folder(
         cache,

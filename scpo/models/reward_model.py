@@ -19,6 +19,7 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.files.atomic import hash_file
 from scpo.files.buckets import MANIFEST
+from scpo.models.fit_together import takes_argument
 from scpo.models.model_source import MODEL_FILES, ModelSource, find_model
 
 
@@ -63,8 +64,9 @@ def fresh_model(base: RewardModel, device: torch.device, *, stays_mapped: bool) 
 
 
 def takes_token_types(reward: RewardModel) -> bool:
-    """Tell whether the model reads `token_type_ids`, by its tokenizer's declaration."""
-    return "token_type_ids" in reward.tokenizer.model_input_names
+    """Tell whether the tokenizer gives `token_type_ids` and the model reads them."""
+    name = "token_type_ids"
+    return name in reward.tokenizer.model_input_names and takes_argument(reward.model, name)
 
 
 def content_hash(model: str | Path | ModelSource) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Argument, Option
 
 from scpo.commands.options import (
+    Budget,
     Cache,
     Data,
     DryRun,
@@ -101,8 +102,8 @@ def score(
     countries: Annotated[str, Option(help="Comma-separated; default: all.")] = "",
     workers: Annotated[int, Option(help="Devices, by Ray; 0: all; 1: this process.")] = 1,
     cache: Cache = Path("runs/cache"),
-    max_tokens: MaxTokens = 512,
-    overlong: LongTexts = "truncate_prompt",
+    max_tokens: Budget = None,
+    overlong: LongTexts = None,
 ) -> None:
     """Score every response with the global model.
 
@@ -141,8 +142,8 @@ def train(
     zero_stage: Annotated[int, Option(help="DeepSpeed ZeRO stage: 0, 1, 2 or 3.")] = 2,
     offload: Annotated[str, Option(help="To CPU: none, optimizer or weights (both).")] = "none",
     cache: Cache = Path("runs/cache"),
-    max_tokens: MaxTokens = 512,
-    overlong: LongTexts = "truncate_prompt",
+    max_tokens: Budget = None,
+    overlong: LongTexts = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:

@@ -4,6 +4,7 @@ The tokens are made once (or the store has them) and the global model scores eve
 (or the cache knows the reward), for all countries together.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from scpo.choices import Overlong, Precision
-from scpo.config import SplitConfig
+from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
@@ -45,6 +46,29 @@ class SteeredCountries:
     countries: dict[str, CountryData]
     split: Mapping[str, str]
     scoring: ScoringReport
+
+
+def encoder_of(reward: RewardModel, encoder: EncoderConfig) -> EncoderConfig:
+    """Return encoder settings in which what was not set is as in the model's scpo.json.
+
+    Warns:
+        UserWarning: A setting is another than the model was trained with.
+    """
+    facts = reward.facts
+    trained = {"max_tokens": facts and facts.max_tokens, "overlong": facts and facts.overlong}
+    known = {name: value for name, value in trained.items() if value is not None}
+    filled = encoder.model_copy(
+        update={name: known[name] for name in known.keys() - encoder.model_fields_set}
+    )
+    for name, value in known.items():
+        if getattr(filled, name) != value:
+            warnings.warn(
+                f"{reward.model.name_or_path} was trained with {name} {value} (its scpo.json), "
+                f"but {getattr(filled, name)} is set: longer texts are cut otherwise.",
+                UserWarning,
+                stacklevel=2,
+            )
+    return filled
 
 
 def steer_countries(
@@ -79,6 +103,11 @@ def steer_countries(
             parts,
             texts.take(mine),
             report.rewards[mine],
+            facts={
+                "country": country,
+                "max_tokens": scoring["max_tokens"],
+                "global_model": model_hash,
+            },
             overlong=scoring.get("overlong", "truncate_prompt"),
         )
     return SteeredCountries(data, parts, report)

@@ -6,7 +6,8 @@ and tau and beta are array operations on it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,6 +39,7 @@ class CountryData:
         num_overlong: Pairs dropped because a text was over it.
         pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
         unit: What a user is: "user", a person, or "question", one of a survey.
+        facts: How the texts were made and scored, for the models trained on them.
     """
 
     country: str
@@ -52,6 +54,7 @@ class CountryData:
     num_overlong: int
     pair_ids: NDArray[np.str_]
     unit: str = "user"
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reference_margin(self) -> FloatArray:
@@ -106,6 +109,7 @@ class CountryData:
             reference=self.reference[needed],
             country=self.country,
             pair_ids=self.pair_ids[which],
+            facts=self.facts,
         )
 
 
@@ -146,6 +150,7 @@ def build_country(
     reference: FloatArray,
     *,
     overlong: Overlong = "truncate_prompt",
+    facts: Mapping[str, Any] | None = None,
 ) -> CountryData:
     """Return a country's arrays.
 
@@ -175,6 +180,7 @@ def build_country(
         num_overlong=int(cut.sum()),
         pair_ids=_pair_ids(table, pairs),
         unit="question" if set(table["unit"].to_pylist()) == {"question"} else "user",
+        facts={**(facts or {}), "overlong": overlong},
     )
 
 

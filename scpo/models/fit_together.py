@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
 from scpo.models.classifier import plain_model, pools_by_id, reads_first_token
+from scpo.tokens.pair_layout import reads_pairs
 
 _TOLERANCE = {torch.float32: 1e-4}  # of the rewards' size, of weights in this precision
 _COARSE_TOLERANCE = 2e-2
@@ -37,7 +38,7 @@ def check_vocabulary(
             "resize its embeddings."
         )
     kinds = _embedding(model, "token_type_embeddings")
-    if kinds is None or not tokenizer.is_fast or tokenizer.chat_template:
+    if kinds is None or not (tokenizer.is_fast and reads_pairs(tokenizer.chat_template)):
         return
     if "token_type_ids" in tokenizer.model_input_names:
         highest = max(tokenizer("a", "b").encodings[0].type_ids)

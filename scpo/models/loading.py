@@ -28,6 +28,7 @@ from scpo.models.folder.checks import (
     has_tokenizer,
     in_one_line,
 )
+from scpo.models.folder.contract import verify_folder
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel, quiet_peft, quiet_transformers, require_peft
 
@@ -54,8 +55,8 @@ def load_reward_model(
         OSError: The hub or the object store does not answer or refuses.
         RuntimeError: It is an adapter, and peft is not installed.
         ValueError: The checkpoint lacks weights (such as the head), or has another number of
-            outputs than one, or no padding token, or one that this model cannot tell from the
-            end of a text; or a new head was asked of an adapter.
+            outputs than one, or no padding token; a file is damaged or not the one that was
+            exported; tokenizer and model do not fit; or a new head was asked of an adapter.
     """
     source = find_model(model, revision=revision)
     if source.base is not None:
@@ -66,13 +67,14 @@ def load_reward_model(
             )
         return _load_adapter(source, source.base, trust_remote_code=trust_remote_code)
     folder = source.folder()
+    facts = verify_folder(folder)
     code = {"trust_remote_code": trust_remote_code}
     loaded, _ = _load_classifier(
         source, new_head=new_head, head_seed=head_seed, as_stored=as_stored, **code
     )
     tokenizer = _fit_tokenizer(source, folder, loaded, **code)
     loaded.name_or_path = source.name
-    return RewardModel(loaded.eval(), tokenizer, source.commit, **code)
+    return RewardModel(loaded.eval(), tokenizer, source.commit, facts=facts, **code)
 
 
 def _load_classifier(
@@ -146,6 +148,8 @@ def _load_adapter(
             "Save the adapter with safe_serialization=True."
         )
     check_weights(folder / ADAPTER_WEIGHTS)
+    facts = verify_folder(folder)
+    verify_folder(base_source.folder())
     code = {"trust_remote_code": trust_remote_code}
     base, fresh = _load_classifier(base_source, new_head=True, head_seed=0, **code)
     words = folder if has_tokenizer(folder) else base_source.folder()
@@ -167,7 +171,7 @@ def _load_adapter(
         )
     with in_one_line(f"{folder / ADAPTER_WEIGHTS} does not fit {base_source}"):
         lora.set_peft_model_state_dict(model, weights)
-    return RewardModel(model.eval(), tokenizer, base_source.commit, **code)
+    return RewardModel(model.eval(), tokenizer, base_source.commit, facts=facts, **code)
 
 
 def _check_loaded(

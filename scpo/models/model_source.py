@@ -15,11 +15,11 @@ from scpo.files.buckets import RemoteFolder, local_copy
 from scpo.files.hub import download_model, resolve_commit
 from scpo.files.places import is_remote
 from scpo.models.folder.checks import CONFIG_FILE, in_one_line, read_object
+from scpo.models.folder.contract import MODEL_FILES
 
 ADAPTER_CONFIG = "adapter_config.json"
 CONFIG_PATTERNS = (CONFIG_FILE, ADAPTER_CONFIG, "*.py")
 PIN_FILE = "global_model.json"  # in a run: the commit of the hub that all its trainings use
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from scpo.arrays import BoolArray, IntArray
 from scpo.choices import Overlong
 from scpo.tokens.chat_layout import ChatLayout, learn_chat_layout
 from scpo.tokens.flat_tokens import offsets_of, positions_within, range_positions
-from scpo.tokens.pair_layout import PairLayout, learn_pair_layout
+from scpo.tokens.pair_layout import PairLayout, learn_pair_layout, reads_pairs
 from scpo.tokens.prompts import Prompt
 
 
@@ -89,13 +89,14 @@ def encode_texts(
         raise ValueError(f"`max_tokens >= 8` must hold, but got {max_tokens}.")
     if not tokenizer.is_fast:
         raise ValueError(f"A fast tokenizer is needed, but got {type(tokenizer).__name__}.")
+    is_pair = reads_pairs(tokenizer.chat_template)
     layout: ChatLayout | PairLayout = (
-        learn_chat_layout(tokenizer) if tokenizer.chat_template else learn_pair_layout(tokenizer)
+        learn_pair_layout(tokenizer) if is_pair else learn_chat_layout(tokenizer)
     )
     if max_tokens <= layout.num_special:
         raise ValueError(
             f"`max_tokens >= {layout.num_special + 1}` must hold, for the "
-            f"{'chat template' if tokenizer.chat_template else 'pair'} alone takes "
+            f"{'pair' if is_pair else 'chat template'} alone takes "
             f"{layout.num_special} tokens, but got {max_tokens}."
         )
     ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]

@@ -102,7 +102,15 @@ def train_global_model(
     )
     check_lengths(reward.model, texts.lengths)
     split = _hold_out(table, training.seed)
-    data = build_country("pooled", table, split, texts, np.zeros(len(texts)), overlong=overlong)
+    data = build_country(
+        "pooled",
+        table,
+        split,
+        texts,
+        np.zeros(len(texts)),
+        overlong=overlong,
+        facts={"max_tokens": max_tokens, "arm": "global"},
+    )
     which, tested = data.pairs_in("train"), data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
     pairs = replace(pairs, reference=None)  # the head is new: its rewards continue nothing

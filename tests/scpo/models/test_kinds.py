@@ -345,7 +345,8 @@ BERT = {
     ),
 }
 CASES = [
-    *((kind, name, *case) for kind in ("Bert", "Llama") for name, case in ANY_KIND.items()),
+    *(("Bert", name, *case) for name, case in ANY_KIND.items()),
+    *(("Llama", name, *ANY_KIND[name]) for name in ("no tokenizer", "two labels", "no words")),
     *(("Llama", name, *case) for name, case in LLAMA.items()),
     *(("Bert", name, *case) for name, case in BERT.items()),
     ("GPT2", "two paddings", lambda f: edit(f / CONFIG, pad_token_id=9), r"it scores the padding"),

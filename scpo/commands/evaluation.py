@@ -7,6 +7,7 @@ from typing import Annotated
 from typer import Option
 
 from scpo.commands.options import (
+    Budget,
     Cache,
     LongTexts,
     MaxTokens,
@@ -46,8 +47,8 @@ def evaluate(
         Path | None, Option(metavar="FILE", help="YAML of licences and data, for cards.")
     ] = None,
     cache: Cache = Path("runs/cache"),
-    max_tokens: MaxTokens = 512,
-    overlong: LongTexts = "truncate_prompt",
+    max_tokens: Budget = None,
+    overlong: LongTexts = None,
 ) -> None:
     """Evaluate reward models on held-out users.
 

@@ -34,7 +34,13 @@ Set = Annotated[
 DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
 Cache = Annotated[Path, Option(metavar="DIR", help="Cache of reference rewards.")]
 MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]
-LongTexts = Annotated[str, Option(help="Longer: truncate_prompt, truncate_left, drop.")]
+Budget = Annotated[
+    int | None, Option("--max-tokens", help="Longest text; default: as the model, else 512.")
+]
+LongTexts = Annotated[
+    str | None,
+    Option(help="Longer: truncate_prompt (default, or as the model), truncate_left, drop."),
+]
 OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
 Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
 
@@ -62,9 +68,10 @@ def stop_if_dry_run(config: "Config", dry_run: bool) -> None:
         raise typer.Exit
 
 
-def encoder_settings(max_tokens: int, overlong: str) -> "EncoderConfig":
-    """Return how texts become tokens, checked."""
+def encoder_settings(max_tokens: int | None, overlong: str | None) -> "EncoderConfig":
+    """Return how texts become tokens, checked; what is None stays unset."""
     from scpo.config import EncoderConfig, parse_config
 
     given = {"max_tokens": max_tokens, "overlong": overlong}
-    return parse_config(EncoderConfig, given, "options")
+    set_ = {name: value for name, value in given.items() if value is not None}
+    return parse_config(EncoderConfig, set_, "options")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from typer import Argument, Option
 
 from scpo.commands.options import (
+    Budget,
     Cache,
     Data,
     DryRun,
@@ -104,8 +105,8 @@ def score(
         bool, Option("--sharded", help="Divide the weights among the workers (ZeRO stage 3).")
     ] = False,
     cache: Cache = Path("runs/cache"),
-    max_tokens: MaxTokens = 512,
-    overlong: LongTexts = "truncate_prompt",
+    max_tokens: Budget = None,
+    overlong: LongTexts = None,
 ) -> None:
     """Score every response with the global model.
 
@@ -152,8 +153,8 @@ def train(
     zero_stage: Annotated[int, Option(help="DeepSpeed ZeRO stage: 0, 1, 2 or 3.")] = 2,
     offload: Annotated[str, Option(help="To CPU: none, optimizer or weights (both).")] = "none",
     cache: Cache = Path("runs/cache"),
-    max_tokens: MaxTokens = 512,
-    overlong: LongTexts = "truncate_prompt",
+    max_tokens: Budget = None,
+    overlong: LongTexts = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:

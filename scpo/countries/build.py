@@ -4,6 +4,7 @@ The tokens are made once (or the store has them) and the global model scores eve
 (or the cache knows the reward), for all countries together.
 """
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,12 +15,13 @@ import numpy as np
 import pyarrow as pa
 
 from scpo.choices import Overlong, Precision
-from scpo.config import SplitConfig
+from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
 from scpo.data.splits import fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
+from scpo.models.fit_together import check_lengths
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
@@ -44,6 +46,29 @@ class SteeredCountries:
     countries: dict[str, CountryData]
     split: Mapping[str, str]
     scoring: ScoringReport
+
+
+def encoder_of(reward: RewardModel, encoder: EncoderConfig) -> EncoderConfig:
+    """Return encoder settings in which what was not set is as in the model's scpo.json.
+
+    Warns:
+        UserWarning: A setting is another than the model was trained with.
+    """
+    facts = reward.facts
+    trained = {"max_tokens": facts and facts.max_tokens, "overlong": facts and facts.overlong}
+    known = {name: value for name, value in trained.items() if value is not None}
+    filled = encoder.model_copy(
+        update={name: known[name] for name in known.keys() - encoder.model_fields_set}
+    )
+    for name, value in known.items():
+        if getattr(filled, name) != value:
+            warnings.warn(
+                f"{reward.model.name_or_path} was trained with {name} {value} (its scpo.json), "
+                f"but {getattr(filled, name)} is set: longer texts are cut otherwise.",
+                UserWarning,
+                stacklevel=2,
+            )
+    return filled
 
 
 def steer_countries(
@@ -78,6 +103,11 @@ def steer_countries(
             parts,
             texts.take(mine),
             report.rewards[mine],
+            facts={
+                "country": country,
+                "max_tokens": scoring["max_tokens"],
+                "global_model": model_hash,
+            },
             overlong=scoring.get("overlong", "truncate_prompt"),
         )
     return SteeredCountries(data, parts, report)
@@ -130,6 +160,7 @@ def score_table(
 
     Raises:
         RuntimeError: A reward is not finite.
+        ValueError: A text is longer than the model has positions.
     """
     prompts, responses = utterance_texts(table)
     texts = load_or_encode(
@@ -140,6 +171,7 @@ def score_table(
         max_tokens=max_tokens,
         overlong=overlong,
     )
+    check_lengths(reward.model, texts.lengths)
     # Weights that workers share lie on the CPU here: they are only mapped.
     device = reward.model.device if score is None else pick_device()
     resolved = resolve_precision(precision, device)

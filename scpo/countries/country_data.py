@@ -6,7 +6,8 @@ and tau and beta are array operations on it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +19,7 @@ from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.prompts import Prompt, make_prompt
 
 _PARTS = ("train", "validation", "test")
 
@@ -37,6 +39,7 @@ class CountryData:
         num_overlong: Pairs dropped because a text was over it.
         pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
         unit: What a user is: "user", a person, or "question", one of a survey.
+        facts: How the texts were made and scored, for the models trained on them.
     """
 
     country: str
@@ -51,6 +54,7 @@ class CountryData:
     num_overlong: int
     pair_ids: NDArray[np.str_]
     unit: str = "user"
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reference_margin(self) -> FloatArray:
@@ -105,6 +109,7 @@ class CountryData:
             reference=self.reference[needed],
             country=self.country,
             pair_ids=self.pair_ids[which],
+            facts=self.facts,
         )
 
 
@@ -113,10 +118,12 @@ def pair_margins(rewards: FloatArray, pairs: Pairs) -> FloatArray:
     return rewards[pairs.chosen] - rewards[pairs.rejected]
 
 
-def utterance_texts(table: pa.Table) -> tuple[list[str], list[str]]:
+def utterance_texts(table: pa.Table) -> tuple[list[Prompt], list[str]]:
     """Return the prompt and the response of each utterance of an interactions table."""
-    prompts = table["prompt"].take(pa.array(utterance_interactions(table)))
-    return prompts.to_pylist(), pc.list_flatten(table["responses"]).to_pylist()
+    columns = (table[name].to_pylist() for name in ("prompt", "messages"))
+    prompts = [make_prompt(*each) for each in zip(*columns, strict=True)]
+    each_prompt = [prompts[row] for row in utterance_interactions(table).tolist()]
+    return each_prompt, pc.list_flatten(table["responses"]).to_pylist()
 
 
 def rows_of(table: pa.Table, countries: list[str]) -> pa.Table:
@@ -143,6 +150,7 @@ def build_country(
     reference: FloatArray,
     *,
     overlong: Overlong = "truncate_prompt",
+    facts: Mapping[str, Any] | None = None,
 ) -> CountryData:
     """Return a country's arrays.
 
@@ -172,6 +180,7 @@ def build_country(
         num_overlong=int(cut.sum()),
         pair_ids=_pair_ids(table, pairs),
         unit="question" if set(table["unit"].to_pylist()) == {"question"} else "user",
+        facts={**(facts or {}), "overlong": overlong},
     )
 
 

@@ -32,7 +32,7 @@ from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]
 
-FEATURE_SCHEME = 1  # version of what a feature is, and of the cache's files
+FEATURE_SCHEME = 2  # version of what a feature is, and of the cache's files
 _TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
 
 

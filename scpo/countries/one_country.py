@@ -6,13 +6,13 @@ training and evaluation agree on who is held out without a file between them.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
-from scpo.countries.build import score_table, steer_countries
+from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
@@ -53,6 +53,7 @@ def score_data(
     if countries:
         table = rows_of(table, list(countries))
     source, reward = _load(global_model, is_sharded=is_sharded)
+    encoder = encoder_of(reward, encoder)
     _, report, folder = score_table(
         table,
         reward,
@@ -113,6 +114,7 @@ def ready_training(
             is kept.
     """
     source, reward = _load(global_model, is_sharded=is_sharded)
+    encoder = encoder_of(reward, encoder)
     steered = steer_countries(
         read_interactions(data),
         [country],
@@ -134,6 +136,8 @@ def ready_training(
             "Raise tau."
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
+    own = {"arm": setting["arm"], "tau": selection.tau, "beta": selection.beta}
+    pairs = replace(pairs, facts={**pairs.facts, **own})
     return CountryTraining(
         source, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
     )

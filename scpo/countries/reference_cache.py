@@ -22,8 +22,9 @@ from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.prompts import Prompt, prompt_key
 
-REFERENCE_SCHEME = 3  # version of the way texts become tokens
+REFERENCE_SCHEME = 4  # version of the way texts become tokens, and tokens a reward
 PART_TEXTS = 512
 
 
@@ -148,11 +149,11 @@ def write_rewards(folder: Path, keys: Sequence[str], rewards: FloatArray) -> Non
     write_part(folder, sink.getvalue().to_pybytes(), "parquet")
 
 
-def text_keys(prompts: Sequence[str], responses: Sequence[str]) -> list[str]:
+def text_keys(prompts: Sequence[Prompt], responses: Sequence[str]) -> list[str]:
     """Return a content key per (prompt, response), 32 hexadecimal digits."""
     return [
         hashlib.sha256(f"{len(prompt)}:{prompt}{response}".encode()).hexdigest()[:32]
-        for prompt, response in zip(prompts, responses, strict=True)
+        for prompt, response in zip(map(prompt_key, prompts), responses, strict=True)
     ]
 
 

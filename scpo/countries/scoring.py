@@ -9,8 +9,9 @@ from torch import Tensor
 from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.country_data import CountryData, pair_margins
-from scpo.models.classifier import compute_rewards
+from scpo.models.classifier import compute_rewards, plain_model
 from scpo.models.devices import autocast, forward_tokens, resolve_precision
+from scpo.models.fit_together import check_lengths
 from scpo.models.reward_model import RewardModel, takes_token_types
 from scpo.tokens.batches import cut_forwards
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
@@ -33,6 +34,7 @@ def score_texts(
 
     Raises:
         RuntimeError: A reward is not finite.
+        ValueError: A text is longer than the model has positions.
     """
     rewards = np.zeros(len(texts), dtype=np.float64)
     for forward, given in run_forwards(reward, texts, which, precision=precision):
@@ -41,8 +43,9 @@ def score_texts(
     if not np.all(np.isfinite(scored)):
         bad = which[~np.isfinite(scored)]
         raise RuntimeError(
-            f"Rewards must be finite, but {len(bad)} of {len(which)} texts got NaN or infinity "
-            f"(first: text {bad[0]}). Try `precision: fp32`, or check the model's weights."
+            f"Rewards must be finite, but those of {plain_model(reward.model).name_or_path} are "
+            f"NaN or infinite for {len(bad)} of {len(which)} texts (first: text {bad[0]}). Try "
+            "`precision: fp32`, or check the model's weights."
         )
     return scored
 
@@ -58,6 +61,7 @@ def run_forwards(
     resolved = resolve_precision(precision, device)
     longest_first = which[np.argsort(-texts.lengths[which], kind="stable")]
     with_types = takes_token_types(reward)
+    check_lengths(reward.model, texts.lengths[which])
     reward.model.eval()
     fewest, most = forward_tokens(device)
     for forward in cut_forwards(longest_first, texts.lengths, max_tokens=most, min_tokens=fewest):

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.countries.build import steer_countries
+from scpo.countries.build import encoder_of, steer_countries
 from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
@@ -44,14 +44,15 @@ def score_models(
     sources = find_models(named)
     source = find_model(judged.global_model, revision=judged.revision)
     reference = _load(source, judged)
+    encoder = encoder_of(reference, judged.encoder)
     steered = steer_countries(
         table,
         countries,
         reference,
         content_hash(source),
         split=judged.split,
-        max_tokens=judged.encoder.max_tokens,
-        overlong=judged.encoder.overlong,
+        max_tokens=encoder.max_tokens,
+        overlong=encoder.overlong,
         cache=judged.cache,
     ).countries
     which = {name: held_out(each, part) for name, each in steered.items()}
@@ -59,6 +60,7 @@ def score_models(
     rewards: dict[str, dict[str, FloatArray]] = {name: {} for name in steered}
     for label, name in named.items():
         model = _load(sources[label], judged)
+        encoder_of(model, encoder)  # tells a difference
         if model.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
             raise ValueError(
                 f"{label}: a model must have the tokenizer of the global model, but {name} has "

@@ -1,6 +1,6 @@
 """What a reward model does otherwise than the plain class of transformers.
 
-A float32 head, pooling at the last real token by the attention mask, a last layer that computes
+A float32 head, pooling without the states of all tokens, a last layer that computes
 what the reward reads, layers that recompute, and texts padded at either side.
 
 This file gives modules of a loaded model another class. transformers has no public way to replace
@@ -22,7 +22,6 @@ from transformers import (
     BertForSequenceClassification,
     DebertaV2ForSequenceClassification,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
 from transformers.modeling_layers import (
     GenericForSequenceClassification,
@@ -65,26 +64,25 @@ def plain_model(model: nn.Module) -> PreTrainedModel:
     return plain
 
 
-def adapt_classes(name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
-    """Give a loaded model, in place, its padding token, float32 head and pooling by mask.
+def pools_by_id(model: PreTrainedModel) -> bool:
+    """Tell whether a decoder scores the right-most token that is not the padding token."""
+    return type(model).forward is GenericForSequenceClassification.forward
 
-    Raises:
-        ValueError: The padding token is the end token, and this model cannot tell them apart; the
-            message begins with `name`.
-    """
-    pad_id = tokenizer.pad_token_id
-    pools_by_id = type(model).forward is GenericForSequenceClassification.forward
-    if pad_id == tokenizer.eos_token_id and not pools_by_id:
-        raise ValueError(
-            f"{name}: the padding token must differ from the end token for "
-            f"{type(model).__name__}, but both are {tokenizer.pad_token!r}. "
-            "Set pad_token in its tokenizer_config.json (any unused token but eos)."
-        )
-    model.config.pad_token_id = pad_id
-    if pools_by_id:
+
+def reads_first_token(model: PreTrainedModel) -> bool:
+    """Tell whether a model is known to score position 0, whatever the padding."""
+    return type(model) in FIRST_TOKEN_CLASSES
+
+
+def adapt_classes(model: PreTrainedModel, pad_id: int) -> None:
+    """Give a loaded model, in place, a padding token if it has none, float32 head and pooling."""
+    config = model.config.get_text_config()
+    if config.pad_token_id is None:
+        config.pad_token_id = pad_id
+    if pools_by_id(model):
         _mix_in(_MaskPooling, model)
     base: Any = model.base_model
-    if type(model) in FIRST_TOKEN_CLASSES and len(base.encoder.layer) > 1:
+    if reads_first_token(model) and len(base.encoder.layer) > 1:
         _mix_in(_FirstTokenOnly, base.encoder.layer[-1].attention.output)
     for child, module in model.named_children():
         if child != model.base_model_prefix:
@@ -175,10 +173,11 @@ class _FirstTokenOnly(nn.Module):
 
 
 class _MaskPooling(nn.Module):
-    """A decoder that scores the last token its attention mask calls real.
+    """A decoder that scores the right-most token that is not padding, as transformers does.
 
-    Transformers pools the right-most token that is not padding by its id, which is another one
-    where the padding is the end token. The head sees the pooled states only.
+    By its id and by the attention mask: a text that ends with the padding token, as where that is
+    the end token, is scored at the token before. The head sees the pooled states only. `pool_at`
+    is given for texts that do not end so.
     """
 
     def forward(
@@ -199,7 +198,8 @@ class _MaskPooling(nn.Module):
             position_ids = (mask.long().cumsum(1) - 1).clamp(min=0)
         if pool_at is None:
             column = torch.arange(mask.shape[1], device=mask.device)
-            places = (column * mask).argmax(1, keepdim=True)
+            pad_id = self.config.get_text_config().pad_token_id  # type: ignore[union-attr]
+            places = (column * mask * (input_ids != pad_id)).argmax(1, keepdim=True)
         else:
             places = pool_at
         named |= {"use_cache": False, "return_dict": True}

@@ -5,7 +5,6 @@ rewards; out comes a Hugging Face folder. It is read back and scores the texts b
 an older folder, so a lost head, a wrong merge or another pooling is found here.
 """
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,10 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.arrays import FloatArray
 from scpo.files.atomic import atomic_folder, write_json
-from scpo.models.classifier import compute_rewards
+from scpo.models.classifier import compute_rewards, plain_model
+from scpo.models.folder.card import write_export_card
+from scpo.models.folder.contract import ModelFacts, write_facts
+from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import RewardModel, takes_token_types
@@ -48,6 +50,7 @@ def export_reward_model(
     merge: bool = True,
     file_bytes: int = FILE_BYTES,
     trust_remote_code: bool = False,
+    facts: ModelFacts | None = None,
 ) -> Path:
     """Write a float32 model folder that scores as expected, and return it.
 
@@ -62,20 +65,18 @@ def export_reward_model(
         file_bytes: Size of a file of weights; no more than it is held at a time.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
         trust_remote_code: Whether the model brings its own Python code.
+        facts: What the model is, for its scpo.json and its card.
 
     Raises:
         RuntimeError: The folder lacks weights, or its rewards differ from those expected.
         ValueError: `texts` and `expected` differ in number, or there are none.
-
-    Warns:
-        UserWarning: Plain transformers scores the texts otherwise, since the padding is the
-            end token.
     """
     if len(texts) != len(expected) or not len(texts):
         raise ValueError(
             f"As many rewards as texts, and some, are needed, but got {len(expected)} rewards "
             f"for {len(texts)} texts."
         )
+    facts = facts or ModelFacts()
     with atomic_folder(out) as temporary:
         if merge and has_lora(reward):
             given = reward.model.state_dict().items() if weights is None else weights
@@ -83,6 +84,9 @@ def export_reward_model(
             write_model_files(merge_state(reward, on_cpu), temporary)
         else:
             write_model_files(reward, temporary, weights, file_bytes=file_bytes)
+        tell_readers(temporary, reward.tokenizer, facts)
+        write_facts(temporary, facts)
+        write_export_card(temporary, facts, plain_model(reward.model).name_or_path)
         try:
             again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
         except ValueError as error:
@@ -93,7 +97,9 @@ def export_reward_model(
             raise RuntimeError(_describe("the exported folder", difference, allowed))
         if not has_lora(again):
             plain = _load_plain(temporary, trust_remote_code=trust_remote_code)
-            _check_plain(replace(again, model=plain), texts, expected, allowed)
+            difference = _largest_difference(replace(again, model=plain), texts, expected)
+            if not difference <= allowed:
+                raise RuntimeError(_describe("plain transformers", difference, allowed))
     return out
 
 
@@ -166,25 +172,6 @@ def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:
         folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
     )
     return model.eval()
-
-
-def _check_plain(
-    plain: RewardModel, texts: TokenizedTexts, expected: FloatArray, allowed: float
-) -> None:
-    """Compare plain transformers' rewards; warn where its pooling explains a difference."""
-    difference = _largest_difference(plain, texts, expected)
-    if difference <= allowed:
-        return
-    if plain.tokenizer.pad_token_id != plain.tokenizer.eos_token_id:
-        raise RuntimeError(_describe("plain transformers", difference, allowed))
-    warnings.warn(
-        f"{_describe('plain transformers', difference, allowed)} The padding token is the end "
-        "token, and transformers scores the token before it. Load the folder with "
-        "scpo.models.loading.load_reward_model, or train with another pad_token in "
-        "tokenizer_config.json.",
-        UserWarning,
-        stacklevel=3,
-    )
 
 
 def _largest_difference(reward: RewardModel, texts: TokenizedTexts, expected: FloatArray) -> float:

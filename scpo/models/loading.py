@@ -6,6 +6,7 @@ a new head is asked for: SCPO *continues* a reward model, and a silently fresh h
 classic way to lose it.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -18,6 +19,16 @@ from transformers import (
 )
 
 from scpo.models.classifier import adapt_classes, is_backbone
+from scpo.models.fit_together import check_padding, check_vocabulary
+from scpo.models.folder.checks import (
+    TOKENIZER_FILES,
+    check_model_files,
+    check_texts,
+    check_weights,
+    has_tokenizer,
+    in_one_line,
+)
+from scpo.models.folder.contract import verify_folder
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel, quiet_peft, quiet_transformers, require_peft
 
@@ -44,8 +55,8 @@ def load_reward_model(
         OSError: The hub or the object store does not answer or refuses.
         RuntimeError: It is an adapter, and peft is not installed.
         ValueError: The checkpoint lacks weights (such as the head), or has another number of
-            outputs than one, or no padding token, or one that this model cannot tell from the
-            end of a text; or a new head was asked of an adapter.
+            outputs than one, or no padding token; a file is damaged or not the one that was
+            exported; tokenizer and model do not fit; or a new head was asked of an adapter.
     """
     source = find_model(model, revision=revision)
     if source.base is not None:
@@ -56,27 +67,32 @@ def load_reward_model(
             )
         return _load_adapter(source, source.base, trust_remote_code=trust_remote_code)
     folder = source.folder()
+    facts = verify_folder(folder)
     code = {"trust_remote_code": trust_remote_code}
-    loaded, missing = _load_classifier(
-        folder, new_head=new_head, head_seed=head_seed, as_stored=as_stored, **code
+    loaded, _ = _load_classifier(
+        source, new_head=new_head, head_seed=head_seed, as_stored=as_stored, **code
     )
-    _check_loaded(source, loaded, missing, new_head=new_head)
-    tokenizer = _load_tokenizer(source, folder, trust_remote_code=trust_remote_code)
-    adapt_classes(str(source), loaded, tokenizer)
+    tokenizer = _fit_tokenizer(source, folder, loaded, **code)
     loaded.name_or_path = source.name
-    return RewardModel(loaded.eval(), tokenizer, source.commit, **code)
+    return RewardModel(loaded.eval(), tokenizer, source.commit, facts=facts, **code)
 
 
 def _load_classifier(
-    folder: Path,
+    source: ModelSource,
     *,
     new_head: bool,
     head_seed: int,
     as_stored: bool = False,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
-    """Return the plain class with its weights, and the names of those that are fresh."""
-    with quiet_transformers(), torch.random.fork_rng(devices=[]):
+    """Return the plain class with its weights, and the names of those of a fresh head."""
+    folder = source.folder()
+    check_model_files(folder)
+    with (
+        quiet_transformers(),
+        torch.random.fork_rng(devices=[]),
+        in_one_line(f"{source}: transformers cannot load it as a sequence classifier"),
+    ):
         torch.manual_seed(head_seed)
         model, info = AutoModelForSequenceClassification.from_pretrained(
             folder,
@@ -87,19 +103,36 @@ def _load_classifier(
             **({"num_labels": 1, "ignore_mismatched_sizes": True} if new_head else {}),
         )
     mismatched = {key for key, *_ in info["mismatched_keys"]}  # a head of other size
-    return model, sorted({*info["missing_keys"], *mismatched})
+    fresh = sorted({*info["missing_keys"], *mismatched})
+    _check_loaded(source, model, fresh, info["unexpected_keys"], new_head=new_head)
+    return model.eval(), fresh
 
 
-def _load_tokenizer(
-    source: ModelSource, folder: Path, *, trust_remote_code: bool
+def _fit_tokenizer(
+    source: ModelSource, folder: Path, model: PreTrainedModel, *, trust_remote_code: bool
 ) -> PreTrainedTokenizerBase:
-    """Return the tokenizer of a model folder; one without padding is refused."""
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    """Return the tokenizer of a folder, and fit the model to it in place.
+
+    Raises:
+        ValueError: It has no words, no padding token or tokens that the model does not know, or
+            transformers would score padding with it.
+    """
+    check_texts(folder)
+    if not has_tokenizer(folder):
+        raise ValueError(
+            f"{folder} holds no tokenizer ({', '.join(TOKENIZER_FILES)}), so every word would be "
+            "unknown. Put the tokenizer's files of this model beside its weights."
+        )
+    with in_one_line(f"{folder}: its tokenizer (tokenizer.json) cannot be read"):
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
     if tokenizer.pad_token_id is None:
         raise ValueError(
             f"{source}: a padding token must be set, but the tokenizer has none. "
             "Set pad_token in its tokenizer_config.json (any unused token but eos)."
         )
+    check_vocabulary(str(source), model, tokenizer)
+    check_padding(str(source), model, tokenizer)
+    adapt_classes(model, tokenizer.pad_token_id)
     return tokenizer
 
 
@@ -114,17 +147,20 @@ def _load_adapter(
             f"{folder} holds no {ADAPTER_WEIGHTS}, and pickled weights are not read. "
             "Save the adapter with safe_serialization=True."
         )
+    check_weights(folder / ADAPTER_WEIGHTS)
+    facts = verify_folder(folder)
+    verify_folder(base_source.folder())
     code = {"trust_remote_code": trust_remote_code}
-    base, fresh = _load_classifier(base_source.folder(), new_head=True, head_seed=0, **code)
-    _check_loaded(base_source, base, fresh, new_head=True)
-    tokenizer = _load_tokenizer(source, folder, **code)
-    adapt_classes(str(source), base, tokenizer)
+    base, fresh = _load_classifier(base_source, new_head=True, head_seed=0, **code)
+    words = folder if has_tokenizer(folder) else base_source.folder()
+    tokenizer = _fit_tokenizer(source, words, base, **code)
     base.name_or_path = base_source.name
-    config = lora.PeftConfig.from_pretrained(folder)
-    config.inference_mode = False  # the adapter trains on
-    with torch.random.fork_rng(devices=[]), quiet_peft():
-        model = lora.get_peft_model(base, config)
-    weights = load_file(folder / ADAPTER_WEIGHTS)
+    with in_one_line(f"{folder}: peft cannot put the adapter on {base_source}"):
+        config = lora.PeftConfig.from_pretrained(folder)
+        config.inference_mode = False  # the adapter trains on
+        with torch.random.fork_rng(devices=[]), quiet_peft():
+            model = lora.get_peft_model(base, config)
+        weights = load_file(folder / ADAPTER_WEIGHTS)
     needed = {*lora.get_peft_model_state_dict(model, save_embedding_layers=False)}
     needed |= {f"base_model.model.{key}" for key in fresh}
     if missing := sorted(needed - weights.keys()):
@@ -133,18 +169,26 @@ def _load_adapter(
             f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
             "Export it again from the run that trained it."
         )
-    lora.set_peft_model_state_dict(model, weights)
-    return RewardModel(model.eval(), tokenizer, base_source.commit, **code)
+    with in_one_line(f"{folder / ADAPTER_WEIGHTS} does not fit {base_source}"):
+        lora.set_peft_model_state_dict(model, weights)
+    return RewardModel(model.eval(), tokenizer, base_source.commit, facts=facts, **code)
 
 
 def _check_loaded(
-    source: ModelSource, model: PreTrainedModel, missing: list[str], *, new_head: bool
+    source: ModelSource,
+    model: PreTrainedModel,
+    missing: list[str],
+    unused: Sequence[str],
+    *,
+    new_head: bool,
 ) -> None:
     """Refuse a checkpoint that did not fill the model, or that scores more than one number."""
     if missing and not (new_head and not any(is_backbone(model, key) for key in missing)):
+        heads = [key for key in unused if not is_backbone(model, key)]
         raise ValueError(
             f"{source}: the checkpoint lacks {', '.join(missing[:4])}"
-            f"{' ...' if len(missing) > 4 else ''}, so these weights would be random. "
+            f"{' ...' if len(missing) > 4 else ''}, so these weights would be random"
+            f"{f' ({type(model).__name__} does not read its {heads[0]})' if heads else ''}. "
             "Use a trained reward model, or make one with `scpo train-global --backbone`."
         )
     if model.config.num_labels != 1:

@@ -28,12 +28,12 @@ from scpo.choices import ResolvedPrecision
 from scpo.config import LoraConfig
 from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.models.devices import autocast
+from scpo.models.folder.checks import CONFIG_FILE, in_one_line
 from scpo.models.lora import add_lora
-from scpo.models.model_source import CONFIG_FILE, ModelSource, find_model
+from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel, quiet_transformers
 
-# No text is tokenized; only the padding and end tokens are compared.
-_TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0, eos_token_id=None))
+_TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0))  # never used
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def measure_model(
         network = AutoModelForSequenceClassification.from_config(
             config, trust_remote_code=trust_remote_code
         ).eval()
-        adapt_classes(str(source), network, _TOKENIZER)
+        adapt_classes(network, _TOKENIZER.pad_token_id)
         if lora is not None:  # here and not below: peft moves what it makes
             reward = RewardModel(network, _TOKENIZER)
             network = add_lora(
@@ -158,6 +158,7 @@ def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
     folder = (source.base or source).config_folder()
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{source} holds no {CONFIG_FILE}, so it is no model.")
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    with in_one_line(str(folder / CONFIG_FILE)):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     config.num_labels = 1
     return config

@@ -14,12 +14,12 @@ from scpo.files.atomic import write_json
 from scpo.files.buckets import RemoteFolder, local_copy
 from scpo.files.hub import download_model, resolve_commit
 from scpo.files.places import is_remote
+from scpo.models.folder.checks import CONFIG_FILE, in_one_line, read_object
+from scpo.models.folder.contract import MODEL_FILES
 
-CONFIG_FILE = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
 CONFIG_PATTERNS = (CONFIG_FILE, ADAPTER_CONFIG, "*.py")
 PIN_FILE = "global_model.json"  # in a run: the commit of the hub that all its trainings use
-MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 
 
 @dataclass(frozen=True)
@@ -92,8 +92,13 @@ def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -
         )
     try:
         found = find_model(base, revision=adapter.get("revision"))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"The base of the adapter {source}: {error}") from error
+    except (OSError, ValueError) as error:
+        raise type(error)(f"The base of the adapter {source}: {error}") from error
+    if found.base is not None:
+        raise ValueError(
+            f"{source}: the base of an adapter must be a whole model, but {found} is an adapter "
+            "too. Merge that one into a model first."
+        )
     return ModelSource(source.name, source.commit, found)
 
 
@@ -174,8 +179,6 @@ def _adapter_config(source: ModelSource) -> dict[str, Any] | None:
         file = source.config_folder() / ADAPTER_CONFIG
         if not file.is_file():
             return None
-        text = file.read_text(encoding="utf-8")
-    config = json.loads(text)
-    if not isinstance(config, dict):
-        raise ValueError(f"{source}: {ADAPTER_CONFIG} must hold an object. Export it again.")
-    return config
+        return read_object(file)
+    with in_one_line(f"{source}/{ADAPTER_CONFIG}"):
+        return dict(json.loads(text))

@@ -18,8 +18,9 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from scpo.files.atomic import hash_file
-from scpo.files.buckets import MANIFEST
-from scpo.models.model_source import MODEL_FILES, ModelSource, find_model
+from scpo.models.fit_together import takes_argument
+from scpo.models.folder.contract import ModelFacts, model_files
+from scpo.models.model_source import ModelSource, find_model
 
 
 @dataclass(frozen=True)
@@ -28,13 +29,15 @@ class RewardModel:
 
     `model` is a sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
     around it after `scpo.models.lora.add_lora` or from an adapter's folder. `revision` is the
-    commit of a model from the hub, None for one from a folder.
+    commit of a model from the hub, None for one from a folder. `facts` are those of its scpo.json,
+    None for a model that was not exported here.
     """
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
     revision: str | None = None
     trust_remote_code: bool = False
+    facts: ModelFacts | None = None
 
     def to(self, device: torch.device) -> "RewardModel":
         """Move the model to a device and return this reward model."""
@@ -63,8 +66,9 @@ def fresh_model(base: RewardModel, device: torch.device, *, stays_mapped: bool) 
 
 
 def takes_token_types(reward: RewardModel) -> bool:
-    """Tell whether the model reads `token_type_ids`, by its tokenizer's declaration."""
-    return "token_type_ids" in reward.tokenizer.model_input_names
+    """Tell whether the tokenizer gives `token_type_ids` and the model reads them."""
+    name = "token_type_ids"
+    return name in reward.tokenizer.model_input_names and takes_argument(reward.model, name)
 
 
 def content_hash(model: str | Path | ModelSource) -> str:
@@ -75,8 +79,7 @@ def content_hash(model: str | Path | ModelSource) -> str:
     source = find_model(model)
     folder = source.folder()
     digest = hashlib.sha256()
-    names = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
-    for file in sorted(names - {folder / MANIFEST}):
+    for file in model_files(folder):
         digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
     if source.base is not None:
         digest.update(content_hash(source.base).encode())

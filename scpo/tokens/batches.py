@@ -6,7 +6,9 @@ bucketed while the order stays random. A step's texts are cut into forward passe
 nearly one length. The same seed gives the same steps on every rank.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +36,7 @@ class TrainingSet:
             where it has a new head.
         country: Whose pairs these are, for messages.
         pair_ids: A name for each pair, for messages, shape (P,).
+        facts: Of `scpo.models.folder.contract.ModelFacts`, for the model that comes out.
     """
 
     texts: TokenizedTexts
@@ -45,6 +48,7 @@ class TrainingSet:
     reference: FloatArray | None = None
     country: str = ""
     pair_ids: NDArray[np.str_] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
     def names(self, pairs: IntArray) -> str:
         """Return the names of some pairs for a message, at most eight."""

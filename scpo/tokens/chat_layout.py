@@ -1,15 +1,25 @@
 """Conversations for decoders, through the tokenizer's own chat template.
 
-A conversation is [user: prompt, assistant: response]. Probes with different contents show how
-many tokens at the start, between the two contents and at the end belong to the template: those
-are never cut. A template that stamps a date is given a fixed one, or tokens would change from
-day to day; a conversation begins with exactly one BOS where the tokenizer uses one.
+A conversation is the prompt's turns (mostly one of the user) and the response as the assistant's.
+Probes with different contents show how many tokens at the start, between prompt and response and
+at the end belong to the template: those are never cut. A dialogue over the budget loses its
+oldest turns whole, then its system message, and the template renders what is left; only of a last
+message that is too long tokens go. A template that stamps a date is given a fixed one, or tokens
+would change from day to day; a conversation begins with exactly one BOS where the tokenizer uses
+one.
+
+A template is a program of whoever made the model: what it raises becomes one line, and the
+probes end one that does not end.
 """
 
+import sys
+import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -18,10 +28,12 @@ from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
 from scpo.tokens.flat_tokens import CHUNK_TEXTS, SIDE_ORDER, WholeTexts, flatten_tokens
+from scpo.tokens.prompts import Prompt, prompt_turns, shorter_prompt
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")
 PROBES = ("a", "b", "1", "?")
+LIMIT_S = 10.0  # of all probes; a sound template takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -50,38 +62,69 @@ class ChatLayout:
     def encode(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         responses: Sequence[str],
+        max_tokens: int,
     ) -> Iterator[WholeTexts]:
-        """Yield the conversations, whole, a chunk at a time.
+        """Yield the conversations a chunk at a time, whole but for turns over the budget.
 
         The response begins where it begins when the prompt is answered with the first probe.
+
+        Raises:
+            ValueError: The template refuses a conversation.
         """
-        heads: dict[str, int] = {}
+        heads: dict[Prompt, int] = {}
         for start in range(0, len(prompts), CHUNK_TEXTS):
-            ours = prompts[start : start + CHUNK_TEXTS]
+            replies = responses[start : start + CHUNK_TEXTS]
+            given = prompts[start : start + CHUNK_TEXTS]
+            ours, lengths = self._leave_out_turns(tokenizer, given, replies, max_tokens)
             new = [prompt for prompt in dict.fromkeys(ours) if prompt not in heads]
             if new:
                 _, offsets = _chat_tokens(tokenizer, new, [PROBES[0]] * len(new), self.bos)
                 heads.update(
                     zip(new, (np.diff(offsets) - self.num_probe_reply).tolist(), strict=True)
                 )
-            replies = responses[start : start + CHUNK_TEXTS]
             ids, offsets = _chat_tokens(tokenizer, ours, replies, self.bos)
             segments = self._segments(np.diff(offsets), np.array([heads[text] for text in ours]))
             sides = np.repeat(np.tile(SIDE_ORDER, len(ours)), segments.ravel())
-            yield WholeTexts(ids, np.zeros(len(ids), dtype=np.int8), sides, offsets)
+            types = np.zeros(len(ids), dtype=np.int8)
+            yield WholeTexts(ids, types, sides, offsets, np.maximum(lengths, np.diff(offsets)))
+
+    def _leave_out_turns(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        prompts: Sequence[Prompt],
+        responses: Sequence[str],
+        max_tokens: int,
+    ) -> tuple[list[Prompt], IntArray]:
+        """Return prompts whose dialogues fit, if they can, and what those had of tokens, or 0."""
+        kept = list(prompts)
+        before = np.zeros(len(kept), dtype=np.int64)
+        waiting = [n for n, prompt in enumerate(kept) if shorter_prompt(prompt) is not None]
+        while waiting:
+            ours, replies = [kept[n] for n in waiting], [responses[n] for n in waiting]
+            lengths = np.diff(_chat_tokens(tokenizer, ours, replies, self.bos)[1])
+            before[waiting] = np.maximum(before[waiting], lengths)
+            still = []
+            for number, length in zip(waiting, lengths.tolist(), strict=True):
+                shorter = shorter_prompt(kept[number])
+                if length > max_tokens and shorter is not None:
+                    kept[number] = shorter
+                    still.append(number)
+            waiting = still
+        return kept, before
 
     def _segments(self, lengths: IntArray, heads: IntArray) -> IntArray:
         """Return the tokens of each text's five segments, shape (U, 5).
 
-        Where a content and the template share a token, a text has fewer than the template's
-        own; every count is held inside the text.
+        Where a content and the template share a token, or a dialogue has a system message in
+        place of the template's own, a text has fewer than the template's; every count is held
+        inside the text.
         """
-        start = np.minimum(self.num_start, lengths)
-        end = np.minimum(self.num_end, lengths - start)
-        head = np.clip(heads, start, lengths - end)
-        between = np.minimum(self.num_between, head - start)
+        end = np.minimum(self.num_end, lengths)
+        head = np.clip(heads, 0, lengths - end)
+        between = np.minimum(self.num_between, head)
+        start = np.minimum(self.num_start, head - between)
         return np.stack(
             [start, head - start - between, between, lengths - end - head, end], axis=1
         )
@@ -91,13 +134,14 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
     """Learn from probes what the chat template adds to a prompt and a response.
 
     Raises:
-        ValueError: The template begins with more than one BOS, or does not show the prompt and
-            then the response.
+        ValueError: The template does not parse, raises or does not end, begins with more than
+            one BOS, or does not show the prompt and then the response.
     """
-    bos = _missing_bos(tokenizer)
-    fixed = [PROBES[0]] * len(PROBES)
-    by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
-    by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, bos))
+    with _within(LIMIT_S, f"The chat template of {type(tokenizer).__name__}"):
+        bos = _missing_bos(tokenizer)
+        fixed = [PROBES[0]] * len(PROBES)
+        by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
+        by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, bos))
     length = len(by_prompt[0])
     num_start, num_end = _num_shared(by_prompt), _num_shared(by_response, from_end=True)
     num_head, num_after = _num_shared(by_response), _num_shared(by_prompt, from_end=True)
@@ -129,26 +173,67 @@ def _missing_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
 
 def _chat_tokens(
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     responses: Sequence[str],
     bos: int | None,
 ) -> tuple[NDArray[np.int32], IntArray]:
     """Return the tokens of conversations, after `bos` if there is one, and their offsets."""
-    encoded: Any = tokenizer.apply_chat_template(
-        [
-            [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
-            for prompt, response in zip(prompts, responses, strict=True)
-        ],
-        chat_template=_with_fixed_clock(tokenizer.get_chat_template()),
-        tokenize=True,
-        return_dict=True,
-        tokenizer_kwargs={"verbose": False},
-        date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
-    )
+    turns = [
+        [*prompt_turns(prompt), ("assistant", response)]
+        for prompt, response in zip(prompts, responses, strict=True)
+    ]
+    try:
+        encoded: Any = tokenizer.apply_chat_template(
+            [[{"role": role, "content": content} for role, content in each] for each in turns],
+            chat_template=_with_fixed_clock(tokenizer.get_chat_template()),
+            tokenize=True,
+            return_dict=True,
+            tokenizer_kwargs={"verbose": False},
+            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
+        )
+    except MemoryError:
+        raise
+    except Exception as error:  # a template is a program: it may raise anything
+        roles = ", ".join(dict.fromkeys(", ".join(role for role, _ in each) for each in turns[:8]))
+        raise ValueError(
+            f"The chat template of {type(tokenizer).__name__} must render conversations of "
+            f"{roles}, but {type(error).__name__}: {' '.join(str(error).split())[:300]}. Mend "
+            "chat_template in the model's folder, or leave such conversations out of the data."
+        ) from error
     ids, offsets = flatten_tokens(encoded["input_ids"])
     if bos is None:
         return ids, offsets
     return np.insert(ids, offsets[:-1], bos), offsets + np.arange(len(offsets))
+
+
+@contextmanager
+def _within(seconds: float, what: str) -> Iterator[None]:
+    """End Python code that takes too long, in any thread: each of its lines looks at the clock.
+
+    Raises:
+        ValueError: It took too long.
+    """
+    end, before = time.monotonic() + seconds, sys.gettrace()
+    is_late = False
+
+    def watch(frame: FrameType, event: str, given: Any) -> Any:
+        nonlocal is_late
+        if time.monotonic() > end:
+            is_late = True
+            raise TimeoutError
+        return watch
+
+    sys.settrace(watch)
+    try:
+        yield
+    except ValueError as error:
+        if is_late:
+            raise ValueError(
+                f"{what} must end within {seconds:g} s, but does not. Mend the template."
+            ) from error
+        raise
+    finally:
+        sys.settrace(before)
 
 
 def _with_fixed_clock(template: str) -> str:

@@ -1,9 +1,9 @@
 """Texts to tokens: the one function that builds the model input, for scoring and training.
 
 An encoder (BERT, DeBERTa) reads the text pair (prompt, response); a decoder with a chat template
-reads the conversation [user, assistant]. What happens to a text longer than the budget is a
-policy (`scpo.tokens.flat_tokens.positions_within`). All token ids of a data set lie in one flat
-array; padding happens a batch at a time.
+reads the conversation: the prompt's turns, then the assistant's. What happens to a text longer
+than the budget is a policy (`scpo.tokens.flat_tokens.positions_within`). All token ids of a data
+set lie in one flat array; padding happens a batch at a time.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,8 @@ from scpo.arrays import BoolArray, IntArray
 from scpo.choices import Overlong
 from scpo.tokens.chat_layout import ChatLayout, learn_chat_layout
 from scpo.tokens.flat_tokens import offsets_of, positions_within, range_positions
-from scpo.tokens.pair_layout import PairLayout, learn_pair_layout
+from scpo.tokens.pair_layout import PairLayout, learn_pair_layout, reads_pairs
+from scpo.tokens.prompts import Prompt
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class TokenizedTexts:
 
 def encode_texts(
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     responses: Sequence[str],
     *,
     max_tokens: int,
@@ -88,30 +89,31 @@ def encode_texts(
         raise ValueError(f"`max_tokens >= 8` must hold, but got {max_tokens}.")
     if not tokenizer.is_fast:
         raise ValueError(f"A fast tokenizer is needed, but got {type(tokenizer).__name__}.")
+    is_pair = reads_pairs(tokenizer.chat_template)
     layout: ChatLayout | PairLayout = (
-        learn_chat_layout(tokenizer) if tokenizer.chat_template else learn_pair_layout(tokenizer)
+        learn_pair_layout(tokenizer) if is_pair else learn_chat_layout(tokenizer)
     )
     if max_tokens <= layout.num_special:
         raise ValueError(
             f"`max_tokens >= {layout.num_special + 1}` must hold, for the "
-            f"{'chat template' if tokenizer.chat_template else 'pair'} alone takes "
+            f"{'pair' if is_pair else 'chat template'} alone takes "
             f"{layout.num_special} tokens, but got {max_tokens}."
         )
     ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
-    lengths = [np.zeros(0, np.int64)]
-    for whole in layout.encode(tokenizer, prompts, responses):
+    lengths, before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for whole in layout.encode(tokenizer, prompts, responses, max_tokens):
         keep = positions_within(
             whole.sides, whole.offsets, max_tokens=max_tokens, overlong=overlong
         )
         ids.append(whole.ids[keep])
         types.append(whole.types[keep])
-        lengths.append(np.diff(whole.offsets))
-    before = np.concatenate(lengths)
+        lengths.append(np.minimum(np.diff(whole.offsets), max_tokens))
+        before.append(whole.lengths)
     return TokenizedTexts(
         np.concatenate(ids),
         np.concatenate(types),
-        offsets_of(np.minimum(before, max_tokens)),
-        before > max_tokens,
+        offsets_of(np.concatenate(lengths)),
+        np.concatenate(before) > max_tokens,
     )
 
 

@@ -29,12 +29,14 @@ class WholeTexts:
         types: Token types, int8, shape (N,).
         sides: SPECIAL, PROMPT or RESPONSE of each token, int8, shape (N,).
         offsets: Where each text starts, and N at the end, shape (U + 1,).
+        lengths: Tokens of each text before turns were left out, shape (U,).
     """
 
     ids: NDArray[np.int32]
     types: NDArray[np.int8]
     sides: NDArray[np.int8]
     offsets: IntArray
+    lengths: IntArray
 
 
 def flatten_tokens(lists: Sequence[Sequence[int]]) -> tuple[NDArray[np.int32], IntArray]:

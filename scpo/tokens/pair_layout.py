@@ -6,6 +6,7 @@ is tokenised once and the pairs are assembled as arrays. A sample of every chunk
 with the tokenizer's own encoding.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -25,8 +26,24 @@ from scpo.tokens.flat_tokens import (
     offsets_of,
     range_positions,
 )
+from scpo.tokens.prompts import Prompt, prompt_text
 
 CHECKED_TEXTS = 8  # of each chunk
+PAIR_MARK = "{#- scpo: a text pair, for programs that render conversations -#}"
+# The prompt's messages as `scpo.data.reading` renders them to one text.
+_PAIR_TEMPLATE = """{%- set answered = messages[-1]['role'] == 'assistant' -%}
+{%- set turns = messages[:-1] if answered else messages -%}
+{{- BEFORE -}}
+{%- if turns | length == 1 and turns[0]['role'] == 'user' -%}
+{{- turns[0]['content'] -}}
+{%- else -%}
+{%- for turn in turns -%}
+{{- ('' if loop.first else '\n\n') ~ (turn['role'] | capitalize) ~ ': ' ~ turn['content'] -}}
+{%- endfor -%}
+{%- endif -%}
+{{- BETWEEN -}}
+{%- if answered -%}{{- messages[-1]['content'] ~ AFTER -}}{%- endif -%}
+"""
 
 
 @dataclass(frozen=True)
@@ -50,14 +67,16 @@ class PairLayout:
     def encode(
         self,
         tokenizer: PreTrainedTokenizerBase,
-        prompts: Sequence[str],
+        prompts: Sequence[Prompt],
         responses: Sequence[str],
+        max_tokens: int,
     ) -> Iterator[WholeTexts]:
-        """Yield the pairs, whole, a chunk at a time.
+        """Yield the pairs, whole whatever `max_tokens`, a chunk at a time.
 
         Raises:
             ValueError: The tokenizer itself encodes a sampled pair in another way.
         """
+        prompts = [prompt_text(prompt) for prompt in prompts]
         numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
         known = _tokenize(tokenizer, list(numbers))
         for start in range(0, len(prompts), CHUNK_TEXTS):
@@ -94,12 +113,42 @@ class PairLayout:
             ]
         )
         positions = range_positions(starts.ravel(), lengths.ravel())
+        whole = lengths.sum(axis=1)
         return WholeTexts(
             pool[positions],
             pool_types[positions],
             np.repeat(np.tile(SIDE_ORDER, len(which)), lengths.ravel()),
-            offsets_of(lengths.sum(axis=1)),
+            offsets_of(whole),
+            whole,
         )
+
+
+def reads_pairs(template: str | None) -> bool:
+    """Tell whether texts are pairs: there is no chat template, or it is of `pair_template`."""
+    return not template or PAIR_MARK in template
+
+
+def pair_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
+    """Return a chat template that renders a conversation as the tokenizer's text pair.
+
+    Token types are lost. None where the tokenizer reads the rendered text otherwise.
+    """
+    layout = learn_pair_layout(tokenizer)
+    template = PAIR_MARK + _PAIR_TEMPLATE
+    for name, ids in zip(("BEFORE", "BETWEEN", "AFTER"), layout.ids, strict=True):
+        tokens = "".join(tokenizer.convert_ids_to_tokens(ids.tolist()))
+        template = template.replace(name, json.dumps(tokens, ensure_ascii=False))
+    for prompt, response in (("a", "b"), ("Who is it? ", "Me, I'm here."), ("1\n2", " ü b\n")):
+        messages = [
+            {"role": "user", "content": prompt},
+            {"role": "assistant", "content": response},
+        ]
+        said = tokenizer.apply_chat_template(
+            messages, chat_template=template, tokenize=True, return_dict=True
+        )
+        if list(said["input_ids"]) != list(tokenizer(prompt, response)["input_ids"]):
+            return None
+    return template
 
 
 def learn_pair_layout(tokenizer: PreTrainedTokenizerBase) -> PairLayout:

@@ -19,8 +19,9 @@ from transformers import PreTrainedTokenizerBase
 from scpo.choices import Overlong
 from scpo.files.atomic import atomic_path
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
+from scpo.tokens.prompts import Prompt, prompt_key
 
-TOKEN_SCHEME = 1  # version of the way texts become tokens, and of the file
+TOKEN_SCHEME = 2  # version of the way texts become tokens, and of the file
 CHECKSUM = b"sha256"
 TOKEN_SCHEMA = pa.schema(
     [
@@ -34,7 +35,7 @@ TOKEN_SCHEMA = pa.schema(
 def load_or_encode(
     store: Path,
     tokenizer: PreTrainedTokenizerBase,
-    prompts: Sequence[str],
+    prompts: Sequence[Prompt],
     responses: Sequence[str],
     *,
     max_tokens: int,
@@ -88,10 +89,10 @@ def _settings_key(
     return json.dumps(settings, sort_keys=True, default=str).encode()
 
 
-def _texts_key(settings: bytes, prompts: Sequence[str], responses: Sequence[str]) -> str:
+def _texts_key(settings: bytes, prompts: Sequence[Prompt], responses: Sequence[str]) -> str:
     """Return the name of settings and texts, 64 hexadecimal digits."""
     digest = hashlib.sha256(settings)
-    for texts in (prompts, responses):
+    for texts in ([prompt_key(prompt) for prompt in prompts], responses):
         column = pa.array(texts, pa.large_string())
         lengths = np.diff(np.frombuffer(column.buffers()[1], np.int64, len(texts) + 1))
         digest.update(len(texts).to_bytes(8, "little") + lengths.tobytes())

@@ -20,6 +20,7 @@ from scpo.files.provenance import installed_versions
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
 from scpo.models.devices import resolve_precision
 from scpo.models.export import FILE_BYTES, export_reward_model, size_of_file
+from scpo.models.folder.contract import ModelFacts
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.batches import TrainingSet
@@ -166,6 +167,7 @@ def export_trained(
                     file_bytes=fitted.file_bytes,
                     merge=config.lora is None or config.lora.merge,
                     trust_remote_code=fitted.reward.trust_remote_code,
+                    facts=ModelFacts(**data.facts),
                 )
         except (RuntimeError, ValueError, OSError, SafetensorError) as error:
             # A full disk is a SafetensorError. Raise on all ranks: none may wait for another.

@@ -146,6 +146,8 @@ def _rows_that_pay(
         if len(part) == 0:
             continue
         which = np.unique(np.concatenate([data.chosen[part], data.rejected[part]]))
+        if np.any(data.texts.ids[data.texts.offsets[which + 1] - 1] == inputs.pad_id):
+            continue  # scored before their last token, which may lie in what they share
         shared = shared_tokens(data.texts, which)
         own = lengths[which]
         row = own.sum() - (len(which) - 1) * shared

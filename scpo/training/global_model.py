@@ -23,6 +23,7 @@ from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import read_pairs_file
 from scpo.data.splits import shuffle_users
 from scpo.models.devices import pick_device
+from scpo.models.fit_together import check_lengths
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.statistics.wording import format_accuracy
@@ -99,8 +100,17 @@ def train_global_model(
     texts = encode_texts(
         reward.tokenizer, prompts, responses, max_tokens=max_tokens, overlong=overlong
     )
+    check_lengths(reward.model, texts.lengths)
     split = _hold_out(table, training.seed)
-    data = build_country("pooled", table, split, texts, np.zeros(len(texts)), overlong=overlong)
+    data = build_country(
+        "pooled",
+        table,
+        split,
+        texts,
+        np.zeros(len(texts)),
+        overlong=overlong,
+        facts={"max_tokens": max_tokens, "arm": "global"},
+    )
     which, tested = data.pairs_in("train"), data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
     pairs = replace(pairs, reference=None)  # the head is new: its rewards continue nothing

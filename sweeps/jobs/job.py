@@ -109,7 +109,8 @@ def labelled_pairs(data: CountryData, budget: float, seed: int) -> IntArray:
 
 def training_set(data: CountryData, labelled: IntArray, selection: Selection) -> TrainingSet:
     """Return the pairs that a selection keeps, with their weights."""
-    return data.training_set(labelled[selection.keep], selection.weights[selection.keep])
+    pairs = data.training_set(labelled[selection.keep], selection.weights[selection.keep])
+    return replace(pairs, facts={**pairs.facts, "tau": selection.tau, "beta": selection.beta})
 
 
 def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
@@ -65,7 +66,9 @@ def train_and_evaluate(
     """
     started, clock = utc_now(), time.perf_counter()
     labelled, selection = select_pairs(job, data)
-    result = fit(training_set(data, labelled, selection), job_training(job, training))
+    pairs = training_set(data, labelled, selection)
+    pairs = replace(pairs, facts={**pairs.facts, "arm": job.arm})
+    result = fit(pairs, job_training(job, training))
     trained = time.perf_counter()
     evaluation = evaluate_margins(score(), data, job.part)
     times: dict[str, float | str] = {

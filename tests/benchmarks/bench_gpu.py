@@ -157,7 +157,7 @@ def make_model(config: PreTrainedConfig, device: str, *, ours: bool) -> RewardMo
     with torch.device(device):
         model = AutoModelForSequenceClassification.from_config(config)
     if ours:
-        adapt_classes("random", model, tokenizer)
+        adapt_classes(model, tokenizer.pad_token_id)
     return RewardModel(model.eval(), tokenizer)
 
 

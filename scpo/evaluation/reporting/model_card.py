@@ -19,6 +19,8 @@ from scpo.evaluation.pair_scores import GLOBAL, LENGTH
 from scpo.evaluation.reporting.card_facts import SETTING_WORDS, CardFacts
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
+from scpo.models.folder.card import CARD_FILE, TAGS, use_section
+from scpo.models.folder.contract import verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
 
@@ -27,9 +29,17 @@ BASELINE_WORDS = {GLOBAL: "the global model", "full": "full", LENGTH: "the longe
 
 
 def model_card(
-    facts: CardFacts, tables: Tables, *, country: str, arm: str, part: str = "test"
+    facts: CardFacts,
+    tables: Tables,
+    *,
+    country: str,
+    arm: str,
+    part: str = "test",
+    folder: Path | None = None,
 ) -> ModelCard:
     """Return the card of a country's model of one arm; the tables judge by the pairs of `part`.
+
+    A `folder` that was exported here adds how it is used.
 
     Raises:
         ValueError: The tables have no figures of that model.
@@ -42,6 +52,7 @@ def model_card(
             f"The evaluation must hold {country}/{arm}, but it holds {', '.join(known)}."
         )
     overall = by_layer["overall"]
+    exported = None if folder is None else verify_folder(folder)
     environment = Environment(
         loader=PackageLoader("scpo.evaluation.reporting", "."),
         undefined=StrictUndefined,
@@ -69,6 +80,7 @@ def model_card(
         calibration=next(iter(_rows(tables["calibration"], **of_model)), None),
         others=[row for row in others if row["country"] != country],
         training=_training(facts),
+        use="" if exported is None else use_section(folder, exported),
         annotators=f"{users:,} annotators" if users else ANY_ANNOTATORS,
     )
     header = _header(facts, overall, country, part)
@@ -101,11 +113,11 @@ def write_model_cards(
     paths = []
     for label, each in facts.items():
         country, arm = owners[label]
-        card = model_card(each, tables, country=country, arm=arm, part=part)
         folder = folders[label]
         if not folder.is_dir():
             raise FileNotFoundError(f"A card goes beside its model, but no folder is at {folder}.")
-        paths.append(folder / "README.md")
+        card = model_card(each, tables, country=country, arm=arm, part=part, folder=folder)
+        paths.append(folder / CARD_FILE)
         write_text(paths[-1], str(card))
     return paths
 
@@ -129,7 +141,7 @@ def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCar
         license=facts.license,
         model_name=f"Reward model of preferences in {country}",
         pipeline_tag="text-classification",
-        tags=["reward-model", "scpo", "pluralistic-alignment"],
+        tags=TAGS,
         eval_results=[result],
     )
 

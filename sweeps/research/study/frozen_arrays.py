@@ -33,6 +33,7 @@ from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts
+from scpo.tokens.prompts import prompt_text
 from scpo.tokens.token_store import load_or_encode
 from sweeps.config import HeadsConfig, Say
 from sweeps.probe.choose_heads import train_selections
@@ -181,7 +182,7 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
     for row, chosen, rejected in zip(
         pairs.interaction.tolist(), pairs.chosen.tolist(), pairs.rejected.tolist(), strict=True
     ):
-        key = (owners[row], prompts[chosen], responses[chosen], responses[rejected])
+        key = (owners[row], prompt_text(prompts[chosen]), responses[chosen], responses[rejected])
         named = countries.get(key, set())
         against.append(next(iter(named)) if len(named) == 1 else "")
     return np.array(against, dtype=np.str_)

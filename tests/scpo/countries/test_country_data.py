@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from scpo.countries.country_data import build_country, pair_margins, rows_of, utterance_texts
+from scpo.countries.reference_cache import text_keys
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.pairs import build_pairs
 from scpo.data.splits import split_users
 from scpo.tokens.encoding import encode_texts
+from scpo.tokens.prompts import Dialogue
 
 
 def make_table(*rows):
@@ -225,3 +227,20 @@ def test_losses_are_said_where_there_are_some(data):
     )
     with pytest.raises(ValueError, match=r"users gave no pair \(3 texts truncated"):
         replace(lossy, part=np.full(len(lossy.part), "train")).pairs_in("test")
+
+
+def test_turns_of_a_prompt_go_along_and_change_its_keys(interactions):
+    table = interactions(users={"Chile": 1}, per_user=2)
+    rows = table.to_pylist()
+    turns = [{"role": "system", "content": "short"}, {"role": "user", "content": "a"}]
+    rows[1]["messages"] = turns
+    prompts, responses = utterance_texts(pa.Table.from_pylist(rows, schema=table.schema))
+    plain, _ = utterance_texts(table)
+    assert prompts[:3] == plain[:3] == [rows[0]["prompt"]] * 3
+    assert prompts[3] == Dialogue(rows[1]["prompt"], (("system", "short"), ("user", "a")))
+    assert len(responses) == 6
+    same = [
+        a == b
+        for a, b in zip(text_keys(prompts, responses), text_keys(plain, responses), strict=True)
+    ]
+    assert same == [True] * 3 + [False] * 3

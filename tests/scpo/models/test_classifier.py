@@ -49,11 +49,11 @@ def test_the_last_layer_computes_the_first_token_to_the_same_rewards_and_gradien
 def test_models_that_may_read_other_tokens_run_whole(model_folder, inputs):
     other = OtherBert.from_pretrained(model_folder("bert"))
     tokenizer = load_reward_model(str(model_folder("bert"))).tokenizer
-    adapt_classes("other", other, tokenizer)
+    adapt_classes(other, tokenizer.pad_token_id)
     shallow = BertForSequenceClassification.from_pretrained(
         model_folder("bert"), num_hidden_layers=1
     )
-    adapt_classes("shallow", shallow, tokenizer)
+    adapt_classes(shallow, tokenizer.pad_token_id)
     for model in (other, shallow):
         states = model.bert(**inputs).last_hidden_state
         assert states.shape[1] == inputs["input_ids"].shape[1]

@@ -1,7 +1,4 @@
-import itertools
 import shutil
-import warnings
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -141,31 +138,19 @@ def test_plain_transformers_must_agree(model_folder, tmp_path, monkeypatch):
         export_reward_model(reward, tmp_path / "out", **expect(reward))
 
 
-def test_padding_with_the_end_token_warns(model_folder, tmp_path):
+def test_padding_with_the_end_token_is_exported_as_it_is_scored(model_folder, tmp_path):
     folder = shutil.copytree(model_folder("llama"), tmp_path / "model")
-    file = folder / "tokenizer_config.json"
-    file.write_text(file.read_text().replace('"pad_token": "[PAD]"', '"pad_token": "<eos>"'))
+    for file, old, new in (
+        ("tokenizer_config.json", '"pad_token": "[PAD]"', '"pad_token": "<eos>"'),
+        ("config.json", '"pad_token_id": 0', '"pad_token_id": 5'),
+    ):
+        (folder / file).write_text((folder / file).read_text().replace(old, new))
     reward = load_reward_model(str(folder))
-    assert reward.tokenizer.pad_token_id == reward.tokenizer.eos_token_id
+    assert reward.tokenizer.pad_token_id == reward.tokenizer.eos_token_id == 5
     wanted = expect(reward)
-    match = (
-        "padding token is the end token.*Load the folder with "
-        "scpo.models.loading.load_reward_model"
-    )
-    with pytest.warns(UserWarning, match=match):
-        out = export_reward_model(reward, tmp_path / "out", **wanted)
-    np.testing.assert_allclose(
-        expect(load_reward_model(str(out)))["expected"], wanted["expected"], atol=1e-5
-    )
-    with warnings.catch_warnings():  # texts that do not end with it are pooled alike
-        warnings.simplefilter("error")
-        texts = texts_of(reward)
-        spans = list(itertools.pairwise(texts.offsets))
-        kept = np.concatenate([np.arange(start, stop - 1) for start, stop in spans])
-        offsets = texts.offsets - np.arange(len(texts) + 1)
-        cut = replace(texts, ids=texts.ids[kept], types=texts.types[kept], offsets=offsets)
-        rewards = score_texts(reward, cut, np.arange(3), precision="fp32")
-        export_reward_model(reward, tmp_path / "cut", texts=cut, expected=rewards)
+    out = export_reward_model(reward, tmp_path / "out", **wanted)
+    again = load_reward_model(str(out))
+    np.testing.assert_allclose(expect(again)["expected"], wanted["expected"], atol=1e-5)
 
 
 def test_texts_and_rewards_must_match(tiny_bert, tmp_path):

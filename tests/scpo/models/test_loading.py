@@ -290,14 +290,20 @@ def test_a_copy_uses_its_own_head(model_folder, kind):
         assert other(**batch).logits.dtype == torch.float32
 
 
-def test_padding_with_the_end_token_pools_that_token(model_folder, tmp_path):
-    """Each text ends with <eos>; padding with it must not move the pooling."""
+def test_padding_with_the_end_token_pools_the_token_before(model_folder, tmp_path):
+    """Each text ends with <eos>; transformers scores the token before, whatever the padding."""
     for kind in ("llama", "qwen2"):
         folder = shutil.copytree(model_folder(kind), tmp_path / kind)
         edit_json(folder / "tokenizer_config.json", pad_token="<eos>")
+        edit_json(folder / "config.json", pad_token_id=5)
         reward = load_reward_model(str(folder))
         assert reward.tokenizer.pad_token_id == reward.tokenizer.eos_token_id == 5
-        expected = score(load_reward_model(str(model_folder(kind))))
+        plain = AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        texts = encode(reward)
+        ids = [torch.tensor([texts.tokens_of(number).tolist()]) for number in range(8)]
+        with torch.no_grad():
+            expected = np.array([float(plain(input_ids=each).logits) for each in ids])
+        assert np.abs(expected - score(load_reward_model(str(model_folder(kind))))).max() > 1e-2
         np.testing.assert_allclose(score(reward), expected, atol=1e-5, rtol=0)
         for batch in (pad(reward), move_padding_left(pad(reward))):
             np.testing.assert_allclose(
@@ -311,11 +317,11 @@ def test_padding_with_the_end_token_pools_that_token(model_folder, tmp_path):
         np.testing.assert_allclose(rewards_of(reward.model, alone), expected[:1], atol=1e-5)
 
 
-def test_a_model_that_cannot_tell_padding_from_the_end_is_refused(model_folder, tmp_path):
+def test_an_encoder_reads_its_mask_where_the_padding_is_the_end(model_folder, tmp_path):
     folder = shutil.copytree(model_folder("bert"), tmp_path / "same")
     edit_json(folder / "tokenizer_config.json", eos_token="[PAD]")
-    with pytest.raises(ValueError, match=r"must differ from the end token for Bert.*'\[PAD\]'"):
-        load_reward_model(str(folder))
+    expected = score(load_reward_model(str(model_folder("bert"))))
+    np.testing.assert_allclose(score(load_reward_model(str(folder))), expected, atol=1e-6)
 
 
 def pack(prompt, responses, width):
@@ -377,7 +383,7 @@ def test_which_models_take_packed_rows(model_folder):
         config = MistralConfig(**sizes, **heads, num_labels=1, sliding_window=window)
         mistral = MistralForSequenceClassification(config)
         assert not takes_packed_rows(mistral)  # it does not pool by mask yet
-        adapt_classes("mistral", mistral, llama.tokenizer)
+        adapt_classes(mistral, llama.tokenizer.pad_token_id)
         assert takes_packed_rows(mistral) is (window is None)
 
 

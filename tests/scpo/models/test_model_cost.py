@@ -67,13 +67,15 @@ def config_folder(request, tmp_path_factory):
     return folder
 
 
+TOKENIZER = SimpleNamespace(pad_token_id=0, eos_token_id=2)
+
+
 def real_engine(folder, precision, lora, recompute, accumulation):
     """The training engine of a real model, as the training loop makes it."""
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(CONFIGS[folder.name])
-    tokenizer = SimpleNamespace(pad_token_id=0, eos_token_id=2)
-    adapt_classes(folder.name, model, tokenizer)
-    reward = RewardModel(model.eval(), tokenizer)
+    adapt_classes(model, 0)
+    reward = RewardModel(model.eval(), TOKENIZER)
     if lora is not None:
         reward = add_lora(reward, rank=lora.rank, alpha=lora.alpha)
     if recompute:

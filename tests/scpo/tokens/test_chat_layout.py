@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from scpo.tokens import chat_layout
 from scpo.tokens.chat_layout import learn_chat_layout
 from scpo.tokens.encoding import encode_texts
+from scpo.tokens.prompts import Dialogue
 
 TURNS = (
     "{% for message in messages %}{{ message['role'] }} : {{ message['content'] }} {{ '<eos> ' }}"
@@ -212,3 +214,81 @@ def test_contents_that_share_tokens_with_the_template_stay_whole_and_in_budget()
         "#:#::",
     ]
     assert texts.lengths.max() <= 8
+
+
+ROLES = (
+    "{{ '<bos> ' }}{% for message in messages %}{% if message['role'] == 'tool' %}"
+    "{{ raise_exception('No tools here') }}{% endif %}{{ message['role'] }} : "
+    "{{ message['content'] }} {{ '<eos> ' }}{% endfor %}"
+)
+TURNS_OF = st.lists(st.tuples(st.sampled_from(["system", "user", "assistant"]), WORDS), min_size=1)
+
+
+@given(dialogues=st.lists(st.tuples(TURNS_OF, WORDS), max_size=4))
+def test_turns_are_what_the_template_gives(chat_tokenizer, dialogues):
+    prompts = [Dialogue("not read", tuple(turns)) for turns, _ in dialogues]
+    texts = encode_texts(chat_tokenizer, prompts, [said for _, said in dialogues], max_tokens=999)
+    for number, (turns, response) in enumerate(dialogues):
+        messages = [{"role": r, "content": c} for r, c in (*turns, ("assistant", response))]
+        own = chat_tokenizer.apply_chat_template(messages)
+        assert texts.tokens_of(number).tolist() == own["input_ids"]
+
+
+def test_a_dialogue_over_the_budget_loses_its_oldest_turns_whole(with_template):
+    tokenizer = with_template(
+        ROLES.replace("message['role'] }} :", "message['role'] | replace('system', ':') }} :")
+    )
+    turns = (("system", "g h"), ("user", "a b"), ("assistant", "c"), ("user", "d e f"))
+    reply = "<eos> assistant : good <eos>"
+    for max_tokens, expected in (
+        (25, f"<bos> : : g h <eos> user : a b <eos> assistant : c <eos> user : d e f {reply}"),
+        (24, f"<bos> : : g h <eos> user : d e f {reply}"),
+        (16, f"<bos> : : g h <eos> user : d e f {reply}"),
+        (15, f"<bos> user : d e f {reply}"),
+        (10, f"<bos> user : e f {reply}"),
+        (9, f"<bos> user : f {reply}"),
+    ):
+        texts = encode_texts(
+            tokenizer, [Dialogue("", turns), "a"], ["good", "b"], max_tokens=max_tokens
+        )
+        said = tokenizer.convert_ids_to_tokens(texts.tokens_of(0).tolist())
+        assert " ".join(said) == expected
+        assert texts.overlong.tolist() == [max_tokens < 25, False]
+    opened = Dialogue("", (("user", "a b c"), ("assistant", "d e f")))  # nothing to leave out
+    cut = encode_texts(tokenizer, [opened], ["good"], max_tokens=10)
+    assert cut.lengths.tolist() == [10]
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{{ raise_exception('Not today') }}", "TemplateError: Not today"),
+        ("{% if %}", "TemplateSyntaxError: "),
+        ("{{ messages[0]['content'].__class__.__mro__ }}", "SecurityError: "),
+        ("{{ cycler.__init__.__globals__.os.system('true') }}", "SecurityError: "),
+        ("{{ messages[9]['content'] + 1 }}", "UndefinedError: "),
+        ("{{ 1 / 0 }}", "ZeroDivisionError: "),
+        ("{{ nothing() }}", "UndefinedError: "),
+        ("{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}", "RecursionError: "),
+    ],
+)
+def test_a_template_that_fails_is_one_line(with_template, template, why):
+    with pytest.raises(ValueError, match=r"must render conversations of user, assistant") as info:
+        said(with_template(template), "a", "b")
+    assert why in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+def test_a_template_that_does_not_end_is_ended(with_template, monkeypatch):
+    monkeypatch.setattr(chat_layout, "LIMIT_S", 0.2)
+    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+    with pytest.raises(ValueError, match=r"must end within 0\.2 s, but does not"):
+        said(with_template(loop + TURNS), "a", "b")
+    assert said(with_template(TURNS), "a", "b")  # the clock is off again
+
+
+def test_a_role_that_the_template_refuses_is_named(with_template):
+    tokenizer = with_template(ROLES)
+    dialogue = Dialogue("", (("tool", "a"), ("user", "b")))
+    with pytest.raises(ValueError, match=r"of tool, user, assistant, but .*No tools here"):
+        said(tokenizer, dialogue, "c")

@@ -1,0 +1,109 @@
+"""scpo.json in an exported folder: what the model is, and the sha256 of each of its files.
+
+    {"format": 1, "kind": "reward-model", "max_tokens": 512, "overlong": "truncate_prompt",
+     "country": "Mexico", "arm": "scpo", "tau": 0.7, "beta": 1.1, "global_model": "3f..",
+     "files": {"model.safetensors": "9a..", ...}, "sha256": "of all this"}
+
+A folder without it loads as before. With it every file is verified before it is read, so a bit
+that flipped on a disk or on the way is found by the name of its file.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from scpo.files.atomic import hash_file, write_json
+from scpo.files.buckets import MANIFEST
+from scpo.models.folder.checks import read_object
+
+FACTS_FILE = "scpo.json"
+MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
+FORMAT = 1
+KIND = "reward-model"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What an exported model is; None where it is not known or does not apply.
+
+    Attributes:
+        max_tokens: Token budget that it was trained with.
+        overlong: What happened to longer texts, of `scpo.choices.Overlong`.
+        country: Whose preferences; None for a global model.
+        arm: How its pairs were selected and weighted.
+        tau: Filter threshold.
+        beta: Weighting temperature.
+        global_model: `scpo.models.reward_model.content_hash` of the model it continues.
+    """
+
+    max_tokens: int | None = None
+    overlong: str | None = None
+    country: str | None = None
+    arm: str | None = None
+    tau: float | None = None
+    beta: float | None = None
+    global_model: str | None = None
+
+
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that make a model, sorted; those whose names begin with a dot do not."""
+    found = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
+    return sorted(file for file in found if file.name != MANIFEST and file.name[0] != ".")
+
+
+def write_facts(folder: Path, facts: ModelFacts) -> None:
+    """Write scpo.json over all files that a model's folder holds now."""
+    files = {file.name: hash_file(file) for file in _told_files(folder)}
+    held = {"format": FORMAT, "kind": KIND, **asdict(facts), "files": files}
+    write_json(folder / FACTS_FILE, {**held, "sha256": _digest(held)})
+
+
+def verify_folder(folder: Path) -> ModelFacts | None:
+    """Return what scpo.json says of a folder whose files are those that were exported.
+
+    None without it.
+
+    Raises:
+        FileNotFoundError: A file is missing.
+        ValueError: A file is another or was added, or scpo.json is damaged or of a later version.
+    """
+    file = folder / FACTS_FILE
+    if not file.is_file():
+        return None
+    held = read_object(file)
+    if held.get("kind") != KIND or held.get("format") != FORMAT:
+        raise ValueError(
+            f"{file} must be of kind {KIND!r} and format {FORMAT}, but is of "
+            f"{held.get('kind')!r} and {held.get('format')!r}. Update scpo to read it."
+        )
+    if held.pop("sha256", None) != _digest(held):
+        raise _changed(file)
+    there = {path.name: path for path in _told_files(folder)}
+    for name, sha256 in held["files"].items():
+        if name not in there:
+            raise FileNotFoundError(f"{folder / name} is missing. Copy the model again.")
+        if hash_file(there[name]) != sha256:
+            raise _changed(there[name])
+    if added := sorted(set(there) - set(held["files"])):
+        raise ValueError(
+            f"{folder / added[0]} was added after the export. Move it out, or remove {FACTS_FILE} "
+            "to read the folder as anybody's."
+        )
+    return ModelFacts(**{field.name: held.get(field.name) for field in fields(ModelFacts)})
+
+
+def _told_files(folder: Path) -> list[Path]:
+    return [file for file in model_files(folder) if file.name != FACTS_FILE]
+
+
+def _digest(held: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
+
+
+def _changed(file: Path) -> ValueError:
+    return ValueError(
+        f"{file} is not what was exported: its sha256 is another than {FACTS_FILE} says. Copy the "
+        f"model again; if it was changed on purpose, remove {FACTS_FILE}."
+    )

@@ -1,0 +1,98 @@
+"""What makes an exported folder say the same in other programs that read it.
+
+Fields of config.json and tokenizer_config.json, files readable to whom the umask allows, and for
+encoders a chat template that gives conversations the layout of a text pair. Where a program
+cannot be equal, `reader_notes` says so for the card.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from transformers import PreTrainedTokenizerBase
+
+from scpo.files.atomic import write_json, write_text
+from scpo.models.folder.checks import CONFIG_FILE, read_object
+from scpo.models.folder.contract import ModelFacts
+from scpo.tokens.pair_layout import pair_template, reads_pairs
+
+TOKENIZER_CONFIG = "tokenizer_config.json"
+TEMPLATE_FILE = "chat_template.jinja"
+ADAPTER_FILE = "adapter_config.json"
+RAW_REWARDS = {"activation_fn": "torch.nn.modules.linear.Identity"}  # no sigmoid
+
+
+def tell_readers(folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelFacts) -> None:
+    """Add to a written folder what other programs need."""
+    written = folder / CONFIG_FILE
+    if written.is_file():
+        write_json(written, _with_reward_fields(read_object(written)))
+    config = read_object(folder / TOKENIZER_CONFIG)
+    if config.get("tokenizer_class") == "TokenizersBackend":  # of transformers 5 alone
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    if facts.max_tokens is not None:
+        config["model_max_length"] = facts.max_tokens
+    if isinstance(special := config.pop("extra_special_tokens", None), list):
+        config["additional_special_tokens"] = special
+    elif special:
+        config["extra_special_tokens"] = special
+    template = tokenizer.chat_template or pair_template(tokenizer)
+    if isinstance(template, str):
+        config["chat_template"] = template  # transformers 4 knows no file of it
+        write_text(folder / TEMPLATE_FILE, template)
+    write_json(folder / TOKENIZER_CONFIG, config)
+    for weights in folder.glob("*.safetensors"):  # safetensors writes mode 0600
+        shutil.copymode(folder / TOKENIZER_CONFIG, weights)
+
+
+def reader_notes(folder: Path, facts: ModelFacts) -> list[str]:
+    """Return, for a card, what other programs do otherwise with a written folder."""
+    config = read_object(folder / TOKENIZER_CONFIG)
+    template = config.get("chat_template")
+    notes = []
+    if facts.max_tokens is not None:
+        notes.append(
+            f"Texts over {facts.max_tokens} tokens: trained with `{facts.overlong}`; other "
+            "programs cut another end or nothing."
+        )
+    if not reads_pairs(template):
+        notes.append("Prompts that are plain text (TRL): other programs use no chat template.")
+    elif template is None:
+        notes.append("Conversations: its text pairs cannot be written as a chat template.")
+    elif "token_type_ids" in read_types(config) and _num_types(folder) > 1:
+        notes.append("Conversations, through the chat template: the token types are lost.")
+    else:
+        notes.append(
+            "TRL with plain prompts joins prompt and completion without separators; "
+            "TRL's RewardTrainer wants an end token."
+        )
+    return notes
+
+
+def read_types(config: dict[str, Any]) -> list[str]:
+    """Return the model's inputs that a tokenizer's configuration declares."""
+    return list(config.get("model_input_names") or ("token_type_ids",))
+
+
+def _with_reward_fields(config: dict[str, Any]) -> dict[str, Any]:
+    """Return a configuration of raw rewards, with the rotary base where transformers 4 looks."""
+    rope = config.get("rope_parameters") or {}
+    old: dict[str, Any] = {}
+    if "rope_theta" in rope:
+        old["rope_theta"] = rope["rope_theta"]
+        if rope.get("rope_type", "default") != "default":
+            old["rope_scaling"] = {k: v for k, v in rope.items() if k != "rope_theta"}
+    return {
+        **config,
+        **old,
+        "problem_type": "regression",
+        "id2label": {"0": "reward"},
+        "label2id": {"reward": 0},
+        "sentence_transformers": RAW_REWARDS,
+    }
+
+
+def _num_types(folder: Path) -> int:
+    file = folder / CONFIG_FILE
+    return int(json.loads(file.read_text()).get("type_vocab_size", 0)) if file.is_file() else 0

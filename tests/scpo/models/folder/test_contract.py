@@ -1,0 +1,204 @@
+"""What an exported folder says of itself, to us and to other programs."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
+
+import scpo
+from scpo.countries.scoring import score_texts
+from scpo.data.reading.trl_columns import render_messages
+from scpo.models.export import export_reward_model
+from scpo.models.folder.contract import FACTS_FILE, ModelFacts
+from scpo.models.loading import load_reward_model
+from scpo.models.lora import add_lora
+from scpo.tokens.encoding import encode_texts
+
+FACTS = ModelFacts(
+    max_tokens=60,
+    overlong="truncate_left",
+    country="Mexico",
+    arm="scpo",
+    tau=0.7,
+    beta=1.1,
+    global_model="ab" * 32,
+)
+SAID = ["a b c", "d", "e f g h a b c d e", "a", "b b", "c d e", "f", "g h"]
+ANSWERS = ["good", "bad bad fine", "h", "long warm cold a b", "fine", "a", "b c", "good"]
+PLAIN = [[{"role": "user", "content": text}] for text in SAID]
+TURNS = [
+    [
+        *([{"role": "system", "content": "short"}] if number % 2 else []),
+        {"role": "user", "content": text},
+        {"role": "assistant", "content": "fine"},
+        {"role": "user", "content": "c d"},
+    ]
+    for number, text in enumerate(SAID)
+]
+PROMPTS, COMPLETIONS = PLAIN + TURNS, [[{"role": "assistant", "content": a}] for a in ANSWERS * 2]
+
+
+@pytest.fixture(scope="module")
+def exports(model_folder, tmp_path_factory):
+    made = {}
+
+    def folder_of(kind, *, lora=False):
+        if (kind, lora) not in made:
+            reward = load_reward_model(str(model_folder(kind)))
+            reward = add_lora(reward, rank=2, alpha=4.0) if lora else reward
+            texts = encode_texts(reward.tokenizer, SAID, ANSWERS, max_tokens=60)
+            rewards = score_texts(reward, texts, np.arange(len(texts)), precision="fp32")
+            out = tmp_path_factory.mktemp(kind) / "out"
+            export_reward_model(
+                reward, out, texts=texts, expected=rewards, facts=FACTS, merge=not lora
+            )
+            made[kind, lora] = out
+        return made[kind, lora]
+
+    return folder_of
+
+
+def conversations():
+    return [prompt + completion for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
+
+
+def read(file):
+    return json.loads(file.read_text())
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta", "llama", "qwen2"])
+def test_plain_transformers_gives_our_rewards_of_conversations(exports, kind):
+    ours = scpo.reward_function(exports(kind))(PROMPTS, COMPLETIONS)
+    tokenizer = AutoTokenizer.from_pretrained(exports(kind))
+    assert tokenizer.model_max_length == 60
+    model = AutoModelForSequenceClassification.from_pretrained(exports(kind)).eval()
+    inputs = tokenizer.apply_chat_template(
+        conversations(), padding=True, return_dict=True, return_tensors="pt"
+    )
+    if kind == "bert":  # a rendered pair has no types: the card says so
+        texts = [render_messages([(t["role"], t["content"]) for t in p], "user") for p in PROMPTS]
+        inputs = tokenizer(texts, ANSWERS * 2, padding=True, return_tensors="pt")
+    elif kind == "deberta":
+        inputs.pop("token_type_ids")
+    with torch.no_grad():
+        theirs = model(**inputs).logits[:, 0].numpy()
+    np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
+    assert np.ptp(ours) > 0.01
+
+
+@pytest.mark.parametrize("kind", ["bert", "deberta"])
+def test_the_pipeline_gives_raw_rewards(exports, kind):
+    read_out = pipeline("text-classification", model=str(exports(kind)))
+    pairs = [{"text": p, "text_pair": a} for p, a in zip(SAID, ANSWERS, strict=True)]
+    found = read_out(pairs)
+    assert {each["label"] for each in found} == {"reward"}
+    ours = scpo.reward_function(exports(kind))(SAID, ANSWERS)
+    np.testing.assert_allclose(ours, [each["score"] for each in found], atol=1e-5, rtol=0)
+
+
+def test_the_reward_function_takes_texts_and_messages_alike(exports):
+    reward = scpo.reward_function(exports("llama"))
+    assert reward.__name__ == "scpo_reward"
+    texts = reward(prompts=SAID, completions=ANSWERS, completion_ids=None, trainer_state=None)
+    messages = reward(PLAIN, [[{"role": "assistant", "content": a}] for a in ANSWERS])
+    assert texts == messages
+    assert isinstance(texts, list)
+    longer = ["a " * 99]
+    cut = reward(longer, ["good"])
+    facts_given = scpo.reward_function(exports("llama"), max_tokens=60, overlong="truncate_left")(
+        longer, ["good"]
+    )
+    assert cut == facts_given
+    for completion, match in (
+        ([], "has messages of none"),
+        ([{"role": "user", "content": "a"}], "has messages of user"),
+        ([{"role": "assistant", "content": [{"type": "text"}]}], "must be text, but is a list"),
+        ([{"role": "assistant", "content": None, "tool_calls": []}], "but is a NoneType"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            reward(["a"], [completion])
+
+
+def test_what_other_programs_read(exports, model_folder):
+    folder = exports("llama")
+    config, tokenizer = read(folder / "config.json"), read(folder / "tokenizer_config.json")
+    assert config["rope_theta"] == config["rope_parameters"]["rope_theta"]
+    assert config["problem_type"] == "regression"
+    assert config["id2label"] == {"0": "reward"}
+    assert config["sentence_transformers"]["activation_fn"].endswith("Identity")
+    assert tokenizer["tokenizer_class"] == "PreTrainedTokenizerFast"
+    assert tokenizer["chat_template"] == (folder / "chat_template.jinja").read_text()
+    mask = os.umask(0)
+    os.umask(mask)
+    assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o666 & ~mask}
+    facts = load_reward_model(str(folder)).facts
+    assert facts == FACTS
+    assert load_reward_model(str(model_folder("llama"))).facts is None
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_every_export_has_a_card(exports, kind):
+    text = (exports(kind) / "README.md").read_text()
+    header = yaml.safe_load(text.split("---")[1])
+    assert header["pipeline_tag"] == "text-classification"
+    assert "| weighting temperature beta | 1.1 |" in text
+    assert "scpo.reward_function(FOLDER)" in text
+    assert "trained with `truncate_left`" in text
+    assert ("token types are lost" in text) == (kind == "bert")
+
+
+def flip(file, place):
+    data = bytearray(file.read_bytes())
+    data[place % len(data)] ^= 4
+    file.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"]
+)
+@pytest.mark.parametrize("place", [7, -40])
+def test_a_flipped_bit_is_found_by_name(exports, tmp_path, name, place):
+    folder = shutil.copytree(exports("llama"), tmp_path / "model")
+    flip(folder / name, place)
+    with pytest.raises(ValueError, match=rf"{name} is not what was exported"):
+        load_reward_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        (lambda f: flip(f / FACTS_FILE, 300), r"scpo\.json (is not what|must)"),
+        (lambda f: (f / FACTS_FILE).write_text("{"), r"scpo\.json must be JSON"),
+        (lambda f: (f / FACTS_FILE).write_text('{"format": 2, "kind": "reward-model"}'), "Update"),
+        (lambda f: (f / "tokenizer.json").unlink(), r"tokenizer\.json is missing"),
+        (lambda f: (f / "added_tokens.json").write_text("{}"), r"added_tokens\.json was added"),
+        (lambda f: (f / "chat_template.jinja").write_text("{{ 1 }}"), r"jinja is not what was"),
+    ],
+)
+def test_a_folder_that_was_changed_is_refused(exports, tmp_path, change, match):
+    folder = shutil.copytree(exports("llama"), tmp_path / "model")
+    change(folder)
+    with pytest.raises((ValueError, FileNotFoundError), match=match):
+        load_reward_model(str(folder))
+    (folder / ".scpo.json").write_text("{}")  # files of other rooms are none of the model
+    (folder / FACTS_FILE).unlink()
+
+
+def test_an_adapter_is_verified_with_its_base(exports, tmp_path):
+    folder = shutil.copytree(exports("bert", lora=True), tmp_path / "adapter")
+    assert load_reward_model(str(folder)).facts == FACTS
+    flip(folder / "adapter_model.safetensors", -9)
+    with pytest.raises(ValueError, match=r"adapter_model\.safetensors is not what was exported"):
+        load_reward_model(str(folder))
+    base = shutil.copytree(exports("bert"), tmp_path / "base")
+    flip(base / "model.safetensors", -9)
+    (folder / FACTS_FILE).unlink()
+    config = read(folder / "adapter_config.json") | {"base_model_name_or_path": str(base)}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match=r"base/model\.safetensors is not what was exported"):
+        load_reward_model(str(folder))

@@ -1,0 +1,420 @@
+"""Tiny models of many real classes: scored as plain transformers scores them, or refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+import transformers
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, pre_tokenizers, processors
+from tokenizers.models import WordLevel
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+
+from scpo.countries.scoring import score_texts
+from scpo.models.loading import load_reward_model
+from scpo.tokens.encoding import encode_texts
+
+POSITIONS = 48
+SIZES = {
+    "vocab_size": 32,
+    "hidden_size": 16,
+    "intermediate_size": 24,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": POSITIONS,
+    "initializer_range": 0.4,
+    "num_labels": 1,
+    "pad_token_id": 0,
+    "bos_token_id": 2,
+    "eos_token_id": 3,
+}
+GROUPED = {"num_key_value_heads": 1, "head_dim": 8}
+DEBERTA = {
+    "type_vocab_size": 0,
+    "relative_attention": True,
+    "pos_att_type": ["p2c", "c2p"],
+    "position_biased_input": False,
+}
+NARROW = {"embedding_size": 8}
+GPT2 = {"n_positions": POSITIONS, "n_embd": 16, "n_layer": 2, "n_head": 2}
+ENCODERS = {
+    "Bert": {},
+    "Albert": NARROW,
+    "Electra": NARROW,
+    "DistilBert": {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2},
+    "Roberta": {"pad_token_id": 1, "type_vocab_size": 1},
+    "XLMRoberta": {"pad_token_id": 1, "type_vocab_size": 1},
+    "Camembert": {"pad_token_id": 1, "type_vocab_size": 1},
+    "ModernBert": {"cls_token_id": 2, "sep_token_id": 3, "global_attn_every_n_layers": 2},
+    "Deberta": DEBERTA,
+    "DebertaV2": DEBERTA
+    | {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True},
+    "MPNet": {"pad_token_id": 1},
+    "RemBert": {"input_embedding_size": 8, "output_embedding_size": 8},
+}
+DECODERS = {
+    "Llama": GROUPED,
+    "Qwen2": GROUPED,
+    "Qwen3": GROUPED,
+    "Mistral": GROUPED | {"sliding_window": 6},
+    "Gemma": GROUPED,
+    "Gemma2": GROUPED | {"sliding_window": 6, "query_pre_attn_scalar": 8},
+    "Phi3": {"num_key_value_heads": 1},
+    "GPT2": GPT2,
+    "GPTNeoX": {},
+    "Bloom": {"n_layer": 2, "n_head": 2},
+    "OPT": {"ffn_dim": 24, "word_embed_proj_dim": 16},
+    "Falcon": {},
+    "GPTNeo": {
+        "num_layers": 2,
+        "attention_types": [[["global", "local"], 1]],
+        "num_heads": 2,
+        "window_size": 6,
+    },
+}
+WORDS = "a b c d e f g h good bad user assistant system :".split()
+TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} <eos> {% endfor %}"
+PROMPTS = ["a b c", "d", "e f g h a b c d e", "a", "b b", "c d e"]
+RESPONSES = ["good", "bad bad a", "h", "a c b d a b", "a", "good bad"]
+
+
+def make_tokenizer(*, pad_id=0, chat, types=True, pad="<pad>"):
+    first = ["<pad>", "<unk>"] if pad_id == 0 else ["<unk>", "<pad>"]
+    words = [*first, "<bos>", "<eos>", *WORDS]
+    backend = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    if not chat:
+        backend.post_processor = processors.BertProcessing(("<eos>", 3), ("<bos>", 2))
+        if not types:
+            backend.post_processor = processors.RobertaProcessing(
+                ("<eos>", 3), ("<bos>", 2), add_prefix_space=False
+            )
+    names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        unk_token="<unk>",
+        pad_token=pad,
+        eos_token="<eos>",
+        model_input_names=names,
+    )
+    if chat:
+        tokenizer.chat_template = TEMPLATE
+    return tokenizer
+
+
+def make_config(kind):
+    own = {**ENCODERS, **DECODERS}[kind]
+    return getattr(transformers, f"{kind}Config")(**(SIZES | own))
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Writes a model of a kind, once."""
+    made = {}
+
+    def folder_of(kind, pad="<pad>"):
+        if (kind, pad) not in made:
+            torch.manual_seed(0)
+            config = make_config(kind)
+            chat = kind in DECODERS
+            types = kind in ("Bert", "Albert", "Electra", "RemBert")
+            tokenizer = make_tokenizer(pad_id=config.pad_token_id, chat=chat, types=types, pad=pad)
+            config.pad_token_id = tokenizer.pad_token_id
+            model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
+            with torch.no_grad():  # heads that begin at zero would score all texts alike
+                for weight in model.parameters():
+                    weight.add_(0.1 * torch.randn_like(weight))
+            folder = tmp_path_factory.mktemp(kind) / "model"
+            model.save_pretrained(folder)
+            tokenizer.save_pretrained(folder)
+            made[kind, pad] = folder
+        return made[kind, pad]
+
+    return folder_of
+
+
+def plain_rewards(folder):
+    """Each text alone through transformers, without a line of scpo."""
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rewards = []
+    for prompt, response in zip(PROMPTS, RESPONSES, strict=True):
+        if tokenizer.chat_template:
+            said = [
+                {"role": "user", "content": prompt},
+                {"role": "assistant", "content": response},
+            ]
+            given = tokenizer.apply_chat_template(said, return_tensors="pt", return_dict=True)
+            given = {name: given[name] for name in ("input_ids", "attention_mask")}
+        else:
+            given = tokenizer(prompt, response, return_tensors="pt")
+        with torch.no_grad():
+            rewards.append(float(model(**given).logits[0, 0]))
+    return np.array(rewards)
+
+
+def own_rewards(folder, *, max_tokens=POSITIONS - 4):
+    reward = load_reward_model(str(folder))
+    texts = encode_texts(reward.tokenizer, PROMPTS, RESPONSES, max_tokens=max_tokens)
+    return score_texts(reward, texts, np.arange(len(texts)), precision="fp32")
+
+
+@pytest.mark.parametrize("kind", [*ENCODERS, *DECODERS])
+def test_rewards_are_those_of_plain_transformers(folders, kind):
+    expected = plain_rewards(folders(kind))
+    assert np.ptp(expected) > 1e-3
+    np.testing.assert_allclose(own_rewards(folders(kind)), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["Llama", "Gemma2", "GPT2", "GPTNeoX", "OPT", "Bloom"])
+def test_padding_with_the_end_token_scores_what_transformers_scores(folders, kind):
+    folder = folders(kind, "<eos>")
+    assert not np.allclose(plain_rewards(folder), plain_rewards(folders(kind)), atol=1e-3)
+    np.testing.assert_allclose(own_rewards(folder), plain_rewards(folder), atol=1e-5, rtol=1e-5)
+
+
+def edit(file, **changes):
+    held = json.loads(file.read_text())
+    held.update(changes)
+    file.write_text(json.dumps({name: value for name, value in held.items() if value != "gone"}))
+
+
+def edit_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    save_file(change(weights), folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def write(file, data):
+    file.write_bytes(data)
+
+
+def cut(file, size):
+    file.write_bytes(file.read_bytes()[:size])
+
+
+def index(folder):
+    shards = {
+        "a.weight": "model-00001-of-00002.safetensors",
+        "b": "model-00002-of-00002.safetensors",
+    }
+    (folder / "model.safetensors").rename(folder / "model-00001-of-00002.safetensors")
+    text = json.dumps({"metadata": {}, "weight_map": shards})
+    (folder / "model.safetensors.index.json").write_text(text)
+
+
+def pickled(folder):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+
+
+def rename_head(tensors):
+    return {name.replace("score.", "v_head."): tensor for name, tensor in tensors.items()}
+
+
+def no_tokenizer(folder):
+    for file in folder.glob("*token*"):
+        file.unlink()
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+
+
+def without_words(folder):
+    held = json.loads((folder / "tokenizer.json").read_text())
+    held["model"]["vocab"] = {"<unk>": 0, "<pad>": 1, "<eos>": 3}
+    (folder / "tokenizer.json").write_text(json.dumps(held))
+
+
+def more_tokens(folder):
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<new{number}>" for number in range(20)])
+    tokenizer.save_pretrained(folder)
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+ANY_KIND = {
+    "pointer weights": (lambda f: write(f / WEIGHTS, POINTER), r"model\.safetensors is a pointer"),
+    "pointer tokenizer": (
+        lambda f: write(f / "tokenizer.json", POINTER),
+        r"tokenizer\.json is a p",
+    ),
+    "cut weights": (lambda f: cut(f / WEIGHTS, 3000), r"model\.safetensors must be a whole"),
+    "empty weights": (
+        lambda f: cut(f / WEIGHTS, 0),
+        r"model\.safetensors must be a whole.* 0 bytes",
+    ),
+    "foreign weights": (
+        lambda f: write(f / WEIGHTS, b"PK" * 999),
+        r"model\.safetensors must be a w",
+    ),
+    "long header": (
+        lambda f: write(f / WEIGHTS, b"\xff" * 64),
+        r"model\.safetensors must be a whole",
+    ),
+    "missing shard": (index, r"model-00002-of-00002\.safetensors is missing"),
+    "bad index": (
+        lambda f: ((f / WEIGHTS).unlink(), write(f / f"{WEIGHTS}.index.json", b"{}")),
+        r"index\.json: weight_map must name",
+    ),
+    "index leaves the folder": (
+        lambda f: (
+            (f / WEIGHTS).unlink(),
+            write(f / f"{WEIGHTS}.index.json", b'{"weight_map": {"a": "../x.safetensors"}}'),
+        ),
+        r"index\.json: weight_map must name",
+    ),
+    "pickled": (pickled, r"pickled weights \(pytorch_model\.bin\) are not read"),
+    "no weights": (lambda f: (f / WEIGHTS).unlink(), r"holds no weights"),
+    "config cut": (lambda f: cut(f / CONFIG, 40), r"config\.json must be JSON"),
+    "config a list": (lambda f: write(f / CONFIG, b"[]"), r"config\.json must hold a JSON object"),
+    "config no text": (lambda f: write(f / CONFIG, b"\xff\xfe{"), r"config\.json must be JSON"),
+    "config deep": (lambda f: write(f / CONFIG, b"[" * 100_000), r"config\.json must be JSON"),
+    "unknown type": (lambda f: edit(f / CONFIG, model_type="nothing"), r"cannot load it as a seq"),
+    "no type": (lambda f: edit(f / CONFIG, model_type="gone"), r"cannot load it as a sequence"),
+    "width in words": (lambda f: edit(f / CONFIG, hidden_size="wide"), r"cannot load it as a seq"),
+    "other width": (lambda f: edit(f / CONFIG, vocab_size=64), r"cannot load it as a sequence"),
+    "quantized": (
+        lambda f: edit(f / CONFIG, quantization_config={"quant_method": "gptq", "bits": 4}),
+        r"config\.json: the weights are quantized",
+    ),
+    "two labels": (
+        lambda f: (
+            edit(f / CONFIG, id2label={"0": "a", "1": "b"}, label2id={"a": 0, "b": 1}),
+            edit_weights(
+                f,
+                lambda tensors: {
+                    name: torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor
+                    for name, tensor in tensors.items()
+                },
+            ),
+        ),
+        r"one output, but this one has 2",
+    ),
+    "no tokenizer": (no_tokenizer, r"holds no tokenizer \(tokenizer\.json"),
+    "tokenizer cut": (
+        lambda f: cut(f / "tokenizer.json", 300),
+        r"tokenizer \(tokenizer\.json\) can",
+    ),
+    "tokenizer empty": (
+        lambda f: write(f / "tokenizer.json", b"{}"),
+        r"\(tokenizer\.json\) cannot",
+    ),
+    "tokenizer config": (
+        lambda f: write(f / "tokenizer_config.json", b"{"),
+        r"er_config\.json must",
+    ),
+    "no words": (without_words, r"the tokenizer knows no words"),
+    "no padding": (
+        lambda f: edit(f / "tokenizer_config.json", pad_token="gone"),
+        r"padding token must",
+    ),
+    "more tokens": (more_tokens, r"token '<new\d+>' of id \d+, but the model has emb"),
+}
+LLAMA = {
+    "another head": (
+        lambda f: edit_weights(f, rename_head),
+        r"lacks score\.weight.*read its v_head",
+    ),
+    "two paddings": (
+        lambda f: edit(f / CONFIG, pad_token_id=9),
+        r"config\.json says pad_token_id 9",
+    ),
+    "end, no padding": (
+        lambda f: (
+            edit(f / CONFIG, pad_token_id=None),
+            edit(f / "tokenizer_config.json", pad_token="<eos>"),
+        ),
+        r"config\.json has no pad_token_id",
+    ),
+}
+BERT = {
+    "head lost": (
+        lambda f: edit_weights(
+            f, lambda t: {n: v for n, v in t.items() if not n.startswith("classifier")}
+        ),
+        r"lacks classifier\.bias, classifier\.weight",
+    ),
+    "one token type": (
+        lambda f: (
+            edit(f / CONFIG, type_vocab_size=1),
+            edit_weights(
+                f, lambda t: {n: v[:1] if "token_type" in n else v for n, v in t.items()}
+            ),
+        ),
+        r"gives token type 1, but the model has 1",
+    ),
+}
+CASES = [
+    *(("Bert", name, *case) for name, case in ANY_KIND.items()),
+    *(("Llama", name, *ANY_KIND[name]) for name in ("no tokenizer", "two labels", "no words")),
+    *(("Llama", name, *case) for name, case in LLAMA.items()),
+    *(("Bert", name, *case) for name, case in BERT.items()),
+    ("GPT2", "two paddings", lambda f: edit(f / CONFIG, pad_token_id=9), r"it scores the padding"),
+]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "match"), [pytest.param(k, s, m, id=f"{k} {n}") for k, n, s, m in CASES]
+)
+def test_what_is_wrong_with_a_folder_is_one_line(folders, tmp_path, kind, spoil, match):
+    folder = shutil.copytree(folders(kind), tmp_path / "model")
+    spoil(folder)
+    with pytest.raises((ValueError, FileNotFoundError), match=match) as info:
+        load_reward_model(str(folder))
+    assert str(folder) in str(info.value)
+    assert "\n" not in str(info.value)
+
+
+HARMLESS = {
+    "no padding in config.json": lambda f: edit(f / CONFIG, pad_token_id=None),
+    "further weights": lambda f: edit_weights(
+        f, lambda t: t | {"lm_head.weight": torch.ones(2, 2)}
+    ),
+    "half precision": lambda f: edit_weights(f, lambda t: {n: v.half() for n, v in t.items()}),
+    "unused NaN": lambda f: edit_weights(f, lambda t: t | {"unread": torch.tensor([np.nan])}),
+}
+
+
+@pytest.mark.parametrize("kind", ["Bert", "DistilBert", "Llama", "GPT2"])
+@pytest.mark.parametrize("change", HARMLESS.values(), ids=HARMLESS.keys())
+def test_what_is_only_strange_scores_as_in_transformers(folders, tmp_path, kind, change):
+    folder = shutil.copytree(folders(kind), tmp_path / "model")
+    change(folder)
+    np.testing.assert_allclose(own_rewards(folder), plain_rewards(folder), atol=1e-5, rtol=1e-5)
+
+
+def test_nan_in_the_weights_is_told_with_the_model(folders, tmp_path):
+    folder = shutil.copytree(folders("Llama"), tmp_path / "model")
+    edit_weights(folder, lambda t: t | {"score.weight": t["score.weight"] * np.nan})
+    with pytest.raises(RuntimeError, match=rf"those of {folder} are NaN or infinite for 6 of 6"):
+        own_rewards(folder)
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "GPT2", "OPT", "DistilBert", "MPNet"])
+def test_texts_longer_than_the_positions_are_refused(folders, monkeypatch, kind):
+    """At the number named transformers still scores, one more is refused."""
+    room = {"Roberta": POSITIONS - 2, "MPNet": POSITIONS - 2}.get(kind, POSITIONS)
+    monkeypatch.setitem(globals(), "PROMPTS", ["a " * 99])
+    monkeypatch.setitem(globals(), "RESPONSES", ["good"])
+    assert np.isfinite(own_rewards(folders(kind), max_tokens=room)).all()
+    with pytest.raises(
+        ValueError, match=rf"has {room} positions, but texts have up to {room + 1}"
+    ):
+        own_rewards(folders(kind), max_tokens=room + 1)
+
+
+@pytest.mark.parametrize("kind", ["Bart", "XLNet"])
+def test_classes_that_score_the_padding_are_refused(tmp_path, kind):
+    sizes = {"d_model": 16, "d_inner": 24, "n_layer": 2, "n_head": 2, "vocab_size": 32}
+    if kind == "Bart":
+        sizes = SIZES | {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "init_std": 0.4}
+        sizes |= {"encoder_attention_heads": 2, "decoder_attention_heads": 2, "pad_token_id": 3}
+    config = getattr(transformers, f"{kind}Config")(
+        **sizes, **({} if kind == "Bart" else {"num_labels": 1})
+    )
+    getattr(transformers, f"{kind}ForSequenceClassification")(config).save_pretrained(tmp_path)
+    make_tokenizer(
+        chat=False, types=False, pad="<eos>" if kind == "Bart" else "<pad>"
+    ).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"must score (padded texts|a text alike alone)"):
+        load_reward_model(str(tmp_path))

@@ -109,7 +109,7 @@ def ready_training(
             is kept.
     """
     source, reward = _load(global_model)
-    steered = steer_countries(
+    (steered,) = steer_countries(
         read_interactions(data),
         [country],
         reward,
@@ -119,7 +119,7 @@ def ready_training(
         overlong=encoder.overlong,
         cache=cache,
         precision=training.precision,
-    ).countries[country]
+    ).countries.values()
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
     selection = select_arm(reference_margin=margin, seed=training.seed, **setting)

@@ -53,6 +53,7 @@ def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> N
             "margins": None,
             "turn": 0,
             "unit": None,
+            "messages": None,
         }
     ]
     assert bad_rows.rejected == []

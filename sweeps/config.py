@@ -34,7 +34,9 @@ def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
 
 def _name_country(label: Any) -> Any:
     if isinstance(label, bool):
-        raise ValueError("a country must be named; write 'NO' in quotes, which YAML takes for false")
+        raise ValueError(
+            "a country must be named; write 'NO' in quotes, which YAML takes for false"
+        )
     return require_country(label) if isinstance(label, str) else label
 
 
@@ -246,9 +248,7 @@ class SweepConfig(Config):
         if unknown := set(self.country_lanes) - set(self.countries):
             near = [each for name in unknown for each in nearest_names(name, self.countries)]
             advice = f"; did you mean {' or '.join(near)}?" if near else ""
-            raise ValueError(
-                f"country_lanes of {sorted(unknown)} must be among countries{advice}"
-            )
+            raise ValueError(f"country_lanes of {sorted(unknown)} must be among countries{advice}")
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self

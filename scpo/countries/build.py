@@ -17,8 +17,8 @@ from scpo.choices import Overlong, Precision
 from scpo.config import SplitConfig
 from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
-from scpo.data.reading.countries import find_countries
 from scpo.data.pairs import utterance_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.data.splits import fold_users, split_users
 from scpo.models.devices import resolve_precision
 from scpo.models.reward_model import RewardModel

@@ -36,7 +36,11 @@ INTERACTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
-_LATER_COLUMNS = ("margins", "unit", "messages")  # files of earlier versions lack them: read as null
+_LATER_COLUMNS = (
+    "margins",
+    "unit",
+    "messages",
+)  # files of earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:
@@ -78,7 +82,9 @@ def read_interactions(path: Path) -> pa.Table:
     if missing:
         raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")
     table = table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
-    names = {label: canonical_country(label) or label for label in table["country"].unique().to_pylist()}
+    names = {
+        label: canonical_country(label) or label for label in table["country"].unique().to_pylist()
+    }
     if all(label == name for label, name in names.items()):
         return table
     renamed = pa.array([names[label] for label in table["country"].to_pylist()])

@@ -114,7 +114,9 @@ def _take_part(part: Any, field: str) -> str:
     """Return the text of a content part."""
     fields = part if isinstance(part, dict) else {"type": "text", "text": part}
     text = fields.get("text")
-    if fields.get("type") not in ("text", "input_text", "output_text") or not isinstance(text, str):
+    if fields.get("type") not in ("text", "input_text", "output_text") or not isinstance(
+        text, str
+    ):
         kind = fields.get("type")
         message = f"Content parts must be of type text, got {kind!r:.40}, which is not read."
         raise RowFault("unread_content", message, field)

@@ -143,7 +143,9 @@ def _refuse_broken(
     for number, text in enumerate(lines):
         bad_rows.num_rows_read += 1
         bad_rows.reject(fault, path, start + number, text)
-        fault = RowFault("invalid_csv", f"Swallowed by an open quote of the record at line {start}.")
+        fault = RowFault(
+            "invalid_csv", f"Swallowed by an open quote of the record at line {start}."
+        )
 
 
 def column_names(path: Path) -> list[str]:

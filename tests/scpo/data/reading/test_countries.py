@@ -18,12 +18,30 @@ from scpo.data.reading.country_names import COUNTRY_ALIASES
 from scpo.data.sources.synthetic import COUNTRY_NAMES
 
 SPELLINGS = {
-    "Mexico": ("mexico", "MEXICO", "MX", "mx", "MEX", "México", "Mexico\u200b", " Mexico\xa0", "484"),
+    "Mexico": (
+        "mexico",
+        "MEXICO",
+        "MX",
+        "mx",
+        "MEX",
+        "México",
+        "Mexico\u200b",
+        " Mexico\xa0",
+        "484",
+    ),
     "United States": (
         *("US", "USA", "U.S.A.", "usa", "U S A", "united  states of AMERICA "),
         *("United States of America (the)", "United States of America (USA)", "Estados Unidos"),
     ),
-    "United Kingdom": ("UK", "U.K.", "GB", "GBR", "England", "Great Britain", "Great Britain (UK)"),
+    "United Kingdom": (
+        "UK",
+        "U.K.",
+        "GB",
+        "GBR",
+        "England",
+        "Great Britain",
+        "Great Britain (UK)",
+    ),
     "Turkey": ("Türkiye", "Tu\u0308rkiye", "Turkiye", "TR", "Republic of Turkey"),
     "Ivory Coast": ("Côte d'Ivoire", "Côte d’Ivoire", "Cote D'Ivoire", "Cote d Ivoire", "CI"),
     "South Korea": (
@@ -60,7 +78,7 @@ SPELLINGS = {
     "India": ("India (Current national sample)",),
     "Netherlands": ("The Netherlands", "Holland", "NL"),
     "Kosovo": ("XK",),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", SPELLINGS)
@@ -85,11 +103,22 @@ def test_other_labels_pass_unchanged(label: str) -> None:
 @pytest.mark.parametrize(
     "label",
     [
-        *("", "  ", "Prefer not to say", "prefer_not_to_say", "N/A", "NA", "nan", "None", "-", "--"),
+        *(
+            "",
+            "  ",
+            "Prefer not to say",
+            "prefer_not_to_say",
+            "N/A",
+            "NA",
+            "nan",
+            "None",
+            "-",
+            "--",
+        ),
         *("?", "[NO]", "[deleted]", "<NA>", "(none)", "No", "Not specified", "not  Stated", "1"),
         *("76", "999", "#", "Don’t know", "DK/Refused", "Other"),
     ],
-)  # fmt: skip
+)
 def test_labels_that_say_no_country(label: str) -> None:
     assert canonical_country(label) is None
     with pytest.raises(ValueError, match="A country must be named, but got"):
@@ -115,7 +144,11 @@ def test_table_is_a_function_and_idempotent() -> None:
 
 def test_countries_are_found_by_any_name_and_misspelt_ones_refused() -> None:
     present = ["Mexico", "United States", "Arvandia", "nan"]
-    assert find_countries(["USA", "México", "US", "nan"], present) == ["United States", "Mexico", "nan"]  # fmt: skip
+    assert find_countries(["USA", "México", "US", "nan"], present) == [
+        "United States",
+        "Mexico",
+        "nan",
+    ]
     with pytest.raises(ValueError, match=r"No interactions of Mexcio; .* Did you mean Mexico\?"):
         find_countries(["Mexcio"], present)
     with pytest.raises(ValueError, match=r"No interactions of Chile; there are some of Arvandia"):

@@ -105,16 +105,25 @@ def test_system_message_is_kept(prompt: object, before: list[object]) -> None:
     [
         ("Sky?", " blue ", "red"),
         ("Sky?\n", "Sky?\nblue", "Sky? red"),
-        ("Sky?", [message("user", "Sky?\n"), *answer("blue")], [message("user", "Sky?"), *answer("red")]),
+        (
+            "Sky?",
+            [message("user", "Sky?\n"), *answer("blue")],
+            [message("user", "Sky?"), *answer("red")],
+        ),
         ([message("user", "Sky?")], answer("blue"), answer("red")),
         ("\n\nHuman: Sky?\n\nAssistant:", " blue", " red"),
         ("Human: Sky?", "Assistant: blue", "red"),
     ],
-)  # fmt: skip
+)
 def test_lone_message_of_the_user_is_its_text(
     prompt: object, chosen: object, rejected: object
 ) -> None:
-    assert extract(prompt=prompt, chosen=chosen, rejected=rejected) == ("Sky?", "blue", "red", None)
+    assert extract(prompt=prompt, chosen=chosen, rejected=rejected) == (
+        "Sky?",
+        "blue",
+        "red",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,11 +131,20 @@ def test_lone_message_of_the_user_is_its_text(
     [
         ({"prompt": "Hi", "chosen": "Hi there", "rejected": "Hide"}, ("Hi", "Hi there", "Hide")),
         ({"prompt": "Say it", "chosen": "Say it", "rejected": "No"}, ("Say it", "Say it", "No")),
-        ({"chosen": "The sky is blue.", "rejected": "The sky is black."}, ("The sky is", "blue.", "black.")),
-        ({"prompt": "List two", "chosen": "['a', 'b']", "rejected": "a, b"}, ("List two", "['a', 'b']", "a, b")),
-        ({"prompt": "JSON?", "chosen": '{"from": "Lima"}', "rejected": "[1]"}, ("JSON?", '{"from": "Lima"}', "[1]")),
+        (
+            {"chosen": "The sky is blue.", "rejected": "The sky is black."},
+            ("The sky is", "blue.", "black."),
+        ),
+        (
+            {"prompt": "List two", "chosen": "['a', 'b']", "rejected": "a, b"},
+            ("List two", "['a', 'b']", "a, b"),
+        ),
+        (
+            {"prompt": "JSON?", "chosen": '{"from": "Lima"}', "rejected": "[1]"},
+            ("JSON?", '{"from": "Lima"}', "[1]"),
+        ),
     ],
-)  # fmt: skip
+)
 def test_texts_that_are_no_layout_stay(row: dict[str, str], texts: tuple[str, str, str]) -> None:
     assert extract(**row)[:3] == texts
 
@@ -151,43 +169,151 @@ LIST = str(CHAT)
         ({"prompt": "p", "chosen": [], "rejected": CHAT}, "empty_text", "chosen"),
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "empty_text", "prompt"),
         ({"prompt": "p", "chosen": "", "rejected": "b"}, "empty_text", "chosen"),
-        ({"prompt": [SYSTEM, message("user", "")], "chosen": "a", "rejected": "b"}, "empty_text", "prompt"),
+        (
+            {"prompt": [SYSTEM, message("user", "")], "chosen": "a", "rejected": "b"},
+            "empty_text",
+            "prompt",
+        ),
         ({"prompt": "p", "chosen": "a", "rejected": "a "}, "chosen_equals_rejected", "rejected"),
         ({"chosen": "a b", "rejected": "a b"}, "chosen_equals_rejected", "rejected"),
         ({"chosen": CHAT, "rejected": CHAT}, "chosen_equals_rejected", "rejected"),
         # The prompt where a response must stand.
         ({"prompt": "Sky?", "chosen": CHAT, "rejected": CHAT[:1]}, "prompt_alone", "rejected"),
-        ({"prompt": "Sky?", "chosen": "Sky? blue", "rejected": "Sky? "}, "prompt_alone", "rejected"),
+        (
+            {"prompt": "Sky?", "chosen": "Sky? blue", "rejected": "Sky? "},
+            "prompt_alone",
+            "rejected",
+        ),
         ({"chosen": CHAT, "rejected": CHAT[:1]}, "no_assistant_turn", "rejected"),
-        ({"prompt": "p", "chosen": answer("a", "user"), "rejected": answer("b")}, "no_assistant_turn", "chosen"),
+        (
+            {"prompt": "p", "chosen": answer("a", "user"), "rejected": answer("b")},
+            "no_assistant_turn",
+            "chosen",
+        ),
         ({"prompt": "p", "chosen": "a", "rejected": "Human: b"}, "no_assistant_turn", "rejected"),
-        ({"prompt": "Sky?", "chosen": [*CHAT, CHAT[0]], "rejected": CHAT}, "no_assistant_turn", "chosen"),
+        (
+            {"prompt": "Sky?", "chosen": [*CHAT, CHAT[0]], "rejected": CHAT},
+            "no_assistant_turn",
+            "chosen",
+        ),
         ({"chosen": f"{HH}\n\nAssistant: a", "rejected": HH}, "no_assistant_turn", "rejected"),
         # Different prompts.
-        ({"chosen": CHAT, "rejected": [message("user", "Sea?"), CHAT[1]]}, "prompts_differ", "chosen"),
+        (
+            {"chosen": CHAT, "rejected": [message("user", "Sea?"), CHAT[1]]},
+            "prompts_differ",
+            "chosen",
+        ),
         ({"chosen": [SYSTEM, *CHAT], "rejected": CHAT}, "prompts_differ", "chosen"),
-        ({"prompt": "Sea?", "chosen": CHAT, "rejected": [CHAT[0], *answer("red")]}, "prompts_differ", "chosen"),
-        ({"prompt": [SYSTEM, CHAT[0]], "chosen": [message("system", "Be long."), *CHAT], "rejected": [message("system", "Be long."), CHAT[0], *answer("red")]}, "prompts_differ", "chosen"),
-        ({"prompt": CHAT, "chosen": [*CHAT[:1], *answer("b")], "rejected": [*CHAT[:1], *answer("c")]}, "prompts_differ", "chosen"),
-        ({"prompt": "Sky?", "chosen": [SYSTEM, *answer("a")], "rejected": [SYSTEM, *answer("b")]}, "prompts_differ", "chosen"),
-        ({"chosen": "Human: a\n\nAssistant: x", "rejected": "Human: b\n\nAssistant: y"}, "prompts_differ", "chosen"),
+        (
+            {"prompt": "Sea?", "chosen": CHAT, "rejected": [CHAT[0], *answer("red")]},
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": [SYSTEM, CHAT[0]],
+                "chosen": [message("system", "Be long."), *CHAT],
+                "rejected": [message("system", "Be long."), CHAT[0], *answer("red")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": CHAT,
+                "chosen": [*CHAT[:1], *answer("b")],
+                "rejected": [*CHAT[:1], *answer("c")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": "Sky?",
+                "chosen": [SYSTEM, *answer("a")],
+                "rejected": [SYSTEM, *answer("b")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {"chosen": "Human: a\n\nAssistant: x", "rejected": "Human: b\n\nAssistant: y"},
+            "prompts_differ",
+            "chosen",
+        ),
         # More than one response.
-        ({"prompt": "Sky?", "chosen": answer("a") + CHAT, "rejected": answer("b")}, "several_turns", "chosen"),
-        ({"chosen": [*CHAT, *CHAT], "rejected": [CHAT[0], *answer("red"), *CHAT]}, "several_turns", "chosen"),
-        ({"prompt": HH, "chosen": "a\n\nHuman: b\n\nAssistant: c", "rejected": "d"}, "several_turns", "chosen"),
+        (
+            {"prompt": "Sky?", "chosen": answer("a") + CHAT, "rejected": answer("b")},
+            "several_turns",
+            "chosen",
+        ),
+        (
+            {"chosen": [*CHAT, *CHAT], "rejected": [CHAT[0], *answer("red"), *CHAT]},
+            "several_turns",
+            "chosen",
+        ),
+        (
+            {"prompt": HH, "chosen": "a\n\nHuman: b\n\nAssistant: c", "rejected": "d"},
+            "several_turns",
+            "chosen",
+        ),
         # What is no text.
-        ({"prompt": "p", "chosen": [message("assistant", None, **CALL)], "rejected": answer("b")}, "unread_content", "chosen"),
-        ({"prompt": "p", "chosen": answer("b"), "rejected": [message("assistant", "I look.", **CALL)]}, "unread_content", "rejected"),
-        ({"prompt": [message("user", [{"type": "image"}])], "chosen": "a", "rejected": "b"}, "unread_content", "prompt"),
-        ({"prompt": "p", "chosen": [message("assistant", "a", thinking="b")], "rejected": "c"}, "unread_content", "chosen"),
-        ({"prompt": [CHAT[0], message("tool", "5")], "chosen": "a", "rejected": "b"}, "unknown_role", "prompt"),
+        (
+            {
+                "prompt": "p",
+                "chosen": [message("assistant", None, **CALL)],
+                "rejected": answer("b"),
+            },
+            "unread_content",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": "p",
+                "chosen": answer("b"),
+                "rejected": [message("assistant", "I look.", **CALL)],
+            },
+            "unread_content",
+            "rejected",
+        ),
+        (
+            {"prompt": [message("user", [{"type": "image"}])], "chosen": "a", "rejected": "b"},
+            "unread_content",
+            "prompt",
+        ),
+        (
+            {"prompt": "p", "chosen": [message("assistant", "a", thinking="b")], "rejected": "c"},
+            "unread_content",
+            "chosen",
+        ),
+        (
+            {"prompt": [CHAT[0], message("tool", "5")], "chosen": "a", "rejected": "b"},
+            "unknown_role",
+            "prompt",
+        ),
         ({"prompt": "Sky?", "chosen": LIST, "rejected": LIST}, "printed_messages", "chosen"),
-        ({"prompt": "Sky?", "chosen": "a", "rejected": LIST.replace("'", '"')}, "printed_messages", "rejected"),
-        ({"prompt": "Sky?", "chosen": LIST.replace("}, {", "}\n {"), "rejected": "b"}, "printed_messages", "chosen"),
-        ({"prompt": "['Sky?']", "chosen": "['blue']", "rejected": '["red"]'}, "printed_messages", "prompt"),
-        ({"prompt": [message("user", LIST)], "chosen": "a", "rejected": "b"}, "printed_messages", "prompt"),
+        (
+            {"prompt": "Sky?", "chosen": "a", "rejected": LIST.replace("'", '"')},
+            "printed_messages",
+            "rejected",
+        ),
+        (
+            {"prompt": "Sky?", "chosen": LIST.replace("}, {", "}\n {"), "rejected": "b"},
+            "printed_messages",
+            "chosen",
+        ),
+        (
+            {"prompt": "['Sky?']", "chosen": "['blue']", "rejected": '["red"]'},
+            "printed_messages",
+            "prompt",
+        ),
+        (
+            {"prompt": [message("user", LIST)], "chosen": "a", "rejected": "b"},
+            "printed_messages",
+            "prompt",
+        ),
     ],
-)  # fmt: skip
+)
 def test_unusable_pair_is_refused(row: dict[str, Any], reason: str, field: str) -> None:
     with pytest.raises(RowFault, match="must") as caught:
         extract(**row)

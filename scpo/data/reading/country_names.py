@@ -78,7 +78,7 @@ _WRITTEN_OUT = {
 _FILL_WORDS = frozenset({"the", "of", "and"})
 _APOSTROPHES = re.compile("['\u2019\u2018\u02bc\u00b4`]")  # Côte d'Ivoire has any of them
 _BETWEEN_WORDS, _INITIALS = re.compile(r"[\W_]+"), re.compile(r"\b(\w) (?=\w\b)")
-_LETTERS = str.maketrans({"ı": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
+_LETTERS = str.maketrans({"\u0131": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
 # Languages whose names are taken too; of all 159, some have "Toga" for Togo.
 _LATIN = ("cs", "da", "de", "es", "fi", "fr", "hu", "it", "nb", "nl", "pl", "pt", "ro", "sv")
 _OTHER_LETTERS = ("ar", "el", "fa", "he", "hi", "ja", "ko", "ru", "th", "uk", "zh_CN", "zh_TW")

@@ -39,7 +39,7 @@ class PairTexts(NamedTuple):
     """Prompt and two different responses, clean.
 
     `messages` are the turns of the prompt, (role, content) each; None where it is one message of
-    the user, whose text `prompt` is then. Else `prompt` is "User: ..." and "Assistant: ..." blocks.
+    the user, whose text `prompt` is then; else that is "User: ..." and "Assistant: ..." blocks.
     """
 
     prompt: str

@@ -72,8 +72,8 @@ def read_pairs_file(
 ) -> pa.Table:
     """Read a pairs file into an interactions table with `comparisons` and no scores.
 
-    It ends in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet. `columns` is None for `PairColumns()`;
-    `default_country` is that of rows that name none.
+    It ends in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet. `columns` is None for
+    `PairColumns()`; `default_country` is that of rows that name none.
 
     Returns:
         Table of `INTERACTIONS_SCHEMA`; responses and comparisons of a row are sorted.

@@ -117,7 +117,8 @@ def global_pool(
     Never among them are its own pairs, those of another sample of the same country ("India
     (Non-national sample)"), and those that hold its answer against another's.
 
-    The pool "not steered" has pairs of no steered country nor a sample of one, "others" pairs of any other.
+    The pool "not steered" has pairs of no steered country nor of a sample of one, "others" pairs
+    of any other.
 
     Raises:
         ValueError: No pair is left.

@@ -64,14 +64,14 @@ def test_long_texts_and_many_rows_are_cut_and_counted(
 
 def test_file_of_bad_rows_alone_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("scpo.data.reading.bad_rows.MAX_LISTED", 3)
-    bad_rows = BadRows()
+    bad_rows = BadRows(num_rows_read=4)
+    for line in range(1, 4):
+        bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", line, {})
     match = (
         r"a\.jsonl: the first 3 rows are all bad, the last since: No text\. Is it the right file"
     )
     with pytest.raises(ValueError, match=match):
-        for line in range(1, 6):
-            bad_rows.num_rows_read += 1
-            bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", line, {})
+        bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", 4, {})
 
 
 def test_no_bad_row_makes_an_empty_file(tmp_path: Path) -> None:

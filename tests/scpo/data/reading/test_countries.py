@@ -43,12 +43,12 @@ SPELLINGS = {
         "Great Britain (UK)",
     ),
     "Turkey": ("Türkiye", "Tu\u0308rkiye", "Turkiye", "TR", "Republic of Turkey"),
-    "Ivory Coast": ("Côte d'Ivoire", "Côte d’Ivoire", "Cote D'Ivoire", "Cote d Ivoire", "CI"),
+    "Ivory Coast": ("Côte d'Ivoire", "Côte d\u2019Ivoire", "Cote D'Ivoire", "Cote d Ivoire", "CI"),
     "South Korea": (
         *("Korea, Rep.", "Republic of Korea", "Korea, Republic of", "KR", "S. Korea", "S.Korea"),
         *("South_Korea", "Korea (South)"),
     ),
-    "North Korea": ("Korea, Dem. People's Rep.", "Korea, Dem. People’s Rep.", "DPR Korea"),
+    "North Korea": ("Korea, Dem. People's Rep.", "Korea, Dem. People\u2019s Rep.", "DPR Korea"),
     "Czechia": ("Czech Republic", "Czech Rep.", "Česko"),
     "Vietnam": ("Viet Nam", "viet-nam", "VNM"),
     "Russia": ("Russian Federation", "Russian Federation (the)"),
@@ -116,7 +116,7 @@ def test_other_labels_pass_unchanged(label: str) -> None:
             "--",
         ),
         *("?", "[NO]", "[deleted]", "<NA>", "(none)", "No", "Not specified", "not  Stated", "1"),
-        *("76", "999", "#", "Don’t know", "DK/Refused", "Other"),
+        *("76", "999", "#", "Don\u2019t know", "DK/Refused", "Other"),
     ],
 )
 def test_labels_that_say_no_country(label: str) -> None:
@@ -153,7 +153,7 @@ def test_countries_are_found_by_any_name_and_misspelt_ones_refused() -> None:
         find_countries(["Mexcio"], present)
     with pytest.raises(ValueError, match=r"No interactions of Chile; there are some of Arvandia"):
         find_countries(["CL"], present)
-    with pytest.raises(ValueError, match="got 'NA'.*Namibia in full"):
+    with pytest.raises(ValueError, match=r"got 'NA'.*Namibia in full"):
         find_countries(["NA"], present)
 
 

@@ -61,7 +61,7 @@ SHAREGPT += [{"from": "human", "value": "Which soup?"}]
             answer("None.", " Assistant "),
         ),
         (
-            HISTORY[:2] + [message("user", [{"type": "text", "text": "Which soup?"}])],
+            [*HISTORY[:2], message("user", [{"type": "text", "text": "Which soup?"}])],
             [message("assistant", [{"type": "text", "text": "Lentil.", "image_url": None}])],
             answer("None."),
         ),

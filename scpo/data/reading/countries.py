@@ -7,6 +7,7 @@ country's name is told. What is no country ("nan", "-") is none.
 """
 
 import difflib
+import functools
 import logging
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -26,6 +27,7 @@ MISSPELT = 0.76  # difflib's ratio; "mean" and "Oman" have 0.75
 _NEAR = 0.82  # the same for names that may be invented: "Kestovia" and "Estonia" have 0.8
 
 
+@functools.cache
 def canonical_country(label: str) -> str | None:
     """Return the one name of a country, or None where the label says no country."""
     name = find_name(label)

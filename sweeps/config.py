@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import (
@@ -18,6 +18,7 @@ from scpo.config import (
     SplitConfig,
     TrainingConfig,
 )
+from scpo.data.reading.countries import nearest_names, require_country
 from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 
@@ -31,6 +32,25 @@ def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
     return arms
 
 
+def _name_country(label: Any) -> Any:
+    if isinstance(label, bool):
+        raise ValueError(
+            "a country must be named; write 'NO' in quotes, which YAML takes for false"
+        )
+    return require_country(label) if isinstance(label, str) else label
+
+
+def _name_lanes(lanes: Any) -> Any:
+    """Return lanes by the one name of their country, refusing two of a country."""
+    if not isinstance(lanes, dict):
+        return lanes
+    named = {_name_country(label): own for label, own in lanes.items()}
+    if len(named) < len(lanes):
+        raise ValueError(f"each country must come once, but got {list(lanes)}")
+    return named
+
+
+Country = Annotated[str, BeforeValidator(_name_country)]
 Arms = Annotated[tuple[str, ...], AfterValidator(_check_arms)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Say = Callable[[str], None]
@@ -163,8 +183,8 @@ class SweepConfig(Config):
     """A whole sweep."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    countries: tuple[str, ...] = Field(min_length=1, description="the countries to steer to")
-    global_countries: tuple[str, ...] | None = Field(
+    countries: tuple[Country, ...] = Field(min_length=1, description="the countries to steer to")
+    global_countries: tuple[Country, ...] | None = Field(
         None, description="whose pairs train a global model; none: all that are not steered"
     )
     data: DataConfig = DataConfig()
@@ -178,7 +198,7 @@ class SweepConfig(Config):
     curves: CurvesConfig = CurvesConfig()
     final: FinalConfig = FinalConfig()
     lanes: LanesConfig = LanesConfig()
-    country_lanes: dict[str, LanesConfig] = Field(
+    country_lanes: Annotated[dict[str, LanesConfig], BeforeValidator(_name_lanes)] = Field(
         {}, description="lanes of single countries, by name, where their stage has none"
     )
     cache: str = Field(
@@ -209,7 +229,8 @@ class SweepConfig(Config):
         final = dict(final)
         sharded = dict(final.pop("sharded") or {})
         countries = sharded.pop("countries", None) or ()
-        if unknown := set(countries) - set(raw.get("countries") or ()):
+        steered = map(_name_country, raw.get("countries") or ())
+        if unknown := set(map(_name_country, countries)) - set(steered):
             raise ValueError(f"final.sharded.countries {sorted(unknown)} must be among countries")
         if countries:
             gpus = 1.0 if (raw.get("lanes") or {}).get("gpus") else 0.0
@@ -225,7 +246,9 @@ class SweepConfig(Config):
         if duplicates:
             raise ValueError(f"countries must differ, but {sorted(duplicates)} occur twice")
         if unknown := set(self.country_lanes) - set(self.countries):
-            raise ValueError(f"country_lanes of {sorted(unknown)} must be among countries")
+            near = [each for name in unknown for each in nearest_names(name, self.countries)]
+            advice = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise ValueError(f"country_lanes of {sorted(unknown)} must be among countries{advice}")
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self

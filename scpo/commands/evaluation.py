@@ -16,7 +16,6 @@ from scpo.commands.options import (
     console,
     encoder_settings,
     say,
-    split_names,
 )
 
 Models = Annotated[
@@ -98,12 +97,13 @@ def opinions(
     on_bad_rows: OnBadRows = "quarantine",
 ) -> None:
     """Compare reward models with survey answers of each country."""
+    from scpo.data.reading.countries import parse_countries
     from scpo.evaluation.labelled_models import parse_models
     from scpo.opinions.judge_models import OpinionSettings, run_opinions
     from scpo.opinions.opinion_tables import countries_table, overall_table
 
     settings = OpinionSettings(
-        countries=tuple(split_names(countries)),
+        countries=tuple(parse_countries(countries)),
         min_questions=min_questions,
         part=part,
         temperature=None if fit_temperature else temperature,

@@ -18,7 +18,6 @@ from scpo.commands.options import (
     Set,
     console,
     encoder_settings,
-    split_names,
     stop_if_dry_run,
 )
 
@@ -75,6 +74,7 @@ def train_global(
     """
     from scpo.config import GlobalModelConfig, TrainingConfig, parse_options
     from scpo.data.interactions import read_interactions
+    from scpo.data.reading.countries import parse_countries
     from scpo.training.global_model import pool_interactions, train_global_model
 
     given = {
@@ -87,7 +87,7 @@ def train_global(
     pooled = pool_interactions(
         read_interactions(data),
         model,
-        exclude=split_names(exclude),
+        exclude=parse_countries(exclude),
         quarantine=out.parent / f"{out.name}-quarantine.jsonl",
         seed=0,
     )
@@ -114,6 +114,7 @@ def score(
     With --sharded no device need hold the whole model.
     """
     from scpo.countries.one_country import score_data
+    from scpo.data.reading.countries import parse_countries
     from scpo.models.devices import pick_device
 
     score_on = None
@@ -129,7 +130,7 @@ def score(
     report, folder = score_data(
         data,
         global_model,
-        split_names(countries),
+        parse_countries(countries),
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
         score_on=score_on,
@@ -200,12 +201,12 @@ def train(
     if result.resumed_from:
         console.print(f"Resumed from step {result.resumed_from}.")
     console.print(
-        f"{country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
+        f"{ready.pairs.country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
         f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
     )
     if ready.losses:
-        console.print(f"{country}: {ready.losses}")
+        console.print(f"{ready.pairs.country}: {ready.losses}")
     console.print(f"Written: {out}")
 
 

@@ -19,6 +19,7 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.data.splits import fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.fit_together import check_lengths
@@ -89,7 +90,8 @@ def steer_countries(
         ValueError: A country is absent or has too few users.
         RuntimeError: A reward is not finite.
     """
-    rows = rows_of(table, list(countries))
+    countries = find_countries(countries, table["country"].unique().to_pylist())
+    rows = rows_of(table, countries)
     parts = divide_users(rows, countries, split)
     texts, report, _ = score_table(rows, reward, model_hash, **scoring)
     owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)

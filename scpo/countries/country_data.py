@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, make_prompt
@@ -127,19 +128,13 @@ def utterance_texts(table: pa.Table) -> tuple[list[Prompt], list[str]]:
 
 
 def rows_of(table: pa.Table, countries: list[str]) -> pa.Table:
-    """Return the interactions of some countries.
+    """Return the interactions of some countries, by any of their names.
 
     Raises:
         ValueError: A country has none; the message names those that exist.
     """
-    present = set(pc.unique(table["country"]).to_pylist())
-    missing = [country for country in countries if country not in present]
-    if missing:
-        raise ValueError(
-            f"No interactions of {', '.join(missing)}; there are some of "
-            f"{', '.join(sorted(present))}."
-        )
-    return table.filter(pc.is_in(table["country"], pa.array(countries)))
+    found = find_countries(countries, pc.unique(table["country"]).to_pylist())
+    return table.filter(pc.is_in(table["country"], pa.array(found)))
 
 
 def build_country(

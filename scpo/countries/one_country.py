@@ -115,7 +115,7 @@ def ready_training(
     """
     source, reward = _load(global_model, is_sharded=is_sharded)
     encoder = encoder_of(reward, encoder)
-    steered = steer_countries(
+    (steered,) = steer_countries(
         read_interactions(data),
         [country],
         reward,
@@ -126,7 +126,7 @@ def ready_training(
         cache=cache,
         precision=training.precision,
         score=None if score_on is None else partial(score_on, source),
-    ).countries[country]
+    ).countries.values()
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
     selection = select_arm(reference_margin=margin, seed=training.seed, **setting)

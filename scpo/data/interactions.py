@@ -15,6 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scpo.data.reading.countries import canonical_country
 from scpo.files.atomic import atomic_path
 
 INTERACTIONS_SCHEMA = pa.schema(
@@ -55,6 +56,8 @@ def write_interactions(table: pa.Table, path: Path) -> None:
 def read_interactions(path: Path) -> pa.Table:
     """Read an interactions table; `path` is the file or the folder that `scpo prepare` wrote.
 
+    Labels of one country become its one name: older files know fewer spellings.
+
     Raises:
         FileNotFoundError: No such file.
         ValueError: The file is not an interactions table.
@@ -74,4 +77,11 @@ def read_interactions(path: Path) -> pa.Table:
     missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]
     if missing:
         raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")
-    return table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
+    table = table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
+    names = {
+        label: canonical_country(label) or label for label in table["country"].unique().to_pylist()
+    }
+    if all(label == name for label, name in names.items()):
+        return table
+    renamed = pa.array([names[label] for label in table["country"].to_pylist()])
+    return table.set_column(2, INTERACTIONS_SCHEMA.field("country"), renamed)

@@ -16,6 +16,7 @@ from scpo.countries.build import encoder_of, steer_countries
 from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
 from scpo.evaluation.tables import VALIDATION
@@ -35,7 +36,7 @@ def score_models(
     table = read_interactions(judged.data)
     present = set(table["country"].to_pylist())
     named = name_countries(judged.models, present)
-    countries = list(judged.countries) or owners_of(named, present)
+    countries = find_countries(judged.countries, present) or owners_of(named, present)
     if not countries:
         raise ValueError(
             "Countries must be given, or labels that name them such as Mexico/scpo, but got "

@@ -12,7 +12,7 @@ import numpy as np
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.scoring import score_texts
-from scpo.data.reading.countries import canonical_country, refuse_misspelt
+from scpo.data.reading.countries import canonical_country, nearest_names, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.models.reward_model import RewardModel
 from scpo.opinions.answers import (
@@ -53,8 +53,10 @@ def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLa
         if country not in countries:
             country = None
         if slash and country is None:
+            near = "".join(f" Did you mean {each!r}?" for each in nearest_names(head, countries))
             raise ValueError(
                 f"A label with an arm is COUNTRY/ARM, but {head!r} is no country of the survey."
+                + near
             )
         if country is None:
             refuse_misspelt(head, countries)

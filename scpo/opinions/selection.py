@@ -7,7 +7,7 @@ import numpy as np
 from scpo.arrays import IntArray
 from scpo.config import SplitConfig
 from scpo.countries.build import divide_users
-from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.countries import nearest_names, require_country
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.opinion_pairs import make_opinion_interactions, question_user
 from scpo.data.splits import SIDES
@@ -30,10 +30,14 @@ def pick_countries(
     Raises:
         ValueError: A named country that is not in the survey, or none left.
     """
-    asked = [canonical_country(name) or name for name in named]
+    asked = [require_country(name) for name in named]
     absent = [name for name in asked if name not in counts]
     if absent:
-        raise ValueError(f"{absent} must be among the survey's countries: {sorted(counts)}.")
+        near = [each for name in absent for each in nearest_names(name, counts)]
+        raise ValueError(
+            f"{absent} must be among the survey's countries: {sorted(counts)}."
+            + (f" Did you mean {' or '.join(near)}?" if near else "")
+        )
     enough = [name for name, count in counts.items() if count >= min_questions]
     picked = asked or with_model or enough
     if not picked:

@@ -4,6 +4,7 @@ Pooled are the pairs of the countries that are *not* steered to, and any further
 Every pair has weight 1. One user in twenty is held out, so that the model comes with an accuracy.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,11 @@ import pyarrow.compute as pc
 from scpo.arrays import FloatArray
 from scpo.choices import Overlong
 from scpo.config import GlobalModelConfig, TrainingConfig
-from scpo.countries.country_data import build_country, pair_margins, rows_of, utterance_texts
+from scpo.countries.country_data import build_country, pair_margins, utterance_texts
 from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.countries import base_country, find_countries, tell_near_names
 from scpo.data.sources.pairs_file import read_pairs_file
 from scpo.data.splits import shuffle_users
 from scpo.models.devices import pick_device
@@ -32,7 +34,10 @@ from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 
+_log = logging.getLogger(__name__)
+
 HELD_OUT_SHARE = 0.05
+_UNNAMED = "extra"  # country of the rows of a further pairs file that name none
 
 # Trains on pairs into a folder; returns the result, and the model's rewards of U texts, (U,).
 TrainElsewhere = Callable[
@@ -144,24 +149,33 @@ def pool_interactions(
 
     `model` names a further pairs file, whose bad rows go to `quarantine`, and the largest numbers
     of pairs. Countries to `exclude` are those that are steered to; `only` names those to take of
-    the rest, None for all.
+    the rest, None for all. Both hold for the pairs file too, where its rows name a country, and
+    for samples of a country, such as "India (Non-national sample)".
 
     Raises:
         FileNotFoundError: No such pairs file.
-        ValueError: Nothing is left to train on, or an excluded country does not exist.
+        ValueError: Nothing is left to train on, or a named country does not exist.
     """
-    left = table
-    if exclude:
-        rows_of(table, list(exclude))  # refuses a misspelt country
-        left = table.filter(pc.invert(pc.is_in(table["country"], pa.array(list(exclude)))))
-    if only is not None:
-        left = left.filter(pc.is_in(left["country"], pa.array(list(only))))
-    parts = [_cut(left, model.max_pairs, seed)]
+    sources = [(table, model.max_pairs)]
     if model.extra_pairs is not None:
         bad_rows = BadRows(on_bad_rows)
-        extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country="extra")
+        extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country=_UNNAMED)
         bad_rows.write(quarantine)
-        parts.append(_cut(extra, model.max_extra_pairs, seed))
+        sources.append((extra, model.max_extra_pairs))
+        tell_near_names(extra["country"].unique().to_pylist())
+    present = {name for part, _ in sources for name in part["country"].unique().to_pylist()}
+    excluded = {base_country(name) for name in find_countries(exclude, present)}
+    taken = present if only is None else {*find_countries(only, present), _UNNAMED}
+    names = [name for name in taken if base_country(name) not in excluded]
+    parts = []
+    for part, most in sources:
+        left = part.filter(pc.is_in(part["country"], pa.array(names, pa.string())))
+        parts.append(_cut(left, most, seed))
+        if part is not table and left.num_rows < part.num_rows:
+            _log.warning(
+                "%s: %d of %d interactions are of countries left out and train no global model.",
+                *(model.extra_pairs, part.num_rows - left.num_rows, part.num_rows),
+            )
     pooled = pa.concat_tables(parts)
     if pooled.num_rows == 0:
         raise ValueError(

@@ -40,6 +40,12 @@ def test_the_paper_is_shipped() -> None:
         ({"final": {"arms": ["global"]}}, "arms must be of full"),
         ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] must be among countries"),
         ({"country_lanes": {"B": {"workers": 2}}}, r"\['B'\] must be among countries"),
+        ({"countries": ["USA", "US"]}, r"\['United States'\] occur twice"),
+        ({"countries": ["-"]}, "A country must be named, but got '-'"),
+        ({"countries": [False]}, "write 'NO' in quotes"),
+        ({"global_countries": ["nan"]}, "A country must be named, but got 'nan'"),
+        ({"countries": ["MX"], "country_lanes": {"Mexcio": {}}}, r"did you mean Mexico\?"),
+        ({"countries": ["MX"], "country_lanes": {"MX": {}, "Mexico": {}}}, "must come once"),
         ({"lanes": {"offload": "optimizer"}}, "offload optimizer needs workers >= 2"),
         ({"lanes": {"workers": 2, "gpus": 0.5}}, "one GPU or none, but got gpus 0.5"),
         ({"lanes": {"workers": 2, "zero_stage": 2, "offload": "weights"}}, "ZeRO stage 3 at"),
@@ -51,6 +57,17 @@ def test_the_paper_is_shipped() -> None:
 def test_what_cannot_be_is_refused(change: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         parse_config(SweepConfig, {**LEAST, **change}, "test")
+
+
+def test_countries_are_named_in_any_spelling() -> None:
+    names = {"countries": ["UK", "México"], "global_countries": ["Gambia, The", "Arvandia"]}
+    lanes = {"GB": {"cpus": 2.0}}
+    config = parse_config(SweepConfig, {**LEAST, **names, "country_lanes": lanes}, "test")
+    assert config.countries == ("United Kingdom", "Mexico")
+    assert config.global_countries == ("Gambia", "Arvandia")
+    assert config.lanes_of("search", "United Kingdom").cpus == 2.0
+    sharded = {"final": {"sharded": {"countries": ["Great Britain"]}}}
+    assert parse_config(SweepConfig, {**LEAST, **names, **sharded}, "test").final.lanes
 
 
 def test_lanes_are_those_of_the_stage_then_the_country_then_the_sweep() -> None:

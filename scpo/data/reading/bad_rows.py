@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeVar, get_args
 
 from scpo.files.atomic import write_text
 
+MAX_LISTED = 100_000
+_MAX_CHARS = 10_000  # of a text of a refused row in quarantine.jsonl
 BadRowPolicy = Literal["quarantine", "stop"]
 
 REASONS = {
@@ -40,6 +42,13 @@ REASONS = {
     "contradiction": "one user judged the same responses in both directions",
     "conflicting_margin": "one user judged the same responses with different margins",
     "chosen_equals_rejected": "a pair whose two texts are the same",
+    "prompts_differ": "chosen and rejected answer different prompts, or another than the row's",
+    "prompt_alone": "the prompt where a response must stand",
+    "no_assistant_turn": "a conversation that ends with no turn of the assistant",
+    "several_turns": "conversations that differ in more than their last response",
+    "unknown_role": "a message of a role that is not system, user or assistant",
+    "unread_content": "a message with tool calls, images or else that is no text",
+    "printed_messages": "a printed list where a text or a list of messages must stand",
     "invalid_literal": "a printed list or dict that is none",
     "too_few_options": "a survey question with fewer than two options",
     "repeated_option": "a survey question that offers one option twice",
@@ -51,6 +60,8 @@ REASONS = {
 }
 
 NOTES = {
+    "unlisted_row": f"refused rows beyond the first {MAX_LISTED:,}, not in quarantine.jsonl",
+    "ignored_tools": "rows with `tools` or `chat_template_kwargs`, which are not read",
     "blank_line": "blank lines skipped",
     "byte_order_mark": "byte order marks removed",
     "repeated_header": "CSV headers repeated between records, skipped",
@@ -97,12 +108,13 @@ class BadRows:
     """Rows refused so far, and counts of what was harmless.
 
     The policy "quarantine" collects rows as they are written to quarantine.jsonl, "stop" raises at
-    the first. `notes` counts by code of `NOTES`; `num_rows_read` counts good and bad rows, but no
-    blank lines.
+    the first. `rejected` lists the first `MAX_LISTED`; `counts` counts all by reason, `notes` by
+    code of `NOTES`; `num_rows_read` counts good and bad rows, but no blank lines.
     """
 
     policy: BadRowPolicy = "quarantine"
     rejected: list[dict[str, Any]] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     num_rows_read: int = 0
 
@@ -112,11 +124,6 @@ class BadRows:
                 f"`policy` must be one of {list(get_args(BadRowPolicy))}, but got {self.policy!r}."
             )
 
-    @property
-    def counts(self) -> Counter[str]:
-        """Number of refused rows by reason."""
-        return Counter(entry["reason"] for entry in self.rejected)
-
     def reject(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
         """Refuse one row of a file or a hub data set.
 
@@ -124,14 +131,23 @@ class BadRows:
         as it could be read: dict, text or bytes.
 
         Raises:
-            ValueError: The fault's reason is none of `REASONS`; or the policy is "stop", then
-                "file:line: field ...: message".
+            ValueError: The fault's reason is none of `REASONS`; the policy is "stop", then
+                "file:line: field ...: message"; or the first `MAX_LISTED` rows are all bad.
         """
         if fault.reason not in REASONS:
             raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {fault.reason!r}.")
         if self.policy == "stop":
             where = f"{file}:{line}: " + (f"field {fault.field!r}: " if fault.field else "")
             raise ValueError(where + fault.message)
+        self.counts[fault.reason] += 1
+        if len(self.rejected) == MAX_LISTED:
+            if self.counts.total() >= self.num_rows_read:
+                raise ValueError(
+                    f"{file}: the first {MAX_LISTED:,} rows are all bad, the last since: "
+                    f"{fault.message} Is it the right file, with the columns that are named?"
+                )
+            self.note("unlisted_row")
+            return
         self.rejected.append(
             {
                 "reason": fault.reason,
@@ -194,12 +210,14 @@ def group_rows(rows: Iterable[AnyRow], key: Callable[[AnyRow], Hashable]) -> lis
 
 def _make_jsonable(value: object) -> object:
     """Return `value` with everything replaced that strict JSON cannot hold."""
+    if isinstance(value, str) and len(value) > _MAX_CHARS:
+        return f"{value[:_MAX_CHARS]}... ({len(value) - _MAX_CHARS:,} more characters)"
     if value is None or isinstance(value, bool | int | str):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, bytes):
-        return value.decode("utf-8", errors="backslashreplace")
+        return _make_jsonable(value.decode("utf-8", errors="backslashreplace"))
     if isinstance(value, dict):
         return {str(key): _make_jsonable(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

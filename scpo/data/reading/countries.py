@@ -1,65 +1,120 @@
-"""One spelling per country: a label of any source comes in, the name used here goes out.
+"""One name per country, wherever one is named: data, options, configurations, labels of models.
 
-The names are the short English ones that PRISM uses for most countries. Labels that are not in
-the table pass unchanged, so invented countries and regions work. A sample that is not national
-("India (Non-national sample)") stays apart from its country.
+A label that names a country of ISO 3166 becomes that country's short English name
+(`scpo.data.reading.country_names`). Other labels pass unchanged, so invented countries, regions
+and samples that are not national ("India (Non-national sample)") work; one that is close to a
+country's name is told. What is no country ("nan", "-") is none.
 """
 
 import difflib
 import functools
+import logging
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
+
+from scpo.data.reading.country_names import (
+    find_name,
+    name_in_other_letters,
+    name_key,
+    names_by_key,
+    says_no_country,
+)
+
+_log = logging.getLogger(__name__)
 
 MISSPELT = 0.76  # difflib's ratio; "mean" and "Oman" have 0.75
-NO_COUNTRY = frozenset({"", "prefer not to say", "n/a", "none", "unknown", "other"})
-
-COUNTRY_ALIASES = {
-    "Bolivia": ("Bolivia, Plurinational State of", "Plurinational State of Bolivia"),
-    "Bosnia and Herzegovina": ("Bosnia Herzegovina", "Bosnia & Herzegovina", "Bosnia"),
-    "Czechia": ("Czech Rep.", "Czech Republic"),
-    "Hong Kong": ("Hong Kong SAR",),
-    "India": ("India (Current national sample)",),
-    "Iran": ("Iran, Islamic Republic of", "Islamic Republic of Iran"),
-    "Ireland": ("Republic of Ireland",),
-    "Ivory Coast": ("Cote d'Ivoire", "Côte d'Ivoire"),
-    "Laos": ("Lao People's Democratic Republic",),
-    "Macau": ("Macau SAR", "Macao", "Macao SAR"),
-    "Moldova": ("Moldova, Republic of", "Republic of Moldova"),
-    "Myanmar": ("Burma",),
-    "Netherlands": ("The Netherlands", "Holland"),
-    "New Zealand": ("N. Zealand", "Aotearoa New Zealand"),
-    "North Korea": ("N. Korea", "Korea, Democratic People's Republic of"),
-    "North Macedonia": ("Macedonia", "N. Macedonia"),
-    "Palestine": ("Palest. ter.", "Palestinian territories", "Palestine, State of"),
-    "Russia": ("Russian Federation",),
-    "Slovakia": ("Slovak Republic",),
-    "South Africa": ("S. Africa", "Republic of South Africa"),
-    "South Korea": ("S. Korea", "Korea, Republic of", "Republic of Korea", "Korea, South"),
-    "Syria": ("Syrian Arab Republic",),
-    "Taiwan": ("Taiwan ROC", "Taiwan, Province of China"),
-    "Tanzania": ("Tanzania, United Republic of", "United Republic of Tanzania"),
-    "Turkey": ("Türkiye", "Turkiye"),
-    "United Arab Emirates": ("UAE",),
-    "United Kingdom": (
-        *("UK", "U.K.", "Britain", "Great Britain"),
-        "United Kingdom of Great Britain and Northern Ireland",
-    ),
-    "United States": ("US", "U.S.", "USA", "U.S.A.", "United States of America"),
-    "Venezuela": ("Venezuela, Bolivarian Republic of", "Bolivarian Republic of Venezuela"),
-    "Vietnam": ("Viet Nam",),
-}
+_NEAR = 0.82  # the same for names that may be invented: "Kestovia" and "Estonia" have 0.8
 
 
+@functools.cache
 def canonical_country(label: str) -> str | None:
-    """Return the one name of a country, or None where the label says no country.
+    """Return the one name of a country, or None where the label says no country."""
+    name = find_name(label)
+    if name is None and not says_no_country(label):
+        return " ".join(unicodedata.normalize("NFC", label).replace("_", " ").split())
+    return name
 
-    Case, underscores and repeated white space do not matter for the labels in the table.
+
+def require_country(label: str) -> str:
+    """Return the one name of a country.
+
+    Raises:
+        ValueError: The label says no country.
     """
-    words = _split_label(label)
-    key = " ".join(words).casefold()
-    if key in NO_COUNTRY:
-        return None
-    return _names_by_key().get(key, " ".join(words))
+    name = canonical_country(label)
+    if name is None:
+        raise ValueError(
+            f"A country must be named, but got {label!r}. Write its English name or ISO 3166 code"
+            + (" (Namibia in full)." if label.strip().upper() == "NA" else ".")
+        )
+    return name
+
+
+def base_country(country: str) -> str:
+    """Return the country of a sample that is named in brackets, such as "India (Sample)"."""
+    outer = country.partition(" (")[0]
+    return canonical_country(outer) or outer
+
+
+def find_countries(asked: Iterable[str], present: Iterable[str]) -> list[str]:
+    """Return the one names of countries that must be among those present.
+
+    Raises:
+        ValueError: A country says none or is not there; the message has the nearest names.
+    """
+    there = sorted(set(present))
+    found = list(dict.fromkeys(name if name in there else require_country(name) for name in asked))
+    absent = [name for name in found if name not in there]
+    if absent:
+        near = [name for each in absent for name in nearest_names(each, there)]
+        advice = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(
+            f"No interactions of {', '.join(absent)}; there are some of {', '.join(there)}."
+            + advice
+        )
+    return found
+
+
+def parse_countries(text: str) -> list[str]:
+    """Return comma-separated names; "Gambia, The" and "Korea, Rep." are one name each."""
+    names: list[str] = []
+    for part in filter(None, map(str.strip, text.split(","))):
+        joined = f"{names[-1]}, {part}" if names else part
+        if names and find_name(part) is None and find_name(joined) is not None:
+            names[-1] = joined
+        else:
+            names.append(part)
+    return names
+
+
+def nearest_names(name: str, others: Iterable[str], cutoff: float = MISSPELT) -> list[str]:
+    """Return the one of `others` that is close to a name, or none; case does not matter."""
+    names = {other.casefold(): other for other in others}
+    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=cutoff)
+    return [names[key] for key in near]
+
+
+def tell_near_names(countries: Sequence[str]) -> None:
+    """Warn of names that may be misspelt: close to a country's, or to another one's of the list.
+
+    Names that differ in letters' case, accents or punctuation only are close.
+    """
+    known = sorted(set(names_by_key().values()))
+    unknown = sorted(name for name in set(countries) if find_name(name) is None)
+    for name in unknown:
+        other = None if name.isascii() else name_in_other_letters(name)
+        for near in [other] if other else nearest_names(name, known, _NEAR):
+            _log.warning(
+                "%r is taken for a country of its own. If it is %s, write %r.", name, near, near
+            )
+    for first, second in combinations(unknown, 2):
+        if name_key(first) == name_key(second):
+            _log.warning(
+                "%r and %r are taken for two countries. If they are one, write one of them.",
+                first,
+                second,
+            )
 
 
 def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
@@ -68,24 +123,8 @@ def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
     Raises:
         ValueError: It is close to one of the countries; case does not matter.
     """
-    names = {name.casefold(): name for name in countries}
-    near = difflib.get_close_matches(label.casefold(), names, n=1, cutoff=MISSPELT)
-    if near:
+    for near in nearest_names(label, countries):
         raise ValueError(
-            f"A label must be a country or unlike one, but {label!r} is close to "
-            f"{names[near[0]]!r}. Write {names[near[0]]!r} for that country's model, or give a "
-            "model for all countries another name."
+            f"A label must be a country or unlike one, but {label!r} is close to {near!r}. Write "
+            f"{near!r} for that country's model, or give a model for all countries another name."
         )
-
-
-@functools.cache
-def _names_by_key() -> dict[str, str]:
-    return {
-        " ".join(_split_label(label)).casefold(): name
-        for name, aliases in COUNTRY_ALIASES.items()
-        for label in (name, *aliases)
-    }
-
-
-def _split_label(label: str) -> list[str]:
-    return unicodedata.normalize("NFC", label).replace("_", " ").split()

@@ -5,6 +5,7 @@ Everything else raises `RowFault` with the reason, the field and what must hold.
 """
 
 import math
+import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping
@@ -15,6 +16,9 @@ from scpo.data.reading.bad_rows import RowFault
 MIN_SCORE = 1
 MAX_SCORE = 100
 MAX_MARGIN = 1e4  # reward differences are of the order of 1: what is beyond is no margin
+_MAX_EXACT = 2**53  # beyond it a float has lost digits of an identifier
+_GAPS = frozenset({"nan", "null", "none", "<na>"})  # of a table, printed
+_WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 EMPTY_LITERAL = "EMPTY STRING"  # what PRISM stores where a model answered nothing
 
 
@@ -54,16 +58,27 @@ def take_text(row: Mapping[str, Any], field: str) -> str:
     return clean_text(_take(row, field), field)
 
 
+def is_absent(value: object) -> bool:
+    """Return whether a field says nothing: null, an empty text, or the NaN of a table's gap."""
+    return value is None or value == "" or (isinstance(value, float) and math.isnan(value))
+
+
 def take_id(row: Mapping[str, Any], field: str) -> str:
-    """Return an identifier as a string; whole numbers are accepted too.
+    """Return an identifier as a string; whole numbers are accepted, 1.0 and "1.0" are "1".
 
     Raises:
-        RowFault: The field is absent or null, or neither a whole number nor a usable text.
+        RowFault: The field is absent, null or the "nan" of a table's gap, or neither a whole
+            number nor a usable text.
     """
     value = _take(row, field)
+    if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return clean_text(value, field)
+    text = "nan" if value != value else clean_text(value, field)
+    if text.lower() in _GAPS:
+        raise RowFault("missing_field", f"An identifier must stand here, got {text!r}.", field)
+    return text.partition(".")[0] if _WHOLE_FLOAT.fullmatch(text) else text
 
 
 def take_turn(row: Mapping[str, Any], field: str) -> int:

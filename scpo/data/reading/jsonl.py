@@ -1,20 +1,20 @@
-r"""JSON Lines, read as bytes: a path comes in (.jsonl or .jsonl.gz), numbered objects go out.
+r"""JSON Lines and JSON arrays: a path comes in (perhaps .gz), numbered objects go out.
 
 A line that is not UTF-8, not one JSON object, or cut off at the end of the file is handed to the
 collector of bad rows, with its byte offset where that helps. Only `\n` separates lines, so
 U+2028 inside a text does no harm.
 """
 
-import gzip
 import json
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.lines import BYTE_ORDER_MARK, decode_line, read_lines, read_text
 
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+MAX_JSON_BYTES = 1 << 29  # of an array, which is read whole
 
 
 def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -22,7 +22,7 @@ def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, A
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: A damaged gzip stream; or a bad line under the policy "stop".
+        ValueError: As of `read_lines`; or a bad line under the policy "stop".
     """
     for line, offset, content in read_lines(path):
         if content.startswith(BYTE_ORDER_MARK):
@@ -41,42 +41,27 @@ def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, A
             yield line, row
 
 
-def read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
-    """Yield (line number, byte offset, bytes with line end) of a file; `.gz` is unpacked.
+def read_json(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield (number from 1, object) of a JSON array; a file with an object a line is read as such.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The gzip stream is damaged or ends early: rows after it would be lost.
+        ValueError: Neither of them, or larger than `MAX_JSON_BYTES`; or a bad row under "stop".
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"No file at {path}.")
-    offset, line = 0, 0
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
-        try:
-            for content in handle:
-                line += 1
-                yield line, offset, content
-                offset += len(content)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise ValueError(
-                f"{path}:{line + 1}: the gzip stream is damaged ({error}). Fetch the file again."
-            ) from error
-
-
-def decode_line(content: bytes, offset: int) -> str:
-    """Return a line's text; `offset` is where the line starts in the file.
-
-    Raises:
-        RowFault: Bytes that are not UTF-8, with the offset of the first.
-    """
+    text = read_text(path, MAX_JSON_BYTES)
+    if not text.lstrip().startswith("["):
+        yield from read_jsonl(path, bad_rows)
+        return
     try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise RowFault(
-            "not_utf8",
-            f"UTF-8 must hold, got byte 0x{content[error.start]:02x} at byte offset "
-            f"{offset + error.start} of the file ({error.reason}).",
-        ) from error
+        rows = json.loads(text, object_pairs_hook=_make_object)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path} must be a JSON array of objects, but: {error}.") from error
+    for number, row in enumerate(rows, start=1):
+        bad_rows.num_rows_read += 1
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            bad_rows.reject(_no_object(row), path, number, row)
 
 
 def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
@@ -98,16 +83,20 @@ def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
             "torn_line" if is_torn else "invalid_json", f"One JSON object must hold: {error}."
         ) from error
     if not isinstance(row, dict):
-        message = f"One JSON object must hold, got a {type(row).__name__} instead."
-        raise RowFault("invalid_json", message)
+        raise _no_object(row)
     return row
+
+
+def _no_object(row: object) -> RowFault:
+    hint = " An array of rows belongs into a .json file." if isinstance(row, list) else ""
+    message = f"One JSON object must hold, got a {type(row).__name__} instead.{hint}"
+    return RowFault("invalid_json", message)
 
 
 def _make_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """Return a dict of `pairs`, refusing a key that comes twice."""
     made = dict(pairs)
     if len(made) != len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
+        ((twice, _),) = Counter(key for key, _ in pairs).most_common(1)
         raise ValueError(f"the key {twice!r} comes twice")
     return made

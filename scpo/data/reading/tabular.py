@@ -5,8 +5,10 @@ handed to the collector of bad rows; a file that cannot be read at all raises Va
 """
 
 import csv
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
-from scpo.data.reading.jsonl import BYTE_ORDER_MARK, decode_line, read_lines
+from scpo.data.reading.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, decode_line, read_lines
 
 
 def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str]]]:
@@ -24,25 +26,31 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
         FileNotFoundError: No such file.
         ValueError: An unreadable header; or a bad record under the policy "stop".
     """
+    csv.field_size_limit(MAX_LINE_BYTES)
     current = _CsvRecord()
-    reader = csv.reader(_decode_lines(path, current, bad_rows), strict=True)
+    lines = _decode_lines(path, current, bad_rows)
+    first, skipped = next(lines, ""), 0
+    delimiter = _find_delimiter(first)
+    if told := re.fullmatch(r"sep=(.)\s*", first):  # what Excel writes before the header
+        delimiter, first, skipped = told[1], next(lines, ""), 1
+    reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = _read_header(reader, current, path)
     while True:
-        start = reader.line_num + 1
-        current.faults, current.text = [], ""
+        start = skipped + reader.line_num + 1
+        current.faults, current.lines, current.num_chars = [], [], 0
         try:
             record = next(reader)
         except StopIteration:
             return
         except csv.Error as error:
-            record = []
-            current.faults.append(RowFault("invalid_csv", f"One CSV record must hold: {error}."))
+            _refuse_broken(current.lines, str(error), path, start, bad_rows)
+            continue
         if record and len(record) != len(header):
             message = f"{len(header)} fields must hold ({header}), got {len(record)}."
             current.faults.append(RowFault("invalid_csv", message))
         if current.faults:
             bad_rows.num_rows_read += 1
-            bad_rows.reject(current.faults[0], path, start, current.text)
+            bad_rows.reject(current.faults[0], path, start, "".join(current.lines))
         elif not record:
             bad_rows.note("blank_line")
         elif record == header:
@@ -84,14 +92,19 @@ def read_parquet(
 
 @dataclass
 class _CsvRecord:
-    """The record being read: the faults of its bytes, and its text in the file."""
+    """The record being read: the faults of its bytes, and its lines in the file."""
 
     faults: list[RowFault] = field(default_factory=list)
-    text: str = ""
+    lines: list[str] = field(default_factory=list)
+    num_chars: int = 0
 
 
 def _decode_lines(path: Path, record: _CsvRecord, bad_rows: BadRows) -> Iterator[str]:
-    """Yield lines for csv.reader and add them to the record; undecodable bytes are escaped."""
+    """Yield lines for csv.reader and add them to the record; undecodable bytes are escaped.
+
+    Raises:
+        ValueError: The record is longer than `MAX_LINE_BYTES`.
+    """
     for line, offset, content in read_lines(path):
         start = 0
         if line == 1 and content.startswith(BYTE_ORDER_MARK):
@@ -102,8 +115,47 @@ def _decode_lines(path: Path, record: _CsvRecord, bad_rows: BadRows) -> Iterator
         except RowFault as fault:
             record.faults.append(fault)
             text = content[start:].decode("utf-8", errors="backslashreplace")
-        record.text += text
+        record.lines.append(text)
+        record.num_chars += len(text)
+        if record.num_chars > MAX_LINE_BYTES:
+            raise ValueError(
+                f"{path}:{line - len(record.lines) + 1}: a CSV record is longer than "
+                f"{MAX_LINE_BYTES >> 20} MiB: a quote opened there is not closed. Close it."
+            )
         yield text
+
+
+def _find_delimiter(header: str) -> str:
+    """Return what separates most fields of a header: comma, semicolon, tab or bar."""
+    outside = re.sub('"[^"]*"', "", header)
+    return max(",;\t|", key=outside.count)
+
+
+def _refuse_broken(
+    lines: list[str], error: str, path: Path, start: int, bad_rows: BadRows
+) -> None:
+    """Refuse every line of a record with broken quotes: an open quote swallows the rows after it.
+
+    Which of them are rows of their own, nobody can tell.
+    """
+    runs = f" A quote opened in it runs on for {len(lines)} lines." if len(lines) > 1 else ""
+    fault = RowFault("invalid_csv", f"One CSV record must hold: {error}.{runs}")
+    for number, text in enumerate(lines):
+        bad_rows.num_rows_read += 1
+        bad_rows.reject(fault, path, start + number, text)
+        fault = RowFault(
+            "invalid_csv", f"Swallowed by an open quote of the record at line {start}."
+        )
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of a Parquet file's columns, and what is nested in them as "meta.user"."""
+    schema = pq.read_schema(path)
+    return [
+        f"{column.name}.{inner.name}" if inner is not None else column.name
+        for column in schema
+        for inner in (column.type if pa.types.is_struct(column.type) else [None])
+    ]
 
 
 def _read_header(reader: Iterator[list[str]], first: _CsvRecord, path: Path) -> list[str]:

@@ -1,167 +1,211 @@
-r"""The layouts of a preference row that TRL knows: a row comes in, three texts go out.
+"""The layouts of a preference row: a row comes in, one prompt and two responses go out.
 
-Explicit prompt (`prompt`, `chosen`, `rejected` as strings), implicit prompt (`chosen` and
-`rejected` begin alike), conversational (lists of {role, content}), and HH-RLHF's transcripts
-("\n\nHuman: ... \n\nAssistant: ..."). Several turns become one text of "User: ..." and
-"Assistant: ..." blocks; a single user message is just its content.
+Explicit prompt (`prompt`, `chosen`, `rejected`), implicit prompt (`chosen` and `rejected` begin
+alike), or a prompt that both repeat; as texts, HH-RLHF's transcripts or lists of messages
+(`scpo.data.reading.conversations`). The same dialogue gives the same prompt and responses in each.
+The responses must be one turn of the assistant each, to the same turns before it: conversations
+that part earlier are refused, since a preference between them judges more than one response.
 
 Reference: https://huggingface.co/docs/trl/dataset_formats#preference
 """
 
+import ast
 import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.conversations import (
+    Message,
+    is_transcript,
+    refuse_printed,
+    render_messages,
+    split_transcript,
+    take_messages,
+    tidy,
+)
 from scpo.data.reading.fields import clean_text
-
-Message = tuple[str, str]  # role, content
 
 _SAME_TEXTS = ("chosen_equals_rejected", "Two different responses must stand here.")
 _NO_PROMPT = (
     "missing_field",
     "A prompt must be there: its own column, or a beginning that chosen and rejected share.",
 )
-ASSISTANT_MARKER = "\n\nAssistant:"
-TRANSCRIPT_ROLE = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_PROMPT_ALONE = ("prompt_alone", "A response must follow the prompt, got none.")
+_PROMPTS_DIFFER = ("prompts_differ", "Chosen and rejected must answer one prompt, got several.")
 
 
 class PairTexts(NamedTuple):
-    """Prompt and two different responses, clean."""
+    """Prompt and two different responses, clean.
+
+    `messages` are the turns of the prompt, (role, content) each; None where it is one message of
+    the user, whose text `prompt` is then; else that is "User: ..." and "Assistant: ..." blocks.
+    """
 
     prompt: str
     chosen: str
     rejected: str
+    messages: tuple[Message, ...] | None = None
 
 
 def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: str) -> PairTexts:
-    """Return the three texts of a preference row in any of TRL's layouts.
+    """Return prompt and responses of a preference row in any layout.
 
     Given are the names of the columns; where the row lacks the prompt's, the prompt is what
     chosen and rejected begin with.
 
     Raises:
-        RowFault: A field is missing, of a wrong type or without visible text; the two responses
-            are the same; or there is no prompt.
+        RowFault: A field is missing, of a wrong type or without visible text; the responses are
+            the same, answer different prompts, are no single turn of the assistant, or hold what
+            is no text; or there is no prompt.
     """
+    asked, first, second = _read_columns(row, prompt, chosen, rejected)
+    if first == second:
+        raise RowFault(*_SAME_TEXTS, rejected)
+    if isinstance(first, str) and isinstance(second, str):
+        asked, first, second = _split_strings(asked, first, second, (chosen, rejected))
+    turns, answers = _split_turns(
+        asked, _as_turns(first, "assistant"), _as_turns(second, "assistant"), (chosen, rejected)
+    )
+    clean_text(turns[-1].content, prompt)
+    prompt_text = clean_text(render_messages(turns), prompt)
+    texts = clean_text(answers[0], chosen), clean_text(answers[1], rejected)
+    if texts[0] == texts[1]:
+        raise RowFault(*_SAME_TEXTS, rejected)
+    alone = len(turns) == 1 and turns[0].role == "user"
+    return PairTexts(prompt_text, *texts, None if alone else tuple(turns))
+
+
+def _read_columns(
+    row: Mapping[str, Any], prompt: str, chosen: str, rejected: str
+) -> tuple[str | list[Message] | None, str | list[Message], str | list[Message]]:
+    """Return each column as a text, or as messages; transcripts are split where any is one."""
     for name in (chosen, rejected):
         if row.get(name) is None:
             raise RowFault("missing_field", "The field must be there and not be null.", name)
-    if isinstance(row[chosen], list) and isinstance(row[rejected], list):
-        raw = _split_messages(
-            _take_prompt(row, prompt), _take_messages(row, chosen), _take_messages(row, rejected)
-        )
-    else:
-        texts = _take_string(row, chosen), _take_string(row, rejected)
-        raw = _split_strings(_take_prompt(row, prompt), *texts)
-    prompt_text = clean_text(raw[0], prompt)
-    chosen_text, rejected_text = clean_text(raw[1], chosen), clean_text(raw[2], rejected)
-    if chosen_text == rejected_text:
-        raise RowFault(*_SAME_TEXTS, rejected)
-    return PairTexts(prompt_text, chosen_text, rejected_text)
+    if prompt in row and row[prompt] is None:
+        raise RowFault("missing_field", "The field must not be null.", prompt)
+    names = [name for name in (prompt, chosen, rejected) if name in row]
+    texts = {name: row[name] for name in names if isinstance(row[name], str)}
+    for name, text in texts.items():
+        refuse_printed(text, name)
+    if texts and all(map(_is_printed_list, texts.values())):
+        message = "A text must stand here, got a printed list, as in all columns of the row."
+        raise RowFault("printed_messages", message, names[0])
+    any_transcript = any(map(is_transcript, texts.values()))
 
+    def read(name: str, lone_role: str) -> str | list[Message]:
+        value = row[name]
+        if isinstance(value, list | dict):
+            return take_messages(value, name)
+        if not isinstance(value, str):
+            message = f"A text or a list of messages must stand here, got {type(value).__name__}."
+            raise RowFault("wrong_type", message, name)
+        return (split_transcript(value, lone_role) or value) if any_transcript else value
 
-def render_messages(messages: list[Message], lone_role: str) -> str:
-    """Return messages as one text: a lone message of `lone_role` is its content, else blocks."""
-    if len(messages) == 1 and messages[0][0] == lone_role:
-        return messages[0][1]
-    return "\n\n".join(f"{role.capitalize()}: {content}" for role, content in messages)
-
-
-def _split_messages(
-    prompt: list[Message] | None, chosen: list[Message], rejected: list[Message]
-) -> tuple[str, str, str]:
-    """Return prompt and responses of conversations that may or may not contain the prompt."""
-    if chosen == rejected:
-        raise RowFault(*_SAME_TEXTS, "rejected")
-    length = 0
-    while chosen[length : length + 1] == rejected[length : length + 1]:
-        length += 1
-    shared = chosen[:length]
-    # Where the conversations repeat the prompt, they may add a system message before it.
-    extra = [] if prompt is None or all(message in shared for message in prompt) else prompt
-    if not extra and not shared:
-        raise RowFault(*_NO_PROMPT, "prompt")
-    return (
-        render_messages(extra + shared, "user"),
-        render_messages(chosen[length:], "assistant"),
-        render_messages(rejected[length:], "assistant"),
-    )
+    asked = read(prompt, "user") if prompt in row else None
+    return asked, read(chosen, "assistant"), read(rejected, "assistant")
 
 
 def _split_strings(
-    prompt: list[Message] | None, chosen: str, rejected: str
-) -> tuple[str, str, str]:
-    """Return prompt and responses of texts that may or may not begin with the prompt."""
-    if prompt is None:
-        return _split_shared_beginning(chosen, rejected)
-    text = render_messages(prompt, "user")
-    cut = len(text)
-    if all(full.startswith(text) and full[cut : cut + 1].isspace() for full in (chosen, rejected)):
-        return _render_transcript(text), _strip_role(chosen[cut:]), _strip_role(rejected[cut:])
-    return text, chosen, rejected
-
-
-def _split_shared_beginning(chosen: str, rejected: str) -> tuple[str, str, str]:
-    """Return prompt and responses of two texts that begin with the same prompt."""
-    if chosen == rejected:
-        raise RowFault(*_SAME_TEXTS, "rejected")
+    asked: str | list[Message] | None, chosen: str, rejected: str, fields: tuple[str, str]
+) -> tuple[str | list[Message], str, str]:
+    """Return prompt and responses of two texts that may or may not begin with the prompt."""
+    if asked is not None:
+        text = tidy(render_messages(_as_turns(asked, "user")))
+        rests = [tidy(full).removeprefix(text) for full in (chosen, rejected)]
+        if not all(
+            tidy(full).startswith(text) and (not rest or rest[0].isspace())
+            for full, rest in zip((chosen, rejected), rests, strict=True)
+        ):
+            return asked, chosen, rejected
+        for rest, field in zip(rests, fields, strict=True):
+            if not rest:  # the other response repeats the prompt too, so this is no echo
+                raise RowFault(*_PROMPT_ALONE, field)
+        return asked, rests[0], rests[1]
     shorter = min(len(chosen), len(rejected))
     length = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
     shared = chosen[:length]
-    marker = shared.rfind(ASSISTANT_MARKER)
-    # Without a marker the prompt ends at a word's end: "The sky is b|lue", "The sky is b|ad".
-    end = marker if marker >= 0 else len(shared) - len(re.split(r"\s", shared)[-1])
-    if not shared[:end].strip():
+    length -= len(re.split(r"\s", shared)[-1])  # at a word's end: "The sky is b|lue", "b|ad"
+    if not shared[:length].strip():
         raise RowFault(*_NO_PROMPT, "prompt")
-    texts = _strip_role(chosen[end:]), _strip_role(rejected[end:])
-    return _render_transcript(shared[:end]), *texts
+    return shared[:length], chosen[length:], rejected[length:]
 
 
-def _render_transcript(text: str) -> str:
-    """Return an HH-RLHF transcript as blocks, any other text unchanged."""
-    start, *turns = TRANSCRIPT_ROLE.split(text.strip())
-    if not turns or start:
-        return text
-    roles = {"Human": "user", "Assistant": "assistant"}
-    turn_texts = zip(turns[::2], turns[1::2], strict=True)
-    messages = [(roles[role], content.strip()) for role, content in turn_texts]
-    return render_messages(messages, "user")
+def _split_turns(
+    asked: str | list[Message] | None,
+    chosen: list[Message],
+    rejected: list[Message],
+    fields: tuple[str, str],
+) -> tuple[list[Message], tuple[str, str]]:
+    """Return the turns of the prompt and the two responses."""
+    before = [] if asked is None else _without_marker(_as_turns(asked, "user"))
+    _refuse_user_last(chosen, before, fields[0])
+    _refuse_user_last(rejected, before, fields[1])
+    length = 0
+    while chosen[:-1][length : length + 1] == rejected[:-1][length : length + 1] != []:
+        length += 1
+    shared = chosen[:length]
+    for rest, field in zip((chosen[length:], rejected[length:]), fields, strict=True):
+        rest_roles = [message.role for message in rest]
+        if rest_roles[0] != "assistant":  # the turns before the response differ
+            raise RowFault(*_PROMPTS_DIFFER, field)
+        if len(rest) > 1:
+            message = "A response must be one turn of the assistant, got "
+            raise RowFault("several_turns", f"{message}{', '.join(rest_roles)}.", field)
+    turns = _join_turns(before, shared, fields[0])
+    if not turns:
+        raise RowFault(*_NO_PROMPT, "prompt")
+    return turns, (chosen[-1].content, rejected[-1].content)
 
 
-def _strip_role(text: str) -> str:
-    return text.strip().removeprefix(ASSISTANT_MARKER.strip()).strip()
+def _join_turns(before: list[Message], shared: list[Message], field: str) -> list[Message]:
+    """Return the prompt's turns, given those of its column and those that the responses share.
+
+    The shared ones may repeat the prompt, with its system message or without, or with turns before
+    or after it; or they go on from it.
+    """
+    spoken = [message for message in before if message.role != "system"]
+    system = before[: len(before) - len(spoken)]
+    has_system = bool(shared) and shared[0].role == "system"
+    heard = shared[1:] if has_system else shared
+    if has_system and system and shared[:1] != system:
+        raise RowFault(*_PROMPTS_DIFFER, field)
+    if not spoken or spoken in (heard[: len(spoken)], heard[-len(spoken) :]):
+        return shared if has_system else system + shared
+    if heard and not has_system and heard == spoken[-len(heard) :]:
+        return before
+    if has_system or (heard and (heard[0].role == spoken[-1].role or heard[0] in spoken)):
+        raise RowFault(*_PROMPTS_DIFFER, field)
+    return before + shared
 
 
-def _take_prompt(row: Mapping[str, Any], name: str) -> list[Message] | None:
-    """Return the prompt as messages, or None where the row has no such column."""
-    if name not in row:
-        return None
-    if isinstance(row[name], list):
-        return _take_messages(row, name)
-    if row[name] is None:
-        raise RowFault("missing_field", "The field must not be null.", name)
-    return [("user", _take_string(row, name))]
+def _refuse_user_last(turns: list[Message], before: list[Message], field: str) -> None:
+    """Refuse a conversation that ends with no turn of the assistant."""
+    if turns and turns[-1].role == "assistant":
+        return
+    spoken = [message for message in before if message.role != "system"]
+    if not turns or [message for message in turns if message.role != "system"] == spoken:
+        raise RowFault(*_PROMPT_ALONE, field)
+    message = f"The last turn must be the assistant's, got the {turns[-1].role}'s."
+    raise RowFault("no_assistant_turn", message, field)
 
 
-def _take_string(row: Mapping[str, Any], name: str) -> str:
-    text = row[name]
-    if not isinstance(text, str):
-        message = f"A text or a list of messages must stand here, got {type(text).__name__}."
-        raise RowFault("wrong_type", message, name)
-    return text
+def _without_marker(turns: list[Message]) -> list[Message]:
+    """Return the turns of a prompt without the "Assistant:" that asks for a response."""
+    return turns[:-1] if turns[-1:] == [Message("assistant", "")] else turns
 
 
-def _take_messages(row: Mapping[str, Any], name: str) -> list[Message]:
-    messages: list[Message] = []
-    for message in row[name]:
-        fields = message if isinstance(message, dict) else {}
-        role, content = fields.get("role"), fields.get("content")
-        if not isinstance(role, str) or not isinstance(content, str):
-            raise RowFault(
-                "wrong_type", "Messages must be objects with a text `role` and `content`.", name
-            )
-        messages.append((role.strip().lower(), content.strip()))
-    if not messages:
-        raise RowFault("empty_text", "At least one message must stand here, got none.", name)
-    return messages
+def _as_turns(value: str | list[Message], lone_role: str) -> list[Message]:
+    return [Message(lone_role, tidy(value))] if isinstance(value, str) else value
+
+
+def _is_printed_list(text: str) -> bool:
+    """Return whether a text is a printed list of one text or more."""
+    if not text.strip().startswith(("['", '["')):
+        return False
+    try:
+        value = ast.literal_eval(text.strip())
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return False
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)

@@ -1,4 +1,4 @@
-"""Preference pairs from a file: JSON Lines (.jsonl, .jsonl.gz), CSV or Parquet, one pair a row.
+"""Preference pairs from a file: JSON Lines, a JSON array, CSV or Parquet, one pair a row.
 
 Rows of one user, country and prompt become one interaction with unique responses and
 `comparisons`, and `margins` where a row has one. Without a column of users, each prompt of a
@@ -11,6 +11,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,15 @@ import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
+from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
-from scpo.data.reading.fields import clean_text, take_id, take_margin
-from scpo.data.reading.jsonl import read_jsonl
-from scpo.data.reading.tabular import read_csv, read_parquet
+from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
+from scpo.data.reading.jsonl import read_json, read_jsonl
+from scpo.data.reading.tabular import column_names, read_csv, read_parquet
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
+
+NUM_FIRST_ROWS = 1000  # of which one must have both responses: a file of others is not read on
+_IGNORED = ("tools", "chat_template_kwargs")
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,9 @@ class _Judgement(ParsedRow):
     texts: PairTexts
     margin: float | None
 
-    def key(self) -> tuple[str, str, str]:
+    def key(self) -> tuple[str, str, str, tuple[Message, ...]]:
         """Return what the judgements of one interaction have in common."""
-        return self.country, self.user, self.texts.prompt
+        return self.country, self.user, self.texts.prompt, self.texts.messages or ()
 
 
 def read_pairs_file(
@@ -67,8 +72,8 @@ def read_pairs_file(
 ) -> pa.Table:
     """Read a pairs file into an interactions table with `comparisons` and no scores.
 
-    It ends in .jsonl, .jsonl.gz, .csv, .csv.gz or .parquet. `columns` is None for `PairColumns()`;
-    `default_country` is that of rows that name none.
+    It ends in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet. `columns` is None for
+    `PairColumns()`; `default_country` is that of rows that name none.
 
     Returns:
         Table of `INTERACTIONS_SCHEMA`; responses and comparisons of a row are sorted.
@@ -82,14 +87,23 @@ def read_pairs_file(
     country = None if default_country is None else canonical_country(default_country)
     if default_country is not None and country is None:
         raise ValueError(f"`default_country` must name a country, but got {default_country!r}.")
-    rows = list(_read_rows(path, names, bad_rows))
-    has_user = _check_columns(rows, names, path)
+    rows = _read_rows(path, names, bad_rows)
+    first_rows = list(islice(rows, NUM_FIRST_ROWS))
+    present = {name for _, row in first_rows for name in row}
+    _check_columns(present, [names.chosen, names.rejected] if first_rows else [], path)
     judgements = []
-    for line, row in rows:
+    for line, row in chain(first_rows, rows):
+        present.update(row)
+        if any(row.get(name) for name in _IGNORED):
+            bad_rows.note("ignored_tools")
         try:
-            judgements.append(_parse_row(line, row, names, country, has_user))
+            judgements.append(_parse_row(line, row, names, country))
         except RowFault as fault:
             bad_rows.reject(fault, path, line, row)
+    asked, usual = asdict(names), asdict(PairColumns())
+    by_name = [asked[field] for field in asked if asked[field] != usual[field]]
+    _check_columns(present, by_name if first_rows else [], path)
+    judgements = list(_name_users(judgements, names.user, names.user in present, path, bad_rows))
     judgements = _qualify_users(judgements, bad_rows)
     kept = _refuse_conflicts(judgements, path, bad_rows, names.margin)
     groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
@@ -100,60 +114,69 @@ def read_pairs_file(
 def _read_rows(
     path: Path, names: PairColumns, bad_rows: BadRows
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    ending = path.name.removesuffix(".gz").rpartition(".")[2]
+    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
     if ending in ("jsonl", "ndjson"):
         return read_jsonl(path, bad_rows)
-    if ending == "csv":
+    if ending == "json":
+        return read_json(path, bad_rows)
+    if ending in ("csv", "tsv"):
         return read_csv(path, bad_rows)
     if path.suffix == ".parquet":
-        return read_parquet(path, list(asdict(names).values()), bad_rows)
+        return read_parquet(path, [*asdict(names).values(), *_IGNORED], bad_rows)
     raise ValueError(
-        f"A pairs file must end in .jsonl, .csv (both also .gz) or .parquet, but got {path}."
+        "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, but got "
+        f"{path}."
     )
 
 
-def _check_columns(rows: list[tuple[int, dict[str, Any]]], names: PairColumns, path: Path) -> bool:
-    """Check that the named columns occur at all; return whether the one of users does."""
-    present = {name for _, row in rows for name in row}
-    given, default = asdict(names), asdict(PairColumns())
-    needed = [names.chosen, names.rejected]
-    for field in ("prompt", "country", "user", "margin"):
-        if given[field] != default[field]:  # asked for by name, so it must be there
-            needed.append(given[field])
+def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
+    """Check that columns occur at all: those of responses, and those that are asked for by name.
+
+    Raises:
+        ValueError: One is in no row.
+    """
     absent = [name for name in needed if name not in present]
-    if rows and absent:
+    if absent:
+        found = column_names(path) if path.suffix == ".parquet" else sorted(present)
         raise ValueError(
-            f"{path} must have the columns {needed}, but {absent} are in no row; "
-            f"found {sorted(present)}."
+            f"{path} must have the columns {needed}, but {absent} are in no row; found {found}."
         )
-    return names.user in present
 
 
 def _parse_row(
-    line: int,
-    row: dict[str, Any],
-    names: PairColumns,
-    default_country: str | None,
-    has_user: bool,
+    line: int, row: dict[str, Any], names: PairColumns, default_country: str | None
 ) -> _Judgement:
+    """Return what a row says; the user is "" where it names none."""
     texts = extract_texts(row, names.prompt, names.chosen, names.rejected)
-    country = default_country
-    if row.get(names.country) not in (None, ""):
-        country = canonical_country(clean_text(row[names.country], names.country))
+    country, label = default_country, row.get(names.country)
+    if not is_absent(label):
+        country = canonical_country(clean_text(label, names.country))
     if country is None:
+        named = "" if is_absent(label) else f", but got {label!r:.40}"
         raise RowFault(
             "user_without_country",
-            "A country must be named, here or as the default country.",
+            f"A country must be named, here or as the default country{named}.",
             names.country,
         )
-    if not has_user:
-        user = "prompt-" + hash_texts(country, texts.prompt)[:12]
-    elif row.get(names.user) in (None, ""):
-        message = "A user must be named, as in other rows of this file."
-        raise RowFault("unknown_user", message, names.user)
-    else:
-        user = take_id(row, names.user)
+    user = "" if is_absent(row.get(names.user)) else take_id(row, names.user)
     return _Judgement(line, row, user, country, texts, take_margin(row, names.margin))
+
+
+def _name_users(
+    judgements: list[_Judgement], field: str, has_user: bool, path: Path, bad_rows: BadRows
+) -> Iterator[_Judgement]:
+    """Yield the judgements of named users; in a file without users each prompt is one."""
+    unknown = RowFault(
+        "unknown_user", "A user must be named, as in other rows of this file.", field
+    )
+    for item in judgements:
+        if item.user:
+            yield item
+        elif has_user:
+            bad_rows.reject(unknown, path, item.line, item.row)
+        else:
+            user = "prompt-" + hash_texts(item.country, item.texts.prompt)[:12]
+            yield replace(item, user=user)
 
 
 def _qualify_users(judgements: list[_Judgement], bad_rows: BadRows) -> list[_Judgement]:
@@ -216,7 +239,7 @@ def _collect_margins(judgements: list[_Judgement]) -> dict[tuple[str, str], set[
 
 
 def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[str, Any]:
-    country, user, prompt = judgements[0].key()
+    country, user, prompt, messages = judgements[0].key()
     given = _collect_margins(judgements)
     if len(given) < len(judgements):
         bad_rows.note("repeated_pair", len(judgements) - len(given))
@@ -225,7 +248,7 @@ def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[s
     position = {text: index for index, text in enumerate(responses)}
     margins = [next(iter(given[pair]), None) for pair in pairs]
     return {
-        "interaction_id": hash_texts(user, country, prompt)[:16],
+        "interaction_id": hash_texts(user, country, prompt, *chain(*messages))[:16],
         "user_id": user,
         "country": country,
         "prompt": prompt,
@@ -233,6 +256,7 @@ def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[s
         "comparisons": [[position[first], position[second]] for first, second in pairs],
         "margins": None if all(margin is None for margin in margins) else margins,
         "turn": 0,
+        "messages": [message._asdict() for message in messages] or None,
     }
 
 

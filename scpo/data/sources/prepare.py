@@ -19,6 +19,7 @@ from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.countries import tell_near_names
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
 from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
@@ -97,6 +98,7 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
         rejected=dict(sorted(bad_rows.counts.items())),
         notes=dict(sorted(bad_rows.notes.items())),
     )
+    tell_near_names(list(summary.countries))
     write_interactions(table.sort_by(_SORT_ORDER), out / "interactions.parquet")
     if truth is None:
         (out / "truth.json").unlink(missing_ok=True)  # of an earlier, synthetic run

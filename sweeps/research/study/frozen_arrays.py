@@ -23,8 +23,8 @@ from scpo.countries.country_data import utterance_texts
 from scpo.countries.features import FeatureArray, features_folder, features_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
-from scpo.data.reading.bad_rows import BadRows
-from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.countries import base_country, canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
 from scpo.data.sources.prepare import prepare_source
@@ -118,19 +118,19 @@ def global_pool(
     Never among them are its own pairs, those of another sample of the same country ("India
     (Non-national sample)"), and those that hold its answer against another's.
 
-    The pool "not steered" has pairs of no steered country, "others" pairs of any other.
+    The pool "not steered" has pairs of no steered country nor of a sample of one, "others" pairs
+    of any other.
 
     Raises:
         ValueError: No pair is left.
     """
     owner = arrays.country[arrays.pairs.interaction]
     names = np.unique(owner)
-    allowed = [
-        name
-        for name in names.tolist()
-        if _base(name) != _base(country) and (pool == "others" or name not in steered)
-    ]
-    which = np.flatnonzero(np.isin(owner, allowed) & (arrays.against != country))
+    own = base_country(country)
+    left_out = {own} if pool == "others" else {own, *map(base_country, steered)}
+    allowed = [name for name in names.tolist() if base_country(name) not in left_out]
+    against = [name for name in np.unique(arrays.against).tolist() if base_country(name) == own]
+    which = np.flatnonzero(np.isin(owner, allowed) & ~np.isin(arrays.against, against))
     if len(which) == 0:
         raise ValueError(
             f"{country}: a global head needs pairs of other countries, but there are none. "
@@ -168,7 +168,10 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
     countries: dict[tuple[str, ...], set[str]] = defaultdict(set)
     for _, row in read_jsonl(path, BadRows("quarantine")):
         if column in row:
-            texts = extract_texts(row, "prompt", "chosen", "rejected")
+            try:
+                texts = extract_texts(row, "prompt", "chosen", "rejected")
+            except RowFault:
+                continue  # it is in the quarantine of the interactions
             owner, other = (
                 canonical_country(str(row[name])) or "" for name in ("country", column)
             )
@@ -186,11 +189,6 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
         named = countries.get(key, set())
         against.append(next(iter(named)) if len(named) == 1 else "")
     return np.array(against, dtype=np.str_)
-
-
-def _base(country: str) -> str:
-    """Return a country's name without what stands in brackets."""
-    return country.partition(" (")[0]
 
 
 def _encode(

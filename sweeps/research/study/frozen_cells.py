@@ -17,6 +17,7 @@ from scpo.arrays import FloatArray
 from scpo.config import parse_config
 from scpo.countries.country_data import CountryData, build_country, pair_margins, rows_of
 from scpo.countries.features import FeatureArray
+from scpo.data.reading.countries import find_countries
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.method.strength import margin_scale
@@ -64,8 +65,9 @@ def run_frozen(
     """
     table = prepare_arrays(config, folder, say, backbone=study.backbone, precision=study.precision)
     counts = count_units(table)
-    steered = config.countries
-    if steered is None:
+    if config.countries is not None:
+        steered = tuple(find_countries(config.countries, counts))
+    else:
         steered = tuple(name for name, count in counts.items() if count >= config.min_units)
     if not steered:
         raise ValueError(

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from scpo.choices import Precision
 from scpo.config import Config, Count, DataConfig, EncoderConfig
-from sweeps.config import HeadsConfig
+from sweeps.config import Country, HeadsConfig
 
 Unit = Literal["user", "question"]
 Pool = Literal["not steered", "others"]
@@ -19,7 +19,7 @@ class FrozenConfig(Config):
     about: str = Field("", description="what the data are and are not, for the page")
     data: DataConfig
     unit: Unit = Field(description="what is held out and resampled whole")
-    countries: tuple[str, ...] | None = Field(None, description="none: those with `min_units`")
+    countries: tuple[Country, ...] | None = Field(None, description="none: those with `min_units`")
     min_units: Count = 100
     pool: Pool = Field(description="whose pairs train a country's global head")
     against_column: str | None = Field(

@@ -19,6 +19,7 @@ ROW = {
     "margins": [0.5, None],
     "turn": 0,
     "unit": None,
+    "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sky?"}],
 }
 
 
@@ -34,11 +35,20 @@ def test_what_was_written_is_read(tmp_path: Path, table: pa.Table) -> None:
         assert read_interactions(path).to_pylist() == [ROW]
 
 
-def test_a_file_of_before_margins_and_units_is_read(tmp_path: Path, table: pa.Table) -> None:
-    pq.write_table(table.drop_columns(["margins", "unit"]), tmp_path / "old.parquet")
+def test_a_file_of_before_later_columns_is_read(tmp_path: Path, table: pa.Table) -> None:
+    pq.write_table(table.drop_columns(["margins", "unit", "messages"]), tmp_path / "old.parquet")
     found = read_interactions(tmp_path / "old.parquet")
     assert found.schema == INTERACTIONS_SCHEMA
-    assert found.to_pylist() == [ROW | {"margins": None}]
+    assert found.to_pylist() == [ROW | {"margins": None, "messages": None}]
+
+
+def test_labels_of_one_country_in_an_older_file_are_one(tmp_path: Path, table: pa.Table) -> None:
+    labels = ["México", "Arvandia", "nan", "MX"]
+    rows = [ROW | {"country": label} for label in labels]
+    write_interactions(pa.Table.from_pylist(rows, INTERACTIONS_SCHEMA), tmp_path / "x.parquet")
+    found = read_interactions(tmp_path / "x.parquet")
+    assert found["country"].to_pylist() == ["Mexico", "Arvandia", "nan", "Mexico"]
+    assert found.schema == INTERACTIONS_SCHEMA
 
 
 def test_scored_interactions_have_no_margins() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from scpo.config import GlobalModelConfig, SyntheticConfig, TrainingConfig
 from scpo.data.pairs import build_pairs
+from scpo.data.reading.countries import canonical_country
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import RewardModel
@@ -64,6 +65,58 @@ def test_further_pairs_file_is_added_and_its_bad_rows_kept(
     pooled = pool(table, tmp_path, "Arvandia", extra_pairs=str(file))
     assert pooled.filter(pa.compute.equal(pooled["country"], "extra")).num_rows == 1
     assert "chosen_equals_rejected" in (tmp_path / "bad.jsonl").read_text()
+
+
+def write_extra(tmp_path: Path, *countries: str | None) -> str:
+    rows = [
+        {"prompt": f"Which {name}?", "chosen": "this", "rejected": "that", "country": name}
+        for name in countries
+    ]
+    (tmp_path / "extra.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(tmp_path / "extra.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("exclude", "only", "left"),
+    [
+        (("Arvandia",), None, {"Belmora", "Cestria", "Chile", "Chile (City)", "extra"}),
+        (("Chile",), None, {"Arvandia", "Belmora", "Cestria", "extra"}),
+        (("CL", "Belmora"), None, {"Arvandia", "Cestria", "extra"}),
+        (("Chile (City)",), ("Belmora", "CHILE"), {"Belmora", "extra"}),
+        ((), ("Chile",), {"Chile", "extra"}),
+    ],
+)
+def test_what_is_left_out_is_left_out_of_all_sources(
+    table: pa.Table,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    exclude: tuple[str, ...],
+    only: tuple[str, ...] | None,
+    left: set[str],
+) -> None:
+    names = ("Chile", "CL", "Chile (City)", "Arvandia", None)
+    config = GlobalModelConfig(backbone="x", extra_pairs=write_extra(tmp_path, *names))
+    pooled = pool_interactions(
+        table, config, exclude=exclude, only=only, quarantine=tmp_path / "q", seed=0
+    )
+    assert set(pooled["country"].to_pylist()) == left
+    num_left = sum(canonical_country(name or "extra") in left for name in names)
+    assert (
+        f"extra.jsonl: {5 - num_left} of 5 interactions are of countries left out" in caplog.text
+    )
+
+
+@pytest.mark.parametrize(
+    "named", [{"exclude": ("Chilee",)}, {"exclude": (), "only": ("Belmoro",)}]
+)
+def test_misspelt_country_of_any_list_is_refused(
+    table: pa.Table, tmp_path: Path, named: dict[str, tuple[str, ...]]
+) -> None:
+    config = GlobalModelConfig(backbone="x", extra_pairs=write_extra(tmp_path, "Chile"))
+    with pytest.raises(
+        ValueError, match=r"No interactions of \w+; .* Did you mean (Chile|Belmora)\?"
+    ):
+        pool_interactions(table, config, quarantine=tmp_path / "q", seed=0, **named)
 
 
 def test_training_writes_a_model_and_judges_it_on_users_held_out(

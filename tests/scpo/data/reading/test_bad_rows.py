@@ -47,6 +47,33 @@ def test_quarantine_is_strict_json_whatever_the_row_holds(tmp_path: Path) -> Non
     }
 
 
+def test_long_texts_and_many_rows_are_cut_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scpo.data.reading.bad_rows.MAX_LISTED", 3)
+    bad_rows = BadRows(num_rows_read=6)
+    for line in range(1, 6):
+        bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", line, b"x" * 25_000)
+    assert bad_rows.counts == {"empty_text": 5}
+    assert bad_rows.notes == {"unlisted_row": 2}
+    bad_rows.write(tmp_path / "q.jsonl")
+    lines = (tmp_path / "q.jsonl").read_text().splitlines()
+    assert len(lines) == 3
+    assert json.loads(lines[0])["row"] == "x" * 10_000 + "... (15,000 more characters)"
+
+
+def test_file_of_bad_rows_alone_is_not_read_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scpo.data.reading.bad_rows.MAX_LISTED", 3)
+    bad_rows = BadRows(num_rows_read=4)
+    for line in range(1, 4):
+        bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", line, {})
+    match = (
+        r"a\.jsonl: the first 3 rows are all bad, the last since: No text\. Is it the right file"
+    )
+    with pytest.raises(ValueError, match=match):
+        bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", 4, {})
+
+
 def test_no_bad_row_makes_an_empty_file(tmp_path: Path) -> None:
     BadRows().write(tmp_path / "q.jsonl")
     assert (tmp_path / "q.jsonl").read_bytes() == b""

@@ -59,6 +59,25 @@ def test_score_in_range(value: float) -> None:
     assert take_score({"s": value}, "s") == float(value)
 
 
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", " 1.00 "])
+def test_whole_numbers_as_identifiers_are_one(value: object) -> None:
+    assert take_id({"u": value}, "u") == "1"
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        *((None, "missing_field"), (float("nan"), "missing_field"), ("NaN", "missing_field")),
+        *(("<NA>", "missing_field"), ("None", "missing_field")),
+        *((1.5, "wrong_type"), (2.0**60, "wrong_type"), (float("inf"), "wrong_type")),
+    ],
+)
+def test_bad_identifier_is_refused(value: object, reason: str) -> None:
+    with pytest.raises(RowFault, match="must") as caught:
+        take_id({"u": value}, "u")
+    assert (caught.value.reason, caught.value.field) == (reason, "u")
+
+
 @pytest.mark.parametrize(
     ("value", "reason"),
     [

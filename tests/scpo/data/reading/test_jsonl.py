@@ -1,4 +1,5 @@
 import gzip
+import time
 from pathlib import Path
 
 import pytest
@@ -6,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scpo.data.reading.bad_rows import BadRows
-from scpo.data.reading.jsonl import read_jsonl
+from scpo.data.reading.jsonl import read_json, read_jsonl
 
 
 def read(tmp_path: Path, content: bytes) -> tuple[list[tuple[int, dict]], BadRows]:
@@ -72,6 +73,72 @@ def test_gzip_is_read_and_a_damaged_one_refused(tmp_path: Path) -> None:
     path.write_bytes(b'{"a": 1}\n')
     with pytest.raises(ValueError, match="damaged"):
         list(read_jsonl(path, BadRows()))
+
+
+def test_array_of_objects(tmp_path: Path) -> None:
+    bad_rows = BadRows()
+    path = tmp_path / "rows.json"
+    for encoding in ("utf-8", "utf-8-sig", "utf-16"):
+        path.write_text('[{"a": "é"},\n "x", {"a": 2}]', encoding=encoding)
+        assert list(read_json(path, bad_rows)) == [(1, {"a": "é"}), (3, {"a": 2})]
+    assert bad_rows.counts == {"invalid_json": 3}
+    assert bad_rows.num_rows_read == 9
+    path.write_text('{"a": 1}\n{"a": 2}\n')  # lines by the name of an array
+    assert list(read_json(path, BadRows())) == [(1, {"a": 1}), (2, {"a": 2})]
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        (b'[{"a": 1}', "must be a JSON array of objects, but"),
+        (b'[{"a": 1, "a": 2}]', "'a' comes twice"),
+        (b'["\xe9"]', "0xe9 .* iconv"),
+        (b"[" * 100_000, "recursion"),
+        (b'["' + b"x" * 300 + b'"]', "rows.json is larger than 0 MiB"),
+    ],
+)
+def test_array_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, match: str
+) -> None:
+    if len(content) == 304:
+        monkeypatch.setattr("scpo.data.reading.jsonl.MAX_JSON_BYTES", 300)
+    (tmp_path / "rows.json").write_bytes(content)
+    with pytest.raises(ValueError, match=match):
+        list(read_json(tmp_path / "rows.json", BadRows()))
+    with pytest.raises(FileNotFoundError, match="No file at"):
+        list(read_json(tmp_path / "no.json", BadRows()))
+
+
+def test_many_keys_with_one_twice_take_no_time(tmp_path: Path) -> None:
+    keys = [f'"k{number}": 1' for number in range(60_000)]
+    started = time.process_time()
+    _, bad_rows = read(tmp_path, f"{{{', '.join(keys)}, {keys[-1]}}}\n".encode())
+    assert "'k59999' comes twice" in bad_rows.rejected[0]["message"]
+    assert time.process_time() - started < 5  # quadratic: 40 s
+
+
+def test_small_files_that_unpack_to_huge_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scpo.data.reading.lines.MAX_LINE_BYTES", 1 << 21)
+    monkeypatch.setattr("scpo.data.reading.lines.MAX_BLANK_LINES", 1000)
+    path = tmp_path / "rows.jsonl.gz"
+    for content, match in (
+        (b"{}\n" + b"\0" * (1 << 23), r"rows\.jsonl\.gz:2: a line is longer than 2 MiB"),
+        (b'{"a": "' + b"x" * (1 << 23), "a line is longer than 2 MiB"),
+        (b"\n \r\n" * 501, "gz:1001: over 1,000 blank lines in a row"),
+        (b"\r" * 1001, "over 1,000 blank lines"),
+    ):
+        path.write_bytes(gzip.compress(content))
+        with pytest.raises(ValueError, match=match):
+            list(read_jsonl(path, BadRows()))
+
+
+def test_lines_over_the_borders_of_chunks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = [(1, {"a": "é"}), (3, {"b": 1}), (4, {"c": "€"})]
+    for size in range(1, 12):
+        monkeypatch.setattr("scpo.data.reading.lines._CHUNK_BYTES", size)
+        assert read(tmp_path, '{"a": "é"}\n\n{"b": 1}\n{"c": "€"}'.encode())[0] == expected
 
 
 def test_missing_file(tmp_path: Path) -> None:

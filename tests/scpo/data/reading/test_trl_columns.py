@@ -1,102 +1,157 @@
+"""One dialogue is one prompt and two responses in every layout; what is none is refused."""
+
 from typing import Any
 
 import pytest
 
 from scpo.data.reading.bad_rows import RowFault
-from scpo.data.reading.trl_columns import extract_texts
+from scpo.data.reading.trl_columns import PairTexts, extract_texts
 
 
-def extract(**row: Any) -> tuple[str, str, str]:
-    return tuple(extract_texts(row, "prompt", "chosen", "rejected"))
+def extract(**row: Any) -> PairTexts:
+    return extract_texts(row, "prompt", "chosen", "rejected")
 
 
-def message(role: str, content: str) -> dict[str, str]:
-    return {"role": role, "content": content}
+def message(role: str, content: object, **more: object) -> dict[str, object]:
+    return {"role": role, "content": content, **more}
 
 
-def test_explicit_prompt() -> None:
-    assert extract(prompt="Sky?", chosen=" blue ", rejected="red") == ("Sky?", "blue", "red")
+TURNS = (("user", "Which dish?"), ("assistant", "Soup?"), ("user", "Which soup?"))
+TEXT = "User: Which dish?\n\nAssistant: Soup?\n\nUser: Which soup?"
+HH = "\n\nHuman: Which dish?\n\nAssistant: Soup?\n\nHuman: Which soup?"
+HISTORY = [message(*turn) for turn in TURNS]
 
 
-def test_response_that_repeats_the_prompt_alone_is_kept() -> None:
-    row = {"prompt": "Hi", "chosen": "Hi there", "rejected": "Hide"}
-    assert extract(**row) == ("Hi", "Hi there", "Hide")
+def answer(text: str, role: str = "assistant") -> list[dict[str, object]]:
+    return [message(role, text)]
 
 
-def test_prompt_is_stripped_from_both_responses() -> None:
-    row = {"prompt": "The sky is", "chosen": "The sky is blue.", "rejected": "The sky is red."}
-    assert extract(**row) == ("The sky is", "blue.", "red.")
+def full(text: str) -> list[dict[str, object]]:
+    return HISTORY + answer(text)
 
 
-def test_hh_rlhf_with_a_prompt_column() -> None:
-    prompt = "Human: Hello?\n\nAssistant: Yes?\n\nHuman: A pen."
-    row = {
-        "prompt": prompt,
-        "chosen": prompt + "\n\nAssistant: Here, a pen.",
-        "rejected": prompt + "\n\nAssistant: No.",
-    }
-    assert extract(**row) == (
-        "User: Hello?\n\nAssistant: Yes?\n\nUser: A pen.",
-        "Here, a pen.",
-        "No.",
+SHAREGPT = [{"from": "human", "value": "Which dish?"}, {"from": "gpt", "value": "Soup?"}]
+SHAREGPT += [{"from": "human", "value": "Which soup?"}]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected"),
+    [
+        (None, full("Lentil."), full("None.")),
+        (HISTORY, answer("Lentil."), answer("None.")),
+        (HISTORY, "Lentil.", "None."),
+        (HISTORY, message("assistant", "Lentil."), message("assistant", "None.")),
+        (HISTORY, full("Lentil. \n"), full("\nNone.")),
+        (HISTORY[2:], full("Lentil."), full("None.")),
+        (HISTORY[:1], full("Lentil."), full("None.")),
+        (HISTORY, full("Lentil.")[2:], full("None.")[2:]),
+        (HISTORY[:2], full("Lentil.")[2:], full("None.")[2:]),
+        ("Which soup?\n", full("Lentil."), full("None.")),
+        (None, f"{HH}\n\nAssistant: Lentil.", f"{HH}\n\nAssistant: None."),
+        (f"{HH}\n\nAssistant:", " Lentil.", " None."),
+        (f"{HH}\n\nAssistant:", "Assistant: Lentil.", "Assistant: None."),
+        (HH, f"{HH}\n\nAssistant: Lentil.", f"{HH}\n\nAssistant: None."),
+        (f"{HH}\n\nAssistant:", f"{HH}\n\nAssistant: Lentil.", f"{HH}\n\nAssistant: None."),
+        (HH.strip(), f"{HH}\n\nAssistant: Lentil. ", f"{HH}\n\nAssistant: None.\n"),
+        (HH.replace("\n", "\r\n"), "Lentil.", "None."),
+        (SHAREGPT, {"from": "gpt", "value": "Lentil."}, {"from": "gpt", "value": "None."}),
+        (
+            [message("prompter", "Which dish?"), message("bot", "Soup?"), *HISTORY[2:]],
+            answer("Lentil.", "model"),
+            answer("None.", " Assistant "),
+        ),
+        (
+            [*HISTORY[:2], message("user", [{"type": "text", "text": "Which soup?"}])],
+            [message("assistant", [{"type": "text", "text": "Lentil.", "image_url": None}])],
+            answer("None."),
+        ),
+        (
+            [message(*turn, tool_calls=None, name="Ana") for turn in TURNS],
+            [message("assistant", "Lentil.", tool_calls=[])],
+            answer("None."),
+        ),
+    ],
+)
+def test_one_dialogue_in_any_layout(prompt: object, chosen: object, rejected: object) -> None:
+    row = {"chosen": chosen, "rejected": rejected}
+    found = extract(**row if prompt is None else row | {"prompt": prompt})
+    assert found == (TEXT, "Lentil.", "None.", TURNS)
+
+
+SYSTEM = message("system", "Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "before"),
+    [
+        (None, [SYSTEM, *HISTORY]),
+        ([SYSTEM, *HISTORY], []),
+        ([SYSTEM, *HISTORY], HISTORY),
+        ([SYSTEM, *HISTORY], [SYSTEM, *HISTORY]),
+        (HISTORY, [SYSTEM, *HISTORY]),
+        ([SYSTEM], HISTORY),
+        ([message("developer", "Be brief."), *HISTORY], []),
+    ],
+)
+def test_system_message_is_kept(prompt: object, before: list[object]) -> None:
+    row = {"chosen": before + answer("Lentil."), "rejected": before + answer("None.")}
+    found = extract(**row if prompt is None else row | {"prompt": prompt})
+    system = ("system", "Be brief.")
+    assert found == (f"System: Be brief.\n\n{TEXT}", "Lentil.", "None.", (system, *TURNS))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chosen", "rejected"),
+    [
+        ("Sky?", " blue ", "red"),
+        ("Sky?\n", "Sky?\nblue", "Sky? red"),
+        (
+            "Sky?",
+            [message("user", "Sky?\n"), *answer("blue")],
+            [message("user", "Sky?"), *answer("red")],
+        ),
+        ([message("user", "Sky?")], answer("blue"), answer("red")),
+        ("\n\nHuman: Sky?\n\nAssistant:", " blue", " red"),
+        ("Human: Sky?", "Assistant: blue", "red"),
+    ],
+)
+def test_lone_message_of_the_user_is_its_text(
+    prompt: object, chosen: object, rejected: object
+) -> None:
+    assert extract(prompt=prompt, chosen=chosen, rejected=rejected) == (
+        "Sky?",
+        "blue",
+        "red",
+        None,
     )
 
 
-def test_hh_rlhf_without_a_prompt_column_cuts_at_the_last_shared_turn() -> None:
-    row = {
-        "chosen": "\n\nHuman: A pen?\n\nAssistant: Here you are.",
-        "rejected": "\n\nHuman: A pen?\n\nAssistant: Here is none.\n\nHuman: x\n\nAssistant: y",
-    }
-    assert extract(**row) == (
-        "A pen?",
-        "Here you are.",
-        "Here is none.\n\nHuman: x\n\nAssistant: y",
-    )
-
-
-def test_implicit_prompt_ends_at_a_word() -> None:
-    row = {"chosen": "The sky is blue.", "rejected": "The sky is black."}
-    assert extract(**row) == ("The sky is", "blue.", "black.")
-
-
-def test_conversational_explicit() -> None:
-    row = {
-        "prompt": [message("user", "Sky?")],
-        "chosen": [message("assistant", "blue")],
-        "rejected": [message("assistant", "red")],
-    }
-    assert extract(**row) == ("Sky?", "blue", "red")
-
-
-def test_conversational_implicit_of_several_turns() -> None:
-    shared = [message("system", "Be brief."), message("user", "Hi"), message("assistant", "Yes?")]
-    row = {
-        "chosen": [*shared, message("user", "Sky?"), message("assistant", "blue")],
-        "rejected": [*shared, message("user", "Sky?"), message("assistant", "red")],
-    }
-    prompt = "System: Be brief.\n\nUser: Hi\n\nAssistant: Yes?\n\nUser: Sky?"
-    assert extract(**row) == (prompt, "blue", "red")
-
-
-def test_conversations_that_repeat_a_string_prompt() -> None:
-    row = {
-        "prompt": "Sky?",
-        "chosen": [message("user", "Sky?"), message("assistant", "blue")],
-        "rejected": [message("user", "Sky?"), message("assistant", "red")],
-    }
-    assert extract(**row) == ("Sky?", "blue", "red")
-
-
-def test_response_of_several_turns_becomes_blocks() -> None:
-    row = {
-        "prompt": [message("user", "Sky?")],
-        "chosen": [message("assistant", "a"), message("user", "b"), message("assistant", "c")],
-        "rejected": [message("assistant", "red")],
-    }
-    assert extract(**row)[1] == "Assistant: a\n\nUser: b\n\nAssistant: c"
+@pytest.mark.parametrize(
+    ("row", "texts"),
+    [
+        ({"prompt": "Hi", "chosen": "Hi there", "rejected": "Hide"}, ("Hi", "Hi there", "Hide")),
+        ({"prompt": "Say it", "chosen": "Say it", "rejected": "No"}, ("Say it", "Say it", "No")),
+        (
+            {"chosen": "The sky is blue.", "rejected": "The sky is black."},
+            ("The sky is", "blue.", "black."),
+        ),
+        (
+            {"prompt": "List two", "chosen": "['a', 'b']", "rejected": "a, b"},
+            ("List two", "['a', 'b']", "a, b"),
+        ),
+        (
+            {"prompt": "JSON?", "chosen": '{"from": "Lima"}', "rejected": "[1]"},
+            ("JSON?", '{"from": "Lima"}', "[1]"),
+        ),
+    ],
+)
+def test_texts_that_are_no_layout_stay(row: dict[str, str], texts: tuple[str, str, str]) -> None:
+    assert extract(**row)[:3] == texts
 
 
 CHAT = [message("user", "Sky?"), message("assistant", "blue")]
+CALL = {"tool_calls": [{"function": {"name": "weather", "arguments": "{}"}}]}
+LIST = str(CHAT)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +161,7 @@ CHAT = [message("user", "Sky?"), message("assistant", "blue")]
         ({"prompt": "p", "chosen": None, "rejected": "a"}, "missing_field", "chosen"),
         ({"prompt": None, "chosen": "b", "rejected": "a"}, "missing_field", "prompt"),
         ({"chosen": "b", "rejected": "a"}, "missing_field", "prompt"),
+        ({"chosen": answer("b"), "rejected": answer("a")}, "missing_field", "prompt"),
         ({"prompt": "p", "chosen": 3, "rejected": "a"}, "wrong_type", "chosen"),
         ({"prompt": "p", "chosen": "a", "rejected": ["a"]}, "wrong_type", "rejected"),
         ({"prompt": 3, "chosen": "a", "rejected": "b"}, "wrong_type", "prompt"),
@@ -113,11 +169,149 @@ CHAT = [message("user", "Sky?"), message("assistant", "blue")]
         ({"prompt": "p", "chosen": [], "rejected": CHAT}, "empty_text", "chosen"),
         ({"prompt": " ", "chosen": "a", "rejected": "b"}, "empty_text", "prompt"),
         ({"prompt": "p", "chosen": "", "rejected": "b"}, "empty_text", "chosen"),
+        (
+            {"prompt": [SYSTEM, message("user", "")], "chosen": "a", "rejected": "b"},
+            "empty_text",
+            "prompt",
+        ),
         ({"prompt": "p", "chosen": "a", "rejected": "a "}, "chosen_equals_rejected", "rejected"),
         ({"chosen": "a b", "rejected": "a b"}, "chosen_equals_rejected", "rejected"),
         ({"chosen": CHAT, "rejected": CHAT}, "chosen_equals_rejected", "rejected"),
-        ({"chosen": CHAT, "rejected": CHAT[:1]}, "empty_text", "rejected"),
-        ({"chosen": CHAT[1:], "rejected": CHAT[:1]}, "missing_field", "prompt"),
+        # The prompt where a response must stand.
+        ({"prompt": "Sky?", "chosen": CHAT, "rejected": CHAT[:1]}, "prompt_alone", "rejected"),
+        (
+            {"prompt": "Sky?", "chosen": "Sky? blue", "rejected": "Sky? "},
+            "prompt_alone",
+            "rejected",
+        ),
+        ({"chosen": CHAT, "rejected": CHAT[:1]}, "no_assistant_turn", "rejected"),
+        (
+            {"prompt": "p", "chosen": answer("a", "user"), "rejected": answer("b")},
+            "no_assistant_turn",
+            "chosen",
+        ),
+        ({"prompt": "p", "chosen": "a", "rejected": "Human: b"}, "no_assistant_turn", "rejected"),
+        (
+            {"prompt": "Sky?", "chosen": [*CHAT, CHAT[0]], "rejected": CHAT},
+            "no_assistant_turn",
+            "chosen",
+        ),
+        ({"chosen": f"{HH}\n\nAssistant: a", "rejected": HH}, "no_assistant_turn", "rejected"),
+        # Different prompts.
+        (
+            {"chosen": CHAT, "rejected": [message("user", "Sea?"), CHAT[1]]},
+            "prompts_differ",
+            "chosen",
+        ),
+        ({"chosen": [SYSTEM, *CHAT], "rejected": CHAT}, "prompts_differ", "chosen"),
+        (
+            {"prompt": "Sea?", "chosen": CHAT, "rejected": [CHAT[0], *answer("red")]},
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": [SYSTEM, CHAT[0]],
+                "chosen": [message("system", "Be long."), *CHAT],
+                "rejected": [message("system", "Be long."), CHAT[0], *answer("red")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": CHAT,
+                "chosen": [*CHAT[:1], *answer("b")],
+                "rejected": [*CHAT[:1], *answer("c")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": "Sky?",
+                "chosen": [SYSTEM, *answer("a")],
+                "rejected": [SYSTEM, *answer("b")],
+            },
+            "prompts_differ",
+            "chosen",
+        ),
+        (
+            {"chosen": "Human: a\n\nAssistant: x", "rejected": "Human: b\n\nAssistant: y"},
+            "prompts_differ",
+            "chosen",
+        ),
+        # More than one response.
+        (
+            {"prompt": "Sky?", "chosen": answer("a") + CHAT, "rejected": answer("b")},
+            "several_turns",
+            "chosen",
+        ),
+        (
+            {"chosen": [*CHAT, *CHAT], "rejected": [CHAT[0], *answer("red"), *CHAT]},
+            "several_turns",
+            "chosen",
+        ),
+        (
+            {"prompt": HH, "chosen": "a\n\nHuman: b\n\nAssistant: c", "rejected": "d"},
+            "several_turns",
+            "chosen",
+        ),
+        # What is no text.
+        (
+            {
+                "prompt": "p",
+                "chosen": [message("assistant", None, **CALL)],
+                "rejected": answer("b"),
+            },
+            "unread_content",
+            "chosen",
+        ),
+        (
+            {
+                "prompt": "p",
+                "chosen": answer("b"),
+                "rejected": [message("assistant", "I look.", **CALL)],
+            },
+            "unread_content",
+            "rejected",
+        ),
+        (
+            {"prompt": [message("user", [{"type": "image"}])], "chosen": "a", "rejected": "b"},
+            "unread_content",
+            "prompt",
+        ),
+        (
+            {"prompt": "p", "chosen": [message("assistant", "a", thinking="b")], "rejected": "c"},
+            "unread_content",
+            "chosen",
+        ),
+        (
+            {"prompt": [CHAT[0], message("tool", "5")], "chosen": "a", "rejected": "b"},
+            "unknown_role",
+            "prompt",
+        ),
+        ({"prompt": "Sky?", "chosen": LIST, "rejected": LIST}, "printed_messages", "chosen"),
+        (
+            {"prompt": "Sky?", "chosen": "a", "rejected": LIST.replace("'", '"')},
+            "printed_messages",
+            "rejected",
+        ),
+        (
+            {"prompt": "Sky?", "chosen": LIST.replace("}, {", "}\n {"), "rejected": "b"},
+            "printed_messages",
+            "chosen",
+        ),
+        (
+            {"prompt": "['Sky?']", "chosen": "['blue']", "rejected": '["red"]'},
+            "printed_messages",
+            "prompt",
+        ),
+        (
+            {"prompt": [message("user", LIST)], "chosen": "a", "rejected": "b"},
+            "printed_messages",
+            "prompt",
+        ),
     ],
 )
 def test_unusable_pair_is_refused(row: dict[str, Any], reason: str, field: str) -> None:
@@ -126,6 +320,9 @@ def test_unusable_pair_is_refused(row: dict[str, Any], reason: str, field: str) 
     assert (caught.value.reason, caught.value.field) == (reason, field)
 
 
-def test_decomposed_and_composed_letters_are_the_same_text() -> None:
+@pytest.mark.parametrize(
+    ("first", "second"), [("Cafe\u0301", "Caf\u00e9 "), ("Cafe\u0301", answer("Caf\u00e9"))]
+)
+def test_decomposed_and_composed_letters_are_the_same_text(first: str, second: object) -> None:
     with pytest.raises(RowFault, match="Two different responses"):
-        extract(prompt="p", chosen="Cafe\u0301", rejected="Caf\u00e9")
+        extract(prompt="p", chosen=first, rejected=second)

@@ -53,6 +53,7 @@ def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> N
             "margins": None,
             "turn": 0,
             "unit": None,
+            "messages": None,
         }
     ]
     assert bad_rows.rejected == []
@@ -271,6 +272,88 @@ def test_conversational_parquet(tmp_path: Path) -> None:
     table = read_pairs_file(tmp_path / "p.parquet", BadRows(), default_country="Chile")
     assert table["prompt"].to_pylist() == ["Sky?"]
     assert table["responses"].to_pylist() == [["blue", "red"]]
+
+
+DIALOGUE = [
+    {"role": "user", "content": "Which dish?"},
+    {"role": "assistant", "content": "Soup?"},
+    {"role": "user", "content": "Which soup?"},
+]
+
+
+def test_one_dialogue_in_several_layouts_is_one_interaction(tmp_path: Path) -> None:
+    human = "\n\nHuman: Which dish?\n\nAssistant: Soup?\n\nHuman: Which soup?\n\nAssistant:"
+    texts = ["Lentil.", "Leek.", "Fish.", "None."]
+    rows, bad_rows = read(
+        tmp_path,
+        [
+            pair(texts[0], texts[1], prompt=DIALOGUE),
+            pair(f"{human} {texts[1]}", f"{human} {texts[2]}", prompt=human),
+            pair(*({"from": "gpt", "value": text} for text in texts[2:]), prompt=DIALOGUE),
+            pair(
+                "Lentil.",
+                "None.",
+                prompt="User: Which dish?\n\nAssistant: Soup?\n\nUser: Which soup?",
+            ),
+        ],
+    )
+    assert not bad_rows.rejected
+    assert [row["messages"] for row in rows] == [None, DIALOGUE]  # a text that looks alike is none
+    assert len({row["interaction_id"] for row in rows}) == 2
+    assert rows[1]["responses"] == ["Fish.", "Leek.", "Lentil.", "None."]
+    assert rows[1]["comparisons"] == [[0, 3], [1, 0], [2, 1]]
+    assert rows[1]["prompt"] == "User: Which dish?\n\nAssistant: Soup?\n\nUser: Which soup?"
+
+
+def test_spellings_of_a_country_are_one_and_none_is_refused(tmp_path: Path) -> None:
+    labels = ["Mexico", "MX", "México", "-", "nan", float("nan"), "[NO]", "Arvandia"]
+    rows, bad_rows = read(tmp_path, [pair("a", "b", country=label) for label in labels])
+    assert [row["country"] for row in rows] == ["Arvandia", "Mexico"]
+    assert bad_rows.counts == {"user_without_country": 4}
+    assert [entry["line"] for entry in bad_rows.rejected] == [4, 5, 6, 7]
+    assert "but got '[NO]'" in bad_rows.rejected[-1]["message"]
+
+
+def test_float_user_ids_of_any_file_are_the_same(tmp_path: Path) -> None:
+    rows = [pair("a", "b", user=1.0), pair("a", "c", user=2.0), pair("a", "d", user=None)]
+    write(tmp_path / "p.jsonl", rows)
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    (tmp_path / "p.json").write_text(json.dumps(rows))
+    (tmp_path / "p.tsv").write_text(
+        "user\tcountry\tprompt\tchosen\trejected\n1.0\tCanada\tSky?\ta\tb\n"
+        "2.0\tCanada\tSky?\ta\tc\n\tCanada\tSky?\ta\td\n"
+    )
+    for name in ("p.jsonl", "p.parquet", "p.json", "p.tsv"):
+        bad_rows = BadRows()
+        assert read_pairs_file(tmp_path / name, bad_rows)["user_id"].to_pylist() == ["1", "2"]
+        assert bad_rows.counts == {"unknown_user": 1}
+
+
+def test_tools_that_are_not_read_are_counted(tmp_path: Path) -> None:
+    row = pair("a", "b", tools=[{"name": "weather"}])
+    pq.write_table(pa.Table.from_pylist([row]), tmp_path / "p.parquet")
+    bad_rows = BadRows()
+    read_pairs_file(tmp_path / "p.parquet", bad_rows)
+    assert read(tmp_path, [row, pair("a", "b", tools=[])])[1].notes["ignored_tools"] == 1
+    assert bad_rows.notes == {"ignored_tools": 1}
+
+
+def test_other_columns_of_a_parquet_file_are_named(tmp_path: Path) -> None:
+    rows = [{"meta": {"user": "u"}, "chosen": "a", "answer": "b"}]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    with pytest.raises(ValueError, match=r"\['rejected'\] .* \['meta.user', 'chosen', 'answer'\]"):
+        read_pairs_file(tmp_path / "p.parquet", BadRows())
+
+
+def test_file_of_other_rows_is_not_read_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("scpo.data.sources.pairs_file.NUM_FIRST_ROWS", 10)
+    bad_rows = BadRows()
+    (tmp_path / "p.jsonl").write_text("{}\n" * 1000)
+    with pytest.raises(ValueError, match=r"\['chosen', 'rejected'\] are in no row; found \[\]"):
+        read_pairs_file(tmp_path / "p.jsonl", bad_rows)
+    assert bad_rows.num_rows_read == 10
 
 
 def test_file_errors(tmp_path: Path) -> None:

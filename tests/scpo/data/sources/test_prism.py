@@ -63,6 +63,7 @@ def test_good_rows_become_one_interaction(tmp_path: Path) -> None:
             "margins": None,
             "turn": 0,
             "unit": None,
+            "messages": None,
         }
     ]
     assert bad_rows.rejected == []

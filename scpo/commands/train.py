@@ -103,6 +103,7 @@ def score(
     cache: Cache = Path("runs/cache"),
     max_tokens: MaxTokens = 512,
     overlong: LongTexts = "truncate_prompt",
+    precision: Annotated[str, Option(help="As in training: auto, fp32 or bf16.")] = "auto",
 ) -> None:
     """Score every response with the global model.
 
@@ -121,6 +122,7 @@ def score(
         split_names(countries),
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
+        precision=precision,  # type: ignore[arg-type]  # checked there
         score_on=score_on,
     )
     console.print(
@@ -186,7 +188,7 @@ def train(
             ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
         )
     for line in result.moved_aside:
-        console.print(f"Damaged checkpoint moved aside: {line}", markup=False)
+        console.print(f"Damaged checkpoint moved aside: {line}")
     if result.resumed_from:
         console.print(f"Resumed from step {result.resumed_from}.")
     console.print(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.countries.build import score_table, steer_countries
 from scpo.countries.country_data import rows_of
@@ -32,11 +33,13 @@ def score_data(
     *,
     cache: Path,
     encoder: EncoderConfig,
+    precision: Precision = "auto",
     score_on: Callable[..., ScoringReport] | None = None,
 ) -> tuple[ScoringReport, Path]:
     """Fill the reference cache for some countries, or all where none is named.
 
-    `global_model` is named as of `find_model`; `score_on` is
+    `global_model` is named as of `find_model`; `precision` is that of the training to come, whose
+    rewards must be of the same; `score_on` is
     `scpo.distributed.ray_scoring.score_on_ray` to score on a cluster, None for this process.
 
     Returns:
@@ -61,6 +64,7 @@ def score_data(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
+        precision=precision,
         score=score,
     )
     return report, folder

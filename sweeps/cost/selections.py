@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import FloatArray
@@ -168,7 +167,7 @@ def selection_table(plan: SweepPlan) -> Table:
             table.add_section()
         last = row.country
         table.add_row(
-            escape(row.country),
+            row.country,
             f"{row.tau:g}",
             "none" if math.isinf(row.beta) else f"{row.beta:g}",
             f"{row.strength:.2g}",
@@ -185,7 +184,7 @@ def work_table(plan: SweepPlan) -> Table:
     table = Table(
         title=f"Work, {plan.num_lanes} at a time",
         title_justify="left",
-        caption=escape(plan.rate.source),
+        caption=plan.rate.source,
         caption_justify="left",
     )
     table.add_column("")

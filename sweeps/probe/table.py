@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.files.csv_files import write_csv
@@ -37,12 +36,12 @@ def probe_table(results: Sequence[ProbeResult]) -> Table:
     for result in results:
         numbers = front_settings(result, num_points=NUM_POINTS).tolist()
         if not numbers:
-            table.add_row(escape(result.country), "none beats the global model")
+            table.add_row(result.country, "none beats the global model")
         for number in numbers:
             row = _row(result, number)
             beta = "" if row["beta"] is None else f" (beta {row['beta']:.2g})"
             table.add_row(
-                escape(result.country),
+                result.country,
                 f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
                 f"{row['strength']:.2g}{beta}",
                 f"{row['l2']:.1e}",

@@ -8,7 +8,6 @@ global model.
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.statistics.wording import format_accuracy, format_difference
@@ -71,7 +70,7 @@ def rich_table(title: str, rows: Sequence[PooledRow], names: Sequence[str]) -> T
         table.add_column(name, justify="left" if name in ("country", "arm") else "right")
     for row, following in zip(rows, [*rows[1:], None], strict=True):
         is_last = following is not None and following.country != row.country
-        cells = [escape(str(_SHOWN[name](row))) for name in names]
+        cells = [str(_SHOWN[name](row)) for name in names]
         table.add_row(*cells, end_section=is_last)
     return table
 

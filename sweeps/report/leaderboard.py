@@ -8,7 +8,6 @@ recommendation, in percent.
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import Row
@@ -135,7 +134,7 @@ def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
         shown = [s for s in ranking.settings if s.on_front or s.recommended]
         shown.sort(key=lambda setting: setting.pairs_trained)
         if not shown:
-            table.add_row(escape(ranking.country), f"none: {ranking.num_failed} trials failed")
+            table.add_row(ranking.country, f"none: {ranking.num_failed} trials failed")
         for setting in shown:
             table.add_row(*_table_row(ranking, setting))
         table.add_section()
@@ -151,7 +150,7 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         "" if setting.feasible else f"breaks the constraint by {100 * setting.violation:.1f}",
     ]
     cells = (
-        escape(ranking.country),
+        ranking.country,
         describe_setting(setting),
         f"{rate:.1e}" if isinstance(rate, float | int) else "",
         f"{setting.pairs_trained:.0f}",

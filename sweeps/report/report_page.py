@@ -17,6 +17,7 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.terminal import printable
 from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
@@ -93,6 +94,7 @@ def render_report(
         loader=PackageLoader("sweeps.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -116,6 +118,11 @@ def render_report(
         num_failed=len(failed),
         config=config,
     )
+
+
+def _shown(value: object) -> object:
+    """Return what the page shows: texts without control characters."""
+    return printable(value) if type(value) is str else value
 
 
 def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:

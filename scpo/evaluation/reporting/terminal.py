@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from rich.table import Table
-from rich.text import Text
 
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
@@ -47,8 +46,8 @@ def accuracy_summary(tables: Tables) -> Table:
         for position, head in enumerate(heads):
             arm = arms[position] if position < len(arms) else ""
             table.add_row(
-                Text(head),
-                Text(arm),
+                head,
+                arm,
                 *([] if not arm else _accuracy_cells(by_layer, paired, country, arm, baselines)),
                 end_section=position == len(heads) - 1,
             )
@@ -80,7 +79,7 @@ def matrix_summary(tables: Tables) -> Table:
     for model in dict.fromkeys(model for model, _ in by_cell):
         found = [by_cell.get((model, name)) for name in countries]
         cells = [_accuracy(row["accuracy"] if row else None) for row in found]
-        table.add_row(Text(model), *cells, worst[model]["country"] if model in worst else "-")
+        table.add_row(model, *cells, worst[model]["country"] if model in worst else "-")
     return table
 
 
@@ -90,8 +89,8 @@ def knob_summary(tables: Tables) -> Table:
     table = _table("(1 - s) global + s country, s from validation", ("country", "arm"), titles)
     for row in tables["knob_choice"]:
         table.add_row(
-            Text(row["country"]),
-            Text(row["arm"]),
+            row["country"],
+            row["arm"],
             "each its own" if row["share"] is None else f"{row['share']:.2f}",
             _accuracy(read_interval(row, "accuracy")),
             *(
@@ -107,7 +106,7 @@ def knob_summary(tables: Tables) -> Table:
 def _table(title: str, names: tuple[str, ...], numbers: tuple[str, ...]) -> Table:
     table = Table(title=title, title_justify="left")
     for name in names:
-        table.add_column(Text(name))
+        table.add_column(name)
     for name in numbers:
-        table.add_column(Text(name), justify="right")
+        table.add_column(name, justify="right")
     return table

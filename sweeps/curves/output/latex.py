@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
 from rich.table import Table
 
 from scpo.arrays import Row
@@ -63,13 +62,13 @@ def target_tables(rows: Sequence[Row]) -> list[Table]:
     tables = []
     for target_of in _targets(rows):
         title = describe_target(rows, target_of)
-        table = Table(title=escape(title), title_justify="left")
+        table = Table(title=title, title_justify="left")
         for heading in HEADINGS:
             table.add_column(heading, justify="left" if heading in HEADINGS[:2] else "right")
         lines = _table_lines(rows, target_of)
         for number, cells in enumerate(lines):
             last = number + 1 == len(lines) or lines[number + 1][0] != cells[0]
-            table.add_row(*(escape(cell) for cell in cells), end_section=last)
+            table.add_row(*cells, end_section=last)
         tables.append(table)
     return tables
 

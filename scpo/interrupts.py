@@ -61,19 +61,23 @@ class Interruption:
             for number in (signal.SIGTERM, signal.SIGHUP)
             if signal.getsignal(number) is signal.SIG_DFL
         }
-        threading.Thread(target=self._watch, daemon=True).start()
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
+        signal.set_wakeup_fd(self._wakeup)
+        os.write(self._writing, b"\0")
+        self._watcher.join()  # what came before is known now
         if self.signal_number is not None:
             self.end_children()
-        self._ended.set()
-        signal.set_wakeup_fd(self._wakeup)
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
-        os.close(self._writing)  # ends the thread
+        self._ended.set()
+        os.close(self._writing)
+        os.close(self._reading)
 
     def end_children(self) -> None:
         """End Ray, and kill what this command started and is still there."""
@@ -96,19 +100,17 @@ class Interruption:
         raise Terminated
 
     def _watch(self) -> None:
-        while byte := os.read(self._reading, 1):
-            number = byte[0]
-            ends = number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-            if ends and self.signal_number is None:
-                self.signal_number = number
-            if ends and not self._ended.is_set():
+        while number := os.read(self._reading, 1)[0]:
+            if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self.signal_number = self.signal_number or number
                 threading.Thread(target=self._force, args=(number,), daemon=True).start()
-        os.close(self._reading)
 
     def _force(self, number: int) -> None:
         if self._ended.wait(GRACE_S):
             return
         self._last_words(number)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
         self.end_children()
         os._exit(128 + number)
 

@@ -5,6 +5,7 @@ here, uses private ones of its packer: what is listed is what Ray sends.
 """
 
 import importlib
+import logging
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ _PACKER = "ray._private.runtime_env.packaging"
 _MAX_BYTES = 100 * 2**20  # of a request to Ray's dashboard (DASHBOARD_CLIENT_MAX_SIZE)
 _MOST_PACKED = 50 * _MAX_BYTES  # that compression could make small enough
 _NUM_SHOWN = 5
+_QUIET = logging.Logger(__name__, logging.ERROR)  # Ray tells of each .gitignore
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,9 @@ def check_package(submission: Submission) -> tuple[Submission, Package]:
         packed = _packed_bytes(submission)
     if packed > _MAX_BYTES:
         largest = sorted(package.files.items(), key=lambda file: -file[1])[:_NUM_SHOWN]
-        shown = ", ".join(f"{name} ({size / 2**20:.0f} MiB)" for name, size in largest)
+        shown = ", ".join(
+            f"{name} ({size / 2**20:.0f} MiB)" for name, size in largest if size > total // 100
+        )
         raise ValueError(
             f"Ray takes {_MAX_BYTES >> 20} MiB at most, packed, but {submission.working_dir} has "
             f"{packed / 2**20:.0f} MiB in {len(package.files):,} files, the largest: {shown}. Put "
@@ -108,7 +112,11 @@ def list_package(working_dir: Path, excludes: Sequence[str]) -> Package:
 
     patterns = packer._get_excludes(working_dir, [e for e in excludes if e not in SECRET_FILES])
     packer._dir_travel(
-        working_dir, [patterns, leaves_out], keep, include_gitignore=True, logger=None
+        working_dir,
+        [patterns, leaves_out],
+        keep,
+        include_gitignore=True,
+        logger=_QUIET,
     )
     return Package(files, tuple(links), len(secrets))
 
@@ -119,12 +127,14 @@ def _check_sent(working_dir: Path, needed: str, package: Package) -> None:
     inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
     names = [file.relative_to(working_dir).as_posix() for file in inside]
     lacking = [name for name in names if name not in package.files]
-    if lacking or not path.exists():
-        said = f"{lacking[0]} is left out" if lacking else "it does not exist here"
+    advice = "Name a place that every node reads: an absolute path, s3:// or gs://."
+    if not path.exists():
+        raise ValueError(f"The job reads {needed}, but there is no such file here. {advice}")
+    if lacking:
         raise ValueError(
-            f"The job reads {needed}, but {said}: .gitignore and the patterns of `scpo submit` "
-            "(data/, runs/, weights, secrets) keep files here. Name a place that every node "
-            "reads (an absolute path, s3:// or gs://), or move a configuration elsewhere."
+            f"The job reads {needed}, but {lacking[0]} is not sent: .gitignore, or a pattern of "
+            f"`scpo submit` (data/, runs/, weights, secrets), leaves it out. {advice} A "
+            "configuration may be moved."
         )
 
 
@@ -136,7 +146,7 @@ def _packed_bytes(submission: Submission) -> int:
             package,
             include_gitignore=True,
             excludes=list(submission.excludes),
-            logger=None,
+            logger=_QUIET,
         )
         return package.stat().st_size
 

@@ -24,7 +24,16 @@ EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that are never sent."""
 
 SECRET_FILES = (
-    *(".aws", ".azure", ".boto", ".cargo/credentials*", ".condarc", ".config", ".databrickscfg"),
+    *(
+        ".aws",
+        ".azure",
+        ".boto",
+        ".cache",
+        ".cargo/credentials*",
+        ".condarc",
+        ".config",
+        ".databrickscfg",
+    ),
     *(".docker", ".dockercfg", ".dockerconfigjson", ".env*", "*.env", ".git-credentials"),
     *(".gnupg", ".gsutil", ".htpasswd", ".huggingface", ".kaggle", ".kube", ".mylogin.cnf"),
     *(".my.cnf", ".netrc", "_netrc", ".ngrok*", ".npmrc", ".oci", ".passwd*", ".pgpass"),
@@ -33,7 +42,7 @@ SECRET_FILES = (
     *("*.jks", "*.kdbx", "*.key", "*.keystore", "*.ovpn", "*.p8", "*.p12", "*.pem", "*.pfx"),
     *("*.pgp", "*.ppk", "*.tfstate*", "*.tfvars", "*.token", "id_rsa*", "id_dsa*", "id_ecdsa*"),
     *("id_ed25519*", "*[Aa][Pp][Ii]_[Kk]ey*", "*apikey*", "auth_token*", "*_token", "*-token"),
-    *("*[Tt][Oo][Kk][Ee][Nn]*.txt", "token", "tokens", "*[-_]token.json", "token.json"),
+    *("*[Tt][Oo][Kk][Ee][Nn]*.txt", "huggingface/token", "*[-_]token.json", "token.json"),
     *("[Cc]redentials", "*[Cc]redential*.*", "*[Pp]assword*.*", "passwd", "*[Ss]ecret*.txt"),
     *("*[Ss]ecret*.json", "*[Ss]ecret*.y*ml", "*[Ss]ecret*.toml", "*[Ss]ecret*.ini", "secret"),
     *("*service[-_]account*.json", "*adminsdk*.json", "kubeconfig*", "*.kubeconfig"),
@@ -65,6 +74,7 @@ _PATHS = (
     ("global_model", "extra_pairs"),
 )
 _PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -211,9 +221,7 @@ def _files_read(settings: Mapping[str, Any]) -> list[str]:
         value = inner.get(key) if isinstance(inner, dict) else None
         if not isinstance(value, str) or value.startswith(("$", "~")) or is_shared(value):
             continue
-        is_hub_name = key in ("name", "backbone") and re.fullmatch(
-            r"[\w-][\w.-]*(/[\w.-]+)?", value
-        )
+        is_hub_name = key in ("name", "backbone") and _HUB_NAME.fullmatch(value)
         if Path(value).exists() or not is_hub_name:
             named.append(PurePosixPath(value).as_posix())
     for path in named:

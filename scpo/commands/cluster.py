@@ -209,6 +209,8 @@ def _use_cluster(address: str | None, profile: str | None) -> str | None:
     from cluster.access.connection import asks_for_token, resolve_address
 
     settings = _load_profile(profile)
+    origin = "--address" if address else f"the profile {profile}"
     address = resolve_address(address or settings.address)
-    asks_for_token(address, settings.advice())  # an error here says how to start this cluster
+    # An error here says how to start this cluster.
+    asks_for_token(address, f"The address is from {origin}. {settings.advice()}")
     return address

@@ -81,8 +81,8 @@ class LastLine:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        number = self.interruption.signal_number
         self.interruption.__exit__()
+        number = self.interruption.signal_number
         if isinstance(error, Stopped):
             warn(mask_secrets(str(error)))
             raise SystemExit(error.exit_code) from None

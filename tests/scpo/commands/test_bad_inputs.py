@@ -18,6 +18,7 @@ from transformers import BertConfig, BertForSequenceClassification, BertTokenize
 
 from scpo.__main__ import COMMANDS, main
 from scpo.config import SyntheticConfig
+from scpo.data.interactions import write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 
 PER_COMMAND = 40
@@ -137,9 +138,7 @@ def make_parts(folder: Path) -> Parts:
     data = folder / "data"
     data.mkdir()
     world = SyntheticConfig(num_countries=2, users_per_country=6, interactions_per_user=1)
-    from scpo.data.interactions import write_interactions
-
-    write_interactions(data / "interactions.parquet", make_synthetic(world).interactions)
+    write_interactions(make_synthetic(world).interactions, data / "interactions.parquet")
     whole = (data / "interactions.parquet").read_bytes()
     datas = []
     for name, content in (

@@ -19,7 +19,6 @@ from cluster.jobs.submission import SECRET_FILES, Submission
 
 _PACKER = "ray._private.runtime_env.packaging"
 _MAX_BYTES = 100 * 2**20  # of a request to Ray's dashboard (DASHBOARD_CLIENT_MAX_SIZE)
-_MOST_PACKED = 50 * _MAX_BYTES  # that compression could make small enough
 _NUM_SHOWN = 5
 _QUIET = logging.Logger(__name__, logging.ERROR)  # Ray tells of each .gitignore
 
@@ -67,17 +66,14 @@ def check_package(submission: Submission) -> tuple[Submission, Package]:
     for needed in submission.needed:
         _check_sent(submission.working_dir, needed, package)
     total = sum(package.files.values())
-    packed = total
-    if _MAX_BYTES < total <= _MOST_PACKED:
-        packed = _packed_bytes(submission)
-    if packed > _MAX_BYTES:
+    if total > _MAX_BYTES:  # Ray does not compress
         largest = sorted(package.files.items(), key=lambda file: -file[1])[:_NUM_SHOWN]
         shown = ", ".join(
             f"{name} ({size / 2**20:.0f} MiB)" for name, size in largest if size > total // 100
         )
         raise ValueError(
-            f"Ray takes {_MAX_BYTES >> 20} MiB at most, packed, but {submission.working_dir} has "
-            f"{packed / 2**20:.0f} MiB in {len(package.files):,} files, the largest: {shown}. Put "
+            f"Ray takes {_MAX_BYTES >> 20} MiB at most, but {submission.working_dir} has "
+            f"{total / 2**20:.0f} MiB in {len(package.files):,} files, the largest: {shown}. Put "
             "them into data/ or runs/, which are not sent, or list them in .gitignore."
         )
     return submission, package

@@ -43,6 +43,7 @@ SECRET_FILES = (
     *("*.pgp", "*.ppk", "*.tfstate*", "*.tfvars", "*.token", "id_rsa*", "id_dsa*", "id_ecdsa*"),
     *("id_ed25519*", "*[Aa][Pp][Ii]_[Kk]ey*", "*apikey*", "auth_token*", "*_token", "*-token"),
     *("*[Tt][Oo][Kk][Ee][Nn]*.txt", "huggingface/token", "*[-_]token.json", "token.json"),
+    "*[-_][Pp][Aa][Tt].txt",
     *("[Cc]redentials", "*[Cc]redential*.*", "*[Pp]assword*.*", "passwd", "*[Ss]ecret*.txt"),
     *("*[Ss]ecret*.json", "*[Ss]ecret*.y*ml", "*[Ss]ecret*.toml", "*[Ss]ecret*.ini", "secret"),
     *("*service[-_]account*.json", "*adminsdk*.json", "kubeconfig*", "*.kubeconfig"),

@@ -85,7 +85,7 @@ LINES = {
     "--max-tokens 64?whole --overlong drop?word --precision auto?word",
     "train": "--data ?data --global-model ?model --country Arvandia?name --out ?out "
     "--arm scpo?word --tau 0.7?number --beta 1.1?number --zero-stage 2?whole "
-    "--offload none?word --cache ?cache --max-tokens 64?whole --overlong drop?word "
+    "--offload none?word --cache ?cache --max-tokens 64?whole --overlong truncate_left?word "
     "--set seed=1?set",
     "evaluate": "--data ?data --global-model ?model --model ?label --country Arvandia?name "
     "--part test?word --out ?out --cache ?cache --max-tokens 64?whole --overlong drop?word",
@@ -109,7 +109,8 @@ LINES = {
     "stop": "x?name --address ?address",
     "fetch": "x?name --to ?out --address ?address",
 }
-LENIENT = ("name", "address")  # odd names are names; an empty address is none
+# Odd names are names, an empty address is none, and extra pairs may all be bad: they are counted.
+LENIENT = ("name", "address", "file")
 FLAGS = (["--no-such-flag"], ["-x"], ["--out"], ["extra", "words"], ["--set"], ["--hlep"])
 
 

@@ -2,16 +2,20 @@
 
 A command reads its options, calls one function of the room that does the work, and prints the
 result. Commands import what they need when they run, so that `scpo --help`, ranking and the report
-start without torch or Ray. Errors that a user can cause end in one line and exit code 2.
+start without torch or Ray. What goes wrong ends in one line on standard error, and an exit code:
+2 for what could not be done, 1 where a part of what was done failed, 130 after Ctrl-C, 143 after
+SIGTERM. A fault with a traceback has it in a file, which that line names.
 """
 
-import errno
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
 from scpo.commands import cluster, evaluation, sweep, train
+from scpo.commands.endings import LastLine
 
 COMMANDS = {
     "Data": (train.prepare,),
@@ -34,6 +38,7 @@ def make_app() -> typer.Typer:
         pretty_exceptions_enable=False,
         help="Train, search, rank and report reward models of one country's preferences.",
     )
+    app.callback()(_options)
     for panel, commands in COMMANDS.items():
         for command in commands:
             app.command(rich_help_panel=panel)(command)
@@ -41,25 +46,27 @@ def make_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line; an error that a user can cause is one line, and exit code 2."""
+    """Run the command line; the process ends with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    try:
-        make_app()()
-    except (ValueError, OSError, RuntimeError) as error:
-        if os.environ.get("SCPO_TRACEBACK"):
-            raise
-        sys.stderr.write(f"scpo: {error}{_advice(error)}\n")
-        raise SystemExit(2) from None
+    if not os.environ.get("RAY_ADDRESS", "set").strip():
+        del os.environ["RAY_ADDRESS"]  # empty is unset, for Ray too
+    with LastLine(sys.argv[1:]) as ending:
+        ending.run(make_app())
 
 
-def _advice(error: Exception) -> str:
-    """Return what to do if the disk or the quota is full."""
-    if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT):
-        return ""
-    return (
-        ". The disk or your quota is full. Complete files are kept: free some space and run the "
-        "same command again (a sweep with --resume)."
-    )
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"scpo {version('scpo')}")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
+    ] = False,
+) -> None:
+    """Train, search, rank and report reward models of one country's preferences."""
 
 
 if __name__ == "__main__":

@@ -7,18 +7,24 @@
 import difflib
 import os
 import re
+import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.choices import Overlong, Precision, ScheduleKind
+from scpo.text.settings import apply_override, expand_variables, place_of
+from scpo.text.yaml_files import Place, YamlValue, read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
+LocalPath = Annotated[str, AfterValidator(os.path.expanduser)]  # `~/x` is in the home folder
+
+_MAX_FAULTS = 10  # shown
 
 
 class Config(BaseModel):
@@ -60,7 +66,7 @@ class DataConfig(Config):
     source: Literal["prism", "pairs", "opinions", "synthetic", "prepared"] = Field(
         "prism", description="`prepared`: a folder that `scpo prepare` wrote"
     )
-    path: str | None = Field(None, description="file or folder; none: the hub, or made")
+    path: LocalPath | None = Field(None, description="file or folder; none: the hub, or made")
     user_column: str = Field("user", description="pairs: column that names the user")
     country_column: str = Field("country", description="pairs: column that names the country")
     default_country: str | None = Field(None, description="pairs: for rows that name none")
@@ -84,13 +90,15 @@ class SplitConfig(Config):
 class GlobalModelConfig(Config):
     """The model that represents everybody: a finished one, or one to train here."""
 
-    name: str | None = Field(
+    name: LocalPath | None = Field(
         None, description="reward model: hub name or folder; none: train one from `backbone`"
     )
     revision: str | None = Field(None, description="hub revision, best a commit")
     trust_remote_code: bool = False
-    backbone: str | None = Field(None, description="hub name or folder, gets a new reward head")
-    extra_pairs: str | None = Field(None, description="a pairs file to add to the training")
+    backbone: LocalPath | None = Field(
+        None, description="hub name or folder, gets a new reward head"
+    )
+    extra_pairs: LocalPath | None = Field(None, description="a pairs file to add to the training")
     max_extra_pairs: int | None = Field(None, ge=1, description="at most so many of them")
     max_pairs: int | None = Field(None, ge=1, description="at most so many pairs of countries")
     epochs: Positive = 1.0
@@ -147,20 +155,17 @@ def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = (
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Broken YAML, an unknown key (the nearest valid one is named), a value out of
-            range, or an override that is not `key=value`.
+        ValueError: Broken YAML, a key given twice, an unknown key (the nearest valid one is
+            named), a value out of range or that carries a secret, or an override that is not
+            `key=value`. File, line and setting are named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No configuration at {path}.")
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not readable YAML: {error}") from error
-    if not isinstance(raw, dict):
-        raise ValueError(f"{path} must hold keys and values, but holds {type(raw).__name__}.")
-    for override in overrides:
-        _apply_override(raw, override)
-    return parse_config(kind, _expand(raw), str(path))
+    read = read_yaml(path)
+    if not isinstance(read.value, dict):
+        holds = "nothing" if read.value is None else f"a {type(read.value).__name__}"
+        raise ValueError(f"{path} must hold keys and values, but holds {holds}.")
+    return _parse(kind, read, overrides, str(path))
 
 
 def parse_config(kind: type[ConfigType], raw: Mapping[str, Any], origin: str) -> ConfigType:
@@ -169,11 +174,7 @@ def parse_config(kind: type[ConfigType], raw: Mapping[str, Any], origin: str) ->
     Raises:
         ValueError: As of `load_config`; every fault is listed.
     """
-    try:
-        return kind.model_validate(raw)
-    except ValidationError as error:
-        lines = [_explain(kind, fault) for fault in error.errors()]
-        raise ValueError(f"{origin}: " + "; ".join(lines)) from error
+    return _check(kind, YamlValue(raw, {}), origin)
 
 
 def parse_options(
@@ -184,10 +185,7 @@ def parse_options(
     Raises:
         ValueError: As of `load_config`.
     """
-    raw = dict(values)
-    for override in overrides or []:
-        _apply_override(raw, override)
-    return parse_config(kind, raw, "options")
+    return _parse(kind, YamlValue(dict(values), {}), overrides or (), "options")
 
 
 def dump_config(config: Config) -> str:
@@ -195,50 +193,59 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise ValueError(f"An override is key.sub=value, but got {override!r}.")
-    *parents, last = key.split(".")
-    section = raw
-    for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
-            raise ValueError(f"{override!r}: {parent!r} holds a value, no keys.")
+def nearest(word: str, words: Sequence[str]) -> str | None:
+    """Return the word that somebody may have meant, if one is near."""
+    by_case = {each.lower(): each for each in words}
+    near = difflib.get_close_matches(word[:99].lower(), by_case, n=1, cutoff=0.5)
+    return by_case[near[0]] if near else None
+
+
+def _parse(
+    kind: type[ConfigType], read: YamlValue, overrides: Sequence[str], origin: str
+) -> ConfigType:
+    for override in overrides:
+        apply_override(read, override)
+    return _check(kind, expand_variables(read, origin), origin)
+
+
+def _check(kind: type[ConfigType], read: YamlValue, origin: str) -> ConfigType:
     try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
-        raise ValueError(f"{override!r}: the value is not YAML: {error}") from error
+        return kind.model_validate(read.value)
+    except ValidationError as error:
+        faults = error.errors()
+        lines = [_explain(kind, fault, read.places) for fault in faults[:_MAX_FAULTS]]
+        if len(faults) > _MAX_FAULTS:
+            lines.append(f"and {len(faults) - _MAX_FAULTS} faults more")
+        raise ValueError(f"{origin}: " + "; ".join(lines)) from error
 
 
-def _expand(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _expand(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_expand(item) for item in value]
-    if isinstance(value, str):
-        return re.sub(r"\$\{(\w+)(?::-([^}]*))?\}", _from_environment, value)
-    return value
-
-
-def _from_environment(found: re.Match[str]) -> str:
-    name, default = found.group(1), found.group(2)
-    value = os.environ.get(name, default)
-    if value is None:
-        raise ValueError(f"The configuration needs the environment variable {name}; set it.")
-    return value
-
-
-def _explain(kind: type[Config], fault: Any) -> str:
+def _explain(kind: type[Config], fault: Any, places: Mapping[Place, str]) -> str:
     location = [key for key in fault["loc"] if isinstance(key, str)]
     where = ".".join(map(str, fault["loc"]))
+    line = place_of(fault["loc"], places)
+    given = fault["input"]
+    if fault["type"] == "missing":
+        return f"{line}{where}: {fault['msg']}"
     if fault["type"] != "extra_forbidden":
-        return f"{where}: {fault['msg']} (got {fault['input']!r})"
+        choices = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
+        near = nearest(given, choices) if isinstance(given, str) else None
+        said = f"{where}: {fault['msg']}" if where else str(fault["msg"])
+        hint = f"; did you mean {near!r}?" if near else ""
+        return f"{line}{said} (got {reprlib.repr(given)}){hint}"
     fields: Mapping[str, Any] = kind.model_fields
     for key in location[:-1]:
-        fields = getattr(fields[key].annotation, "model_fields", {})
+        if key in fields:  # else it is the key of a dictionary of such fields
+            fields = _fields_of(fields[key].annotation)
     parent = ".".join(location[:-1])
-    if near := difflib.get_close_matches(location[-1], fields, n=1, cutoff=0.5):
-        return f"unknown key {where!r}; did you mean {'.'.join([*location[:-1], near[0]])!r}?"
+    if near := nearest(location[-1], list(fields)):
+        whole = ".".join([*location[:-1], near])
+        return f"{line}unknown key {where!r}; did you mean {whole!r}?"
     of_parent = f" of {parent}" if parent else ""
-    return f"unknown key {where!r}; valid keys{of_parent} are {', '.join(fields)}."
+    return f"{line}unknown key {where!r}; valid keys{of_parent} are {', '.join(fields)}."
+
+
+def _fields_of(annotation: Any) -> Mapping[str, Any]:
+    """Return the fields of the configuration within an annotation such as `Lanes | None`."""
+    if hasattr(annotation, "model_fields"):
+        return dict(annotation.model_fields)
+    return next(filter(None, map(_fields_of, get_args(annotation))), {})

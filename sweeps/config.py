@@ -14,9 +14,11 @@ from scpo.config import (
     DataConfig,
     EncoderConfig,
     GlobalModelConfig,
+    LocalPath,
     Positive,
     SplitConfig,
     TrainingConfig,
+    nearest,
 )
 from scpo.data.reading.countries import nearest_names, require_country
 from scpo.method.arms import TRAINED_ARMS
@@ -28,7 +30,9 @@ _log = logging.getLogger(__name__)
 def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
     unknown = [arm for arm in arms if arm not in TRAINED_ARMS]
     if unknown:
-        raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}")
+        near = nearest(unknown[0], TRAINED_ARMS)
+        hint = f"; did you mean {near!r}?" if near else ""
+        raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}{hint}")
     return arms
 
 
@@ -201,7 +205,7 @@ class SweepConfig(Config):
     country_lanes: Annotated[dict[str, LanesConfig], BeforeValidator(_name_lanes)] = Field(
         {}, description="lanes of single countries, by name, where their stage has none"
     )
-    cache: str = Field(
+    cache: LocalPath = Field(
         "runs/cache", description="folder or URI of reference rewards, shared by runs"
     )
 

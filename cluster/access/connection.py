@@ -24,6 +24,7 @@ START_ADVICE = (
 )
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 CONNECT_TIMEOUT_S = 5.0
+_MAX_ANSWER = 10_000  # bytes
 
 
 def resolve_address(address: str | None) -> str:
@@ -38,7 +39,7 @@ def resolve_address(address: str | None) -> str:
         RuntimeError: One of the variables names another address; Ray's client would silently
             prefer it.
     """
-    variable = next((n for n in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS") if os.getenv(n)), None)
+    variable = _variable()
     ambient = None if variable is None else os.environ[variable].rstrip("/")
     url = (address or ambient or DEFAULT_ADDRESS).rstrip("/")
     if address and ambient and ambient != url:
@@ -55,6 +56,17 @@ def resolve_address(address: str | None) -> str:
     return url
 
 
+def describe_origin(address: str | None) -> str:
+    """Return a sentence about where the address of the dashboard comes from."""
+    where = "--address" if address else _variable() or "no option or variable, but the default"
+    return f"The address is from {where}."
+
+
+def _variable() -> str | None:
+    """Return the name of the variable that Ray takes the address from."""
+    return next((n for n in ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS") if os.getenv(n)), None)
+
+
 @contextmanager
 def connect(address: str | None) -> Iterator[JobSubmissionClient]:
     """Give Ray's client of a cluster; a refused token or lost connection says what to do.
@@ -65,7 +77,8 @@ def connect(address: str | None) -> Iterator[JobSubmissionClient]:
             although this process has one; or the connection is lost.
     """
     url = resolve_address(address)
-    if not asks_for_token(url) and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
+    is_locked = asks_for_token(url, f"{describe_origin(address)} {START_ADVICE}")
+    if not is_locked and os.environ.get("RAY_AUTH_MODE", "").lower() == "token":
         raise RuntimeError(
             f"The cluster at {url} must ask for a token, but it answers without one: anyone who "
             "reaches it can run code on it. Restart it with RAY_AUTH_MODE=token, or set "
@@ -96,12 +109,12 @@ def asks_for_token(url: str, advice: str = START_ADVICE) -> bool:
     is_locked = False
     try:
         with urllib.request.urlopen(f"{url}/api/version", timeout=CONNECT_TIMEOUT_S) as response:
-            is_ray = "ray_version" in json.load(response)
+            is_ray = "ray_version" in json.loads(response.read(_MAX_ANSWER))
     except urllib.error.HTTPError as error:
         # Without a token a locked dashboard answers 401; Ray's client will send the token.
         is_ray = is_locked = error.code in (401, 403)
         error.close()
-    except (json.JSONDecodeError, UnicodeDecodeError, http.client.HTTPException):
+    except (ValueError, http.client.HTTPException):  # no JSON, no port, no host
         is_ray = False
     except OSError as error:
         raise RuntimeError(

@@ -8,10 +8,10 @@ RayCluster. Every profile requires a token; there is no setting for that.
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scpo.files.places import is_remote
+from scpo.text.yaml_files import parse_yaml
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
@@ -82,8 +82,8 @@ def load_profile(name: str) -> Profile:
     path = find_profile(name)
     settings = None
     if path.suffix in (".yaml", ".yml"):
-        with path.open(encoding="utf-8") as file:
-            settings = _find_settings(list(yaml.safe_load_all(file)))
+        documents = parse_yaml(path.read_bytes(), str(path))
+        settings = _find_settings([document.value for document in documents], str(path))
     if settings is None:
         raise ValueError(
             f"A profile must have settings (metadata.scpo, or the annotation scpo/submit), but "
@@ -110,13 +110,19 @@ def is_shared(place: str) -> bool:
     return PurePosixPath(place).is_absolute() or is_remote(place)
 
 
-def _find_settings(documents: list[Any]) -> Any:
+def _find_settings(documents: list[Any], origin: str) -> Any:
     """Return the first settings in the documents of a file; None if there are none."""
     for document in documents:
-        metadata = (document.get("metadata") or {}) if isinstance(document, dict) else {}
-        annotation = (metadata.get("annotations") or {}).get("scpo/submit")
+        metadata = _within(document, "metadata")
+        annotation = _within(metadata, "annotations").get("scpo/submit")
         if "scpo" in metadata:
             return metadata["scpo"]
         if annotation is not None:
-            return yaml.safe_load(annotation)
+            written = parse_yaml(str(annotation), f"{origin}: scpo/submit")
+            return written[0].value if written else {}
     return None
+
+
+def _within(section: Any, key: str) -> dict[str, Any]:
+    inner = section.get(key) if isinstance(section, dict) else None
+    return inner if isinstance(inner, dict) else {}

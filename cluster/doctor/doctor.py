@@ -94,7 +94,7 @@ def findings_table(found: Sequence[Finding]) -> Table:
     for finding in found:
         colour = _LEVEL_COLOURS[finding.level]
         text = finding.found if not finding.advice else f"{finding.found}\n-> {finding.advice}"
-        table.add_row(finding.name, f"[{colour}]{finding.level}[/]", Text(text))
+        table.add_row(finding.name, Text(finding.level, colour), text)
     return table
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from cluster.access.connection import CONNECT_TIMEOUT_S, connect
 from cluster.doctor.probes import FACT_PREFIX
+from scpo.files.places import shorten_ray_temp
 
 MODULE = "cluster.doctor.program"
 # All that the program imports of this project; it is sent to clusters without it.
@@ -76,6 +77,8 @@ def run_beside(request: Mapping[str, Any], collected: Collected) -> None:
     environment = {name: value for name, value in os.environ.items() if name != "RAY_ADDRESS"}
     search_path = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(search_path)
+    if short := shorten_ray_temp():
+        environment["RAY_TMPDIR"] = short
     environment.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     with (
         tempfile.TemporaryFile("w+") as errors,

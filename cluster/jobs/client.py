@@ -21,6 +21,7 @@ from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.access.connection import connect
 from cluster.jobs.submission import Submission
+from scpo.text.secrets import has_secret
 
 FETCHED_RUN = "scpo_fetches"  # metadata of a job that packs the outputs of a run
 _POLL_INTERVAL_S = 0.5
@@ -171,6 +172,11 @@ def _read_environment(names: Sequence[str]) -> dict[str, str]:
     for name in names:
         if name not in os.environ:
             raise ValueError(f"The variable {name} is to be sent, but is not set. Set it first.")
+        if has_secret(os.environ[name]):
+            raise ValueError(
+                f"The variable {name} must not be sent by value, because it carries a password or "
+                "a token: the cluster shows and logs it. Set it on the cluster."
+            )
     return {name: os.environ[name] for name in names}
 
 

@@ -15,12 +15,42 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from cluster.access.profile import Profile, is_shared
+from scpo.text.secrets import is_secret_name
+from scpo.text.settings import apply_override, refuse_secrets
+from scpo.text.yaml_files import YamlValue, read_yaml
 
 EXCLUDED_FOLDERS = (".git", ".venv", "build", "caches", "data", "runs")
 """Folders directly below the working directory that are never sent."""
+
+SECRET_FILES = (
+    *(
+        ".aws",
+        ".azure",
+        ".boto",
+        ".cache",
+        ".cargo/credentials*",
+        ".condarc",
+        ".config",
+        ".databrickscfg",
+    ),
+    *(".docker", ".dockercfg", ".dockerconfigjson", ".env*", "*.env", ".git-credentials"),
+    *(".gnupg", ".gsutil", ".htpasswd", ".huggingface", ".kaggle", ".kube", ".mylogin.cnf"),
+    *(".my.cnf", ".netrc", "_netrc", ".ngrok*", ".npmrc", ".oci", ".passwd*", ".pgpass"),
+    *(".pg_service.conf", ".pypirc", ".s3cfg", ".secrets*", ".snowsql", ".ssh", ".terraform*"),
+    *(".token*", ".vault*", ".yarnrc*", ".authinfo*", ".*_history", "*.asc", "*.crt", "*.gpg"),
+    *("*.jks", "*.kdbx", "*.key", "*.keystore", "*.ovpn", "*.p8", "*.p12", "*.pem", "*.pfx"),
+    *("*.pgp", "*.ppk", "*.tfstate*", "*.tfvars", "*.token", "id_rsa*", "id_dsa*", "id_ecdsa*"),
+    *("id_ed25519*", "*[Aa][Pp][Ii]_[Kk]ey*", "*apikey*", "auth_token*", "*_token", "*-token"),
+    *("*[Tt][Oo][Kk][Ee][Nn]*.txt", "huggingface/token", "*[-_]token.json", "token.json"),
+    "*[-_][Pp][Aa][Tt].txt",
+    *("[Cc]redentials", "*[Cc]redential*.*", "*[Pp]assword*.*", "passwd", "*[Ss]ecret*.txt"),
+    *("*[Ss]ecret*.json", "*[Ss]ecret*.y*ml", "*[Ss]ecret*.toml", "*[Ss]ecret*.ini", "secret"),
+    *("*service[-_]account*.json", "*adminsdk*.json", "kubeconfig*", "*.kubeconfig"),
+    *("kaggle.json", "pip.conf", "rclone.conf", "cookies.txt", "secrets", "gcloud"),
+    *("application_default_credentials.json", "*oauth*.json", "wandb/settings"),
+)
+"""What looks like a secret, in .gitignore syntax: never sent, whatever it holds."""
 
 # .gitignore patterns. The folders are anchored: `data` alone would also match scpo/data. Without a
 # trailing slash, Ray skips the whole folder instead of matching file by file.
@@ -29,23 +59,23 @@ EXCLUDES = (
     "__pycache__",
     ".*_cache",
     ".hypothesis",
-    ".aws",
-    ".env*",
-    ".netrc",
     ".ray",
-    ".ssh",
-    "*.key",
-    "*.pem",
-    "auth_token",
     "*.arrow",
     "*.bin",
     "*.parquet",
     "*.pt",
     "*.safetensors",
+    *SECRET_FILES,
 )
 
-_SECRET_NAME = re.compile(r"TOKEN|SECRET|KEY|PASSWORD", re.IGNORECASE)
+_PATHS = (
+    ("data", "path"),
+    ("global_model", "name"),
+    ("global_model", "backbone"),
+    ("global_model", "extra_pairs"),
+)
 _PINNED = re.compile(r"[A-Za-z0-9._-]+(\[[A-Za-z0-9,._-]+\])?==[A-Za-z0-9.!+_-]+")
+_HUB_NAME = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
 _SUBMISSION_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
@@ -55,7 +85,7 @@ class Submission:
 
     Raises:
         ValueError: The name has other characters than letters, digits, '.', '_' and '-', or a
-            variable's name contains TOKEN, SECRET, KEY or PASSWORD.
+            variable's name is one of a secret.
     """
 
     submission_id: str  # name of the job on the cluster; equal to the run name
@@ -68,6 +98,8 @@ class Submission:
     env_names: tuple[str, ...] = ()
     metadata: dict[str, str] = field(default_factory=dict)  # strings kept with the job's record
     requirements: tuple[str, ...] = ()  # `name==version` of packages that Ray installs for the job
+    # What the job reads of the working directory: files or folders, relative to it.
+    needed: tuple[str, ...] = ()
     # Arguments of Ray's `submit_job` that reserve CPUs and GPUs; without any it runs on the head.
     reserved: dict[str, Any] = field(default_factory=dict)
 
@@ -78,7 +110,7 @@ class Submission:
                 f"or digit, but got {self.submission_id!r}. Give another run name."
             )
         for name in self.env_names:
-            if _SECRET_NAME.search(name):
+            if is_secret_name(name):
                 raise ValueError(
                     f"A secret must not be sent by value, but got the variable {name}: the "
                     "cluster shows and logs it. Set it on the cluster, as a mounted file or a "
@@ -126,9 +158,10 @@ def plan_submission(
             or the job cannot have this name or these variables (see `Submission`).
     """
     relative = _locate_config(config)
+    settings = _read_settings(config, overrides)
     out = _choose_out(out, run_name or config.stem, profile)
     command = ["python", "-m", "scpo", "sweep", relative.as_posix(), "--out", out, "--resume"]
-    for override in (*_share_cache(config, out, overrides), *overrides):
+    for override in (*_share_cache(settings, out, overrides), *overrides):
         command += ["--set", override]
     return Submission(
         submission_id=PurePosixPath(out).name if run_name is None else run_name,
@@ -141,6 +174,7 @@ def plan_submission(
             "scpo_out": out,
         },
         requirements=_read_requirements(profile),
+        needed=(relative.as_posix(), *_files_read(settings)),
         reserved={
             name: value
             for name, value in profile or ()
@@ -166,13 +200,46 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
     return out.rstrip("/")
 
 
-def _share_cache(config: Path, out: str, overrides: Sequence[str]) -> list[str]:
+def _read_settings(config: Path, overrides: Sequence[str]) -> dict[str, Any]:
+    """Return a configuration with its overrides, as written; a secret in it is refused.
+
+    What else is wrong with it the job says: its variables and packages are on the cluster.
+    """
+    read = read_yaml(config)
+    if not isinstance(read.value, dict):
+        read = YamlValue({}, {})
+    for override in overrides:
+        apply_override(read, override)
+    refuse_secrets(read, str(config))
+    return dict(read.value)
+
+
+def _files_read(settings: Mapping[str, Any]) -> list[str]:
+    """Return the relative paths that a configuration names: the job reads them where it runs."""
+    named = []
+    for section, key in _PATHS:
+        inner = settings.get(section)
+        value = inner.get(key) if isinstance(inner, dict) else None
+        if not isinstance(value, str) or value.startswith(("$", "~")) or is_shared(value):
+            continue
+        is_hub_name = key in ("name", "backbone") and _HUB_NAME.fullmatch(value)
+        if Path(value).exists() or not is_hub_name:
+            named.append(PurePosixPath(value).as_posix())
+    for path in named:
+        if ".." in PurePosixPath(path).parts:
+            raise ValueError(
+                f"The job reads {path}, which is outside the working directory and is not sent. "
+                "Name a place that every node reads: an absolute path, s3:// or gs://."
+            )
+    return named
+
+
+def _share_cache(settings: Mapping[str, Any], out: str, overrides: Sequence[str]) -> list[str]:
     """Return an override that puts a relative cache beside the run, where every node sees it.
 
     In the working directory, each node would have its own cache, deleted after the job.
     """
-    settings = yaml.safe_load(config.read_text("utf-8"))
-    cache = settings.get("cache", "") if isinstance(settings, dict) else ""
+    cache = str(settings.get("cache", ""))
     is_given = any(override.startswith("cache=") for override in overrides)
     if is_given or is_shared(cache) or cache.startswith("$"):
         return []

@@ -51,12 +51,15 @@ def submit(
         env_names=env or [],
         profile=settings,
     )
-    if dry_run:
-        from cluster.jobs.package import describe_submission
+    from cluster.jobs.package import check_package, describe_submission
 
+    if dry_run:
         address = address or (settings.address if settings else None)
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
+    submission, package = check_package(submission)
+    if package.num_secret:
+        console.print(f"{package.num_secret} files that look like secrets are not sent.")
     address = _use_cluster(address, profile)
     from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
@@ -64,7 +67,7 @@ def submit(
     outcome = submit_job(submission, address=address)
     console.print(f"{submission.submission_id}: {outcome}")
     if settings and settings.tunnel:
-        console.print(f"Dashboard: {settings.address}, through: {settings.tunnel}", markup=False)
+        console.print(f"Dashboard: {settings.address}, through: {settings.tunnel}")
     if follow:
         status = follow_logs(address, submission.submission_id)
         console.print(f"{submission.submission_id}: {status}")
@@ -78,7 +81,7 @@ def jobs(profile: ProfileName = None, address: Address = None) -> None:
     from cluster.jobs.client import describe_job, list_jobs
 
     for job in list_jobs(address):
-        console.print(describe_job(job), markup=False)
+        console.print(describe_job(job))
 
 
 def status(
@@ -91,7 +94,7 @@ def status(
     from cluster.jobs.client import describe_job, job_status, list_jobs
 
     for job in list_jobs(address) if name is None else [job_status(address, name)]:
-        console.print(f"{describe_job(job)}  {job.message or ''}".rstrip(), markup=False)
+        console.print(f"{describe_job(job)}  {job.message or ''}".rstrip())
 
 
 def logs(
@@ -206,6 +209,8 @@ def _use_cluster(address: str | None, profile: str | None) -> str | None:
     from cluster.access.connection import asks_for_token, resolve_address
 
     settings = _load_profile(profile)
+    origin = "--address" if address else f"the profile {profile}"
     address = resolve_address(address or settings.address)
-    asks_for_token(address, settings.advice())  # an error here says how to start this cluster
+    # An error here says how to start this cluster.
+    asks_for_token(address, f"The address is from {origin}. {settings.advice()}")
     return address

@@ -48,6 +48,9 @@ def evaluate(
     cache: Cache = Path("runs/cache"),
     max_tokens: Budget = None,
     overlong: LongTexts = None,
+    trust_remote_code: Annotated[
+        bool, Option("--trust-remote-code", help="Run code of the models of --run.")
+    ] = False,
 ) -> None:
     """Evaluate reward models on held-out users.
 
@@ -73,6 +76,11 @@ def evaluate(
         judged = [models_of_run(each) for each in runs] or [
             models_to_judge(*given, cache=cache, encoder=encoder)
         ]
+        if any(each.trust_remote_code for each in judged) and not trust_remote_code:
+            raise ValueError(
+                "The configuration of --run has trust_remote_code, so its models may run code of "
+                "their own here. If you trust who made this run, give --trust-remote-code."
+            )
         facts = read_card_facts(card_facts, known) if card_facts else known
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
     for table in evaluation_tables(tables):

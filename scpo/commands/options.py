@@ -1,18 +1,15 @@
 """Options and output that several commands share."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 from typer import Argument, Option
+
+from scpo.text.terminal import console
 
 if TYPE_CHECKING:
     from scpo.config import Config, EncoderConfig
-
-_WIDTH = None if sys.stdout.isatty() else 150  # a file or a pipe has no width of its own
-console = Console(soft_wrap=True, highlight=False, width=_WIDTH)
 
 
 def _local(path: Path) -> Path:
@@ -47,7 +44,7 @@ Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
 
 def say(line: str) -> None:
     """Print a line of progress at once."""
-    console.print(line, markup=False)
+    console.print(line)
 
 
 def split_names(text: str) -> list[str]:
@@ -64,7 +61,7 @@ def stop_if_dry_run(config: "Config", dry_run: bool) -> None:
     from scpo.config import dump_config
 
     if dry_run:
-        console.print(dump_config(config), markup=False)
+        console.print(dump_config(config))
         raise typer.Exit
 
 

@@ -256,9 +256,18 @@ def _show_curves(run: Path, target: float | None) -> None:
 
 def _margin(run: Path) -> float:
     """Return the non-inferiority margin of a run's configuration."""
-    import yaml
+    from scpo.text.yaml_files import read_yaml
 
     file = run / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+    config = read_yaml(file).value
+    search = config.get("search") if isinstance(config, dict) else None
+    margin = search.get("non_inferiority") if isinstance(search, dict) else None
+    try:
+        return float(margin)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} must be the configuration of a sweep, with a number search.non_inferiority, "
+            f"but has {margin!r} there. Is {run} the folder of a sweep?"
+        ) from error

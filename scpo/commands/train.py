@@ -107,6 +107,7 @@ def score(
     cache: Cache = Path("runs/cache"),
     max_tokens: Budget = None,
     overlong: LongTexts = None,
+    precision: Annotated[str, Option(help="As in training: auto, fp32 or bf16.")] = "auto",
 ) -> None:
     """Score every response with the global model.
 
@@ -133,6 +134,7 @@ def score(
         parse_countries(countries),
         cache=cache,
         encoder=encoder_settings(max_tokens, overlong),
+        precision=precision,  # type: ignore[arg-type]  # checked there
         score_on=score_on,
         is_sharded=sharded,
     )
@@ -197,7 +199,7 @@ def train(
             ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
         )
     for line in result.moved_aside:
-        console.print(f"Damaged checkpoint moved aside: {line}", markup=False)
+        console.print(f"Damaged checkpoint moved aside: {line}")
     if result.resumed_from:
         console.print(f"Resumed from step {result.resumed_from}.")
     console.print(

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import rows_of
@@ -32,12 +33,14 @@ def score_data(
     *,
     cache: Path,
     encoder: EncoderConfig,
+    precision: Precision = "auto",
     score_on: Callable[..., ScoringReport] | None = None,
     is_sharded: bool = False,
 ) -> tuple[ScoringReport, Path]:
     """Fill the reference cache for some countries, or all where none is named.
 
-    `global_model` is named as of `find_model`. `score_on` takes its source and arguments as of
+    `global_model` is named as of `find_model`; `precision` is that of the training to come, whose
+    rewards must be of the same. `score_on` takes the model's source and arguments as of
     `scpo.distributed.ray_scoring.score_on_ray`, to score on a cluster; None for this process. If
     `is_sharded`, this process only maps the model's files: no device need hold it.
 
@@ -61,6 +64,7 @@ def score_data(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
+        precision=precision,
         score=None if score_on is None else partial(score_on, source),
     )
     return report, folder

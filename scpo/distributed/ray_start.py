@@ -2,17 +2,30 @@
 
 import logging
 import os
+import socket
 from collections.abc import Mapping
 from typing import Any
 
+import grpc
 import ray.train
 
+from scpo.files.places import shorten_ray_temp
+from scpo.interrupts import keep_handlers
+from scpo.text.terminal import warn
+
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
+_ANSWER_S = 5.0  # for a connection, and again for Ray's protocol
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120")  # of a group, twice
 
 
 def start_ray() -> None:
-    """Join the cluster that RAY_ADDRESS names, or start one on this machine, loopback only."""
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine, loopback only.
+
+    Raises:
+        RuntimeError: No cluster answers at RAY_ADDRESS within 10 s; Ray itself would wait for
+            many minutes.
+        ValueError: RAY_ADDRESS is that of a dashboard.
+    """
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -22,10 +35,44 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault(*START_TIMEOUT)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 is silent only without it
-    if "RAY_ADDRESS" in os.environ:
-        ray.init(address=os.environ["RAY_ADDRESS"], **quiet)
-    else:
-        ray.init(address="local", include_dashboard=False, **quiet)
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    with keep_handlers():  # Ray's own ends the process without a word
+        if address:
+            check_answers(address)
+            ray.init(address=address, **quiet)
+        else:
+            if short := shorten_ray_temp():
+                warn(f"TMPDIR is too long for Ray's sockets: its files are in {short}.")
+            ray.init(address="local", include_dashboard=False, **quiet)
+
+
+def check_answers(address: str) -> None:
+    """Refuse a cluster that is not there: Ray itself would wait for many minutes.
+
+    Raises:
+        RuntimeError: Nothing that speaks Ray's protocol answers within 10 s.
+        ValueError: The address is that of a dashboard.
+    """
+    if address.startswith(("http://", "https://")):
+        raise ValueError(
+            f"RAY_ADDRESS={address} is the address of a dashboard, which takes jobs: use `scpo "
+            "submit`. To run here unset RAY_ADDRESS; to join from a node give HOST:6379."
+        )
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not colon:  # such as "auto" and "local"
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
+        if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):
+            channel = grpc.insecure_channel(f"{host}:{port}")
+            grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
+            channel.close()
+    except (OSError, ValueError, OverflowError, grpc.FutureTimeoutError) as error:
+        reason = str(error) or "no answer"
+        raise RuntimeError(
+            f"A Ray cluster must answer at RAY_ADDRESS={address}, but got: {reason}. Start it, "
+            "or correct RAY_ADDRESS; unset it to run on this machine alone."
+        ) from error
 
 
 def alive_nodes() -> list[dict[str, Any]]:

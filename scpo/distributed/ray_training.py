@@ -30,6 +30,7 @@ from scpo.distributed.ray_start import (
     start_ray,
 )
 from scpo.files.places import Place, absolute, below
+from scpo.interrupts import keep_handlers
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
@@ -150,17 +151,19 @@ def run_on_workers(
     """
     start_ray()
     check_capacity(group.number, group.needs)
+    trainer = make_trainer(
+        loop,
+        settings,
+        group,
+        name=f"{task.lower()}-{uuid.uuid4().hex[:12]}",
+        storage=storage,
+        failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
+            max_failures=group.max_failures, controller_failure_limit=3
+        ),
+    )
     try:
-        result: Any = make_trainer(
-            loop,
-            settings,
-            group,
-            name=f"{task.lower()}-{uuid.uuid4().hex[:12]}",
-            storage=storage,
-            failures=FailureConfig(  # type: ignore[call-arg]  # its types are V1's
-                max_failures=group.max_failures, controller_failure_limit=3
-            ),
-        ).fit()
+        with keep_handlers():
+            result: Any = trainer.fit()
     except ray.train.TrainingFailedError as error:  # no RuntimeError of its own
         raise RuntimeError(f"{task} on {group.number} workers failed: {error}") from error
     return result.return_value

@@ -5,6 +5,7 @@ imports the standard library only, and pyarrow where a place is opened.
 """
 
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ Place = Path | str  # a local folder, or the URI of a remote one
 
 _CONNECT_S, _SILENCE_S = 3, 4  # of a quick attempt: until a connection, and between bytes
 _RETRY_S = 5
+_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10"
+_LONGEST_SOCKET = 107  # bytes, of the system
 _LONGEST = 300  # characters of a store's or hub's own words
 
 
@@ -36,6 +39,15 @@ def absolute(place: Place) -> str:
 def home() -> Path:
     """Return the folder of this node for what can be fetched again: SCPO_HOME or ~/.cache/scpo."""
     return Path(os.environ.get("SCPO_HOME") or Path.home() / ".cache" / "scpo")
+
+
+def shorten_ray_temp() -> str | None:
+    """Give Ray a short folder where its sockets would have too long names; return it, or None."""
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    if len(os.fsencode(folder)) + len(_SOCKET) <= _LONGEST_SOCKET:
+        return None
+    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="scpo-", dir="/tmp")
+    return os.environ["RAY_TMPDIR"]
 
 
 def open_store(place: Place, *, attempts: int | None = 2) -> tuple[Any, str]:

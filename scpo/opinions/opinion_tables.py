@@ -14,10 +14,10 @@ from rich.table import Table
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
-from scpo.files.terminal_table import terminal_table
 from scpo.opinions.answers import METRICS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
 from scpo.statistics.bootstrap import Interval
+from scpo.text.terminal_table import terminal_table
 
 TITLES = {
     "similarity_base2": "1 - JS distance, base 2",

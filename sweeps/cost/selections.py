@@ -18,10 +18,10 @@ from rich.text import Text
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
 from scpo.files.csv_files import write_csv
-from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
+from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.ledger.records import read_records

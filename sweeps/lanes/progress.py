@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from scpo.text.terminal import TextConsole
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.pareto import pareto_front
 
@@ -27,7 +28,7 @@ def follow_progress(
         to_do: Trainings still to come, by country.
         console: Where the table goes; None for standard output.
     """
-    console = console or Console()
+    console = console or TextConsole()
     started = time.monotonic()
     records: list[TrialRecord] = []
     total = sum(to_do.values())

@@ -11,8 +11,8 @@ from typing import Any
 
 from rich.table import Table
 
-from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import select_setting
+from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import write_columns
 from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from rich.table import Table
 
 from scpo.arrays import Row
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL

@@ -12,8 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from scpo.arrays import Row
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import write_columns
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 

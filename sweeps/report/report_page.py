@@ -17,6 +17,7 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.files.figure_style import inline_svg
 from scpo.statistics.wording import open_templates
+from scpo.text.terminal import printable
 from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
@@ -89,6 +90,7 @@ def render_report(
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
     environment = open_templates("sweeps.report", "templates", escape=True)
+    environment.finalize = _shown
     environment.filters.update(
         setting=describe_setting,
         evidence=describe_evidence,
@@ -114,6 +116,11 @@ def render_report(
         num_failed=len(failed),
         config=config,
     )
+
+
+def _shown(value: object) -> object:
+    """Return what the page shows: texts without control characters."""
+    return printable(value) if type(value) is str else value
 
 
 def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:

@@ -157,7 +157,7 @@ def prepare_countries(
             storage=_ray_files(run),
             trust_remote_code=trusted,
         )
-    elif use_gpu or "RAY_ADDRESS" in os.environ:
+    elif use_gpu or os.environ.get("RAY_ADDRESS"):
         score = partial(score_on_ray, shared or model, use_gpu=use_gpu, trust_remote_code=trusted)
     if not is_sharded:
         reward = reward.to(pick_device())

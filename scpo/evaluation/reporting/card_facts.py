@@ -6,12 +6,11 @@ under `models`, by its label.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import Field
 
 from scpo.config import Config, parse_config
+from scpo.text.yaml_files import read_yaml
 
 SETTING_WORDS = {
     "tau": "filter threshold tau",
@@ -62,10 +61,7 @@ def read_card_facts(
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file with the facts of model cards at {path}.")
-    try:
-        raw: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
+    raw = read_yaml(path).value
     told = {label: facts.model_dump() for label, facts in (known or {}).items()}
     models = raw.get("models", dict.fromkeys(told)) if isinstance(raw, dict) else None
     if not isinstance(models, dict) or not models:

@@ -9,10 +9,10 @@ from rich.table import Table
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.terminal_table import terminal_table
 
 _accuracy = partial(format_accuracy, missing="-")
 

@@ -13,9 +13,9 @@ from rich.table import Table
 
 from scpo.arrays import Row
 from scpo.files.atomic import write_text
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
+from scpo.text.terminal_table import terminal_table
 from sweeps.curves.output.curve_panels import country_title
 from sweeps.ledger.words import BASELINE
 

@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
+from scpo.text.terminal_table import terminal_table
 from sweeps.research.worlds.map_cells import MapRow
 
 

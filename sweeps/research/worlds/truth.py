@@ -18,10 +18,10 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
-from scpo.files.terminal_table import terminal_table
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
+from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
 from sweeps.probe.choose_heads import train_selections

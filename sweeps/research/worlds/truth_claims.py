@@ -17,9 +17,9 @@ from dataclasses import dataclass
 from rich.table import Table
 
 from scpo.arrays import FloatArray
-from scpo.files.terminal_table import terminal_table
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
+from scpo.text.terminal_table import terminal_table
 from sweeps.research.worlds.world_arms import MEASURES
 from sweeps.research.worlds.worlds import mean_interval
 

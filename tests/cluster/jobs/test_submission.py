@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from cluster.access.profile import Profile
-from cluster.jobs.package import list_package
+from cluster.jobs import package
+from cluster.jobs.package import check_package, list_package
 from cluster.jobs.submission import EXCLUDES, Submission, plan_submission
 
 PROFILE = Profile(
@@ -133,29 +134,42 @@ def test_missing_paths_are_refused(config: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["HF_TOKEN", "aws_secret_access", "API_KEY", "DB_PASSWORD", "wandb_api_key"]
+    "name", ["HF_TOKEN", "aws_secret_access", "API_KEY", "DB_PASSWORD", "MY_PASS", "GITHUB_PAT"]
 )
 def test_secrets_are_not_sent_by_value(name: str) -> None:
     with pytest.raises(ValueError, match=f"secret must not be sent by value, but.*{name}"):
         Submission("a", ("true",), Path("/x"), env_names=("HF_HOME", name))
 
 
+SECRETS = """
+.env prod.env scpo/.env.local .netrc .git-credentials .npmrc .pypirc .pgpass .my.cnf .htpasswd
+.s3cfg .boto .databrickscfg .vault-token .bash_history .ray/auth_token keys/auth_token .ssh/id_rsa
+id_rsa id_ed25519 .aws/credentials .docker/config.json .kube/config kubeconfig .config/gcloud/x
+.cache/huggingface/token .huggingface/token .kaggle/kaggle.json kaggle.json rclone.conf cookies.txt
+server.pem tls.key x.p12 x.pfx x.kdbx hf_token.txt token.txt GITHUB_TOKEN.txt wandb_token
+github-pat.txt openai_api_key api_key.txt auth.token my-secret.json secrets.yaml
+client_secret_1.json .streamlit/secrets.toml credentials credentials.json service-account.json
+gcp_service_account_prod.json oauth_client.json passwords.txt database_password.yml
+terraform.tfstate prod.tfvars .terraform/x
+""".split()
+
+
 def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -> None:
     root = tmp_path / "root"
     sent = ["scpo/data/pairs.py", "sweeps/configs/prism.yaml", "scpo/runs/kept.py"]
+    sent += ["tokenizer.json", "tokenizer_config.json", "scpo/text/secrets.py", "scpo/tokens/a.py"]
     dropped = [
         *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", ".git/HEAD", "caches/a"),
         *("scpo/__pycache__/a.pyc", ".mypy_cache/a", "a.parquet", "scpo/model.safetensors"),
-        *(".env", "scpo/.env.local", "server.pem", "ignored/by_git.txt"),
-        *(".ray/auth_token", "keys/auth_token", ".ssh/id_rsa", ".aws/credentials", "tls.key"),
+        "ignored/by_git.txt",
     ]
-    for name in [*sent, *dropped]:
+    for name in [*sent, *dropped, *SECRETS]:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text("x", encoding="utf-8")
     (root / ".gitignore").write_text("ignored/\n", encoding="utf-8")
-    files, packed_bytes = list_package(root, EXCLUDES)
-    assert packed_bytes > 0
-    assert files == sorted([*sent, ".gitignore"])
+    listed = list_package(root, EXCLUDES)
+    assert sorted(listed.files) == sorted([*sent, ".gitignore"])
+    assert listed.num_secret > 40
 
 
 def test_another_ray_that_packs_elsewhere_is_refused(
@@ -219,3 +233,74 @@ def test_cache_of_reference_rewards_is_one_that_every_node_sees(
     planned = plan_submission(config, out="/mnt/runs/a", overrides=override)
     settings = planned.entrypoint[8:]
     assert [setting for setting in settings if setting != "--set"] == expected
+
+
+def checked(config: Path, **options: object) -> Submission:
+    return check_package(plan_submission(config, out="/mnt/x", **options))[0]
+
+
+def test_a_configuration_that_git_ignores_is_refused_before_it_is_missed(
+    config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / ".gitignore").write_text("*.yaml\n")
+    match = r"reads sweeps/configs/prism.yaml, but sweeps/configs/prism.yaml is not sent: .gitign"
+    with pytest.raises(ValueError, match=match):
+        checked(config)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("data: {path: data}", "reads data, but there is no such file here"),
+        ("data: {path: pairs.jsonl}", "reads pairs.jsonl, but there is no such file here"),
+        ("data: {path: runs/a}", r"reads runs/a, but runs/a/interactions.parquet is not sent"),
+        ("global_model: {name: model}", "reads model, but model/model.safetensors is not sent"),
+        ("data: {path: ../x}", "outside the working directory and is not sent"),
+        ("cache: 's3://K:SECRETSECRET@b'", "line 1: cache: must carry no credentials"),
+        ("data: {path: '${HF_TOKEN}'}", "data.path: the secret HF_TOKEN must not become part"),
+    ],
+)
+def test_what_the_job_would_lack_is_refused(
+    config: Path, tmp_path: Path, written: str, message: str
+) -> None:
+    for name in ("runs/a/interactions.parquet", "model/model.safetensors"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    config.write_text(written)
+    with pytest.raises(ValueError, match=message):
+        checked(config)
+
+
+def test_what_is_sent_or_elsewhere_is_no_fault(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "pairs.jsonl").touch()
+    config.write_text("data: {path: pairs.jsonl}\nglobal_model: {name: org/model}\n")
+    assert checked(config).needed == ("sweeps/configs/prism.yaml", "pairs.jsonl")
+    config.write_text("data: {path: /mnt/d}\nglobal_model: {backbone: '${X:-.venv/m}'}\n")
+    assert checked(config).needed == ("sweeps/configs/prism.yaml",)
+
+
+def test_links_without_end_are_not_followed(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "here").symlink_to(".")
+    (tmp_path / "sweeps" / "up").symlink_to("../..")
+    (tmp_path / "configs").symlink_to("sweeps/configs")  # ends, and is followed
+    submission = checked(config)
+    assert set(submission.excludes[-2:]) == {"/here", "/sweeps/up"}
+    files = list_package(tmp_path, submission.excludes).files
+    assert sorted(files) == ["configs/prism.yaml", "sweeps/configs/prism.yaml"]
+
+
+def test_what_is_too_large_is_named(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(package, "_MAX_BYTES", 2**20)
+    (tmp_path / "noise.csv").write_bytes(bytes(3 * 2**20))
+    with pytest.raises(ValueError, match=r"1 MiB at most.*largest: noise.csv \(3 MiB\)"):
+        checked(config)
+    (tmp_path / "noise.csv").unlink()
+    checked(config)
+
+
+@pytest.mark.parametrize("key", ["training.hf_token=abc", "x.db_password=abc", "cache=s3://a:b@c"])
+def test_a_secret_is_not_part_of_the_job_s_command(config: Path, key: str) -> None:
+    with pytest.raises(ValueError, match="a command line must carry no secret"):
+        checked(config, overrides=[key])

@@ -1,6 +1,7 @@
 import os
 import re
 import signal
+import socket
 import threading
 from contextlib import suppress
 from dataclasses import replace
@@ -15,10 +16,11 @@ from ray.train.torch import TorchTrainer
 
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.distributed import ray_training
+from scpo.distributed import ray_start, ray_training
 from scpo.distributed.ray_start import start_ray
 from scpo.distributed.ray_training import WorkerGroup, load_everywhere, train_on_ray
 from scpo.files.atomic import hash_file
+from scpo.files.places import shorten_ray_temp
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.training.checkpoints import TrainingStopped
@@ -211,6 +213,45 @@ def test_start_ray_joins_what_is_named_and_starts_one_otherwise(monkeypatch):
     start_ray()  # already there
     assert seen == ["local"]
     seen.clear()
+    monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": " "})
+    start_ray()
+    assert seen == ["local"]
+    seen.clear()
+    asked = []
+    monkeypatch.setattr(ray_start, "check_answers", asked.append)
     monkeypatch.setattr(os, "environ", {"RAY_ADDRESS": "head:6379"})
     start_ray()
-    assert seen == ["head:6379"]
+    assert seen == asked == ["head:6379"]
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("127.0.0.1:1", r"must answer at RAY_ADDRESS=127\.0\.0\.1:1, but got: .*refused"),
+        ("ray://127.0.0.1:1", "must answer at RAY_ADDRESS=ray://127.0.0.1:1, but got"),
+        ("127.0.0.1:x", "must answer at RAY_ADDRESS=127.0.0.1:x, but got: invalid literal"),
+        ("127.0.0.1:99999", "must answer at RAY_ADDRESS=127.0.0.1:99999, but got"),
+        ("http://127.0.0.1:8265", "is the address of a dashboard, which takes jobs: use `scpo su"),
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named(address, message):
+    with pytest.raises((RuntimeError, ValueError), match=message):
+        ray_start.check_answers(address)
+
+
+def test_a_silent_address_is_given_up_in_time(monkeypatch):
+    monkeypatch.setattr(ray_start, "_ANSWER_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(RuntimeError, match=f"must answer at RAY_ADDRESS={address}"):
+            ray_start.check_answers(address)
+
+
+def test_a_long_folder_of_temporary_files_is_replaced(monkeypatch, tmp_path):
+    monkeypatch.setenv("RAY_TMPDIR", "/tmp")
+    assert shorten_ray_temp() is None
+    monkeypatch.setenv("RAY_TMPDIR", f"/tmp/{'x' * 60}")
+    short = shorten_ray_temp()
+    assert short == os.environ["RAY_TMPDIR"]
+    assert short.startswith("/tmp/scpo-")
+    os.rmdir(short)

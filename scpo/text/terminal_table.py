@@ -2,7 +2,6 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -21,9 +20,9 @@ def terminal_table(
     markup; one that is a `Text` keeps its style, and a line may lack its last cells.
     """
     table = Table(
-        title=escape(title),
+        title=Text(title),
         title_justify="left",
-        caption=escape(caption) or None,
+        caption=Text(caption) if caption else None,
         caption_justify="left",
     )
     for name in columns:

@@ -1,0 +1,139 @@
+"""Signals: Ctrl-C, SIGTERM and a closed terminal end a command, and what it started, in time.
+
+Ray puts handlers of its own in the place of others, and some of them end the process without a
+word. So every signal is also seen through Python's wakeup file: whatever a handler makes of it,
+`Interruption` knows that it came, and after 8 s ends the process and its children by force.
+"""
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+
+import psutil
+
+GRACE_S = 8.0
+_RAY_S = 4.0  # of these, for Ray's own shutdown
+
+
+class Stopped(Exception):
+    """A command stopped where it is, with words that say what is kept and how to go on.
+
+    `exit_code` is 130 after Ctrl-C, 143 after SIGTERM, 0 for a spent budget.
+    """
+
+    def __init__(self, message: str, exit_code: int = 130) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP arrived: raised in the main thread, as Python does for Ctrl-C."""
+
+
+class Interruption:
+    """Watches for signals while a command runs; use it as a context.
+
+    `signal_number` is the first that came, None for none. `last_words` are called with it before
+    a process that does not end by itself is ended by force.
+    """
+
+    def __init__(self, last_words: Callable[[int], None]) -> None:
+        self.signal_number: int | None = None
+        self._last_words = last_words
+        self._ended = threading.Event()
+        self._owner = os.getpid()
+        self._children: frozenset[int] = frozenset()
+
+    def __enter__(self) -> "Interruption":
+        if threading.current_thread() is not threading.main_thread():
+            return self
+        self._children = frozenset(child.pid for child in _descendants())
+        self._reading, self._writing = os.pipe()
+        os.set_blocking(self._writing, False)
+        self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
+        os.register_at_fork(after_in_child=self._forget)
+        self._handlers = {
+            number: signal.signal(number, self._terminate)
+            for number in (signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) is signal.SIG_DFL
+        }
+        self._watcher = threading.Thread(target=self._watch, daemon=True)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        signal.set_wakeup_fd(self._wakeup)
+        os.write(self._writing, b"\0")
+        self._watcher.join()  # what came before is known now
+        if self.signal_number is not None:
+            self.end_children()
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+        self._ended.set()
+        os.close(self._writing)
+        os.close(self._reading)
+
+    def end_children(self) -> None:
+        """End Ray, and kill what this command started and is still there."""
+        started = [child for child in _descendants() if child.pid not in self._children]
+        ray = sys.modules.get("ray")
+        if ray is not None and started:
+            ending = threading.Thread(target=ray.shutdown, daemon=True)
+            ending.start()
+            ending.join(_RAY_S)
+        started += [child for child in _descendants() if child.pid not in self._children]
+        for child in started:
+            with suppress(OSError):
+                if child.is_running():  # and is no later process of the same number
+                    os.kill(child.pid, signal.SIGKILL)
+
+    def _terminate(self, number: int, _: FrameType | None) -> None:
+        if os.getpid() != self._owner:  # a forked worker, whose parent ends it
+            os._exit(128 + number)
+        self.signal_number = self.signal_number or number
+        raise Terminated
+
+    def _watch(self) -> None:
+        while number := os.read(self._reading, 1)[0]:
+            if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                self.signal_number = self.signal_number or number
+                threading.Thread(target=self._force, args=(number,), daemon=True).start()
+
+    def _force(self, number: int) -> None:
+        if self._ended.wait(GRACE_S):
+            return
+        self._last_words(number)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        self.end_children()
+        os._exit(128 + number)
+
+    def _forget(self) -> None:
+        if os.getpid() != self._owner and not self._ended.is_set():
+            signal.set_wakeup_fd(-1)  # its signals are not ours
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
+
+
+@contextmanager
+def keep_handlers() -> Iterator[None]:
+    """Put the handlers of signals back that a library replaces in this block."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler not in (signal.SIG_DFL, None):
+                signal.signal(number, handler)
+
+
+def _descendants() -> list[psutil.Process]:
+    return psutil.Process().children(recursive=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from scpo.commands.options import Set, console
+from scpo.commands.options import Set
+from scpo.text.terminal import console
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
 ProfileName = Annotated[

@@ -13,10 +13,10 @@ from scpo.commands.options import (
     MaxTokens,
     OnBadRows,
     Out,
-    console,
     encoder_settings,
     say,
 )
+from scpo.text.terminal import console
 
 Models = Annotated[
     list[str] | None,

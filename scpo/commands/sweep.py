@@ -12,11 +12,11 @@ from scpo.commands.options import (
     OutPlace,
     Run,
     Set,
-    console,
     say,
     split_names,
     stop_if_dry_run,
 )
+from scpo.text.terminal import console
 
 ConfigFile = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
@@ -265,7 +265,7 @@ def _margin(run: Path) -> float:
     search = config.get("search") if isinstance(config, dict) else None
     margin = search.get("non_inferiority") if isinstance(search, dict) else None
     try:
-        return float(margin)
+        return float(margin)  # type: ignore[arg-type]  # what is none is refused below
     except (TypeError, ValueError) as error:
         raise ValueError(
             f"{file} must be the configuration of a sweep, with a number search.non_inferiority, "

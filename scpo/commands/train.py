@@ -16,10 +16,10 @@ from scpo.commands.options import (
     OnBadRows,
     Out,
     Set,
-    console,
     encoder_settings,
     stop_if_dry_run,
 )
+from scpo.text.terminal import console
 
 GlobalModel = Annotated[
     str, Option("--global-model", metavar="MODEL", help="Hub name (@REVISION), folder or URI.")

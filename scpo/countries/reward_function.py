@@ -16,7 +16,7 @@ import numpy as np
 
 from scpo.choices import Overlong, Precision
 from scpo.countries.scoring import score_texts
-from scpo.data.reading.trl_columns import render_messages
+from scpo.data.reading.conversations import Message, render_messages
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
@@ -66,7 +66,8 @@ def reward_function(
             max_tokens=budget,
             overlong=policy,
         )
-        return score_texts(reward, texts, np.arange(len(texts)), precision=precision).tolist()
+        rewards = score_texts(reward, texts, np.arange(len(texts)), precision=precision)
+        return [float(value) for value in rewards]
 
     return scpo_reward
 
@@ -74,8 +75,8 @@ def reward_function(
 def _prompt(prompt: Said) -> Prompt:
     if isinstance(prompt, str):
         return prompt
-    turns = [(str(turn["role"]), _content(turn)) for turn in prompt]
-    text = render_messages(turns, "user")
+    turns = [Message(str(turn["role"]), _content(turn)) for turn in prompt]
+    text = render_messages(turns)
     is_one = len(turns) == 1 and turns[0][0] == "user"
     return text if is_one or not turns else Dialogue(text, tuple(turns))
 

@@ -198,7 +198,8 @@ class _MaskPooling(nn.Module):
             position_ids = (mask.long().cumsum(1) - 1).clamp(min=0)
         if pool_at is None:
             column = torch.arange(mask.shape[1], device=mask.device)
-            pad_id = self.config.get_text_config().pad_token_id  # type: ignore[union-attr]
+            config: Any = self.config
+            pad_id = config.get_text_config().pad_token_id
             places = (column * mask * (input_ids != pad_id)).argmax(1, keepdim=True)
         else:
             places = pool_at

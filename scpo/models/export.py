@@ -86,7 +86,7 @@ def export_reward_model(
             write_model_files(reward, temporary, weights, file_bytes=file_bytes)
         tell_readers(temporary, reward.tokenizer, facts)
         write_facts(temporary, facts)
-        write_export_card(temporary, facts, plain_model(reward.model).name_or_path)
+        write_export_card(temporary, facts, plain_model(reward.model).name_or_path or "")
         try:
             again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
         except ValueError as error:

@@ -5,6 +5,7 @@ word. Everything is refused here by the model's name, before the first reward.
 """
 
 import inspect
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,7 +31,8 @@ def check_vocabulary(
             "the tokenizer's files of this model beside its weights."
         )
     token, largest = max(vocabulary.items(), key=lambda item: item[1])
-    known = model.get_input_embeddings().weight.shape[0]
+    embeddings: Any = model.get_input_embeddings()
+    known = int(embeddings.weight.shape[0])
     if largest >= known:
         raise ValueError(
             f"{name}: the tokenizer has token {token!r} of id {largest}, but the model has "

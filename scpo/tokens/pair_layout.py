@@ -9,6 +9,7 @@ with the tokenizer's own encoding.
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,11 +77,11 @@ class PairLayout:
         Raises:
             ValueError: The tokenizer itself encodes a sampled pair in another way.
         """
-        prompts = [prompt_text(prompt) for prompt in prompts]
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(prompts))}
+        shown = [prompt_text(prompt) for prompt in prompts]
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(shown))}
         known = _tokenize(tokenizer, list(numbers))
-        for start in range(0, len(prompts), CHUNK_TEXTS):
-            ours = prompts[start : start + CHUNK_TEXTS]
+        for start in range(0, len(shown), CHUNK_TEXTS):
+            ours = shown[start : start + CHUNK_TEXTS]
             replies = responses[start : start + CHUNK_TEXTS]
             which = np.array([numbers[prompt] for prompt in ours], dtype=np.int64)
             whole = self._assemble(known, which, _tokenize(tokenizer, replies))
@@ -143,7 +144,7 @@ def pair_template(tokenizer: PreTrainedTokenizerBase) -> str | None:
             {"role": "user", "content": prompt},
             {"role": "assistant", "content": response},
         ]
-        said = tokenizer.apply_chat_template(
+        said: Any = tokenizer.apply_chat_template(
             messages, chat_template=template, tokenize=True, return_dict=True
         )
         if list(said["input_ids"]) != list(tokenizer(prompt, response)["input_ids"]):

@@ -191,9 +191,11 @@ def work_table(plan: SweepPlan) -> Table:
         )
         for row in plan.work
     ]
-    lines[-1] = tuple(Text(str(cell), "bold") for cell in lines[-1])
+    total = tuple(Text(str(cell), "bold") for cell in lines.pop())
     title = f"Work, {plan.num_lanes} at a time"
-    return terminal_table(title, ("", *columns), [lines], left=("",), caption=plan.rate.source)
+    return terminal_table(
+        title, ("", *columns), [[*lines, total]], left=("",), caption=plan.rate.source
+    )
 
 
 def format_hours(hours: float) -> str:

@@ -120,7 +120,8 @@ def _reach(
     own: Trace, base: Trace | None, target: float | None, curves: Literal["curve", "curves"]
 ) -> tuple[_Ends, _Ends, float]:
     """Return bounds of R curves' pairs and of their ratios to the base, and the first target."""
-    accuracy, compared = getattr(own, curves), getattr(base, curves, None)
+    accuracy: FloatArray = getattr(own, curves)
+    compared: FloatArray = accuracy if base is None else getattr(base, curves)
     targets = compared[:, -1] if target is None else np.full(len(accuracy), target)
     pairs = pairs_to_reach(own.grid, accuracy, targets)
     low, high = np.zeros(len(accuracy)), np.full(len(accuracy), np.inf)

@@ -43,14 +43,16 @@ class FeatureStore:
 
 def open_features(config: SweepConfig, model: ModelSource) -> FeatureStore:
     """Load a sweep's global model to read features from, in sharded lanes by their workers."""
-    code = {"trust_remote_code": config.global_model.trust_remote_code}
+    trusted = config.global_model.trust_remote_code
     is_sharded = config.lanes.workers > 1  # no device need hold the whole model
-    reward = load_reward_model(model, as_stored=is_sharded, **code)
+    reward = load_reward_model(model, as_stored=is_sharded, trust_remote_code=trusted)
     compute = None
     if is_sharded:
         storage = below(absolute(config.cache), ".ray-train")
         group = worker_group(config.lanes)
-        compute = partial(features_sharded, model, group=group, storage=storage, **code)
+        compute = partial(
+            features_sharded, model, group=group, storage=storage, trust_remote_code=trusted
+        )
     else:
         reward = reward.to(pick_device())
     precision = resolve_precision(config.training.precision, pick_device())

@@ -158,7 +158,8 @@ def _rank(
     cost = np.array([record.objectives["pairs_trained"] for record in records])
     broken = [[value for value in r.constraints.values() if value > 0] for r in records]
     violation = np.array([float(sum(values)) for values in broken])
-    order = np.lexsort(([record.trial_id for record in records], cost, -accuracy, violation))
+    names = np.array([record.trial_id for record in records])
+    order = np.lexsort((names, cost, -accuracy, violation))
     records, counts = [records[row] for row in order], counts.take(order.tolist())
     accuracy, cost, violation = accuracy[order], cost[order], violation[order]
     candidates = Candidates(counts.correct, counts.pairs, cost, violation)
@@ -170,7 +171,9 @@ def _rank(
     settings = tuple(
         RankedSetting(
             record,
-            *(float(column[row]) for column in (accuracy, cost, violation)),
+            float(accuracy[row]),
+            float(cost[row]),
+            float(violation[row]),
             rank=row + 1,
             on_front=row in front,
             is_knee=knee is not None and row == front[knee],

@@ -80,7 +80,7 @@ def model_card(
         calibration=next(iter(_rows(tables["calibration"], **of_model)), None),
         others=[row for row in others if row["country"] != country],
         training=_training(facts),
-        use="" if exported is None else use_section(folder, exported),
+        use="" if folder is None or exported is None else use_section(folder, exported),
         annotators=f"{users:,} annotators" if users else ANY_ANNOTATORS,
     )
     header = _header(facts, overall, country, part)

@@ -111,4 +111,5 @@ def test_the_nearest_arm_beside_the_average_of_others(average: float, words: str
     cells[0]["similarity"]["average of others"] = np.full((3, 3), average).tolist()
     said = similarity_remark(cells)
     assert said.startswith(words)
-    assert f"the nearest, `full`, is {0.8 - average:+.3f}" in said
+    difference = "0.000" if average == 0.8 else f"{0.8 - average:+.3f}"
+    assert f"the nearest, `full`, is {difference}" in said

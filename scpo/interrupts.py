@@ -136,4 +136,4 @@ def keep_handlers() -> Iterator[None]:
 
 
 def _descendants() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
+    return list(psutil.Process().children(recursive=True))

@@ -136,5 +136,4 @@ def keep_handlers() -> Iterator[None]:
 
 
 def _descendants() -> list[psutil.Process]:
-    found: list[psutil.Process] = psutil.Process().children(recursive=True)
-    return found
+    return list(psutil.Process().children(recursive=True))

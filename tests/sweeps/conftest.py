@@ -124,7 +124,7 @@ def search_trial(
     """A search trial whose users each have `num_pairs` pairs."""
     users = list("abcd")[: len(correct)]
     total = num_pairs * len(users)
-    share = sum(correct) / total if total else None
+    share = min(1.0, sum(correct) / total) if total else None  # counts may be made not to fit
     accuracy = AccuracyRecord(
         accuracy=share, low=None, high=None, pairs=total, users=len(users), ties=0
     )

@@ -1,5 +1,6 @@
 """Commands of many trainings: sweep, what is made from its records, and studies."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,13 +38,19 @@ def sweep(
     resolved = _load_sweep(config, set_, dry_run)
     from sweeps.run.mirror import working_folder
 
-    with working_folder(out) as (folder, mirror):
+    with _run_folder(out, resolved), working_folder(out, writes=True) as (folder, mirror):
         # Imported late, because it is slow: a bucket that does not answer is reported first.
         from sweeps.stages.whole_sweep import run_sweep
 
-        run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
+        stopped = run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
         is_complete = _show_run(folder, out, resolved.search.non_inferiority)
-    if not is_complete:
+    if stopped:
+        console.print(
+            f"The sweep stopped: {stopped}. Test users were not looked at. To search on, run the "
+            "same command with --resume and a larger limit; to end with what there is, with "
+            "--resume and --set search.num_trials=1."
+        )
+    elif not is_complete:
         raise typer.Exit(1)
 
 
@@ -61,15 +68,17 @@ def probe(
     """
     resolved = _load_sweep(config, set_, dry_run)
     if draw:
-        from sweeps.probe.curves import run_probe_curves
+        with _run_folder(out, resolved):
+            from sweeps.probe.curves import run_probe_curves
 
-        _show_curves(run_probe_curves(resolved, out, say), None)
+            _show_curves(run_probe_curves(resolved, out, say), None)
         return
-    from sweeps.probe.probe import run_probe
-    from sweeps.probe.table import probe_table, write_probe
+    with _run_folder(out, resolved):
+        from sweeps.probe.probe import run_probe
+        from sweeps.probe.table import probe_table, write_probe
 
-    results = run_probe(resolved, out, say, num_settings=settings)
-    write_probe(results, out / "probe.csv")
+        results = run_probe(resolved, out, say, num_settings=settings)
+        write_probe(results, out / "probe.csv")
     console.print(probe_table(results))
     console.print(f"Written: {out / 'probe.csv'}")
 
@@ -87,9 +96,10 @@ def plan(
     Also shows how many pairs each setting keeps, and how it weights them.
     """
     resolved = _load_sweep(config, set_, dry_run)
-    from sweeps.cost.selections import run_plan, selection_table, work_table
+    with _run_folder(out, resolved):
+        from sweeps.cost.selections import run_plan, selection_table, work_table
 
-    planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
+        planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
     console.print(selection_table(planned))
     console.print(work_table(planned))
     console.print(f"Written: {out / 'plan.csv'}, {out / 'plan_work.csv'}")
@@ -112,9 +122,10 @@ def ablate(
     from sweeps.stages.ablation import run_ablation
 
     seeds = tuple(seed or (0, 1, 2))
-    records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)
-    rows = ablation_rows(records, part)
-    write_ablation(rows, out / "ablation.csv")
+    with _run_folder(out, resolved):
+        records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)
+        rows = ablation_rows(records, part)
+        write_ablation(rows, out / "ablation.csv")
     console.print(ablation_table(rows, part))
     console.print(f"Written: {out / 'ablation.csv'}")
 
@@ -168,8 +179,11 @@ def science(
     studies = {"truth": show_truth, "map": show_map}
     if study not in studies:
         raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
-    for shown in studies[study](out, size, say, workers):
-        console.print(shown)
+    from scpo.files.output_folder import output_folder
+
+    with output_folder(out, study, size, overwrite=None):
+        for shown in studies[study](out, size, say, workers):
+            console.print(shown)
 
 
 def study(
@@ -183,9 +197,12 @@ def study(
 
     An interrupted study resumes from its output folder.
     """
-    from sweeps.research.run_study import run_study
+    from scpo.files.output_folder import output_folder
 
-    results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
+    with output_folder(out, "study", keep=[config]):
+        from sweeps.research.run_study import run_study
+
+        results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
     done = ", ".join(result.title for result in results)
     console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
 
@@ -201,6 +218,17 @@ def report(run: Run) -> None:
         write_arms(arm_rows(read_records(folder)), folder / "arms.csv")
         page = write_report(folder, margin=_margin(folder))
     console.print(f"Written: {page}, {run}/arms.csv")
+
+
+def _run_folder(out: str | Path, config: Any) -> AbstractContextManager[Any]:
+    """Let this process alone write a run's folder; all of its commands read the same inputs."""
+    from scpo.files.output_folder import output_folder
+    from scpo.files.places import is_remote
+    from sweeps.run.run_folder import shared_inputs
+
+    if is_remote(out):
+        return nullcontext()  # the mirror has a lock in the store
+    return output_folder(Path(out), "run", shared_inputs(config), overwrite=None)
 
 
 def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:

@@ -1,8 +1,8 @@
 """One country and one model, without a sweep: what `scpo score` and `scpo train` read.
 
 Both read a prepared folder and a global model, and share the reference cache with `scpo
-evaluate`, so the global model runs once. The split is a function of the data and its seed, so
-training and evaluation agree on who is held out without a file between them.
+evaluate`, so the global model runs once. The folder of data keeps its split, so training and
+evaluation agree on who is held out, also when users come between them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,11 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
-from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
+import numpy as np
+
+from scpo.config import EncoderConfig, TrainingConfig
 from scpo.countries.build import score_table, steer_countries
 from scpo.countries.country_data import rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
+from scpo.data.splits import keep_split
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
 from scpo.models.devices import pick_device
@@ -72,7 +75,8 @@ class CountryTraining:
 
     `model` is where every node finds it, `reward` is it on the device to use. `num_available`
     counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
-    the kept ones; `losses` says how many texts were cut and pairs dropped.
+    the kept ones; `losses` says how many texts were cut and pairs dropped; `users` are those whose
+    pairs are of the training part.
     """
 
     model: ModelSource
@@ -81,6 +85,7 @@ class CountryTraining:
     num_available: int
     effective_pairs: float
     losses: str
+    users: tuple[str, ...]
 
 
 class ArmSetting(TypedDict):
@@ -109,12 +114,13 @@ def ready_training(
             is kept.
     """
     source, reward = _load(global_model)
+    table = read_interactions(data)
     steered = steer_countries(
-        read_interactions(data),
+        table,
         [country],
         reward,
         content_hash(source),
-        split=SplitConfig(),
+        split=keep_split(data, table, [country]),
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
@@ -130,7 +136,13 @@ def ready_training(
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
     return CountryTraining(
-        source, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
+        source,
+        reward,
+        pairs,
+        len(which),
+        effective_pairs(selection.weights),
+        steered.losses,
+        tuple(np.unique(steered.user[which]).tolist()),
     )
 
 

@@ -27,7 +27,7 @@ class ModelsToJudge:
     `global_model` is a source, or a name as of `scpo.models.model_source.find_model`, `revision`
     its revision on the hub; `models` are such names by label, without "global". Without
     `countries` those judge that labels name. `split` is how users were divided when the models
-    were trained.
+    were trained, or the part of each; None for the split that `data` keeps.
     """
 
     data: Path
@@ -35,7 +35,7 @@ class ModelsToJudge:
     models: Mapping[str, str]
     cache: Path
     countries: Sequence[str] = ()
-    split: SplitConfig = field(default_factory=SplitConfig)
+    split: SplitConfig | Mapping[str, str] | None = None
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     revision: str | None = None
     trust_remote_code: bool = False

@@ -193,7 +193,7 @@ def local_copy(uri: str) -> Path:
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a node fetch once
         if not target.is_dir():
-            with atomic_folder(target) as temporary:
+            with atomic_folder(target, "fetched") as temporary:
                 get_files(remote, files, temporary)
                 (temporary / MANIFEST).write_bytes(manifest)
     return target

@@ -12,6 +12,7 @@ import sys
 import typer
 
 from scpo.commands import cluster, evaluation, sweep, train
+from scpo.interrupts import Stopped
 
 COMMANDS = {
     "Data": (train.prepare,),
@@ -45,6 +46,9 @@ def main() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     try:
         make_app()()
+    except Stopped as stopped:
+        sys.stderr.write(f"scpo: {stopped}\n")
+        raise SystemExit(stopped.exit_code) from None
     except (ValueError, OSError, RuntimeError) as error:
         if os.environ.get("SCPO_TRACEBACK"):
             raise

@@ -120,7 +120,7 @@ def ready_training(
         [country],
         reward,
         content_hash(source),
-        split=keep_split(data, table, [country]),
+        split=keep_split(data, rows_of(table, [country]), [country]),
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,

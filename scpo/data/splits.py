@@ -118,6 +118,22 @@ def fold_users(
     ]
 
 
+def read_split(file: Path) -> dict[str, str]:
+    """Return the part of each user, as a run's `split.json` has it.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        parts = dict(json.loads(file.read_text(encoding="utf-8")))
+        whole = set(parts.values()) <= set(SIDES)
+    except (ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{file} is damaged, so it does not say who is held out. Restore it.")
+    return parts
+
+
 def keep_split(
     folder: Path, table: pa.Table, countries: Sequence[str], *, seed: int = 0
 ) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.countries.build import steer_countries
-from scpo.countries.country_data import CountryData
+from scpo.countries.country_data import CountryData, rows_of
 from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
 from scpo.data.splits import keep_split
@@ -46,12 +46,13 @@ def score_models(
     sources = find_models(named)
     source = find_model(judged.global_model, revision=judged.revision)
     reference = _load(source, judged)
+    rows = rows_of(table, countries)
     steered = steer_countries(
-        table,
+        rows,
         countries,
         reference,
         content_hash(source),
-        split=keep_split(judged.data, table, countries) if judged.split is None else judged.split,
+        split=keep_split(judged.data, rows, countries) if judged.split is None else judged.split,
         max_tokens=judged.encoder.max_tokens,
         overlong=judged.encoder.overlong,
         cache=judged.cache,

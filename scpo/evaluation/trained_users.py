@@ -4,11 +4,10 @@
 model of a sweep the run's `split.json` has them.
 """
 
-import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from scpo.data.splits import SPLIT_FILE, name_users
+from scpo.data.splits import SPLIT_FILE, name_users, read_split
 from scpo.files.atomic import read_marker
 
 
@@ -39,8 +38,4 @@ def _trained_users(folder: Path) -> set[str]:
     split = folder.parent.parent / SPLIT_FILE
     if named or folder.parent.name != "models" or not split.is_file():
         return named
-    try:
-        parts = json.loads(split.read_text(encoding="utf-8"))
-        return set(name_users(user for user, part in parts.items() if part == "train"))
-    except (ValueError, AttributeError) as error:
-        raise ValueError(f"{split} is damaged, so it does not say who trained {folder}.") from error
+    return set(name_users(user for user, part in read_split(split).items() if part == "train"))

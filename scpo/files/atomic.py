@@ -53,8 +53,7 @@ def atomic_folder(out: Path, kind: str = "model") -> Iterator[Path]:
     temporary.mkdir()
     try:
         yield temporary
-        marker = {"kind": kind, "format": FORMAT, "files": sorted(_files_below(temporary))}
-        write_json(temporary / MARKER, marker)
+        adopt_folder(temporary, kind)
         for path in temporary.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
         sync_folder(temporary)
@@ -62,6 +61,13 @@ def atomic_folder(out: Path, kind: str = "model") -> Iterator[Path]:
         _replace_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def adopt_folder(folder: Path, kind: str = "model") -> None:
+    """Mark a folder without a marker, with all of its files, as written here."""
+    if not (folder / MARKER).exists():
+        files = sorted(_files_below(folder))
+        write_json(folder / MARKER, {"kind": kind, "format": FORMAT, "files": files})
 
 
 def refuse_other_files(out: Path, kind: str) -> None:

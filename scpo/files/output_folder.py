@@ -149,6 +149,19 @@ def this_owner() -> dict[str, Any]:
     return {"user": user, "host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
 
 
+def is_dead(owner: dict[str, Any]) -> bool:
+    """Tell whether a process of this host has ended; False for other hosts, and where unknown."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
 def describe_owner(what: object, owner: dict[str, Any], age_s: float) -> str:
     """Return the refusal of a second writer."""
     who = "another process"
@@ -173,12 +186,11 @@ def _take(lock: Path, what: object) -> TextIO:
             if found.st_ino == os.fstat(handle.fileno()).st_ino:
                 age_s = time.time() - found.st_mtime
                 is_here = owner.get("host") == socket.gethostname()
-                is_dead = is_here and not _is_alive(owner["pid"])
                 if is_locked is not False:
-                    ended = is_here if is_locked else is_dead
+                    ended = is_here if is_locked else is_dead(owner)
                     if not owner or ended or age_s > STALE_S:
                         return handle
-                if is_locked is not False or not (is_dead and age_s > STALE_S):
+                if is_locked is not False or not (is_dead(owner) and age_s > STALE_S):
                     handle.close()
                     raise ValueError(describe_owner(what, owner, age_s))
                 lock.unlink(missing_ok=True)  # a child of the dead holder keeps it locked
@@ -204,16 +216,6 @@ def _read_owner(handle: TextIO) -> dict[str, Any]:
         return dict(owner) if {"user", "host", "pid", "since"} <= owner.keys() else {}
     except (ValueError, AttributeError):
         return {}
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
 
 
 def _refuse_place(out: Path, keep: Sequence[str | Path | None]) -> None:

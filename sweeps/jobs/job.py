@@ -60,12 +60,21 @@ class Job:
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
 
     def is_of(self, record: TrialRecord) -> bool:
-        """Tell whether a record is of this training: its name, seed and whole setting."""
+        """Tell whether a record is of this training, under whatever name.
+
+        Finals belong to a setting: another recommendation is another training. Values are
+        compared, not hashes, which depend on the version.
+        """
         mine, theirs = (
             {name: value for name, value in config.items() if value is not None}
             for config in (self.config, {"budget": 1.0, "folds": 1, **record.config})
         )
-        return (self.trial_id, self.seed, mine) == (record.trial_id, record.seed, theirs)
+        return self.is_in_place_of(record) and mine == theirs
+
+    def is_in_place_of(self, record: TrialRecord) -> bool:
+        """Tell whether a record is of this training but for the setting."""
+        kind = (record.purpose, record.country, record.arm, record.seed)
+        return (self.purpose, self.country, self.arm, self.seed) == kind
 
     @property
     def part(self) -> str:

@@ -159,8 +159,10 @@ def curves(
     Also estimates how many pairs each arm needs, trained on and labelled.
     """
     from sweeps.run.mirror import working_folder
+    from sweeps.run.pins import check_pins
 
     with working_folder(run) as (folder, _):
+        check_pins(folder)
         _show_curves(folder, target)
 
 
@@ -210,13 +212,17 @@ def study(
 def report(run: Run) -> None:
     """Write report.html, one self-contained page about a sweep."""
     from sweeps.ledger.records import read_records
+    from sweeps.ranking.ranking import rank_records
+    from sweeps.ranking.tested import describe_tests
     from sweeps.report.arms_table import arm_rows, write_arms
     from sweeps.report.report_page import write_report
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
-        write_arms(arm_rows(read_records(folder)), folder / "arms.csv")
-        page = write_report(folder, margin=_margin(folder))
+        margin, records = _margin(folder), read_records(folder)
+        notes = describe_tests(records, rank_records(records, margin=margin))
+        write_arms(arm_rows(records), folder / "arms.csv", notes)
+        page = write_report(folder, margin=margin)
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
@@ -251,6 +257,8 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
 
     outputs = write_outputs(run, margin=margin)
     console.print(arms_rich_table(outputs.arms))
+    for country, note in outputs.notes.items():
+        console.print(f"{country}: {note}", markup=False)
     console.print("Recommended, by validation users:")
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
@@ -263,7 +271,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
             f"{len(failed)} of {len(trainings)} final and curve trainings failed, the first: "
             f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
         )
-    return not failed
+    return not failed and outputs.is_complete
 
 
 def _show_curves(run: Path, target: float | None) -> None:
@@ -283,10 +291,19 @@ def _show_curves(run: Path, target: float | None) -> None:
 
 
 def _margin(run: Path) -> float:
-    """Return the non-inferiority margin of a run's configuration."""
+    """Return the non-inferiority margin of a run, once its files are those it was begun with."""
     import yaml
 
+    from sweeps.run.pins import check_pins
+
+    check_pins(run)
     file = run / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+    try:
+        return float(yaml.safe_load(file.read_text(encoding="utf-8"))["search"]["non_inferiority"])
+    except (yaml.YAMLError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{file} is no configuration of a sweep, or is damaged: search.non_inferiority cannot "
+            f"be read ({type(error).__name__})."
+        ) from error

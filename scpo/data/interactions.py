@@ -36,7 +36,11 @@ INTERACTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
-_LATER_COLUMNS = ("margins", "unit", "messages")  # files of earlier versions lack them: read as null
+_LATER_COLUMNS = (
+    "margins",
+    "unit",
+    "messages",
+)  # files of earlier versions lack them: read as null
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:
@@ -64,7 +68,9 @@ def read_interactions(path: Path) -> pa.Table:
     try:
         table = pq.read_table(file)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is damaged, or is not a Parquet file: {first_line(error)}") from error
+        raise ValueError(
+            f"{file} is damaged, or is not a Parquet file: {first_line(error)}"
+        ) from error
     for field in map(INTERACTIONS_SCHEMA.field, _LATER_COLUMNS):
         if field.name not in table.schema.names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))

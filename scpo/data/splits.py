@@ -1,8 +1,8 @@
 """Splits by user: every user is in one fold, or on one side of a split.
 
 Users are dealt in a random order that depends on the seed and their ids alone, not on the order
-of the rows. The split of a country depends on no other country of the table. A folder of data keeps
-its split: when users come, nobody changes sides.
+of the rows. The split of a country depends on no other country of the table. A folder of data
+keeps its split: when users come, nobody changes sides.
 """
 
 import hashlib
@@ -148,14 +148,14 @@ def keep_split(
     file = (folder if folder.is_dir() else folder.parent) / SPLIT_FILE
     kept = _read_kept(file)
     before = json.dumps(kept)
-    parts = {}
+    parts: dict[str, str] = {}
     for country, users in _users_to_split(table, countries, len(SIDES)).items():
         sides = kept.get(country) or split_users(table, [country], seed=seed)
         kept[country] = _add_users(sides, users, seed)
         parts |= {user: kept[country][user] for user in users}
         if lost := set(SIDES) - {parts[user] for user in users}:
             raise ValueError(
-                f"{file}: of the users of {country} none is left for {' and '.join(sorted(lost))}. "
+                f"{file}: of the users of {country} none is left for {', '.join(sorted(lost))}. "
                 "Prepare these data into another folder, which gets its own split."
             )
     if json.dumps(kept) != before:
@@ -167,7 +167,7 @@ def keep_split(
 def _add_users(sides: Mapping[str, str], users: Sequence[str], seed: int) -> dict[str, str]:
     """Return the sides of known users, and of those of `users` that are new."""
     new = shuffle_users([user for user in users if user not in sides], seed=seed)
-    added = {}
+    added: dict[str, str] = {}
     for side in ("test", "validation"):
         have = sum(sides.get(user) == side for user in users)
         lacks = max(0, max(1, round(_SHARE * len(users))) - have)

@@ -149,8 +149,11 @@ def sync_folder(folder: Path) -> None:
 
 def _files_below(folder: Path) -> set[str]:
     """Return the names of all files, links and empty folders below a folder."""
-    found = (path for path in folder.rglob("*") if not path.is_dir() or not any(path.iterdir()))
-    return {path.relative_to(folder).as_posix() for path in found}
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir() or not any(path.iterdir())
+    }
 
 
 def _replace_folder(new: Path, out: Path) -> None:

@@ -30,8 +30,10 @@ STALE_S = 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 # Folders of versions without a marker: all the names of one line are there.
 _UNMARKED = {
-    "run": (("config.yaml", "trials.jsonl"), ("config.yaml", "run.json"), ("plan.csv",))
-    + (("probe.csv",), ("probe_curves",), ("ablation", "ablation.csv")),
+    "run": (
+        *(("config.yaml", "trials.jsonl"), ("config.yaml", "run.json"), ("plan.csv",)),
+        *(("probe.csv",), ("probe_curves",), ("ablation", "ablation.csv")),
+    ),
     "data": (("interactions.parquet", "summary.json"),),
     "evaluation": (("evaluation.json", "pairs.parquet"),),
     "opinions": (("opinions.json", "opinions.csv"),),

@@ -79,7 +79,10 @@ def content_hash(model: str | Path | ModelSource) -> str:
     source = find_model(model)
     digest = hashlib.sha256()
     for name, sha256 in sorted(_hash_files(source).items()):
-        if any(PurePath(name).match(pattern) for pattern in MODEL_FILES) and name not in _NOT_MODEL:
+        if (
+            any(PurePath(name).match(pattern) for pattern in MODEL_FILES)
+            and name not in _NOT_MODEL
+        ):
             digest.update(f"{name}\0{sha256}\0".encode())
     if source.base is not None:
         digest.update(content_hash(source.base).encode())
@@ -90,7 +93,9 @@ def _hash_files(source: ModelSource) -> dict[str, str]:
     """Return the sha256 of a model's files; an object store's manifest has them."""
     if is_remote(source.name):
         manifest = json.loads(RemoteFolder(source.name).read(MANIFEST))
-        return {name: held["sha256"] for name, held in manifest["files"].items() if "/" not in name}
+        return {
+            name: held["sha256"] for name, held in manifest["files"].items() if "/" not in name
+        }
     folder = source.folder()
     return {file.name: hash_file(file) for pattern in MODEL_FILES for file in folder.glob(pattern)}
 

@@ -115,7 +115,9 @@ class TrialRecord(LedgerModel):
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str | None = None
     error: str | None = None
-    lane_lost: bool = Field(False, description="failed with its lane, so a resumed run tries again")
+    lane_lost: bool = Field(
+        False, description="failed with its lane, so a resumed run tries again"
+    )
     model_path: str | None = None
     model_hash: str | None = Field(None, description="content hash of the model at `model_path`")
     tested_before: _Number = Field(
@@ -163,7 +165,7 @@ class Ledger:
 
 
 def encode_record(record: TrialRecord) -> bytes:
-    """Return a record as a line of a ledger, whose last field `sum` is a hash of what is before."""
+    """Return a record as a line of a ledger; its last field, `sum`, is a hash of the rest."""
     body = json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False).encode()
     return body[:-1] + f', "sum": "{_digest(body)}"}}\n'.encode()
 

@@ -25,6 +25,7 @@ from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.ranking.regret import describe_regret, regret_table
+from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows
 from sweeps.report.leaderboard import (
     describe_evidence,
@@ -89,6 +90,9 @@ def render_report(
     regret = regret_table(records, rankings)
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
+    notes = describe_tests(records, rankings)
+    stale = {ranking.country for ranking in rankings if is_stale(records, ranking)}
+    current = [row for row in rows if row.arm != TUNED_ARM or row.country not in stale]
     environment = Environment(
         loader=PackageLoader("sweeps.report", "templates"),
         autoescape=True,
@@ -100,9 +104,9 @@ def render_report(
     return environment.get_template("report.html.j2").render(
         name=name,
         facts=_facts(records),
-        advice=[_advice(ranking, rows) for ranking in rankings],
+        advice=[_advice(ranking, current, notes.get(ranking.country)) for ranking in rankings],
         margin=margin,
-        choices=[_choice(ranking, rows) for ranking in rankings if ranking.recommended],
+        choices=[_choice(ranking, current) for ranking in rankings if ranking.recommended],
         groups=_groups(rows),
         bar=_bar(rows),
         pareto=_pareto_svg(rankings),
@@ -146,7 +150,9 @@ def _minute(iso: str) -> str:
     return iso[:16].replace("T", " ")
 
 
-def _advice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, str]:
+def _advice(
+    ranking: CountryRanking, rows: Sequence[PooledRow], note: str | None
+) -> dict[str, str]:
     chosen = ranking.recommended
     row = find_row(rows, ranking.country, TUNED_ARM)
     tested = "Not tested yet: no final model of the searched setting."
@@ -159,6 +165,8 @@ def _advice(ranking: CountryRanking, rows: Sequence[PooledRow]) -> dict[str, str
             if arm in row.against:
                 tested += f"; {format_difference(row.against[arm])} points against {name}"
         tested += "."
+    if note is not None:
+        tested = f"{tested} {note}"
     return {
         "country": ranking.country,
         "setting": describe_setting(chosen) if chosen else "no recommendation",

@@ -37,9 +37,11 @@ def one_remote_writer(run: RemoteFolder) -> Iterator[None]:
         mine = f"{number:08d}-{token}.lock"
         tickets.write(mine, owner)
         tickets.remove(wish)
-        while any(name.startswith("wish-") for name in (found := _fresh(tickets))):
+        found = _fresh(tickets)
+        while any(name.startswith("wish-") for name in found):
             time.sleep(_PAUSE_S)
             tickets.write(mine, owner)  # so that a wish of a process gone grows old
+            found = _fresh(tickets)
         for first in sorted(found)[: sorted(found).index(mine)]:
             owner_there = _read_owner(tickets, first)
             if not is_dead(owner_there):

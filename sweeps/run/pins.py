@@ -20,9 +20,7 @@ RUN_FILE = "run.json"
 FORMAT = 1
 _SAMPLES = 16  # rewards of each country that are kept
 _TOLERANCE = 0.05  # of the largest: scored anew on another device they differ, by bf16 at most
-_RESTORE = (
-    "Restore it, or start a new run with another --out: records of both cannot be compared."
-)
+_RESTORE = "Restore it, or start a new run with another --out: records of both cannot be compared."
 
 
 def read_run_file(run: Path) -> dict[str, Any]:
@@ -43,7 +41,7 @@ def read_run_file(run: Path) -> dict[str, Any]:
             f"{file} is of format {held['format']}, and this scpo reads up to {FORMAT}. Use the "
             f"version that wrote it ({held.get('versions', {}).get('scpo', 'unknown')}), or later."
         )
-    if "sum" in held and held["sum"] != _sum_of(held):
+    if ("sum" in held or "format" in held) and held.get("sum") != _sum_of(held):
         raise ValueError(f"{file} has other bytes than were written. {_RESTORE}")
     return held
 
@@ -63,8 +61,18 @@ def pin(run: Path, name: str, value: object) -> None:
     pins = read_run_file(run).get("pins", {})
     if name not in pins:
         update_run_file(run, {"pins": {**pins, name: value}})
-    elif pins[name] != value:
-        raise ValueError(_refusal(run, name, pins[name], value))
+    compare_pin(run, name, value)
+
+
+def compare_pin(run: Path, name: str, value: object) -> None:
+    """Compare a value with the one pinned under a name, where there is one.
+
+    Raises:
+        ValueError: It differs; or `run.json` is damaged.
+    """
+    held = read_run_file(run).get("pins", {}).get(name, value)
+    if held != value:
+        raise ValueError(_refusal(run, name, held, value))
 
 
 def pin_file(run: Path, name: str, file: Path) -> None:

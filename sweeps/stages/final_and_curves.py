@@ -28,9 +28,8 @@ def train_finals_and_curves(
     """Train the final models and the points of the curves that the ledger lacks."""
     records = ledger.read()
     place = workspace.place or run
-    missing = missing_jobs(
-        [*final_jobs(config, records, place, say), *curve_jobs(config)], records
-    )
+    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
+    missing = missing_jobs(jobs, [r for r in records if workspace.place or _has_model(r, run)])
     num_final = sum(job.purpose == "final" for job in missing)
     for country in sorted({job.country for job in missing if job.tested_before}):
         say(
@@ -50,6 +49,12 @@ def train_finals_and_curves(
             ledger.append(record)
             on_record(record)
         run_jobs(trained, workspace, config, ledger, run, on_record)
+
+
+def _has_model(record: TrialRecord, run: Path) -> bool:
+    """Tell whether a record's model, if it left one, is still in the run's folder."""
+    name = Path(str(record.model_path)).name
+    return record.model_path is None or (run / "models" / name).is_dir()
 
 
 def _adopt_models(jobs: Sequence[Job], records: Sequence[TrialRecord], run: Path) -> None:
@@ -72,10 +77,9 @@ def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Jo
     missing = []
     for job in jobs:
         alike = [record for record in done if job.is_in_place_of(record)]
-        is_searched = (
-            (job.purpose, job.arm) == ("curve", "full")
-            and _curve_key(job.country, job.seed, job.config) in searched
-        )
+        is_searched = (job.purpose, job.arm) == ("curve", "full") and _curve_key(
+            job.country, job.seed, job.config
+        ) in searched
         if is_searched or any(job.is_of(record) for record in alike):
             continue
         if job.purpose == "final" and alike:

@@ -45,7 +45,7 @@ def test_a_folder_that_is_free_or_own_is_written_and_marked(tmp_path: Path, ther
 def test_other_settings_need_overwrite(tmp_path: Path, act: type) -> None:
     out = tmp_path / "out"
     act(out)
-    with pytest.raises(ValueError, match="made from other data or settings.*--overwrite"):
+    with pytest.raises(ValueError, match=r"made from other data or settings.*--overwrite"):
         act(out, made_from="y")
     act(out, made_from="y", overwrite=True)
     with pytest.raises(ValueError, match="Choose another --out"):
@@ -106,7 +106,7 @@ def test_current_home_roots_links_to_them_and_inputs_are_refused(
     bad = [".", "..", "./", "x/..", "/", "~", here, here.parent, house, house.parent]
     for out in [*bad, tmp_path / "link", tmp_path / "root"]:
         for act in (write, export):
-            with pytest.raises(ValueError, match="--out .* (is|holds) (the current|your home)"):
+            with pytest.raises(ValueError, match=r"--out .* (is|holds) (the current|your home)"):
                 act(Path(out).expanduser(), overwrite=True)
     data = tmp_path / "out" / "data"
     write(data)
@@ -132,14 +132,20 @@ def test_folders_of_earlier_versions_are_known(tmp_path: Path) -> None:
         write(run, "run", None)
 
 
+def fail_within(out: Path, *files: str) -> None:
+    with output_folder(out, "data", "x"):
+        for name in files:
+            (out / name).touch()
+        raise KeyError
+
+
 def test_what_failed_leaves_no_claim(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    with pytest.raises(KeyError), output_folder(out, "data", "x"):
-        raise KeyError
+    with pytest.raises(KeyError):
+        fail_within(out)
     assert not out.exists() or not any(out.iterdir())
-    with pytest.raises(KeyError), output_folder(out, "data", "x"):
-        (out / "rows.csv").write_text("half")
-        raise KeyError
+    with pytest.raises(KeyError):
+        fail_within(out, "rows.csv")
     write(out, made_from="y")  # what was never finished is of no worth
     assert read_marker(out)["finished"]
 

@@ -14,7 +14,22 @@ PLAIN = {
     "USA": "usa",
 }
 OTHERS = [
-    *("中国", "日本", "대한민국", "ไทย", "Россия", "مصر", "\u200fمصر", "🇫🇷", "-", ".", "..", "/", "", " "),
+    *(
+        "中国",
+        "日本",
+        "대한민국",
+        "ไทย",
+        "Россия",
+        "مصر",
+        "\u200fمصر",
+        "🇫🇷",
+        "-",
+        ".",
+        "..",
+        "/",
+        "",
+        " ",
+    ),
     *("mexico", "MEXICO", "México", "Mexico ", " Mexico", "Mexico\n", "Mexi\u200bco", "Mexico/x"),
     *(unicodedata.normalize("NFD", "México"), "Mexico\u200e", "Mexico.", "../Mexico", "Mexico\\"),
     *("Sao Tome", "Sao-Tome", "São Tomé", "sao tome", "SAO TOME", "Sao  Tome", "Sao_Tome"),

@@ -24,7 +24,7 @@ from cluster.jobs.submission import Submission
 from scpo.files.buckets import RemoteFolder
 from scpo.files.places import is_remote
 
-LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp")
+LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp", "*.lock")
 """Large or rebuildable; `models` can be asked for."""
 
 MAX_BYTES = 200 * 2**20

@@ -138,9 +138,11 @@ def fetch(
     """
     address = _use_cluster(address, profile)
     from cluster.jobs.fetch import fetch_run
+    from scpo.files.output_folder import output_folder
 
     to = to or Path("runs") / name
-    source, num_files = fetch_run(address, name, to, with_models=models)
+    with output_folder(to, "fetched run", name, overwrite=None):
+        source, num_files = fetch_run(address, name, to, with_models=models)
     console.print(f"{num_files} files of {source}: {to}")
 
 

@@ -13,6 +13,7 @@ from scpo.commands.options import (
     MaxTokens,
     OnBadRows,
     Out,
+    Overwrite,
     encoder_settings,
     say,
 )
@@ -51,6 +52,7 @@ def evaluate(
     trust_remote_code: Annotated[
         bool, Option("--trust-remote-code", help="Run code of the models of --run.")
     ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
     """Evaluate reward models on held-out users.
 
@@ -63,6 +65,7 @@ def evaluate(
     from scpo.evaluation.reporting.evaluate import run_evaluation
     from scpo.evaluation.reporting.figures import draw_evaluation
     from scpo.evaluation.reporting.terminal import evaluation_tables
+    from scpo.files.output_folder import output_folder
     from sweeps.run.mirror import working_folder
     from sweeps.run.models_of_run import card_facts_of_run, models_of_run
 
@@ -70,7 +73,13 @@ def evaluate(
     if run and any(given):
         raise ValueError("--run has its own data, models and countries: do not give them too.")
     encoder = encoder_settings(max_tokens, overlong)
+    made_from = [given, run, part, card_facts, encoder]
     with ExitStack() as stack:
+        if out is not None:
+            keep = [data, global_model, *(run or ())]
+            stack.enter_context(
+                output_folder(out, "evaluation", made_from, overwrite=overwrite, keep=keep)
+            )
         runs = [stack.enter_context(working_folder(each, models=True))[0] for each in run or ()]
         known = card_facts_of_run(runs[0]) if len(runs) == 1 else {}
         judged = [models_of_run(each) for each in runs] or [
@@ -83,10 +92,11 @@ def evaluate(
             )
         facts = read_card_facts(card_facts, known) if card_facts else known
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
+        if out is not None:
+            draw_evaluation(tables, out)
     for table in evaluation_tables(tables):
         console.print(table)
     if out is not None:
-        draw_evaluation(tables, out)
         console.print(f"Written: {out}: evaluation.json, pairs.parquet, tables and figures")
 
 
@@ -103,10 +113,12 @@ def opinions(
     ] = False,
     max_tokens: MaxTokens = 512,
     on_bad_rows: OnBadRows = "quarantine",
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare reward models with survey answers of each country."""
     from scpo.data.reading.countries import parse_countries
     from scpo.evaluation.labelled_models import parse_models
+    from scpo.files.output_folder import output_folder
     from scpo.opinions.judge_models import OpinionSettings, run_opinions
     from scpo.opinions.opinion_tables import countries_table, overall_table
 
@@ -117,14 +129,19 @@ def opinions(
         temperature=None if fit_temperature else temperature,
         max_tokens=max_tokens,
     )
-    records = run_opinions(
-        parse_models(model or []),
-        path,
-        out,
-        settings,
-        on_bad_rows=on_bad_rows,  # type: ignore[arg-type]  # checked there
-        say=say,
-    )
+    models = parse_models(model or [])
+    made_from = [models, path, settings, on_bad_rows]
+    with output_folder(
+        out, "opinions", made_from, overwrite=overwrite, keep=[path, *models.values()]
+    ):
+        records = run_opinions(
+            models,
+            path,
+            out,
+            settings,
+            on_bad_rows=on_bad_rows,  # type: ignore[arg-type]  # checked there
+            say=say,
+        )
     console.print(overall_table(records))
     console.print(countries_table(records))
     console.print(f"Written: {out / 'opinions.csv'}, {out / 'opinions.json'}")

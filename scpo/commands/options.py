@@ -28,6 +28,9 @@ Data = Annotated[Path, Option("--data", metavar="DIR", help="Folder written by `
 Set = Annotated[
     list[str] | None, Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")
 ]
+Overwrite = Annotated[
+    bool, Option("--overwrite", help="Replace what this command wrote to the output folder.")
+]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
 Cache = Annotated[Path, Option(metavar="DIR", help="Cache of reference rewards.")]
 MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]

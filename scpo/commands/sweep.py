@@ -1,5 +1,6 @@
 """Commands of many trainings: sweep, what is made from its records, and studies."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -37,13 +38,19 @@ def sweep(
     resolved = _load_sweep(config, set_, dry_run)
     from sweeps.run.mirror import working_folder
 
-    with working_folder(out) as (folder, mirror):
+    with _run_folder(out, resolved), working_folder(out, writes=True) as (folder, mirror):
         # Imported late, because it is slow: a bucket that does not answer is reported first.
         from sweeps.stages.whole_sweep import run_sweep
 
-        run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
+        stopped = run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
         is_complete = _show_run(folder, out, resolved.search.non_inferiority)
-    if not is_complete:
+    if stopped:
+        console.print(
+            f"The sweep stopped: {stopped}. Test users were not looked at. To search on, run the "
+            "same command with --resume and a larger limit; to end with what there is, with "
+            "--resume and --set search.num_trials=1."
+        )
+    elif not is_complete:
         raise typer.Exit(1)
 
 
@@ -61,15 +68,17 @@ def probe(
     """
     resolved = _load_sweep(config, set_, dry_run)
     if draw:
-        from sweeps.probe.curves import run_probe_curves
+        with _run_folder(out, resolved):
+            from sweeps.probe.curves import run_probe_curves
 
-        _show_curves(run_probe_curves(resolved, out, say), None)
+            _show_curves(run_probe_curves(resolved, out, say), None)
         return
-    from sweeps.probe.probe import run_probe
-    from sweeps.probe.table import probe_table, write_probe
+    with _run_folder(out, resolved):
+        from sweeps.probe.probe import run_probe
+        from sweeps.probe.table import probe_table, write_probe
 
-    results = run_probe(resolved, out, say, num_settings=settings)
-    write_probe(results, out / "probe.csv")
+        results = run_probe(resolved, out, say, num_settings=settings)
+        write_probe(results, out / "probe.csv")
     console.print(probe_table(results))
     console.print(f"Written: {out / 'probe.csv'}")
 
@@ -87,9 +96,10 @@ def plan(
     Also shows how many pairs each setting keeps, and how it weights them.
     """
     resolved = _load_sweep(config, set_, dry_run)
-    from sweeps.cost.selections import run_plan, selection_table, work_table
+    with _run_folder(out, resolved):
+        from sweeps.cost.selections import run_plan, selection_table, work_table
 
-    planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
+        planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
     console.print(selection_table(planned))
     console.print(work_table(planned))
     console.print(f"Written: {out / 'plan.csv'}, {out / 'plan_work.csv'}")
@@ -112,9 +122,10 @@ def ablate(
     from sweeps.stages.ablation import run_ablation
 
     seeds = tuple(seed or (0, 1, 2))
-    records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)
-    rows = ablation_rows(records, part)
-    write_ablation(rows, out / "ablation.csv")
+    with _run_folder(out, resolved):
+        records = run_ablation(resolved, out, say, seeds=seeds, part=part, resume=resume)
+        rows = ablation_rows(records, part)
+        write_ablation(rows, out / "ablation.csv")
     console.print(ablation_table(rows, part))
     console.print(f"Written: {out / 'ablation.csv'}")
 
@@ -148,8 +159,10 @@ def curves(
     Also estimates how many pairs each arm needs, trained on and labelled.
     """
     from sweeps.run.mirror import working_folder
+    from sweeps.run.pins import check_pins
 
     with working_folder(run) as (folder, _):
+        check_pins(folder)
         _show_curves(folder, target)
 
 
@@ -168,8 +181,11 @@ def science(
     studies = {"truth": show_truth, "map": show_map}
     if study not in studies:
         raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
-    for shown in studies[study](out, size, say, workers):
-        console.print(shown)
+    from scpo.files.output_folder import output_folder
+
+    with output_folder(out, study, size, overwrite=None):
+        for shown in studies[study](out, size, say, workers):
+            console.print(shown)
 
 
 def study(
@@ -183,9 +199,12 @@ def study(
 
     An interrupted study resumes from its output folder.
     """
-    from sweeps.research.run_study import run_study
+    from scpo.files.output_folder import output_folder
 
-    results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
+    with output_folder(out, "study", keep=[config]):
+        from sweeps.research.run_study import run_study
+
+        results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
     done = ", ".join(result.title for result in results)
     console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
 
@@ -193,14 +212,29 @@ def study(
 def report(run: Run) -> None:
     """Write report.html, one self-contained page about a sweep."""
     from sweeps.ledger.records import read_records
+    from sweeps.ranking.ranking import rank_records
+    from sweeps.ranking.tested import describe_tests
     from sweeps.report.arms_table import arm_rows, write_arms
     from sweeps.report.report_page import write_report
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
-        write_arms(arm_rows(read_records(folder)), folder / "arms.csv")
-        page = write_report(folder, margin=_margin(folder))
+        margin, records = _margin(folder), read_records(folder)
+        notes = describe_tests(records, rank_records(records, margin=margin))
+        write_arms(arm_rows(records), folder / "arms.csv", notes)
+        page = write_report(folder, margin=margin)
     console.print(f"Written: {page}, {run}/arms.csv")
+
+
+def _run_folder(out: str | Path, config: Any) -> AbstractContextManager[Any]:
+    """Let this process alone write a run's folder; all of its commands read the same inputs."""
+    from scpo.files.output_folder import output_folder
+    from scpo.files.places import is_remote
+    from sweeps.run.run_folder import shared_inputs
+
+    if is_remote(out):
+        return nullcontext()  # the mirror has a lock in the store
+    return output_folder(Path(out), "run", shared_inputs(config), overwrite=None)
 
 
 def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
@@ -223,6 +257,8 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
 
     outputs = write_outputs(run, margin=margin)
     console.print(arms_rich_table(outputs.arms))
+    for country, note in outputs.notes.items():
+        console.print(f"{country}: {note}", markup=False)
     console.print("Recommended, by validation users:")
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
@@ -235,7 +271,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
             f"{len(failed)} of {len(trainings)} final and curve trainings failed, the first: "
             f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
         )
-    return not failed
+    return not failed and outputs.is_complete
 
 
 def _show_curves(run: Path, target: float | None) -> None:
@@ -255,9 +291,11 @@ def _show_curves(run: Path, target: float | None) -> None:
 
 
 def _margin(run: Path) -> float:
-    """Return the non-inferiority margin of a run's configuration."""
+    """Return the non-inferiority margin of a run, once its files are those it was begun with."""
     from scpo.text.yaml_files import read_yaml
+    from sweeps.run.pins import check_pins
 
+    check_pins(run)
     file = run / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")

@@ -15,6 +15,7 @@ from scpo.commands.options import (
     MaxTokens,
     OnBadRows,
     Out,
+    Overwrite,
     Set,
     encoder_settings,
     stop_if_dry_run,
@@ -36,12 +37,14 @@ def prepare(
         str | None, Option(help="Country of rows without one (pairs).")
     ] = None,
     on_bad_rows: OnBadRows = "quarantine",
+    overwrite: Overwrite = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
     """Read preference data, check it and write interactions.parquet."""
     from scpo.config import DataConfig, parse_options
-    from scpo.data.sources.prepare import prepare_source, summary_table
+    from scpo.data.sources.prepare import hash_sources, prepare_source, summary_table
+    from scpo.files.output_folder import output_folder
 
     given = {
         "source": source,
@@ -53,7 +56,10 @@ def prepare(
     }
     config = parse_options(DataConfig, given, set_)
     stop_if_dry_run(config, dry_run)
-    console.print(summary_table(prepare_source(config, out)))
+    made_from = {**config.model_dump(), "files": hash_sources(config)}
+    with output_folder(out, "data", made_from, overwrite=overwrite, keep=[path]):
+        summary = prepare_source(config, out)
+    console.print(summary_table(summary))
     console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
 
 
@@ -65,6 +71,7 @@ def train_global(
     extra_pairs: Annotated[Path | None, Option(help="Pairs file to train on as well.")] = None,
     max_extra_pairs: Annotated[int | None, Option(help="Most extra pairs; default: all.")] = None,
     max_tokens: MaxTokens = 512,
+    overwrite: Overwrite = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -73,8 +80,10 @@ def train_global(
     Exclude the countries that you will steer to.
     """
     from scpo.config import GlobalModelConfig, TrainingConfig, parse_options
-    from scpo.data.interactions import read_interactions
+    from scpo.data.interactions import hash_interactions, read_interactions
     from scpo.data.reading.countries import parse_countries
+    from scpo.data.splits import name_users
+    from scpo.files.output_folder import output_folder
     from scpo.training.global_model import pool_interactions, train_global_model
 
     given = {
@@ -84,14 +93,32 @@ def train_global(
     }
     model = parse_options(GlobalModelConfig, given, set_)
     stop_if_dry_run(model, dry_run)
-    pooled = pool_interactions(
-        read_interactions(data),
-        model,
-        exclude=parse_countries(exclude),
-        quarantine=out.parent / f"{out.name}-quarantine.jsonl",
-        seed=0,
-    )
-    result = train_global_model(pooled, model, TrainingConfig(), out=out, max_tokens=max_tokens)
+    excluded = parse_countries(exclude)
+    made_from = {
+        **model.model_dump(),
+        "data": hash_interactions(data),
+        "exclude": excluded,
+        "max_tokens": max_tokens,
+    }
+    with output_folder(
+        out,
+        "model",
+        made_from,
+        overwrite=overwrite,
+        replaced=True,
+        keep=[data, backbone, extra_pairs],
+    ) as marker:
+        pooled = pool_interactions(
+            read_interactions(data),
+            model,
+            exclude=excluded,
+            quarantine=out.parent / f"{out.name}-quarantine.jsonl",
+            seed=0,
+        )
+        result = train_global_model(
+            pooled, model, TrainingConfig(), out=out, max_tokens=max_tokens
+        )
+        marker["trained_on"] = name_users(pooled["user_id"].to_pylist())
     console.print(result.in_words())
     console.print(f"Written: {out}")
 
@@ -158,6 +185,7 @@ def train(
     cache: Cache = Path("runs/cache"),
     max_tokens: Budget = None,
     overlong: LongTexts = None,
+    overwrite: Overwrite = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -168,36 +196,53 @@ def train(
     """
     from scpo.config import TrainingConfig, parse_options
     from scpo.countries.one_country import ready_training
+    from scpo.data.interactions import hash_interactions
+    from scpo.data.splits import name_users
+    from scpo.files.output_folder import output_folder
+    from scpo.training.checkpoint_storage import refuse_other_folder
     from scpo.training.fit import fit_on_device
 
     training = parse_options(TrainingConfig, {}, set_)
     stop_if_dry_run(training, dry_run)
     is_sharded = workers > 1 and zero_stage == 3  # no device need hold the whole model
-    ready = ready_training(
-        data,
-        global_model,
-        country,
-        arm=arm,
-        tau=tau,
-        beta=beta,
-        cache=cache,
-        encoder=encoder_settings(max_tokens, overlong),
-        training=training,
-        score_on=_sharded_scoring(workers, offload, cache) if is_sharded else None,
-        is_sharded=is_sharded,
-    )
+    setting: dict[str, Any] = {"arm": arm, "tau": tau, "beta": beta}
+    encoder = encoder_settings(max_tokens, overlong)
+    made_from = {
+        **setting,
+        "data": hash_interactions(data),
+        "global_model": global_model,
+        "country": country,
+        "encoder": encoder.model_dump(),
+        "training": training.model_dump(exclude={"checkpoint_every"}),
+    }
     checkpoints = out.with_name(f"{out.name}.checkpoints")
-    if workers == 1:
-        result = fit_on_device(
-            ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
+    refuse_other_folder(checkpoints)
+    with output_folder(
+        out, "model", made_from, overwrite=overwrite, replaced=True, keep=[data, global_model]
+    ) as marker:
+        ready = ready_training(
+            data,
+            global_model,
+            country,
+            cache=cache,
+            encoder=encoder,
+            training=training,
+            score_on=_sharded_scoring(workers, offload, cache) if is_sharded else None,
+            is_sharded=is_sharded,
+            **setting,
         )
-    else:
-        from scpo.distributed.ray_training import train_on_ray
+        if workers == 1:
+            result = fit_on_device(
+                ready.reward, ready.pairs, training, out=out, checkpoints=checkpoints
+            )
+        else:
+            from scpo.distributed.ray_training import train_on_ray
 
-        group = _group(workers, zero_stage, offload)
-        result = train_on_ray(
-            ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
-        )
+            group = _group(workers, zero_stage, offload)
+            result = train_on_ray(
+                ready.model, ready.pairs, training, group, out=out, checkpoints=checkpoints
+            )
+        marker["trained_on"] = name_users(ready.users)
     for line in result.moved_aside:
         console.print(f"Damaged checkpoint moved aside: {line}")
     if result.resumed_from:

@@ -20,7 +20,7 @@ from scpo.countries.country_data import CountryData, build_country, rows_of, utt
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
 from scpo.data.reading.countries import find_countries
-from scpo.data.splits import fold_users, split_users
+from scpo.data.splits import SIDES, fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.fit_together import check_lengths
 from scpo.models.reward_model import RewardModel
@@ -78,13 +78,14 @@ def steer_countries(
     reward: RewardModel,
     model_hash: str,
     *,
-    split: SplitConfig,
+    split: SplitConfig | Mapping[str, str],
     **scoring: Unpack[ScoringOptions],
 ) -> SteeredCountries:
     """Build the arrays of some countries, scoring what the cache lacks.
 
     `table` holds at least the interactions of these countries; under `overlong="drop"` pairs
-    with a text over the budget are left out. Further arguments as of `score_table`.
+    with a text over the budget are left out. `split` may be made already: the part of each user.
+    Further arguments as of `score_table`.
 
     Raises:
         ValueError: A country is absent or has too few users.
@@ -92,7 +93,11 @@ def steer_countries(
     """
     countries = find_countries(countries, table["country"].unique().to_pylist())
     rows = rows_of(table, countries)
-    parts = divide_users(rows, countries, split)
+    parts = (
+        divide_users(rows, countries, split)
+        if isinstance(split, SplitConfig)
+        else take_parts(rows, split)
+    )
     texts, report, _ = score_table(rows, reward, model_hash, **scoring)
     owner = np.asarray(rows["country"].to_pylist(), dtype=np.str_)
     owner_of_text = owner[utterance_interactions(rows)]
@@ -137,6 +142,22 @@ def divide_users(table: pa.Table, countries: Sequence[str], split: SplitConfig) 
         test_share=split.test_share,
         min_users=split.min_users,
     )
+
+
+def take_parts(table: pa.Table, parts: Mapping[str, str]) -> dict[str, str]:
+    """Return the part of each user of a table.
+
+    Raises:
+        ValueError: A user has none, or one that there is not.
+    """
+    users = sorted(set(table["user_id"].to_pylist()))
+    if lacking := [user for user in users if parts.get(user) not in SIDES]:
+        raise ValueError(
+            f"Every user must be of {', '.join(SIDES)}, but {', '.join(lacking[:3])} "
+            f"({len(lacking)} of {len(users)} users) are not: the data are others than the split "
+            "was made of."
+        )
+    return {user: parts[user] for user in users}
 
 
 def score_table(

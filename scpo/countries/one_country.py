@@ -1,8 +1,8 @@
 """One country and one model, without a sweep: what `scpo score` and `scpo train` read.
 
 Both read a prepared folder and a global model, and share the reference cache with `scpo
-evaluate`, so the global model runs once. The split is a function of the data and its seed, so
-training and evaluation agree on who is held out without a file between them.
+evaluate`, so the global model runs once. The folder of data keeps its split, so training and
+evaluation agree on who is held out, also when users come between them.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,12 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import TypedDict, Unpack
 
+import numpy as np
+
 from scpo.choices import Precision
-from scpo.config import EncoderConfig, SplitConfig, TrainingConfig
+from scpo.config import EncoderConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
+from scpo.data.splits import keep_split
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
 from scpo.models.devices import pick_device
@@ -77,7 +80,8 @@ class CountryTraining:
     `model` is where every node finds it, `reward` is it on the device to use, or mapped from its
     files for workers that share its weights. `num_available`
     counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
-    the kept ones; `losses` says how many texts were cut and pairs dropped.
+    the kept ones; `losses` says how many texts were cut and pairs dropped; `users` are those whose
+    pairs are of the training part.
     """
 
     model: ModelSource
@@ -86,6 +90,7 @@ class CountryTraining:
     num_available: int
     effective_pairs: float
     losses: str
+    users: tuple[str, ...]
 
 
 class ArmSetting(TypedDict):
@@ -119,12 +124,13 @@ def ready_training(
     """
     source, reward = _load(global_model, is_sharded=is_sharded)
     encoder = encoder_of(reward, encoder)
+    table = read_interactions(data)
     (steered,) = steer_countries(
-        read_interactions(data),
+        table,
         [country],
         reward,
         content_hash(source),
-        split=SplitConfig(),
+        split=keep_split(data, rows_of(table, [country]), [country]),
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=cache,
@@ -143,7 +149,13 @@ def ready_training(
     own = {"arm": setting["arm"], "tau": selection.tau, "beta": selection.beta}
     pairs = replace(pairs, facts={**pairs.facts, **own})
     return CountryTraining(
-        source, reward, pairs, len(which), effective_pairs(selection.weights), steered.losses
+        source,
+        reward,
+        pairs,
+        len(which),
+        effective_pairs(selection.weights),
+        steered.losses,
+        tuple(np.unique(steered.user[which]).tolist()),
     )
 
 

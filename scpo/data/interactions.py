@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scpo.data.reading.countries import canonical_country
-from scpo.files.atomic import atomic_path
+from scpo.files.atomic import atomic_path, hash_file
+from scpo.files.places import first_line
 
 INTERACTIONS_SCHEMA = pa.schema(
     [
@@ -62,15 +63,13 @@ def read_interactions(path: Path) -> pa.Table:
         FileNotFoundError: No such file.
         ValueError: The file is not an interactions table.
     """
-    file = path / "interactions.parquet" if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"No interactions at {file}. Make them with `scpo prepare SOURCE --out {path}`."
-        )
+    file = _file_of(path)
     try:
         table = pq.read_table(file)
-    except pa.ArrowInvalid as error:
-        raise ValueError(f"{file} is not a Parquet file: {error}") from error
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{file} is damaged, or is not a Parquet file: {first_line(error)}"
+        ) from error
     for field in map(INTERACTIONS_SCHEMA.field, _LATER_COLUMNS):
         if field.name not in table.schema.names:
             table = table.append_column(field, pa.nulls(table.num_rows, field.type))
@@ -85,3 +84,21 @@ def read_interactions(path: Path) -> pa.Table:
         return table
     renamed = pa.array([names[label] for label in table["country"].to_pylist()])
     return table.set_column(2, INTERACTIONS_SCHEMA.field("country"), renamed)
+
+
+def hash_interactions(path: Path) -> str:
+    """Return the sha256 of an interactions file; `path` as of `read_interactions`.
+
+    Raises:
+        FileNotFoundError: No such file.
+    """
+    return hash_file(_file_of(path))
+
+
+def _file_of(path: Path) -> Path:
+    file = path / "interactions.parquet" if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"No interactions at {file}. Make them with `scpo prepare SOURCE --out {path}`."
+        )
+    return file

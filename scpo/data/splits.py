@@ -1,20 +1,27 @@
 """Splits by user: every user is in one fold, or on one side of a split.
 
 Users are dealt in a random order that depends on the seed and their ids alone, not on the order
-of the rows. The split of a country depends on no other country of the table.
+of the rows. The split of a country depends on no other country of the table. A folder of data
+keeps its split: when users come, nobody changes sides.
 """
 
 import hashlib
+import json
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from scpo.arrays import IntArray
+from scpo.files.atomic import write_json
 
 SIDES = ("train", "validation", "test")
+_SHARE = 0.15  # of users that test, and of those that validate
+SPLIT_FILE = "split.json"  # beside interactions: the side of each user by country
 
 
 def shuffle_users(users: ArrayLike, *, seed: int) -> list[str]:
@@ -43,8 +50,8 @@ def split_users(
     countries: Sequence[str],
     *,
     seed: int = 0,
-    validation_share: float = 0.15,
-    test_share: float = 0.15,
+    validation_share: float = _SHARE,
+    test_share: float = _SHARE,
     min_users: int = 6,
 ) -> dict[str, str]:
     """Split the users of some countries into train, validation and test, by user id.
@@ -109,6 +116,90 @@ def fold_users(
         }
         for fold in range(num_folds)
     ]
+
+
+def read_split(file: Path) -> dict[str, str]:
+    """Return the part of each user, as a run's `split.json` has it.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    try:
+        parts = dict(json.loads(file.read_text(encoding="utf-8")))
+        whole = set(parts.values()) <= set(SIDES)
+    except (ValueError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(f"{file} is damaged, so it does not say who is held out. Restore it.")
+    return parts
+
+
+def keep_split(
+    folder: Path, table: pa.Table, countries: Sequence[str], *, seed: int = 0
+) -> dict[str, str]:
+    """Return the split of some countries that a folder keeps, that of `split_users` at first.
+
+    Users who came since go where a side has less than its share, the others to train.
+
+    Raises:
+        ValueError: As of `split_users`; the folder's file is damaged; or users have gone, and a
+            side has none left.
+    """
+    file = (folder if folder.is_dir() else folder.parent) / SPLIT_FILE
+    kept = _read_kept(file)
+    before = json.dumps(kept)
+    parts: dict[str, str] = {}
+    for country, users in _users_to_split(table, countries, len(SIDES)).items():
+        sides = kept.get(country) or split_users(table, [country], seed=seed)
+        kept[country] = _add_users(sides, users, seed)
+        parts |= {user: kept[country][user] for user in users}
+        if lost := set(SIDES) - {parts[user] for user in users}:
+            raise ValueError(
+                f"{file}: of the users of {country} none is left for {', '.join(sorted(lost))}. "
+                "Prepare these data into another folder, which gets its own split."
+            )
+    if json.dumps(kept) != before:
+        with suppress(PermissionError):  # of somebody else: the same split is made again
+            write_json(file, {"sum": _sum_of(kept), "countries": kept})
+    return parts
+
+
+def _add_users(sides: Mapping[str, str], users: Sequence[str], seed: int) -> dict[str, str]:
+    """Return the sides of known users, and of those of `users` that are new."""
+    new = shuffle_users([user for user in users if user not in sides], seed=seed)
+    added: dict[str, str] = {}
+    for side in ("test", "validation"):
+        have = sum(sides.get(user) == side for user in users)
+        lacks = max(0, max(1, round(_SHARE * len(users))) - have)
+        added |= dict.fromkeys(new[:lacks], side)
+        new = new[lacks:]
+    return {**sides, **added, **dict.fromkeys(new, "train")}
+
+
+def _read_kept(file: Path) -> dict[str, dict[str, str]]:
+    if not file.is_file():
+        return {}
+    try:
+        held = json.loads(file.read_text(encoding="utf-8"))
+        countries = held["countries"]
+        whole = held["sum"] == _sum_of(countries)
+    except (ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise ValueError(
+            f"{file} has other bytes than were written, so it does not say who is held out. "
+            "Prepare the data into another folder, and train anew."
+        )
+    return dict(countries)
+
+
+def _sum_of(countries: object) -> str:
+    return hashlib.sha256(json.dumps(countries, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def name_users(users: Iterable[str]) -> list[str]:
+    """Return a hash of each different user, sorted: it tells users apart and names nobody."""
+    return sorted({hashlib.sha256(user.encode()).hexdigest()[:16] for user in users})
 
 
 def _users_to_split(

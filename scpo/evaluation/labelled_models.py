@@ -28,7 +28,8 @@ class ModelsToJudge:
     models: Mapping[str, str]  # such names by label, without "global"
     cache: Path  # root of the token store and the reference rewards
     countries: Sequence[str] = ()  # without any those judge that labels name
-    split: SplitConfig = field(default_factory=SplitConfig)  # of the models' training
+    # How the training divided the users, or the part of each; None for what `data` keeps.
+    split: SplitConfig | Mapping[str, str] | None = None
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     revision: str | None = None  # of the global model, on the hub
     trust_remote_code: bool = False

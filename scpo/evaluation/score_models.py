@@ -13,13 +13,15 @@ import numpy as np
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.countries.build import encoder_of, steer_countries
-from scpo.countries.country_data import CountryData
+from scpo.countries.country_data import CountryData, rows_of
 from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
 from scpo.data.reading.countries import find_countries
+from scpo.data.splits import keep_split
 from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores
 from scpo.evaluation.tables import VALIDATION
+from scpo.evaluation.trained_users import refuse_trained_users
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model, find_models
@@ -46,17 +48,22 @@ def score_models(
     source = find_model(judged.global_model, revision=judged.revision)
     reference = _load(source, judged)
     encoder = encoder_of(reference, judged.encoder)
+    rows = rows_of(table, countries)
     steered = steer_countries(
-        table,
+        rows,
         countries,
         reference,
         content_hash(source),
-        split=judged.split,
+        split=keep_split(judged.data, rows, countries) if judged.split is None else judged.split,
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=judged.cache,
     ).countries
     which = {name: held_out(each, part) for name, each in steered.items()}
+    testers = {user for name, each in steered.items() for user in each.user[which[name]].tolist()}
+    for label, found in {GLOBAL: source, **sources}.items():
+        if found.commit is None:
+            refuse_trained_users(label, found.folder(), testers)
     about = {GLOBAL: {"model": str(judged.global_model), "content": content_hash(source)}}
     rewards: dict[str, dict[str, FloatArray]] = {name: {} for name in steered}
     for label, name in named.items():

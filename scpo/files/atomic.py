@@ -1,7 +1,8 @@
 """Files that are whole or absent: write beside the target, fsync, rename.
 
 A reader never sees a half-written file, also after a kill or a full disk. Nothing here knows
-what a file holds.
+what a file holds. A folder that is replaced as a whole carries a marker, `.scpo.json`, that lists
+its files, so that nothing is replaced that was not written here.
 """
 
 import hashlib
@@ -13,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
+
+MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
+FORMAT = 1
 
 
 @contextmanager
@@ -33,23 +37,82 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def atomic_folder(out: Path) -> Iterator[Path]:
+def atomic_folder(out: Path, kind: str = "model") -> Iterator[Path]:
     """Yield a new, empty folder beside `out` that replaces it when the block ends well.
 
     The old folder is moved aside before and deleted after, so a whole one, old or new, is always
     on disk. Missing parents are created. When the block raises, `out` is untouched.
+
+    Raises:
+        ValueError: `out` holds something else than this function wrote there, as `kind`.
     """
+    out = out.resolve() if out.is_symlink() else out
+    refuse_other_files(out, kind)
     out.parent.mkdir(parents=True, exist_ok=True)
     temporary = out.with_name(f".{out.name}.{uuid4().hex}.tmp")
     temporary.mkdir()
     try:
         yield temporary
+        adopt_folder(temporary, kind)
         for path in temporary.rglob("*"):
             (sync_folder if path.is_dir() else sync_file)(path)
         sync_folder(temporary)
+        refuse_other_files(out, kind)
         _replace_folder(temporary, out)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def adopt_folder(folder: Path, kind: str = "model") -> None:
+    """Mark a folder without a marker, with all of its files, as written here."""
+    if not (folder / MARKER).exists():
+        files = sorted(_files_below(folder))
+        write_json(folder / MARKER, {"kind": kind, "format": FORMAT, "files": files})
+
+
+def refuse_other_files(out: Path, kind: str) -> None:
+    """Refuse to replace a folder that holds other files than `atomic_folder` wrote there.
+
+    Raises:
+        ValueError: It holds some, was written as another kind, or is a file.
+    """
+    if out.is_file():
+        raise ValueError(f"{out} is a file, and a folder must be written there. Move it away.")
+    marker, held = read_marker(out), _files_below(out)
+    if not held:
+        return
+    ours = set(marker.get("files", ())) if marker.get("kind") == kind else set()
+    # A card, README.md, is written anew after every evaluation.
+    if others := sorted(held - ours - ({MARKER, "README.md"} if ours else set())):
+        raise ValueError(
+            f"{out} holds {', '.join(others[:3])}{' and more' if len(others) > 3 else ''}, which "
+            f"no command wrote there as a {kind}, so the folder is not replaced. Choose another "
+            "folder, or move these files away."
+        )
+
+
+def read_marker(folder: Path) -> dict[str, Any]:
+    """Return what `.scpo.json` says of a folder; nothing where there is none.
+
+    Raises:
+        ValueError: It is damaged, or of a later version.
+    """
+    file = folder / MARKER
+    if not file.is_file():
+        return {}
+    try:
+        marker = json.loads(file.read_text(encoding="utf-8"))
+        known = marker["format"] <= FORMAT
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{file} is damaged, so it does not say what wrote the folder. Move the folder away."
+        ) from error
+    if not known:
+        raise ValueError(
+            f"{file} is of format {marker['format']}, and this version of scpo reads up to "
+            f"{FORMAT}. Use a later scpo."
+        )
+    return dict(marker)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -82,6 +145,15 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _files_below(folder: Path) -> set[str]:
+    """Return the names of all files, links and empty folders below a folder."""
+    return {
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_symlink() or not path.is_dir() or not any(path.iterdir())
+    }
 
 
 def _replace_folder(new: Path, out: Path) -> None:

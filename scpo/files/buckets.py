@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
@@ -27,6 +28,7 @@ MANIFEST = "MANIFEST.json"
 _THREADS = 8
 _CHUNK_BYTES = 8 * 2**20
 _LOCAL = LocalFileSystem()
+_VERIFIED: set[Path] = set()  # fetched folders, by this process
 
 
 def remove_place(place: Place) -> None:
@@ -92,10 +94,14 @@ class RemoteFolder:
 
     def names(self) -> list[str]:
         """Return the names of all files below, sorted."""
+        return sorted(self.written())
+
+    def written(self) -> dict[str, float]:
+        """Return when each file below was written, in seconds of the store's clock."""
         with self._asked("listed") as (system, root):
             selector = FileSelector(root, recursive=True, allow_not_found=True)
-            files = [info.path for info in system.get_file_info(selector) if info.is_file]
-        return sorted(path[len(root) + 1 :] for path in files)
+            files = [info for info in system.get_file_info(selector) if info.is_file]
+        return {info.path[len(root) + 1 :]: info.mtime.timestamp() for info in files}
 
     def remove(self, name: str) -> None:
         """Remove a file; a missing one is not an error."""
@@ -192,11 +198,28 @@ def local_copy(uri: str) -> Path:
     target.parent.mkdir(parents=True, exist_ok=True)
     with target.with_suffix(".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a node fetch once
+        if target.is_dir() and not _is_sound(target, files):
+            target.rename(target.with_name(f"{target.name}.damaged-{uuid4().hex[:8]}"))
         if not target.is_dir():
-            with atomic_folder(target) as temporary:
+            with atomic_folder(target, "fetched") as temporary:
                 get_files(remote, files, temporary)
                 (temporary / MANIFEST).write_bytes(manifest)
     return target
+
+
+def _is_sound(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Tell whether a fetched folder still has the bytes of its manifest; asked once a process."""
+    if folder not in _VERIFIED:
+        try:
+            found = describe_files(folder, files)
+        except OSError:
+            return False
+        if {name: held["sha256"] for name, held in found.items()} != {
+            name: held["sha256"] for name, held in files.items()
+        }:
+            return False
+        _VERIFIED.add(folder)
+    return True
 
 
 @contextmanager

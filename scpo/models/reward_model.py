@@ -2,13 +2,14 @@
 
 import copy
 import hashlib
+import json
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import ModuleType
 from typing import Any
 
@@ -18,8 +19,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
 from scpo.files.atomic import hash_file
+from scpo.files.buckets import MANIFEST, RemoteFolder
+from scpo.files.places import is_remote
 from scpo.models.fit_together import takes_argument
-from scpo.models.folder.contract import ModelFacts, model_files
+from scpo.models.folder.contract import MODEL_FILES, ModelFacts, model_files
 from scpo.models.model_source import ModelSource, find_model
 
 
@@ -77,13 +80,26 @@ def content_hash(model: str | Path | ModelSource) -> str:
     The hash of an adapter covers its base too.
     """
     source = find_model(model)
-    folder = source.folder()
     digest = hashlib.sha256()
-    for file in model_files(folder):
-        digest.update(f"{file.name}\0{hash_file(file)}\0".encode())
+    for name, sha256 in sorted(_hash_files(source).items()):
+        digest.update(f"{name}\0{sha256}\0".encode())
     if source.base is not None:
         digest.update(content_hash(source.base).encode())
     return digest.hexdigest()
+
+
+def _hash_files(source: ModelSource) -> dict[str, str]:
+    """Return the sha256 of a model's files; an object store's manifest has them."""
+    if is_remote(source.name):
+        manifest = json.loads(RemoteFolder(source.name).read(MANIFEST))
+        return {
+            name: held["sha256"]
+            for name, held in manifest["files"].items()
+            if not name.startswith((".", MANIFEST))
+            and any(PurePath(name).match(pattern) for pattern in MODEL_FILES)
+            and "/" not in name
+        }
+    return {file.name: hash_file(file) for file in model_files(source.folder())}
 
 
 def require_peft() -> ModuleType:

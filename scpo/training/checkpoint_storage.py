@@ -5,6 +5,7 @@ nodes share no disk, so every rank copies what it wrote and the manifest comes l
 each node fetches the checkpoint once.
 """
 
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,6 +19,8 @@ from scpo.files.places import Place, is_remote
 
 DAMAGED = "damaged"
 REASON = "reason.txt"
+_WHOLE = re.compile(r"step-\d{8}")
+_OURS = re.compile(rf"{_WHOLE.pattern}|\.{_WHOLE.pattern}\.partial|{DAMAGED}")
 
 
 def open_steps(place: Place) -> "Steps":
@@ -25,6 +28,27 @@ def open_steps(place: Place) -> "Steps":
     return (
         _RemoteSteps(RemoteFolder(str(place))) if is_remote(place) else _SharedSteps(Path(place))
     )
+
+
+def refuse_other_folder(folder: Path) -> None:
+    """Refuse a folder for checkpoints that holds anything else: it is removed in the end.
+
+    Raises:
+        ValueError: It does.
+    """
+    names = [path.name for path in folder.iterdir()] if folder.is_dir() else []
+    others = [name for name in names if not _OURS.fullmatch(name)]
+    others += [
+        name
+        for name in names
+        if _WHOLE.fullmatch(name)
+        and not ((folder / name / MANIFEST).exists() or any((folder / name).glob("random-rank-*")))
+    ]
+    if others or folder.is_file():
+        raise ValueError(
+            f"{folder} is for the checkpoints of this training, but holds "
+            f"{', '.join(sorted(others)[:3]) or 'a file'}. Move it away, or choose another --out."
+        )
 
 
 class _SharedSteps:

@@ -15,11 +15,12 @@ from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.tokens.batches import TrainingSet
-from sweeps.ledger.records import Purpose
+from sweeps.ledger.records import Purpose, TrialRecord
 from sweeps.ledger.words import TUNED_ARM
 
 RECORDED = "retention strength tau beta learning_rate epochs lora_rank budget folds".split()
-_NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt")  # they do not change the training
+# They do not change the training.
+_NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt", "tested_before")
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Job:
     save_to: str | None = None  # folder or URI for the trained model
     rungs: tuple[int, ...] = ()  # labelled pairs at which the trial may be stopped, ascending
     exempt: bool = False  # never stopped early: a first trial, whose rungs are a curve
+    tested_before: int = 0  # other settings of this name that the test users judged before
 
     @property
     def config(self) -> dict[str, float | int | str | None]:
@@ -56,6 +58,23 @@ class Job:
         """Return 16 hexadecimal digits that identify the job, whatever its trial_id."""
         key = {k: v for k, v in asdict(self).items() if k not in _NOT_IDENTITY}
         return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+
+    def is_of(self, record: TrialRecord) -> bool:
+        """Tell whether a record is of this training, under whatever name.
+
+        Finals belong to a setting: another recommendation is another training. Values are
+        compared, not hashes, which depend on the version.
+        """
+        mine, theirs = (
+            {name: value for name, value in config.items() if value is not None}
+            for config in (self.config, {"budget": 1.0, "folds": 1, **record.config})
+        )
+        return self.is_in_place_of(record) and mine == theirs
+
+    def is_in_place_of(self, record: TrialRecord) -> bool:
+        """Tell whether a record is of this training but for the setting."""
+        kind = (record.purpose, record.country, record.arm, record.seed)
+        return (self.purpose, self.country, self.arm, self.seed) == kind
 
     @property
     def part(self) -> str:

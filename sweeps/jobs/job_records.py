@@ -12,7 +12,7 @@ from scpo.evaluation.held_out import consensus_drop, evaluate_margins
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import RewardModel, content_hash
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
@@ -101,9 +101,10 @@ def train_and_evaluate(
                 "effective_pairs": effective_pairs(selection.weights),
                 "steps": len(result.losses),
                 "pairs_seen": result.pairs_seen,
-                "padding_efficiency": result.real_tokens / result.padded_tokens,
+                **_padding(result),
             },
             "model_path": job.save_to,
+            "model_hash": None if job.save_to is None else content_hash(job.save_to),
         }
     )
 
@@ -127,10 +128,10 @@ def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
     )
 
 
-def failed_record(job: Job, error: str) -> TrialRecord:
-    """Return the record of a training that failed."""
+def failed_record(job: Job, error: str, *, lane_lost: bool = False) -> TrialRecord:
+    """Return the record of a training that failed, by itself or with its lane."""
     return _record(job, state="failed", times={"started": utc_now()}, engine="").model_copy(
-        update={"error": error}
+        update={"error": error, "lane_lost": lane_lost}
     )
 
 
@@ -178,6 +179,12 @@ def margin_record(
     )
 
 
+def _padding(result: TrainingResult) -> dict[str, float]:
+    """Return real over padded tokens; a checkpoint of the last step left no step to do."""
+    padded = result.padded_tokens
+    return {"padding_efficiency": result.real_tokens / padded} if padded else {}
+
+
 def _record(job: Job, *, state: State, times: dict[str, float | str], engine: str) -> TrialRecord:
     return TrialRecord(
         trial_id=job.trial_id,
@@ -192,4 +199,5 @@ def _record(job: Job, *, state: State, times: dict[str, float | str], engine: st
         engine=engine,
         versions=installed_versions(),
         commit=source_commit(),
+        tested_before=job.tested_before,
     )

@@ -16,6 +16,7 @@ from ray.tune.search import ConcurrencyLimiter
 
 from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
+from scpo.interrupts import Stopped
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record
@@ -70,6 +71,7 @@ def run_trials(
 
     Raises:
         RuntimeError: Not one lane fits, or none started in time.
+        Stopped: Tune was interrupted: it ends without an error, and jobs are left.
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
@@ -107,6 +109,11 @@ def run_trials(
     finally:
         lane_count.release()
     remove_place(storage)
+    if source.is_interrupted:
+        raise Stopped(
+            "Stopped by an interrupt: finished trainings are kept, and nothing further was "
+            "trained or tested. Run the same command with --resume to go on."
+        )
 
 
 class LedgerCallback(Callback):
@@ -157,7 +164,7 @@ class LedgerCallback(Callback):
             raise RuntimeError(error.partition(unstarted)[2])
         job = Job(**trial.config)
         if not self.source.is_given_again(job.trial_id):
-            self._add(failed_record(job, error))
+            self._add(failed_record(job, error, lane_lost=True))
 
     def _add(self, record: TrialRecord) -> None:
         self.ledger.append(record)

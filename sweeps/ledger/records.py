@@ -5,12 +5,14 @@ counts) and its cost. Only the driver appends; ranking, curves and report read n
 they need neither Ray nor torch.
 """
 
+import hashlib
 import json
 import os
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.statistics.bootstrap import Interval
 
@@ -19,18 +21,26 @@ LEDGER_NAME = "trials.jsonl"
 Purpose = Literal["search", "rung", "curve", "final"]
 State = Literal["complete", "pruned", "failed"]
 
+_Share = Annotated[float, Field(ge=0, le=1)]
+_Number = Annotated[int, Field(ge=0)]
+_CHECKSUM = re.compile(rb', "sum": "([0-9a-f]{16})"}$')  # the last field of a line
 
-class AccuracyRecord(BaseModel):
+
+class LedgerModel(BaseModel):
+    """Base of what a ledger's line holds: frozen, unknown fields refused, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class AccuracyRecord(LedgerModel):
     """An accuracy with its interval; the fields of `scpo.statistics.accuracy.Accuracy`."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    accuracy: float | None
-    low: float | None
-    high: float | None
-    pairs: int
-    users: int
-    ties: int
+    accuracy: _Share | None
+    low: _Share | None
+    high: _Share | None
+    pairs: _Number
+    users: _Number
+    ties: _Number
 
     @property
     def interval(self) -> Interval:
@@ -38,20 +48,16 @@ class AccuracyRecord(BaseModel):
         return Interval(self.accuracy, self.low, self.high, self.users)
 
 
-class UserCounts(BaseModel):
+class UserCounts(LedgerModel):
     """Right pairs per user, aligned lists: enough for a paired bootstrap over users."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     users: list[str]
-    pairs: list[int]
-    correct: list[int]
+    pairs: list[_Number]
+    correct: list[_Number]
 
 
-class EvaluationRecord(BaseModel):
+class EvaluationRecord(LedgerModel):
     """Accuracies of one model on the validation or test users of a country."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     part: Literal["validation", "test"]
     overall: AccuracyRecord
@@ -68,10 +74,8 @@ class EvaluationRecord(BaseModel):
     )
 
 
-class TrialRecord(BaseModel):
+class TrialRecord(LedgerModel):
     """One training, complete or failed: one line of the ledger."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     trial_id: str
     purpose: Purpose = Field(
@@ -111,7 +115,21 @@ class TrialRecord(BaseModel):
     versions: dict[str, str] = Field(default_factory=dict)
     commit: str | None = None
     error: str | None = None
+    lane_lost: bool = Field(
+        False, description="failed with its lane, so a resumed run tries again"
+    )
     model_path: str | None = None
+    model_hash: str | None = Field(None, description="content hash of the model at `model_path`")
+    tested_before: _Number = Field(
+        0, description="other settings of this name that the same test users judged before"
+    )
+
+    @model_validator(mode="after")
+    def _is_accuracy(self) -> "TrialRecord":
+        accuracy = self.objectives.get("validation_accuracy", 0.0)
+        if not 0.0 <= accuracy <= 1.0:
+            raise ValueError(f"`0 <= validation_accuracy <= 1` must hold, but got {accuracy}.")
+        return self
 
     @property
     def feasible(self) -> bool:
@@ -133,8 +151,7 @@ class Ledger:
 
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable before returning."""
-        line = json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False)
-        self._write(f"{line}\n".encode())
+        self._write(encode_record(record))
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""
@@ -147,29 +164,60 @@ class Ledger:
             os.fsync(handle.fileno())
 
 
+def encode_record(record: TrialRecord) -> bytes:
+    """Return a record as a line of a ledger; its last field, `sum`, is a hash of the rest."""
+    body = json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False).encode()
+    return body[:-1] + f', "sum": "{_digest(body)}"}}\n'.encode()
+
+
 def read_records(path: Path) -> list[TrialRecord]:
     """Read a ledger, the file or the run's folder: a record a trial, in the order of writing.
 
-    Where a failed training was tried again its last record counts.
+    Of several records of one trial the last counts, but a failure never replaces a result.
 
     Raises:
         FileNotFoundError: No ledger there.
-        ValueError: A line is not a record; the message names file and line.
+        ValueError: A line is not a record, has other bytes than were written, or gives a trial of
+            a search another setting; the message names file and line.
     """
     file = path / LEDGER_NAME if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"No ledger at {file}. Is {path} the folder of a sweep?")
     records: dict[str, TrialRecord] = {}
-    lines = file.read_bytes().split(b"\n")
-    for number, line in enumerate(lines[:-1], 1):  # what follows the last newline is torn
-        try:
-            record = TrialRecord.model_validate_json(line)
-        except ValidationError as error:
-            first: Any = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "the line"
-            raise ValueError(f"{file}:{number}: {where}: {first['msg']}") from error
+    *lines, torn = file.read_bytes().split(b"\n")  # what follows the last newline is torn
+    if _CHECKSUM.search(torn[:-1]):  # by a kill it would have lost its end
+        raise ValueError(f"{file}:{len(lines) + 1}: the line has other bytes than were written.")
+    for number, line in enumerate(lines, 1):
+        record = _decode(line, f"{file}:{number}")
+        older = records.get(record.trial_id)
+        if older is not None and older.state != "failed":
+            if record.state == "failed":
+                continue
+            if record.purpose == "search" and record.config_hash != older.config_hash:
+                raise ValueError(
+                    f"{file}:{number}: trial {record.trial_id} has another setting than in an "
+                    "earlier line: two sweeps wrote into this run. Start it anew elsewhere."
+                )
         records[record.trial_id] = record
     return list(records.values())
+
+
+def _decode(line: bytes, where: str) -> TrialRecord:
+    """Return the record of a line, whose checksum must fit where it has one."""
+    if found := _CHECKSUM.search(line):
+        line = line[: found.start()] + b"}"
+        if _digest(line).encode() != found.group(1):
+            raise ValueError(f"{where}: the line has other bytes than were written.")
+    try:
+        return TrialRecord.model_validate_json(line)
+    except ValidationError as error:
+        first: Any = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "the line"
+        raise ValueError(f"{where}: {field}: {first['msg']}") from error
+
+
+def _digest(line: bytes) -> str:
+    return hashlib.sha256(line).hexdigest()[:16]
 
 
 def _cut_torn_line(path: Path) -> None:

@@ -1,5 +1,6 @@
 """The fixed words of records: arms, objectives, the row over all countries, names for files."""
 
+import hashlib
 import re
 
 from scpo.choices import POOLED as POOLED
@@ -18,6 +19,24 @@ CURVE_ORDER = (BASELINE, "scpo", RANDOM)
 HEAD_ARMS = (*TRAINED_ARMS, TUNED_ARM)
 
 
-def slug(country: str) -> str:
-    """Return a country's name for file and trial names."""
-    return re.sub(r"[^A-Za-z0-9]+", "-", country).strip("-").lower()
+_SMALL_WORDS = {"and", "of", "the"}
+_OWN_WORDS = {"final", "curve", "ablate"}  # of trial ids, which follow the country
+_RESERVED = {"con", "prn", "aux", "nul"}  # as names of files, on Windows
+_LONGEST = 48  # characters; a longer name is cut
+
+
+def slug(name: str) -> str:
+    """Return a name for files, trial ids and studies; different names have different ones.
+
+    A plain name ("United States", "USA") is its words in small letters. Any other is what is left
+    of it after that, and a hash of the name itself, after an underscore that no plain one has.
+    """
+    words = re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-").lower()
+    parts = words.split("-")
+    capital = (part if part in _SMALL_WORDS else part.capitalize() for part in parts)
+    spelt = words.upper() if len(words) <= 3 else " ".join(capital)
+    is_known = _OWN_WORDS.isdisjoint(parts) and words not in _RESERVED
+    if name and name == spelt and is_known and len(words) <= _LONGEST:
+        return words
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{words[:_LONGEST].strip('-') or 'name'}_{digest}"

@@ -6,7 +6,6 @@ head by accuracy on inner folds of the users who labelled them; validation users
 come records as a sweep's, in a ledger of their own that `scpo curves` reads too.
 """
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from scpo.files.provenance import installed_versions, source_commit
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.job_records import margin_record
-from sweeps.ledger.records import LEDGER_NAME, TrialRecord
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord, encode_record
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.heads import ProbedPairs, head_margins
@@ -102,10 +101,7 @@ def curve_records(
 def write_ledger(records: Sequence[TrialRecord], folder: Path) -> None:
     """Replace a folder's ledger by these records, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    lines = (
-        json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False) for record in records
-    )
-    write_text(folder / LEDGER_NAME, "".join(f"{line}\n" for line in lines))
+    write_text(folder / LEDGER_NAME, b"".join(map(encode_record, records)).decode())
 
 
 def _record(

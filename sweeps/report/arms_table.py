@@ -17,12 +17,12 @@ from scpo.statistics.wording import format_accuracy, format_difference
 from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import ARMS, BASELINE, GLOBAL
+from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, TUNED_ARM
 
 _CSV = """
     country arm accuracy low high pairs users distinctive distinctive_pairs consensus
     consensus_pairs global_accuracy length_accuracy vs_full vs_full_low vs_full_high vs_global
-    vs_global_low vs_global_high pairs_trained num_seeds num_countries country_mean
+    vs_global_low vs_global_high pairs_trained num_seeds num_countries country_mean note
 """.split()
 _ABLATION_CSV = """
     country arm accuracy low high seed_sd seed_min seed_max num_seeds vs_full vs_full_low
@@ -61,9 +61,18 @@ def arm_rows(records: Sequence[TrialRecord]) -> list[PooledRow]:
     return pooled_rows(gather_cells(final, "test"), bases=(BASELINE, GLOBAL))
 
 
-def write_arms(rows: Sequence[PooledRow], path: Path) -> None:
-    """Write the rows as CSV, empty cells for what is not known."""
-    write_columns(_CSV, [row.columns() for row in rows], path)
+def write_arms(
+    rows: Sequence[PooledRow], path: Path, notes: Mapping[str, str] | None = None
+) -> None:
+    """Write the rows as CSV, empty cells for what is not known.
+
+    `notes` say, by country, what stands beside the figures of the searched setting.
+    """
+    found = [
+        {**row.columns(), "note": (notes or {}).get(row.country) if row.arm == TUNED_ARM else None}
+        for row in rows
+    ]
+    write_columns(_CSV, found, path)
 
 
 def arms_rich_table(rows: Sequence[PooledRow]) -> Table:

@@ -25,6 +25,7 @@ from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.ranking.regret import describe_regret, regret_table
+from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows
 from sweeps.report.leaderboard import (
     describe_evidence,
@@ -89,6 +90,9 @@ def render_report(
     regret = regret_table(records, rankings)
     importances = [country_importance(ranking) for ranking in rankings]
     failed = [record for record in records if record.state == "failed"]
+    notes = describe_tests(records, rankings)
+    stale = {ranking.country for ranking in rankings if is_stale(records, ranking)}
+    current = [row for row in rows if row.arm != TUNED_ARM or row.country not in stale]
     environment = open_templates("sweeps.report", "templates", escape=True)
     environment.finalize = _shown
     environment.filters.update(
@@ -103,7 +107,8 @@ def render_report(
         rankings=rankings,
         margin=margin,
         rows=rows,
-        row_of=partial(find_row, rows),
+        row_of=partial(find_row, current),
+        notes=notes,
         bar=_bar(rows),
         pareto=_pareto_svg(rankings),
         regret=regret,

@@ -1,6 +1,6 @@
 """All files that are made from a run's ledger, written beside it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.regret import RegretTable, regret_table, write_regret
+from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows, write_arms
 from sweeps.report.leaderboard import write_leaderboard
 from sweeps.report.report_page import write_report
@@ -23,6 +24,8 @@ class Outputs:
     arms: Sequence[PooledRow]
     regret: RegretTable
     page: Path
+    notes: Mapping[str, str]  # beside test figures, by country
+    is_complete: bool  # no final training of a recommended setting is missing
 
 
 def write_outputs(run: Path, *, margin: float) -> Outputs:
@@ -39,5 +42,8 @@ def write_outputs(run: Path, *, margin: float) -> Outputs:
     write_regret(regret, run / "regret.csv")
     write_curve_files(curve_points(records), run)
     rows = arm_rows(records)
-    write_arms(rows, run / "arms.csv")
-    return Outputs(rankings, rows, regret, write_report(run, margin=margin))
+    notes = describe_tests(records, rankings)
+    write_arms(rows, run / "arms.csv", notes)
+    is_complete = not any(is_stale(records, ranking) for ranking in rankings)
+    page = write_report(run, margin=margin)
+    return Outputs(rankings, rows, regret, page, notes, is_complete)

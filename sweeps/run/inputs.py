@@ -11,10 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from scpo.arrays import FloatArray
-from scpo.config import DataConfig, TrainingConfig
+from scpo.config import DataConfig, SplitConfig, TrainingConfig
 from scpo.countries.build import SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
+from scpo.data.splits import SPLIT_FILE, read_split
 from scpo.distributed.ray_scoring import score_on_ray
 from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
@@ -30,14 +31,35 @@ from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.global_model import TrainElsewhere, pool_interactions, train_global_model
 from scpo.training.loop import TrainingResult
 from sweeps.config import Say, SweepConfig
+from sweeps.run.pins import pin, pin_file, pin_rewards
 from sweeps.run.worker_group import worker_group
 
 
 def prepare_all(config: SweepConfig, run: Path, say: Say) -> tuple[ModelSource, SteeredCountries]:
     """Return the source of the global model and each country's arrays, made if missing."""
-    table = prepare_interactions(config.data, run / "data", say)
-    model = prepare_global_model(config, table, run / "global", say)
+    table, model = prepare_table_and_model(config, run, say)
     return model, prepare_countries(config, table, model, run, say)
+
+
+def prepare_table_and_model(
+    config: SweepConfig, run: Path, say: Say
+) -> tuple[pa.Table, ModelSource]:
+    """Return a run's interactions and the source of its global model, both as it was begun with.
+
+    Raises:
+        ValueError: They are others than those pinned in the run.
+    """
+    out = run / "data"
+    given = Path(str(config.data.path)) if config.data.source == "prepared" else out
+    file = given if given.is_file() else given / "interactions.parquet"
+    if was_there := file.is_file():
+        pin_file(run, "interactions", file)
+    table = prepare_interactions(config.data, out, say)
+    if not was_there:
+        pin_file(run, "interactions", file)
+    model = prepare_global_model(config, table, run / "global", say)
+    pin(run, "global model", content_hash(model))
+    return table, model
 
 
 def prepare_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
@@ -129,6 +151,14 @@ def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
     return train
 
 
+def _split_of(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]:
+    """Return the split that a run was begun with, or how to make it."""
+    if not (run / SPLIT_FILE).is_file():
+        return config.split
+    pin_file(run, "split", run / SPLIT_FILE)
+    return read_split(run / SPLIT_FILE)
+
+
 def prepare_countries(
     config: SweepConfig,
     table: pa.Table,
@@ -167,14 +197,18 @@ def prepare_countries(
             config.countries,
             reward,
             content_hash(model),
-            split=config.split,
+            split=_split_of(config, run),
             max_tokens=config.encoder.max_tokens,
             cache=cache,
             precision=config.training.precision,
             overlong=config.encoder.overlong,
             score=score,
         )
-    write_json(run / "split.json", dict(steered.split))
+    if not (run / SPLIT_FILE).is_file():
+        write_json(run / SPLIT_FILE, dict(steered.split))
+    pin_file(run, "split", run / SPLIT_FILE)
+    for country, data in steered.countries.items():
+        pin_rewards(run, country, data.reference)
     scoring = steered.scoring
     say(f"reference rewards: {scoring.num_scored} scored, {scoring.num_cached} from the cache")
     for country, data in steered.countries.items():

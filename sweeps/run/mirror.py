@@ -26,6 +26,7 @@ from scpo.files.buckets import (
 )
 from scpo.files.places import Place, home, is_remote
 from sweeps.ledger.records import LEDGER_NAME, Ledger
+from sweeps.run.bucket_lock import one_remote_writer
 
 _CONFIG = "config.yaml"
 _CARD = "/README.md"
@@ -171,25 +172,29 @@ class MirroredLedger(Ledger):
 
 
 @contextmanager
-def working_folder(place: Place, *, models: bool = False) -> Iterator[tuple[Path, Mirror | None]]:
+def working_folder(
+    place: Place, *, models: bool = False, writes: bool = False
+) -> Iterator[tuple[Path, Mirror | None]]:
     """Yield a run's folder, and its mirror where it is remote, which is pushed at the end.
 
-    With `models`, its final models are fetched too.
+    With `models`, its final models are fetched too; with `writes`, no other process may train
+    into a remote one.
 
     Raises:
-        ValueError: As of `Mirror`.
+        ValueError: As of `Mirror`; or another process trains into it.
         OSError: As of `Mirror`.
     """
     if not is_remote(place):
         yield Path(place), None
         return
-    mirror = Mirror(str(place))
-    if models:
-        mirror.fetch_models()
-    ended_well = False
-    try:
-        yield mirror.folder, mirror
-        ended_well = True
-    finally:
-        with nullcontext() if ended_well else suppress(OSError):
-            mirror.push()
+    with one_remote_writer(RemoteFolder(str(place))) if writes else nullcontext():
+        mirror = Mirror(str(place))
+        if models:
+            mirror.fetch_models()
+        ended_well = False
+        try:
+            yield mirror.folder, mirror
+            ended_well = True
+        finally:
+            with nullcontext() if ended_well else suppress(OSError):
+                mirror.push()

@@ -7,15 +7,18 @@ which setting and on how many pairs.
 from collections.abc import Mapping
 from pathlib import Path
 
-from scpo.config import load_config
+from scpo.config import SplitConfig, load_config
 from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
+from scpo.data.splits import SPLIT_FILE, read_split
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
 from scpo.files.shared_cache import local_cache
 from scpo.models.model_source import PIN_FILE, ModelSource, pin_model
+from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.run.pins import check_pins, compare_pin
 
 UNKNOWN_LICENSE = "unknown"
 SETTING = ("retention", "strength", "learning_rate", "epochs", "lora_rank")
@@ -34,8 +37,10 @@ def models_of_run(run: Path) -> ModelsToJudge:
 
     Raises:
         FileNotFoundError: No configuration or ledger there.
-        ValueError: A record is broken, or no final training left a model.
+        ValueError: A record is broken, no final training left a model, or a file is not the one
+            that the run was begun with, or that a training left.
     """
+    check_pins(run)
     config = _config_of(run)
     finals = _finals(config, run)
     if not finals:
@@ -49,17 +54,26 @@ def models_of_run(run: Path) -> ModelsToJudge:
     if (file := run / PIN_FILE).is_file():
         source = pin_model(name, revision=given.revision, file=file)
         global_model = name if source.commit is None else source
+    if not isinstance(global_model, ModelSource) and Path(global_model).is_dir():
+        compare_pin(run, "global model", content_hash(global_model))  # a commit never changes
+    # A folder in this run, wherever the run was moved or copied from.
+    models = {
+        label: run / "models" / Path(str(record.model_path)).name
+        for label, record in finals.items()
+    }
+    for label, record in finals.items():
+        if record.model_hash is not None and record.model_hash != content_hash(models[label]):
+            raise ValueError(
+                f"{label}: {models[label]} has other bytes than the sweep wrote. Restore it, or "
+                "move it away and resume the sweep with --resume."
+            )
     return ModelsToJudge(
         data=_data_of(config, run),
         global_model=global_model,
-        # A folder in this run, wherever the run was moved or copied from.
-        models={
-            label: str(run / "models" / Path(str(record.model_path)).name)
-            for label, record in finals.items()
-        },
+        models={label: str(folder) for label, folder in models.items()},
         cache=local_cache(config.cache),
         countries=config.countries,
-        split=config.split,
+        split=_split_of(config, run),
         encoder=config.encoder,
         revision=given.revision,
         trust_remote_code=given.trust_remote_code,
@@ -107,6 +121,12 @@ def _data_of(config: SweepConfig, run: Path) -> Path:
     return Path(str(config.data.path)) if is_prepared else run / "data"
 
 
+def _split_of(config: SweepConfig, run: Path) -> SplitConfig | Mapping[str, str]:
+    """Return who was held out, by the run's own file where it has one."""
+    file = run / SPLIT_FILE
+    return read_split(file) if file.is_file() else config.split
+
+
 def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
     """Return the final trainings that left a model, by label, countries in their order."""
     left = [
@@ -121,7 +141,9 @@ def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
 def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
     table = read_interactions(_data_of(config, run))
     owner = dict(zip(table["user_id"].to_pylist(), table["country"].to_pylist(), strict=True))
-    parts = divide_users(table, config.countries, config.split)
+    parts = _split_of(config, run)
+    if isinstance(parts, SplitConfig):
+        parts = divide_users(table, config.countries, parts)
     trained = [owner[user] for user, part in parts.items() if part == "train"]
     return {country: trained.count(country) for country in set(trained)}
 

@@ -9,7 +9,7 @@ from scpo.distributed.ray_start import start_ray
 from scpo.files.places import Place
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
-from sweeps.run.inputs import prepare_countries, prepare_global_model, prepare_interactions
+from sweeps.run.inputs import prepare_countries, prepare_table_and_model
 from sweeps.run.mirror import Mirror
 
 
@@ -31,8 +31,7 @@ def open_workspace(
 
     Without a `mirror` every node must reach the run's folder.
     """
-    table = prepare_interactions(config.data, run / "data", say)
-    model = prepare_global_model(config, table, run / "global", say)
+    table, model = prepare_table_and_model(config, run, say)
     shared = model
     if mirror is not None:
         shared = replace(model, name=mirror.share_model(model.folder()), commit=None)

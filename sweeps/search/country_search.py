@@ -67,6 +67,10 @@ class CountrySearch(JobSource):
         self.trials[job.trial_id] = trial
         return job
 
+    def has_more(self) -> bool:
+        """Tell whether a country has trials to give."""
+        return any(self.remaining.values())
+
     def job_done(self, job: Job, result: dict[str, Any] | None) -> None:
         """Tell the country's study, and end its search at the target accuracy."""
         country = job.country

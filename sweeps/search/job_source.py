@@ -4,7 +4,7 @@ A job whose lane was lost is given once more, as another trial of Tune's. Tune's
 do: a trial that finds its reused actor dead, it ends with an error whatever `max_failures` says.
 """
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -13,7 +13,8 @@ from ray.tune.search import Searcher
 
 from sweeps.jobs.job import Job
 
-MAX_LOSSES = 2  # of lanes that a job may survive
+# Of lanes that a job may survive; Tune may count one death twice, of the job and of the next one.
+MAX_LOSSES = 4
 
 
 class JobSource(Searcher):
@@ -34,6 +35,11 @@ class JobSource(Searcher):
     def max_trials(self) -> int:
         """Tune's trials at most."""
         return self.num_jobs * (1 + MAX_LOSSES)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether jobs are left, once Tune has ended: Ctrl-C ends it without an error."""
+        return bool(self.given or self.lost or self.has_more())
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a Tune configuration, `FINISHED`, or None while some may fail."""
@@ -69,6 +75,10 @@ class JobSource(Searcher):
         """Return the next job, or None if there is no more."""
         raise NotImplementedError
 
+    def has_more(self) -> bool:
+        """Tell whether `next_job` has jobs that it did not return yet."""
+        raise NotImplementedError
+
     def job_done(self, job: Job, result: dict[str, Any] | None) -> None:
         """Learn from a job's result, None where it lost its lane too often."""
 
@@ -87,8 +97,12 @@ class JobList(JobSource):
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         super().__init__(len(jobs))
-        self.jobs = iter(jobs)
+        self.jobs = deque(jobs)
 
     def next_job(self) -> Job | None:
         """Return the next job of the list."""
-        return next(self.jobs, None)
+        return self.jobs.popleft() if self.jobs else None
+
+    def has_more(self) -> bool:
+        """Tell whether the list has more."""
+        return bool(self.jobs)

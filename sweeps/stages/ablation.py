@@ -57,8 +57,8 @@ def run_ablation(
     folder = run / _FOLDER
     ledger = open_run(config, folder, resume=resume)
     workspace = open_workspace(config, run, say)
-    done = {record.trial_id for record in ledger.read()}
-    missing = [job for job in jobs if job.trial_id not in done]
+    done = [record for record in ledger.read() if record.state != "failed"]  # those try again
+    missing = [job for job in jobs if not any(job.is_of(record) for record in done)]
     say(f"ablation: {len(missing)} of {len(jobs)} to do")
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
         for job in missing:
@@ -68,8 +68,7 @@ def run_ablation(
                 on_record(record)
         trained = [job for job in missing if job.arm not in UNTRAINED]
         run_jobs(trained, workspace, config, ledger, folder, on_record)
-    names = {job.trial_id for job in jobs}
-    return [record for record in ledger.read() if record.trial_id in names]
+    return [record for record in ledger.read() if any(job.is_of(record) for job in jobs)]
 
 
 def ablation_jobs(

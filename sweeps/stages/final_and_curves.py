@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from scpo.files.atomic import adopt_folder
 from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
@@ -27,10 +28,15 @@ def train_finals_and_curves(
     """Train the final models and the points of the curves that the ledger lacks."""
     records = ledger.read()
     place = workspace.place or run
-    missing = missing_jobs(
-        [*final_jobs(config, records, place, say), *curve_jobs(config)], records
-    )
+    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
+    missing = missing_jobs(jobs, [r for r in records if workspace.place or _has_model(r, run)])
     num_final = sum(job.purpose == "final" for job in missing)
+    for country in sorted({job.country for job in missing if job.tested_before}):
+        say(
+            f"{country}: another setting is recommended than was tested, so it is trained and "
+            "tested too. Its test figure is no longer of a first look, and the page says so."
+        )
+    _adopt_models(missing, records, run)
     if missing:
         say(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
@@ -45,22 +51,42 @@ def train_finals_and_curves(
         run_jobs(trained, workspace, config, ledger, run, on_record)
 
 
+def _has_model(record: TrialRecord, run: Path) -> bool:
+    """Tell whether a record's model, if it left one, is still in the run's folder."""
+    name = Path(str(record.model_path)).name
+    return record.model_path is None or (run / "models" / name).is_dir()
+
+
+def _adopt_models(jobs: Sequence[Job], records: Sequence[TrialRecord], run: Path) -> None:
+    """Mark models of an earlier version as this run's own, so that new ones may replace them."""
+    written = {Path(str(record.model_path)).name for record in records if record.model_path}
+    for job in jobs:
+        folder = run / "models" / Path(str(job.save_to)).name
+        if job.save_to is not None and folder.is_dir() and folder.name in written:
+            adopt_folder(folder)
+
+
 def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
     """Return the jobs that have no record, nor a training of the search that equals them.
 
-    One that failed is tried again: the disk was full, or a node was lost once too often.
+    One that failed is tried again: the disk was full, or a node was lost once too often. A final
+    of another setting is trained again, as a setting that the same test users judge next.
     """
-    done = {record.trial_id for record in records if record.state != "failed"}
+    done = [record for record in records if record.state != "failed"]
     searched = {_curve_key(r.country, r.seed, r.config) for r in full_of_search(records)}
-    return [
-        job
-        for job in jobs
-        if job.trial_id not in done
-        and not (
-            (job.purpose, job.arm) == ("curve", "full")
-            and _curve_key(job.country, job.seed, job.config) in searched
-        )
-    ]
+    missing = []
+    for job in jobs:
+        alike = [record for record in done if job.is_in_place_of(record)]
+        is_searched = (job.purpose, job.arm) == ("curve", "full") and _curve_key(
+            job.country, job.seed, job.config
+        ) in searched
+        if is_searched or any(job.is_of(record) for record in alike):
+            continue
+        if job.purpose == "final" and alike:
+            before = 1 + max(record.tested_before for record in alike)
+            job = replace(job, tested_before=before)
+        missing.append(job)
+    return missing
 
 
 def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any, ...]:

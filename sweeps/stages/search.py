@@ -25,15 +25,25 @@ from sweeps.search.space import Point, clip_to_space, configured_numbers
 
 def search_countries(
     config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
-) -> None:
-    """Run the search trials that the ledger lacks, countries of like lanes at once."""
-    known = [record for record in ledger.read() if record.purpose == "search"]
+) -> str | None:
+    """Run the search trials that the ledger lacks, countries of like lanes at once.
+
+    A trial that failed with its lane is tried again.
+
+    Returns:
+        Which limit ended the search, None where it came to its end.
+
+    Raises:
+        Stopped: It was interrupted.
+    """
+    searched = [record for record in ledger.read() if record.purpose == "search"]
+    known = [record for record in searched if not record.lane_lost]
     remaining = {
         country: config.search.num_trials - sum(r.country == country for r in known)
         for country in config.countries
     }
     if max(remaining.values()) <= 0:
-        return
+        return None
     storage = new_storage(run)
     unfinished = [country for country, count in remaining.items() if count > 0]
     probed = _probed_points(config, workspace, unfinished, say)
@@ -88,6 +98,7 @@ def search_countries(
             say(f"  {country}: {study.num_refused} settings keep too little and never started")
     for country, reason in ended.items():
         say(f"  {country + ': ' if country else ''}search ended early: {reason}")
+    return ended.get("")
 
 
 def reason_to_refuse(config: SearchConfig, data: CountryData, point: Point) -> str | None:

@@ -19,7 +19,7 @@ from sweeps.stages.search import search_countries
 
 def run_sweep(
     config: SweepConfig, run: Path, *, resume: bool, say: Say, mirror: Mirror | None = None
-) -> None:
+) -> str | None:
     """Run a sweep into a folder, or resume one.
 
     Args:
@@ -29,9 +29,13 @@ def run_sweep(
         say: Called with a line of progress.
         mirror: The copy of the folder in an object store, if it has one.
 
+    Returns:
+        Which limit of the search stopped the sweep before its final trainings, None for the end.
+
     Raises:
         ValueError: The folder holds a run and `resume` is off, or holds one of another
-            configuration; data or countries do not suffice.
+            configuration; what it was begun with has changed; data or countries do not suffice.
+        Stopped: It was interrupted.
         OSError: The object store does not answer, or the disk has no room for the models.
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
@@ -44,5 +48,7 @@ def run_sweep(
     workspace = open_workspace(config, run, say, mirror=mirror)
     if mirror is not None:
         mirror.push()
-    search_countries(config, workspace, ledger, run, say)
+    if limit := search_countries(config, workspace, ledger, run, say):
+        return limit
     train_finals_and_curves(config, workspace, ledger, run, say)
+    return None

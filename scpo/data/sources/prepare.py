@@ -91,7 +91,7 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
     summary = PrepareSummary(
         source=source,
         path=path,
-        files=_hash_files(source, config.path),
+        files=hash_sources(config),
         options=options,
         num_rows_read=bad_rows.num_rows_read,
         countries=count_countries(table),
@@ -176,12 +176,17 @@ def _read(
     return world.interactions, config.synthetic.model_dump(), world.truth
 
 
-def _hash_files(source: str, path: str | None) -> dict[str, str]:
-    """Return the sha256 of each file that was read, by its path; none for the hub."""
+def hash_sources(config: DataConfig) -> dict[str, str]:
+    """Return the sha256 of each file that a source reads, by its path; none for the hub.
+
+    Raises:
+        FileNotFoundError: One is not there.
+    """
+    path = config.path
     if path is None or path in _HUB_NAMES.values():
         return {}
     files = [Path(path)]
-    if source == "prism":
+    if config.source == "prism":
         files = [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
     return {str(file): hash_file(file) for file in files}
 

@@ -1,11 +1,20 @@
+import json
 import random
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.splits import deal_users, fold_users, shuffle_users, split_users
+from scpo.data.splits import (
+    SPLIT_FILE,
+    deal_users,
+    fold_users,
+    keep_split,
+    shuffle_users,
+    split_users,
+)
 
 
 def make_table(num_users: dict[str, int], prompt: str = "Sky?") -> pa.Table:
@@ -153,3 +162,47 @@ def test_every_third_user_of_the_shuffled_order_is_in_one_fold() -> None:
 def test_as_many_folds_as_users_at_most(folds: int) -> None:
     with pytest.raises(ValueError, match=rf"`2 <= folds <= 2`, the users, must hold, got {folds}"):
         deal_users(np.array(["a", "b", "b"]), folds, seed=0)
+
+
+def users_of(*names: str, country: str = "Chile") -> pa.Table:
+    return pa.table({"user_id": list(names), "country": [country] * len(names)})
+
+
+def test_a_kept_split_does_not_move_when_users_come_or_go(tmp_path: Path) -> None:
+    names = [f"u{number:03d}" for number in range(40)]
+    for start in (6, 13, 20):
+        folder = tmp_path / str(start)
+        folder.mkdir()
+        before = keep_split(folder, users_of(*names[:start]), ["Chile"])
+        assert before == split_users(users_of(*names[:start]), ["Chile"])
+        for more in (start + 1, start + 2, 40):
+            after = keep_split(folder, users_of(*names[:more]), ["Chile"])
+            assert before.items() <= after.items()
+            before = after
+        sides = list(after.values())
+        assert sides.count("test") == sides.count("validation") == 6  # 15 % of 40
+        trained = {user for user, side in after.items() if side == "train"}
+        left = users_of(*sorted(trained)[:3], *sorted(set(after) - trained))
+        fewer = keep_split(folder, left, ["Chile"])
+        assert fewer.items() <= after.items()
+
+
+def test_countries_keep_their_own_split_and_a_damaged_file_is_refused(tmp_path: Path) -> None:
+    names = [f"u{number}" for number in range(8)]
+    keep_split(tmp_path, users_of(*names), ["Chile"])
+    keep_split(tmp_path, users_of(*names, country="Peru"), ["Peru"])
+    file = tmp_path / SPLIT_FILE
+    assert set(json.loads(file.read_text())["countries"]) == {"Chile", "Peru"}
+    sound = file.read_bytes()
+    for position in range(0, len(sound) - 1, 5):
+        content = bytearray(sound)
+        content[position] ^= 1
+        file.write_bytes(content)
+        if content.split() != sound.split():
+            with pytest.raises(ValueError, match="other bytes than were written"):
+                keep_split(tmp_path, users_of(*names), ["Chile"])
+    file.write_bytes(sound)
+    kept = keep_split(tmp_path, users_of(*names), ["Chile"])
+    trained = [user for user, side in kept.items() if side == "train"]
+    with pytest.raises(ValueError, match="none is left for test, validation"):
+        keep_split(tmp_path, users_of(*trained[:3]), ["Chile"])

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,11 +8,12 @@ from scpo.config import EncoderConfig
 from scpo.countries.country_data import build_country, utterance_texts
 from scpo.countries.scoring import score_pairs, score_responses
 from scpo.data.interactions import write_interactions
-from scpo.data.splits import split_users
+from scpo.data.splits import SPLIT_FILE, name_users, split_users
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts
 from scpo.evaluation.reporting.evaluate import run_evaluation
 from scpo.evaluation.score_models import held_out, pair_scores
+from scpo.files.atomic import MARKER, write_json
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 from tests.scpo.evaluation.pairs_file import read_pairs
@@ -130,3 +132,25 @@ def test_another_tokenizer_is_refused(prepared, model_writer):
     reward.tokenizer.save_pretrained(other)
     with pytest.raises(ValueError, match="Chile: a model must have the tokenizer of the global"):
         evaluate(prepared, {"Chile": str(other)})
+
+
+def test_users_that_trained_a_model_never_test_it(prepared, model_writer):
+    folder = prepared.parent
+    for seed, name in enumerate(("global", "chile")):
+        model_writer(folder / name, "bert", seed=seed)
+    evaluate(prepared, {"Chile": str(folder / "chile")})
+    sides = json.loads((prepared / SPLIT_FILE).read_text())["countries"]["Chile"]
+    marker = {"kind": "model", "format": 1}
+    for side in ("train", "test", "validation"):
+        users = name_users(user for user in sides if sides[user] == side)
+        write_json(folder / "chile" / MARKER, {**marker, "trained_on": users})
+        if side == "train":
+            evaluate(prepared, {"Chile": str(folder / "chile")})
+            continue
+        with pytest.raises(ValueError, match=r"Chile: \d+ users who judge it trained it"):
+            evaluate(prepared, {"Chile": str(folder / "chile")})
+    (folder / "models").mkdir()
+    run_model = model_writer(folder / "models" / "chile", "bert", seed=1)
+    write_json(folder / SPLIT_FILE, dict.fromkeys(sides, "train"))  # of a sweep's run
+    with pytest.raises(ValueError, match=r"Chile: .* users who judge it trained it"):
+        evaluate(prepared, {"Chile": str(run_model)})

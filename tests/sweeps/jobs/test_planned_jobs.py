@@ -126,7 +126,12 @@ def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:
     left = missing_jobs(jobs, [record])
     assert [other for other in jobs if other not in left] == [job]
     other = record.model_copy(update={"config": {**record.config, "epochs": 9.0}})
-    done = record.model_copy(update={"trial_id": jobs[0].trial_id, "seed": 99})
+    done = record.model_copy(
+        update={
+            **{name: getattr(jobs[0], name) for name in ("trial_id", "purpose", "arm", "country")},
+            **{"config": jobs[0].config, "seed": jobs[0].seed},
+        }
+    )
     assert missing_jobs(jobs, [other, done]) == jobs[1:]
 
 
@@ -134,3 +139,22 @@ def test_what_failed_is_left() -> None:
     jobs = curve_jobs(CONFIG)
     failed = failed_record(jobs[0], "OSError: [Errno 28] No space left on device")
     assert missing_jobs(jobs, [failed]) == jobs
+
+
+def test_a_final_belongs_to_its_setting_and_not_to_its_name(tmp_path: Path) -> None:
+    first = [search_record("Mexico", 0.7, 40, "complete")]
+    config = CONFIG.model_copy(update={"countries": ("Mexico",)})
+    job = final_jobs(config, first, tmp_path, print)[-1]
+    done = first[0].model_copy(
+        update={
+            **{name: getattr(job, name) for name in ("purpose", "arm", "seed", "config")},
+            "trial_id": "a name of an earlier version",
+        }
+    )
+    assert job not in missing_jobs([job], [done])
+    older = done.model_copy(update={"config": {**done.config, "strength": 0.1}})
+    (again,) = missing_jobs([job], [older])
+    assert (again.tested_before, again.config_hash) == (1, job.config_hash)
+    looked = older.model_copy(update={"tested_before": 1})
+    assert missing_jobs([job], [looked])[0].tested_before == 2
+    assert missing_jobs([job], [older, done]) == []

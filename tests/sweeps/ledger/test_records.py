@@ -97,3 +97,52 @@ def test_a_failed_record_needs_no_evaluation():
         error="boom",
     )
     assert record.evaluation is None
+
+
+def test_every_flipped_bit_of_a_line_is_found(tmp_path, trial):
+    ledger = Ledger(tmp_path)
+    for number in range(2):
+        ledger.append(trial(f"t{number}", [3, 4], 16.0))
+    sound = ledger.path.read_bytes()
+    start = sound.index(b"\n") + 1
+    found = 0
+    for position in range(start, len(sound)):
+        content = bytearray(sound)
+        content[position] ^= 1 << position % 8
+        ledger.path.write_bytes(content)
+        with pytest.raises(ValueError, match=rf"{LEDGER_NAME}:2: "):
+            read_records(tmp_path)
+        found += 1
+    assert found > 1000
+    old = b"".join(line.partition(b', "sum"')[0] + b"}\n" for line in sound.splitlines())
+    ledger.path.write_bytes(old)  # of an earlier version
+    assert [record.trial_id for record in read_records(tmp_path)] == ["t0", "t1"]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("accuracy", 7.5), ("accuracy", float("nan")), ("low", -0.1), ("pairs", -1)],
+)
+def test_figures_that_cannot_be_are_refused(tmp_path, trial, field, value):
+    ledger = Ledger(tmp_path)
+    line = json.loads(trial("t0", [3, 4], 16.0).model_dump_json())
+    line["evaluation"]["overall"][field] = value
+    ledger.path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=rf":1: evaluation\.overall\.{field}"):
+        read_records(tmp_path)
+    line["evaluation"] = None
+    line["objectives"]["validation_accuracy"] = 1.5
+    ledger.path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match="validation_accuracy"):
+        read_records(tmp_path)
+
+
+def test_a_failure_never_replaces_a_result_and_two_settings_never_share_an_id(tmp_path, trial):
+    ledger = Ledger(tmp_path)
+    done = trial("t0", [3, 4], 16.0)
+    ledger.append(done)
+    ledger.append(trial("t0", [], 0.0, state="failed"))
+    assert ledger.read() == [done]
+    ledger.append(done.model_copy(update={"config_hash": "another"}))
+    with pytest.raises(ValueError, match=r":3: trial t0 has another setting"):
+        ledger.read()

@@ -16,6 +16,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy
+from sweeps.search.job_source import MAX_LOSSES
 from sweeps.search.space import clip_to_space, point_of, search_space, study_name
 
 CONFIG = SearchConfig(num_trials=6, learning_rate=(1e-5, 1e-4), epochs=(0.5, 2.0))
@@ -140,13 +141,15 @@ def test_countries_take_turns_and_end() -> None:
     assert asked == ["Mexico", "Mexico", "Israel"]
     assert given[0]["country"] == "Mexico"
     assert given[3] is None  # those given may lose their lanes
+    assert search.is_interrupted  # if Tune ended here
     for number in ("0", "1"):
         search.job_done(search.given.pop(number), None)
-    for again in ("2", "3", "4"):
-        search.on_trial_complete(again, None, error=True)
-        given.append(search.suggest(str(int(again) + 1)))
-    assert [job["country"] for job in given[4:6]] == ["Israel", "Israel"]
-    assert given[6] == Searcher.FINISHED
+    for again in range(2, 3 + MAX_LOSSES):
+        search.on_trial_complete(str(again), None, error=True)
+        given.append(search.suggest(str(again + 1)))
+    assert [job["country"] for job in given[4:-1]] == ["Israel"] * MAX_LOSSES
+    assert given[-1] == Searcher.FINISHED
+    assert not search.is_interrupted
     assert asked == ["Mexico", "Mexico", "Israel"]
     assert [trial.state for trial in trials_of(studies["Israel"])] == [TrialState.FAIL]
 

@@ -1,0 +1,260 @@
+"""Folders that commands write: one writer at a time, and never over what is somebody else's.
+
+A folder belongs to the command that wrote it, by `.scpo.json`: its kind, a hash of what it was
+made from, and whether it is finished. While a command writes, a lock names it (user, host,
+process) and is touched every few seconds. The kernel frees the lock of a process that dies; a lock
+of another host, or on a file system without locks, is free once it was not touched for a minute,
+which supposes that clocks agree to some seconds.
+"""
+
+import errno
+import fcntl
+import getpass
+import hashlib
+import json
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from scpo.files.atomic import FORMAT, MARKER, read_marker, refuse_other_files, write_json
+from scpo.files.provenance import utc_now
+
+LOCK = ".scpo.lock"
+BEAT_S = 10.0
+STALE_S = 60.0
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
+# Folders of versions without a marker: all the names of one line are there.
+_UNMARKED = {
+    "run": (
+        *(("config.yaml", "trials.jsonl"), ("config.yaml", "run.json"), ("plan.csv",)),
+        *(("probe.csv",), ("probe_curves",), ("ablation", "ablation.csv")),
+    ),
+    "data": (("interactions.parquet", "summary.json"),),
+    "evaluation": (("evaluation.json", "pairs.parquet"),),
+    "opinions": (("opinions.json", "opinions.csv"),),
+    "study": (("config.yaml", "study.csv"),),
+    "truth": (("truth.csv",),),
+    "map": (("map.csv",),),
+}
+
+
+@contextmanager
+def output_folder(
+    out: Path,
+    kind: str,
+    made_from: object = None,
+    *,
+    overwrite: bool | None = False,
+    replaced: bool = False,
+    keep: Sequence[str | Path | None] = (),
+) -> Iterator[dict[str, Any]]:
+    """Let this process alone write a folder that is absent, empty or of the same kind.
+
+    Args:
+        out: The folder.
+        kind: What is written, such as "model".
+        made_from: Plain values that shape the content; None where the command checks by itself.
+        overwrite: Also write over what was made from other values; None where that cannot be.
+        replaced: `atomic_folder` writes it as a whole at the end of the block.
+        keep: Folders and files that the command reads; names of a hub are let pass.
+
+    Yields:
+        Further facts for the marker, to be set within the block.
+
+    Raises:
+        ValueError: The folder is another's or another process writes it; the message says whose
+            it is and what to do.
+    """
+    _refuse_place(out, keep)
+    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode())
+    own = {"kind": kind, "format": FORMAT, "made_from": digest.hexdigest()[:16]}
+    if replaced:
+        refuse_other_files(out, kind)
+    else:
+        _refuse_kind(out, kind)
+    was_there, target = out.exists(), out.resolve()
+    lock = target.with_name(f".{target.name}.lock") if replaced else out / LOCK
+    with one_writer(lock, out):
+        held = read_marker(out)
+        is_other = made_from is not None and held.get("made_from") != own["made_from"]
+        if is_other and held.get("finished", True) and _holds_more(out) and not overwrite:
+            raise ValueError(
+                f"{out} holds a {kind} that was made from other data or settings. Choose another "
+                f"--out{'' if overwrite is None else ', or give --overwrite to replace it'}."
+            )
+        facts: dict[str, Any] = {}
+        if not replaced:
+            write_json(out / MARKER, {**own, "finished": False})
+        try:
+            yield facts
+        finally:
+            if not replaced and not _holds_more(out):
+                (out / MARKER).unlink(missing_ok=True)
+        if (out / MARKER).is_file():
+            write_json(out / MARKER, {**read_marker(out), **own, "finished": True, **facts})
+    if not replaced and not was_there:
+        with suppress(OSError):
+            out.rmdir()  # where nothing was written
+
+
+@contextmanager
+def one_writer(lock: Path, what: object) -> Iterator[None]:
+    """Hold a lock file, which is removed afterwards.
+
+    Raises:
+        ValueError: Another process holds it; the message says who, and since when.
+    """
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    handle = _take(lock, what)
+    handle.truncate(0)
+    handle.write(json.dumps(this_owner()))
+    handle.flush()
+    try:
+        with heartbeat(lambda: os.utime(lock)):
+            yield
+    finally:
+        with suppress(FileNotFoundError):
+            lock.unlink()
+        handle.close()
+
+
+@contextmanager
+def heartbeat(beat: Callable[[], None], every_s: float = BEAT_S) -> Iterator[None]:
+    """Call a function every few seconds during the block; what it cannot write is left out."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(every_s):
+            with suppress(OSError):
+                beat()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def this_owner() -> dict[str, Any]:
+    """Return who writes: user, host, process and the time."""
+    try:
+        user = getpass.getuser()
+    except (OSError, KeyError):  # a user id without a name, as in containers
+        user = str(os.getuid())
+    return {"user": user, "host": socket.gethostname(), "pid": os.getpid(), "since": utc_now()}
+
+
+def is_dead(owner: dict[str, Any]) -> bool:
+    """Tell whether a process of this host has ended; False for other hosts, and where unknown."""
+    if owner.get("host") != socket.gethostname():
+        return False
+    try:
+        os.kill(owner["pid"], 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:
+        pass
+    return False
+
+
+def describe_owner(what: object, owner: dict[str, Any], age_s: float) -> str:
+    """Return the refusal of a second writer."""
+    who = "another process"
+    if owner:
+        who = "process {pid} of {user} on {host}, since {since}".format(**owner)
+    return (
+        f"{what} is being written by {who} (last sign of life {max(0.0, age_s):.0f} s ago). Wait "
+        f"until it ends, or end it. If its machine is gone, the folder is free {STALE_S:.0f} s "
+        "after the last sign of life."
+    )
+
+
+def _take(lock: Path, what: object) -> TextIO:
+    """Return the lock's file, open and locked."""
+    while True:
+        handle = lock.open("a+", encoding="utf-8")
+        is_locked = _lock_now(handle)
+        handle.seek(0)
+        owner = _read_owner(handle)
+        with suppress(FileNotFoundError):
+            found = lock.stat()
+            if found.st_ino == os.fstat(handle.fileno()).st_ino:
+                age_s = time.time() - found.st_mtime
+                is_here = owner.get("host") == socket.gethostname()
+                if is_locked is not False:
+                    ended = is_here if is_locked else is_dead(owner)
+                    if not owner or ended or age_s > STALE_S:
+                        return handle
+                if is_locked is not False or not (is_dead(owner) and age_s > STALE_S):
+                    handle.close()
+                    raise ValueError(describe_owner(what, owner, age_s))
+                lock.unlink(missing_ok=True)  # a child of the dead holder keeps it locked
+        handle.close()  # its holder has just removed it
+
+
+def _lock_now(handle: TextIO) -> bool | None:
+    """Lock a file unless another process has; None where the file system has no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError as error:
+        if error.errno not in _NO_LOCKS:
+            raise
+        return None
+    return True
+
+
+def _read_owner(handle: TextIO) -> dict[str, Any]:
+    try:
+        owner = json.loads(handle.read())
+        return dict(owner) if {"user", "host", "pid", "since"} <= owner.keys() else {}
+    except (ValueError, AttributeError):
+        return {}
+
+
+def _refuse_place(out: Path, keep: Sequence[str | Path | None]) -> None:
+    """Refuse the current directory, home, a root, and what holds them or the command's inputs."""
+    target = out.resolve()
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file, and a folder is written there. Choose another --out.")
+    for name, path in (("the current directory", Path.cwd()), ("your home", Path.home())):
+        if path.resolve().is_relative_to(target):
+            which = "is" if path.resolve() == target else "holds"
+            raise ValueError(
+                f"--out {out} {which} {name}, and a command writes into a folder of its own. "
+                "Choose a folder below it."
+            )
+    for given in keep:
+        if given is not None and Path(given).exists():
+            if Path(given).resolve().is_relative_to(target):
+                raise ValueError(
+                    f"--out {out} holds {given}, which this command reads. Choose another --out."
+                )
+
+
+def _refuse_kind(out: Path, kind: str) -> None:
+    """Refuse a folder that holds files, unless it was written as this kind."""
+    marker = read_marker(out)
+    if marker.get("kind") == kind or not _holds_more(out):
+        return
+    names = {path.name for path in out.iterdir()}
+    if not marker and any(names.issuperset(ours) for ours in _UNMARKED.get(kind, ())):
+        return
+    held = f"a {marker['kind']}" if marker else f"other files ({', '.join(sorted(names)[:3])})"
+    raise ValueError(
+        f"{out} holds {held}, and a {kind} is written there. Choose another --out, or move what "
+        "it holds away."
+    )
+
+
+def _holds_more(out: Path) -> bool:
+    """Tell whether a folder holds more than a marker and a lock."""
+    return out.is_dir() and any(path.name not in (MARKER, LOCK) for path in out.iterdir())

@@ -1,0 +1,54 @@
+"""What of a ranking was tested: the recommended setting, or another one by an earlier choice."""
+
+from collections.abc import Sequence
+
+from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import TUNED_ARM
+from sweeps.ranking.ranking import CountryRanking
+
+_SETTING = ("retention", "strength", "epochs")
+_OF_TRAINING = ("learning_rate", "lora_rank")  # finals of whole models have others
+
+
+def is_stale(records: Sequence[TrialRecord], ranking: CountryRanking) -> bool:
+    """Tell whether the final models of a country are of another setting than is recommended."""
+    chosen = ranking.recommended
+    return chosen is not None and any(
+        not _is_setting(final, chosen.record) for final in _finals(records, ranking.country)
+    )
+
+
+def describe_tests(
+    records: Sequence[TrialRecord], rankings: Sequence[CountryRanking]
+) -> dict[str, str]:
+    """Return what must be said beside the test figures of `scpo_tuned`, by country.
+
+    A country of which nothing is to be said is left out.
+    """
+    notes = {}
+    for ranking in rankings:
+        finals = _finals(records, ranking.country)
+        before = max((final.tested_before for final in finals), default=0)
+        if is_stale(records, ranking):
+            notes[ranking.country] = (
+                "The model and the test figure are of a setting that was recommended before. "
+                "Resume the sweep to train and test the one recommended now."
+            )
+        elif before:
+            notes[ranking.country] = (
+                f"The test users judged {before} other setting{'s' * (before > 1)} before this "
+                "one, so its test figure is not of a first look."
+            )
+    return notes
+
+
+def _finals(records: Sequence[TrialRecord], country: str) -> list[TrialRecord]:
+    wanted = ("final", TUNED_ARM, country, "complete")
+    return [r for r in records if (r.purpose, r.arm, r.country, r.state) == wanted]
+
+
+def _is_setting(final: TrialRecord, searched: TrialRecord) -> bool:
+    names = [*_SETTING]
+    if (final.config.get("lora_rank") is None) == (searched.config.get("lora_rank") is None):
+        names += _OF_TRAINING
+    return all(final.config.get(name) == searched.config.get(name) for name in names)

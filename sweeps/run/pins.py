@@ -1,0 +1,135 @@
+"""What a run's figures depend on, pinned by content in `run.json` when it begins.
+
+Every start and every reader compares: other data, another split or another global model at the
+same place is refused by name, and so is a damaged file. A run of an earlier version has no pins
+until it is resumed.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from scpo.arrays import FloatArray
+from scpo.files.atomic import hash_file, write_json
+
+RUN_FILE = "run.json"
+FORMAT = 1
+_SAMPLES = 16  # rewards of each country that are kept
+_TOLERANCE = 0.05  # of the largest: scored anew on another device they differ, by bf16 at most
+_RESTORE = "Restore it, or start a new run with another --out: records of both cannot be compared."
+
+
+def read_run_file(run: Path) -> dict[str, Any]:
+    """Return what `run.json` says, nothing where there is none.
+
+    Raises:
+        ValueError: It is damaged, or of a later version.
+    """
+    file = run / RUN_FILE
+    if not file.is_file():
+        return {}
+    try:
+        held = dict(json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged: {error}. {_RESTORE}") from error
+    if held.get("format", 0) not in range(FORMAT + 1):
+        raise ValueError(
+            f"{file} is of format {held['format']}, and this scpo reads up to {FORMAT}. Use the "
+            f"version that wrote it ({held.get('versions', {}).get('scpo', 'unknown')}), or later."
+        )
+    if ("sum" in held or "format" in held) and held.get("sum") != _sum_of(held):
+        raise ValueError(f"{file} has other bytes than were written. {_RESTORE}")
+    return held
+
+
+def update_run_file(run: Path, values: Mapping[str, Any]) -> None:
+    """Set entries of `run.json`, which is created if missing."""
+    held = {**read_run_file(run), "format": FORMAT, **values}
+    write_json(run / RUN_FILE, {**held, "sum": _sum_of(held)})
+
+
+def pin(run: Path, name: str, value: object) -> None:
+    """Pin a plain value under a name, or compare it with the one pinned before.
+
+    Raises:
+        ValueError: It differs; or `run.json` is damaged.
+    """
+    pins = read_run_file(run).get("pins", {})
+    if name not in pins:
+        update_run_file(run, {"pins": {**pins, name: value}})
+    compare_pin(run, name, value)
+
+
+def compare_pin(run: Path, name: str, value: object) -> None:
+    """Compare a value with the one pinned under a name, where there is one.
+
+    Raises:
+        ValueError: It differs; or `run.json` is damaged.
+    """
+    held = read_run_file(run).get("pins", {}).get(name, value)
+    if held != value:
+        raise ValueError(_refusal(run, name, held, value))
+
+
+def pin_file(run: Path, name: str, file: Path) -> None:
+    """Pin a file by its sha256, or compare it; one in the run is named relative to it."""
+    is_inside = file.resolve().is_relative_to(run.resolve())
+    path = file.resolve().relative_to(run.resolve()) if is_inside else file.resolve()
+    held = read_run_file(run).get("pins", {}).get(name)
+    value = {"file": str(path), "sha256": hash_file(file)}
+    if held is not None and held["sha256"] == value["sha256"]:
+        return  # the same content elsewhere is the same
+    pin(run, name, value)
+
+
+def pin_rewards(run: Path, country: str, rewards: FloatArray) -> None:
+    """Pin a country's reference rewards by a sample, or compare them within what devices differ.
+
+    Raises:
+        ValueError: They differ by more.
+    """
+    name = f"reference rewards of {country}"
+    which = np.unique(np.linspace(0, len(rewards) - 1, _SAMPLES).astype(int))
+    value = {"texts": len(rewards), "sample": [float(f"{rewards[at]:.6g}") for at in which]}
+    held = read_run_file(run).get("pins", {}).get(name)
+    if held is None or held["texts"] != value["texts"]:
+        pin(run, name, value)
+        return
+    before, now = np.array(held["sample"]), rewards[which]
+    if not np.abs(now - before).max() <= _TOLERANCE * max(np.abs(before).max(), 1e-6):
+        raise ValueError(_refusal(run, name, before[:3].tolist(), now[:3].tolist()))
+
+
+def check_pins(run: Path) -> None:
+    """Compare the files that a run's figures depend on with its pins; an absent one is let pass.
+
+    Raises:
+        ValueError: One differs, or `run.json` is damaged.
+    """
+    for name, held in read_run_file(run).get("pins", {}).items():
+        if isinstance(held, dict) and "file" in held:
+            file = run / held["file"]
+            if file.is_file() and hash_file(file) != held["sha256"]:
+                raise ValueError(_refusal(run, name, held["sha256"], hash_file(file), file))
+
+
+def _refusal(run: Path, name: str, before: object, now: object, file: Path | None = None) -> str:
+    where = "" if file is None else f" ({file})"
+    return (
+        f"The {name}{where} of {run} must be what the run was begun with, but differs: it was "
+        f"{_short(before)}, and is {_short(now)}. {_RESTORE}"
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value) if not isinstance(value, str) else value[:12]
+    return text if len(text) < 150 else f"{text[:147]}..."
+
+
+def _sum_of(held: Mapping[str, Any]) -> str:
+    body = {key: value for key, value in held.items() if key != "sum"}
+    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]

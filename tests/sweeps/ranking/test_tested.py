@@ -1,0 +1,38 @@
+"""A test figure stands beside its own setting, or the page says whose it is."""
+
+from sweeps.ledger.records import TrialRecord
+from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.tested import describe_tests, is_stale
+from sweeps.report.report_page import render_report
+
+
+def change_final(records: list[TrialRecord], **update: object) -> list[TrialRecord]:
+    return [
+        record.model_copy(update=update)
+        if (record.purpose, record.arm, record.country) == ("final", "scpo_tuned", "Chile")
+        else record
+        for record in records
+    ]
+
+
+def test_a_final_of_the_recommended_setting_needs_no_word(records: list[TrialRecord]) -> None:
+    rankings = rank_records(records)
+    assert not any(is_stale(records, ranking) for ranking in rankings)
+    assert describe_tests(records, rankings) == {}
+
+
+def test_a_final_of_another_setting_is_told_as_stale(records: list[TrialRecord]) -> None:
+    config = next(r for r in records if r.arm == "scpo_tuned" and r.purpose == "final").config
+    for name, value in (("retention", 0.9), ("strength", 2.9), ("learning_rate", 1e-9)):
+        stale = change_final(records, config={**config, name: value})
+        rankings = rank_records(stale)
+        assert [ranking.country for ranking in rankings if is_stale(stale, ranking)] == ["Chile"]
+        assert "recommended before" in describe_tests(stale, rankings)["Chile"]
+    page = render_report(stale, name="x", config=None)
+    assert page.count("Not tested yet") == 1
+    assert page.count("not tested yet") == 1
+
+
+def test_looks_at_test_users_before_are_told(records: list[TrialRecord]) -> None:
+    again = change_final(records, tested_before=2)
+    assert "judged 2 other settings before" in describe_tests(again, rank_records(again))["Chile"]

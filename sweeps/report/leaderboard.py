@@ -136,7 +136,8 @@ def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
         if not shown:
             table.add_row(ranking.country, f"none: {ranking.num_failed} trials failed")
         for setting in shown:
-            table.add_row(*_table_row(ranking, setting))
+            style = "bold" if setting.recommended else None
+            table.add_row(*_table_row(ranking, setting), style=style)
         table.add_section()
     return table
 
@@ -149,7 +150,7 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         "knee" if setting.is_knee else "",
         "" if setting.feasible else f"breaks the constraint by {100 * setting.violation:.1f}",
     ]
-    cells = (
+    return (
         ranking.country,
         describe_setting(setting),
         f"{rate:.1e}" if isinstance(rate, float | int) else "",
@@ -159,7 +160,6 @@ def _table_row(ranking: CountryRanking, setting: RankedSetting) -> tuple[str, ..
         format_accuracy(baseline.accuracy),
         ", ".join(filter(None, remarks)),
     )
-    return tuple(f"[bold]{cell}[/bold]" for cell in cells) if setting.recommended else cells
 
 
 def _columns(ranking: CountryRanking, setting: RankedSetting) -> Row:

@@ -22,6 +22,7 @@ from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.words import TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
 from sweeps.ranking.regret import describe_regret, regret_table

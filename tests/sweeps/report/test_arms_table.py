@@ -2,9 +2,9 @@ import csv
 import io
 
 import pytest
-from rich.console import Console
 
 from scpo.statistics.bootstrap import intervals_by_user
+from scpo.text.terminal import TextConsole
 from sweeps.ledger.words import ARM_ORDER, POOLED
 from sweeps.report.arms_table import arm_rows, arms_rich_table, write_arms
 
@@ -160,7 +160,7 @@ def test_the_table_shows_names_as_they_are(records):
         for r in records
     ]
     rows = arm_rows(renamed)
-    console = Console(width=250, file=io.StringIO())
+    console = TextConsole(width=250, file=io.StringIO())
     console.print(arms_rich_table(rows))
     assert "A|[b]B[/b]" in console.file.getvalue()
     assert "against full" in console.file.getvalue()

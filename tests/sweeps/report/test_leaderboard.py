@@ -2,8 +2,8 @@ import csv
 import io
 
 import pytest
-from rich.console import Console
 
+from scpo.text.terminal import TextConsole
 from sweeps.ranking.ranking import rank_country, rank_records
 from sweeps.report.leaderboard import (
     describe,
@@ -16,7 +16,7 @@ from sweeps.report.leaderboard import (
 
 
 def printed(table) -> str:
-    console = Console(width=220, file=io.StringIO())
+    console = TextConsole(width=220, file=io.StringIO())
     console.print(table)
     return console.file.getvalue()
 

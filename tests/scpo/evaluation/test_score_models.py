@@ -139,7 +139,7 @@ def test_users_that_trained_a_model_never_test_it(prepared, model_writer):
     for seed, name in enumerate(("global", "chile")):
         model_writer(folder / name, "bert", seed=seed)
     evaluate(prepared, {"Chile": str(folder / "chile")})
-    sides = json.loads((prepared / SPLIT_FILE).read_text())["countries"]["Chile"]
+    sides = json.loads((folder / SPLIT_FILE).read_text())["countries"]["Chile"]
     marker = {"kind": "model", "format": 1}
     for side in ("train", "test", "validation"):
         users = name_users(user for user in sides if sides[user] == side)
@@ -149,8 +149,9 @@ def test_users_that_trained_a_model_never_test_it(prepared, model_writer):
             continue
         with pytest.raises(ValueError, match=r"Chile: \d+ users who judge it trained it"):
             evaluate(prepared, {"Chile": str(folder / "chile")})
-    (folder / "models").mkdir()
-    run_model = model_writer(folder / "models" / "chile", "bert", seed=1)
-    write_json(folder / SPLIT_FILE, dict.fromkeys(sides, "train"))  # of a sweep's run
+    run = folder / "run"
+    (run / "models").mkdir(parents=True)
+    run_model = model_writer(run / "models" / "chile", "bert", seed=1)
+    write_json(run / SPLIT_FILE, dict.fromkeys(sides, "train"))  # of a sweep's run
     with pytest.raises(ValueError, match=r"Chile: .* users who judge it trained it"):
         evaluate(prepared, {"Chile": str(run_model)})

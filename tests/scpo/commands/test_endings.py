@@ -21,6 +21,7 @@ import signal, subprocess, sys, time
 import typer
 from scpo.commands.endings import LastLine
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup ignores it
 how = sys.argv[1]
 
 def sweep() -> None:

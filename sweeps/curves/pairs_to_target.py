@@ -8,7 +8,7 @@ bound: "more than 512 pairs: never reached", never "512".
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -120,7 +120,8 @@ def _reach(
     own: Trace, base: Trace | None, target: float | None, curves: Literal["curve", "curves"]
 ) -> tuple[_Ends, _Ends, float]:
     """Return bounds of R curves' pairs and of their ratios to the base, and the first target."""
-    accuracy, compared = getattr(own, curves), getattr(base, curves, None)
+    accuracy: FloatArray = getattr(own, curves)
+    compared: Any = getattr(base, curves, None)
     targets = compared[:, -1] if target is None else np.full(len(accuracy), target)
     pairs = pairs_to_reach(own.grid, accuracy, targets)
     low, high = np.zeros(len(accuracy)), np.full(len(accuracy), np.inf)

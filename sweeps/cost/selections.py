@@ -180,7 +180,7 @@ def selection_table(plan: SweepPlan) -> Table:
 def work_table(plan: SweepPlan) -> Table:
     """Return trainings and hours as a table for the terminal."""
     columns = ("trainings", "tokens trained", "tokens judged", "device-hours", "wall time")
-    lines = [
+    lines: list[tuple[object, ...]] = [
         (
             row.kind,
             row.trainings,

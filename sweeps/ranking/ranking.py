@@ -156,11 +156,11 @@ def _rank(
     counts = align_by_user(records, "validation")
     accuracy = counts.correct.sum(axis=1) / counts.pairs.sum()
     cost = np.array([record.objectives["pairs_trained"] for record in records])
-    broken = [[value for value in r.constraints.values() if value > 0] for r in records]
-    violation = np.array([float(sum(values)) for values in broken])
-    names = np.array([record.trial_id for record in records])
-    order = np.lexsort((names, cost, -accuracy, violation))
-    records, counts = [records[row] for row in order], counts.take(order.tolist())
+    broken = [sum(max(0.0, value) for value in r.constraints.values()) for r in records]
+    violation, ids = np.array(broken, dtype=np.float64), [record.trial_id for record in records]
+    keys = list(zip(violation, -accuracy, cost, ids, strict=True))
+    order = sorted(range(len(keys)), key=keys.__getitem__)
+    records, counts = [records[row] for row in order], counts.take(order)
     accuracy, cost, violation = accuracy[order], cost[order], violation[order]
     candidates = Candidates(counts.correct, counts.pairs, cost, violation)
     result = compare_settings(candidates, margin=margin)
@@ -170,10 +170,10 @@ def _rank(
     knee = find_knee(values[front])
     settings = tuple(
         RankedSetting(
-            record,
-            float(accuracy[row]),
-            float(cost[row]),
-            float(violation[row]),
+            record=record,
+            accuracy=float(accuracy[row]),
+            pairs_trained=float(cost[row]),
+            violation=float(violation[row]),
             rank=row + 1,
             on_front=row in front,
             is_knee=knee is not None and row == front[knee],

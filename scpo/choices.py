@@ -16,8 +16,10 @@ def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:
     """Refuse to move to CPU memory what a stage does not shard.
 
     Raises:
-        ValueError: The stage cannot offload that.
+        ValueError: There is no such stage, or it cannot offload that.
     """
+    if zero_stage not in (0, 1, 2, 3):
+        raise ValueError(f"zero_stage must be 0, 1, 2 or 3, but got {zero_stage}.")
     needed = {"none": 0, "optimizer": 1, "weights": 3}.get(offload)
     if needed is None:
         raise ValueError(f"offload must be none, optimizer or weights, but got {offload!r}.")

@@ -18,7 +18,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from scpo.countries import scoring
 from scpo.countries.scoring import score_texts
-from scpo.files.atomic import atomic_folder
+from scpo.files.atomic import MARKER, atomic_folder
 from scpo.models.classifier import (
     adapt_classes,
     compute_rewards,
@@ -217,9 +217,11 @@ def test_pickled_weights_are_not_read(model_folder, tmp_path):
 def test_a_saved_model_replaces_an_older_one(tiny_bert, tmp_path):
     out = tmp_path / "out"
     save_reward_model(tiny_bert, out)
-    (out / "leftover.safetensors").write_bytes(b"old")
-    first = content_hash(out := save_reward_model(tiny_bert, out))
-    assert not (out / "leftover.safetensors").exists()
+    first = content_hash(out)
+    (out / "mine.safetensors").write_bytes(b"old")
+    with pytest.raises(ValueError, match=r"holds mine\.safetensors, which no command wrote"):
+        save_reward_model(tiny_bert, out)
+    (out / "mine.safetensors").unlink()
     with torch.no_grad():
         tiny_bert.model.classifier.bias += 1
     assert content_hash(save_reward_model(tiny_bert, out)) != first
@@ -499,5 +501,5 @@ def test_a_folder_is_whole_or_as_it_was(tmp_path, monkeypatch):
     monkeypatch.undo()
     with atomic_folder(out) as temporary:
         (temporary / "file").write_text("new")
-    assert [path.name for path in out.iterdir()] == ["file"]
+    assert {path.name for path in out.iterdir()} == {"file", MARKER}
     assert [path.name for path in out.parent.iterdir()] == ["out"]

@@ -10,7 +10,7 @@ import pytest
 from sweeps.jobs.job import Job
 from sweeps.lanes.tune_runner import LedgerCallback
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.search.job_source import JobList
+from sweeps.search.job_source import MAX_LOSSES, JobList
 
 
 def test_a_rung_in_the_ledger_is_left_out_by_the_lane_that_takes_over(
@@ -58,12 +58,13 @@ def test_a_job_that_lost_its_lane_is_given_again_without_its_done_rungs() -> Non
     source.on_trial_complete("t1", error=True)
     assert source.is_given_again("a")
     assert source.suggest("t2") == {**vars(job), "rungs": (16,)}
-    for again in ("t2", "t3"):
-        source.on_trial_complete(again, error=True)
-        assert source.is_given_again("a") is (again == "t2")
-        assert source.suggest("t3") == (
-            {**vars(job), "rungs": (16,)} if again == "t2" else source.FINISHED
-        )
+    for losses in range(2, MAX_LOSSES + 1):
+        source.on_trial_complete("t2", error=True)
+        assert source.is_given_again("a")
+        assert source.suggest("t2")["rungs"] == (16,), losses
+    source.on_trial_complete("t2", error=True)
+    assert not source.is_given_again("a")
+    assert source.suggest("t3") == source.FINISHED
 
 
 def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def test_the_file_goes_before_what_a_run_knows(tmp_path):
     [
         ("license: x", "must be a mapping with `models`"),
         ("- a", "must be a mapping with `models`"),
-        ("a: [", "is not YAML"),
+        ("a: [", "line 1 is not readable YAML"),
         ("models: {Chile: {licence: x}}", "Chile: .*unknown key 'licence'; did you mean"),
     ],
 )

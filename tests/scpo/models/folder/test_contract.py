@@ -12,7 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 import scpo
 from scpo.countries.scoring import score_texts
-from scpo.data.reading.trl_columns import render_messages
+from scpo.data.reading.conversations import Message, render_messages
 from scpo.models.export import export_reward_model
 from scpo.models.folder.contract import FACTS_FILE, ModelFacts
 from scpo.models.loading import load_reward_model
@@ -81,7 +81,7 @@ def test_plain_transformers_gives_our_rewards_of_conversations(exports, kind):
         conversations(), padding=True, return_dict=True, return_tensors="pt"
     )
     if kind == "bert":  # a rendered pair has no types: the card says so
-        texts = [render_messages([(t["role"], t["content"]) for t in p], "user") for p in PROMPTS]
+        texts = [render_messages([Message(**turn) for turn in prompt]) for prompt in PROMPTS]
         inputs = tokenizer(texts, ANSWERS * 2, padding=True, return_tensors="pt")
     elif kind == "deberta":
         inputs.pop("token_type_ids")

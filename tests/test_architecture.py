@@ -98,7 +98,9 @@ def test_what_is_unsafe_is_not_called(module):
                 assert not (keyword.arg in ("shell", "trust_remote_code") and is_true)
         if isinstance(node, ast.ExceptHandler):
             assert node.type is not None
-            assert ast.unparse(node.type) not in ("Exception", "BaseException")
+            caught = ast.unparse(node.type)
+            assert caught != "BaseException"
+            assert caught != "Exception" or isinstance(node.body[-1], ast.Raise)  # never to go on
     assert not rooms(everywhere(module)) & {"pickle", "cloudpickle", "dill", "marshal", "shelve"}
 
 

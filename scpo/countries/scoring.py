@@ -43,8 +43,8 @@ def score_texts(
     if not np.all(np.isfinite(scored)):
         bad = which[~np.isfinite(scored)]
         raise RuntimeError(
-            f"Rewards must be finite, but those of {plain_model(reward.model).name_or_path} are "
-            f"NaN or infinite for {len(bad)} of {len(which)} texts (first: text {bad[0]}). Try "
+            f"Rewards must be finite, but {len(bad)} of {len(which)} texts got NaN or infinity of "
+            f"{plain_model(reward.model).name_or_path} (first: text {bad[0]}). Try "
             "`precision: fp32`, or check the model's weights."
         )
     return scored

@@ -12,7 +12,6 @@ from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts
 from scpo.evaluation.reporting.evaluate import run_evaluation
 from scpo.evaluation.score_models import held_out, pair_scores
-from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 from tests.scpo.evaluation.pairs_file import read_pairs
 
@@ -125,8 +124,7 @@ def test_a_card_goes_beside_its_model(prepared, model_writer):
 def test_another_tokenizer_is_refused(prepared, model_writer):
     model_writer(prepared.parent / "global", "bert")
     other = model_writer(prepared.parent / "other", "bert")
-    reward = load_reward_model(str(other))
-    reward.tokenizer.add_tokens(["newword"])
-    reward.tokenizer.save_pretrained(other)
+    words = other / "tokenizer.json"
+    words.write_text(words.read_text().replace('"cold"', '"newword"'))
     with pytest.raises(ValueError, match="Chile: a model must have the tokenizer of the global"):
         evaluate(prepared, {"Chile": str(other)})

@@ -83,6 +83,7 @@ def test_pooling_or_padding_is_found(referred):
     forward = type(reward.model).forward
 
     def pool_last(self, input_ids, attention_mask, **named):
+        self.config.pad_token_id = -1  # no token is padding
         return forward(self, input_ids, torch.ones_like(attention_mask), **named)
 
     broken = type("Broken", (type(reward.model),), {"forward": pool_last})

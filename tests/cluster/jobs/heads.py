@@ -108,10 +108,10 @@ def running_head(
 
 
 def _wait_for_dashboard(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline_s = time.monotonic() + 40
+    deadline_s = time.monotonic() + 180
     while time.monotonic() < deadline_s and process.poll() is None:
         try:
-            urllib.request.urlopen(f"{address}/api/version", timeout=2).close()
+            urllib.request.urlopen(f"{address}/api/version", timeout=10).close()
         except urllib.error.HTTPError as error:
             error.close()
             if error.code == 401:

@@ -130,8 +130,15 @@ def check_lengths(model: nn.Module, lengths: IntArray) -> None:
 
 
 def takes_argument(model: nn.Module, name: str) -> bool:
-    """Tell whether a model's forward pass names an argument."""
-    return name in inspect.signature(type(plain_model(model)).forward).parameters
+    """Tell whether a model's forward pass names an argument, or passes it on to one that does."""
+    for kind in type(plain_model(model)).__mro__:
+        if "forward" in vars(kind):
+            parameters = inspect.signature(kind.forward).parameters
+            if name in parameters:
+                return True
+            if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):
+                return False
+    return False
 
 
 def _embedding(model: PreTrainedModel, name: str) -> nn.Embedding | None:

@@ -87,7 +87,7 @@ class Project:
     def submit_and_lose(self, head: Head) -> bytes:
         """Submit, kill the head in mid-search, and return the whole lines of the ledger."""
         assert "lost: submitted" in self.submit(head, "--no-follow")
-        deadline_s = time.monotonic() + 200
+        deadline_s = time.monotonic() + 600
         while self.ledger.count(b"\n") < self.num_trials - 2:
             assert time.monotonic() < deadline_s
             time.sleep(0.05)

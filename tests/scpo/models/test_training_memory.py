@@ -107,7 +107,7 @@ def sharded_run(tmp_path_factory):
     )
     torch.manual_seed(0)
     BertForSequenceClassification(config).save_pretrained(model)
-    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "word"]
     BertTokenizerFast(vocab={word: n for n, word in enumerate(words)}).save_pretrained(model)
     case = {"model": str(model), "texts": TEXTS, "tokens": TOKENS}
     cases = [case | {"stage": stage, "offload": offload} for stage, offload in SHARDED]

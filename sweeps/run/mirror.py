@@ -29,7 +29,6 @@ from sweeps.ledger.records import LEDGER_NAME, Ledger
 from sweeps.run.bucket_lock import one_remote_writer
 
 _CONFIG = "config.yaml"
-_CARD = "/README.md"
 _INDEX = "files.json"
 RECORDS_FOLDER = "trials"  # records, in objects named by the ledger's line of the first
 _NOT_MIRRORED = ("models", "global", "base", "cache", ".tune", ".sharded")  # folders of a run
@@ -113,7 +112,7 @@ class Mirror:
         return [
             name
             for name in files_below(self.folder)
-            if (name.partition("/")[0] not in _NOT_MIRRORED or name.endswith(_CARD))
+            if (name.partition("/")[0] not in _NOT_MIRRORED or _is_card_of_final(name))
             and name != LEDGER_NAME
             and not name.endswith(".tmp")
         ]
@@ -169,6 +168,11 @@ class MirroredLedger(Ledger):
                 (self.remote / RECORDS_FOLDER).write(f"{first:08d}.jsonl", b"".join(self.uncopied))
                 self.uncopied = []
                 break
+
+
+def _is_card_of_final(name: str) -> bool:
+    """Tell whether a file is the card that an evaluation writes beside a final model."""
+    return name.startswith("models/") and name.endswith("/README.md")
 
 
 @contextmanager

@@ -56,7 +56,13 @@ def write_config(folder: Path, backbone: Path, sampler: str, cache: str, **searc
 
 
 def start(config: Path, run: "Path | str") -> Forked:
-    return start_scpo("sweep", config, "--out", run, "--resume")
+    return start_scpo("sweep", config, "--out", run, "--resume", err=config.with_suffix(".err"))
+
+
+def finish(config: Path, run: "Path | str") -> None:
+    assert start(config, run).wait(timeout=900) == 0, config.with_suffix(".err").read_text()[
+        -3000:
+    ]
 
 
 def count_lines(ledger: Path) -> int:
@@ -122,7 +128,7 @@ def test_kills_and_a_lost_node_lose_repeat_and_change_nothing(
         learning_rate=[1e-4, 1e36],  # beyond all bounds: such a trial fails
     )
     quiet, uri = tmp_path / "quiet", f"{bucket}/runs/killed"
-    assert start(config, quiet).wait(timeout=900) == 0
+    finish(config, quiet)
     whole = b""
     for num_lines in (2, 5):
         run = Mirror(uri).folder
@@ -143,7 +149,7 @@ def test_kills_and_a_lost_node_lose_repeat_and_change_nothing(
     kept = (Mirror(uri).folder / LEDGER_NAME).read_bytes()
     assert whole.startswith(kept)
     assert kept.count(b"\n") >= 4  # the last one may not have got there
-    assert start(config, uri).wait(timeout=900) == 0
+    finish(config, uri)
     run = Mirror(uri).folder
     assert RemoteFolder(uri).read(LEDGER_NAME) == (run / LEDGER_NAME).read_bytes()
     assert RemoteFolder(uri).read(LEDGER_NAME).startswith(kept)

@@ -23,6 +23,7 @@ from scpo.data.reading.countries import find_countries
 from scpo.data.splits import SIDES, fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.fit_together import check_lengths
+from scpo.models.folder.contract import ModelFacts
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
@@ -55,8 +56,8 @@ def encoder_of(reward: RewardModel, encoder: EncoderConfig) -> EncoderConfig:
     Warns:
         UserWarning: A setting is another than the model was trained with.
     """
-    facts = reward.facts
-    trained = {"max_tokens": facts and facts.max_tokens, "overlong": facts and facts.overlong}
+    facts = reward.facts or ModelFacts()
+    trained = {"max_tokens": facts.max_tokens, "overlong": facts.overlong}
     known = {name: value for name, value in trained.items() if value is not None}
     filled = encoder.model_copy(
         update={name: known[name] for name in known.keys() - encoder.model_fields_set}

@@ -18,6 +18,7 @@ from scpo.choices import Overlong, Precision
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.conversations import Message, render_messages
 from scpo.models.devices import pick_device
+from scpo.models.folder.contract import ModelFacts
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from scpo.tokens.encoding import encode_texts
@@ -52,9 +53,9 @@ def reward_function(
         ValueError: The model cannot be scored; or, when called, a completion is not one answer.
     """
     reward = load_reward_model(model).to(pick_device())
-    facts = reward.facts
-    budget = max_tokens or (facts and facts.max_tokens) or 512
-    policy: Any = overlong or (facts and facts.overlong) or "truncate_prompt"
+    facts = reward.facts or ModelFacts()
+    budget = max_tokens or facts.max_tokens or 512
+    policy: Any = overlong or facts.overlong or "truncate_prompt"
 
     def scpo_reward(
         prompts: Sequence[Said], completions: Sequence[Said], **columns: Any

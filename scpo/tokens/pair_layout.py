@@ -77,13 +77,13 @@ class PairLayout:
         Raises:
             ValueError: The tokenizer itself encodes a sampled pair in another way.
         """
-        shown = [prompt_text(prompt) for prompt in prompts]
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(shown))}
+        texts = [prompt_text(prompt) for prompt in prompts]
+        numbers = {text: number for number, text in enumerate(dict.fromkeys(texts))}
         known = _tokenize(tokenizer, list(numbers))
-        for start in range(0, len(shown), CHUNK_TEXTS):
-            ours = shown[start : start + CHUNK_TEXTS]
+        for start in range(0, len(texts), CHUNK_TEXTS):
+            ours = texts[start : start + CHUNK_TEXTS]
             replies = responses[start : start + CHUNK_TEXTS]
-            which = np.array([numbers[prompt] for prompt in ours], dtype=np.int64)
+            which = np.array([numbers[text] for text in ours], dtype=np.int64)
             whole = self._assemble(known, which, _tokenize(tokenizer, replies))
             _compare_sample(tokenizer, ours, replies, whole)
             yield whole

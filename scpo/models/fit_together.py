@@ -133,7 +133,7 @@ def takes_argument(model: nn.Module, name: str) -> bool:
     """Tell whether a model's forward pass names an argument, or passes it on to one that does."""
     for kind in type(plain_model(model)).__mro__:
         if "forward" in vars(kind):
-            parameters = inspect.signature(kind.forward).parameters
+            parameters = inspect.signature(vars(kind)["forward"]).parameters
             if name in parameters:
                 return True
             if not any(each.kind is each.VAR_KEYWORD for each in parameters.values()):

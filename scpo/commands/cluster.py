@@ -58,6 +58,9 @@ def submit(
         address = address or (settings.address if settings else None)
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
+    from cluster.access.token import use_token
+
+    use_token(required=profile is not None)  # before Ray is imported, to pack the folder
     submission, package = check_package(submission)
     if package.num_secret:
         console.print(f"{package.num_secret} files that look like secrets are not sent.")

@@ -41,6 +41,11 @@ def submit(
     Submit again to resume a job that failed or was stopped.
     Exit code 1 if the job fails.
     """
+    from cluster.access.token import use_token
+
+    if not dry_run:
+        use_token(required=False)  # before anything imports Ray, which looks for it once
+
     from cluster.jobs.submission import plan_submission
 
     settings = _load_profile(profile) if profile else None
@@ -58,9 +63,6 @@ def submit(
         address = address or (settings.address if settings else None)
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
-    from cluster.access.token import use_token
-
-    use_token(required=profile is not None)  # before Ray is imported, to pack the folder
     submission, package = check_package(submission)
     if package.num_secret:
         console.print(f"{package.num_secret} files that look like secrets are not sent.")

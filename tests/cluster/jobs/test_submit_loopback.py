@@ -132,7 +132,7 @@ def test_commands_submit_follow_tell_fetch_and_stop(head: Head, tmp_path: Path) 
     assert "nobody" in unknown.stderr
     fetched = scpo("fetch", "commanded", "--to", "here")
     assert fetched.stdout == f"2 files of {out}: here\n", fetched.stderr
-    files = {file for file in (tmp_path / "here").rglob("*") if file.is_file()}
+    files = {file for file in (tmp_path / "here").rglob("[!.]*") if file.is_file()}
     assert {str(file.relative_to(tmp_path / "here")): file.read_text() for file in files} == {
         name: name for name in ("trials.jsonl", "curves/models.csv")
     }

@@ -17,7 +17,7 @@ import pyarrow as pa
 from numpy.typing import ArrayLike, NDArray
 
 from scpo.arrays import IntArray
-from scpo.files.atomic import write_json
+from scpo.files.atomic import hash_values, write_json
 
 SIDES = ("train", "validation", "test")
 _SHARE = 0.15  # of users that test, and of those that validate
@@ -160,7 +160,7 @@ def keep_split(
             )
     if json.dumps(kept) != before:
         with suppress(PermissionError):  # of somebody else: the same split is made again
-            write_json(file, {"sum": _sum_of(kept), "countries": kept})
+            write_json(file, {"sum": hash_values(kept)[:16], "countries": kept})
     return parts
 
 
@@ -182,7 +182,7 @@ def _read_kept(file: Path) -> dict[str, dict[str, str]]:
     try:
         held = json.loads(file.read_text(encoding="utf-8"))
         countries = held["countries"]
-        whole = held["sum"] == _sum_of(countries)
+        whole = held["sum"] == hash_values(countries)[:16]
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:
@@ -191,10 +191,6 @@ def _read_kept(file: Path) -> dict[str, dict[str, str]]:
             "Prepare the data into another folder, and train anew."
         )
     return dict(countries)
-
-
-def _sum_of(countries: object) -> str:
-    return hashlib.sha256(json.dumps(countries, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def name_users(users: Iterable[str]) -> list[str]:

@@ -132,6 +132,11 @@ def hash_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
+def hash_values(values: object) -> str:
+    """Return the sha256 of plain values as JSON with sorted keys, 64 hexadecimal digits."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def sync_file(path: Path) -> None:
     """Make a file's bytes durable."""
     with path.open("rb+") as handle:

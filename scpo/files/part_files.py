@@ -5,18 +5,16 @@ written as work goes, whole or not at all, so an interrupted run resumes.
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scpo.files.atomic import atomic_path, hash_file
+from scpo.files.atomic import atomic_path, hash_file, hash_values
 
 
 def keyed_folder(root: Path, key: Mapping[str, Any]) -> Path:
     """Return the folder of a cache for one set of plain values that shape its content."""
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    return root / digest[:32]
+    return root / hash_values(key)[:32]
 
 
 def find_parts(folder: Path, suffix: str) -> tuple[list[Path], int]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
-from pathlib import Path, PurePath
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -22,7 +22,7 @@ from scpo.files.atomic import hash_file
 from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.files.places import is_remote
 from scpo.models.fit_together import takes_argument
-from scpo.models.folder.contract import MODEL_FILES, ModelFacts, model_files
+from scpo.models.folder.contract import ModelFacts, is_model_file, model_files
 from scpo.models.model_source import ModelSource, find_model
 
 
@@ -92,13 +92,8 @@ def _hash_files(source: ModelSource) -> dict[str, str]:
     """Return the sha256 of a model's files; an object store's manifest has them."""
     if is_remote(source.name):
         manifest = json.loads(RemoteFolder(source.name).read(MANIFEST))
-        return {
-            name: held["sha256"]
-            for name, held in manifest["files"].items()
-            if not name.startswith((".", MANIFEST))
-            and any(PurePath(name).match(pattern) for pattern in MODEL_FILES)
-            and "/" not in name
-        }
+        files = manifest["files"].items()
+        return {name: held["sha256"] for name, held in files if is_model_file(name)}
     return {file.name: hash_file(file) for file in model_files(source.folder())}
 
 

@@ -7,7 +7,6 @@ newest that verifies; a damaged one goes to `damaged/` with the reason. DeepSpee
 nothing, and its `latest` file is not used.
 """
 
-import hashlib
 import json
 import random
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from scpo.files.atomic import hash_file
+from scpo.files.atomic import hash_file, hash_values
 from scpo.files.buckets import MANIFEST, describe_files
 from scpo.files.places import Place, below
 from scpo.files.provenance import installed_versions, utc_now
@@ -83,7 +82,7 @@ def save_checkpoint(
                 "written": utc_now(),
                 "files": written,
             }
-            steps.finish(name, folder, {**body, "sha256": _digest(body)})
+            steps.finish(name, folder, {**body, "sha256": hash_values(body)})
             for old in steps.names()[KEPT:]:
                 steps.remove(old)
         engine.gather(None)
@@ -125,7 +124,7 @@ def find_damage(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | N
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         files = manifest["files"]
-        whole = manifest.pop("sha256") == _digest(manifest)
+        whole = manifest.pop("sha256") == hash_values(manifest)
     except FileNotFoundError:
         return "it has no manifest"
     except (ValueError, KeyError, AttributeError, TypeError):
@@ -171,10 +170,6 @@ def _check_same(
             f"another number of ranks. Resume with as many, or remove {checkpoints.folder} to "
             "start afresh."
         )
-
-
-def _digest(body: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
 def _random_states(device: torch.device) -> dict[str, Any]:

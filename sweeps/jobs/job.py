@@ -4,8 +4,6 @@ A job is plain values, so it travels as a Tune configuration and its hash identi
 ledger.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, replace
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from scpo.arrays import IntArray
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.country_data import CountryData
+from scpo.files.atomic import hash_values
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose, TrialRecord
@@ -57,7 +56,7 @@ class Job:
     def config_hash(self) -> str:
         """Return 16 hexadecimal digits that identify the job, whatever its trial_id."""
         key = {k: v for k, v in asdict(self).items() if k not in _NOT_IDENTITY}
-        return hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
+        return hash_values(key)[:16]
 
     def is_of(self, record: TrialRecord) -> bool:
         """Tell whether a record is of this training, under whatever name.

@@ -5,7 +5,6 @@ same place is refused by name, and so is a damaged file. A run of an earlier ver
 until it is resumed.
 """
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.files.atomic import hash_file, write_json
+from scpo.files.atomic import hash_file, hash_values, write_json
 
 RUN_FILE = "run.json"
 FORMAT = 1
@@ -132,4 +131,4 @@ def _short(value: object) -> str:
 
 def _sum_of(held: Mapping[str, Any]) -> str:
     body = {key: value for key, value in held.items() if key != "sum"}
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
+    return hash_values(body)[:16]

@@ -8,13 +8,11 @@ A folder without it loads as before. With it every file is verified before it is
 that flipped on a disk or on the way is found by the name of its file.
 """
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, fields
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
-from scpo.files.atomic import hash_file, write_json
+from scpo.files.atomic import hash_file, hash_values, write_json
 from scpo.files.buckets import MANIFEST
 from scpo.models.folder.checks import read_object
 
@@ -47,17 +45,22 @@ class ModelFacts:
     global_model: str | None = None
 
 
+def is_model_file(name: str) -> bool:
+    """Tell whether a file directly in a folder is of its model; hidden ones are not."""
+    known = any(fnmatchcase(name, pattern) for pattern in MODEL_FILES)
+    return known and name != MANIFEST and name[0] != "." and "/" not in name
+
+
 def model_files(folder: Path) -> list[Path]:
-    """Return the files that make a model, sorted; those whose names begin with a dot do not."""
-    found = {file for pattern in MODEL_FILES for file in folder.glob(pattern)}
-    return sorted(file for file in found if file.name != MANIFEST and file.name[0] != ".")
+    """Return the files that make a model, sorted."""
+    return sorted(file for file in folder.iterdir() if is_model_file(file.name))
 
 
 def write_facts(folder: Path, facts: ModelFacts) -> None:
     """Write scpo.json over all files that a model's folder holds now."""
     files = {file.name: hash_file(file) for file in _told_files(folder)}
     held = {"format": FORMAT, "kind": KIND, **asdict(facts), "files": files}
-    write_json(folder / FACTS_FILE, {**held, "sha256": _digest(held)})
+    write_json(folder / FACTS_FILE, {**held, "sha256": hash_values(held)})
 
 
 def verify_folder(folder: Path) -> ModelFacts | None:
@@ -78,7 +81,7 @@ def verify_folder(folder: Path) -> ModelFacts | None:
             f"{file} must be of kind {KIND!r} and format {FORMAT}, but is of "
             f"{held.get('kind')!r} and {held.get('format')!r}. Update scpo to read it."
         )
-    if held.pop("sha256", None) != _digest(held):
+    if held.pop("sha256", None) != hash_values(held):
         raise _changed(file)
     there = {path.name: path for path in _told_files(folder)}
     for name, sha256 in held["files"].items():
@@ -96,10 +99,6 @@ def verify_folder(folder: Path) -> ModelFacts | None:
 
 def _told_files(folder: Path) -> list[Path]:
     return [file for file in model_files(folder) if file.name != FACTS_FILE]
-
-
-def _digest(held: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(held, sort_keys=True).encode()).hexdigest()
 
 
 def _changed(file: Path) -> ValueError:

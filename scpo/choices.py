@@ -12,14 +12,25 @@ ScheduleKind: TypeAlias = Literal["linear", "cosine", "constant"]
 Overlong: TypeAlias = Literal["truncate_prompt", "truncate_left", "drop"]
 
 
+def check_workers(number: int, zero_stage: ZeroStage, offload: Offload) -> None:
+    """Refuse workers that there cannot be, or that offload what their stage does not shard.
+
+    Raises:
+        ValueError: No worker, no such stage, or a stage that cannot offload that.
+    """
+    if number < 1 or zero_stage not in (0, 1, 2, 3):
+        raise ValueError(
+            f"`workers >= 1` and zero_stage in 0..3 must hold, but got {number} and {zero_stage}."
+        )
+    check_offload(zero_stage, offload)
+
+
 def check_offload(zero_stage: ZeroStage, offload: Offload) -> None:
     """Refuse to move to CPU memory what a stage does not shard.
 
     Raises:
-        ValueError: There is no such stage, or it cannot offload that.
+        ValueError: The stage cannot offload that.
     """
-    if zero_stage not in (0, 1, 2, 3):
-        raise ValueError(f"zero_stage must be 0, 1, 2 or 3, but got {zero_stage}.")
     needed = {"none": 0, "optimizer": 1, "weights": 3}.get(offload)
     if needed is None:
         raise ValueError(f"offload must be none, optimizer or weights, but got {offload!r}.")

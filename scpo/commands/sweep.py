@@ -258,7 +258,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
     outputs = write_outputs(run, margin=margin)
     console.print(arms_rich_table(outputs.arms))
     for country, note in outputs.notes.items():
-        console.print(f"{country}: {note}", markup=False)
+        console.print(f"{country}: {note}")
     console.print("Recommended, by validation users:")
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")

@@ -194,7 +194,7 @@ def train(
     Writes a Hugging Face model folder, and checkpoints to OUT.checkpoints.
     Run the same command again to resume an interrupted training.
     """
-    from scpo.choices import check_offload
+    from scpo.choices import check_workers
     from scpo.config import TrainingConfig, parse_options
     from scpo.countries.one_country import ready_training
     from scpo.data.interactions import hash_interactions
@@ -205,9 +205,7 @@ def train(
 
     training = parse_options(TrainingConfig, {}, set_)
     stop_if_dry_run(training, dry_run)
-    if workers < 1:
-        raise ValueError(f"--workers must be 1 or more, but got {workers}.")
-    check_offload(zero_stage, offload)  # type: ignore[arg-type]  # what is none is refused there
+    check_workers(workers, zero_stage, offload)  # type: ignore[arg-type]  # checked there
     is_sharded = workers > 1 and zero_stage == 3  # no device need hold the whole model
     setting: dict[str, Any] = {"arm": arm, "tau": tau, "beta": beta}
     encoder = encoder_settings(max_tokens, overlong)

@@ -21,7 +21,7 @@ import torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from scpo.choices import Offload, ZeroStage, check_offload
+from scpo.choices import Offload, ZeroStage, check_workers
 from scpo.config import TrainingConfig
 from scpo.distributed.ray_start import (
     CPUS_PER_WORKER,
@@ -54,12 +54,7 @@ class WorkerGroup:
     cpus: float | None = None  # of a worker; None: 0.9, and none beside a GPU
 
     def __post_init__(self) -> None:
-        if self.number < 1 or self.zero_stage not in (0, 1, 2, 3):
-            raise ValueError(
-                "`workers >= 1` and zero_stage in 0..3 must hold, "
-                f"but got {self.number} and {self.zero_stage}."
-            )
-        check_offload(self.zero_stage, self.offload)
+        check_workers(self.number, self.zero_stage, self.offload)
 
     @property
     def backend(self) -> str:

@@ -203,7 +203,7 @@ def test_a_full_disk_says_what_to_do(
         (["--beta", 0], "`beta > 0` must hold, but got beta=0.0"),
         (["--arm", "scop"], "arm must be one of full, filter"),
         (["--tau", 1e-9], "keeps none of"),
-        (["--workers", 0], "--workers must be 1 or more"),
+        (["--workers", 0], "`workers >= 1`"),
         (["--workers", 2, "--offload", "weights"], "To offload weights, ZeRO stage 3"),
         (["--overlong", "cut"], "overlong: Input should be 'truncate_prompt'"),
         (["--set", "epochs=-1"], "epochs: Input should be greater than 0"),

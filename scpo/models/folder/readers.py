@@ -5,7 +5,6 @@ encoders a chat template that gives conversations the layout of a text pair. Whe
 cannot be equal, `reader_notes` says so for the card.
 """
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,6 @@ from scpo.tokens.pair_layout import pair_template, reads_pairs
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
-ADAPTER_FILE = "adapter_config.json"
 RAW_REWARDS = {"activation_fn": "torch.nn.modules.linear.Identity"}  # no sigmoid
 
 
@@ -95,4 +93,4 @@ def _with_reward_fields(config: dict[str, Any]) -> dict[str, Any]:
 
 def _num_types(folder: Path) -> int:
     file = folder / CONFIG_FILE
-    return int(json.loads(file.read_text()).get("type_vocab_size", 0)) if file.is_file() else 0
+    return int(read_object(file).get("type_vocab_size", 0)) if file.is_file() else 0

@@ -139,13 +139,13 @@ def features_with_cache(
     keys = token_keys(texts, which)
     plan = plan_missing(*read_features(folder), keys, texts.lengths[which])
     shards = plan.shards
-    if compute is not None and shards:
+    if compute is None:
+        compute = partial(compute_features, reward)
+    elif shards:
         shards = [np.concatenate(shards)]
     for shard in shards:
         part = [keys[number] for number in shard]
-        features = (compute or partial(compute_features, reward))(
-            texts, which[shard], precision=precision
-        )
+        features = compute(texts, which[shard], precision=precision)
         _write_features(folder, part, features)
         plan.known.update(zip(part, features, strict=True))
     features = np.stack([plan.known[key] for key in keys])

@@ -7,7 +7,7 @@ hold a shard of each weight (ZeRO stage 3, without an optimizer).
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import torch
@@ -43,22 +43,26 @@ from scpo.training.forward_passes import BatchInputs, Forward, model_inputs, pla
 from scpo.training.warm_start import rewards_through
 
 
+class ShardOptions(TypedDict, total=False):
+    """Keyword arguments of the functions that score by shards; the first two must be given."""
+
+    group: Required[WorkerGroup]  # which workers
+    storage: Required[Place]  # where Ray's own files go
+    precision: Precision  # of the matrix products
+    trust_remote_code: bool  # whether the checkpoint may bring its own Python code
+
+
 def score_sharded(
     model: str | Path | ModelSource,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
-    *,
-    group: WorkerGroup,
-    storage: Place,
-    precision: Precision = "auto",
-    trust_remote_code: bool = False,
+    **options: Unpack[ShardOptions],
 ) -> ScoringReport:
     """Return the reward of each text; what the cache lacks is scored by one worker group.
 
     Starts or joins Ray if something has to be scored. Arguments as of
-    `scpo.distributed.ray_scoring.score_on_ray`; `group` says which workers, `storage` where Ray's
-    own files go.
+    `scpo.distributed.ray_scoring.score_on_ray` and `ShardOptions`.
 
     Raises:
         RuntimeError: The cluster cannot hold the workers, they died too often, the model cannot
@@ -68,14 +72,7 @@ def score_sharded(
     if not plan.shards:
         return plan.report(keys)
     missing = np.concatenate(plan.shards)
-    rewards = score_texts_sharded(
-        model,
-        texts.take(missing),
-        group=group,
-        storage=storage,
-        precision=precision,
-        trust_remote_code=trust_remote_code,
-    )
+    rewards = score_texts_sharded(model, texts.take(missing), **options)
     scored = [keys[number] for number in missing]
     write_rewards(folder, scored, rewards)
     plan.known.update(zip(scored, rewards.tolist(), strict=True))
@@ -83,20 +80,13 @@ def score_sharded(
 
 
 def score_texts_sharded(
-    model: str | Path | ModelSource,
-    texts: TokenizedTexts,
-    *,
-    group: WorkerGroup,
-    storage: Place,
-    precision: Precision = "auto",
-    trust_remote_code: bool = False,
+    model: str | Path | ModelSource, texts: TokenizedTexts, **options: Unpack[ShardOptions]
 ) -> FloatArray:
     """Return the reward of each of U texts, shape (U,), from one worker group.
 
     Arguments and errors as of `score_sharded`.
     """
-    settings = {"texts": texts, "precision": precision, "trust_remote_code": trust_remote_code}
-    rewards = _on_shards(rewards_of_all, model, settings, group, storage)
+    rewards = _on_shards(rewards_of_all, model, texts, **options)
     if not np.all(np.isfinite(rewards)):
         raise RuntimeError(
             "Rewards must be finite, but some are NaN or infinite. Try `precision: fp32`, or "
@@ -109,11 +99,7 @@ def features_sharded(
     model: str | Path | ModelSource,
     texts: TokenizedTexts,
     which: IntArray,
-    *,
-    group: WorkerGroup,
-    storage: Place,
-    precision: Precision = "auto",
-    trust_remote_code: bool = False,
+    **options: Unpack[ShardOptions],
 ) -> FeatureArray:
     """Return what the reward head reads of each named text, shape (B, D), from one worker group.
 
@@ -122,12 +108,7 @@ def features_sharded(
     Raises:
         RuntimeError: As of `score_sharded`, or the rewards are not the head's on the features.
     """
-    settings = {
-        "texts": texts.take(which),
-        "precision": precision,
-        "trust_remote_code": trust_remote_code,
-    }
-    return finite_features(_on_shards(features_of_all, model, settings, group, storage))
+    return finite_features(_on_shards(features_of_all, model, texts.take(which), **options))
 
 
 class ShardedScorer:
@@ -222,12 +203,19 @@ def share_forwards(lengths: IntArray, num_ranks: int, device: torch.device) -> l
 def _on_shards(
     task: Callable[..., NDArray[Any]],
     model: str | Path | ModelSource,
-    settings: dict[str, Any],
-    group: WorkerGroup,
-    storage: Place,
+    texts: TokenizedTexts,
+    **options: Unpack[ShardOptions],
 ) -> NDArray[Any]:
     """Return what `task` makes of a scorer, the texts and their inputs on every worker."""
-    settings |= {"task": task, "model": find_model(model), "group": group}
+    settings = {
+        "task": task,
+        "model": find_model(model),
+        "texts": texts,
+        "group": options["group"],
+        "precision": options.get("precision", "auto"),
+        "trust_remote_code": options.get("trust_remote_code", False),
+    }
+    group, storage = options["group"], options["storage"]
     outcome = run_on_workers(_score_worker, settings, group, task="Scoring", storage=storage)
     if isinstance(outcome, str):
         raise RuntimeError(outcome)

@@ -220,9 +220,10 @@ def report(run: Run) -> None:
 
     with working_folder(run) as (folder, _):
         margin, records = _margin(folder), read_records(folder)
-        notes = describe_tests(records, rank_records(records, margin=margin))
+        rankings = rank_records(records, margin=margin)
+        notes = describe_tests(records, rankings)
         write_arms(arm_rows(records), folder / "arms.csv", notes)
-        page = write_report(folder, margin=margin)
+        page = write_report(folder, margin=margin, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
 
 

@@ -53,10 +53,13 @@ class Bar:
         return round(4 + (_BAR_WIDTH - 8) * share, 1)
 
 
-def write_report(run: Path, *, margin: float = MARGIN) -> Path:
+def write_report(
+    run: Path, *, margin: float = MARGIN, rankings: Sequence[CountryRanking] | None = None
+) -> Path:
     """Write `report.html` into a run's folder and return its path; a `config.yaml` there is shown.
 
-    `margin` is the accuracy, a fraction, that a recommended setting may lose to the best.
+    `margin` is the accuracy, a fraction, that a recommended setting may lose to the best;
+    `rankings` are those of the run, None to make them.
 
     Raises:
         FileNotFoundError: The run has no ledger.
@@ -71,6 +74,7 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         margin=margin,
+        rankings=rankings,
     )
     path = run / "report.html"
     write_text(path, html)
@@ -78,14 +82,22 @@ def write_report(run: Path, *, margin: float = MARGIN) -> Path:
 
 
 def render_report(
-    records: Sequence[TrialRecord], *, name: str, config: str | None, margin: float = MARGIN
+    records: Sequence[TrialRecord],
+    *,
+    name: str,
+    config: str | None,
+    margin: float = MARGIN,
+    rankings: Sequence[CountryRanking] | None = None,
 ) -> str:
     """Return the page of a run's records, at least one, as text; `config` is a text too.
+
+    `margin` and `rankings` as of `write_report`.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.
     """
-    rankings = rank_records(records, margin=margin)
+    if rankings is None:
+        rankings = rank_records(records, margin=margin)
     rows = arm_rows(records)
     points = curve_points(records)
     regret = regret_table(records, rankings)

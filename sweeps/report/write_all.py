@@ -45,5 +45,5 @@ def write_outputs(run: Path, *, margin: float) -> Outputs:
     notes = describe_tests(records, rankings)
     write_arms(rows, run / "arms.csv", notes)
     is_complete = not any(is_stale(records, ranking) for ranking in rankings)
-    page = write_report(run, margin=margin)
+    page = write_report(run, margin=margin, rankings=rankings)
     return Outputs(rankings, rows, regret, page, notes, is_complete)

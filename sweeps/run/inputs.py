@@ -11,11 +11,11 @@ from pathlib import Path
 import pyarrow as pa
 
 from scpo.arrays import FloatArray
-from scpo.config import DataConfig, SplitConfig, TrainingConfig
+from scpo.config import DataConfig, TrainingConfig
 from scpo.countries.build import SteeredCountries, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
-from scpo.data.splits import SPLIT_FILE, read_split
+from scpo.data.splits import SPLIT_FILE
 from scpo.distributed.ray_scoring import score_on_ray
 from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
@@ -32,6 +32,7 @@ from scpo.training.global_model import TrainElsewhere, pool_interactions, train_
 from scpo.training.loop import TrainingResult
 from sweeps.config import Say, SweepConfig
 from sweeps.run.pins import pin, pin_file, pin_rewards
+from sweeps.run.run_folder import split_of_run
 from sweeps.run.worker_group import worker_group
 
 
@@ -151,14 +152,6 @@ def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
     return train
 
 
-def _split_of(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]:
-    """Return the split that a run was begun with, or how to make it."""
-    if not (run / SPLIT_FILE).is_file():
-        return config.split
-    pin_file(run, "split", run / SPLIT_FILE)
-    return read_split(run / SPLIT_FILE)
-
-
 def prepare_countries(
     config: SweepConfig,
     table: pa.Table,
@@ -191,22 +184,25 @@ def prepare_countries(
         score = partial(score_on_ray, shared or model, use_gpu=use_gpu, trust_remote_code=trusted)
     if not is_sharded:
         reward = reward.to(pick_device())
+    split = run / SPLIT_FILE
+    if was_split := split.is_file():
+        pin_file(run, "split", split)
     with shared_cache(config.cache) as cache:
         steered = steer_countries(
             table,
             config.countries,
             reward,
             content_hash(model),
-            split=_split_of(config, run),
+            split=split_of_run(config, run),
             max_tokens=config.encoder.max_tokens,
             cache=cache,
             precision=config.training.precision,
             overlong=config.encoder.overlong,
             score=score,
         )
-    if not (run / SPLIT_FILE).is_file():
-        write_json(run / SPLIT_FILE, dict(steered.split))
-    pin_file(run, "split", run / SPLIT_FILE)
+    if not was_split:
+        write_json(split, dict(steered.split))
+        pin_file(run, "split", split)
     for country, data in steered.countries.items():
         pin_rewards(run, country, data.reference)
     scoring = steered.scoring

@@ -10,7 +10,6 @@ from pathlib import Path
 from scpo.config import SplitConfig, load_config
 from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
-from scpo.data.splits import SPLIT_FILE, read_split
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
 from scpo.files.shared_cache import local_cache
@@ -19,6 +18,7 @@ from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.run.pins import check_pins, compare_pin
+from sweeps.run.run_folder import split_of_run
 
 UNKNOWN_LICENSE = "unknown"
 SETTING = ("retention", "strength", "learning_rate", "epochs", "lora_rank")
@@ -73,7 +73,7 @@ def models_of_run(run: Path) -> ModelsToJudge:
         models={label: str(folder) for label, folder in models.items()},
         cache=local_cache(config.cache),
         countries=config.countries,
-        split=_split_of(config, run),
+        split=split_of_run(config, run),
         encoder=config.encoder,
         revision=given.revision,
         trust_remote_code=given.trust_remote_code,
@@ -121,12 +121,6 @@ def _data_of(config: SweepConfig, run: Path) -> Path:
     return Path(str(config.data.path)) if is_prepared else run / "data"
 
 
-def _split_of(config: SweepConfig, run: Path) -> SplitConfig | Mapping[str, str]:
-    """Return who was held out, by the run's own file where it has one."""
-    file = run / SPLIT_FILE
-    return read_split(file) if file.is_file() else config.split
-
-
 def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
     """Return the final trainings that left a model, by label, countries in their order."""
     left = [
@@ -141,7 +135,7 @@ def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
 def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:
     table = read_interactions(_data_of(config, run))
     owner = dict(zip(table["user_id"].to_pylist(), table["country"].to_pylist(), strict=True))
-    parts = _split_of(config, run)
+    parts = split_of_run(config, run)
     if isinstance(parts, SplitConfig):
         parts = divide_users(table, config.countries, parts)
     trained = [owner[user] for user, part in parts.items() if part == "train"]

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from scpo.config import Config, dump_config, load_config
+from scpo.config import Config, SplitConfig, dump_config, load_config
+from scpo.data.splits import SPLIT_FILE, read_split
 from scpo.files.atomic import hash_file, write_text
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import SweepConfig
@@ -80,6 +81,16 @@ def keep_config(config: Config, run: Path) -> bool:
         write_text(file, dump_config(config))
         _pin_config(run)
     return False
+
+
+def split_of_run(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]:
+    """Return the part of each user by the run's own file, or how to divide them where it has none.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    file = run / SPLIT_FILE
+    return read_split(file) if file.is_file() else config.split
 
 
 def shared_inputs(config: SweepConfig) -> dict[str, Any]:

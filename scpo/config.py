@@ -4,7 +4,6 @@
 `key.sub=value` texts. Configuration stops at the boundary: functions take `beta=`, not a config.
 """
 
-import difflib
 import os
 import re
 import reprlib
@@ -16,6 +15,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.choices import Overlong, Precision, ScheduleKind
+from scpo.text.near_words import nearest
 from scpo.text.settings import apply_override, expand_variables, place_of
 from scpo.text.yaml_files import Place, YamlValue, read_yaml
 
@@ -193,13 +193,6 @@ def dump_config(config: Config) -> str:
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
 
 
-def nearest(word: str, words: Sequence[str]) -> str | None:
-    """Return the word that somebody may have meant, if one is near."""
-    by_case = {each.lower(): each for each in words}
-    near = difflib.get_close_matches(word[:99].lower(), by_case, n=1, cutoff=0.5)
-    return by_case[near[0]] if near else None
-
-
 def _parse(
     kind: type[ConfigType], read: YamlValue, overrides: Sequence[str], origin: str
 ) -> ConfigType:
@@ -237,7 +230,7 @@ def _explain(kind: type[Config], fault: Any, places: Mapping[Place, str]) -> str
         if key in fields:  # else it is the key of a dictionary of such fields
             fields = _fields_of(fields[key].annotation)
     parent = ".".join(location[:-1])
-    if near := nearest(location[-1], list(fields)):
+    if near := nearest(location[-1], fields):
         whole = ".".join([*location[:-1], near])
         return f"{line}unknown key {where!r}; did you mean {whole!r}?"
     of_parent = f" of {parent}" if parent else ""

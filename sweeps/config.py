@@ -18,11 +18,11 @@ from scpo.config import (
     Positive,
     SplitConfig,
     TrainingConfig,
-    nearest,
 )
 from scpo.data.reading.countries import nearest_names, require_country
 from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
+from scpo.text.near_words import nearest
 
 _log = logging.getLogger(__name__)
 

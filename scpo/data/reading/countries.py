@@ -6,7 +6,6 @@ and samples that are not national ("India (Non-national sample)") work; one that
 country's name is told. What is no country ("nan", "-") is none.
 """
 
-import difflib
 import functools
 import logging
 import unicodedata
@@ -20,6 +19,7 @@ from scpo.data.reading.country_names import (
     names_by_key,
     says_no_country,
 )
+from scpo.text.near_words import nearest
 
 _log = logging.getLogger(__name__)
 
@@ -88,11 +88,10 @@ def parse_countries(text: str) -> list[str]:
     return names
 
 
-def nearest_names(name: str, others: Iterable[str], cutoff: float = MISSPELT) -> list[str]:
+def nearest_names(name: str, others: Iterable[str]) -> list[str]:
     """Return the one of `others` that is close to a name, or none; case does not matter."""
-    names = {other.casefold(): other for other in others}
-    near = difflib.get_close_matches(name.casefold(), names, n=1, cutoff=cutoff)
-    return [names[key] for key in near]
+    near = nearest(name, others, MISSPELT)
+    return [near] if near else []
 
 
 def tell_near_names(countries: Sequence[str]) -> None:
@@ -104,7 +103,7 @@ def tell_near_names(countries: Sequence[str]) -> None:
     unknown = sorted(name for name in set(countries) if find_name(name) is None)
     for name in unknown:
         other = None if name.isascii() else name_in_other_letters(name)
-        for near in [other] if other else nearest_names(name, known, _NEAR):
+        if near := other or nearest(name, known, _NEAR):
             _log.warning(
                 "%r is taken for a country of its own. If it is %s, write %r.", name, near, near
             )
@@ -123,7 +122,7 @@ def refuse_misspelt(label: str, countries: Iterable[str]) -> None:
     Raises:
         ValueError: It is close to one of the countries; case does not matter.
     """
-    for near in nearest_names(label, countries):
+    if near := nearest(label, countries, MISSPELT):
         raise ValueError(
             f"A label must be a country or unlike one, but {label!r} is close to {near!r}. Write "
             f"{near!r} for that country's model, or give a model for all countries another name."

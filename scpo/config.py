@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from scpo.choices import Overlong, Precision, ScheduleKind
 from scpo.text.near_words import nearest
 from scpo.text.settings import apply_override, expand_variables, place_of
-from scpo.text.yaml_files import Place, YamlValue, read_yaml
+from scpo.text.yaml_files import KeyPath, YamlValue, read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -212,7 +212,7 @@ def _check(kind: type[ConfigType], read: YamlValue, origin: str) -> ConfigType:
         raise ValueError(f"{origin}: " + "; ".join(lines)) from error
 
 
-def _explain(kind: type[Config], fault: Any, places: Mapping[Place, str]) -> str:
+def _explain(kind: type[Config], fault: Any, places: Mapping[KeyPath, str]) -> str:
     location = [key for key in fault["loc"] if isinstance(key, str)]
     where = ".".join(map(str, fault["loc"]))
     line = place_of(fault["loc"], places)

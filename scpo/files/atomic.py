@@ -16,7 +16,7 @@ from typing import Any
 from uuid import uuid4
 
 MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
-FORMAT = 1
+MARKER_FORMAT = 1
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def adopt_folder(folder: Path, kind: str = "model") -> None:
     """Mark a folder without a marker, with all of its files, as written here."""
     if not (folder / MARKER).exists():
         files = sorted(_files_below(folder))
-        write_json(folder / MARKER, {"kind": kind, "format": FORMAT, "files": files})
+        write_json(folder / MARKER, {"kind": kind, "format": MARKER_FORMAT, "files": files})
 
 
 def refuse_other_files(out: Path, kind: str) -> None:
@@ -102,7 +102,7 @@ def read_marker(folder: Path) -> dict[str, Any]:
         return {}
     try:
         marker = json.loads(file.read_text(encoding="utf-8"))
-        known = marker["format"] <= FORMAT
+        known = marker["format"] <= MARKER_FORMAT
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{file} is damaged, so it does not say what wrote the folder. Move the folder away."
@@ -110,7 +110,7 @@ def read_marker(folder: Path) -> dict[str, Any]:
     if not known:
         raise ValueError(
             f"{file} is of format {marker['format']}, and this version of scpo reads up to "
-            f"{FORMAT}. Use a later scpo."
+            f"{MARKER_FORMAT}. Use a later scpo."
         )
     return dict(marker)
 

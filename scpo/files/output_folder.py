@@ -21,7 +21,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, TextIO
 
-from scpo.files.atomic import FORMAT, MARKER, read_marker, refuse_other_files, write_json
+from scpo.files.atomic import MARKER, MARKER_FORMAT, read_marker, refuse_other_files, write_json
 from scpo.files.provenance import utc_now
 
 LOCK = ".scpo.lock"
@@ -72,7 +72,7 @@ def output_folder(
     """
     _refuse_place(out, keep)
     digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode())
-    own = {"kind": kind, "format": FORMAT, "made_from": digest.hexdigest()[:16]}
+    own = {"kind": kind, "format": MARKER_FORMAT, "made_from": digest.hexdigest()[:16]}
     if replaced:
         refuse_other_files(out, kind)
     else:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from scpo.text.secrets import has_secret, is_secret_name
-from scpo.text.yaml_files import Place, YamlValue, parse_yaml
+from scpo.text.yaml_files import KeyPath, YamlValue, parse_yaml
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
@@ -31,7 +31,7 @@ def apply_override(read: YamlValue, override: str) -> None:
             f"--set {key}: a command line must carry no secret, because logs and lists of "
             "processes show it. Set the variable that its reader knows, such as HF_TOKEN."
         )
-    place: Place = tuple(key.split("."))
+    place: KeyPath = tuple(key.split("."))
     section = read.value
     for parent in place[:-1]:
         if section.get(parent) is None:
@@ -90,7 +90,7 @@ def refuse_secrets(read: YamlValue, origin: str) -> None:
 def _each_text(read: YamlValue, origin: str, change: Callable[[str, str], str]) -> Any:
     """Return the values with each text changed; `change` also gets its place in words."""
 
-    def walk(value: Any, place: Place) -> Any:
+    def walk(value: Any, place: KeyPath) -> Any:
         if isinstance(value, dict):
             return {key: walk(item, (*place, key)) for key, item in value.items()}
         if isinstance(value, list):
@@ -118,7 +118,7 @@ def _from_environment(found: re.Match[str], where: str) -> str:
     return known
 
 
-def place_of(place: Sequence[Any], places: Mapping[Place, str]) -> str:
+def place_of(place: Sequence[Any], places: Mapping[KeyPath, str]) -> str:
     """Return "line 3: " for what stands there, or for what it stands in."""
     prefixes = (tuple(place[:length]) for length in range(len(place), 0, -1))
     return next((f"{places[prefix]}: " for prefix in prefixes if prefix in places), "")

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-Place = tuple[str | int, ...]  # keys and indices from the top
+KeyPath = tuple[str | int, ...]  # keys and indices from the top
 
 _MAX_BYTES = 2**20
 _MAX_VALUES = 20_000
@@ -51,7 +51,7 @@ class YamlValue:
     """A document as plain values, and the place of each in words ("line 3")."""
 
     value: Any
-    places: dict[Place, str]
+    places: dict[KeyPath, str]
 
 
 def read_yaml(path: Path) -> YamlValue:
@@ -107,7 +107,7 @@ def _nodes(loader: _Loader) -> Iterator[yaml.Node]:
 
 def _document(loader: _Loader, node: yaml.Node, origin: str) -> YamlValue:
     _measure(loader, node, origin, {})
-    places: dict[Place, str] = {}
+    places: dict[KeyPath, str] = {}
     return YamlValue(_build(loader, node, origin, (), places), places)
 
 
@@ -150,7 +150,7 @@ def _check_keys(loader: _Loader, node: yaml.MappingNode, origin: str) -> None:
 
 
 def _build(
-    loader: _Loader, node: yaml.Node, origin: str, place: Place, places: dict[Place, str]
+    loader: _Loader, node: yaml.Node, origin: str, place: KeyPath, places: dict[KeyPath, str]
 ) -> Any:
     words = f"line {node.start_mark.line + 1}"
     places[place] = words

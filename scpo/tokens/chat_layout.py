@@ -33,7 +33,7 @@ from scpo.tokens.prompts import Prompt, prompt_turns, shorter_prompt
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")
 PROBES = ("a", "b", "1", "?")
-LIMIT_S = 10.0  # of all probes; a sound template takes milliseconds
+PROBE_LIMIT_S = 10.0  # of all probes; a sound template takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
         ValueError: The template does not parse, raises or does not end, begins with more than
             one BOS, or does not show the prompt and then the response.
     """
-    with _within(LIMIT_S, f"The chat template of {type(tokenizer).__name__}"):
+    with _within(PROBE_LIMIT_S, f"The chat template of {type(tokenizer).__name__}"):
         bos = _missing_bos(tokenizer)
         fixed = [PROBES[0]] * len(PROBES)
         by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))

@@ -16,7 +16,7 @@ from scpo.arrays import FloatArray
 from scpo.files.atomic import hash_file, hash_values, write_json
 
 RUN_FILE = "run.json"
-FORMAT = 1
+_FORMAT = 1
 _SAMPLES = 16  # rewards of each country that are kept
 _TOLERANCE = 0.05  # of the largest: scored anew on another device they differ, by bf16 at most
 _RESTORE = "Restore it, or start a new run with another --out: records of both cannot be compared."
@@ -35,9 +35,9 @@ def read_run_file(run: Path) -> dict[str, Any]:
         held = dict(json.loads(file.read_text(encoding="utf-8")))
     except (ValueError, TypeError) as error:
         raise ValueError(f"{file} is damaged: {error}. {_RESTORE}") from error
-    if held.get("format", 0) not in range(FORMAT + 1):
+    if held.get("format", 0) not in range(_FORMAT + 1):
         raise ValueError(
-            f"{file} is of format {held['format']}, and this scpo reads up to {FORMAT}. Use the "
+            f"{file} is of format {held['format']}, and this scpo reads up to {_FORMAT}. Use the "
             f"version that wrote it ({held.get('versions', {}).get('scpo', 'unknown')}), or later."
         )
     if ("sum" in held or "format" in held) and held.get("sum") != _sum_of(held):
@@ -47,7 +47,7 @@ def read_run_file(run: Path) -> dict[str, Any]:
 
 def update_run_file(run: Path, values: Mapping[str, Any]) -> None:
     """Set entries of `run.json`, which is created if missing."""
-    held = {**read_run_file(run), "format": FORMAT, **values}
+    held = {**read_run_file(run), "format": _FORMAT, **values}
     write_json(run / RUN_FILE, {**held, "sum": _sum_of(held)})
 
 

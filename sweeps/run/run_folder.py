@@ -14,7 +14,7 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, Ledger
 from sweeps.run.pins import check_pins, read_run_file, update_run_file
 
-CONFIG_FILE = "config.yaml"
+_CONFIG_FILE = "config.yaml"
 # Settings that change no result, so a run may be resumed with others.
 _FREE = (
     *("lanes", "country_lanes", "curves.lanes", "final.lanes", "global_model.lanes", "cache"),
@@ -31,7 +31,7 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
         ValueError: It holds a run and `resume` is off, or one of another configuration, or what
             it was begun with has changed.
     """
-    if not resume and (run / CONFIG_FILE).is_file():
+    if not resume and (run / _CONFIG_FILE).is_file():
         raise ValueError(
             f"{run} holds a run already. Resume it with --resume, or choose another --out."
         )
@@ -59,11 +59,11 @@ def keep_config(config: Config, run: Path) -> bool:
     Raises:
         ValueError: The folder is of another configuration, or has records but none.
     """
-    file = run / CONFIG_FILE
+    file = run / _CONFIG_FILE
     if not file.is_file():
         if (run / LEDGER_NAME).is_file() and (run / LEDGER_NAME).stat().st_size:
             raise ValueError(
-                f"{run} holds records but no {CONFIG_FILE}, so it is not known what they are of. "
+                f"{run} holds records but no {_CONFIG_FILE}, so it is not known what they are of. "
                 "Restore it, or choose another --out."
             )
         write_text(file, dump_config(config))
@@ -103,7 +103,7 @@ def shared_inputs(config: SweepConfig) -> dict[str, Any]:
 
 def _pin_config(run: Path) -> None:
     pins = read_run_file(run).get("pins", {})
-    own = {"file": CONFIG_FILE, "sha256": hash_file(run / CONFIG_FILE)}
+    own = {"file": _CONFIG_FILE, "sha256": hash_file(run / _CONFIG_FILE)}
     update_run_file(run, {"pins": {**pins, "configuration": own}})
 
 

@@ -18,7 +18,7 @@ from scpo.models.folder.checks import read_object
 
 FACTS_FILE = "scpo.json"
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
-FORMAT = 1
+FACTS_FORMAT = 1
 KIND = "reward-model"
 
 
@@ -59,7 +59,7 @@ def model_files(folder: Path) -> list[Path]:
 def write_facts(folder: Path, facts: ModelFacts) -> None:
     """Write scpo.json over all files that a model's folder holds now."""
     files = {file.name: hash_file(file) for file in _told_files(folder)}
-    held = {"format": FORMAT, "kind": KIND, **asdict(facts), "files": files}
+    held = {"format": FACTS_FORMAT, "kind": KIND, **asdict(facts), "files": files}
     write_json(folder / FACTS_FILE, {**held, "sha256": hash_values(held)})
 
 
@@ -76,9 +76,9 @@ def verify_folder(folder: Path) -> ModelFacts | None:
     if not file.is_file():
         return None
     held = read_object(file)
-    if held.get("kind") != KIND or held.get("format") != FORMAT:
+    if held.get("kind") != KIND or held.get("format") != FACTS_FORMAT:
         raise ValueError(
-            f"{file} must be of kind {KIND!r} and format {FORMAT}, but is of "
+            f"{file} must be of kind {KIND!r} and format {FACTS_FORMAT}, but is of "
             f"{held.get('kind')!r} and {held.get('format')!r}. Update scpo to read it."
         )
     if held.pop("sha256", None) != hash_values(held):

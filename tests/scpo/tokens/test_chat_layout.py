@@ -280,7 +280,7 @@ def test_a_template_that_fails_is_one_line(with_template, template, why):
 
 
 def test_a_template_that_does_not_end_is_ended(with_template, monkeypatch):
-    monkeypatch.setattr(chat_layout, "LIMIT_S", 0.2)
+    monkeypatch.setattr(chat_layout, "PROBE_LIMIT_S", 0.2)
     loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
     with pytest.raises(ValueError, match=r"must end within 0\.2 s, but does not"):
         said(with_template(loop + TURNS), "a", "b")

@@ -14,7 +14,7 @@ from typing import Annotated
 
 import typer
 
-from scpo.commands import cluster, evaluation, sweep, train
+from scpo.commands import cluster, evaluation, research, results, sweep, train
 from scpo.commands.endings import LastLine
 
 COMMANDS = {
@@ -22,8 +22,8 @@ COMMANDS = {
     "Training": (train.train_global, train.score, train.train),
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
     "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
-    "Results of a sweep": (sweep.rank, sweep.curves, sweep.report),
-    "Research": (sweep.science, sweep.study),
+    "Results of a sweep": (results.rank, results.curves, results.report),
+    "Research": (research.science, research.study),
     "Cluster": (
         *(cluster.doctor, cluster.submit, cluster.jobs, cluster.status),
         *(cluster.logs, cluster.stop, cluster.fetch),

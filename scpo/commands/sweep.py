@@ -1,4 +1,4 @@
-"""Commands of many trainings: sweep, what is made from its records, and studies."""
+"""Commands of many trainings: sweep, probe, plan, ablate."""
 
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,12 +11,11 @@ from scpo.commands.options import (
     DryRun,
     Out,
     OutPlace,
-    Run,
     Set,
     say,
-    split_names,
     stop_if_dry_run,
 )
+from scpo.commands.results import show_curves
 from scpo.text.terminal import console
 
 ConfigFile = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
@@ -71,7 +70,7 @@ def probe(
         with _run_folder(out, resolved):
             from sweeps.probe.curves import run_probe_curves
 
-            _show_curves(run_probe_curves(resolved, out, say), None)
+            show_curves(run_probe_curves(resolved, out, say), None)
         return
     with _run_folder(out, resolved):
         from sweeps.probe.probe import run_probe
@@ -130,103 +129,6 @@ def ablate(
     console.print(f"Written: {out / 'ablation.csv'}")
 
 
-def rank(run: Run) -> None:
-    """Rank the settings of a sweep and recommend one per country."""
-    from sweeps.ledger.records import read_records
-    from sweeps.ranking.ranking import rank_run
-    from sweeps.ranking.regret import describe_regret, regret_table, write_regret
-    from sweeps.report.leaderboard import describe, leaderboard_table, write_leaderboard
-    from sweeps.run.mirror import working_folder
-
-    with working_folder(run) as (folder, _):
-        rankings = rank_run(folder, margin=_margin(folder))
-        write_leaderboard(rankings, folder / "leaderboard.csv")
-        regret = regret_table(read_records(folder), rankings)
-        write_regret(regret, folder / "regret.csv")
-    console.print(leaderboard_table(rankings))
-    for ranking in rankings:
-        console.print(describe(ranking))
-    console.print(describe_regret(regret))
-    console.print(f"Written: {run}/leaderboard.csv, {run}/regret.csv")
-
-
-def curves(
-    run: Run,
-    target: Annotated[float | None, Option(help="Report the pairs for this accuracy too.")] = None,
-) -> None:
-    """Draw accuracy against the number of pairs.
-
-    Also estimates how many pairs each arm needs, trained on and labelled.
-    """
-    from sweeps.run.mirror import working_folder
-    from sweeps.run.pins import check_pins
-
-    with working_folder(run) as (folder, _):
-        check_pins(folder)
-        _show_curves(folder, target)
-
-
-def science(
-    study: Annotated[str, Argument(help="truth (test the claims) or map (where SCPO helps).")],
-    out: Out,
-    size: Annotated[str, Option(help="small (seconds) or large (as published).")] = "small",
-    workers: Annotated[int, Option(help="Number of processes.")] = 2,
-) -> None:
-    """Study SCPO on synthetic data.
-
-    An interrupted study resumes from its output folder.
-    """
-    from sweeps.research.run_worlds import show_map, show_truth
-
-    studies = {"truth": show_truth, "map": show_map}
-    if study not in studies:
-        raise ValueError(f"study must be of {', '.join(studies)}, but got {study!r}.")
-    from scpo.files.output_folder import output_folder
-
-    with output_folder(out, study, size, overwrite=None):
-        for shown in studies[study](out, size, say, workers):
-            console.print(shown)
-
-
-def study(
-    config: ConfigFile,
-    out: Out,
-    only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
-    page: Annotated[Path | None, Option(help="Page to write; default: in OUT.")] = None,
-    workers: Annotated[int | None, Option(help="Parallel trainings; default: all cores.")] = None,
-) -> None:
-    """Compare all arms on real data, and write a page.
-
-    An interrupted study resumes from its output folder.
-    """
-    from scpo.files.output_folder import output_folder
-
-    with output_folder(out, "study", keep=[config]):
-        from sweeps.research.run_study import run_study
-
-        results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
-    done = ", ".join(result.title for result in results)
-    console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
-
-
-def report(run: Run) -> None:
-    """Write report.html, one self-contained page about a sweep."""
-    from sweeps.ledger.records import read_records
-    from sweeps.ranking.ranking import rank_records
-    from sweeps.ranking.tested import describe_tests
-    from sweeps.report.arms_table import arm_rows, write_arms
-    from sweeps.report.report_page import write_report
-    from sweeps.run.mirror import working_folder
-
-    with working_folder(run) as (folder, _):
-        margin, records = _margin(folder), read_records(folder)
-        rankings = rank_records(records, margin=margin)
-        notes = describe_tests(records, rankings)
-        write_arms(arm_rows(records), folder / "arms.csv", notes)
-        page = write_report(folder, margin=margin, rankings=rankings)
-    console.print(f"Written: {page}, {run}/arms.csv")
-
-
 def _run_folder(out: str | Path, config: Any) -> AbstractContextManager[Any]:
     """Let this process alone write a run's folder; all of its commands read the same inputs."""
     from scpo.files.output_folder import output_folder
@@ -273,40 +175,3 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
             f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
         )
     return not failed and outputs.is_complete
-
-
-def _show_curves(run: Path, target: float | None) -> None:
-    from sweeps.curves.output.figure import missing_curve
-    from sweeps.curves.output.files import write_curve_files
-    from sweeps.curves.output.latex import target_tables
-    from sweeps.curves.points import curve_points
-    from sweeps.ledger.records import read_records
-
-    points = curve_points(read_records(run))
-    rows, paths = write_curve_files(points, run, target=target)
-    if problem := missing_curve(points):
-        raise ValueError(problem)
-    for table in target_tables(rows):
-        console.print(table)
-    console.print(f"Written: {', '.join(map(str, paths))}")
-
-
-def _margin(run: Path) -> float:
-    """Return the non-inferiority margin of a run, once its files are those it was begun with."""
-    from scpo.text.yaml_files import read_yaml
-    from sweeps.run.pins import check_pins
-
-    check_pins(run)
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    config = read_yaml(file).value
-    search = config.get("search") if isinstance(config, dict) else None
-    margin = search.get("non_inferiority") if isinstance(search, dict) else None
-    try:
-        return float(margin)  # type: ignore[arg-type]  # what is none is refused below
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{file} must be the configuration of a sweep, with a number search.non_inferiority, "
-            f"but has {margin!r} there. Is {run} the folder of a sweep?"
-        ) from error

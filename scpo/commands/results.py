@@ -1,0 +1,101 @@
+"""Commands that read the records of a sweep: rank, curves, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+from typer import Option
+
+from scpo.commands.options import Run
+from scpo.text.terminal import console
+
+
+def rank(run: Run) -> None:
+    """Rank the settings of a sweep and recommend one per country."""
+    from sweeps.ledger.records import read_records
+    from sweeps.ranking.ranking import rank_run
+    from sweeps.ranking.regret import describe_regret, regret_table, write_regret
+    from sweeps.report.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.run.mirror import working_folder
+
+    with working_folder(run) as (folder, _):
+        rankings = rank_run(folder, margin=_margin(folder))
+        write_leaderboard(rankings, folder / "leaderboard.csv")
+        regret = regret_table(read_records(folder), rankings)
+        write_regret(regret, folder / "regret.csv")
+    console.print(leaderboard_table(rankings))
+    for ranking in rankings:
+        console.print(describe(ranking))
+    console.print(describe_regret(regret))
+    console.print(f"Written: {run}/leaderboard.csv, {run}/regret.csv")
+
+
+def curves(
+    run: Run,
+    target: Annotated[float | None, Option(help="Report the pairs for this accuracy too.")] = None,
+) -> None:
+    """Draw accuracy against the number of pairs.
+
+    Also estimates how many pairs each arm needs, trained on and labelled.
+    """
+    from sweeps.run.mirror import working_folder
+    from sweeps.run.pins import check_pins
+
+    with working_folder(run) as (folder, _):
+        check_pins(folder)
+        show_curves(folder, target)
+
+
+def report(run: Run) -> None:
+    """Write report.html, one self-contained page about a sweep."""
+    from sweeps.ledger.records import read_records
+    from sweeps.ranking.ranking import rank_records
+    from sweeps.ranking.tested import describe_tests
+    from sweeps.report.arms_table import arm_rows, write_arms
+    from sweeps.report.report_page import write_report
+    from sweeps.run.mirror import working_folder
+
+    with working_folder(run) as (folder, _):
+        margin, records = _margin(folder), read_records(folder)
+        rankings = rank_records(records, margin=margin)
+        notes = describe_tests(records, rankings)
+        write_arms(arm_rows(records), folder / "arms.csv", notes)
+        page = write_report(folder, margin=margin, rankings=rankings)
+    console.print(f"Written: {page}, {run}/arms.csv")
+
+
+def show_curves(run: Path, target: float | None) -> None:
+    """Write and print the curves of a run."""
+    from sweeps.curves.output.figure import missing_curve
+    from sweeps.curves.output.files import write_curve_files
+    from sweeps.curves.output.latex import target_tables
+    from sweeps.curves.points import curve_points
+    from sweeps.ledger.records import read_records
+
+    points = curve_points(read_records(run))
+    rows, paths = write_curve_files(points, run, target=target)
+    if problem := missing_curve(points):
+        raise ValueError(problem)
+    for table in target_tables(rows):
+        console.print(table)
+    console.print(f"Written: {', '.join(map(str, paths))}")
+
+
+def _margin(run: Path) -> float:
+    """Return the non-inferiority margin of a run, once its files are those it was begun with."""
+    from scpo.text.yaml_files import read_yaml
+    from sweeps.run.pins import check_pins
+
+    check_pins(run)
+    file = run / "config.yaml"
+    if not file.is_file():
+        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
+    config = read_yaml(file).value
+    search = config.get("search") if isinstance(config, dict) else None
+    margin = search.get("non_inferiority") if isinstance(search, dict) else None
+    try:
+        return float(margin)  # type: ignore[arg-type]  # what is none is refused below
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{file} must be the configuration of a sweep, with a number search.non_inferiority, "
+            f"but has {margin!r} there. Is {run} the folder of a sweep?"
+        ) from error

@@ -64,11 +64,13 @@ class Job:
         Finals belong to a setting: another recommendation is another training. Values are
         compared, not hashes, which depend on the version.
         """
+        if not self.is_in_place_of(record):
+            return False
         mine, theirs = (
             {name: value for name, value in config.items() if value is not None}
             for config in (self.config, {"budget": 1.0, "folds": 1, **record.config})
         )
-        return self.is_in_place_of(record) and mine == theirs
+        return mine == theirs
 
     def is_in_place_of(self, record: TrialRecord) -> bool:
         """Tell whether a record is of this training but for the setting."""

@@ -150,14 +150,18 @@ class TrainingConfig(Config):
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()) -> ConfigType:
+def load_config(
+    kind: type[ConfigType], path: Path, overrides: Sequence[str] = (), *, is_own: bool = False
+) -> ConfigType:
     """Read a YAML file into a configuration; overrides are texts `key.sub=value`, the value YAML.
+
+    A file that a run keeps `is_own`: what it was begun with was checked then.
 
     Raises:
         FileNotFoundError: No such file.
         ValueError: Broken YAML, a key given twice, an unknown key (the nearest valid one is
-            named), a value out of range or that carries a secret, or an override that is not
-            `key=value`. File, line and setting are named.
+            named), a value out of range or that carries a secret, `trust_remote_code` in the
+            file, or an override that is not `key=value`. File, line and setting are named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No configuration at {path}.")
@@ -165,6 +169,8 @@ def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = (
     if not isinstance(read.value, dict):
         holds = "nothing" if read.value is None else f"a {type(read.value).__name__}"
         raise ValueError(f"{path} must hold keys and values, but holds {holds}.")
+    if not is_own:
+        _refuse_trust(read, overrides, path)
     return _parse(kind, read, overrides, str(path))
 
 
@@ -191,6 +197,19 @@ def parse_options(
 def dump_config(config: Config) -> str:
     """Return the resolved configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_trust(read: YamlValue, overrides: Sequence[str], path: Path) -> None:
+    """Refuse a file that lets a model run code of its own: files come from others."""
+    section = read.value.get("global_model")
+    key = "global_model.trust_remote_code"
+    is_set = isinstance(section, dict) and section.get("trust_remote_code") not in (None, False)
+    if is_set and not any(text.partition("=")[0].strip() == key for text in overrides):
+        line = place_of(("global_model", "trust_remote_code"), read.places)
+        raise ValueError(
+            f"{path}: {line}{key} is taken from the command line alone, because it runs code that "
+            f"comes with the model. If you trust its author, add --set {key}=true."
+        )
 
 
 def _parse(

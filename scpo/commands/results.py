@@ -1,9 +1,10 @@
-"""Commands that read the records of a sweep: rank, curves, report."""
+"""Commands on the folder of a sweep: rank, curves, report, repair."""
 
 from pathlib import Path
 from typing import Annotated
 
-from typer import Option
+import typer
+from typer import Argument, Option
 
 from scpo.commands.options import Run
 from scpo.text.terminal import console
@@ -61,6 +62,29 @@ def report(run: Run) -> None:
         write_arms(arm_rows(records), folder / "arms.csv", notes)
         page = write_report(folder, margin=margin, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
+
+
+def repair(
+    run: Annotated[Path, Argument(help="Output folder of `scpo sweep`, on this machine.")],
+) -> None:
+    """Check a sweep's files; keep what is sound and set the rest aside.
+
+    `scpo sweep --resume` then trains what is missing. Exit code 1 if a file is damaged that
+    cannot be made again: data, split, configuration, global model.
+    """
+    from scpo.files.output_folder import LOCK, one_writer
+    from sweeps.run.repair import repair_run
+
+    if not run.is_dir():
+        raise FileNotFoundError(f"No folder {run}. Give the output folder of a sweep.")
+    with one_writer(run / LOCK, run):
+        parts = repair_run(run)
+    for part in parts:
+        console.print(f"{part.state:9}{part.name}: {part.word}")
+    damaged = [part.name for part in parts if part.state == "damaged"]
+    if damaged:
+        console.print(f"Restore {', '.join(damaged)}, or start a new run with another --out.")
+        raise typer.Exit(1)
 
 
 def show_curves(run: Path, target: float | None) -> None:

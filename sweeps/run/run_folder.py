@@ -110,7 +110,7 @@ def _pin_config(run: Path) -> None:
 def _read_again(config: Config, file: Path, run: Path) -> Config:
     """Return a kept configuration; keys that came since have their defaults."""
     try:
-        return load_config(type(config), file)
+        return load_config(type(config), file, is_own=True)
     except ValueError as error:
         wrote = read_run_file(run).get("versions", {}).get("scpo", "another version")
         raise ValueError(

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scpo.choices import Overlong, Precision, ScheduleKind
+from scpo.choices import Overlong, Pooling, Precision, ScheduleKind
 from scpo.text.near_words import nearest
 from scpo.text.settings import apply_override, expand_variables, place_of
 from scpo.text.yaml_files import KeyPath, YamlValue, read_yaml
@@ -113,6 +113,16 @@ class EncoderConfig(Config):
         "truncate_prompt",
         description="a longer text loses the left of its prompt; or its left (truncate_left); "
         "or its pairs are dropped (drop)",
+    )
+
+
+class FeaturesConfig(Config):
+    """The vector of each text that heads on a frozen model read."""
+
+    pooling: Pooling = Field(
+        "mean",
+        description="mean of the last hidden states over the tokens; or what the model's own "
+        "reward head reads (head)",
     )
 
 

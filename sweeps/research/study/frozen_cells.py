@@ -63,7 +63,7 @@ def run_frozen(
         FileNotFoundError: No such data or backbone.
         ValueError: No country has enough users, or a file is of other settings.
     """
-    table = prepare_arrays(config, folder, say, backbone=study.backbone, precision=study.precision)
+    table = prepare_arrays(config, folder, say, study)
     counts = count_units(table)
     if config.countries is not None:
         steered = tuple(find_countries(config.countries, counts))

@@ -13,7 +13,6 @@ from scpo.countries.reward_function import reward_function
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions
 from scpo.data.prefixes import prefix_of, prefix_prompts
 from scpo.data.sources.prepare import prepare_source
-from scpo.models.export import save_model
 from scpo.models.folder.contract import ModelFacts, verify_folder, write_facts
 from scpo.models.loading import load_reward_model
 from scpo.text.prompt_prefix import check_template, fill_prompt, fill_turns
@@ -26,7 +25,7 @@ TEMPLATE = "a {country} : {prompt}"
     "template", ["{country}", "{prompt} {prompt}", "{prompt} {x}", "{prompt} {", "{}{prompt}", ""]
 )
 def test_only_the_two_placeholders_are_taken(template):
-    with pytest.raises(ValueError, match="must hold {prompt} once and no other braces"):
+    with pytest.raises(ValueError, match=r"must hold {prompt} once and no other braces"):
         check_template(template)
     with pytest.raises(ValueError, match="prompt_prefix"):
         parse_config(DataConfig, {"prompt_prefix": template}, "test")
@@ -132,8 +131,7 @@ def test_a_model_s_prefix_is_applied_to_data_without_one(table, model_writer, tm
 def test_a_country_s_model_names_it_by_itself(model_writer, tmp_path):
     filled = "a Peru : {prompt}"
     reward = with_facts(model_writer, tmp_path / "m", country="Peru", prompt_prefix=filled)
-    save_model(reward, tmp_path / "again", facts=reward.facts)
-    scored = reward_function(tmp_path / "again")(["c d"], ["bad"])
+    scored = reward_function(tmp_path / "m")(["c d"], ["bad"])
     plain = reward_function(model_writer(tmp_path / "plain", "bert"))
     assert scored == pytest.approx(plain(["a Peru : c d"], ["bad"]), abs=1e-6)
     assert scored != pytest.approx(plain(["c d"], ["bad"]), abs=1e-3)

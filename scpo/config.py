@@ -144,6 +144,11 @@ class GlobalModelConfig(Config):
     backbone: LocalPath | None = Field(
         None, description="hub name or folder, gets a new reward head"
     )
+    pooling: Pooling = Field(
+        "head",
+        description="what the new head reads: what the backbone's class reads by itself; or the "
+        "mean of the last hidden states, of modernbert and eurobert (mean)",
+    )
     extra_pairs: LocalPath | None = Field(None, description="a pairs file to add to the training")
     max_extra_pairs: int | None = Field(None, ge=1, description="at most so many of them")
     max_pairs: int | None = Field(None, ge=1, description="at most so many pairs of countries")

@@ -86,9 +86,14 @@ def train_global_model(
 
     Raises:
         FileNotFoundError: No such backbone.
-        ValueError: There is no pair to train on.
+        ValueError: There is no pair to train on, or the backbone cannot be pooled so.
         RuntimeError: The loss is not finite.
     """
+    if train is not None and model.pooling == "mean":
+        raise ValueError(
+            "global_model.pooling mean is trained in one process, but these lanes share a "
+            "training. Set global_model.lanes.workers to 1, or leave the pooling out."
+        )
     training = training.model_copy(
         update={"epochs": model.epochs, "learning_rate": model.learning_rate}
     )
@@ -97,6 +102,7 @@ def train_global_model(
         revision=model.revision,
         new_head=True,
         head_seed=training.seed,
+        head_pooling=model.pooling,
         as_stored=train is not None,
         trust_remote_code=model.trust_remote_code,
     )

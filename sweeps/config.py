@@ -13,6 +13,7 @@ from scpo.config import (
     Count,
     DataConfig,
     EncoderConfig,
+    FeaturesConfig,
     GlobalModelConfig,
     LocalPath,
     Positive,
@@ -195,6 +196,7 @@ class SweepConfig(Config):
     split: SplitConfig = SplitConfig()
     global_model: PooledModelConfig = PooledModelConfig()
     encoder: EncoderConfig = EncoderConfig()
+    features: FeaturesConfig = FeaturesConfig()
     training: TrainingConfig = TrainingConfig()
     tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
     beta: Positive = Field(PAPER_BETA, description="weighting temperature of the named arms")

@@ -21,22 +21,25 @@ from sweeps.ledger.user_counts import align_by_user, evaluation_of
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
     """Return a country once a fold, with other users as its validation; itself for one fold.
 
-    Test users stay what they are; `seed` is of the order in which the others are dealt.
+    Test users stay what they are; `seed` is of the order in which the others are dealt. Users who
+    are not vetted are in no fold: they train every model.
 
     Raises:
-        ValueError: `1 <= num_folds <= users of training and validation` does not hold.
+        ValueError: `1 <= num_folds <= vetted users of training and validation` does not hold.
     """
     if num_folds == 1:
         return [data]
     searched = data.part != "test"
-    num_users = len(np.unique(data.user[searched]))
+    dealt = searched if data.vetted is None else searched & data.vetted
+    num_users = len(np.unique(data.user[dealt]))
     if not 1 <= num_folds <= num_users:
+        vetted = "" if np.array_equal(dealt, searched) else "vetted "
         raise ValueError(
-            f"{data.country}: `1 <= folds <= {num_users}`, its users of training and "
+            f"{data.country}: `1 <= folds <= {num_users}`, its {vetted}users of training and "
             f"validation, must hold, but got {num_folds}."
         )
     fold = np.full(len(data.part), -1)
-    fold[searched] = deal_users(data.user[searched], num_folds, seed=seed)
+    fold[dealt] = deal_users(data.user[dealt], num_folds, seed=seed)
     return [
         replace(data, part=np.select([fold == number, searched], ["validation", "train"], "test"))
         for number in range(num_folds)

@@ -8,6 +8,11 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 
+_POOLED = {
+    "mean": "mean of the last hidden states",
+    "head": "what its own classifier would read",
+}
+
 
 def describe_heads(
     config: StudyConfig, data_set: FrozenConfig, cells: Sequence[Mapping[str, Any]]
@@ -22,7 +27,8 @@ def describe_heads(
     )
     without = " but those against the country's own answer" if data_set.against_column else ""
     return (
-        f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
+        f"Heads on frozen features of {Path(config.backbone).name} "
+        f"({_POOLED[config.features.pooling]}); {config.folds} folds by "
         f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
         f"trained from nothing on pairs of {whose}{without} ({_range(pools)} "
         f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -142,3 +144,19 @@ def test_layers_are_counted_by_user_where_every_fold_does(records):
     older = other.evaluation.model_copy(update={"distinctive_by_user": None})
     mixed = [one, other.model_copy(update={"evaluation": older})]
     assert pool_folds(mixed).evaluation.distinctive_by_user is None
+
+
+def test_users_who_are_not_vetted_train_every_fold(workspace):
+    data = workspace.countries["Arvandia"]
+    searched = sorted(set(data.user[data.part != "test"].tolist()))
+    able = set(searched[::2])
+    marked = replace(data, vetted=np.isin(data.user, sorted(able)))
+    folds = folds_of(marked, 2)
+    judges = [set(fold.user[fold.part == "validation"].tolist()) for fold in folds]
+    assert set.union(*judges) == able
+    assert not set.intersection(*judges)
+    for fold, judging in zip(folds, judges, strict=True):
+        assert set(fold.user[fold.part == "train"].tolist()) == set(searched) - judging
+        assert np.array_equal(fold.part == "test", data.part == "test")
+    with pytest.raises(ValueError, match="its vetted users of training and validation"):
+        folds_of(marked, len(able) + 1)

@@ -69,7 +69,7 @@ def search_countries(
             seed=config.training.seed,
             max_consensus_drop=config.search.max_consensus_drop,
             min_pairs=config.search.min_pairs,
-            folds=config.search.folds,
+            folds=config.search.num_folds,
             **point,  # type: ignore[arg-type]  # its values are of the fields' types
             rungs=config.search.rungs,
             exempt=point in exempt[country],

@@ -132,6 +132,11 @@ class SearchConfig(Config):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
+        if self.retention[1] < 1 or self.strength[0] > 0:
+            raise ValueError(
+                "retention must reach 1 and strength must begin at 0, since every setting is "
+                f"compared with plain fine-tuning, but got {self.retention} and {self.strength}"
+            )
         if any(low >= high for low, high in pairwise(self.rungs)):
             raise ValueError(f"rungs must ascend, but got {list(self.rungs)}")
         return self
@@ -277,28 +282,7 @@ class SweepConfig(Config):
             raise ValueError(f"country_lanes of {sorted(unknown)} must be among countries{advice}")
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
-        self._check_base()
         return self
-
-    def _check_base(self) -> None:
-        """Refuse a search without plain fine-tuning, which every setting is compared with."""
-        search, training = self.search, self.training
-        base = {
-            "retention": 1.0,
-            "strength": 0.0,
-            "learning_rate": training.learning_rate,
-            "epochs": training.epochs,
-        }
-        for name, value in base.items():
-            low, high = getattr(search, name)
-            if name == "learning_rate" and search.lora_rank is not None:
-                continue  # adapters have a rate of their own: the nearest in the range
-            if not low <= value <= high:
-                raise ValueError(
-                    f"search.{name} must hold {value:g}, since every setting is compared with "
-                    "plain fine-tuning (retention 1, strength 0, training.learning_rate and "
-                    f"training.epochs), but is {low:g} to {high:g}"
-                )
 
 
 class HeadsConfig(Config):

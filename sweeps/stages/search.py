@@ -20,7 +20,7 @@ from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
 from sweeps.search.rung_scheduler import RungScheduler
-from sweeps.search.space import Point, clip_to_space, configured_numbers
+from sweeps.search.space import Point, clip_to_space, configured_numbers, describe_base
 
 
 def search_countries(
@@ -44,6 +44,8 @@ def search_countries(
     }
     if max(remaining.values()) <= 0:
         return None
+    if words := describe_base(config):
+        say(words)
     storage = new_storage(run)
     unfinished = [country for country, count in remaining.items() if count > 0]
     probed = _probed_points(config, workspace, unfinished, say)

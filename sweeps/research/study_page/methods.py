@@ -27,9 +27,9 @@ def describe_heads(
         f"trained from nothing on pairs of {whose}{without} ({_range(pools)} "
         f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
         f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
-        f"chosen in {heads.inner_folds} inner folds, dealt {heads.inner_deals} times. `scpo_tuned` "
-        "is `full`, or the global head where that is shown to be better, unless one of "
-        f"{heads.num_settings} settings of pull, retention and strength gains more than "
+        f"chosen in {heads.inner_folds} inner folds, dealt {heads.inner_deals} times. "
+        "`scpo_tuned` is `full`, or the global head where that is shown to be better, unless one "
+        f"of {heads.num_settings} settings of pull, retention and strength gains more than "
         f"{heads.caution:g} standard errors on it there. "
         + _scales([cell["margin_scale"] for cell in cells])
     )

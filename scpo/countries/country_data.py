@@ -18,6 +18,7 @@ from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.data.reading.countries import find_countries
+from scpo.heads.linear_heads import Heads
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, make_prompt
@@ -41,6 +42,8 @@ class CountryData:
         pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
         unit: What a user is: "user", a person, or "question", one of a survey.
         facts: How the texts were made and scored, for the models trained on them.
+        differences: phi(y+) - phi(y-) of each pair by the global model's frozen features, shape
+            (P, D), NaN for pairs of test users; None where nothing weighs users.
     """
 
     country: str
@@ -56,6 +59,7 @@ class CountryData:
     pair_ids: NDArray[np.str_]
     unit: str = "user"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    differences: Heads | None = None
 
     @property
     def reference_margin(self) -> FloatArray:

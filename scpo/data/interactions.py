@@ -37,6 +37,7 @@ INTERACTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
+PROMPT_USER = "prompt-"  # begins the user of a prompt, in data that name no users
 _LATER_COLUMNS = ("margins", "unit", "messages")  # null in files of earlier versions
 
 

@@ -32,6 +32,7 @@ def full_of_search(records: Sequence[TrialRecord]) -> list[TrialRecord]:
         if record.purpose in ("search", "rung")
         and record.state == "complete"
         and (record.config.get("retention"), record.config.get("strength")) == (1.0, 0.0)
+        and not record.config.get("user_strength")
     ]
 
 

@@ -90,8 +90,7 @@ def train_and_evaluate(
             "constraints": {"consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop},
             "evaluation": checked,
             "setting": {
-                "tau": selection.tau,
-                "beta": selection.beta,
+                **selection.numbers,
                 "margin_scale": margin_scale(data.reference_margin[labelled]),
             },
             "counts": {

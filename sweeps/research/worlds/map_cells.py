@@ -104,7 +104,7 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
     selectors = {
         "full": plain.select,
         "random_k": select_random(retention, num_settings, seed),
-        "paper": lambda margin: [select_arm("scpo", margin)] * num_settings,
+        "paper": lambda pairs: [select_arm("scpo", pairs.reference_margin)] * num_settings,
     }
     tuned = {name: tune_arm(world.train, each, plain, tuning) for name, each in selectors.items()}
     unmoved = np.zeros((1, world.train.differences.shape[1]), dtype=np.float32)

@@ -14,12 +14,13 @@ import numpy as np
 from scipy.special import expit
 
 from scpo.arrays import FloatArray
+from scpo.heads.linear_heads import Heads, ProbedPairs, head_margins, judge_heads
 from scpo.method.arms import Selection, select_arm
 from scpo.method.strength import tau_of_retention
 from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig
 from sweeps.probe.choose_heads import Select, rank_in_folds, train_selections
-from sweeps.probe.heads import Heads, HeadSettings, draw_settings, head_margins, judge_heads
+from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.research.worlds.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")
@@ -57,7 +58,8 @@ def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
 def select_random(retention: float, num_settings: int, seed: int) -> Select:
     """Return as many random pairs as a retention keeps, the same for each setting."""
 
-    def select(margin: FloatArray) -> list[Selection]:
+    def select(pairs: ProbedPairs) -> list[Selection]:
+        margin = pairs.reference_margin
         tau = tau_of_retention(margin, retention)
         return [select_arm("random_k", margin, tau=tau, seed=seed)] * num_settings
 
@@ -88,7 +90,7 @@ def tune_arm(
     )
     if len(order) == 0:
         raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
-    selections = select(pairs.reference_margin)
+    selections = select(pairs)
     return int(order[0]), train_selections(pairs, selections, l2=settings.l2, steps=settings.steps)
 
 

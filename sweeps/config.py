@@ -72,6 +72,11 @@ class SearchConfig(Config):
     seed: int = Field(0, ge=0)
     retention: tuple[Share, Share] = Field((0.2, 1.0), description="share of pairs kept")
     strength: tuple[float, float] = Field((0.0, 3.0), description="scale / beta, 0 is none")
+    user_strength: tuple[float, float] | None = Field(
+        None,
+        description="strength of users' weights, 0 is none; none: 0 to 2 where pairs name their "
+        "users and a country has 10 training users or more, else 0",
+    )
     learning_rate: tuple[Positive, Positive] = (1e-6, 1e-4)
     epochs: tuple[Positive, Positive] = (0.5, 2.0)
     lora_rank: tuple[Count, Count] | None = Field(
@@ -124,8 +129,15 @@ class SearchConfig(Config):
     @property
     def parameters(self) -> tuple[str, ...]:
         """Return the names of what is searched."""
-        names = ("retention", "strength", "learning_rate", "epochs")
-        return names if self.lora_rank is None else (*names, "lora_rank")
+        names = ["retention", "strength", "learning_rate", "epochs"]
+        if self.weighs_users:
+            names.insert(2, "user_strength")
+        return (*names, "lora_rank") if self.lora_rank is not None else tuple(names)
+
+    @property
+    def weighs_users(self) -> bool:
+        """Tell whether the strength of users' weights is searched, as far as it is set here."""
+        return self.user_strength not in (None, (0.0, 0.0))
 
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "SearchConfig":
@@ -227,6 +239,9 @@ class SweepConfig(Config):
     training: TrainingConfig = TrainingConfig()
     tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
     beta: Positive = Field(PAPER_BETA, description="weighting temperature of the named arms")
+    user_strength: Positive | None = Field(
+        None, description="strength of the arm `user`; none: 1, or 0.5 with fewer than 30 users"
+    )
     search: SearchConfig = SearchConfig()
     curves: CurvesConfig = CurvesConfig()
     final: FinalConfig = FinalConfig()
@@ -237,6 +252,13 @@ class SweepConfig(Config):
     cache: LocalPath = Field(
         "runs/cache", description="folder or URI of reference rewards, shared by runs"
     )
+
+    @property
+    def asks_for_users(self) -> tuple[str, ...]:
+        """Return the settings that ask for users' weights, which then must be possible."""
+        arms = {"curves.arms": self.curves.arms, "final.arms": self.final.arms}
+        asking = [name for name, given in arms.items() if "user" in given]
+        return (*asking, "search.user_strength") if self.search.weighs_users else tuple(asking)
 
     def lanes_of(self, purpose: str, country: str) -> LanesConfig:
         """Return the lanes of a job, given its purpose and country."""
@@ -296,6 +318,9 @@ class HeadsConfig(Config):
     num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
     retention: tuple[Share, Share] = (0.2, 1.0)
     strength: tuple[float, float] = (0.0, 3.0)
+    user_strength: tuple[float, float] = Field(
+        (0.0, 0.0), description="range of `scpo_tuned`, 0 is no weighting of users"
+    )
     steps: Count = Field(24, description="steps of each head")
     inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
     inner_deals: Count = Field(2, description="times that the users are dealt into those folds")

@@ -123,6 +123,8 @@ def _rule(run: Path) -> Any:
     sections = config if isinstance(config, dict) else {}
     search, final = sections.get("search"), sections.get("final") or {}
     try:  # only what the choice reads, so that runs of other versions can be ranked
+        if search is None:
+            raise KeyError("search")
         chosen = SearchConfig(**{key: search[key] for key in _CHOICE if key in search})
         which = FinalConfig(which=final.get("which", "accuracy")).which
         margin = float(search["non_inferiority"])

@@ -19,6 +19,7 @@ from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import vetted_users
+from scpo.heads.linear_heads import Heads
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, make_prompt
@@ -43,6 +44,8 @@ class CountryData:
         vetted: Whether each pair's user may validate and test, shape (P,); None: all may.
         unit: What a user is: "user", a person, or "question", one of a survey.
         facts: How the texts were made and scored, for the models trained on them.
+        differences: phi(y+) - phi(y-) of each pair by the global model's frozen features, shape
+            (P, D), NaN for pairs of test users; None where nothing weighs users.
     """
 
     country: str
@@ -59,6 +62,7 @@ class CountryData:
     vetted: BoolArray | None = None
     unit: str = "user"
     facts: Mapping[str, Any] = field(default_factory=dict)
+    differences: Heads | None = None
 
     @property
     def reference_margin(self) -> FloatArray:

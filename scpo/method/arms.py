@@ -6,19 +6,22 @@
     inverse   every pair, inverse weight
     scpo      kept pairs, SCPO weight                 (tau,     beta)
     random_k  as many random pairs as scpo keeps, weight 1
+    user      every pair, the weight of its user      (user strength)
     global    no training: it has no selection here
 
-In come reference margins, out come a mask and weights; no text, no model.
+In come reference margins (and for `user` the agreement of each pair's user), out come a mask and
+weights; no text, no model. A point of the search multiplies SCPO's weights and the users'.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray
 from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
+from scpo.method.user_weights import user_weights
 from scpo.method.weighting import (
     INVERSE_BETA,
     PAPER_BETA,
@@ -28,7 +31,7 @@ from scpo.method.weighting import (
     pair_weights,
 )
 
-TrainedArm = Literal["full", "filter", "weight", "inverse", "scpo", "random_k"]
+TrainedArm = Literal["full", "filter", "weight", "inverse", "scpo", "random_k", "user"]
 TRAINED_ARMS: tuple[str, ...] = get_args(TrainedArm)
 
 
@@ -41,12 +44,19 @@ class Selection:
         weights: Shape (P,), the weight of each pair; those not kept have weight 0.
         tau: Filter threshold that `keep` amounts to; None where the arm has no threshold.
         beta: Weighting temperature; None for no weighting.
+        user_strength: Strength of the users' weights; 0 for none.
     """
 
     keep: BoolArray
     weights: FloatArray
     tau: float | None
     beta: float | None
+    user_strength: float = 0.0
+
+    @property
+    def numbers(self) -> dict[str, float | None]:
+        """Return tau, beta and user strength, for records and models."""
+        return {"tau": self.tau, "beta": self.beta, "user_strength": self.user_strength}
 
 
 def select_arm(
@@ -56,11 +66,14 @@ def select_arm(
     tau: float = PAPER_TAU,
     beta: float = PAPER_BETA,
     seed: int = 0,
+    agreement: FloatArray | None = None,
+    user_strength: float = 0.0,
 ) -> Selection:
     """Return what a named arm, one of `TRAINED_ARMS`, trains on.
 
     In comes d of the country's training pairs, shape (P,). `tau` is for the arms that filter,
-    `beta` for `weight` and `scpo`, `seed` for the choice of `random_k`.
+    `beta` for `weight` and `scpo`, `seed` for the choice of `random_k`; for `user` are
+    `agreement`, of each pair's user, shape (P,), and `user_strength`.
 
     Raises:
         ValueError: No such arm, or `tau`, `beta` or the margins are out of range.
@@ -81,6 +94,9 @@ def select_arm(
         return _selection(everything, weights, 1.0, INVERSE_BETA)
     if arm == "scpo":
         return _selection(filtered, pair_weights(reference_margin, beta), tau, beta)
+    if arm == "user":
+        weights = _weights_of_users(ones, agreement, user_strength)
+        return replace(_selection(everything, weights, 1.0, None), user_strength=user_strength)
     chosen = np.random.default_rng(seed).permutation(len(filtered))[: int(filtered.sum())]
     keep = np.zeros_like(filtered)
     keep[chosen] = True
@@ -88,24 +104,46 @@ def select_arm(
 
 
 def select_setting(
-    reference_margin: FloatArray, *, retention: float, strength: float
+    reference_margin: FloatArray,
+    *,
+    retention: float,
+    strength: float,
+    agreement: FloatArray | None = None,
+    user_strength: float = 0.0,
 ) -> Selection:
     """Return what a point of the search space trains on, from d of shape (P,), P >= 2.
 
     `retention` is the share of the pairs kept, smallest margin first, in (0, 1]; `strength` is
-    scale / beta with scale the standard deviation of d, 0 for no weighting. (1, 0) is the arm
-    `full`.
+    scale / beta with scale the standard deviation of d, 0 for no weighting. `user_strength`, of
+    the weights from `agreement`, shape (P,), multiplies them. (1, 0, 0) is the arm `full`.
 
     Raises:
         ValueError: `retention` or `strength` is out of range, or margins do not differ.
     """
     beta = beta_of_strength(strength, margin_scale(reference_margin))
-    return _selection(
+    weights = pair_weights(reference_margin, beta)
+    selection = _selection(
         retention_mask(reference_margin, retention),
-        pair_weights(reference_margin, beta),
+        _weights_of_users(weights, agreement, user_strength),
         tau_of_retention(reference_margin, retention),
         None if math.isinf(beta) else beta,
     )
+    return replace(selection, user_strength=user_strength)
+
+
+def _weights_of_users(
+    weights: FloatArray, agreement: FloatArray | None, user_strength: float
+) -> FloatArray:
+    """Return weights times those of the users."""
+    if user_strength == 0.0:
+        return weights
+    if agreement is None or agreement.shape != weights.shape:
+        got = "none" if agreement is None else f"shape {agreement.shape}"
+        raise ValueError(
+            f"User strength {user_strength:g} needs the agreement of each pair's user, shape "
+            f"{weights.shape}, but got {got}."
+        )
+    return weights * user_weights(agreement, user_strength)
 
 
 def _selection(

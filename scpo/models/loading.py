@@ -186,7 +186,9 @@ def _load_adapter(
     facts = verify_folder(folder)
     verify_folder(base_source.folder())
     code = {"trust_remote_code": trust_remote_code}
-    base, fresh = _load_classifier(base_source, new_head=True, head_seed=0, **code)
+    base, fresh = _load_classifier(
+        base_source, new_head=True, head_seed=0, trust_remote_code=trust_remote_code
+    )
     words = folder if has_tokenizer(folder) else base_source.folder()
     tokenizer = _fit_tokenizer(source, words, base, **code)
     base.name_or_path = base_source.name

@@ -5,19 +5,23 @@ ledger.
 """
 
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.country_data import CountryData
+from scpo.countries.user_agreement import arm_strength, country_agreement
 from scpo.files.atomic import hash_values
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose, TrialRecord
-from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM, UNTRAINED
+from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM, UNTRAINED, USER
 
-RECORDED = "retention strength tau beta learning_rate epochs lora_rank budget folds".split()
+RECORDED = (
+    "retention strength user_strength tau beta learning_rate epochs lora_rank budget folds"
+).split()
 # They do not change the training.
 _NOT_IDENTITY = ("trial_id", "save_to", "rungs", "exempt", "tested_before")
 
@@ -36,6 +40,7 @@ class Job:
     # Share of pairs kept, of a point of the search space; `KEPT_GLOBAL` trains nothing.
     retention: float | None = None
     strength: float | None = None  # weighting strength, of the same
+    user_strength: float | None = None  # of the same, or of the arm `user`; None: 0, or as it says
     tau: float | None = None  # filter threshold of a named arm
     beta: float | None = None  # weighting temperature of a named arm
     budget: float = 1.0  # share of the country's labelled training pairs that may be used, nested
@@ -74,8 +79,13 @@ class Job:
             return False
         mine, theirs = (
             {name: value for name, value in config.items() if value is not None}
-            for config in (self.config, {"budget": 1.0, "folds": 1, **record.config})
+            for config in (
+                {**self.config, "user_strength": self.user_strength or None},  # as older records
+                {"budget": 1.0, "folds": 1, **record.config},
+            )
         )
+        if theirs.get("user_strength") == 0:
+            del theirs["user_strength"]
         return mine == theirs
 
     def is_in_place_of(self, record: TrialRecord) -> bool:
@@ -100,9 +110,20 @@ def select_pairs(job: Job, data: CountryData) -> tuple[IntArray, Selection]:
     if job.arm == TUNED_ARM:
         if job.retention is None or job.strength is None:
             raise ValueError(f"{job.trial_id}: retention and strength must be set.")
-        selection = select_setting(margin, retention=job.retention, strength=job.strength)
+        user_strength = job.user_strength or 0.0
+        selection = select_setting(
+            margin,
+            retention=job.retention,
+            strength=job.strength,
+            agreement=country_agreement(data, labelled) if user_strength else None,
+            user_strength=user_strength,
+        )
     else:
-        given = {k: v for k, v in (("tau", job.tau), ("beta", job.beta)) if v is not None}
+        given: dict[str, Any] = {"tau": job.tau, "beta": job.beta}
+        if job.arm == USER:
+            given["user_strength"] = arm_strength(data, labelled, job.user_strength)
+            given["agreement"] = country_agreement(data, labelled)
+        given = {name: value for name, value in given.items() if value is not None}
         selection = select_arm(job.arm, margin, seed=job.seed, **given)
     num_kept = int(selection.keep.sum())
     if num_kept < job.min_pairs:
@@ -136,7 +157,7 @@ def labelled_pairs(data: CountryData, budget: float, seed: int) -> IntArray:
 def training_set(data: CountryData, labelled: IntArray, selection: Selection) -> TrainingSet:
     """Return the pairs that a selection keeps, with their weights."""
     pairs = data.training_set(labelled[selection.keep], selection.weights[selection.keep])
-    return replace(pairs, facts={**pairs.facts, "tau": selection.tau, "beta": selection.beta})
+    return replace(pairs, facts={**pairs.facts, **selection.numbers})
 
 
 def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:

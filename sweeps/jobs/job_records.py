@@ -91,8 +91,7 @@ def train_and_evaluate(
             "constraints": {CONSENSUS_DROP: shown_excess(checked, job.max_consensus_drop)},
             "evaluation": checked,
             "setting": {
-                "tau": selection.tau,
-                "beta": selection.beta,
+                **selection.numbers,
                 "margin_scale": margin_scale(data.reference_margin[labelled]),
             },
             "counts": {

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.ledger.words import slug
+from sweeps.ledger.words import USER, slug
 
 
 def curve_jobs(config: SweepConfig) -> list[Job]:
@@ -33,6 +33,7 @@ def arm_job(config: SweepConfig, country: str, arm: str, name: str) -> Job:
         arm=arm,
         tau=config.tau,
         beta=config.beta,
+        user_strength=config.user_strength if arm == USER else None,
         learning_rate=config.training.learning_rate,
         epochs=config.training.epochs,
         seed=config.final.seeds[0],

@@ -85,7 +85,8 @@ class TrialRecord(LedgerModel):
     arm: str = Field(description="Arm of METHOD, or `scpo_tuned` for a point of the search.")
     state: State
     config: dict[str, float | int | str | None] = Field(
-        description="retention, strength, learning_rate, epochs, folds, budget (share of pairs)"
+        description="retention, strength, user_strength (missing: 0), learning_rate, epochs, "
+        "folds, budget (share of pairs)",
     )
     config_hash: str
     seed: int
@@ -101,7 +102,8 @@ class TrialRecord(LedgerModel):
     )
     evaluation: EvaluationRecord | None = None
     setting: dict[str, float | None] = Field(
-        default_factory=dict, description="tau, beta (null: no weighting), margin_scale"
+        default_factory=dict,
+        description="tau, beta (null: no weighting), margin_scale, user_strength (missing: 0)",
     )
     counts: dict[str, float] = Field(
         default_factory=dict,

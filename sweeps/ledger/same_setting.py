@@ -5,14 +5,19 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import BASELINE, GLOBAL, RANDOM, TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, RANDOM, TUNED_ARM, USER
 
 Identity = tuple[tuple[str, str], ...]
 
-_CONSTANTS = {"filter": ("tau",), "weight": ("beta",), "inverse": ("beta",)}
+_CONSTANTS = {
+    "filter": ("tau",),
+    "weight": ("beta",),
+    "inverse": ("beta",),
+    USER: ("user_strength",),
+}
 _NO_REPEATS = (GLOBAL, RANDOM)  # the one is not trained, the other draws pairs by its seed
 _STRENGTHS = ("strength", "user_strength")  # 0 is no weighting
-_NOT_SETTING = ("retention", "strength", "tau", "beta", "budget", "folds")
+_NOT_SETTING = ("retention", "strength", "user_strength", "tau", "beta", "budget", "folds")
 
 
 def setting_identity(record: TrialRecord) -> Identity:
@@ -27,6 +32,7 @@ def setting_identity(record: TrialRecord) -> Identity:
         head = {"retention": 1, "strength": 0}
     elif record.arm == TUNED_ARM:
         head = {name: config.get(name) for name in ("retention", "strength")}
+        head["user_strength"] = config.get("user_strength") or None  # older records have none
     else:
         used = _CONSTANTS.get(record.arm, ("tau", "beta"))
         head = {"arm": record.arm, **{name: config.get(name) for name in used}}
@@ -48,7 +54,9 @@ def is_full(record: TrialRecord) -> bool:
 def describe_identity(identity: Identity) -> str:
     """Return e.g. "retention 0.41, strength 1.2, epochs 2, learning rate 2e-05"."""
     words = [f"{name.replace('_', ' ')} {value}" for name, value in identity]
-    if identity[:2] == (("retention", "1"), ("strength", "0")):
+    if identity[:2] == (("retention", "1"), ("strength", "0")) and (
+        "user_strength" not in dict(identity)
+    ):
         words[:2] = ["full (all pairs, no weighting)"]
     return ", ".join(words)
 

@@ -12,11 +12,12 @@ BASELINE = "full"
 GLOBAL, LENGTH = "global", "length"
 RANDOM = "random_k"
 KEPT_GLOBAL = 0.0  # retention of a final of TUNED_ARM that keeps the global model: no pair
+USER = "user"
 UNTRAINED = (GLOBAL, LENGTH)
-ARMS = (GLOBAL, BASELINE, "filter", "weight", "inverse", "scpo", RANDOM, LENGTH)
+ARMS = (GLOBAL, BASELINE, "filter", "weight", "inverse", "scpo", RANDOM, USER, LENGTH)
 STUDY_ARMS = (*ARMS[:-1], TUNED_ARM, LENGTH)
-ARM_ORDER = (GLOBAL, BASELINE, "filter", "weight", "inverse", RANDOM, "scpo", TUNED_ARM)
-CURVE_ORDER = (BASELINE, "scpo", RANDOM)
+ARM_ORDER = (GLOBAL, BASELINE, "filter", "weight", "inverse", RANDOM, "scpo", USER, TUNED_ARM)
+CURVE_ORDER = (BASELINE, "scpo", USER, RANDOM)
 HEAD_ARMS = (*TRAINED_ARMS, TUNED_ARM)
 
 

@@ -17,29 +17,27 @@ from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.data.splits import deal_users
+from scpo.heads.linear_heads import Heads, ProbedPairs, head_margins, train_heads
+from scpo.heads.user_margins import MIN_USERS, agreement_of_users, gated_strength
 from scpo.method.arms import Selection, select_arm, select_setting
+from scpo.method.user_weights import default_user_strength
 from sweeps.config import HeadsConfig
-from sweeps.ledger.words import BASELINE, HEAD_ARMS, KEPT_GLOBAL, TUNED_ARM
+from sweeps.ledger.words import BASELINE, HEAD_ARMS, KEPT_GLOBAL, TUNED_ARM, USER
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
-from sweeps.probe.heads import (
-    Heads,
-    ProbedPairs,
-    draw_settings,
-    head_margins,
-    train_heads,
-)
+from sweeps.probe.head_settings import draw_settings
 
-Select = Callable[[FloatArray], Sequence[Selection]]  # of reference margins, S selections
+Select = Callable[[ProbedPairs], Sequence[Selection]]  # of pairs by margin, S selections
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A setting that an arm may choose; retention and strength only of `scpo_tuned`."""
+    """A setting that an arm may choose; retention and strengths only of `scpo_tuned`."""
 
     arm: str
     l2: float
     retention: float | None = None
     strength: float | None = None
+    user_strength: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,15 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
         config.num_settings,
         retention=config.retention,
         strength=config.strength,
+        user_strength=config.user_strength,
         l2=(min(config.l2), max(config.l2)),
         steps=(config.steps, config.steps),
         seed=0,
     )
-    columns = (drawn.l2.tolist(), drawn.retention.tolist(), drawn.strength.tolist())
+    columns = (drawn.l2, drawn.retention, drawn.strength, drawn.user_strength)
     plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0) for l2 in config.l2]
-    return named + plain + [Candidate(TUNED_ARM, *row) for row in zip(*columns, strict=True)]
+    searched = [Candidate(TUNED_ARM, *row) for row in np.stack(columns, axis=1).tolist()]
+    return named + plain + searched
 
 
 def choose_heads(
@@ -84,8 +84,11 @@ def choose_heads(
     `config` has candidates, inner folds and constants; `seed` is of inner folds and `random_k`.
 
     Raises:
-        ValueError: Too few users for the inner folds, or margins that do not differ.
+        ValueError: Too few users for the inner folds or for the arm `user`, or margins that do
+            not differ.
     """
+    if USER in arms and (num_users := len(np.unique(user))) < MIN_USERS:
+        raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
     named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
     if TUNED_ARM in arms:
         named[BASELINE] = None  # the base of its choice
@@ -142,7 +145,7 @@ def train_candidates(
 ) -> tuple[Heads, IntArray]:
     """Return the heads of some candidates, w - w0 of shape (S, D), and the pairs each keeps."""
     pairs = pairs.by_margin()
-    selections = _selector(candidates, config, seed)(pairs.reference_margin)
+    selections = _selector(candidates, config, seed, is_gated=True)(pairs)
     steps = np.full(len(candidates), config.steps)
     moved = train_selections(pairs, selections, l2=_pulls(candidates), steps=steps)
     return moved, np.array([selection.keep.sum() for selection in selections])
@@ -173,7 +176,7 @@ def judge_in_folds(
         for number in np.unique(fold):
             train = pairs.take(np.flatnonzero(fold != number)).by_margin()
             held = np.flatnonzero(fold == number)
-            selections = select(train.reference_margin)
+            selections = select(train)
             started &= [may_start(selection) for selection in selections]
             moved = train_selections(train, selections, l2=l2, steps=steps)
             margins[deal][:, held] = head_margins(moved, pairs.take(held))
@@ -205,13 +208,40 @@ def train_selections(
     )
 
 
-def _selector(candidates: Sequence[Candidate], config: HeadsConfig, seed: int) -> Select:
-    def select_one(candidate: Candidate, margin: FloatArray) -> Selection:
-        if candidate.retention is None or candidate.strength is None:
-            return select_arm(candidate.arm, margin, tau=config.tau, beta=config.beta, seed=seed)
-        return select_setting(margin, retention=candidate.retention, strength=candidate.strength)
+def _selector(
+    candidates: Sequence[Candidate], config: HeadsConfig, seed: int, *, is_gated: bool = False
+) -> Select:
+    """Return what each candidate selects; with a gate the arm `user` may turn out to be `full`."""
+    weighs_users = any(each.arm == USER or each.user_strength for each in candidates)
 
-    return lambda margin: [select_one(candidate, margin) for candidate in candidates]
+    def select(pairs: ProbedPairs) -> list[Selection]:
+        margin, users = pairs.reference_margin, len(np.unique(pairs.user))
+        agreement = agreement_of_users(pairs) if weighs_users else None
+        arm_strength = default_user_strength(users)
+        if is_gated and any(each.arm == USER for each in candidates):
+            arm_strength = gated_strength(pairs)
+        return [
+            select_arm(
+                each.arm,
+                margin,
+                tau=config.tau,
+                beta=config.beta,
+                seed=seed,
+                agreement=agreement,
+                user_strength=arm_strength,
+            )
+            if each.retention is None or each.strength is None
+            else select_setting(
+                margin,
+                retention=each.retention,
+                strength=each.strength,
+                agreement=agreement,
+                user_strength=each.user_strength,
+            )
+            for each in candidates
+        ]
+
+    return select
 
 
 def _pulls(candidates: Sequence[Candidate]) -> FloatArray:

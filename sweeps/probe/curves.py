@@ -15,13 +15,13 @@ from scpo.arrays import IntArray
 from scpo.countries.country_data import CountryData
 from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit
+from scpo.heads.linear_heads import ProbedPairs, head_margins
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.job_records import margin_record
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, encode_records
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
-from sweeps.probe.heads import ProbedPairs, head_margins
 from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.run.inputs import prepare_all
 

@@ -1,8 +1,8 @@
 """The probe: frozen backbone, thousands of heads per country, the front as first trials.
 
 The features of all training and validation texts are computed once and cached; then heads for
-many (retention, strength, L2, steps) train as one array program a country. Only the selection
-carries over to full fine-tuning: a point takes retention and strength from the front, and
+many (retention, strength, user strength, L2, steps) train as one array program a country. Only
+the selection carries over to full fine-tuning: a point takes it from the front, and
 learning rate and epochs from the configuration, about which a head says nothing.
 """
 
@@ -15,23 +15,18 @@ from numpy.typing import NDArray
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
+from scpo.countries.user_agreement import why_no_user_weights
+from scpo.heads.linear_heads import JudgedHeads, ProbedPairs, head_margins, judge_heads
 from scpo.method.weighting import effective_pairs
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
-from sweeps.probe.heads import (
-    HeadSettings,
-    JudgedHeads,
-    ProbedPairs,
-    draw_settings,
-    head_margins,
-    judge_heads,
-)
+from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.ranking.pareto import pareto_front
 from sweeps.run.inputs import prepare_all
-from sweeps.search.space import Point, clip_to_space, configured_numbers
+from sweeps.search.space import Point, clip_to_space, configured_numbers, search_of
 
 NUM_SETTINGS = 1024
 _L2 = (1e-4, 10.0)
@@ -89,23 +84,25 @@ def probe_countries(
         RuntimeError: A feature is not finite.
     """
     store = open_features(config, model)
-    settings = draw_settings(
-        num_settings,
-        retention=config.search.retention,
-        strength=config.search.strength,
-        l2=_L2,
-        steps=_STEPS,
-        seed=config.search.seed,
-    )
     results = []
     for country, data in countries.items():
         train, validation = probe_parts(store, data, say)
+        search = search_of(config.search, can_weigh_users=why_no_user_weights(data) is None)
+        settings = draw_settings(
+            num_settings,
+            retention=search.retention,
+            strength=search.strength,
+            user_strength=search.user_strength or (0.0, 0.0),
+            l2=_L2,
+            steps=_STEPS,
+            seed=search.seed,
+        )
         result = probe_pair_sets(
             country,
             train,
             validation,
             settings,
-            config.search,
+            search,
             user=data.user[data.pairs_in("validation")],
         )
         say(f"  {describe_probe(result)}")
@@ -131,7 +128,7 @@ def probe_pair_sets(
         ValueError: No setting keeps enough pairs, or reference margins do not differ.
     """
     train = train.by_margin()
-    selections = settings.select(train.reference_margin)
+    selections = settings.select(train)
     kept = np.array([selection.keep.sum() for selection in selections])
     effective = np.array([effective_pairs(selection.weights) for selection in selections])
     enough = (kept >= search.min_pairs) & (effective >= search.min_effective_pairs)
@@ -192,9 +189,11 @@ def probe_points(
 ) -> list[Point]:
     """Return points of the front as first trials of the full search, the most accurate first.
 
-    Retention and strength are the front's, of points spread evenly over it. Learning rate and
+    Retention and strengths are the front's, of points spread evenly over it. Learning rate and
     epochs are the configuration's: what a head is trained with says nothing about them.
     """
+    weighs_users = bool(result.settings.user_strength.any())
+    search = search_of(config.search, can_weigh_users=weighs_users)
     points: list[Point] = []
     for number in front_settings(result, num_points=num_points).tolist():
         point = clip_to_space(
@@ -202,8 +201,9 @@ def probe_points(
                 **configured_numbers(config),
                 "retention": float(result.settings.retention[number]),
                 "strength": float(result.settings.strength[number]),
+                "user_strength": float(result.settings.user_strength[number]),
             },
-            config.search,
+            search,
         )
         if point not in points:
             points.append(point)

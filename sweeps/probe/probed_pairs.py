@@ -19,12 +19,12 @@ from scpo.countries.pooling import reward_head
 from scpo.distributed.sharded_scoring import features_sharded
 from scpo.files.places import absolute, below
 from scpo.files.shared_cache import local_cache
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import RewardModel, content_hash
 from sweeps.config import Say, SweepConfig
-from sweeps.probe.heads import ProbedPairs
 from sweeps.run.worker_group import worker_group
 
 
@@ -82,6 +82,31 @@ def probe_parts(
     return pairs.take(first), pairs.take(second)
 
 
+def texts_features(
+    store: FeatureStore, data: CountryData, which: IntArray, say: Say
+) -> FeatureArray:
+    """Return the features of a country's texts that `which` names, shape (B, D).
+
+    Raises:
+        ValueError: The model has no linear head.
+        RuntimeError: A feature is not finite.
+    """
+    report = features_with_cache(
+        store.reward,
+        data.texts,
+        which,
+        store.folder,
+        precision=store.precision,
+        pooling=store.pooling,
+        compute=store.compute,
+    )
+    say(
+        f"{data.country}: features of {report.num_computed} texts computed, "
+        f"{report.num_cached} from the cache"
+    )
+    return report.features
+
+
 def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Say) -> ProbedPairs:
     """Return the pairs of a country that `which`, shape (P,), names, as differences of features.
 
@@ -94,23 +119,12 @@ def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Sa
     """
     pairs = data.pairs.take(which)
     needed, number = np.unique(np.concatenate([pairs.chosen, pairs.rejected]), return_inverse=True)
-    report = features_with_cache(
-        store.reward,
-        data.texts,
-        needed,
-        store.folder,
-        precision=store.precision,
-        pooling=store.pooling,
-        compute=store.compute,
-    )
-    say(
-        f"{data.country}: features of {report.num_computed} texts computed, "
-        f"{report.num_cached} from the cache"
-    )
+    features = texts_features(store, data, needed, say)
     chosen, rejected = np.split(number, 2)
-    differences = report.features[chosen] - report.features[rejected]
+    differences = features[chosen] - features[rejected]
     margin = data.reference_margin[which]
+    user = data.user[which]
     if store.pooling == "mean":  # the reward is not linear in them: heads add to it
-        return ProbedPairs(differences, margin, margin)
+        return ProbedPairs(differences, margin, margin, user)
     weight = reward_head(store.reward).weight[0].detach().cpu().numpy().astype(np.float64)
-    return ProbedPairs(differences, differences @ weight, margin)
+    return ProbedPairs(differences, differences @ weight, margin, user)

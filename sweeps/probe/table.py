@@ -18,8 +18,8 @@ from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
 
 _OF_RESULT = ("pairs_trained", "effective_pairs", "feasible", "on_front")
 _CSV = """
-    country retention tau strength beta l2 steps pairs_trained effective_pairs accuracy distinctive
-    consensus_drop loss feasible on_front
+    country retention tau strength beta user_strength l2 steps pairs_trained effective_pairs
+    accuracy distinctive consensus_drop loss feasible on_front
 """.split()
 
 
@@ -31,7 +31,7 @@ def write_probe(results: Sequence[ProbeResult], path: Path) -> None:
 
 def probe_table(results: Sequence[ProbeResult]) -> Table:
     """Return points of each country's front as a table for the terminal."""
-    columns = ("pairs", "strength", "L2", "steps", "accuracy", "distinctive", "global")
+    columns = ("pairs", "strength", "of users", "L2", "steps", "accuracy", "distinctive", "global")
     return terminal_table(
         "Fronts of linear heads, validation users",
         ("country", *columns),
@@ -51,6 +51,7 @@ def _front_lines(result: ProbeResult) -> Iterator[tuple[object, ...]]:
             result.country,
             f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
             f"{row['strength']:.2g}{beta}",
+            f"{row['user_strength']:.2g}",
             f"{row['l2']:.1e}",
             row["steps"],
             f"{row['accuracy']:.1%}",

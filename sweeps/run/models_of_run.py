@@ -21,7 +21,7 @@ from sweeps.run.pins import check_pins, compare_pin
 from sweeps.run.run_folder import split_of_run
 
 UNKNOWN_LICENSE = "unknown"
-SETTING = ("retention", "strength", "learning_rate", "epochs", "lora_rank")
+SETTING = ("retention", "strength", "user_strength", "learning_rate", "epochs", "lora_rank")
 PUBLISHED = {
     "prism": DataSource(
         name="HannahRoseKirk/prism-alignment",

@@ -11,6 +11,7 @@ from sweeps.config import SearchConfig, SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
 
+USER_STRENGTH = (0.0, 2.0)  # where users can be weighed and nothing is set
 _LOG_SCALED = ("learning_rate", "epochs", "lora_rank")
 Point = dict[str, float]
 
@@ -31,8 +32,14 @@ def clip_to_space(point: Mapping[str, float], config: SearchConfig) -> Point:
     return {name: min(max(point[name], low), high) for name, (low, high) in bounds.items()}
 
 
+def search_of(config: SearchConfig, *, can_weigh_users: bool) -> SearchConfig:
+    """Return the search of one country: with users' weights where it can have them, unless set."""
+    chosen = USER_STRENGTH if config.user_strength is None else config.user_strength
+    return config.model_copy(update={"user_strength": chosen if can_weigh_users else (0.0, 0.0)})
+
+
 def configured_numbers(config: SweepConfig) -> Point:
-    """Return the configuration's own values of a point, without retention and strength."""
+    """Return the configuration's own values of a point, without what selects and weighs pairs."""
     numbers: Point = {
         "learning_rate": config.training.learning_rate,
         "epochs": config.training.epochs,
@@ -57,10 +64,16 @@ def describe_base(config: SweepConfig) -> str:
 
 
 def point_of(record: TrialRecord, config: SearchConfig) -> Point:
-    """Return the point of the search space that a search record tried."""
+    """Return the point of the search space that a search record tried.
+
+    Users' weights that it had belong to it, also where the configuration leaves them open.
+    """
     point: Point = {}
-    for name in config.parameters:
-        value: Any = record.config[name]
+    names = dict.fromkeys(config.parameters)
+    if record.config.get("user_strength") is not None:
+        names["user_strength"] = None
+    for name in names:
+        value: Any = record.config.get(name)  # older records have no user_strength
         point[name] = value if isinstance(value, int) else float(value or 0.0)
     return point
 

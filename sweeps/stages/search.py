@@ -4,9 +4,13 @@ import time
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from scpo.countries.country_data import CountryData
+from scpo.countries.user_agreement import country_agreement
 from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
+from scpo.method.user_weights import default_user_strength
 from scpo.method.weighting import effective_pairs
 from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
@@ -20,7 +24,13 @@ from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
 from sweeps.search.rung_scheduler import RungScheduler
-from sweeps.search.space import Point, clip_to_space, configured_numbers, describe_base
+from sweeps.search.space import (
+    Point,
+    clip_to_space,
+    configured_numbers,
+    describe_base,
+    search_of,
+)
 
 
 def search_countries(
@@ -55,7 +65,7 @@ def search_countries(
         exempt[country] = first_points(config, workspace.countries[country])
         studies[country] = CountryStudy(
             country,
-            config.search,
+            _search_of(config, workspace.countries[country]),
             storage,
             [*exempt[country], *probed.get(country, ())],
             partial(reason_to_refuse, config.search, workspace.countries[country]),
@@ -105,8 +115,15 @@ def search_countries(
 
 def reason_to_refuse(config: SearchConfig, data: CountryData, point: Point) -> str | None:
     """Return why a point must not start, known before any training, or None."""
-    margin = data.reference_margin[data.pairs_in("train")]
-    selection = select_setting(margin, retention=point["retention"], strength=point["strength"])
+    train = data.pairs_in("train")
+    user_strength = point.get("user_strength", 0.0)
+    selection = select_setting(
+        data.reference_margin[train],
+        retention=point["retention"],
+        strength=point["strength"],
+        agreement=country_agreement(data, train) if user_strength else None,
+        user_strength=user_strength,
+    )
     kept, effective = int(selection.keep.sum()), effective_pairs(selection.weights)
     if kept < config.min_pairs:
         return f"it keeps {kept} pairs, fewer than search.min_pairs of {config.min_pairs}"
@@ -119,14 +136,29 @@ def reason_to_refuse(config: SearchConfig, data: CountryData, point: Point) -> s
 
 
 def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
-    """Return the first trials of a country: plain fine-tuning, and the paper's constants."""
-    margin = data.reference_margin[data.pairs_in("train")]
+    """Return the first trials of a country: plain fine-tuning and the paper's constants.
+
+    Where the search weighs users, plain fine-tuning with the weights of the arm `user` is third.
+    """
+    train = data.pairs_in("train")
+    margin = data.reference_margin[train]
+    search = _search_of(config, data)
     numbers = configured_numbers(config)
     kept = float(select_arm("scpo", margin, tau=config.tau, beta=config.beta).keep.mean())
-    paper = {"retention": kept, "strength": margin_scale(margin) / config.beta, **numbers}
-    full = {"retention": 1.0, "strength": 0.0, **numbers}
-    points = [clip_to_space(full, config.search), clip_to_space(paper, config.search)]
-    return points if points[0] != points[1] else points[:1]
+    full = {"retention": 1.0, "strength": 0.0, "user_strength": 0.0, **numbers}
+    paper = {**full, "retention": kept, "strength": margin_scale(margin) / config.beta}
+    users = {**full, "user_strength": default_user_strength(len(np.unique(data.user[train])))}
+    points: list[Point] = []
+    for wanted in (full, paper, users):
+        point = clip_to_space(wanted, search)
+        if point not in points:
+            points.append(point)
+    return points
+
+
+def _search_of(config: SweepConfig, data: CountryData) -> SearchConfig:
+    """Return the search of one country, which has features where its users can be weighed."""
+    return search_of(config.search, can_weigh_users=data.differences is not None)
 
 
 def _probed_points(

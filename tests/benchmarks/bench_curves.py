@@ -31,6 +31,7 @@ from scpo.countries.features import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.splits import deal_users
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import RewardModel, content_hash
 from sweeps.config import CurvesConfig, HeadsConfig
@@ -40,7 +41,6 @@ from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.probe.curves import curve_records
-from sweeps.probe.heads import ProbedPairs
 from sweeps.probe.probed_pairs import probe_parts
 
 NUM_COUNTRIES = 6

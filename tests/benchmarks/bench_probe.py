@@ -17,9 +17,10 @@ from figures import figure_line, machine, ratio_line, spread
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_setting
 from sweeps.config import SearchConfig
-from sweeps.probe.heads import HeadSettings, ProbedPairs, draw_settings
+from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.probe.probe import probe_pair_sets
 
 NUM_COUNTRIES = 6
@@ -43,7 +44,7 @@ def make_country(seed: int) -> tuple[ProbedPairs, ProbedPairs]:
     pairs *= np.sign(taste + generator.logistic(size=num_pairs))[:, None]
     differences = pairs.astype(np.float32)
     offset = differences @ head
-    made = ProbedPairs(differences, offset, offset)
+    made = ProbedPairs(differences, offset, offset, np.arange(len(offset)) // 6)
     return made.take(np.arange(NUM_PAIRS)), made.take(np.arange(NUM_PAIRS, num_pairs))
 
 

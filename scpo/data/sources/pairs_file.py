@@ -17,7 +17,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.interactions import INTERACTIONS_SCHEMA, PROMPT_USER
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
@@ -181,7 +181,7 @@ def _name_users(
         elif has_user:
             bad_rows.reject(unknown, path, item.line, item.row)
         else:
-            user = "prompt-" + hash_texts(item.country, item.texts.prompt)[:12]
+            user = PROMPT_USER + hash_texts(item.country, item.texts.prompt)[:12]
             yield replace(item, user=user)
 
 

@@ -17,6 +17,7 @@ SETTING_WORDS = {
     "beta": "weighting temperature beta, in reward units",
     "retention": "retention, share of the country's training pairs kept",
     "strength": "weighting strength, scale of the margins / beta",
+    "user_strength": "strength of the users' weights; 0 for none",
     "learning_rate": "peak learning rate",
     "epochs": "passes over the pairs trained on",
     "lora_rank": "rank of low-rank adapters",

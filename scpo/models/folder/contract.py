@@ -35,6 +35,7 @@ class ModelFacts:
         arm: How its pairs were selected and weighted.
         tau: Filter threshold.
         beta: Weighting temperature.
+        user_strength: Strength of the users' weights; 0 for none.
         global_model: `scpo.models.reward_model.content_hash` of the model it continues.
         prompt_prefix: How its prompts were given, "In Mexico: {prompt}"; that of a global model
             holds `{country}`, and it cannot score without one.
@@ -46,6 +47,7 @@ class ModelFacts:
     arm: str | None = None
     tau: float | None = None
     beta: float | None = None
+    user_strength: float | None = None
     global_model: str | None = None
     prompt_prefix: str | None = None
 

@@ -28,6 +28,7 @@ from scpo.data.reading.countries import base_country, canonical_country
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.trl_columns import extract_texts
 from scpo.data.sources.prepare import prepare_source
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
@@ -37,7 +38,6 @@ from scpo.tokens.prompts import prompt_text
 from scpo.tokens.token_store import load_or_encode
 from sweeps.config import HeadsConfig, Say
 from sweeps.probe.choose_heads import train_selections
-from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.study_config import FrozenConfig, Pool, StudyConfig
 
 _FEATURES_FILE, _AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
@@ -146,7 +146,8 @@ def train_global_head(arrays: FrozenArrays, pool: IntArray, config: HeadsConfig)
         order = np.random.default_rng(0).permutation(len(pool))
         pool = pool[np.sort(order[: config.max_global_pairs])]
     zero = np.zeros(len(pool))
-    pairs = ProbedPairs(pair_differences(arrays.features, arrays.pairs.take(pool)), zero, zero)
+    differences = pair_differences(arrays.features, arrays.pairs.take(pool))
+    pairs = ProbedPairs(differences, zero, zero, pool)
     numbers = {"l2": np.array([config.global_l2]), "steps": np.array([config.steps])}
     (head,) = train_selections(pairs, [select_arm("full", zero)], **numbers)
     return np.asarray(head, dtype=np.float64)

@@ -20,15 +20,15 @@ from scpo.countries.features import FeatureArray
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.strength import margin_scale
 from sweeps.config import Say
 from sweeps.jobs.folds import mean_if_known
 from sweeps.jobs.job_records import margin_record
 from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, slug
+from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, USER, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
-from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.frozen_arrays import (
     count_units,
     global_pool,
@@ -115,7 +115,7 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
     share = 1 / len(cell.seeds)
     for seed in cell.seeds:
         rewards, chosen = out_of_fold(data, features, config, seed=seed, folds=cell.folds)
-        for arm in HEAD_ARMS:
+        for arm in rewards:
             margin = pair_margins(rewards[arm], data.pairs)
             records.append(_record(cell, data, arm, margin, seed=seed, chosen=chosen[arm]))
             if survey is not None:
@@ -156,12 +156,13 @@ def out_of_fold(
     for end in (data.pairs.chosen, data.pairs.rejected):
         fold_of_text[end] = fold
     margin = data.reference_margin
-    pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin)
-    rewards = {arm: data.reference.copy() for arm in HEAD_ARMS}
-    chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in HEAD_ARMS}
+    pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
+    arms = [arm for arm in HEAD_ARMS if arm != USER or config.unit == "user"]
+    rewards = {arm: data.reference.copy() for arm in arms}
+    chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in arms}
     for number in range(folds):
         seen = np.flatnonzero(fold != number)
-        heads = choose_heads(pairs.take(seen), data.user[seen], config.heads, seed=seed)
+        heads = choose_heads(pairs.take(seen), data.user[seen], config.heads, seed=seed, arms=arms)
         held = fold_of_text == number
         for arm, head in heads.items():
             rewards[arm][held] += features[held].astype(np.float64) @ head.moved
@@ -182,7 +183,7 @@ def _record(
     config: dict[str, float | int | str | None] = {"folds": cell.folds}
     if chosen:
         counts["pairs_trained"] = float(np.mean([head.pairs_trained for head in chosen]))
-        for name in ("l2", "retention", "strength"):
+        for name in ("l2", "retention", "strength", "user_strength"):
             config[name] = mean_if_known([getattr(head.candidate, name) for head in chosen])
     return margin_record(
         data,

@@ -13,12 +13,12 @@ import numpy as np
 from scpo.arrays import FloatArray, IntArray
 from scpo.countries.country_data import CountryData
 from scpo.countries.features import FeatureArray
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.opinions.answers import arrange_rewards, score_answers
 from scpo.opinions.kinship import INNER_FOLDS, KIN, deal_questions, predict_kin
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import BASELINE
 from sweeps.probe.choose_heads import ChosenHead, train_candidates
-from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.survey_similarity import Survey
 
 KIN_MODEL = f"kin + {BASELINE}"
@@ -53,7 +53,7 @@ def kin_similarity(
     of_text = np.repeat(np.arange(len(fold_of)), survey.num_options)
     margin = data.reference_margin
     differences = features[data.pairs.chosen] - features[data.pairs.rejected]
-    pairs = ProbedPairs(differences, margin, margin)
+    pairs = ProbedPairs(differences, margin, margin, data.user)
     alone, with_head = np.full((2, *survey.shares.shape), np.nan)
     for each, head in enumerate(chosen):
         seen, judged = np.flatnonzero(fold_of != each), np.flatnonzero(fold_of == each)

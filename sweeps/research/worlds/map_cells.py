@@ -106,7 +106,7 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
     heads = {"global": unmoved, "random_k": unmoved, **{k: v.moved for k, v in arms.items()}}
     plain = draw_plain(tuning, seed)
     selectors: dict[str, Select] = {
-        "paper": lambda margin: [select_arm("scpo", margin)] * num_settings
+        "paper": lambda pairs: [select_arm("scpo", pairs.reference_margin)] * num_settings
     }
     if retention > KEPT_GLOBAL:
         selectors["random_k"] = select_random(retention, num_settings, seed)

@@ -18,6 +18,8 @@ from rich.table import Table
 
 from scpo.arrays import FloatArray
 from scpo.files.csv_files import write_csv
+from scpo.heads.linear_heads import Heads
+from scpo.heads.user_margins import agreement_of_users, gated_strength
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
@@ -25,7 +27,6 @@ from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say
 from sweeps.lanes.cells import finish_cells
 from sweeps.probe.choose_heads import train_selections
-from sweeps.probe.heads import Heads
 from sweeps.research.worlds.truth_claims import PaperClaim, Trained, judge_paper_claims
 from sweeps.research.worlds.world_arms import (
     MEASURES,
@@ -132,7 +133,14 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
         "/truth": _figures(unmoved + (world.country_head - world.global_head), world, 0),
     }
     margin = world.train.reference_margin
-    selections = [select_arm(arm, margin, seed=cell.seed) for arm in TRAINED_ARMS]
+    of_users = {
+        "agreement": agreement_of_users(world.train),
+        "user_strength": gated_strength(world.train),
+    }
+    selections = [
+        select_arm(arm, margin, seed=cell.seed, **of_users)  # type: ignore[arg-type]
+        for arm in TRAINED_ARMS
+    ]
     kept = [int(selection.keep.sum()) for selection in selections]
     for training, l2 in TRAININGS.items():
         l2_of_each, steps = np.full(len(selections), l2), np.full(len(selections), _STEPS)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.special import expit
 
 from scpo.arrays import FloatArray
+from scpo.heads.linear_heads import Heads, ProbedPairs, head_margins, judge_heads
 from scpo.method.arms import Selection, select_arm
 from scpo.method.strength import tau_of_retention
 from scpo.method.weighting import effective_pairs
@@ -22,7 +23,7 @@ from sweeps.config import SearchConfig
 from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.probe.choose_heads import Select, deal_often, judge_in_folds, train_selections
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds
-from sweeps.probe.heads import Heads, HeadSettings, draw_settings, head_margins, judge_heads
+from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.research.worlds.worlds import WorldPairs
 
 MEASURES = ("overall", "distinctive", "consensus", "truth")
@@ -75,7 +76,8 @@ def _join(first: HeadSettings, second: HeadSettings) -> HeadSettings:
 def select_random(retention: float, num_settings: int, seed: int) -> Select:
     """Return as many random pairs as a retention keeps, the same for each setting."""
 
-    def select(margin: FloatArray) -> list[Selection]:
+    def select(pairs: ProbedPairs) -> list[Selection]:
+        margin = pairs.reference_margin
         tau = tau_of_retention(margin, retention)
         return [select_arm("random_k", margin, tau=tau, seed=seed)] * num_settings
 
@@ -150,7 +152,7 @@ def _judge(
 
 
 def _train(pairs: WorldPairs, select: Select, settings: HeadSettings, row: int) -> Heads:
-    selection = select(pairs.reference_margin)[row]
+    selection = select(pairs)[row]
     one = settings.take(np.array([row]))
     return train_selections(pairs, [selection], l2=one.l2, steps=one.steps)
 

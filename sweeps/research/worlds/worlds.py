@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.arrays import FloatArray, IntArray, Row
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.statistics.bootstrap import Interval, jackknife_interval
-from sweeps.probe.heads import ProbedPairs
 
 TEST_USERS = 200  # so that a world's test figures are surer than worlds differ
 
@@ -68,7 +68,6 @@ class WorldPairs(ProbedPairs):
     """P pairs, by reference margin, which is the global head's."""
 
     utility_margin: FloatArray  # the country's; negative where the user chose against it, (P,)
-    user: IntArray  # user of each pair, 0.., shape (P,)
 
 
 @dataclass(frozen=True)
@@ -127,8 +126,8 @@ def draw_pairs(
         differences.astype(np.float32),
         margin,
         margin,
-        differences @ country,
         np.repeat(user, len(first)),
+        differences @ country,
     ).by_margin()
 
 

@@ -106,4 +106,4 @@ def test_settings_out_of_range_are_refused():
 
 
 def test_arms_are_those_of_the_method():
-    assert set(TRAINED_ARMS) == {"full", "filter", "weight", "inverse", "scpo", "random_k"}
+    assert set(TRAINED_ARMS) == {"full", "filter", "weight", "inverse", "scpo", "random_k", "user"}

@@ -7,6 +7,7 @@ import pytest
 from scipy.optimize import minimize
 
 from scpo.data.splits import deal_users
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS
@@ -16,7 +17,6 @@ from sweeps.probe.choose_heads import (
     list_candidates,
     train_candidates,
 )
-from sweeps.probe.heads import ProbedPairs
 
 CONFIG = HeadsConfig(num_settings=8, steps=200, l2=(0.03, 0.3), tau=0.6, beta=0.7)
 
@@ -29,7 +29,7 @@ def make_pairs(num_pairs: int, num_features: int = 5, seed: int = 0) -> ProbedPa
     turn = np.sign(differences @ (shared + 2 * own) + rng.logistic(size=num_pairs))
     differences = (turn[:, None] * differences).astype(np.float32)
     margin = differences.astype(np.float64) @ shared
-    return ProbedPairs(differences, margin, margin)
+    return ProbedPairs(differences, margin, margin, np.arange(num_pairs) // 3)
 
 
 def test_tuned_can_choose_full_at_every_pull() -> None:
@@ -37,7 +37,7 @@ def test_tuned_can_choose_full_at_every_pull() -> None:
     assert [c.l2 for c in candidates if c.arm == "full"] == [0.03, 0.3]
     corner = [(c.retention, c.strength, c.l2) for c in candidates if c.arm == "scpo_tuned"][:2]
     assert corner == [(1.0, 0.0, 0.03), (1.0, 0.0, 0.3)]
-    assert len(candidates) == 6 * 2 + 2 + 8
+    assert len(candidates) == 7 * 2 + 2 + 8
     assert {c.arm for c in list_candidates(CONFIG, ("full", "scpo"))} == {"full", "scpo"}
 
 

@@ -10,6 +10,7 @@ from scipy.special import expit, log_expit
 
 from scpo.config import parse_config
 from scpo.countries.country_data import CountryData
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from scpo.statistics.accuracy import counts_by_user
 from sweeps.config import CurvesConfig, HeadsConfig, SweepConfig
@@ -18,7 +19,6 @@ from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.probe.curves import curve_records, run_probe_curves, write_ledger
-from sweeps.probe.heads import ProbedPairs
 from sweeps.run.workspace import Workspace
 
 CURVES = CurvesConfig(arms=("full", "scpo"), budgets=(0.3, 1.0), seeds=(0, 1))
@@ -40,7 +40,7 @@ def probed(data: CountryData, part: str) -> ProbedPairs:
     margin = data.reference_margin[which]
     x = rng.normal(size=(len(which), 4)) + np.array([0.6, 0.3, 0.0, 0.0])
     x = np.column_stack([x, margin]).astype(np.float32)
-    return ProbedPairs(x, margin, margin)
+    return ProbedPairs(x, margin, margin, data.user[which])
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def test_subsets_are_those_of_a_sweeps_own_curve(records: list[TrialRecord]) -> 
 def test_a_pull_is_chosen_without_validation_users(data: CountryData) -> None:
     several = HEADS.model_copy(update={"l2": (0.001, 0.1, 10.0), "steps": 24})
     train, validation = probed(data, "train"), probed(data, "validation")
-    turned = ProbedPairs(-validation.differences, -validation.offset, validation.reference_margin)
+    turned = replace(validation, differences=-validation.differences, offset=-validation.offset)
     pulls = [
         [record.config["l2"] for record in curve_records(data, train, held, CURVES, several)]
         for held in (validation, turned)

@@ -7,9 +7,10 @@ import pytest
 from scipy.optimize import approx_fprime, minimize
 from scipy.special import expit, log_expit
 
+from scpo.heads import linear_heads as heads_module
+from scpo.heads.linear_heads import ProbedPairs, judge_heads, train_heads
 from scpo.method.arms import select_setting
-from sweeps.probe import heads as heads_module
-from sweeps.probe.heads import ProbedPairs, draw_settings, judge_heads, train_heads
+from sweeps.probe.head_settings import draw_settings
 
 BOX = {"retention": (0.2, 1.0), "strength": (0.0, 3.0), "l2": (1e-4, 10.0), "steps": (2, 24)}
 
@@ -35,6 +36,10 @@ def make_problem(num_pairs: int = 60, num_features: int = 12, num_settings: int 
     weights = np.stack([selection.weights for selection in chosen])
     kept = np.array([selection.keep.sum() for selection in chosen])
     return x, head, settings, weights, kept
+
+
+def pairs_of(x, margin):
+    return ProbedPairs(x, margin, margin, np.arange(len(margin)))
 
 
 def objective(w, x, head, weights, kept, l2):
@@ -165,7 +170,7 @@ def test_judged_by_hand() -> None:
     x = np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0], [0.0, -1.0]])
     reference = np.array([1.0, -1.0, 0.0, 1.0])  # offsets of the head (1, -1)
     moved = np.array([[0.0, 0.0], [0.0, 2.0]])  # margins 1, -1, 0, 1 and 1, 1, 2, -1
-    judged = judge_heads(moved, ProbedPairs(x, reference, reference))
+    judged = judge_heads(moved, pairs_of(x, reference))
     np.testing.assert_allclose(judged.accuracy, [0.5, 0.75])
     np.testing.assert_allclose(judged.distinctive, [0.0, 1.0])
     np.testing.assert_allclose(judged.consensus_drop, [1 / 3, 1 / 3])
@@ -176,18 +181,18 @@ def test_judged_by_hand() -> None:
 def test_layers_without_pairs() -> None:
     x = np.eye(2)
     heads = np.zeros((1, 2))
-    agreed = judge_heads(heads, ProbedPairs(x, np.ones(2), np.ones(2)))
+    agreed = judge_heads(heads, pairs_of(x, np.ones(2)))
     assert math.isnan(agreed.distinctive[0])
     assert agreed.consensus_drop[0] == 0.0
-    opposed = judge_heads(heads, ProbedPairs(x, -np.ones(2), -np.ones(2)))
+    opposed = judge_heads(heads, pairs_of(x, -np.ones(2)))
     assert (opposed.distinctive[0], opposed.consensus_drop[0]) == (0.0, 0.0)
 
 
 def test_heads_that_cannot_be_judged() -> None:
     with pytest.raises(ValueError, match="At least one held-out pair must be given"):
-        judge_heads(np.zeros((1, 2)), ProbedPairs(np.zeros((0, 2)), np.zeros(0), np.zeros(0)))
+        judge_heads(np.zeros((1, 2)), pairs_of(np.zeros((0, 2)), np.zeros(0)))
     with pytest.raises(ValueError, match=r"Margins of heads must be finite.*Raise l2"):
-        judge_heads(np.full((1, 2), np.nan), ProbedPairs(np.eye(2), np.zeros(2), np.zeros(2)))
+        judge_heads(np.full((1, 2), np.nan), pairs_of(np.eye(2), np.zeros(2)))
 
 
 def test_settings_fill_the_box_and_hold_its_faces() -> None:

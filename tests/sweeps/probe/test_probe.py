@@ -12,11 +12,12 @@ from rich.table import Table
 
 from scpo.config import parse_config
 from scpo.countries.features import features_folder, read_features
+from scpo.heads.linear_heads import JudgedHeads, ProbedPairs
 from scpo.method.arms import select_setting
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import content_hash
 from sweeps.config import SearchConfig, SweepConfig
-from sweeps.probe.heads import HeadSettings, JudgedHeads, ProbedPairs, draw_settings
+from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.probe.probe import (
     ProbeResult,
     describe_probe,
@@ -49,7 +50,7 @@ def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
     x = rng.normal(size=(num_pairs, 5)).astype(np.float32)
     x *= np.sign(x @ np.array([1.0, -0.5, 0.2, 0.0, 1.0]) + rng.logistic(size=num_pairs))[:, None]
     margin = x @ np.array([1.0, 0.0, 0.2, 0.0, 0.0])
-    return ProbedPairs(x, margin, margin)
+    return ProbedPairs(x, margin, margin, np.arange(len(margin)))
 
 
 def run_pair_sets(**changes: float) -> ProbeResult:
@@ -68,6 +69,7 @@ def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> P
     settings = HeadSettings(
         np.array(retention or pairs / 100),
         np.arange(size) / 10,
+        np.zeros(size),
         np.full(size, 0.1),
         np.full(size, 4),
     )
@@ -96,8 +98,7 @@ def printed(table: Table) -> str:
 
 def test_counts_constraint_and_front_of_a_country() -> None:
     result = run_pair_sets()
-    margin = np.sort(make_probed(60, 0).reference_margin)
-    selections = SETTINGS.select(margin)
+    selections = SETTINGS.select(make_probed(60, 0).by_margin())
     assert result.pairs_trained.tolist() == [each.keep.sum() for each in selections]
     assert result.effective_pairs[7] == effective_pairs(selections[7].weights)
     np.testing.assert_array_equal(result.feasible, result.judged.consensus_drop <= 0.5)

@@ -8,9 +8,9 @@ from scpo.countries.country_data import build_country
 from scpo.countries.pooling import reward_head
 from scpo.countries.scoring import score_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.heads.linear_heads import head_margins
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
-from sweeps.probe.heads import head_margins
 from sweeps.probe.probed_pairs import FeatureStore, probe_pairs
 
 

@@ -11,10 +11,10 @@ import pytest
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
+from scpo.heads.linear_heads import ProbedPairs
 from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import Candidate, train_candidates
-from sweeps.probe.heads import ProbedPairs
 from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,
@@ -88,7 +88,7 @@ def test_the_global_head_is_plain_training_from_nothing() -> None:
     first, second = arrays.features[0::2], arrays.features[1::2]
     differences = (first - second)[pool]
     zero = np.zeros(len(pool))
-    pairs = ProbedPairs(differences, zero, zero)
+    pairs = ProbedPairs(differences, zero, zero, np.arange(len(zero)))
     (expected,), _ = train_candidates(pairs, [Candidate("full", 0.3)], config, seed=0)
     assert head == pytest.approx(expected, abs=1e-5)
     few = train_global_head(arrays, pool, config.model_copy(update={"max_global_pairs": 10}))

@@ -40,7 +40,10 @@ def descend(pairs, weights, num_kept, l2, steps):
 @pytest.mark.parametrize("arm", TRAINED_ARMS)
 def test_each_arm_equals_a_gradient_loop(arm) -> None:
     pairs = make_world(TINY, 2).train
-    selection = select_arm(arm, pairs.reference_margin, seed=1)
+    agreement = np.linspace(-2.0, 1.0, len(pairs))
+    selection = select_arm(
+        arm, pairs.reference_margin, seed=1, agreement=agreement, user_strength=1.0
+    )
     l2 = 10.0 if arm == "inverse" else 0.3  # its weights go up to a thousand
     moved = train_selections(pairs, [selection], l2=np.array([l2]), steps=np.array([2000]))
     kept = int(selection.keep.sum())
@@ -101,7 +104,7 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
         for fold in range(3):
             out = pairs.user % 3 == fold
             train, left = pairs.take(~out), pairs.take(out)
-            selection = one.select(train.reference_margin)
+            selection = one.select(train)
             moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
             for x, d in zip(left.differences, left.reference_margin, strict=True):
                 margin = d + float(x @ moved)
@@ -114,20 +117,21 @@ def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
         ranked.append((excess, -right, loss, number))
     assert chosen == min(ranked)[-1]
     one = settings.take(np.array([chosen]))
-    alone = train_selections(pairs, one.select(pairs.reference_margin), l2=one.l2, steps=one.steps)
+    alone = train_selections(pairs, one.select(pairs), l2=one.l2, steps=one.steps)
     np.testing.assert_allclose(moved_all[chosen], alone[0], atol=1e-5)
 
 
 def test_what_each_arm_is_tuned_over() -> None:
     tuning = Tuning(num_settings=16)
-    margin = make_world(WorldSettings(), 0).train.reference_margin
+    train = make_world(WorldSettings(), 0).train
     plain = draw_plain(tuning, 0)
-    assert all(selection.weights.tolist() == [1.0] * 288 for selection in plain.select(margin))
+    assert all(selection.weights.tolist() == [1.0] * 288 for selection in plain.select(train))
     search = draw_search(tuning, 0)
-    for selection, share in zip(search.select(margin), search.retention, strict=True):
+    for selection, share in zip(search.select(train), search.retention, strict=True):
         assert selection.keep.sum() == pytest.approx(share * 288, abs=1)
-    for selection in select_random(0.5, 16, 3)(margin):
+    for selection in select_random(0.5, 16, 3)(train):
         assert selection.keep.sum() == 144
+        margin = train.reference_margin
         assert margin[selection.keep].max() > np.median(margin)  # not the smallest ones
 
 

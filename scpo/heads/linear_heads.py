@@ -26,20 +26,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.special import log_expit
-from scipy.stats import qmc
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.method.arms import Selection, select_setting
 
 Heads = NDArray[np.floating]
 
 _NUM_PREFIXES = 4  # bases of the span: of the first 1/4, 2/4, ... of the pairs
 HEADS_AT_ONCE = 128  # their margins stay in the processor's cache
 _NOISE = 1e-10  # eigenvalues below this share of the largest are rounding
-_FACE = 1 / 8  # share of draws without a filter, and of draws without weighting
-
-_Range = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -49,6 +44,7 @@ class ProbedPairs:
     differences: Heads  # x = phi(y+) - phi(y-), shape (P, D); heads have their dtype
     offset: FloatArray  # where heads begin: margins x . w0, or the global model's, shape (P,)
     reference_margin: FloatArray  # margins of the global model, shape (P,)
+    user: NDArray[Any]  # whose each pair is, shape (P,)
 
     def __len__(self) -> int:
         return len(self.offset)
@@ -60,65 +56,6 @@ class ProbedPairs:
     def by_margin(self) -> Self:
         """Return the pairs in ascending order of reference margin, equal ones as they stood."""
         return self.take(np.argsort(self.reference_margin, kind="stable"))
-
-
-@dataclass(frozen=True)
-class HeadSettings:
-    """S settings of heads, each array of shape (S,)."""
-
-    retention: FloatArray  # share of the pairs kept, smallest reference margin first
-    strength: FloatArray  # weighting strength
-    l2: FloatArray  # pull to the global head, in units of the total curvature
-    steps: IntArray  # steps of the training
-
-    def __len__(self) -> int:
-        return len(self.retention)
-
-    def take(self, which: IntArray) -> "HeadSettings":
-        """Return the named settings, in the order named."""
-        return HeadSettings(*(column[which] for column in vars(self).values()))
-
-    def select(self, reference_margin: FloatArray) -> list[Selection]:
-        """Return what each setting selects of a country's training pairs, by their margins."""
-        numbers = zip(self.retention.tolist(), self.strength.tolist(), strict=True)
-        return [
-            select_setting(reference_margin, retention=retention, strength=strength)
-            for retention, strength in numbers
-        ]
-
-
-def draw_settings(
-    num_settings: int,
-    *,
-    retention: _Range,
-    strength: _Range,
-    l2: _Range,
-    steps: tuple[int, int],
-    seed: int,
-) -> HeadSettings:
-    """Return scrambled Sobol points of the box of ranges; l2 and steps are logarithmic.
-
-    An eighth of them has the largest retention and an eighth the smallest strength, so that
-    plain fine-tuning (1, 0) is among them where the box holds it.
-
-    Raises:
-        ValueError: There are no settings, or the range of l2 or steps does not ascend or is not
-            positive.
-    """
-    if num_settings < 1:
-        raise ValueError(f"`num_settings >= 1` must hold, but got {num_settings}.")
-    for name, (low, high) in (("l2", l2), ("steps", steps)):
-        if not 0 < low <= high < math.inf:
-            raise ValueError(f"`0 < low <= high` must hold for {name}, but got {low}, {high}.")
-    sampler = qmc.Sobol(4, rng=np.random.default_rng(seed))
-    unit = sampler.random_base2(max(0, math.ceil(math.log2(num_settings))))[:num_settings].T
-    faced = np.maximum(0.0, (unit[:2] - _FACE) / (1.0 - _FACE))
-    return HeadSettings(
-        retention[1] - (retention[1] - retention[0]) * faced[0],
-        strength[0] + (strength[1] - strength[0]) * faced[1],
-        _logarithmic(unit[2], l2),
-        np.rint(_logarithmic(unit[3], steps)).astype(np.int64),
-    )
 
 
 def train_heads(
@@ -255,8 +192,3 @@ def _descend(
 
 def _tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(array)).to(like.dtype)
-
-
-def _logarithmic(unit: FloatArray, bounds: _Range) -> FloatArray:
-    low, high = bounds
-    return np.asarray(low * (high / low) ** unit)

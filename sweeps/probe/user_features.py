@@ -1,0 +1,72 @@
+"""Features for the weights of users: once a country, before its lanes start."""
+
+from collections.abc import Mapping
+from functools import partial
+
+import numpy as np
+
+from scpo.arrays import IntArray
+from scpo.countries.country_data import CountryData
+from scpo.countries.features import FeatureArray
+from scpo.countries.user_agreement import (
+    add_differences,
+    country_agreement,
+    why_no_user_weights,
+)
+from scpo.method.user_weights import default_user_strength, user_weights
+from scpo.models.model_source import ModelSource
+from sweeps.config import Say, SweepConfig
+from sweeps.ledger.user_weights import UserWeight
+from sweeps.probe.probed_pairs import FeatureStore, open_features, texts_features
+
+
+def with_user_features(
+    config: SweepConfig, countries: Mapping[str, CountryData], model: ModelSource, say: Say
+) -> dict[str, CountryData]:
+    """Return the countries, with features where a search or an arm may weigh their users.
+
+    Raises:
+        ValueError: A setting asks for users' weights where there can be none.
+        RuntimeError: A feature is not finite.
+    """
+    asked = config.asks_for_users
+    if not asked and config.search.user_strength is not None:
+        return dict(countries)
+    faults = {name: why_no_user_weights(data) for name, data in countries.items()}
+    for country, fault in faults.items():
+        if fault and asked:
+            raise ValueError(
+                f"{country}: {asked[0]} asks to weigh users, which cannot be, for {fault}."
+            )
+        if fault:
+            say(f"{country}: users are not weighed, for {fault}")
+    if all(faults.values()):
+        return dict(countries)
+    store = open_features(config, model)
+    try:
+        return {
+            name: data if faults[name] else add_differences(data, partial(_features, store, say))
+            for name, data in countries.items()
+        }
+    except ValueError as error:  # the model has no linear head
+        if asked:
+            raise
+        say(f"users are not weighed: {error}")
+        return dict(countries)
+
+
+def user_weight_rows(data: CountryData) -> list[UserWeight]:
+    """Return the weight of each training user in the arm `user`, the least first."""
+    which = data.pairs_in("train")
+    agreement = country_agreement(data, which)
+    users, first, counts = np.unique(data.user[which], return_index=True, return_counts=True)
+    weights = user_weights(agreement, default_user_strength(len(users)))
+    rows = [
+        UserWeight(data.country, str(user), int(count), float(agreement[at]), float(weights[at]))
+        for user, at, count in zip(users, first.tolist(), counts.tolist(), strict=True)
+    ]
+    return sorted(rows, key=lambda row: (row.agreement, row.user))
+
+
+def _features(store: FeatureStore, say: Say, data: CountryData, which: IntArray) -> FeatureArray:
+    return texts_features(store, data, which, say)

@@ -158,14 +158,17 @@ class RewardModel(Scorer):
             "device": str(self.loaded.model.device),
         }
         words = ", ".join(f"{name}={value}" for name, value in told.items() if value is not None)
-        return f"RewardModel({self.source or self.loaded.model.name_or_path}, {words})"
+        return f"RewardModel({self.source or 'in memory'}, {words})"
 
 
 class Mixture(Scorer):
     """The global model steered towards countries: r = r_glo + sum of alpha_c (r_c - r_glo)."""
 
     def __init__(
-        self, global_model: RewardModel, models: Mapping[str, RewardModel], weights: Mapping[str, float]
+        self,
+        global_model: RewardModel,
+        models: Mapping[str, RewardModel],
+        weights: Mapping[str, float],
     ) -> None:
         self.global_model = global_model
         self.models = dict(models)

@@ -96,7 +96,7 @@ class Scorer(ABC):
 
         Example:
             >>> best = model.best_of_n("a b", ["bad", "good", "fine"])
-            >>> best.reward == max(model.score(["a b"] * 3, ["bad", "good", "fine"]))
+            >>> best.reward == float(model.score(["a b"] * 3, ["bad", "good", "fine"]).max())
             True
         """
         if not len(responses):

@@ -17,6 +17,8 @@ from rich.text import Text
 
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
+from scpo.data.layouts.community_alignment import COMMUNITY_HUB_NAME
+from scpo.data.layouts.places import is_hub_name
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import tell_near_names
@@ -27,7 +29,11 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
 
-_HUB_NAMES = {"prism": PRISM_HUB_NAME, "opinions": OPINIONS_HUB_NAME}
+_HUB_NAMES = {
+    "prism": PRISM_HUB_NAME,
+    "opinions": OPINIONS_HUB_NAME,
+    "community_alignment": COMMUNITY_HUB_NAME,
+}
 _SORT_ORDER = [("country", "ascending"), ("user_id", "ascending"), ("interaction_id", "ascending")]
 
 
@@ -165,15 +171,25 @@ def _read(
         return read_prism(path, bad_rows), {}, None
     if config.source == "opinions":
         return make_opinion_interactions(read_global_opinions(path, bad_rows)), {}, None
+    if config.source == "community_alignment":
+        return read_pairs_file(path, bad_rows, layout=config.source), {}, None
     if config.source == "pairs":
-        columns = PairColumns(user=config.user_column, country=config.country_column)
-        table = read_pairs_file(
-            Path(path), bad_rows, columns=columns, default_country=config.default_country
-        )
-        options = {"columns": asdict(columns), "default_country": config.default_country}
-        return table, options, None
+        columns = columns_of(config)
+        options: dict[str, Any] = {
+            "default_country": config.default_country,
+            "layout": config.layout,
+            "margin_from_scores": config.margin_from_scores,
+        }
+        table = read_pairs_file(path, bad_rows, subset=config.subset, columns=columns, **options)
+        return table, {"columns": asdict(columns), **options}, None
     world = make_synthetic(config.synthetic)
     return world.interactions, config.synthetic.model_dump(), world.truth
+
+
+def columns_of(config: DataConfig) -> PairColumns:
+    """Return the columns of a pairs file that a configuration names."""
+    names = (field.name for field in fields(PairColumns))
+    return PairColumns(*(getattr(config, f"{name}_column") for name in names))
 
 
 def hash_sources(config: DataConfig) -> dict[str, str]:
@@ -183,9 +199,11 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
         FileNotFoundError: One is not there.
     """
     path = config.path
-    if path is None or path in _HUB_NAMES.values():
+    if path is None or path in _HUB_NAMES.values() or is_hub_name(path):
         return {}
     files = [Path(path)]
+    if files[0].is_dir():
+        files = sorted(file for file in files[0].rglob("*") if file.is_file())
     if config.source == "prism":
         files = [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
     return {str(file): hash_file(file) for file in files}

@@ -23,12 +23,10 @@ def test_the_stub_lists_what_the_package_offers():
 
 
 def test_importing_loads_nothing_heavy():
-    code = (
-        "import sys; before = set(sys.modules); import scpo; "
-        "print(*sorted(name for name in set(sys.modules) - before))"
-    )
+    code = "import sys; import scpo; print(*sorted(sys.modules))"
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.split() == ["scpo"]
+    loaded = {name.partition(".")[0] for name in ran.stdout.split()}
+    assert not loaded & {"torch", "ray", "numpy", "pandas", "pydantic", "transformers", "sweeps"}
 
 
 def test_an_unknown_name_is_none_of_the_package():

@@ -20,9 +20,9 @@ _PLACES = {
     "Mixture": "scpo.api.models",
     "Preferences": "scpo.api.preferences",
     "RewardModel": "scpo.api.models",
-    "Run": "sweeps.api",
+    "Run": "sweeps.api.run_results",
     "mix": "scpo.api.models",
-    "sweep": "sweeps.api",
+    "sweep": "sweeps.api.start",
     "train": "scpo.api.training",
 }
 

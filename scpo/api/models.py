@@ -31,6 +31,8 @@ from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import RewardModel as LoadedModel
 from scpo.models.reward_model import content_hash
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
+from scpo.tokens.flat_tokens import flatten_tokens
+from scpo.tokens.pair_layout import reads_pairs
 
 MAX_TOKENS = 512  # of a model that does not say
 
@@ -123,6 +125,31 @@ class RewardModel(Scorer):
                 overlong=self.overlong,
             )
         )
+
+    @property
+    def reads_pairs(self) -> bool:
+        """Tell whether it reads a prompt and a response apart; else conversations."""
+        return reads_pairs(self.loaded.tokenizer.chat_template)
+
+    def score_rendered(self, texts: Sequence[str]) -> Rewards:
+        """Return the reward of conversations that a chat template has rendered, shape (U,).
+
+        They are tokenised as they stand, special tokens of theirs included; a longer one loses
+        its left.
+
+        Raises:
+            ValueError: The model reads pairs.
+            RuntimeError: A reward is not finite.
+        """
+        if self.reads_pairs:
+            raise ValueError(
+                f"{self!r} reads a prompt and a response apart. Use score(prompts, responses)."
+            )
+        encoded = self.loaded.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        lists = encoded["input_ids"]
+        overlong = np.array([len(ids) > self.max_tokens for ids in lists], dtype=np.bool_)
+        ids, offsets = flatten_tokens([ids[-self.max_tokens :] for ids in lists])
+        return self._score(TokenizedTexts(ids, np.zeros(len(ids), np.int8), offsets, overlong))
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write the model as a folder that transformers and this package load; return it.

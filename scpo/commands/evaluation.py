@@ -9,6 +9,7 @@ from typer import Option
 from scpo.commands.options import (
     Budget,
     Cache,
+    Json,
     LongTexts,
     MaxTokens,
     OnBadRows,
@@ -16,6 +17,7 @@ from scpo.commands.options import (
     Overwrite,
     encoder_settings,
     say,
+    show_json,
 )
 from scpo.text.terminal import console
 
@@ -53,6 +55,7 @@ def evaluate(
         bool, Option("--trust-remote-code", help="Run code of the models of --run.")
     ] = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate reward models on held-out users.
 
@@ -98,6 +101,7 @@ def evaluate(
         console.print(table)
     if out is not None:
         console.print(f"Written: {out}: evaluation.json, pairs.parquet, tables and figures")
+    show_json(as_json, tables)
 
 
 def opinions(

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,6 +138,9 @@ class TrialRecord(LedgerModel):
         return all(value <= 0 for value in self.constraints.values())
 
 
+Listener = Callable[[TrialRecord], None]
+
+
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.
 
@@ -147,11 +151,14 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LEDGER_NAME
+        self.listeners: Sequence[Listener] = ()  # each called with every record, once durable
         _cut_torn_line(self.path)
 
     def append(self, record: TrialRecord) -> None:
-        """Add one record and make it durable before returning."""
+        """Add one record and make it durable, then tell the listeners."""
         self._write(encode_record(record))
+        for listener in self.listeners:
+            listener(record)
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""

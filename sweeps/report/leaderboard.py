@@ -17,7 +17,7 @@ from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import write_columns
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
-_CSV = """
+LEADERBOARD_COLUMNS = """
     country rank trial_id on_front knee recommended feasible non_inferior indistinguishable
     retention tau strength beta learning_rate epochs pairs_trained pairs_available effective_pairs
     accuracy optimism low high pairs users global_accuracy length_accuracy distinctive
@@ -120,8 +120,12 @@ def describe_setting(setting: RankedSetting) -> str:
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:
     """Write every ranked setting of every country as CSV, whole or not at all."""
-    rows = [_columns(ranking, setting) for ranking in rankings for setting in ranking.settings]
-    write_columns(_CSV, rows, path)
+    write_columns(LEADERBOARD_COLUMNS, leaderboard_rows(rankings), path)
+
+
+def leaderboard_rows(rankings: Sequence[CountryRanking]) -> list[Row]:
+    """Return every ranked setting of every country, with `LEADERBOARD_COLUMNS` and more."""
+    return [_columns(ranking, setting) for ranking in rankings for setting in ranking.settings]
 
 
 def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:

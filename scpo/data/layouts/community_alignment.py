@@ -26,7 +26,7 @@ def community_alignment(row: Row) -> list[dict[str, Any]]:
     A later turn without a preference ends the conversation.
     """
     pairs: list[dict[str, Any]] = []
-    said: list[dict[str, str]] = []
+    said: list[dict[str, Any]] = []
     for turn in TURNS:
         asked = row.get(f"{turn}_turn_prompt")
         chosen = row.get(f"{turn}_turn_preferred_response")
@@ -47,7 +47,7 @@ def community_alignment(row: Row) -> list[dict[str, Any]]:
         pairs += [make_pair(prompt, texts[preferred], other) for other in others]
         said += [
             {"role": "user", "content": asked},
-            {"role": "assistant", "content": str(texts[preferred])},
+            {"role": "assistant", "content": texts[preferred]},
         ]
     return pairs
 

@@ -16,6 +16,7 @@ from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.jsonl import read_json, read_jsonl
 from scpo.data.reading.tabular import read_csv, read_parquet
+from scpo.files.hub import is_hub_name
 
 SAVED = ("state.json", "dataset_dict.json")  # of `save_to_disk`
 _ENDINGS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet")
@@ -49,13 +50,6 @@ def open_rows(
     if is_hub_name(path):
         return read_hub_rows(str(path), bad_rows, subset)
     return _read_file(place, bad_rows, columns)
-
-
-def is_hub_name(path: str | Path) -> bool:
-    """Tell whether a path that is not there has the form OWNER/NAME, without an ending."""
-    text = str(path)
-    is_path = Path(text).exists() or text.startswith((".", "/", "~"))
-    return not is_path and text.count("/") == 1 and _ending(Path(text)) not in _ENDINGS
 
 
 def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:

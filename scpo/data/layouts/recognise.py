@@ -89,9 +89,11 @@ def lay_out(
     Raises:
         ValueError: The prompt may be in several columns.
     """
+    made: Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]
     if layout is None:
         column = find_prompt(present, names["prompt"])
-        made = ((line, row, [join_prompt(row, column, names["prompt"])]) for line, row in rows)
+        prompt = names["prompt"]
+        made = ((line, row, [join_prompt(row, column, prompt)]) for line, row in rows)
     else:
         made = _read_all(rows, layout, names, reject, bad_rows)
     for line, row, pairs in made:

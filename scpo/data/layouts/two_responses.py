@@ -79,7 +79,7 @@ def arena_lists(row: Row) -> list[dict[str, Any]]:
             for role, text in zip(("user", "assistant"), pair, strict=True)
         ]
         sides.append(turns)
-    return _choose(FIRST if first else SECOND if second else TIE, None, *sides)
+    return _choose(FIRST if first else SECOND if second else TIE, None, sides[0], sides[1])
 
 
 LAYOUTS = (

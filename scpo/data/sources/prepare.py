@@ -18,7 +18,6 @@ from rich.text import Text
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.layouts.community_alignment import COMMUNITY_HUB_NAME
-from scpo.data.layouts.places import is_hub_name
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import tell_near_names
@@ -28,6 +27,7 @@ from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
+from scpo.files.hub import is_hub_name
 
 _HUB_NAMES = {
     "prism": PRISM_HUB_NAME,

@@ -74,5 +74,5 @@ def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
         find_configuration("prsm")
     with pytest.raises(ValueError, match="unknown key 'serch'; did you mean 'search'"):
         start.resolve_configuration({**VALUES, "serch": {}})
-    with pytest.raises(ValueError, match="search.num_trials"):
+    with pytest.raises(ValueError, match=r"search\.num_trials"):
         start.resolve_configuration(VALUES, {"search.num_trials": 0})

@@ -310,7 +310,7 @@ def test_ambiguous_rows_are_refused_by_name() -> None:
     with pytest.raises(ValueError, match="in the columns question, instruction"):
         read([two])
     assert pairs_of(read([two], columns=PairColumns(prompt="question"))[0])
-    with pytest.raises(ValueError, match="`layout` must be one of chosen_rejected, .* 'nectr'"):
+    with pytest.raises(ValueError, match=r"`layout` must be one of chosen_rejected, .* 'nectr'"):
         read([ORCA], layout="nectr")
     with pytest.raises(ValueError, match="must have the columns answers of the layout nectar"):
         read([PKU], layout="nectar")

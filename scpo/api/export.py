@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scpo.arrays import FloatArray
+from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.build import encoder_of, steer_countries
 from scpo.countries.country_data import rows_of, utterance_texts
@@ -44,7 +45,8 @@ _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 class Weighting:
     """How pairs are weighted: an arm, by the rewards of a global model.
 
-    `split` is how the users are divided, None for what the folder of data keeps.
+    `split` is how the users are divided, None for what the folder of data keeps; `precision` is
+    that of the training to come, whose rewards must be of the same.
     """
 
     global_model: str | ModelSource
@@ -54,6 +56,7 @@ class Weighting:
     split: SplitConfig | Mapping[str, str] | None = None
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     cache: Path | None = None
+    precision: Precision = "auto"
     trust_remote_code: bool = False
 
 
@@ -143,6 +146,7 @@ def _weighted(
         max_tokens=encoder.max_tokens,
         overlong=encoder.overlong,
         cache=weighting.cache or home() / "rewards",
+        precision=weighting.precision,
     ).countries
     for country, found in steered.items():
         setting = {"tau": weighting.tau, "beta": weighting.beta}

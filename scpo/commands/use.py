@@ -173,6 +173,7 @@ def _weighting_of(
         split=judged.split,
         encoder=judged.encoder,
         cache=judged.cache,
+        precision=run.config.training.precision,
         trust_remote_code=trusted,
         **{**usual, **setting},
     )

@@ -19,6 +19,7 @@ from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import CountryData, rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.data.splits import keep_split
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
@@ -126,6 +127,7 @@ def ready_training(
     source, reward = _load(global_model, is_sharded=is_sharded)
     encoder = encoder_of(reward, encoder)
     table = read_interactions(data)
+    (country,) = find_countries([country], table["country"].unique().to_pylist())
     (steered,) = steer_countries(
         table,
         [country],

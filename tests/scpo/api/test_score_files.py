@@ -48,9 +48,8 @@ def test_json_lines_and_parquet_get_the_same_rewards(model, rewards, small_parts
     for name in ("in.jsonl", "in.jsonl.gz"):
         out = tmp_path / "out" / "scored.jsonl"
         assert score_file(model, tmp_path / name, out) == 7
-        assert [row.pop("reward") for row in (found := read(out))] == pytest.approx(
-            rewards, abs=1e-6
-        )
+        found = read(out)
+        assert [row.pop("reward") for row in found] == pytest.approx(rewards, abs=1e-6)
         assert found == ROWS
         out.unlink()
     out = tmp_path / "scored.parquet"

@@ -1,10 +1,12 @@
 """`scpo.sweep` without a cluster: what it makes of its arguments, and what it gives back."""
 
+import doctest
+
 import pytest
 
 import scpo
 from scpo.config import dump_config, load_config
-from sweeps.api import start
+from sweeps.api import configurations, start
 from sweeps.api.configurations import CONFIGURATIONS, find_configuration
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import Ledger
@@ -76,3 +78,7 @@ def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
         start.resolve_configuration({**VALUES, "serch": {}})
     with pytest.raises(ValueError, match=r"search\.num_trials"):
         start.resolve_configuration(VALUES, {"search.num_trials": 0})
+
+
+def test_examples_run():
+    assert doctest.testmod(configurations).failed == 0

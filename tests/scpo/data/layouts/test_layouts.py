@@ -394,3 +394,8 @@ def test_every_layout_has_its_own_columns() -> None:
     recognised = [each for each in recognise.LAYOUTS if not each.is_only_named]
     for first in recognised:
         assert not any(other.needs <= first.needs for other in recognised if other is not first)
+
+
+def test_the_page_lists_every_layout() -> None:
+    page = (Path(__file__).parents[4] / "docs" / "layouts.md").read_text(encoding="utf-8")
+    assert all(f"`{name}`" in page for name in recognise.NAMES)

@@ -7,6 +7,7 @@ start without torch or Ray. What goes wrong ends in one line on standard error, 
 SIGTERM. A fault with a traceback has it in a file, which that line names.
 """
 
+import logging
 import os
 import sys
 from importlib.metadata import version
@@ -14,8 +15,9 @@ from typing import Annotated
 
 import typer
 
-from scpo.commands import cluster, evaluation, research, results, sweep, train
+from scpo.commands import cluster, evaluation, research, results, sweep, train, use
 from scpo.commands.endings import LastLine
+from scpo.text.terminal import console
 
 COMMANDS = {
     "Data": (train.prepare,),
@@ -23,6 +25,7 @@ COMMANDS = {
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
     "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
     "Results of a sweep": (results.rank, results.curves, results.report, results.repair),
+    "Use": (use.score_file, use.rerank, use.serve, use.export),
     "Research": (research.science, research.study),
     "Cluster": (
         *(cluster.doctor, cluster.submit, cluster.jobs, cluster.status),
@@ -65,8 +68,18 @@ def _options(
         bool,
         typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version."),
     ] = False,
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log more; twice: all.")
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print only warnings, errors and --json.")
+    ] = False,
 ) -> None:
     """Train, search, rank and report reward models of one country's preferences."""
+    console.quiet = quiet
+    if verbose:
+        logging.basicConfig(format="%(name)s: %(message)s")
+        logging.getLogger().setLevel(logging.INFO if verbose == 1 else logging.DEBUG)
 
 
 if __name__ == "__main__":

@@ -84,10 +84,24 @@ class VettedConfig(Config):
 class DataConfig(Config):
     """Where preferences come from."""
 
-    source: Literal["prism", "pairs", "opinions", "synthetic", "prepared"] = Field(
-        "prism", description="`prepared`: a folder that `scpo prepare` wrote"
+    source: Literal[
+        "prism", "pairs", "community_alignment", "opinions", "synthetic", "prepared"
+    ] = Field("prism", description="`prepared`: a folder that `scpo prepare` wrote")
+    path: LocalPath | None = Field(
+        None,
+        description="file or folder; pairs: also OWNER/NAME on the hub; none: the hub, or made",
     )
-    path: LocalPath | None = Field(None, description="file or folder; none: the hub, or made")
+    subset: str | None = Field(None, description="pairs: configuration of a data set on the hub")
+    layout: str | None = Field(
+        None, description="pairs: layout of the rows by name; none: recognised by the columns"
+    )
+    prompt_column: str = Field("prompt", description="pairs: column that holds the prompt")
+    chosen_column: str = Field("chosen", description="pairs: column of the preferred response")
+    rejected_column: str = Field("rejected", description="pairs: column of the other response")
+    margin_column: str = Field("margin", description="pairs: column of the pair's margin")
+    margin_from_scores: bool = Field(
+        False, description="pairs: the difference of the two responses' scores is the margin"
+    )
     user_column: str = Field("user", description="pairs: column that names the user")
     country_column: str = Field("country", description="pairs: column that names the country")
     default_country: str | None = Field(None, description="pairs: for rows that name none")

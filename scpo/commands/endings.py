@@ -41,6 +41,8 @@ _TO_GO_ON = {
     "score": "What is scored is in the cache: run the same command again to go on.",
     "science": _PARTS,
     "study": _PARTS,
+    "score-file": _PARTS,
+    "rerank": _PARTS,
     "fetch": "Files that arrived are kept: run the same command again.",
     "submit": _JOBS,
     "logs": _JOBS,

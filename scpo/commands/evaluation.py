@@ -9,6 +9,7 @@ from typer import Option
 from scpo.commands.options import (
     Budget,
     Cache,
+    Json,
     LongTexts,
     MaxTokens,
     OnBadRows,
@@ -16,6 +17,7 @@ from scpo.commands.options import (
     Overwrite,
     encoder_settings,
     say,
+    show_json,
 )
 from scpo.text.terminal import console
 
@@ -53,6 +55,7 @@ def evaluate(
         bool, Option("--trust-remote-code", help="Run code of the models of --run.")
     ] = False,
     overwrite: Overwrite = False,
+    as_json: Json = False,
 ) -> None:
     """Evaluate reward models on held-out users.
 
@@ -102,6 +105,7 @@ def evaluate(
         console.print(
             f"Written: {out}: report.html, evaluation.json, pairs.parquet, tables, figures"
         )
+    show_json(as_json, tables)
 
 
 def opinions(

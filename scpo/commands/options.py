@@ -1,7 +1,10 @@
 """Options and output that several commands share."""
 
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
@@ -43,6 +46,32 @@ LongTexts = Annotated[
 ]
 OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
 Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
+
+
+def _quiet_for_json(wanted: bool) -> bool:
+    """Keep everything but the result from the output."""
+    console.quiet = console.quiet or wanted
+    return wanted
+
+
+Json = Annotated[
+    bool,
+    Option("--json", help="Print the result as JSON, and nothing else.", callback=_quiet_for_json),
+]
+
+
+def show_json(wanted: bool, result: object) -> None:
+    """Print a command's result as JSON, where that is wanted; what is not finite is null."""
+    if wanted:
+        typer.echo(json.dumps(_finite(result), ensure_ascii=False, default=str))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(name): _finite(each) for name, each in value.items()}
+    return [_finite(each) for each in value] if isinstance(value, list | tuple) else value
 
 
 def say(line: str) -> None:

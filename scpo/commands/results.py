@@ -6,18 +6,24 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from scpo.commands.options import Run
+from scpo.arrays import Row
+from scpo.commands.options import Json, Run, show_json
 from scpo.text.terminal import console
 
 _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
 
 
-def rank(run: Run) -> None:
+def rank(run: Run, as_json: Json = False) -> None:
     """Rank the settings of a sweep and recommend one per country."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_run
     from sweeps.ranking.regret import describe_regret, regret_table, write_regret
-    from sweeps.report.leaderboard import describe, leaderboard_table, write_leaderboard
+    from sweeps.report.leaderboard import (
+        describe,
+        leaderboard_rows,
+        leaderboard_table,
+        write_leaderboard,
+    )
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
@@ -30,11 +36,13 @@ def rank(run: Run) -> None:
         console.print(describe(ranking))
     console.print(describe_regret(regret))
     console.print(f"Written: {run}/leaderboard.csv, {run}/regret.csv")
+    show_json(as_json, {"leaderboard": leaderboard_rows(rankings)})
 
 
 def curves(
     run: Run,
     target: Annotated[float | None, Option(help="Report the pairs for this accuracy too.")] = None,
+    as_json: Json = False,
 ) -> None:
     """Draw accuracy against the number of pairs.
 
@@ -45,15 +53,16 @@ def curves(
 
     with working_folder(run) as (folder, _):
         check_pins(folder)
-        show_curves(folder, target)
+        summary = show_curves(folder, target)
+    show_json(as_json, {"curve_summary": summary})
 
 
-def report(run: Run) -> None:
+def report(run: Run, as_json: Json = False) -> None:
     """Write report.html, one self-contained page about a sweep."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_records
     from sweeps.ranking.tested import describe_tests
-    from sweeps.report.arms_table import arm_rows, write_arms
+    from sweeps.report.arms_table import arm_columns, arm_rows, write_arms
     from sweeps.report.report_page import write_report
     from sweeps.run.mirror import working_folder
 
@@ -61,9 +70,11 @@ def report(run: Run) -> None:
         rule, records = _rule(folder), read_records(folder)
         rankings = rank_records(records, rule=rule)
         notes = describe_tests(records, rankings)
-        write_arms(arm_rows(records), folder / "arms.csv", notes)
+        rows = arm_rows(records)
+        write_arms(rows, folder / "arms.csv", notes)
         page = write_report(folder, rule=rule, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
+    show_json(as_json, {"page": str(page), "arms": arm_columns(rows, notes)})
 
 
 def repair(
@@ -89,8 +100,8 @@ def repair(
         raise typer.Exit(1)
 
 
-def show_curves(run: Path, target: float | None) -> None:
-    """Write and print the curves of a run."""
+def show_curves(run: Path, target: float | None) -> list[Row]:
+    """Write and print the curves of a run; return the rows of their summary."""
     from sweeps.curves.output.figure import missing_curve
     from sweeps.curves.output.files import write_curve_files
     from sweeps.curves.output.latex import target_tables
@@ -104,6 +115,7 @@ def show_curves(run: Path, target: float | None) -> None:
     for table in target_tables(rows):
         console.print(table)
     console.print(f"Written: {', '.join(map(str, paths))}")
+    return rows
 
 
 def _rule(run: Path) -> Any:

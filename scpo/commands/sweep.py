@@ -1,6 +1,6 @@
 """Commands of many trainings: sweep, probe, plan, ablate."""
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,16 +9,18 @@ from typer import Argument, Option
 
 from scpo.commands.options import (
     DryRun,
+    Json,
     Out,
     OutPlace,
     Set,
     say,
+    show_json,
     stop_if_dry_run,
 )
 from scpo.commands.results import show_curves
 from scpo.text.terminal import console
 
-ConfigFile = Annotated[Path, Argument(help="YAML file, as in sweeps/configs/.")]
+ConfigFile = Annotated[Path, Argument(help="YAML file, or a name such as demo or prism.")]
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
 
 
@@ -28,6 +30,7 @@ def sweep(
     resume: Resume = False,
     set_: Set = None,
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Run a sweep: search, train, test and rank.
 
@@ -42,7 +45,8 @@ def sweep(
         from sweeps.stages.whole_sweep import run_sweep
 
         stopped = run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
-        is_complete = _show_run(folder, out, resolved)
+        is_complete, result = _show_run(folder, out, resolved)
+    show_json(as_json, {**result, "stopped": stopped})
     if stopped:
         console.print(
             f"The sweep stopped: {stopped}. Test users were not looked at. To search on, run the "
@@ -130,33 +134,34 @@ def ablate(
 
 
 def _run_folder(out: str | Path, config: Any) -> AbstractContextManager[Any]:
-    """Let this process alone write a run's folder; all of its commands read the same inputs."""
-    from scpo.files.output_folder import output_folder
-    from scpo.files.places import is_remote
-    from sweeps.run.run_folder import shared_inputs
+    """Let this process alone write a run's folder."""
+    from sweeps.run.run_folder import one_run_writer
 
-    if is_remote(out):
-        return nullcontext()  # the mirror has a lock in the store
-    return output_folder(Path(out), "run", shared_inputs(config), overwrite=None)
+    return one_run_writer(out, config)
 
 
 def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any:
     """Return the configuration of a sweep; on a dry run, print it and end the command."""
     from scpo.config import load_config
+    from sweeps.api.configurations import find_configuration
     from sweeps.config import SweepConfig
 
-    resolved = load_config(SweepConfig, config, overrides or [])
+    resolved = load_config(SweepConfig, find_configuration(config), overrides or [])
     stop_if_dry_run(resolved, dry_run)
     return resolved
 
 
-def _show_run(run: Path, out: str, config: Any) -> bool:
-    """Write and print the results of a sweep; return whether all final trainings are complete."""
+def _show_run(run: Path, out: str, config: Any) -> tuple[bool, dict[str, Any]]:
+    """Write and print the results of a sweep.
+
+    Returns:
+        Whether all final trainings are complete, and the results as plain values.
+    """
     from sweeps.ledger.records import read_records
     from sweeps.ranking.recommendation import rule_of
     from sweeps.ranking.regret import describe_regret
-    from sweeps.report.arms_table import arms_rich_table
-    from sweeps.report.leaderboard import describe
+    from sweeps.report.arms_table import arm_columns, arms_rich_table
+    from sweeps.report.leaderboard import describe, leaderboard_rows
     from sweeps.report.write_all import write_outputs
 
     outputs = write_outputs(run, rule=rule_of(config))
@@ -175,4 +180,10 @@ def _show_run(run: Path, out: str, config: Any) -> bool:
             f"{len(failed)} of {len(trainings)} final and curve trainings failed, the first: "
             f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
         )
-    return not failed and outputs.is_complete
+    settings = leaderboard_rows(outputs.rankings)
+    result = {
+        "recommended": [row for row in settings if row["recommended"]],
+        "arms": arm_columns(outputs.arms, outputs.notes),
+        "report": str(outputs.page),
+    }
+    return not failed and outputs.is_complete, result

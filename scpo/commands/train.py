@@ -1,5 +1,6 @@
 """Commands of data and of one training: prepare, train-global, score, train."""
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,6 +12,7 @@ from scpo.commands.options import (
     Cache,
     Data,
     DryRun,
+    Json,
     LongTexts,
     MaxTokens,
     OnBadRows,
@@ -18,6 +20,7 @@ from scpo.commands.options import (
     Overwrite,
     Set,
     encoder_settings,
+    show_json,
     stop_if_dry_run,
 )
 from scpo.text.terminal import console
@@ -28,27 +31,39 @@ GlobalModel = Annotated[
 
 
 def prepare(
-    source: Annotated[str, Argument(help="prism, pairs, opinions or synthetic.")],
+    source: Annotated[
+        str, Argument(help="prism, pairs, community_alignment, opinions or synthetic.")
+    ],
     out: Out,
-    path: Annotated[Path | None, Option(help="Source file or folder; default: the hub.")] = None,
+    path: Annotated[
+        str | None, Option(help="File, folder or (pairs) OWNER/NAME on the hub; default: the hub.")
+    ] = None,
     user_column: Annotated[str, Option(help="Column of the user (pairs).")] = "user",
     country_column: Annotated[str, Option(help="Column of the country (pairs).")] = "country",
     default_country: Annotated[
         str | None, Option(help="Country of rows without one (pairs).")
     ] = None,
+    layout: Annotated[
+        str | None, Option(help="Layout of the rows (pairs); default: by the columns.")
+    ] = None,
     on_bad_rows: OnBadRows = "quarantine",
     overwrite: Overwrite = False,
     set_: Set = None,
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
-    """Read preference data, check it and write interactions.parquet."""
+    """Read preference data, check it and write interactions.parquet.
+
+    Other columns and settings by --set, such as --set prompt_column=question.
+    """
     from scpo.config import DataConfig, parse_options
     from scpo.data.sources.prepare import hash_sources, prepare_source, summary_table
     from scpo.files.output_folder import output_folder
 
     given = {
         "source": source,
-        "path": None if path is None else str(path),
+        "path": path,
+        "layout": layout,
         "user_column": user_column,
         "country_column": country_column,
         "default_country": default_country,
@@ -61,6 +76,7 @@ def prepare(
         summary = prepare_source(config, out)
     console.print(summary_table(summary))
     console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
+    show_json(as_json, asdict(summary))
 
 
 def train_global(
@@ -135,6 +151,7 @@ def score(
     max_tokens: Budget = None,
     overlong: LongTexts = None,
     precision: Annotated[str, Option(help="As in training: auto, fp32 or bf16.")] = "auto",
+    as_json: Json = False,
 ) -> None:
     """Score every response with the global model.
 
@@ -169,6 +186,8 @@ def score(
         f"{report.num_scored} texts scored, {report.num_cached} from the cache, "
         f"{report.num_quarantined} damaged parts moved aside. Rewards: {folder}"
     )
+    counts = {name: getattr(report, name) for name in ("num_scored", "num_cached")}
+    show_json(as_json, {**counts, "rewards": str(folder)})
 
 
 def train(
@@ -188,6 +207,7 @@ def train(
     overwrite: Overwrite = False,
     set_: Set = None,
     dry_run: DryRun = False,
+    as_json: Json = False,
 ) -> None:
     """Train the reward model of one country.
 
@@ -257,6 +277,15 @@ def train(
     if ready.losses:
         console.print(f"{ready.pairs.country}: {ready.losses}")
     console.print(f"Written: {out}")
+    show_json(
+        as_json,
+        {
+            **{"country": ready.pairs.country, **setting, "out": str(out)},
+            **{"pairs_trained": len(ready.pairs.chosen), "pairs_available": ready.num_available},
+            **{"effective_pairs": ready.effective_pairs, "steps": len(result.losses)},
+            **{"train_s": result.train_s, "last_loss": result.losses[-1]},
+        },
+    )
 
 
 def _group(workers: int, zero_stage: int, offload: str) -> Any:

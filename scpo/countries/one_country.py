@@ -16,9 +16,10 @@ import numpy as np
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
-from scpo.countries.country_data import rows_of
+from scpo.countries.country_data import CountryData, rows_of
 from scpo.countries.reference_cache import ScoringReport
 from scpo.data.interactions import read_interactions
+from scpo.data.reading.countries import find_countries
 from scpo.data.splits import keep_split
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
@@ -81,7 +82,7 @@ class CountryTraining:
     files for workers that share its weights. `num_available`
     counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
     the kept ones; `losses` says how many texts were cut and pairs dropped; `users` are those whose
-    pairs are of the training part.
+    pairs are of the training part; `country` holds the pairs of all parts.
     """
 
     model: ModelSource
@@ -91,6 +92,7 @@ class CountryTraining:
     effective_pairs: float
     losses: str
     users: tuple[str, ...]
+    country: CountryData
 
 
 class ArmSetting(TypedDict):
@@ -125,6 +127,7 @@ def ready_training(
     source, reward = _load(global_model, is_sharded=is_sharded)
     encoder = encoder_of(reward, encoder)
     table = read_interactions(data)
+    (country,) = find_countries([country], table["country"].unique().to_pylist())
     (steered,) = steer_countries(
         table,
         [country],
@@ -156,6 +159,7 @@ def ready_training(
         effective_pairs(selection.weights),
         steered.losses,
         tuple(np.unique(steered.user[which]).tolist()),
+        steered,
     )
 
 

@@ -6,6 +6,7 @@ the hub does not answer, the cache serves only what it holds whole.
 """
 
 import errno
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,19 @@ from huggingface_hub.errors import (
 from scpo.files.places import first_line
 
 OWN_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS)  # the hub is not to blame
+ROW_ENDINGS = (".jsonl", ".ndjson", ".json", ".csv", ".tsv", ".parquet", ".gz")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 REFUSALS = (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError)
+
+
+def is_hub_name(path: str | Path) -> bool:
+    """Tell whether a path that is not there has the form OWNER/NAME of a data set.
+
+    A name with the ending of a file of rows is a file's.
+    """
+    text = str(path)
+    is_file = text.lower().endswith(ROW_ENDINGS) or Path(text).exists()
+    return not is_file and _NAME.fullmatch(text) is not None
 
 
 def resolve_commit(name: str, revision: str | None = None) -> str:

@@ -7,7 +7,7 @@ they need neither Ray nor torch.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -139,6 +139,9 @@ class TrialRecord(LedgerModel):
         return all(value <= 0 for value in self.constraints.values())
 
 
+Listener = Callable[[TrialRecord], None]
+
+
 class Ledger:
     """The append-only `trials.jsonl` of one run, written by one process.
 
@@ -155,6 +158,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LEDGER_NAME
+        self.listeners: Sequence[Listener] = ()  # each called with every record, once durable
         _cut_torn_line(self.path)
         self._chain = Chain()
         if self.path.exists():
@@ -165,8 +169,10 @@ class Ledger:
         self.run = self._chain.run
 
     def append(self, record: TrialRecord) -> None:
-        """Add one record and make it durable before returning."""
+        """Add one record and make it durable, then tell the listeners."""
         self._write(self._chain.add(_encode(record)) + b"\n")
+        for listener in self.listeners:
+            listener(record)
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""

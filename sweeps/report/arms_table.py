@@ -19,7 +19,7 @@ from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_col
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, TUNED_ARM
 
-_CSV = """
+ARM_COLUMNS = """
     country arm accuracy low high pairs users distinctive distinctive_pairs consensus
     consensus_pairs global_accuracy length_accuracy vs_full vs_full_low vs_full_high vs_global
     vs_global_low vs_global_high pairs_trained num_seeds num_countries country_mean note
@@ -68,11 +68,15 @@ def write_arms(
 
     `notes` say, by country, what stands beside the figures of the searched setting.
     """
-    found = [
-        {**row.columns(), "note": (notes or {}).get(row.country) if row.arm == TUNED_ARM else None}
+    write_columns(ARM_COLUMNS, arm_columns(rows, notes or {}), path)
+
+
+def arm_columns(rows: Sequence[PooledRow], notes: Mapping[str, str]) -> list[Row]:
+    """Return the rows with `ARM_COLUMNS` and more; `notes` as of `write_arms`."""
+    return [
+        {**row.columns(), "note": notes.get(row.country) if row.arm == TUNED_ARM else None}
         for row in rows
     ]
-    write_columns(_CSV, found, path)
 
 
 def arms_rich_table(rows: Sequence[PooledRow]) -> Table:

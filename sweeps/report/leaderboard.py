@@ -21,7 +21,7 @@ from sweeps.ranking.power import describe_power
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
 KEEP_GLOBAL, PLAIN = "keep the global model", "plain fine-tuning"
-_CSV = """
+LEADERBOARD_COLUMNS = """
     country rank trial_id base answers on_front knee recommended feasible consensus_told
     non_inferior indistinguishable retention tau strength beta learning_rate epochs pairs_trained
     pairs_available effective_pairs accuracy optimism low high difference difference_low
@@ -186,11 +186,16 @@ def describe_setting(setting: RankedSetting) -> str:
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:
     """Write every setting of every country and its global model as CSV, whole or not at all."""
+    write_columns(LEADERBOARD_COLUMNS, leaderboard_rows(rankings), path)
+
+
+def leaderboard_rows(rankings: Sequence[CountryRanking]) -> list[Row]:
+    """Return every setting of every country and its global model, with `LEADERBOARD_COLUMNS`."""
     rows = []
     for ranking in rankings:
         rows += [_columns(ranking, setting) for setting in ranking.settings]
         rows += [_global_columns(ranking)] if ranking.settings else []
-    write_columns(_CSV, rows, path)
+    return rows
 
 
 def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:

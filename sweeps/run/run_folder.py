@@ -3,12 +3,15 @@
 import os
 import platform
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
 from scpo.config import Config, SplitConfig, dump_config, load_config
 from scpo.data.splits import SPLIT_FILE, read_split
 from scpo.files.atomic import hash_file, write_text
+from scpo.files.output_folder import output_folder
+from scpo.files.places import is_remote
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, Ledger
@@ -114,6 +117,13 @@ def split_of_run(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]
     """
     file = run / SPLIT_FILE
     return read_split(file) if file.is_file() else config.split
+
+
+def one_run_writer(out: str | Path, config: SweepConfig) -> AbstractContextManager[Any]:
+    """Let this process alone write a run's folder; all that write into it read the same inputs."""
+    if is_remote(out):
+        return nullcontext()  # the mirror has a lock in the store
+    return output_folder(Path(out), "run", shared_inputs(config), overwrite=None)
 
 
 def shared_inputs(config: SweepConfig) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from sweeps.ledger.words import OBJECTIVES
 from sweeps.search.samplers import make_sampler
 from sweeps.search.space import Point, point_of, search_space, study_name
 
+JOURNAL = "optuna.journal"  # in a run's folder
 _MAX_REFUSED = 200
 _STATES = {
     "complete": TrialState.COMPLETE,
@@ -32,7 +33,7 @@ _STATES = {
 
 def new_storage(run: Path) -> JournalStorage:
     """Return the empty storage of a run's studies, in place of an older one."""
-    journal = run / "optuna.journal"
+    journal = run / JOURNAL
     for file in run.glob(f"{journal.name}*"):
         file.unlink()  # its locks too: one of a killed driver would block this one
     optuna.logging.set_verbosity(optuna.logging.WARNING)

@@ -6,11 +6,13 @@ Every stage reads what the one before left in the run's folder, so `--resume` re
 that is finished. Only the final trainings see the test users, once.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
+from sweeps.ledger.records import Listener
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
 from sweeps.run.workspace import open_workspace
@@ -19,7 +21,13 @@ from sweeps.stages.search import search_countries
 
 
 def run_sweep(
-    config: SweepConfig, run: Path, *, resume: bool, say: Say, mirror: Mirror | None = None
+    config: SweepConfig,
+    run: Path,
+    *,
+    resume: bool,
+    say: Say,
+    mirror: Mirror | None = None,
+    listeners: Sequence[Listener] = (),
 ) -> str | None:
     """Run a sweep into a folder, or resume one.
 
@@ -29,6 +37,7 @@ def run_sweep(
         resume: Continue what the folder holds; an empty folder starts fresh.
         say: Called with a line of progress.
         mirror: The copy of the folder in an object store, if it has one.
+        listeners: Called with each record once it is durable; what one raises ends the sweep.
 
     Returns:
         Which limit of the search stopped the sweep before its final trainings, None for the end.
@@ -47,6 +56,7 @@ def run_sweep(
     if mirror is not None:
         mirror.push()
         ledger = mirror.open_ledger()
+    ledger.listeners = listeners
     workspace = open_workspace(config, run, say, mirror=mirror)
     if config.search.folds is None:
         folds = choose_folds(workspace.countries.values())

@@ -62,6 +62,8 @@ REASONS = {
 
 NOTES = {
     "unlisted_row": f"refused rows beyond the first {MAX_LISTED:,}, not in quarantine.jsonl",
+    "no_preference": "rows in which no response is preferred to another, left out",
+    "other_split": "files of other splits than train, not read",
     "ignored_tools": "rows with `tools` or `chat_template_kwargs`, which are not read",
     "blank_line": "blank lines skipped",
     "byte_order_mark": "byte order marks removed",

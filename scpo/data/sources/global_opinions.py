@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scpo.data.layouts.hub_rows import read_hub_rows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, take_text
 from scpo.data.reading.printed_literals import parse_printed
 from scpo.data.reading.tabular import read_csv
-from scpo.data.sources.hub_rows import read_hub_rows
 
 OPINIONS_HUB_NAME = "Anthropic/llm_global_opinions"
 SUM_TOLERANCE = 0.02  # four shares, each rounded to a whole per cent

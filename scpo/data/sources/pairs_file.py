@@ -1,4 +1,4 @@
-"""Preference pairs from a file: JSON Lines, a JSON array, CSV or Parquet, one pair a row.
+"""Preference pairs from rows in any known layout (`scpo.data.layouts`).
 
 Rows of one user, country and prompt become one interaction with unique responses and
 `comparisons`, and `margins` where a row has one. Without a column of users, each prompt of a
@@ -13,17 +13,19 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA, PROMPT_USER
+from scpo.data.layouts.layout import NumberedRows
+from scpo.data.layouts.places import open_rows
+from scpo.data.layouts.recognise import KNOWN_COLUMNS, find_layout, lay_out
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
-from scpo.data.reading.jsonl import read_json, read_jsonl
-from scpo.data.reading.tabular import column_names, read_csv, read_parquet
+from scpo.data.reading.tabular import column_names
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
 from scpo.data.sources.vetted import take_vetted
 
@@ -67,47 +69,86 @@ class _Judgement(ParsedRow):
         return self.country, self.user, self.texts.prompt, self.texts.messages or ()
 
 
+class PairOptions(TypedDict, total=False):
+    """Keyword arguments of `read_pairs_file` and `read_pair_rows`.
+
+    `columns` is None for `PairColumns()`; `default_country` is that of rows that name none;
+    `layout` one of `scpo.data.layouts.recognise.NAMES`, None to recognise it; with
+    `margin_from_scores` the difference of a pair's two scores is its margin.
+    """
+
+    columns: PairColumns | None
+    default_country: str | None
+    layout: str | None
+    margin_from_scores: bool
+
+
 def read_pairs_file(
-    path: Path,
+    path: str | Path,
     bad_rows: BadRows,
     *,
-    columns: PairColumns | None = None,
-    default_country: str | None = None,
+    subset: str | None = None,
+    **options: Unpack[PairOptions],
 ) -> pa.Table:
-    """Read a pairs file into an interactions table with `comparisons` and no scores.
+    """Read preferences from a file, a folder or the hub into an interactions table.
 
-    It ends in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet. `columns` is None for
-    `PairColumns()`; `default_country` is that of rows that name none.
+    `path` and `subset` as of `scpo.data.layouts.places.open_rows`. The table has `comparisons`
+    and no scores.
 
     Returns:
         Table of `INTERACTIONS_SCHEMA`; responses and comparisons of a row are sorted.
 
     Raises:
-        FileNotFoundError: No such file.
-        ValueError: An unknown ending, an unreadable file, no row with the named columns; or a
-            bad row under the policy "stop".
+        FileNotFoundError: No such file or data set.
+        OSError: The hub does not answer or refuses.
+        ValueError: An unknown ending, an unreadable file, no row with the named columns, a layout
+            that is not clear; or a bad row under the policy "stop".
     """
-    names = PairColumns() if columns is None else columns
-    country = None if default_country is None else canonical_country(default_country)
-    if default_country is not None and country is None:
-        raise ValueError(f"`default_country` must name a country, but got {default_country!r}.")
-    rows = _read_rows(path, names, bad_rows)
+    names = options.get("columns") or PairColumns()
+    wanted = [name.partition(".")[0] for name in asdict(names).values()]
+    columns = list(dict.fromkeys([*wanted, *_IGNORED, *sorted(KNOWN_COLUMNS)]))
+    rows = open_rows(path, bad_rows, columns=columns, subset=subset)
+    return read_pair_rows(rows, path, bad_rows, **options)
+
+
+def read_pair_rows(
+    rows: NumberedRows, origin: str | Path, bad_rows: BadRows, **options: Unpack[PairOptions]
+) -> pa.Table:
+    """Read numbered rows of preferences as `read_pairs_file` does; `origin` names them."""
+    names = options.get("columns") or PairColumns()
+    label = options.get("default_country")
+    country = None if label is None else canonical_country(label)
+    if label is not None and country is None:
+        raise ValueError(f"`default_country` must name a country, but got {label!r}.")
+    path = Path(origin)
+    rows = ((line, _with_nested(row, names)) for line, row in rows)
     first_rows = list(islice(rows, NUM_FIRST_ROWS))
     present = {name for _, row in first_rows for name in row}
-    _check_columns(present, [names.chosen, names.rejected] if first_rows else [], path)
+    texts = (names.chosen, names.rejected)
+    layout = find_layout(present, texts, options.get("layout"), path)
+    if layout is None:
+        _check_columns(present, list(texts) if first_rows else [], path)
+    found = set(present)
+    laid_out = lay_out(
+        _watch(chain(first_rows, rows), found, bad_rows),
+        layout,
+        present,
+        asdict(names),
+        lambda fault, line, row: bad_rows.reject(fault, path, line, dict(row)),
+        bad_rows,
+        margin_from_scores=options.get("margin_from_scores", False),
+    )
     judgements = []
-    for line, row in chain(first_rows, rows):
-        present.update(row)
-        if any(row.get(name) for name in _IGNORED):
-            bad_rows.note("ignored_tools")
+    for line, row in laid_out:
+        found.update(row)
         try:
             judgements.append(_parse_row(line, row, names, country))
         except RowFault as fault:
             bad_rows.reject(fault, path, line, row)
     asked, usual = asdict(names), asdict(PairColumns())
     by_name = [asked[field] for field in asked if asked[field] != usual[field]]
-    _check_columns(present, by_name if first_rows else [], path)
-    judgements = list(_name_users(judgements, names.user, names.user in present, path, bad_rows))
+    _check_columns(found, by_name if first_rows else [], path)
+    judgements = list(_name_users(judgements, names.user, names.user in found, path, bad_rows))
     judgements = _qualify_users(judgements, bad_rows)
     kept = _refuse_conflicts(judgements, path, bad_rows, names.margin)
     groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
@@ -115,23 +156,25 @@ def read_pairs_file(
     return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
 
 
-def _read_rows(
-    path: Path, names: PairColumns, bad_rows: BadRows
+def _watch(
+    rows: NumberedRows, found: set[str], bad_rows: BadRows
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    ending = path.name.lower().removesuffix(".gz").rpartition(".")[2]
-    if ending in ("jsonl", "ndjson"):
-        return read_jsonl(path, bad_rows)
-    if ending == "json":
-        return read_json(path, bad_rows)
-    if ending in ("csv", "tsv"):
-        return read_csv(path, bad_rows)
-    if path.suffix == ".parquet":
-        columns = filter(None, asdict(names).values())
-        return read_parquet(path, [*columns, *_IGNORED], bad_rows)
-    raise ValueError(
-        "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, but got "
-        f"{path}."
-    )
+    """Yield rows, noting their columns and what of them is not read."""
+    for line, row in rows:
+        found.update(row)
+        if any(row.get(name) for name in _IGNORED):
+            bad_rows.note("ignored_tools")
+        yield line, row
+
+
+def _with_nested(row: dict[str, Any], names: PairColumns) -> dict[str, Any]:
+    """Return a row in which a column named "meta.user" is what `meta` holds as `user`."""
+    nested = {}
+    for name in asdict(names).values():
+        outer, dot, inner = name.partition(".")
+        if dot and name not in row and isinstance(row.get(outer), dict) and inner in row[outer]:
+            nested[name] = row[outer][inner]
+    return row | nested if nested else row
 
 
 def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
@@ -142,7 +185,8 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
     """
     absent = [name for name in needed if name not in present]
     if absent:
-        found = column_names(path) if path.suffix == ".parquet" else sorted(present)
+        is_file = path.suffix == ".parquet" and path.is_file()
+        found = column_names(path) if is_file else sorted(present)
         raise ValueError(
             f"{path} must have the columns {needed}, but {absent} are in no row; found {found}."
         )

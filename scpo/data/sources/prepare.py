@@ -17,6 +17,7 @@ from rich.text import Text
 
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
+from scpo.data.layouts.community_alignment import COMMUNITY_HUB_NAME
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.prefixes import prefix_prompts
 from scpo.data.reading.bad_rows import BadRows
@@ -28,8 +29,13 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.sources.vetted import count_vetted, mark_vetted
 from scpo.files.atomic import hash_file, write_json
+from scpo.files.hub import is_hub_name
 
-_HUB_NAMES = {"prism": PRISM_HUB_NAME, "opinions": OPINIONS_HUB_NAME}
+_HUB_NAMES = {
+    "prism": PRISM_HUB_NAME,
+    "opinions": OPINIONS_HUB_NAME,
+    "community_alignment": COMMUNITY_HUB_NAME,
+}
 _SORT_ORDER = [("country", "ascending"), ("user_id", "ascending"), ("interaction_id", "ascending")]
 
 
@@ -177,19 +183,25 @@ def _read(
         return read_prism(path, bad_rows), {}, None
     if config.source == "opinions":
         return make_opinion_interactions(read_global_opinions(path, bad_rows)), {}, None
+    if config.source == "community_alignment":
+        return read_pairs_file(path, bad_rows, layout=config.source), {}, None
     if config.source == "pairs":
-        columns = PairColumns(
-            user=config.user_column,
-            country=config.country_column,
-            vetted=None if config.vetted is None else config.vetted.column,
-        )
-        table = read_pairs_file(
-            Path(path), bad_rows, columns=columns, default_country=config.default_country
-        )
-        options = {"columns": asdict(columns), "default_country": config.default_country}
-        return table, options, None
+        columns = columns_of(config)
+        options: dict[str, Any] = {
+            "default_country": config.default_country,
+            "layout": config.layout,
+            "margin_from_scores": config.margin_from_scores,
+        }
+        table = read_pairs_file(path, bad_rows, subset=config.subset, columns=columns, **options)
+        return table, {"columns": asdict(columns), **options}, None
     world = make_synthetic(config.synthetic)
     return world.interactions, config.synthetic.model_dump(), world.truth
+
+
+def columns_of(config: DataConfig) -> PairColumns:
+    """Return the columns of a pairs file that a configuration names."""
+    names = (field.name for field in fields(PairColumns))
+    return PairColumns(*(getattr(config, f"{name}_column") for name in names))
 
 
 def hash_sources(config: DataConfig) -> dict[str, str]:
@@ -201,12 +213,14 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     path, files = config.path, []
     if config.vetted is not None and config.vetted.file is not None:
         files.append(Path(config.vetted.file))
-    if path is not None and path not in _HUB_NAMES.values():
-        names = ("survey", "utterances")
-        is_prism = config.source == "prism"
-        files += (
-            [find_prism_file(Path(path), name) for name in names] if is_prism else [Path(path)]
-        )
+    if path is None or path in _HUB_NAMES.values() or is_hub_name(path):
+        return {str(file): hash_file(file) for file in files}
+    if config.source == "prism":
+        files += [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
+    elif Path(path).is_dir():
+        files += sorted(file for file in Path(path).rglob("*") if file.is_file())
+    else:
+        files.append(Path(path))
     return {str(file): hash_file(file) for file in files}
 
 

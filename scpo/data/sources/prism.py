@@ -16,10 +16,10 @@ from typing import Any
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.layouts.hub_rows import read_hub_rows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
-from scpo.data.sources.hub_rows import read_hub_rows
 from scpo.data.sources.prism_survey import NumberedRows, read_countries
 
 PRISM_HUB_NAME = "HannahRoseKirk/prism-alignment"

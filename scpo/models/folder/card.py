@@ -48,9 +48,9 @@ def use_section(folder: Path, facts: ModelFacts) -> str:
     """Return how a folder is used, and what other programs do otherwise with it."""
     notes = "\n".join(f"- {note}" for note in reader_notes(folder, facts))
     return (
-        "## Use\n\n```python\nimport scpo\n\nreward = scpo.reward_function(FOLDER)\n"
-        "reward(prompts, completions)  # texts or lists of messages; a list of floats\n```\n\n"
-        "It is a reward function of TRL's GRPO and RLOO trainers too. transformers "
+        "## Use\n\n```python\nimport scpo\n\nmodel = scpo.RewardModel.from_pretrained(FOLDER)\n"
+        "model.score(prompts, responses)  # texts or lists of messages; an array\n```\n\n"
+        "`model` is a reward function of TRL's GRPO and RLOO trainers too. transformers "
         "(`AutoModelForSequenceClassification`, `pipeline`) and sentence-transformers "
         "(`CrossEncoder`) give the same raw rewards, in float32 to 1e-5, but for:\n\n"
         f"{notes}\n"

@@ -11,7 +11,7 @@ from sweeps.curves.points import CurvePoint
 from sweeps.curves.summary import curve_summary, write_summary
 from sweeps.ledger.pooled import write_columns
 
-_CSV = """
+POINT_COLUMNS = """
     country arm budget seed num_seeds pairs_labelled pairs_trained accuracy low high pairs users
     distinctive distinctive_pairs consensus consensus_pairs global_accuracy length_accuracy
 """.split()
@@ -42,9 +42,13 @@ def write_curve_files(
 
 def write_points(points: Sequence[CurvePoint], path: Path) -> None:
     """Write the points as CSV; `seed` is "mean" where seeds are averaged."""
+    write_columns(POINT_COLUMNS, point_rows(points), path)
+
+
+def point_rows(points: Sequence[CurvePoint]) -> list[Row]:
+    """Return the points with `POINT_COLUMNS` and more."""
     seeds = ["mean" if point.seed is None else point.seed for point in points]
-    rows = [
+    return [
         point.columns() | {"budget": point.budget, "seed": seed}
         for point, seed in zip(points, seeds, strict=True)
     ]
-    write_columns(_CSV, rows, path)

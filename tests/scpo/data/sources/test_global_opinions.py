@@ -181,7 +181,7 @@ def test_rows_of_the_hub_count_as_those_of_a_file(monkeypatch: pytest.MonkeyPatc
         assert (name, config, split) == (OPINIONS_HUB_NAME, None, "train")
         return [GOOD, GOOD | {"selections": None}]
 
-    monkeypatch.setattr("scpo.data.sources.hub_rows.load_dataset", load)
+    monkeypatch.setattr("scpo.data.layouts.hub_rows.load_dataset", load)
     bad_rows = BadRows()
     survey = read_global_opinions(OPINIONS_HUB_NAME, bad_rows)
     assert [item.question for item in survey] == ["Is it warm?"]

@@ -259,7 +259,7 @@ def test_hub_rows_take_the_same_path(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (name, split) == (PRISM_HUB_NAME, "train")
         return datasets.Dataset.from_list(rows[configuration])
 
-    monkeypatch.setattr("scpo.data.sources.hub_rows.load_dataset", load)
+    monkeypatch.setattr("scpo.data.layouts.hub_rows.load_dataset", load)
     bad_rows = BadRows()
     table = read_prism(PRISM_HUB_NAME, bad_rows)
     assert table["responses"].to_pylist() == [["blue", "red"]]

@@ -73,7 +73,7 @@ def read(file):
 
 @pytest.mark.parametrize("kind", ["bert", "deberta", "llama", "qwen2"])
 def test_plain_transformers_gives_our_rewards_of_conversations(exports, kind):
-    ours = scpo.reward_function(exports(kind))(PROMPTS, COMPLETIONS)
+    ours = scpo.RewardModel.from_pretrained(exports(kind))(PROMPTS, COMPLETIONS)
     tokenizer = AutoTokenizer.from_pretrained(exports(kind))
     assert tokenizer.model_max_length == 60
     model = AutoModelForSequenceClassification.from_pretrained(exports(kind)).eval()
@@ -97,23 +97,24 @@ def test_the_pipeline_gives_raw_rewards(exports, kind):
     pairs = [{"text": p, "text_pair": a} for p, a in zip(SAID, ANSWERS, strict=True)]
     found = read_out(pairs)
     assert {each["label"] for each in found} == {"reward"}
-    ours = scpo.reward_function(exports(kind))(SAID, ANSWERS)
+    ours = scpo.RewardModel.from_pretrained(exports(kind))(SAID, ANSWERS)
     np.testing.assert_allclose(ours, [each["score"] for each in found], atol=1e-5, rtol=0)
 
 
 def test_the_reward_function_takes_texts_and_messages_alike(exports):
-    reward = scpo.reward_function(exports("llama"))
+    reward = scpo.RewardModel.from_pretrained(exports("llama"))
     assert reward.__name__ == "scpo_reward"
     texts = reward(prompts=SAID, completions=ANSWERS, completion_ids=None, trainer_state=None)
     messages = reward(PLAIN, [[{"role": "assistant", "content": a}] for a in ANSWERS])
     assert texts == messages
     assert isinstance(texts, list)
     longer = ["a " * 99]
-    cut = reward(longer, ["good"])
-    facts_given = scpo.reward_function(exports("llama"), max_tokens=60, overlong="truncate_left")(
-        longer, ["good"]
+    given = scpo.RewardModel.from_pretrained(
+        exports("llama"), max_tokens=60, overlong="truncate_left"
     )
-    assert cut == facts_given
+    with pytest.warns(UserWarning, match=r"Texts over 60 tokens are cut \(truncate_left\)"):
+        assert reward(longer, ["good"]) == given(longer, ["good"])
+    assert reward.num_cut == given.num_cut == 1
     for completion, match in (
         ([], "has messages of none"),
         ([{"role": "user", "content": "a"}], "has messages of user"),
@@ -147,7 +148,7 @@ def test_every_export_has_a_card(exports, kind):
     header = yaml.safe_load(text.split("---")[1])
     assert header["pipeline_tag"] == "text-classification"
     assert "| weighting temperature beta | 1.1 |" in text
-    assert "scpo.reward_function(FOLDER)" in text
+    assert "scpo.RewardModel.from_pretrained(FOLDER)" in text
     assert "trained with `truncate_left`" in text
     assert ("token types are lost" in text) == (kind == "bert")
 

@@ -1,0 +1,74 @@
+"""What a caller says, a text or messages, as prompts and responses of a reward model."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+from scpo.data.reading.conversations import Message, render_messages
+from scpo.tokens.prompts import Dialogue, Prompt
+
+Said: TypeAlias = str | Sequence[Mapping[str, Any]]  # a text, or messages of role and content
+
+
+def read_said(
+    prompts: Sequence[Said], responses: Sequence[Said]
+) -> tuple[list[Prompt], list[str]]:
+    """Return U prompts and U responses, as they are tokenised.
+
+    Raises:
+        ValueError: One text or one conversation stands where a list of them must, the lists
+            differ in length, or a message is not of text.
+    """
+    for name, given in (("prompts", prompts), ("responses", responses)):
+        if isinstance(given, str) or any(isinstance(each, Mapping) for each in given):
+            raise ValueError(
+                f"`{name}` must be a list, one entry for each response, but is one "
+                f"{'text' if isinstance(given, str) else 'conversation'}. For one prompt and "
+                "several responses use rank(prompt, responses)."
+            )
+    if len(prompts) != len(responses):
+        raise ValueError(
+            f"As many prompts as responses must be given, but there are {len(prompts)} prompts "
+            f"and {len(responses)} responses."
+        )
+    return [read_prompt(each) for each in prompts], [read_response(each) for each in responses]
+
+
+def read_prompt(prompt: Said) -> Prompt:
+    """Return a prompt; one message of the user is its text."""
+    if isinstance(prompt, str):
+        return prompt
+    turns = [Message(_role(turn), _content(turn)) for turn in prompt]
+    if not turns:
+        raise ValueError("A prompt must hold a message at least, but has none.")
+    text = render_messages(turns)
+    return text if len(turns) == 1 and turns[0].role == "user" else Dialogue(text, tuple(turns))
+
+
+def read_response(response: Said) -> str:
+    """Return the text of a response: a text, or one message of the assistant."""
+    if isinstance(response, str):
+        return response
+    if len(response) != 1 or _role(response[0]) != "assistant":
+        roles = ", ".join(map(_role, response)) or "none"
+        raise ValueError(
+            f"A response must be one message of the assistant, but has messages of {roles}. "
+            "Put earlier turns into the prompt."
+        )
+    return _content(response[0])
+
+
+def _role(turn: Mapping[str, Any]) -> str:
+    role = turn.get("role") if isinstance(turn, Mapping) else None
+    if not isinstance(role, str):
+        raise ValueError(f"A message must have a role and a content, but got {turn!r:.80}.")
+    return role
+
+
+def _content(turn: Mapping[str, Any]) -> str:
+    content = turn.get("content")
+    if not isinstance(content, str):
+        raise ValueError(
+            f"The content of a message must be text, but is a {type(content).__name__}: parts and "
+            "tool calls are not scored."
+        )
+    return content

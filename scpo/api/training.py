@@ -1,0 +1,109 @@
+"""Train one country's reward model in this process, and judge it on users who were held out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from scpo.api.models import RewardModel
+from scpo.api.preferences import Preferences
+from scpo.config import EncoderConfig, TrainingConfig, parse_config
+from scpo.countries.one_country import CountryTraining, ready_training
+from scpo.countries.scoring import score_pairs
+from scpo.data.interactions import hash_interactions
+from scpo.data.splits import name_users
+from scpo.evaluation.held_out import evaluate_margins
+from scpo.files.output_folder import output_folder
+from scpo.files.places import home
+from scpo.method.weighting import PAPER_BETA, PAPER_TAU
+from scpo.models.loading import load_reward_model
+from scpo.models.model_source import find_model
+from scpo.training.fit import fit_on_device
+from scpo.training.loop import Progress
+
+
+def train(
+    data: Preferences | str | Path,
+    country: str,
+    global_model: str | Path,
+    *,
+    arm: str = "scpo",
+    tau: float = PAPER_TAU,
+    beta: float = PAPER_BETA,
+    out: str | Path | None = None,
+    part: str = "validation",
+    settings: Mapping[str, Any] | None = None,
+    report: Callable[[Progress], None] | None = None,
+) -> RewardModel:
+    """Train the reward model of one country on the GPU or, without one, the CPU.
+
+    Users are divided into train, validation and test by their ids, as `scpo train` does. The
+    global model's rewards are kept in SCPO_HOME (~/.cache/scpo), so that another arm of the same
+    data scores nothing again.
+
+    Args:
+        data: Preferences, or a folder that `scpo prepare` wrote.
+        country: Whose model, by any of its names.
+        global_model: Folder, hub name or URI of the model that it continues.
+        arm: full, filter, weight, inverse, scpo or random_k.
+        tau: Filter threshold, above 0, at most 1.
+        beta: Weighting temperature, above 0.
+        out: Folder of the trained model; None to keep it in memory alone.
+        part: Whose pairs judge the model. Look at "test" once.
+        settings: Of the training (`learning_rate`, `epochs`, `lora`, ...; see
+            `scpo.config.TrainingConfig`) and `max_tokens` and `overlong`.
+        report: Called after every step.
+
+    Returns:
+        The model; its `evaluation` has accuracies with intervals by user, those of the global
+        model and of "longer response wins" on the same pairs, and the counts behind them.
+
+    Raises:
+        FileNotFoundError: No such data or model.
+        ValueError: The country is absent or too small, a setting is out of range, no pair is
+            kept, or `out` holds something else.
+        scpo.training.checkpoints.TrainingStopped: The loss or a weight is not finite.
+
+    Reference:
+        SCPO, arXiv 2606.18606, section 3.
+    """
+    given = dict(settings or {})
+    of_texts = {name: given.pop(name) for name in ("max_tokens", "overlong") if name in given}
+    encoder = parse_config(EncoderConfig, of_texts, "settings")
+    training = parse_config(TrainingConfig, given, "settings")
+    with TemporaryDirectory(prefix="scpo-train-") as temporary:
+        folder = data.save(Path(temporary) / "data") if isinstance(data, Preferences) else data
+        model = Path(temporary) / "model" if out is None else Path(out)
+        made_from = {
+            "data": hash_interactions(Path(folder)),
+            "global_model": str(global_model),
+            "setting": [country, arm, tau, beta],
+            "settings": dict(settings or {}),
+        }
+        with output_folder(
+            model, "model", made_from, overwrite=None, replaced=True, keep=[folder, global_model]
+        ) as marker:
+            ready = ready_training(
+                Path(folder),
+                str(global_model),
+                country,
+                cache=home() / "rewards",
+                encoder=encoder,
+                training=training,
+                arm=arm,
+                tau=tau,
+                beta=beta,
+            )
+            fit_on_device(ready.reward, ready.pairs, training, out=model, report=report)
+            marker["trained_on"] = name_users(ready.users)
+        return _read_back(model, ready, part, is_kept=out is not None)
+
+
+def _read_back(model: Path, ready: CountryTraining, part: str, *, is_kept: bool) -> RewardModel:
+    """Return the model that was written, on the device of the training, judged."""
+    source = find_model(model)
+    loaded = load_reward_model(source).to(ready.reward.model.device)
+    which = ready.country.pairs_in(part)
+    margins = score_pairs(loaded, ready.country, which, precision="fp32")
+    evaluation = evaluate_margins(margins, ready.country, part)
+    return RewardModel(loaded, source=source if is_kept else None, evaluation=evaluation)

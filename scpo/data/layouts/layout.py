@@ -1,0 +1,117 @@
+"""What a layout is, and the rows that every layout becomes.
+
+A row of a data set gives no pair (a tie), one, or several: `make_pair` rows of `prompt`, `chosen`
+and `rejected`, whose texts and messages `scpo.data.reading.trl_columns` takes apart and checks.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any, TypeAlias
+
+from scpo.data.reading.bad_rows import RowFault
+
+Row: TypeAlias = Mapping[str, Any]
+NumberedRows: TypeAlias = Iterable[tuple[int, dict[str, Any]]]
+
+SCORES = ("score_chosen", "score_rejected")  # in a pair whose layout scores both responses
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One layout of preference rows.
+
+    Attributes:
+        name: How it is asked for, such as "nectar".
+        needs: Columns that all of its rows have, and by which it is recognised.
+        read_pairs: Returns the pairs of a row, none for a tie; raises RowFault.
+        reads: Further columns that it reads.
+        gather: Joins rows that belong together before that; None where each stands alone.
+        user: Its own column of users, "" where it has none.
+        country: Its own column of countries, "" where it has none.
+        is_only_named: Never recognised: another layout with these columns is the usual one.
+    """
+
+    name: str
+    needs: frozenset[str]
+    read_pairs: Callable[[Row], list[dict[str, Any]]]
+    reads: frozenset[str] = frozenset()
+    gather: Callable[[NumberedRows], Iterator[tuple[int, dict[str, Any]]]] | None = None
+    user: str = ""
+    country: str = ""
+    is_only_named: bool = False
+
+
+def make_pair(
+    prompt: Any, chosen: Any, rejected: Any, scores: tuple[float, float] | None = None
+) -> dict[str, Any]:
+    """Return the row of one pair; `scores` are those of chosen and rejected.
+
+    A prompt of None is what chosen and rejected begin with.
+    """
+    row = {} if prompt is None else {"prompt": prompt}
+    row |= {"chosen": chosen, "rejected": rejected}
+    return row | (dict(zip(SCORES, scores, strict=True)) if scores else {})
+
+
+def make_rated_pairs(prompt: Any, rated: Iterable[tuple[Any, float]]) -> list[dict[str, Any]]:
+    """Return a pair of every two responses with different scores, the higher one chosen."""
+    pairs = []
+    for (first, high), (second, low) in combinations(rated, 2):
+        if low > high:
+            first, second, high, low = second, first, low, high
+        if high > low:
+            pairs.append(make_pair(prompt, first, second, (high, low)))
+    return pairs
+
+
+def take_number(row: Row, field: str) -> float:
+    """Return a finite number; a text that holds one is one.
+
+    Raises:
+        RowFault: The field is absent or no finite number.
+    """
+    value = row.get(field)
+    if value is None or value == "":
+        raise RowFault("missing_field", "A number must stand here.", field)
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        message = f"A number must stand here, got {value!r:.40}."
+        raise RowFault("wrong_type", message, field) from None
+    if not math.isfinite(number):
+        raise RowFault("score_not_finite", f"A score must be finite, got {value}.", field)
+    return number
+
+
+def take_items(row: Row, field: str) -> list[Row]:
+    """Return a list of objects.
+
+    Raises:
+        RowFault: The field is absent or something else.
+    """
+    value = row.get(field)
+    if value is None:
+        raise RowFault("missing_field", "A list of objects must stand here.", field)
+    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
+        message = f"A list of objects must stand here, got {value!r:.40}."
+        raise RowFault("wrong_type", message, field)
+    return value
+
+
+def take_choice(row: Row, field: str, choices: Mapping[Any, Any]) -> Any:
+    """Return what a field's value stands for.
+
+    Raises:
+        RowFault: The field is absent, or its value is none of the choices.
+    """
+    value = row.get(field)
+    if value is None:
+        raise RowFault("missing_field", "The field must be there and not be null.", field)
+    key = value.strip() if isinstance(value, str) else value
+    if key not in choices:
+        known = ", ".join(str(choice) for choice in choices)
+        message = f"One of {known} must stand here, got {value!r:.40}."
+        raise RowFault("wrong_type", message, field)
+    return choices[key]

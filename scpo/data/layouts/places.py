@@ -1,0 +1,139 @@
+"""Where rows lie: a file, a folder of shards, a data set that `save_to_disk` wrote, or the hub.
+
+Shards are read in the order of their names, their rows numbered through. Of a folder with files
+of several splits those of "train" are read, and the others counted.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import datasets
+
+from scpo.data.layouts.hub_rows import read_hub_rows
+from scpo.data.layouts.layout import NumberedRows
+from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.jsonl import read_json, read_jsonl
+from scpo.data.reading.tabular import read_csv, read_parquet
+from scpo.files.hub import is_hub_name
+
+SAVED = ("state.json", "dataset_dict.json")  # of `save_to_disk`
+_ENDINGS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet")
+_OTHER_SPLITS = ("test", "validation", "valid", "val", "dev", "eval")
+_BESIDE = ("dataset_info.json", "dataset_infos.json", "summary.json", "split.json")
+
+
+def open_rows(
+    path: str | Path, bad_rows: BadRows, *, columns: Sequence[str], subset: str | None = None
+) -> NumberedRows:
+    """Return the numbered rows of a place.
+
+    Args:
+        path: A file that ends in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, a folder
+            of such files or of a saved data set, or OWNER/NAME on the hub.
+        bad_rows: Takes what cannot be read.
+        columns: Of a Parquet file no other columns are read.
+        subset: The configuration of a data set on the hub, where it has several.
+
+    Raises:
+        FileNotFoundError: No such file, folder or data set.
+        OSError: The hub does not answer or refuses.
+        ValueError: An unknown ending, a folder with none or several kinds of files, or damage.
+    """
+    place = Path(path)
+    if place.is_dir():
+        if any((place / name).is_file() for name in SAVED):
+            return number_rows(_load_saved(place), bad_rows)
+        files = list_shards(place, bad_rows)
+        return _number_through(_read_file(file, bad_rows, columns) for file in files)
+    if is_hub_name(path):
+        return read_hub_rows(str(path), bad_rows, subset)
+    return _read_file(place, bad_rows, columns)
+
+
+def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
+    """Return the files of rows in a folder or its folder `data`, sorted by name.
+
+    Raises:
+        ValueError: There is none, or they are of several kinds.
+    """
+    files = [
+        file
+        for below in (folder, folder / "data")
+        for file in sorted(below.glob("*"))
+        if file.is_file() and _ending(file) in _ENDINGS and file.name not in _BESIDE
+    ]
+    train = [file for file in files if file.name.lower().startswith("train")]
+    if train and any(file.name.lower().startswith(_OTHER_SPLITS) for file in files):
+        if bad_rows is not None:
+            bad_rows.note("other_split", len(files) - len(train))
+        files = train
+    kinds = sorted({_ending(file) for file in files})
+    if len(kinds) != 1:
+        found = f"files of {', '.join(kinds)}" if kinds else "none"
+        raise ValueError(
+            f"{folder} must hold files of rows of one kind ({', '.join(_ENDINGS)}), but holds "
+            f"{found}. Name one file, or a folder with the shards alone."
+        )
+    return files
+
+
+def number_rows(rows: Any, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of an iterable of mappings with their numbers from 1."""
+    for number, row in enumerate(rows, start=1):
+        bad_rows.num_rows_read += 1
+        yield number, dict(row)
+
+
+def train_split(dataset: Any, origin: object) -> Any:
+    """Return a data set, of several splits that named "train".
+
+    Raises:
+        ValueError: There are several, and none of that name.
+    """
+    if not isinstance(dataset, dict):
+        return dataset
+    if "train" in dataset:
+        return dataset["train"]
+    raise ValueError(
+        f"{origin} must have a split 'train', but has {', '.join(map(str, dataset))}. Give one of "
+        "them."
+    )
+
+
+def _load_saved(folder: Path) -> Any:
+    try:
+        dataset = datasets.load_from_disk(str(folder))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{folder} is no whole saved data set: {error}. Save it again."
+        ) from error
+    return train_split(dataset, folder)
+
+
+def _read_file(path: Path, bad_rows: BadRows, columns: Sequence[str]) -> NumberedRows:
+    ending = _ending(path)
+    if ending in ("jsonl", "ndjson"):
+        return read_jsonl(path, bad_rows)
+    if ending == "json":
+        return read_json(path, bad_rows)
+    if ending in ("csv", "tsv"):
+        return read_csv(path, bad_rows)
+    if path.suffix == ".parquet":
+        return read_parquet(path, columns, bad_rows)
+    raise ValueError(
+        "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, or be a "
+        f"folder or a name on the hub, but got {path}."
+    )
+
+
+def _ending(path: Path) -> str:
+    return path.name.lower().removesuffix(".gz").rpartition(".")[2]
+
+
+def _number_through(
+    shards: Iterator[NumberedRows],
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    rows = chain.from_iterable(shards)
+    return ((number, row) for number, (_, row) in enumerate(rows, start=1))

@@ -1,0 +1,91 @@
+"""Run a sweep from Python, as `scpo sweep` does, and get its results back."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from scpo.config import load_config, parse_options
+from sweeps.api.configurations import find_configuration
+from sweeps.api.run_results import Run
+from sweeps.config import Say, SweepConfig
+from sweeps.ledger.records import TrialRecord
+from sweeps.report.write_all import write_outputs
+from sweeps.run.mirror import working_folder
+from sweeps.run.run_folder import one_run_writer
+from sweeps.stages.whole_sweep import run_sweep
+
+
+def sweep(
+    config: str | Path | Mapping[str, Any],
+    out: str | Path,
+    *,
+    resume: bool = False,
+    overrides: Mapping[str, Any] | None = None,
+    callbacks: Sequence[Callable[[TrialRecord], None]] = (),
+    say: Say = print,
+) -> Run:
+    """Search, train, test and rank; write records, models, tables and the report.
+
+    Args:
+        config: A configuration that comes with the package ("demo", "prism"), a YAML file, or its
+            values.
+        out: Folder of the run, or a URI of an object store.
+        resume: Go on with the run that the folder holds.
+        overrides: Settings to change, by dotted key ("search.num_trials") or nested.
+        callbacks: Each is called with the record of every training, once that is on disk; what
+            one raises ends the sweep, which can be resumed.
+        say: Called with each line of progress.
+
+    Returns:
+        The run; its `stopped` names the limit that ended it before the final trainings.
+
+    Raises:
+        FileNotFoundError: No such configuration.
+        ValueError: A setting is unknown or out of range, or the folder holds a run and `resume`
+            is off.
+        scpo.interrupts.Stopped: It was interrupted.
+        RuntimeError: The cluster does not hold one lane.
+    """
+    resolved = resolve_configuration(config, overrides)
+    was_there = ray.is_initialized()
+    try:
+        with (
+            one_run_writer(out, resolved),
+            working_folder(out, writes=True) as (folder, mirror),
+        ):
+            stopped = run_sweep(
+                resolved, folder, resume=resume, say=say, mirror=mirror, listeners=callbacks
+            )
+            write_outputs(folder, margin=resolved.search.non_inferiority)
+    finally:
+        if not was_there:
+            ray.shutdown()  # a notebook goes on without the cluster
+    return Run(out, stopped=stopped)
+
+
+def resolve_configuration(
+    config: str | Path | Mapping[str, Any], overrides: Mapping[str, Any] | None = None
+) -> SweepConfig:
+    """Return a configuration by name, file or values, with overrides.
+
+    Raises:
+        FileNotFoundError: No such configuration.
+        ValueError: A setting is unknown or out of range.
+    """
+    texts = [f"{key}={json.dumps(value)}" for key, value in _flatten(overrides or {}).items()]
+    if isinstance(config, Mapping):
+        return parse_options(SweepConfig, config, texts)
+    return load_config(SweepConfig, find_configuration(config), texts)
+
+
+def _flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= _flatten(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat

@@ -1,0 +1,27 @@
+"""The study of one country in the journal of a run, to look at."""
+
+from pathlib import Path
+
+import optuna
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+
+from sweeps.config import SearchConfig
+from sweeps.search.country_study import JOURNAL
+from sweeps.search.space import study_name
+
+
+def open_study(run: Path, country: str, config: SearchConfig) -> optuna.Study:
+    """Return a country's study as its search left it.
+
+    Raises:
+        FileNotFoundError: The run has no journal, or no study of this country.
+    """
+    journal = run / JOURNAL
+    if not journal.is_file():
+        raise FileNotFoundError(f"No studies at {journal}. Has the search of {run} begun?")
+    storage = JournalStorage(JournalFileBackend(str(journal)))
+    try:
+        return optuna.load_study(study_name=study_name(country, config), storage=storage)
+    except KeyError as error:
+        raise FileNotFoundError(f"{journal} has no study of {country}.") from error

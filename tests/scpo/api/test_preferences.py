@@ -1,0 +1,104 @@
+"""Preferences from DataFrames, files and data sets, and the report of what was refused."""
+
+import doctest
+import json
+
+import datasets
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+import scpo
+import scpo.api.preferences
+from scpo.data.interactions import read_interactions
+
+ROWS = [
+    {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "user": 1, "country": "MX"},
+    {"prompt": "Sky?", "chosen": "blue", "rejected": "grey", "user": 1, "country": "Mexico"},
+    {"prompt": "Sea?", "chosen": "wet", "rejected": "dry", "user": 2, "country": "Chile"},
+]
+
+
+def test_a_frame_a_file_and_a_data_set_give_the_same(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    tables = [
+        scpo.Preferences.from_pandas(pd.DataFrame(ROWS)).table,
+        scpo.Preferences.from_file(file).table,
+        scpo.Preferences.from_dataset(datasets.Dataset.from_list(ROWS)).table,
+        scpo.Preferences.from_dataset(
+            datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)})
+        ).table,
+        scpo.Preferences.from_records(iter(ROWS)).table,
+    ]
+    assert all(table.equals(tables[0]) for table in tables)
+    assert tables[0]["comparisons"].to_pylist() == [[[0, 1]], [[0, 1], [0, 2]]] or tables[0][
+        "comparisons"
+    ].to_pylist() == [[[1, 0]], [[0, 1], [0, 2]]]
+
+
+def test_counts_and_words():
+    data = scpo.Preferences.from_pandas(pd.DataFrame(ROWS))
+    assert data.countries == ["Chile", "Mexico"]
+    counts = data.counts()
+    assert counts.loc["Mexico", ["users", "interactions", "pairs"]].tolist() == [1, 1, 2]
+    assert repr(data) == "Preferences(a DataFrame: 3 pairs of 2 users in Chile, Mexico)"
+    assert len(data.report()) == 0
+    assert list(data.report().columns)[:2] == ["reason", "message"]
+
+
+def test_what_is_refused_is_reported():
+    bad = [
+        {**ROWS[2], "rejected": "wet"},
+        {**ROWS[2], "country": None},
+        {**ROWS[2], "chosen": np.nan},
+        ROWS[2],
+    ]
+    data = scpo.Preferences.from_pandas(pd.DataFrame(ROWS + bad))
+    report = data.report()
+    assert report[["line", "reason"]].values.tolist() == [
+        [4, "chosen_equals_rejected"],
+        [5, "user_without_country"],
+        [6, "missing_field"],
+    ]
+    assert data.notes() == {"pairs that repeat another one of that user, merged": 1}
+    assert "3 rows refused" in repr(data)
+    with pytest.raises(ValueError, match="a DataFrame:4: field 'rejected'"):
+        scpo.Preferences.from_pandas(pd.DataFrame(ROWS + bad), on_bad_rows="stop")
+    with pytest.raises(ValueError, match=r"of 1 rows none is \(1 a pair whose two texts"):
+        scpo.Preferences.from_records(bad[:1])
+
+
+def test_messages_of_a_parquet_file_through_pandas(tmp_path):
+    rows = [
+        {
+            "chosen": [
+                {"role": "user", "content": "Sky?"},
+                {"role": "assistant", "content": text},
+            ],
+            "rejected": [
+                {"role": "user", "content": "Sky?"},
+                {"role": "assistant", "content": "red"},
+            ],
+            "gap": margin,
+        }
+        for text, margin in (("blue", 0.5), ("grey", None))
+    ]
+    frame = pa.Table.from_pylist(rows).to_pandas()  # lists are arrays there
+    data = scpo.Preferences.from_pandas(frame, default_country="Peru", margin="gap")
+    (row,) = data.table.to_pylist()
+    assert (row["prompt"], row["responses"], row["margins"]) == (
+        "Sky?",
+        ["blue", "grey", "red"],
+        [0.5, None],
+    )
+    data.save(tmp_path / "data")
+    assert read_interactions(tmp_path / "data").equals(data.table)
+    assert scpo.Preferences.from_file(tmp_path / "data").table.equals(data.table)
+
+
+def test_examples_run():
+    found = doctest.testmod(scpo.api.preferences, extraglobs={"scpo": scpo, "pd": pd})
+    assert found.failed == 0
+    assert found.attempted > 3

@@ -1,0 +1,138 @@
+"""Files of rows scored and ranked, interrupted and gone on."""
+
+import gzip
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import scpo
+from scpo.api import row_files
+from scpo.api.score_files import rerank_file, score_file
+
+ROWS = [
+    {"id": number, "prompt": f"{'abcdefgh'[number % 8]} b", "response": text, "note": None}
+    for number, text in enumerate(("good", "bad d", "fine", "long a", "warm", "cold", "h"))
+]
+
+
+@pytest.fixture(scope="module")
+def model(model_folder):
+    return scpo.RewardModel.from_pretrained(model_folder("bert"))
+
+
+@pytest.fixture
+def small_parts(monkeypatch):
+    monkeypatch.setattr(row_files.transform_file, "__kwdefaults__", {"rows_of_part": 3})
+
+
+@pytest.fixture
+def rewards(model):
+    prompts, responses = ([row[name] for row in ROWS] for name in ("prompt", "response"))
+    return [float(reward) for reward in model.score(prompts, responses)]
+
+
+def lines(rows):
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def read(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_json_lines_and_parquet_get_the_same_rewards(model, rewards, small_parts, tmp_path):
+    (tmp_path / "in.jsonl").write_text(lines(ROWS))
+    (tmp_path / "in.jsonl.gz").write_bytes(gzip.compress(lines(ROWS).encode()))
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "in.parquet", row_group_size=2)
+    for name in ("in.jsonl", "in.jsonl.gz"):
+        out = tmp_path / "out" / "scored.jsonl"
+        assert score_file(model, tmp_path / name, out) == 7
+        found = read(out)
+        assert [row.pop("reward") for row in found] == pytest.approx(rewards, abs=1e-6)
+        assert found == ROWS
+        out.unlink()
+    out = tmp_path / "scored.parquet"
+    score_file(model, tmp_path / "in.parquet", out, column="r")
+    table = pq.read_table(out)
+    assert table.schema.names == ["id", "prompt", "response", "note", "r"]
+    assert table["r"].to_pylist() == pytest.approx(rewards, abs=1e-6)
+    assert table.drop_columns(["r"]).equals(pa.Table.from_pylist(ROWS))
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("in.jsonl", "in.jsonl.gz", "in.parquet", "out", "scored.parquet")
+    ]
+
+
+def test_an_interrupted_run_goes_on(model, rewards, small_parts, tmp_path, monkeypatch):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(lines(ROWS))
+    scored = []
+
+    def score(prompts, responses):
+        scored.append(len(prompts))
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return type(model).score(model, prompts, responses)
+
+    monkeypatch.setattr(model, "score", score, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, source, out)
+    assert not out.exists()
+    assert score_file(model, source, out) == 7
+    assert scored == [3, 3, 3, 1]  # the first part was kept
+    assert [row["reward"] for row in read(out)] == pytest.approx(rewards, abs=1e-6)
+    scored.clear()
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, source, out)
+    source.write_text(lines(ROWS[::-1]))  # the kept part is of another file
+    assert score_file(model, source, out) == 7
+    assert [row["reward"] for row in read(out)] == pytest.approx(rewards[::-1], abs=1e-6)
+
+
+def test_ranking_follows_the_rewards(model, tmp_path):
+    texts = [row["response"] for row in ROWS]
+    rows = [
+        {"prompt": "a b", "responses": texts},
+        {"prompt": "c", "responses": []},
+        {"prompt": [{"role": "user", "content": "d"}], "responses": texts[:2]},
+    ]
+    (tmp_path / "in.jsonl").write_text(lines(rows))
+    assert rerank_file(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl", top_k=3) == 3
+    found = read(tmp_path / "out.jsonl")
+    expected = [each["corpus_id"] for each in model.rank("a b", texts, 3)]
+    assert found[0]["ranking"] == expected
+    assert found[0]["rewards"] == pytest.approx(model.score(["a b"] * 7, texts).tolist(), abs=1e-6)
+    assert (found[1]["ranking"], found[1]["rewards"]) == ([], [])
+    assert found[2]["rewards"] == pytest.approx(model.score(["d"] * 2, texts[:2]), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("row", "match"),
+    [
+        ({"prompt": "a"}, r"in\.jsonl:2: column 'response': the row has no 'response'"),
+        ({"prompt": 7, "response": "a"}, r"in\.jsonl:2: column 'prompt'"),
+        ({"prompt": "a", "response": [{"role": "user", "content": "b"}]}, "messages of user"),
+        ({"prompt": "a", "response": "b", "reward": 1}, "has a column 'reward' already"),
+    ],
+)
+def test_a_row_that_cannot_be_scored_is_named(model, tmp_path, row, match):
+    (tmp_path / "in.jsonl").write_text(lines([ROWS[0], row]))
+    with pytest.raises(ValueError, match=match):
+        score_file(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+def test_files_that_cannot_be_meant_are_refused(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text(lines(ROWS))
+    for out, match in (
+        ("out.parquet", "must be of the kind of"),
+        ("out.csv", r"must end in \.jsonl or \.parquet"),
+        ("in.jsonl", "is the file that is read"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            score_file(model, tmp_path / "in.jsonl", tmp_path / out)
+    with pytest.raises(FileNotFoundError, match="No file at"):
+        score_file(model, tmp_path / "none.jsonl", tmp_path / "out.jsonl")
+    (tmp_path / "bad.parquet").write_text("no")
+    with pytest.raises(ValueError, match="must be a whole Parquet file"):
+        score_file(model, tmp_path / "bad.parquet", tmp_path / "out.parquet")

@@ -1,0 +1,67 @@
+"""Training from preferences in memory, as a user of the package does."""
+
+import numpy as np
+import pytest
+
+import scpo
+
+
+@pytest.fixture
+def data(interactions):
+    table = interactions(users={"Mexico": 10, "Chile": 3}, per_user=4, seed=3)
+    return scpo.Preferences(table, "made up")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCPO_HOME", str(tmp_path / "home"))
+
+
+def test_a_trained_model_scores_and_says_how_well(data, model_folder, tmp_path):
+    settings = {"learning_rate": 1e-3, "max_tokens": 48, "epochs": 2}
+    steps = []
+    out = tmp_path / "mexico"
+    common = {"country": "MX", "global_model": model_folder("bert"), "tau": 1.0}
+    model = scpo.train(data, **common, out=out, settings=settings, report=steps.append)
+    assert len(steps) > 1
+    assert (model.country, model.facts.arm, model.facts.beta) == ("Mexico", "scpo", 1.1)
+    assert model.max_tokens == 48
+    shared = scpo.RewardModel.from_pretrained(model_folder("bert"))
+    prompts, responses = ["a b", "c"], ["good", "bad d"]
+    assert np.abs(model.score(prompts, responses) - shared.score(prompts, responses)).max() > 1e-3
+    again = scpo.RewardModel.from_pretrained(out)
+    np.testing.assert_array_equal(again.score(prompts, responses), model.score(prompts, responses))
+    overall = model.evaluation["overall"]
+    assert model.evaluation["part"] == "validation"
+    assert 0 <= overall["low"] <= overall["accuracy"] <= overall["high"] <= 1
+    assert overall["users"] == 2
+    # The accuracy again, pair by pair.
+    mine = data.table.filter([name == "Mexico" for name in data.table["country"].to_pylist()])
+    judged = set(model.evaluation["by_user"]["users"])
+    right = total = 0
+    for row in mine.to_pylist():
+        if row["user_id"] in judged:
+            rewards = model.score([row["prompt"]] * 3, row["responses"])
+            for i in range(3):
+                for j in range(3):
+                    if row["scores"][i] > row["scores"][j]:
+                        total += 1
+                        right += bool(rewards[i] > rewards[j])
+    assert (overall["pairs"], overall["accuracy"]) == (total, pytest.approx(right / total))
+    in_memory = scpo.train(data, **common, settings=settings)
+    np.testing.assert_array_equal(
+        in_memory.score(prompts, responses), model.score(prompts, responses)
+    )
+    assert "in memory" in repr(in_memory)
+
+
+def test_what_cannot_be_trained_is_refused(data, model_folder, tmp_path):
+    folder = model_folder("bert")
+    with pytest.raises(ValueError, match="No interactions of Peru"):
+        scpo.train(data, "Peru", folder)
+    with pytest.raises(ValueError, match="unknown key 'learning_rat'; did you mean"):
+        scpo.train(data, "Mexico", folder, settings={"learning_rat": 1})
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match=r"notes\.txt"):
+        scpo.train(data, "Mexico", folder, out=tmp_path / "mine")

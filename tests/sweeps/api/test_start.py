@@ -1,0 +1,84 @@
+"""`scpo.sweep` without a cluster: what it makes of its arguments, and what it gives back."""
+
+import doctest
+
+import pytest
+
+import scpo
+from scpo.config import dump_config, load_config
+from sweeps.api import configurations, start
+from sweeps.api.configurations import CONFIGURATIONS, find_configuration
+from sweeps.config import SweepConfig
+from sweeps.ledger.records import Ledger
+
+VALUES = {
+    "name": "mine",
+    "countries": ["Chile", "Mexico", "South Africa"],
+    "data": {"source": "synthetic"},
+    "global_model": {"backbone": "none"},
+}
+
+
+@pytest.fixture
+def swept(monkeypatch, records):
+    """Every call of `run_sweep`, which writes the records that a real one would."""
+    calls = []
+
+    def run_sweep(config, run, *, resume, say, mirror, listeners):
+        calls.append((config, resume, mirror))
+        (run / "config.yaml").write_text(dump_config(config))
+        ledger = Ledger(run)
+        ledger.listeners = listeners
+        for record in records[:3]:
+            ledger.append(record)
+        ledger.listeners = ()
+        ledger.path.write_text("".join(r.model_dump_json() + "\n" for r in records))
+        return "max_wall_s" if config.search.max_wall_s else None
+
+    monkeypatch.setattr(start, "run_sweep", run_sweep)
+    return calls
+
+
+def test_a_sweep_gives_back_its_run_and_tells_of_every_record(swept, records, tmp_path):
+    told = []
+    run = scpo.sweep(
+        VALUES,
+        tmp_path / "run",
+        overrides={"search.num_trials": 3, "split": {"seed": 5}, "search.sampler": "random"},
+        callbacks=[told.append],
+    )
+    ((config, resume, mirror),) = swept
+    assert (config.search.num_trials, config.split.seed, config.search.sampler) == (3, 5, "random")
+    assert (resume, mirror, run.stopped) == (False, None, None)
+    assert told == records[:3]
+    assert run.recommended("Mexico")["country"] == "Mexico"
+    assert (tmp_path / "run" / "leaderboard.csv").is_file()
+    assert run.report == tmp_path / "run" / "report.html"
+
+
+def test_what_stopped_a_sweep_is_told(swept, tmp_path):
+    run = scpo.sweep(VALUES, tmp_path / "run", overrides={"search.max_wall_s": 1}, resume=True)
+    assert (run.stopped, swept[0][1]) == ("max_wall_s", True)
+
+
+def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
+    named = start.resolve_configuration("demo")
+    assert named == load_config(SweepConfig, CONFIGURATIONS / "demo.yaml")
+    file = tmp_path / "mine.yaml"
+    file.write_text(dump_config(start.resolve_configuration(VALUES)))
+    assert start.resolve_configuration(file) == start.resolve_configuration(VALUES)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").write_text(file.read_text())
+    assert start.resolve_configuration("demo").name == "mine"  # a file comes first
+    with pytest.raises(
+        FileNotFoundError, match=r"No configuration 'prsm': .* Did you mean 'prism'"
+    ):
+        find_configuration("prsm")
+    with pytest.raises(ValueError, match="unknown key 'serch'; did you mean 'search'"):
+        start.resolve_configuration({**VALUES, "serch": {}})
+    with pytest.raises(ValueError, match=r"search\.num_trials"):
+        start.resolve_configuration(VALUES, {"search.num_trials": 0})
+
+
+def test_examples_run():
+    assert doctest.testmod(configurations).failed == 0

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from scpo.api.said import Said, read_said
-from scpo.api.scorer import Rewards, Scorer
+from scpo.api.scorer import Rewards, RewardScorer
 from scpo.choices import Overlong, Precision
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
@@ -37,7 +37,7 @@ from scpo.tokens.pair_layout import reads_pairs
 MAX_TOKENS = 512  # of a model that does not say
 
 
-class RewardModel(Scorer):
+class RewardModel(RewardScorer):
     """A reward model, loaded and ready to score.
 
     Attributes:
@@ -116,7 +116,7 @@ class RewardModel(Scorer):
 
         Warns:
             UserWarning: Texts are longer than `max_tokens` and are cut.
-        """  # further as of Scorer.score
+        """  # further as of RewardScorer.score
         return self._score(
             encode_texts(
                 self.loaded.tokenizer,
@@ -188,7 +188,7 @@ class RewardModel(Scorer):
         return f"RewardModel({self.source or 'in memory'}, {words})"
 
 
-class Mixture(Scorer):
+class Mixture(RewardScorer):
     """The global model steered towards countries: r = r_glo + sum of alpha_c (r_c - r_glo)."""
 
     def __init__(

@@ -27,7 +27,7 @@ from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.files.atomic import hash_file, write_json
-from scpo.files.hub import is_hub_name
+from scpo.files.hub import is_data_set_name
 
 _HUB_NAMES = {
     "prism": PRISM_HUB_NAME,
@@ -199,7 +199,7 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
         FileNotFoundError: One is not there.
     """
     path = config.path
-    if path is None or path in _HUB_NAMES.values() or is_hub_name(path):
+    if path is None or path in _HUB_NAMES.values() or is_data_set_name(path):
         return {}
     files = [Path(path)]
     if files[0].is_dir():

@@ -28,8 +28,7 @@ from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel as LoadedModel
-from scpo.models.reward_model import content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.tokens.flat_tokens import flatten_tokens
 from scpo.tokens.pair_layout import reads_pairs

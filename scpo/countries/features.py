@@ -27,7 +27,7 @@ from scpo.countries.reference_cache import plan_missing
 from scpo.countries.scoring import run_forwards
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.classifier import is_backbone, plain_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]
@@ -50,7 +50,7 @@ class FeatureReport:
     num_quarantined: int
 
 
-def reward_head(reward: RewardModel) -> nn.Linear:
+def reward_head(reward: LoadedModel) -> nn.Linear:
     """Return the last layer: the one linear map to one output above the backbone.
 
     Raises:
@@ -74,7 +74,7 @@ def reward_head(reward: RewardModel) -> nn.Linear:
 
 
 def compute_features(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     which: IntArray,
     *,
@@ -118,7 +118,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
 
 
 def features_with_cache(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     which: IntArray,
     folder: Path,

@@ -7,11 +7,11 @@ from torch import Tensor
 
 from scpo.files.atomic import atomic_folder
 from scpo.models.export import write_model_files
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 
 
 def save_reward_model(
-    reward: RewardModel, out: Path, state: Mapping[str, Tensor] | None = None
+    reward: LoadedModel, out: Path, state: Mapping[str, Tensor] | None = None
 ) -> Path:
     """Write a model folder in place of an older one, and return it."""
     with atomic_folder(out) as temporary:

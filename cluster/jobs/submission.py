@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from cluster.access.profile import Profile, is_shared
-from scpo.files.hub import is_hub_name
+from scpo.files.hub import is_data_set_name
 from scpo.text.secrets import is_secret_name
 from scpo.text.settings import apply_override, refuse_secrets
 from scpo.text.yaml_files import YamlValue, read_yaml
@@ -224,7 +224,9 @@ def _files_read(settings: Mapping[str, Any]) -> list[str]:
         if not isinstance(value, str) or value.startswith(("$", "~")) or is_shared(value):
             continue
         is_model = key in ("name", "backbone") and _HUB_NAME.fullmatch(value)
-        is_data = isinstance(inner, dict) and inner.get("source") == "pairs" and is_hub_name(value)
+        is_data = (
+            isinstance(inner, dict) and inner.get("source") == "pairs" and is_data_set_name(value)
+        )
         if Path(value).exists() or not (is_model or is_data):
             named.append(PurePosixPath(value).as_posix())
     for path in named:

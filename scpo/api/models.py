@@ -18,8 +18,9 @@ import numpy as np
 import torch
 
 from scpo.api.said import Said, read_said
-from scpo.api.scorer import Rewards, Scorer
+from scpo.api.scorer import Rewards, RewardScorer
 from scpo.choices import Overlong, Precision
+from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
 from scpo.models.devices import pick_device
@@ -28,8 +29,7 @@ from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel as LoadedModel
-from scpo.models.reward_model import content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.tokens.flat_tokens import flatten_tokens
 from scpo.tokens.pair_layout import reads_pairs
@@ -37,7 +37,7 @@ from scpo.tokens.pair_layout import reads_pairs
 MAX_TOKENS = 512  # of a model that does not say
 
 
-class RewardModel(Scorer):
+class RewardModel(RewardScorer):
     """A reward model, loaded and ready to score.
 
     Attributes:
@@ -58,6 +58,7 @@ class RewardModel(Scorer):
         overlong: Overlong | None = None,
         precision: Precision = "fp32",
         evaluation: Mapping[str, Any] | None = None,
+        country: str | None = None,
     ) -> None:
         self.loaded = loaded
         self.source = source
@@ -67,7 +68,9 @@ class RewardModel(Scorer):
         self.overlong: Overlong = policy
         self.precision: Precision = precision
         self.evaluation = evaluation
+        self.country = self.facts.country or country
         self.num_cut = 0
+        prefixed_prompts(self.facts, [""], self.country)  # refuses now, not at the first score
 
     @classmethod
     def from_pretrained(
@@ -79,6 +82,7 @@ class RewardModel(Scorer):
         max_tokens: int | None = None,
         overlong: Overlong | None = None,
         precision: Precision = "fp32",
+        country: str | None = None,
         trust_remote_code: bool = False,
     ) -> "RewardModel":
         """Load a reward model: a folder, OWNER/NAME on the hub (perhaps @REVISION), s3:// or gs://.
@@ -90,12 +94,13 @@ class RewardModel(Scorer):
             max_tokens: Longest text; None as the model was trained, else 512.
             overlong: truncate_prompt, truncate_left or drop; None as the model was trained.
             precision: Of the matrix products: fp32, bf16, or auto for what the device has.
+            country: Whose prompts, for a global model whose prompts name a country.
             trust_remote_code: Let the model bring its own Python code.
 
         Raises:
             FileNotFoundError: No such model.
             OSError: The hub or the object store does not answer or refuses.
-            ValueError: It is no reward model, or is damaged.
+            ValueError: It is no reward model, is damaged, or needs a country.
 
         Example:
             >>> model = scpo.RewardModel.from_pretrained(folder)
@@ -104,23 +109,21 @@ class RewardModel(Scorer):
         loaded = load_reward_model(source, trust_remote_code=trust_remote_code)
         place = pick_device() if device == "auto" else torch.device(device)
         options: dict[str, Any] = {"max_tokens": max_tokens, "overlong": overlong}
+        options["country"] = country
         return cls(loaded.to(place), source=source, precision=precision, **options)
-
-    @property
-    def country(self) -> str | None:
-        """Whose preferences the model represents; None where that is not known."""
-        return self.facts.country
 
     def score(self, prompts: Sequence[Said], responses: Sequence[Said]) -> Rewards:
         """Return the reward of each response to its prompt, shape (U,), float32.
 
         Warns:
             UserWarning: Texts are longer than `max_tokens` and are cut.
-        """  # further as of Scorer.score
+        """  # further as of RewardScorer.score
+        asked, answers = read_said(prompts, responses)
         return self._score(
             encode_texts(
                 self.loaded.tokenizer,
-                *read_said(prompts, responses),
+                prefixed_prompts(self.facts, asked, self.country),
+                answers,
                 max_tokens=self.max_tokens,
                 overlong=self.overlong,
             )
@@ -144,6 +147,11 @@ class RewardModel(Scorer):
         if self.reads_pairs:
             raise ValueError(
                 f"{self!r} reads a prompt and a response apart. Use score(prompts, responses)."
+            )
+        if self.facts.prompt_prefix is not None:
+            raise ValueError(
+                f"{self!r} was trained with the prompt prefix {self.facts.prompt_prefix!r}, which "
+                "cannot be put into rendered texts. Use score(prompts, responses)."
             )
         encoded = self.loaded.tokenizer(list(texts), add_special_tokens=False, verbose=False)
         lists = encoded["input_ids"]
@@ -188,7 +196,7 @@ class RewardModel(Scorer):
         return f"RewardModel({self.source or 'in memory'}, {words})"
 
 
-class Mixture(Scorer):
+class Mixture(RewardScorer):
     """The global model steered towards countries: r = r_glo + sum of alpha_c (r_c - r_glo)."""
 
     def __init__(

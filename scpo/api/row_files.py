@@ -24,8 +24,8 @@ ROWS_OF_PART = 1024
 _TELL_S = 5.0  # between two lines of progress
 _KEY_FILE = "key.json"
 
-Row: TypeAlias = dict[str, Any]
-Work: TypeAlias = Callable[[Sequence[tuple[int, Row]]], Mapping[str, list[Any]]]
+FileRow: TypeAlias = dict[str, Any]
+Work: TypeAlias = Callable[[Sequence[tuple[int, FileRow]]], Mapping[str, list[Any]]]
 
 
 def transform_file(
@@ -108,7 +108,7 @@ def _open_parts(out: Path, key: Mapping[str, Any]) -> Path:
     return parts
 
 
-def _json_chunks(source: Path, size: int) -> Iterator[list[tuple[int, Row]]]:
+def _json_chunks(source: Path, size: int) -> Iterator[list[tuple[int, FileRow]]]:
     rows = read_jsonl(source, BadRows("stop"))
     while chunk := list(islice(rows, size)):
         yield chunk

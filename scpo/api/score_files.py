@@ -11,11 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from scpo.api.models import RewardModel
-from scpo.api.row_files import Row, transform_file
+from scpo.api.row_files import FileRow, transform_file
 from scpo.api.said import Said, read_prompt, read_response
 from scpo.models.reward_model import content_hash
-
-Say = Callable[[str], None]
 
 
 def score_file(
@@ -26,7 +24,7 @@ def score_file(
     prompt: str = "prompt",
     response: str = "response",
     column: str = "reward",
-    say: Say = print,
+    say: Callable[[str], None] = print,
 ) -> int:
     """Write a file with the reward of each row in a further column; return its number of rows.
 
@@ -39,7 +37,7 @@ def score_file(
             messages: file, row and column are named.
     """
 
-    def work(rows: Sequence[tuple[int, Row]]) -> dict[str, list[Any]]:
+    def work(rows: Sequence[tuple[int, FileRow]]) -> dict[str, list[Any]]:
         prompts = [_take(row, prompt, read_prompt, source, line) for line, row in rows]
         responses = [_take(row, response, read_response, source, line) for line, row in rows]
         return {column: _floats(model, prompts, responses)}
@@ -62,7 +60,7 @@ def rerank_file(
     prompt: str = "prompt",
     responses: str = "responses",
     top_k: int | None = None,
-    say: Say = print,
+    say: Callable[[str], None] = print,
 ) -> int:
     """Write a file with the rewards and the ranking of each row's responses; return its rows.
 
@@ -76,7 +74,7 @@ def rerank_file(
     if top_k is not None and top_k < 1:
         raise ValueError(f"`top_k >= 1` must hold, but got {top_k}.")
 
-    def work(rows: Sequence[tuple[int, Row]]) -> dict[str, list[Any]]:
+    def work(rows: Sequence[tuple[int, FileRow]]) -> dict[str, list[Any]]:
         asked: list[Said] = []
         given: list[Said] = []
         sizes = []
@@ -109,7 +107,7 @@ def _floats(model: RewardModel, prompts: Sequence[Said], responses: Sequence[Sai
     return [float(reward) for reward in model.score(prompts, responses)] if prompts else []
 
 
-def _take(row: Row, name: str, read: Callable[[Any], Any], source: Path, line: int) -> Any:
+def _take(row: FileRow, name: str, read: Callable[[Any], Any], source: Path, line: int) -> Any:
     """Return what a row has under a name, once it is known to be readable."""
     try:
         if row.get(name) is None:

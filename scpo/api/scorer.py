@@ -33,7 +33,7 @@ class BestResponse(NamedTuple):
     reward: float
 
 
-class Scorer(ABC):
+class RewardScorer(ABC):
     """Something that rewards responses to prompts; higher is more likely preferred."""
 
     __name__ = "scpo_reward"  # TRL logs a reward function by its name

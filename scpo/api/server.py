@@ -17,7 +17,7 @@ from typing import Any
 from scpo.api.models import RewardModel
 from scpo.api.said import read_said
 
-MAX_BYTES = 32 << 20
+MAX_BODY_BYTES = 32 << 20
 MAX_QUERIES = 4096
 _SILENCE_S = 60.0  # of a client in the middle of its request
 
@@ -44,7 +44,7 @@ class RewardServer(ThreadingHTTPServer):
         host: str = "127.0.0.1",
         port: int = 5000,
         *,
-        max_bytes: int = MAX_BYTES,
+        max_bytes: int = MAX_BODY_BYTES,
         max_queries: int = MAX_QUERIES,
     ) -> None:
         self.model = model

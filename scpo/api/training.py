@@ -25,7 +25,7 @@ from scpo.training.loop import Progress
 def train(
     data: Preferences | str | Path,
     country: str,
-    global_model: str | Path,
+    global_model: RewardModel | str | Path,
     *,
     arm: str = "scpo",
     tau: float = PAPER_TAU,
@@ -44,7 +44,8 @@ def train(
     Args:
         data: Preferences, or a folder that `scpo prepare` wrote.
         country: Whose model, by any of its names.
-        global_model: Folder, hub name or URI of the model that it continues.
+        global_model: The model that it continues: its folder, hub name or URI, or one loaded
+            from there.
         arm: full, filter, weight, inverse, scpo or random_k.
         tau: Filter threshold, above 0, at most 1.
         beta: Weighting temperature, above 0.
@@ -68,6 +69,7 @@ def train(
         SCPO, arXiv 2606.18606, section 3.
     """
     given = dict(settings or {})
+    name = _name_of(global_model)
     of_texts = {name: given.pop(name) for name in ("max_tokens", "overlong") if name in given}
     encoder = parse_config(EncoderConfig, of_texts, "settings")
     training = parse_config(TrainingConfig, given, "settings")
@@ -76,16 +78,16 @@ def train(
         model = Path(temporary) / "model" if out is None else Path(out)
         made_from = {
             "data": hash_interactions(Path(folder)),
-            "global_model": str(global_model),
+            "global_model": name,
             "setting": [country, arm, tau, beta],
             "settings": dict(settings or {}),
         }
         with output_folder(
-            model, "model", made_from, overwrite=None, replaced=True, keep=[folder, global_model]
+            model, "model", made_from, overwrite=None, replaced=True, keep=[folder, name]
         ) as marker:
             ready = ready_training(
                 Path(folder),
-                str(global_model),
+                name,
                 country,
                 cache=home() / "rewards",
                 encoder=encoder,
@@ -97,6 +99,17 @@ def train(
             fit_on_device(ready.reward, ready.pairs, training, out=model, report=report)
             marker["trained_on"] = name_users(ready.users)
         return _read_back(model, ready, part, is_kept=out is not None)
+
+
+def _name_of(global_model: RewardModel | str | Path) -> str:
+    if not isinstance(global_model, RewardModel):
+        return str(global_model)
+    if global_model.source is None:
+        raise ValueError(
+            f"The global model {global_model} must lie in a folder. Write it there first, by "
+            "save_pretrained(FOLDER)."
+        )
+    return str(global_model.source)
 
 
 def _read_back(model: Path, ready: CountryTraining, part: str, *, is_kept: bool) -> RewardModel:

@@ -45,7 +45,7 @@ LongTexts = Annotated[
     Option(help="Longer: truncate_prompt (default, or as the model), truncate_left, drop."),
 ]
 OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
-Run = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
+RunPlace = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
 
 
 def _quiet_for_json(wanted: bool) -> bool:

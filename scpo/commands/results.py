@@ -7,13 +7,13 @@ import typer
 from typer import Argument, Option
 
 from scpo.arrays import Row
-from scpo.commands.options import Json, Run, show_json
+from scpo.commands.options import Json, RunPlace, show_json
 from scpo.text.terminal import console
 
 _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
 
 
-def rank(run: Run, as_json: Json = False) -> None:
+def rank(run: RunPlace, as_json: Json = False) -> None:
     """Rank the settings of a sweep and recommend one per country."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_run
@@ -40,7 +40,7 @@ def rank(run: Run, as_json: Json = False) -> None:
 
 
 def curves(
-    run: Run,
+    run: RunPlace,
     target: Annotated[float | None, Option(help="Report the pairs for this accuracy too.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -57,7 +57,7 @@ def curves(
     show_json(as_json, {"curve_summary": summary})
 
 
-def report(run: Run, as_json: Json = False) -> None:
+def report(run: RunPlace, as_json: Json = False) -> None:
     """Write report.html, one self-contained page about a sweep."""
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_records

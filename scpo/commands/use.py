@@ -16,7 +16,7 @@ Model = Annotated[str, Argument(metavar="MODEL", help="Folder, hub name (@REVISI
 Source = Annotated[Path, Argument(metavar="FILE", help="Rows: .jsonl (also .gz) or .parquet.")]
 OutFile = Annotated[Path, Option("--out", metavar="FILE", help="File of the same kind.")]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
-Precision = Annotated[str, Option(help="fp32, bf16 or auto.")]
+MatrixPrecision = Annotated[str, Option(help="fp32, bf16 or auto.")]
 Trust = Annotated[bool, Option("--trust-remote-code", help="Run code that the model brings.")]
 
 
@@ -28,7 +28,7 @@ def score_file(
     response_column: Annotated[str, Option(help="Texts or messages.")] = "response",
     column: Annotated[str, Option(help="Name of the new column.")] = "reward",
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: MatrixPrecision = "fp32",
     trust_remote_code: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -54,7 +54,7 @@ def rerank(
     responses_column: Annotated[str, Option(help="Lists of responses.")] = "responses",
     top_k: Annotated[int | None, Option(help="Keep the best of the ranking.")] = None,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: MatrixPrecision = "fp32",
     trust_remote_code: Trust = False,
     as_json: Json = False,
 ) -> None:
@@ -78,7 +78,7 @@ def serve(
     port: Annotated[int, Option(help="Port; 0 for a free one.")] = 5000,
     max_mb: Annotated[int, Option(help="Largest request, in MiB.")] = 32,
     device: Device = "auto",
-    precision: Precision = "fp32",
+    precision: MatrixPrecision = "fp32",
     trust_remote_code: Trust = False,
 ) -> None:
     """Serve rewards over HTTP, as OpenRLHF asks for them.

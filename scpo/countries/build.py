@@ -26,7 +26,7 @@ from scpo.data.splits import SIDES, fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.fit_together import check_lengths
 from scpo.models.folder.contract import ModelFacts
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.text.prompt_prefix import fill_country
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
@@ -53,7 +53,7 @@ class SteeredCountries:
     scoring: ScoringReport
 
 
-def encoder_of(reward: RewardModel, encoder: EncoderConfig) -> EncoderConfig:
+def encoder_of(reward: LoadedModel, encoder: EncoderConfig) -> EncoderConfig:
     """Return encoder settings in which what was not set is as in the model's scpo.json.
 
     Warns:
@@ -79,7 +79,7 @@ def encoder_of(reward: RewardModel, encoder: EncoderConfig) -> EncoderConfig:
 def steer_countries(
     table: pa.Table,
     countries: Sequence[str],
-    reward: RewardModel,
+    reward: LoadedModel,
     model_hash: str,
     *,
     split: SplitConfig | Mapping[str, str],
@@ -168,7 +168,7 @@ def take_parts(table: pa.Table, parts: Mapping[str, str]) -> dict[str, str]:
 
 def score_table(
     table: pa.Table,
-    reward: RewardModel,
+    reward: LoadedModel,
     model_hash: str,
     *,
     max_tokens: int,

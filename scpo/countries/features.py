@@ -24,7 +24,7 @@ from scpo.countries.pooling import reading_vectors
 from scpo.countries.reference_cache import plan_missing
 from scpo.countries.scoring import run_forwards
 from scpo.files.part_files import find_parts, keyed_folder, write_part
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]
@@ -47,7 +47,7 @@ class FeatureReport:
 
 
 def compute_features(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     which: IntArray,
     *,
@@ -98,7 +98,7 @@ def features_folder(cache: Path, *, model_hash: str, precision: str, pooling: Po
 
 
 def features_with_cache(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     which: IntArray,
     folder: Path,

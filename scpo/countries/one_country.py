@@ -26,7 +26,7 @@ from scpo.method.weighting import effective_pairs
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.batches import TrainingSet
 
 
@@ -86,7 +86,7 @@ class CountryTraining:
     """
 
     model: ModelSource
-    reward: RewardModel
+    reward: LoadedModel
     pairs: TrainingSet
     num_available: int
     effective_pairs: float
@@ -163,7 +163,7 @@ def ready_training(
     )
 
 
-def _load(name: str, *, is_sharded: bool) -> tuple[ModelSource, RewardModel]:
+def _load(name: str, *, is_sharded: bool) -> tuple[ModelSource, LoadedModel]:
     source = find_model(name)
     reward = load_reward_model(source, as_stored=is_sharded)
     return source, reward if is_sharded else reward.to(pick_device())

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from scpo.choices import Pooling
 from scpo.models.classifier import all_positions, is_backbone, plain_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 
 # Takes the rewards (B,) of the passes since the last call; returns their texts' vectors (B, D).
 ReadVectors: TypeAlias = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ ReadVectors: TypeAlias = Callable[[Tensor], Tensor]
 _TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
 
 
-def reward_head(reward: RewardModel) -> nn.Linear:
+def reward_head(reward: LoadedModel) -> nn.Linear:
     """Return the last layer: the one linear map to one output above the backbone.
 
     Raises:
@@ -47,13 +47,13 @@ def reward_head(reward: RewardModel) -> nn.Linear:
     return heads[0]
 
 
-def head_parameters(reward: RewardModel, pooling: Pooling) -> list[nn.Parameter]:
+def head_parameters(reward: LoadedModel, pooling: Pooling) -> list[nn.Parameter]:
     """Return the weights that reading vectors needs whole: those of the head, or none."""
     return list(reward_head(reward).parameters()) if pooling == "head" else []
 
 
 @contextmanager
-def reading_vectors(reward: RewardModel, pooling: Pooling) -> Iterator[ReadVectors]:
+def reading_vectors(reward: LoadedModel, pooling: Pooling) -> Iterator[ReadVectors]:
     """Yield a function that returns the vectors of all texts scored since its last call.
 
     Raises:

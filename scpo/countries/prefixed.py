@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from scpo.data.prefixes import prefix_of, prefix_prompts
 from scpo.models.folder.contract import ModelFacts
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.text.prompt_prefix import fill_country, fill_prompt, fill_turns
 from scpo.tokens.prompts import Dialogue, Prompt
 
@@ -25,7 +25,7 @@ def prefixed_prompts(
     return [_fill(template, prompt, country) for prompt in prompts]
 
 
-def fit_prefix(table: pa.Table, reward: RewardModel) -> pa.Table:
+def fit_prefix(table: pa.Table, reward: LoadedModel) -> pa.Table:
     """Return interactions whose prompts are as a model needs them.
 
     Raises:
@@ -39,7 +39,7 @@ def fit_prefix(table: pa.Table, reward: RewardModel) -> pa.Table:
     return table
 
 
-def check_prefix(reward: RewardModel, template: str | None) -> None:
+def check_prefix(reward: LoadedModel, template: str | None) -> None:
     """Refuse texts whose prompts have another prefix than those a model was trained with.
 
     A model that was not exported here has no such contract.

@@ -20,7 +20,7 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, prompt_key
 
@@ -88,7 +88,7 @@ def cache_folder(
 
 
 def score_with_cache(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,

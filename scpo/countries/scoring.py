@@ -12,13 +12,13 @@ from scpo.countries.country_data import CountryData, pair_margins
 from scpo.models.classifier import compute_rewards, plain_model
 from scpo.models.devices import autocast, forward_tokens, resolve_precision
 from scpo.models.fit_together import check_lengths
-from scpo.models.reward_model import RewardModel, takes_token_types
+from scpo.models.reward_model import LoadedModel, takes_token_types
 from scpo.tokens.batches import cut_forwards
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 
 def score_texts(
-    reward: RewardModel,
+    reward: LoadedModel,
     texts: TokenizedTexts,
     which: IntArray,
     *,
@@ -51,7 +51,7 @@ def score_texts(
 
 
 def run_forwards(
-    reward: RewardModel, texts: TokenizedTexts, which: IntArray, *, precision: Precision
+    reward: LoadedModel, texts: TokenizedTexts, which: IntArray, *, precision: Precision
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Yield the texts of each forward pass, of nearly one length, and their rewards.
 
@@ -78,7 +78,7 @@ def run_forwards(
 
 
 def score_pairs(
-    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
+    reward: LoadedModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
 ) -> FloatArray:
     """Return the model's margin of each named pair, scoring only the texts they need.
 
@@ -90,7 +90,7 @@ def score_pairs(
 
 
 def score_responses(
-    reward: RewardModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
+    reward: LoadedModel, data: CountryData, which: IntArray, *, precision: Precision = "auto"
 ) -> FloatArray:
     """Return a model's reward of each response that the named pairs hold, 0 for others, (U,).
 

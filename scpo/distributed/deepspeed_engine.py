@@ -17,7 +17,7 @@ from scpo.distributed.deepspeed_internals import release_engine
 from scpo.distributed.shard_weights import shard_weights
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.training.engines import Optimization, gather_from_ranks
 
 STATE_TAG = "state"
@@ -37,7 +37,7 @@ class DeepSpeedEngine:
 
     def __init__(
         self,
-        reward: RewardModel,
+        reward: LoadedModel,
         optimization: Optimization,
         *,
         zero_stage: ZeroStage,

@@ -23,7 +23,7 @@ from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
 
 _MAX_RESTARTS = 3  # of each actor
@@ -100,7 +100,7 @@ class Scorer:
     precision: Precision  # of the matrix products
     use_gpu: bool  # else one thread of a CPU
     trust_remote_code: bool
-    reward: RewardModel | None = None  # once loaded; a restarted actor loads it again
+    reward: LoadedModel | None = None  # once loaded; a restarted actor loads it again
 
     def load(self) -> None:
         """Load the model; not at the start, where a failure would be a dead actor."""

@@ -34,7 +34,7 @@ from scpo.interrupts import keep_handlers
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel, fresh_model
+from scpo.models.reward_model import LoadedModel, fresh_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import gather_faults
@@ -229,7 +229,7 @@ def load_everywhere(
     trust_remote_code: bool,
     new_head_seed: int | None = None,
     fault: str | None = None,
-) -> RewardModel:
+) -> LoadedModel:
     """Load the model on every rank; if one rank cannot, all stop, so that none waits for it.
 
     Its weights lie in mapped files, in the precision of these, on the CPU.

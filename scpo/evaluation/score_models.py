@@ -27,7 +27,7 @@ from scpo.evaluation.trained_users import refuse_trained_users
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model, find_models
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 
 
 def score_models(
@@ -118,6 +118,6 @@ def pair_scores(
     )
 
 
-def _load(source: ModelSource, judged: ModelsToJudge) -> RewardModel:
+def _load(source: ModelSource, judged: ModelsToJudge) -> LoadedModel:
     reward = load_reward_model(source, trust_remote_code=judged.trust_remote_code)
     return reward.to(pick_device())

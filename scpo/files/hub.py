@@ -30,7 +30,7 @@ _NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 REFUSALS = (GatedRepoError, RevisionNotFoundError, RepositoryNotFoundError)
 
 
-def is_hub_name(path: str | Path) -> bool:
+def is_data_set_name(path: str | Path) -> bool:
     """Tell whether a path that is not there has the form OWNER/NAME of a data set.
 
     A name with the ending of a file of rows is a file's.

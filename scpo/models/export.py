@@ -26,7 +26,7 @@ from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
-from scpo.models.reward_model import RewardModel, takes_token_types
+from scpo.models.reward_model import LoadedModel, takes_token_types
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 FILE_BYTES = 5 * 10**9  # of a file of weights, at most
@@ -41,7 +41,7 @@ def size_of_file(num_weights: int, num_ranks: int) -> int:
 
 
 def export_reward_model(
-    reward: RewardModel,
+    reward: LoadedModel,
     out: Path,
     *,
     texts: TokenizedTexts,
@@ -104,7 +104,7 @@ def export_reward_model(
 
 
 def write_model_files(
-    reward: RewardModel,
+    reward: LoadedModel,
     folder: Path,
     weights: Iterable[tuple[str, Tensor]] | None = None,
     *,
@@ -174,7 +174,7 @@ def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:
     return model.eval()
 
 
-def _largest_difference(reward: RewardModel, texts: TokenizedTexts, expected: FloatArray) -> float:
+def _largest_difference(reward: LoadedModel, texts: TokenizedTexts, expected: FloatArray) -> float:
     batch = pad_texts(
         texts,
         np.arange(len(texts)),

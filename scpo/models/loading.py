@@ -33,7 +33,7 @@ from scpo.models.folder.checks import (
 )
 from scpo.models.folder.contract import verify_folder
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel, quiet_peft, quiet_transformers, require_peft
+from scpo.models.reward_model import LoadedModel, quiet_peft, quiet_transformers, require_peft
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 
@@ -47,7 +47,7 @@ def load_reward_model(
     head_pooling: Pooling = "head",
     as_stored: bool = False,
     trust_remote_code: bool = False,
-) -> RewardModel:
+) -> LoadedModel:
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     An adapter loads its base too. `new_head` puts a fresh reward head, of `head_seed`, on a
@@ -86,7 +86,7 @@ def load_reward_model(
     )
     tokenizer = _fit_tokenizer(source, folder, loaded, **code)
     loaded.name_or_path = source.name
-    return RewardModel(loaded.eval(), tokenizer, source.commit, facts=facts, **code)
+    return LoadedModel(loaded.eval(), tokenizer, source.commit, facts=facts, **code)
 
 
 def _load_classifier(
@@ -173,7 +173,7 @@ def _fit_tokenizer(
 
 def _load_adapter(
     source: ModelSource, base_source: ModelSource, *, trust_remote_code: bool
-) -> RewardModel:
+) -> LoadedModel:
     """Return base and adapter; the head is the adapter's, so the base may lack one."""
     lora = require_peft()
     folder = source.folder()
@@ -208,7 +208,7 @@ def _load_adapter(
         )
     with in_one_line(f"{folder / ADAPTER_WEIGHTS} does not fit {base_source}"):
         lora.set_peft_model_state_dict(model, weights)
-    return RewardModel(model.eval(), tokenizer, base_source.commit, facts=facts, **code)
+    return LoadedModel(model.eval(), tokenizer, base_source.commit, facts=facts, **code)
 
 
 def _check_loaded(

@@ -16,16 +16,16 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from scpo.models.classifier import plain_model
-from scpo.models.reward_model import RewardModel, quiet_peft, require_peft
+from scpo.models.reward_model import LoadedModel, quiet_peft, require_peft
 
 
 def add_lora(
-    reward: RewardModel,
+    reward: LoadedModel,
     *,
     rank: int,
     alpha: float,
     target_modules: str | list[str] = "all-linear",
-) -> RewardModel:
+) -> LoadedModel:
     """Return the reward model under a new LoRA adapter; its own model is changed in place.
 
     The model is whole, not yet sharded by an engine. Updates of `target_modules`, names or all
@@ -57,7 +57,7 @@ def add_lora(
     return replace(reward, model=model.eval())
 
 
-def has_lora(reward: RewardModel) -> bool:
+def has_lora(reward: LoadedModel) -> bool:
     """Tell whether the model stands under an adapter."""
     return plain_model(reward.model) is not reward.model
 
@@ -71,7 +71,7 @@ def head_modules(model: PreTrainedModel) -> list[str]:
     ]
 
 
-def merge_lora(reward: RewardModel) -> RewardModel:
+def merge_lora(reward: LoadedModel) -> LoadedModel:
     """Return the plain class again, with the updates added to its weights, in place.
 
     The model is the one that `add_lora` was given, and all its weights train again; the peft
@@ -87,7 +87,7 @@ def merge_lora(reward: RewardModel) -> RewardModel:
     return replace(reward, model=merged.requires_grad_(True).eval())
 
 
-def merge_state(reward: RewardModel, state: Mapping[str, Tensor]) -> RewardModel:
+def merge_state(reward: LoadedModel, state: Mapping[str, Tensor]) -> LoadedModel:
     """Return the plain class with merged weights made of a gathered state alone.
 
     The model of `reward` may be sharded: only its configuration is read. Good for saving; its

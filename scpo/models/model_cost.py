@@ -31,7 +31,7 @@ from scpo.models.devices import autocast
 from scpo.models.folder.checks import CONFIG_FILE, in_one_line
 from scpo.models.lora import add_lora
 from scpo.models.model_source import ModelSource, find_model
-from scpo.models.reward_model import RewardModel, quiet_transformers
+from scpo.models.reward_model import LoadedModel, quiet_transformers
 
 _TOKENIZER = cast(PreTrainedTokenizerBase, SimpleNamespace(pad_token_id=0))  # never used
 
@@ -91,7 +91,7 @@ def measure_model(
         ).eval()
         adapt_classes(network, _TOKENIZER.pad_token_id)
         if lora is not None:  # here and not below: peft moves what it makes
-            reward = RewardModel(network, _TOKENIZER)
+            reward = LoadedModel(network, _TOKENIZER)
             network = add_lora(
                 reward, rank=lora.rank, alpha=lora.alpha, target_modules=lora.target_modules
             ).model

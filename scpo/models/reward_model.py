@@ -27,7 +27,7 @@ from scpo.models.model_source import ModelSource, find_model
 
 
 @dataclass(frozen=True)
-class RewardModel:
+class LoadedModel:
     """A reward model with what is needed to feed it.
 
     `model` is a sequence classifier with one label, float32, in eval mode; a `peft.PeftModel`
@@ -42,13 +42,13 @@ class RewardModel:
     trust_remote_code: bool = False
     facts: ModelFacts | None = None
 
-    def to(self, device: torch.device) -> "RewardModel":
+    def to(self, device: torch.device) -> "LoadedModel":
         """Move the model to a device and return this reward model."""
         nn.Module.to(self.model, device)
         return self
 
 
-def fresh_model(base: RewardModel, device: torch.device, *, stays_mapped: bool) -> RewardModel:
+def fresh_model(base: LoadedModel, device: torch.device, *, stays_mapped: bool) -> LoadedModel:
     """Return a model with its own modules and the base's weights, in float32.
 
     Args:
@@ -68,7 +68,7 @@ def fresh_model(base: RewardModel, device: torch.device, *, stays_mapped: bool) 
     return replace(base, model=copy.deepcopy(base.model, memo))
 
 
-def takes_token_types(reward: RewardModel) -> bool:
+def takes_token_types(reward: LoadedModel) -> bool:
     """Tell whether the tokenizer gives `token_type_ids` and the model reads them."""
     name = "token_type_ids"
     return name in reward.tokenizer.model_input_names and takes_argument(reward.model, name)

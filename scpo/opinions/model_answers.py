@@ -15,7 +15,7 @@ from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.countries import canonical_country, nearest_names, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.opinions.answers import (
     Answers,
     arrange_rewards,
@@ -76,7 +76,7 @@ def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLa
 
 
 def score_options(
-    reward: RewardModel,
+    reward: LoadedModel,
     questions: Sequence[SurveyQuestion],
     *,
     max_tokens: int,

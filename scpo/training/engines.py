@@ -19,7 +19,7 @@ from transformers import get_scheduler
 from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 
 STATE_FILE = "engine.pt"
 
@@ -116,7 +116,7 @@ class TorchEngine:
     world_size = 1
     kind = "torch"
 
-    def __init__(self, reward: RewardModel, optimization: Optimization) -> None:
+    def __init__(self, reward: LoadedModel, optimization: Optimization) -> None:
         self.model = reward.model
         self.device = reward.model.device
         self.optimization = optimization

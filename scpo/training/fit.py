@@ -22,7 +22,7 @@ from scpo.models.devices import resolve_precision
 from scpo.models.export import FILE_BYTES, export_reward_model, size_of_file
 from scpo.models.folder.contract import ModelFacts
 from scpo.models.lora import add_lora, merge_lora
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import Checkpoints, TrainingStopped
 from scpo.training.engines import Engine, Optimization, TorchEngine
@@ -45,14 +45,14 @@ class Fitted(Generic[EngineType]):
     """
 
     engine: EngineType
-    reward: RewardModel
+    reward: LoadedModel
     inputs: BatchInputs
     result: TrainingResult
     file_bytes: int = FILE_BYTES
 
 
 def fit_on_device(
-    reward: RewardModel,
+    reward: LoadedModel,
     data: TrainingSet,
     config: TrainingConfig,
     *,
@@ -79,8 +79,8 @@ def fit_on_device(
 
 
 def fit_with(
-    make_engine: Callable[[RewardModel, Optimization], EngineType],
-    reward: RewardModel,
+    make_engine: Callable[[LoadedModel, Optimization], EngineType],
+    reward: LoadedModel,
     data: TrainingSet,
     config: TrainingConfig,
     *,

@@ -21,7 +21,7 @@ from torch import Tensor
 from scpo.arrays import IntArray
 from scpo.models.classifier import plain_model, takes_packed_rows
 from scpo.models.devices import forward_tokens
-from scpo.models.reward_model import RewardModel, takes_token_types
+from scpo.models.reward_model import LoadedModel, takes_token_types
 from scpo.tokens.batches import TrainingSet, cut_forwards, texts_of_step
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
@@ -63,7 +63,7 @@ class Forward:
     rows: list[tuple[IntArray, int]] = field(default_factory=list)
 
 
-def model_inputs(reward: RewardModel) -> BatchInputs:
+def model_inputs(reward: LoadedModel) -> BatchInputs:
     """Return what a model takes; ask before its weights are sharded."""
     config = reward.model.config
     cost = None

@@ -121,7 +121,7 @@ class Run:
         """
         name = self._country(country)
         board = self.leaderboard()
-        rows = board[(board["country"] == name) & (board["recommended"] == True)]  # noqa: E712
+        rows = board[board["country"].eq(name) & board["recommended"].eq(True)]
         if rows.empty:
             raise ValueError(
                 f"{name} has no setting to recommend: no trial of its search could be ranked. See "

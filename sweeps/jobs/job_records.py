@@ -12,7 +12,7 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
@@ -23,7 +23,7 @@ from sweeps.ledger.words import LENGTH
 
 
 def run_job(
-    job: Job, data: CountryData, reward: RewardModel, training: TrainingConfig, *, engine: str
+    job: Job, data: CountryData, reward: LoadedModel, training: TrainingConfig, *, engine: str
 ) -> TrialRecord:
     """Train the model in place as the job asks, evaluate it, and return the record.
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import run_job
 from sweeps.lanes.lane import Lane, LaneNotStarted
@@ -19,7 +19,7 @@ from sweeps.ledger.records import TrialRecord
 class DeviceLane(Lane):
     """A lane that trains on the one device of its actor."""
 
-    reward: RewardModel
+    reward: LoadedModel
     base: dict[str, Tensor]
 
     def open(self) -> None:

@@ -24,7 +24,7 @@ from scpo.countries.country_data import CountryData
 from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
 from scpo.distributed.sharded_scoring import rewards_of_all
 from scpo.files.places import Place, below
-from scpo.models.reward_model import RewardModel, fresh_model
+from scpo.models.reward_model import LoadedModel, fresh_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Optimization, gather_from_ranks
@@ -81,8 +81,8 @@ class JobWorker:
     workspace: Workspace
     group: WorkerGroup
     folder: Place  # of the checkpoints of jobs in flight
-    base: RewardModel  # the base weights, mapped from files
-    make_engine: Callable[[RewardModel, Optimization], Any]  # it has a method `release`
+    base: LoadedModel  # the base weights, mapped from files
+    make_engine: Callable[[LoadedModel, Optimization], Any]  # it has a method `release`
     engine: Any = None  # of the job in flight
 
     def run(self, job: Job, fold: int = 0) -> dict[str, str]:
@@ -109,7 +109,7 @@ class JobWorker:
         fresh = fresh_model(self.base, device, stays_mapped=self.group.zero_stage == 3)
         trained: list[Fitted[Any]] = []
 
-        def make_engine(reward: RewardModel, optimization: Optimization) -> Any:
+        def make_engine(reward: LoadedModel, optimization: Optimization) -> Any:
             self.engine = self.make_engine(reward, optimization)
             return self.engine
 

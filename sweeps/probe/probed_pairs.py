@@ -23,7 +23,7 @@ from scpo.heads.linear_heads import ProbedPairs
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from sweeps.config import Say, SweepConfig
 from sweeps.run.worker_group import worker_group
 
@@ -35,7 +35,7 @@ class FeatureStore:
     `compute` is as of `features_with_cache`: workers that share the weights, or None.
     """
 
-    reward: RewardModel
+    reward: LoadedModel
     folder: Path  # of `features_folder`
     precision: ResolvedPrecision  # of the matrix products
     pooling: Pooling

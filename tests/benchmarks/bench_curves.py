@@ -33,7 +33,7 @@ from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
@@ -74,7 +74,7 @@ def make_interactions(seed: int) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=INTERACTIONS_SCHEMA)
 
 
-def prepare(reward: RewardModel, folder: Path) -> dict[str, CountryData]:
+def prepare(reward: LoadedModel, folder: Path) -> dict[str, CountryData]:
     """Return the countries, scored by a model whose margins are as wide as a trained one's."""
     table = make_interactions(seed=0)
     countries = sorted(set(table["country"].to_pylist()))
@@ -91,7 +91,7 @@ def prepare(reward: RewardModel, folder: Path) -> dict[str, CountryData]:
     return steered.countries
 
 
-def widen_margins(reward: RewardModel, factor: float) -> None:
+def widen_margins(reward: LoadedModel, factor: float) -> None:
     """Multiply the head, so that rewards spread as a trained model's."""
     head = reward_head(reward)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def widen_margins(reward: RewardModel, factor: float) -> None:
 
 
 def find_features(
-    reward: RewardModel, countries: dict[str, CountryData], folder: Path
+    reward: LoadedModel, countries: dict[str, CountryData], folder: Path
 ) -> list[Probed]:
     """Return each country's pairs on the features of their texts."""
     return [

@@ -39,7 +39,7 @@ from workload import draw_lengths
 
 from scpo.config import TrainingConfig
 from scpo.models.classifier import adapt_classes
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.fit import fit_on_device
@@ -146,7 +146,7 @@ def make_set(num_interactions: int, seed: int) -> TrainingSet:
     return TrainingSet(tokenized, chosen, rejected, interaction, np.ones(len(chosen)))
 
 
-def make_model(config: PreTrainedConfig, device: str, *, ours: bool) -> RewardModel:
+def make_model(config: PreTrainedConfig, device: str, *, ours: bool) -> LoadedModel:
     """Return a model with random weights, as this project changes it or as transformers has it."""
     backend = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1, "[EOS]": 2}, unk_token="[UNK]"))
     tokenizer = PreTrainedTokenizerFast(
@@ -158,10 +158,10 @@ def make_model(config: PreTrainedConfig, device: str, *, ours: bool) -> RewardMo
         model = AutoModelForSequenceClassification.from_config(config)
     if ours:
         adapt_classes(model, tokenizer.pad_token_id)
-    return RewardModel(model.eval(), tokenizer)
+    return LoadedModel(model.eval(), tokenizer)
 
 
-def train_ours(reward: RewardModel, data: TrainingSet, shape: Shape) -> TrainingResult:
+def train_ours(reward: LoadedModel, data: TrainingSet, shape: Shape) -> TrainingResult:
     """Train one epoch with this project's loop."""
     config = TrainingConfig(
         pairs_per_step=PAIRS_PER_STEP,
@@ -173,7 +173,7 @@ def train_ours(reward: RewardModel, data: TrainingSet, shape: Shape) -> Training
     return fit_on_device(reward, data, config)
 
 
-def train_with_trl(reward: RewardModel, data: TrainingSet, shape: Shape) -> float:
+def train_with_trl(reward: LoadedModel, data: TrainingSet, shape: Shape) -> float:
     """Return the seconds of one epoch of TRL's loop."""
     tokens = {
         "chosen_ids": [data.texts.tokens_of(number).tolist() for number in data.chosen],
@@ -208,7 +208,7 @@ def train_with_trl(reward: RewardModel, data: TrainingSet, shape: Shape) -> floa
     return timer.seconds
 
 
-def flops_per_token(reward: RewardModel, data: TrainingSet) -> float:
+def flops_per_token(reward: LoadedModel, data: TrainingSet) -> float:
     """Return the arithmetic of a training on one token: 6 a weight, and the attention's."""
     model, config = reward.model, reward.model.config
     embedded = sum(weight.numel() for weight in model.get_input_embeddings().parameters())

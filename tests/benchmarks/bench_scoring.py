@@ -23,29 +23,29 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Precision
 from scpo.countries.scoring import score_texts
 from scpo.models.devices import resolve_precision
-from scpo.models.reward_model import RewardModel, takes_token_types
+from scpo.models.reward_model import LoadedModel, takes_token_types
 from scpo.tokens.encoding import pad_texts
 
 INTERACTIONS_PER_ROUND = 32
 BATCH = 8
 
 
-def score_sorted(reward: RewardModel, work: Workload, precision: Precision = "auto") -> FloatArray:
+def score_sorted(reward: LoadedModel, work: Workload, precision: Precision = "auto") -> FloatArray:
     """Return the reward of each text, scored once, sorted by length, as this project does."""
     return score_texts(reward, work.texts, np.arange(len(work.texts)), precision=precision)
 
 
-def score_by_interaction(reward: RewardModel, work: Workload) -> None:
+def score_by_interaction(reward: LoadedModel, work: Workload) -> None:
     """Score each text once, the texts of 8 interactions a batch."""
     _score_batches(reward, work, _cut(work, BATCH * NUM_RESPONSES))
 
 
-def score_by_text(reward: RewardModel, work: Workload) -> None:
+def score_by_text(reward: LoadedModel, work: Workload) -> None:
     """Score each text once, 8 a batch, in the order of the interactions."""
     _score_batches(reward, work, _cut(work, BATCH))
 
 
-def score_by_pair(reward: RewardModel, work: Workload) -> None:
+def score_by_pair(reward: LoadedModel, work: Workload) -> None:
     """Score both texts of each pair, in the order of the interactions."""
     pairs = work.pairs
     for start in range(0, len(pairs), BATCH):
@@ -57,7 +57,7 @@ def measure(rounds: int) -> list[str]:
     """Return the figures' lines, after `rounds` rounds."""
     reward, plain = load_minilm(), load_plain_minilm()
     precision = resolve_precision("auto", reward.model.device)
-    ways: dict[str, Callable[[RewardModel, Workload], None]] = {
+    ways: dict[str, Callable[[LoadedModel, Workload], None]] = {
         "by_interaction": score_by_interaction,
         "by_text": score_by_text,
         "by_pair": score_by_pair,
@@ -109,7 +109,7 @@ def _cut(work: Workload, size: int) -> list[IntArray]:
     return [texts[start : start + size] for start in range(0, len(texts), size)]
 
 
-def _score_batches(reward: RewardModel, work: Workload, batches: Sequence[IntArray]) -> None:
+def _score_batches(reward: LoadedModel, work: Workload, batches: Sequence[IntArray]) -> None:
     """Score batches as they are, padded to their longest text."""
     with torch.inference_mode():
         for which in batches:

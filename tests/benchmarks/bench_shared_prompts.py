@@ -19,7 +19,7 @@ from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
 
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.engines import Optimization, TorchEngine
@@ -33,7 +33,7 @@ NUM_INTERACTIONS = 4
 VOCABULARY = 1000
 
 
-def make_llama(folder: Path) -> RewardModel:
+def make_llama(folder: Path) -> LoadedModel:
     """Return a Llama of 4 layers, 256 wide, with random weights."""
     torch.manual_seed(0)
     config = LlamaConfig(
@@ -77,7 +77,7 @@ def make_set(prompt_tokens: int, seed: int) -> TrainingSet:
     return TrainingSet(tokenized, *pairs, np.ones(len(pairs[0])))
 
 
-def train(reward: RewardModel, data: TrainingSet, inputs: BatchInputs) -> float:
+def train(reward: LoadedModel, data: TrainingSet, inputs: BatchInputs) -> float:
     """Return pairs per second of one epoch."""
     engine = TorchEngine(reward, Optimization(1e-6, NUM_INTERACTIONS // 2))
     started = time.perf_counter()

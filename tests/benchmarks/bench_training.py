@@ -42,7 +42,7 @@ from workload import (
 
 from scpo.arrays import IntArray
 from scpo.config import TrainingConfig
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
@@ -88,7 +88,7 @@ class LoopTimer(TrainerCallback):
         self.seconds = time.perf_counter() - self.started
 
 
-def train_ours(reward: RewardModel, work: Workload) -> tuple[float, TrainingResult]:
+def train_ours(reward: LoadedModel, work: Workload) -> tuple[float, TrainingResult]:
     """Return the pairs per second of this project's loop, and what it did."""
     config = TrainingConfig(
         pairs_per_step=PAIRS_PER_STEP, learning_rate=LEARNING_RATE, precision="fp32"
@@ -98,7 +98,7 @@ def train_ours(reward: RewardModel, work: Workload) -> tuple[float, TrainingResu
     return result.pairs_seen / (time.perf_counter() - started), result
 
 
-def train_with_trl(reward: RewardModel, work: Workload, folder: Path) -> float:
+def train_with_trl(reward: LoadedModel, work: Workload, folder: Path) -> float:
     """Return the pairs per second of TRL's RewardTrainer, with its own dynamic padding."""
     texts, pairs = work.texts, work.pairs
     tokens = {
@@ -133,7 +133,7 @@ def train_with_trl(reward: RewardModel, work: Workload, folder: Path) -> float:
     return len(pairs) / timer.seconds
 
 
-def train_padded(reward: RewardModel, work: Workload, num_pairs: int) -> float:
+def train_padded(reward: LoadedModel, work: Workload, num_pairs: int) -> float:
     """Return the pairs per second of two passes over texts that are padded to 512 tokens."""
     reward.model.eval()  # dropout is off in all three ways
     optimizer = torch.optim.AdamW(reward.model.parameters(), lr=LEARNING_RATE, weight_decay=0.0)
@@ -196,7 +196,7 @@ def main() -> None:
         print(line, flush=True)
 
 
-def _padded_rewards(reward: RewardModel, texts: TokenizedTexts, which: IntArray) -> torch.Tensor:
+def _padded_rewards(reward: LoadedModel, texts: TokenizedTexts, which: IntArray) -> torch.Tensor:
     """Return the rewards of some texts, padded to 512 tokens, with gradients."""
     ids = torch.full((len(which), PADDED_TOKENS), reward.tokenizer.pad_token_id)
     mask = torch.zeros_like(ids)

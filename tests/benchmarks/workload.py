@@ -28,7 +28,7 @@ from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.export import write_model_files
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 
@@ -69,29 +69,29 @@ def data_folder() -> Path | None:
     return folder if (folder / "prism" / "survey.jsonl").is_file() else None
 
 
-def load_minilm() -> RewardModel:
+def load_minilm() -> LoadedModel:
     """Return MiniLM with a new reward head of always the same seed."""
     return load_reward_model(str(MINILM), new_head=True)
 
 
-def load_plain_minilm() -> RewardModel:
+def load_plain_minilm() -> LoadedModel:
     """Return the model of `load_minilm` as transformers has it, for the ways compared with."""
     reward = load_minilm()
     model = AutoModelForSequenceClassification.from_pretrained(
         MINILM, num_labels=1, dtype=torch.float32
     )
     model.load_state_dict(reward.model.state_dict())
-    return RewardModel(model.eval(), reward.tokenizer)
+    return LoadedModel(model.eval(), reward.tokenizer)
 
 
-def save_model(reward: RewardModel, folder: Path) -> Path:
+def save_model(reward: LoadedModel, folder: Path) -> Path:
     """Write a model to a new folder, and return it."""
     folder.mkdir(parents=True)
     write_model_files(reward, folder)
     return folder
 
 
-def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> Workload:
+def make_workload(reward: LoadedModel, *, num_interactions: int, seed: int) -> Workload:
     """Return tokenised interactions; the same arguments give the same ones.
 
     Args:
@@ -105,7 +105,7 @@ def make_workload(reward: RewardModel, *, num_interactions: int, seed: int) -> W
     return Workload(texts, build_pairs(table))
 
 
-def read_prism_work(reward: RewardModel, folder: Path, *, num_pairs: int, seed: int) -> Workload:
+def read_prism_work(reward: LoadedModel, folder: Path, *, num_pairs: int, seed: int) -> Workload:
     """Return random interactions of PRISM's data that hold about so many pairs, tokenised.
 
     Args:

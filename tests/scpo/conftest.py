@@ -26,7 +26,7 @@ from transformers import (
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
 
@@ -153,7 +153,7 @@ def model_writer() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def tiny_bert(model_folder: Callable[[str], Path]) -> RewardModel:
+def tiny_bert(model_folder: Callable[[str], Path]) -> LoadedModel:
     """A fresh copy of the tiny BERT reward model."""
     return load_reward_model(str(model_folder("bert")))
 

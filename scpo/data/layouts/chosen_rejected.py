@@ -8,7 +8,7 @@ the system message. Two scores, where a data set has them, are those of UltraFee
 from collections.abc import Collection
 from typing import Any
 
-from scpo.data.layouts.layout import SCORES, Row
+from scpo.data.layouts.layout import SCORES, RawRow
 from scpo.data.reading.conversations import is_transcript
 from scpo.data.reading.fields import is_absent
 
@@ -42,7 +42,7 @@ def find_prompt(present: Collection[str], prompt: str) -> str:
     return found[0] if found else prompt
 
 
-def join_prompt(row: Row, column: str, prompt: str) -> dict[str, Any]:
+def join_prompt(row: RawRow, column: str, prompt: str) -> dict[str, Any]:
     """Return a row with its whole prompt under the name `prompt`.
 
     Alpaca's input follows the instruction; a system message comes first.
@@ -64,7 +64,7 @@ def join_prompt(row: Row, column: str, prompt: str) -> dict[str, Any]:
     return made
 
 
-def find_scores(row: Row) -> tuple[Any, Any] | None:
+def find_scores(row: RawRow) -> tuple[Any, Any] | None:
     """Return the scores of chosen and rejected, None where one is missing."""
     for names in SCORE_COLUMNS:
         if not any(is_absent(row.get(name)) for name in names):

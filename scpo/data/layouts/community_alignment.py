@@ -10,7 +10,7 @@ Reference: Zhang et al. 2025, "Cultivating Pluralism In Algorithmic Monoculture:
 
 from typing import Any
 
-from scpo.data.layouts.layout import Layout, Row, make_pair, take_choice
+from scpo.data.layouts.layout import Layout, RawRow, make_pair, take_choice
 from scpo.data.reading.bad_rows import RowFault
 from scpo.data.reading.fields import is_absent
 
@@ -20,7 +20,7 @@ LETTERS = ("a", "b", "c", "d")
 _END = "<|end_of_text|>"  # that some responses end with
 
 
-def community_alignment(row: Row) -> list[dict[str, Any]]:
+def community_alignment(row: RawRow) -> list[dict[str, Any]]:
     """Return the pairs of a conversation, three a turn.
 
     A later turn without a preference ends the conversation.
@@ -52,29 +52,27 @@ def community_alignment(row: Row) -> list[dict[str, Any]]:
     return pairs
 
 
-LAYOUTS = (
-    Layout(
-        "community_alignment",
-        frozenset(
-            {"annotator_id", "annotator_country", "first_turn_prompt"}
-            | {"first_turn_preferred_response"}
-        ),
-        community_alignment,
-        reads=frozenset(
-            f"{turn}_turn_{field}"
-            for turn in TURNS
-            for field in (
-                *("prompt", "preferred_response"),
-                *(f"response_{letter}" for letter in LETTERS),
-            )
-        ),
-        user="annotator_id",
-        country="annotator_country",
+COMMUNITY = Layout(
+    "community_alignment",
+    frozenset(
+        {"annotator_id", "annotator_country", "first_turn_prompt"}
+        | {"first_turn_preferred_response"}
     ),
+    community_alignment,
+    reads=frozenset(
+        f"{turn}_turn_{field}"
+        for turn in TURNS
+        for field in (
+            *("prompt", "preferred_response"),
+            *(f"response_{letter}" for letter in LETTERS),
+        )
+    ),
+    user="annotator_id",
+    country="annotator_country",
 )
 
 
-def _response(row: Row, field: str) -> str | None:
+def _response(row: RawRow, field: str) -> str | None:
     text = row.get(field)
     if is_absent(text):
         return None

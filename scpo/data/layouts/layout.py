@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 from scpo.data.reading.bad_rows import RowFault
 
-Row: TypeAlias = Mapping[str, Any]
+RawRow: TypeAlias = Mapping[str, Any]
 NumberedRows: TypeAlias = Iterable[tuple[int, dict[str, Any]]]
 
 SCORES = ("score_chosen", "score_rejected")  # in a pair whose layout scores both responses
@@ -35,7 +35,7 @@ class Layout:
 
     name: str
     needs: frozenset[str]
-    read_pairs: Callable[[Row], list[dict[str, Any]]]
+    read_pairs: Callable[[RawRow], list[dict[str, Any]]]
     reads: frozenset[str] = frozenset()
     gather: Callable[[NumberedRows], Iterator[tuple[int, dict[str, Any]]]] | None = None
     user: str = ""
@@ -66,7 +66,7 @@ def make_rated_pairs(prompt: Any, rated: Iterable[tuple[Any, float]]) -> list[di
     return pairs
 
 
-def take_number(row: Row, field: str) -> float:
+def take_number(row: RawRow, field: str) -> float:
     """Return a finite number; a text that holds one is one.
 
     Raises:
@@ -85,7 +85,7 @@ def take_number(row: Row, field: str) -> float:
     return number
 
 
-def take_items(row: Row, field: str) -> list[Row]:
+def take_items(row: RawRow, field: str) -> list[RawRow]:
     """Return a list of objects.
 
     Raises:
@@ -100,7 +100,7 @@ def take_items(row: Row, field: str) -> list[Row]:
     return value
 
 
-def take_choice(row: Row, field: str, choices: Mapping[Any, Any]) -> Any:
+def take_choice(row: RawRow, field: str, choices: Mapping[Any, Any]) -> Any:
     """Return what a field's value stands for.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Any
 from scpo.data.layouts.layout import (
     Layout,
     NumberedRows,
-    Row,
+    RawRow,
     make_rated_pairs,
     take_choice,
     take_items,
@@ -23,14 +23,14 @@ _GATHERED = "responses of this prompt"
 _WITHIN = ("prompt", "user", "country")  # rows that agree in these are of one judgement
 
 
-def nectar(row: Row) -> list[dict[str, Any]]:
+def nectar(row: RawRow) -> list[dict[str, Any]]:
     """Return the pairs of a Nectar row: of two answers the lower rank is chosen."""
     answers = take_items(row, "answers")
     rated = [(each.get("answer"), -take_number(each, "rank")) for each in answers]
     return make_rated_pairs(row["prompt"], rated)
 
 
-def ultrafeedback(row: Row) -> list[dict[str, Any]]:
+def ultrafeedback(row: RawRow) -> list[dict[str, Any]]:
     """Return the pairs of an UltraFeedback row by `overall_score`, else `fine-grained_score`."""
     rated = []
     for each in take_items(row, "completions"):
@@ -40,13 +40,13 @@ def ultrafeedback(row: Row) -> list[dict[str, Any]]:
     return make_rated_pairs(row["instruction"], rated)
 
 
-def helpsteer_2_ratings(row: Row) -> list[dict[str, Any]]:
+def helpsteer_2_ratings(row: RawRow) -> list[dict[str, Any]]:
     """Return the pairs of gathered HelpSteer2 rows by `helpfulness`."""
     rated = [(each["response"], take_number(each, "helpfulness")) for each in row[_GATHERED]]
     return make_rated_pairs(row["prompt"], rated)
 
 
-def unpaired(row: Row) -> list[dict[str, Any]]:
+def unpaired(row: RawRow) -> list[dict[str, Any]]:
     """Return the pairs of gathered rows of TRL's unpaired layout: each good with each bad one."""
     rated = [(each["completion"], take_choice(each, "label", _LABELS)) for each in row[_GATHERED]]
     return [_without_scores(pair) for pair in make_rated_pairs(row["prompt"], rated)]
@@ -62,7 +62,7 @@ def gather_prompts(rows: NumberedRows) -> Iterator[tuple[int, dict[str, Any]]]:
     yield from gathered.values()
 
 
-LAYOUTS = (
+MANY_RESPONSES = (
     Layout("nectar", frozenset({"prompt", "answers"}), nectar),
     Layout("ultrafeedback", frozenset({"instruction", "completions"}), ultrafeedback),
     Layout(

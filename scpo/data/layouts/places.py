@@ -16,7 +16,7 @@ from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.jsonl import read_json, read_jsonl
 from scpo.data.reading.tabular import read_csv, read_parquet
-from scpo.files.hub import is_hub_name
+from scpo.files.hub import is_data_set_name
 
 SAVED = ("state.json", "dataset_dict.json")  # of `save_to_disk`
 _ENDINGS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet")
@@ -47,7 +47,7 @@ def open_rows(
             return number_rows(_load_saved(place), bad_rows)
         files = list_shards(place, bad_rows)
         return _number_through(_read_file(file, bad_rows, columns) for file in files)
-    if is_hub_name(path):
+    if is_data_set_name(path):
         return read_hub_rows(str(path), bad_rows, subset)
     return _read_file(place, bad_rows, columns)
 

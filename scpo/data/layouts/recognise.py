@@ -7,7 +7,6 @@ that is refused by name. A layout or a column that is named is taken at its word
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
-from scpo.data.layouts import community_alignment, many_responses, two_responses
 from scpo.data.layouts.chosen_rejected import (
     PROMPTS,
     SCORE_COLUMNS,
@@ -15,11 +14,14 @@ from scpo.data.layouts.chosen_rejected import (
     find_scores,
     join_prompt,
 )
-from scpo.data.layouts.layout import SCORES, Layout, NumberedRows, Row, take_number
+from scpo.data.layouts.community_alignment import COMMUNITY
+from scpo.data.layouts.layout import SCORES, Layout, NumberedRows, RawRow, take_number
+from scpo.data.layouts.many_responses import MANY_RESPONSES
+from scpo.data.layouts.two_responses import TWO_RESPONSES
 from scpo.data.reading.bad_rows import BadRows, RowFault
 
 PLAIN = "chosen_rejected"
-LAYOUTS = (*two_responses.LAYOUTS, *many_responses.LAYOUTS, *community_alignment.LAYOUTS)
+LAYOUTS = (*TWO_RESPONSES, *MANY_RESPONSES, COMMUNITY)
 NAMES = (PLAIN, *(layout.name for layout in LAYOUTS))
 # Of a Parquet file no others are read.
 KNOWN_COLUMNS = frozenset(
@@ -69,7 +71,7 @@ def lay_out(
     layout: Layout | None,
     present: Collection[str],
     names: Mapping[str, str],
-    reject: Callable[[RowFault, int, Row], None],
+    reject: Callable[[RowFault, int, RawRow], None],
     bad_rows: BadRows,
     *,
     margin_from_scores: bool = False,
@@ -114,7 +116,7 @@ def _read_all(
     rows: NumberedRows,
     layout: Layout,
     names: Mapping[str, str],
-    reject: Callable[[RowFault, int, Row], None],
+    reject: Callable[[RowFault, int, RawRow], None],
     bad_rows: BadRows,
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Yield number, row and pairs of every row that can be read."""

@@ -6,7 +6,7 @@ HelpSteer2 (preferences) and HelpSteer3, PKU-SafeRLHF, SHP, and the comparisons 
 import json
 from typing import Any
 
-from scpo.data.layouts.layout import Layout, Row, make_pair, take_choice, take_number
+from scpo.data.layouts.layout import Layout, RawRow, make_pair, take_choice, take_number
 from scpo.data.reading.bad_rows import RowFault
 
 FIRST, SECOND, TIE = "first", "second", "tie"
@@ -20,36 +20,36 @@ _WINNERS = {
 _TRUE = {1: True, 0: False, "1": True, "0": False, "True": True, "False": False}
 
 
-def helpsteer_3(row: Row) -> list[dict[str, Any]]:
+def helpsteer_3(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of a HelpSteer3 row: `overall_preference` -3..3, below 0 the first."""
     strength = take_number(row, "overall_preference")
     return _by_strength(row["context"], row.get("response1"), row.get("response2"), strength)
 
 
-def helpsteer_2(row: Row) -> list[dict[str, Any]]:
+def helpsteer_2(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of a HelpSteer2 preference: `preference_strength`, below 0 the first."""
     strength = take_number(row, "preference_strength")
     return _by_strength(row["prompt"], row.get("response_1"), row.get("response_2"), strength)
 
 
-def pku_helpful(row: Row) -> list[dict[str, Any]]:
+def pku_helpful(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of a PKU-SafeRLHF row by helpfulness, `better_response_id`."""
     return _pku(row, "better_response_id")
 
 
-def pku_safe(row: Row) -> list[dict[str, Any]]:
+def pku_safe(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of a PKU-SafeRLHF row by safety, `safer_response_id`."""
     return _pku(row, "safer_response_id")
 
 
-def shp(row: Row) -> list[dict[str, Any]]:
+def shp(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of an SHP row: label 1 where A is preferred; the scores are votes."""
     scores = take_number(row, "score_A"), take_number(row, "score_B")
     which = take_choice(row, "labels", _BY_LABEL)
     return _choose(which, row["history"], row["human_ref_A"], row["human_ref_B"], scores)
 
 
-def arena(row: Row) -> list[dict[str, Any]]:
+def arena(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of an arena's two conversations, none for a tie.
 
     Conversations of several turns that part before the last response are refused later.
@@ -58,7 +58,7 @@ def arena(row: Row) -> list[dict[str, Any]]:
     return _choose(which, None, row["conversation_a"], row["conversation_b"])
 
 
-def arena_lists(row: Row) -> list[dict[str, Any]]:
+def arena_lists(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of an arena row that holds its turns as printed JSON lists."""
     first, second, tie = (
         take_choice(row, f"winner_{name}", _TRUE) for name in ("model_a", "model_b", "tie")
@@ -82,7 +82,7 @@ def arena_lists(row: Row) -> list[dict[str, Any]]:
     return _choose(FIRST if first else SECOND if second else TIE, None, sides[0], sides[1])
 
 
-LAYOUTS = (
+TWO_RESPONSES = (
     Layout(
         "helpsteer3",
         frozenset({"context", "response1", "response2", "overall_preference"}),
@@ -123,7 +123,7 @@ LAYOUTS = (
 )
 
 
-def _pku(row: Row, field: str) -> list[dict[str, Any]]:
+def _pku(row: RawRow, field: str) -> list[dict[str, Any]]:
     which = take_choice(row, field, _BY_NUMBER)
     return _choose(which, row["prompt"], row["response_0"], row["response_1"])
 
@@ -145,7 +145,7 @@ def _choose(
     return [make_pair(prompt, second, first, scores and scores[::-1])]
 
 
-def _take_turns(row: Row, field: str) -> list[Any]:
+def _take_turns(row: RawRow, field: str) -> list[Any]:
     value = row.get(field)
     if isinstance(value, str):
         try:

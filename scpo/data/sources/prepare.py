@@ -29,7 +29,7 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.sources.vetted import count_vetted, mark_vetted
 from scpo.files.atomic import hash_file, write_json
-from scpo.files.hub import is_hub_name
+from scpo.files.hub import is_data_set_name
 
 _HUB_NAMES = {
     "prism": PRISM_HUB_NAME,
@@ -213,7 +213,7 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     path, files = config.path, []
     if config.vetted is not None and config.vetted.file is not None:
         files.append(Path(config.vetted.file))
-    if path is None or path in _HUB_NAMES.values() or is_hub_name(path):
+    if path is None or path in _HUB_NAMES.values() or is_data_set_name(path):
         return {str(file): hash_file(file) for file in files}
     if config.source == "prism":
         files += [find_prism_file(Path(path), name) for name in ("survey", "utterances")]

@@ -4,15 +4,13 @@ The country is where the user lives (`location.reside_country`), under the one n
 `scpo.data.reading.countries`. Users who do not say it stay in the result, without a country.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, take_id
-
-NumberedRows = Iterable[tuple[int, dict[str, Any]]]
 
 
 @dataclass(frozen=True)

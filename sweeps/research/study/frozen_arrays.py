@@ -32,7 +32,7 @@ from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel, content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import prompt_text
 from scpo.tokens.token_store import load_or_encode
@@ -194,7 +194,7 @@ def read_against(path: Path, column: str, table: pa.Table) -> NDArray[np.str_]:
 
 
 def _encode(
-    table: pa.Table, folder: Path, reward: RewardModel, encoder: EncoderConfig
+    table: pa.Table, folder: Path, reward: LoadedModel, encoder: EncoderConfig
 ) -> TokenizedTexts:
     prompts, responses = utterance_texts(table)
     return load_or_encode(

@@ -48,11 +48,13 @@ def test_a_trained_model_scores_and_says_how_well(data, model_folder, tmp_path):
                         total += 1
                         right += bool(rewards[i] > rewards[j])
     assert (overall["pairs"], overall["accuracy"]) == (total, pytest.approx(right / total))
-    in_memory = scpo.train(data, **common, settings=settings)
+    in_memory = scpo.train(data, **{**common, "global_model": shared}, settings=settings)
     np.testing.assert_array_equal(
         in_memory.score(prompts, responses), model.score(prompts, responses)
     )
     assert "in memory" in repr(in_memory)
+    with pytest.raises(ValueError, match="must lie in a folder"):
+        scpo.train(data, **{**common, "global_model": in_memory})
 
 
 def test_what_cannot_be_trained_is_refused(data, model_folder, tmp_path):

@@ -15,7 +15,7 @@ from scpo.countries.features import (
 )
 from scpo.countries.pooling import reward_head
 from scpo.files.atomic import hash_file
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
@@ -23,7 +23,7 @@ RESPONSES = [("good ", "bad ", "fine ")[number % 3] + "h " * (number // 8) for n
 ALL = np.arange(30)
 
 
-def encode(reward: RewardModel):
+def encode(reward: LoadedModel):
     return encode_texts(reward.tokenizer, PROMPTS, RESPONSES, max_tokens=40)
 
 

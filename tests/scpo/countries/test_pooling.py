@@ -15,7 +15,7 @@ from scpo.countries.pooling import reward_head
 from scpo.countries.scoring import score_texts
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import encode_texts
 
 PROMPTS = [" ".join("abcdefgh"[: 1 + number % 8]) for number in range(30)]
@@ -24,7 +24,7 @@ ALL = np.arange(30)
 KINDS = ["bert", "deberta", "llama", "qwen2"]
 
 
-def encode(reward: RewardModel):
+def encode(reward: LoadedModel):
     return encode_texts(reward.tokenizer, PROMPTS, RESPONSES, max_tokens=40)
 
 

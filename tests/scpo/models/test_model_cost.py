@@ -17,7 +17,7 @@ from scpo.config import LoraConfig
 from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.models.lora import add_lora
 from scpo.models.model_cost import measure_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.models.training_memory import estimate_memory
 from scpo.training.engines import Optimization, TorchEngine
 
@@ -75,7 +75,7 @@ def real_engine(folder, precision, lora, recompute, accumulation):
     torch.manual_seed(0)
     model = AutoModelForSequenceClassification.from_config(CONFIGS[folder.name])
     adapt_classes(model, 0)
-    reward = RewardModel(model.eval(), TOKENIZER)
+    reward = LoadedModel(model.eval(), TOKENIZER)
     if lora is not None:
         reward = add_lora(reward, rank=lora.rank, alpha=lora.alpha)
     if recompute:

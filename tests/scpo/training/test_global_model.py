@@ -13,7 +13,7 @@ from scpo.data.pairs import build_pairs
 from scpo.data.reading.countries import canonical_country
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.global_model import pool_interactions, train_global_model
@@ -156,7 +156,7 @@ def test_a_new_head_has_no_rewards_to_go_on_from(
     given = []
 
     def spy(
-        reward: RewardModel, data: TrainingSet, training: TrainingConfig, *, out: Path
+        reward: LoadedModel, data: TrainingSet, training: TrainingConfig, *, out: Path
     ) -> TrainingResult:
         given.append(data)
         return fit_on_device(reward, data, training, out=out)

@@ -9,7 +9,7 @@ import torch
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.models.loading import load_reward_model
-from scpo.models.reward_model import RewardModel
+from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
 from sweeps.jobs.job_records import failed_record, run_job, untrained_record
 from sweeps.run.workspace import Workspace
@@ -18,7 +18,7 @@ TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
 
 
 @pytest.fixture(scope="module")
-def reward(workspace: Workspace) -> RewardModel:
+def reward(workspace: Workspace) -> LoadedModel:
     return load_reward_model(workspace.model)
 
 
@@ -81,7 +81,7 @@ def test_hash_knows_the_setting_and_not_the_name() -> None:
 
 
 def test_second_job_of_a_lane_equals_the_first_of_another(
-    country: CountryData, reward: RewardModel
+    country: CountryData, reward: LoadedModel
 ) -> None:
     base = {name: value.clone() for name, value in reward.model.state_dict().items()}
     first = run_job(make_job(), country, reward, TRAINING, engine="torch")
@@ -96,7 +96,7 @@ def test_second_job_of_a_lane_equals_the_first_of_another(
     assert again.counts == first.counts
 
 
-def test_a_job_must_find_the_base_weights(country: CountryData, reward: RewardModel) -> None:
+def test_a_job_must_find_the_base_weights(country: CountryData, reward: LoadedModel) -> None:
     base = {name: value.clone() for name, value in reward.model.state_dict().items()}
     run_job(make_job(learning_rate=1e-2), country, reward, TRAINING, engine="torch")
     with pytest.raises(RuntimeError, match="Arvandia must start from the model that gave"):
@@ -104,7 +104,7 @@ def test_a_job_must_find_the_base_weights(country: CountryData, reward: RewardMo
     reward.model.load_state_dict(base)
 
 
-def test_record_says_what_a_reader_needs(country: CountryData, reward: RewardModel) -> None:
+def test_record_says_what_a_reader_needs(country: CountryData, reward: LoadedModel) -> None:
     base = {name: value.clone() for name, value in reward.model.state_dict().items()}
     job = make_job(purpose="final", max_consensus_drop=0.3)
     record = run_job(job, country, reward, TRAINING, engine="torch")

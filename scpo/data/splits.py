@@ -72,7 +72,7 @@ def split_users(
         )
     if min_users < len(SIDES):
         raise ValueError(f"`min_users >= {len(SIDES)}` must hold, but got min_users={min_users}.")
-    sides = {}
+    sides: dict[str, str] = {}
     vetted = vetted_users(table)
     for country, users in _users_to_split(table, countries, min_users).items():
         shuffled = shuffle_users(users, seed=_country_seed(country, seed))

@@ -108,7 +108,7 @@ def kin_answer(
         rewards: The model's of each option, shape (Q, K); None for no model.
         gamma: What the rewards count; without effect where nobody else was asked.
     """
-    known = answers.asked.any(axis=0)[:, np.newaxis]
+    known = np.asarray(answers.asked.any(axis=0))[:, np.newaxis]
     if rewards is None:
         uniform = answers.options / answers.options.sum(axis=1, keepdims=True)
         return np.where(known, average, uniform)

@@ -27,7 +27,7 @@ from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm,
 from scpo.config import SplitConfig, SyntheticConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import reward_head
+from scpo.countries.pooling import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.splits import deal_users

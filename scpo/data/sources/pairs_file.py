@@ -151,6 +151,8 @@ def read_pair_rows(
     judgements = list(_name_users(judgements, names.user, names.user in found, path, bad_rows))
     judgements = _qualify_users(judgements, bad_rows)
     kept = _refuse_conflicts(judgements, path, bad_rows, names.margin)
+    unvetted = {item.user for item in kept if item.vetted is False}
+    kept = [item if item.user not in unvetted else replace(item, vetted=False) for item in kept]
     groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
     made = [_make_interaction(group, bad_rows) for group in groups]
     return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
@@ -307,9 +309,7 @@ def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[s
         "margins": None if all(margin is None for margin in margins) else margins,
         "turn": 0,
         "messages": [message._asdict() for message in messages] or None,
-        "vetted": None
-        if judgements[0].vetted is None
-        else all(each.vetted for each in judgements),
+        "vetted": judgements[0].vetted,
     }
 
 

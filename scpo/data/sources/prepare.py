@@ -165,13 +165,14 @@ def summary_table(summary: PrepareSummary) -> Table:
     totals = [sum(getattr(c, name) for c in summary.countries.values()) for name in names]
     table.add_row("all", *(f"{total:,}" for total in totals))
     table.caption_justify = "left"
-    table.caption = Text(
-        f"{summary.num_rows_read:,} rows read\n"
-        f"refused (quarantine.jsonl): {_join_counts(summary.rejected)}\n"
-        f"harmless: {_join_counts(summary.notes)}"
-    )
+    lines = [
+        f"{summary.num_rows_read:,} rows read",
+        f"refused (quarantine.jsonl): {_join_counts(summary.rejected)}",
+        f"harmless: {_join_counts(summary.notes)}",
+    ]
     if summary.vetted is not None:
-        table.caption.append(f"\nvetted users: {_join_counts(summary.vetted)}")
+        lines.append(f"vetted users: {_join_counts(summary.vetted)}")
+    table.caption = Text("\n".join(lines))
     return table
 
 

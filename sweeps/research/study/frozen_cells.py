@@ -30,6 +30,7 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, USER, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.research.study.frozen_arrays import (
+    FrozenArrays,
     count_units,
     global_pool,
     load_arrays,
@@ -95,19 +96,7 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
     clock = time.perf_counter()
     config = parse_config(FrozenConfig, cell.config, cell.country)
     arrays = load_arrays(Path(cell.folder), cell.backbone, config.encoder)
-    pool = global_pool(arrays, cell.country, cell.steered, config.pool)
-    head = train_global_head(arrays, pool, config.heads)
-    mine = arrays.texts_of(cell.country)
-    features = arrays.features[mine]
-    rows = rows_of(arrays.table, [cell.country])
-    data = build_country(
-        cell.country,
-        rows,
-        dict.fromkeys(rows["user_id"].to_pylist(), "validation"),
-        arrays.texts.take(mine),
-        features.astype(np.float64) @ head,
-        overlong=config.encoder.overlong,
-    )
+    features, data, num_pool = _country_arrays(cell, config, arrays)
     survey = survey_of(arrays.table, cell.country) if config.has_shares else None
     margins = zip(UNTRAINED, (data.reference_margin, data.length_margin), strict=True)
     records = [_record(cell, data, arm, margin) for arm, margin in margins]
@@ -132,10 +121,30 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
         "records": [record.model_copy(update=about).model_dump(mode="json") for record in records],
         "similarity": {name: scores.tolist() for name, scores in similar.items()},
         "questions": [] if survey is None else list(survey.names),
-        "global_pairs": min(len(pool), config.heads.max_global_pairs),
+        "global_pairs": min(num_pool, config.heads.max_global_pairs),
         "margin_scale": margin_scale(data.reference_margin),
         "wall_s": time.perf_counter() - clock,
     }
+
+
+def _country_arrays(
+    cell: FrozenCell, config: FrozenConfig, arrays: FrozenArrays
+) -> tuple[FeatureArray, CountryData, int]:
+    """Return a country's features, its arrays under a global head, and the pairs it may take."""
+    pool = global_pool(arrays, cell.country, cell.steered, config.pool)
+    head = train_global_head(arrays, pool, config.heads)
+    mine = arrays.texts_of(cell.country)
+    features = arrays.features[mine]
+    rows = rows_of(arrays.table, [cell.country])
+    data = build_country(
+        cell.country,
+        rows,
+        dict.fromkeys(rows["user_id"].to_pylist(), "validation"),
+        arrays.texts.take(mine),
+        features.astype(np.float64) @ head,
+        overlong=config.encoder.overlong,
+    )
+    return features, data, len(pool)
 
 
 def _add(similar: dict[str, FloatArray], scores: dict[str, FloatArray], share: float) -> None:

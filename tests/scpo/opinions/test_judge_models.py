@@ -89,7 +89,8 @@ def test_rows_are_baselines_models_own_and_others(judged):
     rows = list(dict.fromkeys(record.row for record in records))
     baselines = ["uniform", "average", "average of others"]
     models = ["global", "Chile/scpo", "South Korea/scpo"]
-    assert rows == [*baselines, *models, "own scpo", "others scpo"]
+    kin = ["kin-weighted others", "kin + global", "kin + own scpo"]
+    assert rows == [*baselines, *models, "own scpo", "others scpo", *kin]
     by_place = {(r.row, r.country): r for r in records}
     for country, other in (("Chile", "South Korea"), ("South Korea", "Chile")):
         own = by_place["own scpo", country].figures
@@ -108,7 +109,7 @@ def test_rows_are_baselines_models_own_and_others(judged):
 
 def test_tables_hold_every_row(judged):
     _, records, _ = judged
-    assert overall_table(records).row_count == 2 * 8
+    assert overall_table(records).row_count == 2 * 11
     assert countries_table(records).row_count == 2
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray, Row
+from scpo.arrays import BoolArray, FloatArray, IntArray, Row
 from scpo.statistics.bootstrap import Interval, jackknife_interval
 from sweeps.probe.heads import ProbedPairs
 
@@ -69,6 +69,7 @@ class WorldPairs(ProbedPairs):
 
     utility_margin: FloatArray  # the country's; negative where the user chose against it, (P,)
     user: IntArray  # user of each pair, 0.., shape (P,)
+    is_typical: BoolArray  # whether that user chooses by the country's utility, shape (P,)
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ def draw_pairs(
         margin,
         differences @ country,
         np.repeat(user, len(first)),
+        np.repeat(kind[user] == 0, len(first)),
     ).by_margin()
 
 

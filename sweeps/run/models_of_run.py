@@ -46,8 +46,8 @@ def models_of_run(run: Path) -> ModelsToJudge:
     finals = _finals(config, run)
     if not finals and _keeps_global(run):
         raise ValueError(
-            f"Every country of {run} keeps the global model, so no model was trained that could be "
-            "judged beside it. See arms.csv and models.json there."
+            f"Every country of {run} keeps the global model, so no model was trained that could "
+            "be judged beside it. See arms.csv and models.json there."
         )
     if not finals:
         raise ValueError(

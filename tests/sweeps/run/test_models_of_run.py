@@ -99,5 +99,5 @@ def test_a_run_of_a_hub_model_is_judged_by_its_commit_and_that_of_its_base(run):
 def test_a_run_that_keeps_the_global_model_everywhere_says_so(run):
     kept = {"retention": 0.0, "strength": 0.0, "epochs": 1.0}
     Ledger(run).append(record_of("Arvandia", "scpo_tuned", None, config=kept))
-    with pytest.raises(ValueError, match="Every country of .* keeps the global model"):
+    with pytest.raises(ValueError, match=r"Every country of .* keeps the global model"):
         models_of_run(run)

@@ -133,7 +133,8 @@ def _rule(run: Path) -> Any:
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
     config = read_yaml(file).value
     sections = config if isinstance(config, dict) else {}
-    search, final = sections.get("search"), sections.get("final") or {}
+    search: Any = sections.get("search")
+    final: Any = sections.get("final") or {}
     try:  # only what the choice reads, so that runs of other versions can be ranked
         if search is None:
             raise KeyError("search")

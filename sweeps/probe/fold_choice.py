@@ -6,7 +6,7 @@ to use: the most accurate one, or the one whose gain over a base has the best lo
 Legend: S candidates, U users.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from scpo.statistics.lower_bound import choose_over_base, student_ends
 class FoldCounts:
     """How candidates order the pairs of users who did not train them."""
 
+    users: NDArray[Any]  # shape (U,), sorted
     pairs: FloatArray  # shape (U,), pairs of each user
     right: FloatArray  # shape (S, U), those ordered right
     global_right: FloatArray  # shape (U,), those that the global model orders right
@@ -28,6 +29,19 @@ class FoldCounts:
     lost: FloatArray  # shape (S, U), those of them that a candidate orders wrong
     loss: FloatArray  # shape (S,), mean of softplus(-margin)
     started: BoolArray  # shape (S,), whether the candidate could be trained in every fold
+
+    def of_users(self, users: NDArray[Any]) -> "FoldCounts":
+        """Return the counts of some users alone; the loss stays that of all."""
+        which = np.isin(self.users, users)
+        return replace(
+            self,
+            users=self.users[which],
+            pairs=self.pairs[which],
+            right=self.right[:, which],
+            global_right=self.global_right[which],
+            consensus=self.consensus[which],
+            lost=self.lost[:, which],
+        )
 
     def excess(self, max_consensus_drop: float) -> FloatArray:
         """Return by how much each candidate is shown to lose too much consensus, (S,)."""
@@ -64,6 +78,7 @@ def count_margins(
     whose = np.eye(len(names))[index]
     right, consensus = margins > 0, reference_margin >= 0
     return FoldCounts(
+        users=names,
         pairs=whose.sum(axis=0),
         right=right.mean(axis=0) @ whose,
         global_right=(reference_margin > 0) @ whose,

@@ -17,6 +17,7 @@ from scpo.models.model_source import PIN_FILE, ModelSource, pin_model
 from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.run.pins import check_pins, compare_pin
 from sweeps.run.run_folder import split_of_run
 
@@ -43,6 +44,11 @@ def models_of_run(run: Path) -> ModelsToJudge:
     check_pins(run)
     config = _config_of(run)
     finals = _finals(config, run)
+    if not finals and _keeps_global(run):
+        raise ValueError(
+            f"Every country of {run} keeps the global model, so no model was trained that could "
+            "be judged beside it. See arms.csv and models.json there."
+        )
     if not finals:
         raise ValueError(
             f"Final trainings must have left a model to be judged, but {run} has none. Resume "
@@ -130,6 +136,14 @@ def _finals(config: SweepConfig, run: Path) -> Mapping[str, TrialRecord]:
     ]
     left.sort(key=lambda record: config.countries.index(record.country))
     return {f"{record.country}/{record.arm}": record for record in left}
+
+
+def _keeps_global(run: Path) -> bool:
+    """Tell whether a country's final is the global model, since nothing was shown to be better."""
+    return any(
+        record.purpose == "final" and record.config.get("retention") == KEPT_GLOBAL
+        for record in read_records(run)
+    )
 
 
 def _users_trained(config: SweepConfig, run: Path) -> dict[str, int]:

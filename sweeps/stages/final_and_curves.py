@@ -39,7 +39,7 @@ def train_finals_and_curves(
             "tested too. Its test figure is no longer of a first look, and the page says so."
         )
     _adopt_models(missing, records, run)
-    _set_aside(missing, run, say)
+    set_aside_models(missing, run, say)
     if missing:
         say(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
@@ -70,7 +70,7 @@ def _adopt_models(jobs: Sequence[Job], records: Sequence[TrialRecord], run: Path
             adopt_folder(folder)
 
 
-def _set_aside(jobs: Sequence[Job], run: Path, say: Say) -> None:
+def set_aside_models(jobs: Sequence[Job], run: Path, say: Say) -> None:
     """Rename the folders of models that were trained before the global model was recommended."""
     for country in {job.country for job in jobs if job.retention == KEPT_GLOBAL}:
         folder = run / "models" / slug(country)

@@ -57,7 +57,7 @@ def probe_all(countries: list[tuple[ProbedPairs, ProbedPairs]], settings: HeadSe
             validation,
             settings,
             SearchConfig(max_consensus_drop=1.0),
-            num_users=1,
+            user=np.full(len(validation), "u"),
         )
 
 

@@ -42,6 +42,7 @@ class Tuning:
     folds: int = 3  # folds of users, left out in turn
     deals: int = 2  # times that users are dealt into them
     caution: float = SPACE.caution  # of the choice of scpo over full
+    vetted: bool = False  # whether typical users alone judge; all users train
     max_consensus_drop: float = SPACE.max_consensus_drop  # on left-out users
 
 
@@ -140,7 +141,7 @@ def tune_scpo(pairs: WorldPairs, tuning: Tuning, seed: int) -> dict[str, TunedAr
 def _judge(
     pairs: WorldPairs, select: Select, settings: HeadSettings, tuning: Tuning
 ) -> FoldCounts:
-    return judge_in_folds(
+    counts = judge_in_folds(
         pairs,
         pairs.user,
         deal_often(pairs.user.astype(np.str_), tuning.folds, tuning.deals, seed=0),
@@ -149,6 +150,7 @@ def _judge(
         steps=settings.steps,
         may_start=_may_start,
     )
+    return counts.of_users(pairs.user[pairs.is_typical]) if tuning.vetted else counts
 
 
 def _train(pairs: WorldPairs, select: Select, settings: HeadSettings, row: int) -> Heads:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray, Row
+from scpo.arrays import BoolArray, FloatArray, IntArray, Row
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.statistics.bootstrap import Interval, jackknife_interval
 
@@ -68,6 +68,7 @@ class WorldPairs(ProbedPairs):
     """P pairs, by reference margin, which is the global head's."""
 
     utility_margin: FloatArray  # the country's; negative where the user chose against it, (P,)
+    is_typical: BoolArray  # whether that user chooses by the country's utility, shape (P,)
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,7 @@ def draw_pairs(
         margin,
         np.repeat(user, len(first)),
         differences @ country,
+        np.repeat(kind[user] == 0, len(first)),
     ).by_margin()
 
 

@@ -6,7 +6,7 @@ import pytest
 from scpo.countries.country_data import build_country, utterance_texts
 from scpo.countries.scoring import score_pairs, score_texts
 from scpo.data.splits import split_users
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins
+from scpo.evaluation.held_out import evaluate_margins
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.tokens.encoding import encode_texts
 
@@ -64,8 +64,3 @@ def test_margins_must_fit_the_part(data):
         evaluate_margins(margin, data, "test")
     with pytest.raises(ValueError, match="part must be one of"):
         evaluate_margins(margin, data, "held-out")
-
-
-def test_consensus_drop_by_hand():
-    assert consensus_drop({"consensus": {"accuracy": 0.75}}) == 0.25
-    assert consensus_drop({"consensus": {"accuracy": None}}) == 0.0

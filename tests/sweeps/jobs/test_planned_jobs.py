@@ -10,7 +10,7 @@ from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import KEPT_GLOBAL
-from sweeps.stages.final_and_curves import final_jobs, missing_jobs
+from sweeps.stages.final_and_curves import final_jobs, missing_jobs, set_aside_models
 
 CONFIG = parse_config(
     SweepConfig,
@@ -196,3 +196,19 @@ def test_a_final_belongs_to_its_setting_and_not_to_its_name(tmp_path: Path) -> N
     looked = older.model_copy(update={"tested_before": 1})
     assert missing_jobs([job], [looked])[0].tested_before == 2
     assert missing_jobs([job], [older, done]) == []
+
+
+def test_a_model_of_an_earlier_recommendation_is_set_aside(tmp_path: Path) -> None:
+    said: list[str] = []
+    config = CONFIG.model_copy(update={"countries": ("Mexico",)})
+    records = [search_record("Mexico", 0.5, 40, "complete", glob=[9, 8])]
+    jobs = final_jobs(config, records, tmp_path, print)
+    set_aside_models(jobs, tmp_path, said.append)
+    assert said == []
+    for number in (1, 2):
+        (tmp_path / "models" / "mexico").mkdir(parents=True)
+        (tmp_path / "models" / "mexico" / "number").write_text(str(number))
+        set_aside_models(jobs, tmp_path, said.append)
+        assert [each.name for each in (tmp_path / "models").iterdir()] == ["mexico.earlier"]
+        assert (tmp_path / "models" / "mexico.earlier" / "number").read_text() == str(number)
+    assert "the model of an earlier recommendation is now" in said[1]

@@ -67,24 +67,71 @@ def test_an_arm_that_keeps_nothing_does_not_move() -> None:
     assert not moved.any()
 
 
-def test_the_best_candidate_of_the_inner_folds_is_chosen_and_trained_on_all() -> None:
-    pairs, user = make_pairs(60), np.repeat([f"u{n}" for n in range(20)], 3)
-    chosen = choose_heads(pairs, user, CONFIG, seed=1)
+def held_out_right(pairs, user, candidate, deal):
+    """Right pairs of each user and the loss, each fold by the head that the others trained."""
+    fold = deal_users(user, CONFIG.inner_folds, seed=1 + 1000 * deal)
+    right, loss = dict.fromkeys(np.unique(user).tolist(), 0), 0.0
+    for number in range(CONFIG.inner_folds):
+        seen, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+        (moved,), _ = train_candidates(pairs.take(seen), [candidate], CONFIG, seed=1)
+        held = pairs.take(out)
+        margin = held.offset + held.differences @ moved
+        loss += np.logaddexp(0, -margin).sum()
+        for name, is_right in zip(user[out].tolist(), margin > 0, strict=True):
+            right[name] += int(is_right)
+    return np.array(list(right.values())), loss
+
+
+def score(pairs, user, candidate):
+    """Right pairs by user, mean over deals, and the loss."""
+    deals = [held_out_right(pairs, user, candidate, deal) for deal in range(2)]
+    return (deals[0][0] + deals[1][0]) / 2, deals[0][1] + deals[1][1]
+
+
+def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_full() -> None:
+    pairs, user = make_pairs(60), np.repeat([f"u{n:02}" for n in range(20)], 3)
+    config = CONFIG.model_copy(update={"caution": 0.2})
+    chosen = choose_heads(pairs, user, config, seed=1)
     assert tuple(chosen) == HEAD_ARMS
-    fold = deal_users(user, CONFIG.inner_folds, seed=1)
-    for arm in ("scpo", "scpo_tuned"):
-        scores = {}
-        for candidate in list_candidates(CONFIG, (arm,)):
-            right, loss = 0, 0.0
-            for number in range(CONFIG.inner_folds):
-                seen = np.flatnonzero(fold != number)
-                (moved,), _ = train_candidates(pairs.take(seen), [candidate], CONFIG, seed=1)
-                held = pairs.take(np.flatnonzero(fold == number))
-                margin = held.offset + held.differences @ moved
-                right, loss = right + (margin > 0).sum(), loss + np.logaddexp(0, -margin).sum()
-            scores[candidate] = (-right, loss)
-        best = min(scores, key=scores.__getitem__)
-        assert chosen[arm].candidate == best
-        (moved,), kept = train_candidates(pairs, [best], CONFIG, seed=1)
-        assert chosen[arm].moved == pytest.approx(moved, abs=1e-5)
-        assert chosen[arm].pairs_trained == kept[0]
+    best = {}
+    for arm in ("full", "scpo"):
+        scores = {each: score(pairs, user, each) for each in list_candidates(CONFIG, (arm,))}
+        best[arm] = min(scores, key=lambda each: (-scores[each][0].sum(), scores[each][1]))
+        assert chosen[arm].candidate == best[arm]
+    base, _ = score(pairs, user, best["full"])
+    bounds = {}
+    for candidate in list_candidates(CONFIG, ("scpo_tuned",)):
+        gains = score(pairs, user, candidate)[0] - base
+        error = np.sqrt(20 / 19 * np.square(gains - gains.sum() / 60 * 3).sum()) / 60
+        bounds[candidate] = gains.sum() / 60 - 0.2 * error if error > 0 else -np.inf
+    surest = max(bounds, key=bounds.__getitem__)
+    wanted = surest if bounds[surest] > 0 else replace(best["full"], arm="scpo_tuned")
+    found = chosen["scpo_tuned"].candidate
+    assert (found.l2, found.retention or 1.0) == (wanted.l2, wanted.retention or 1.0)
+    (moved,), kept = train_candidates(pairs, [found], CONFIG, seed=1)
+    assert chosen["scpo_tuned"].moved == pytest.approx(moved, abs=1e-5)
+    assert chosen["scpo_tuned"].pairs_trained == kept[0]
+
+
+def test_with_infinite_caution_tuned_is_full() -> None:
+    pairs, user = make_pairs(60), np.repeat([f"u{n}" for n in range(20)], 3)
+    config = CONFIG.model_copy(update={"caution": np.inf})
+    for arms in (HEAD_ARMS, ("scpo_tuned", "full")):
+        chosen = choose_heads(pairs, user, config, seed=1, arms=arms)
+        assert tuple(chosen) == arms
+        tuned = chosen["scpo_tuned"]
+        assert (tuned.candidate.retention, tuned.candidate.strength) == (1.0, 0.0)
+        assert tuned.moved == pytest.approx(chosen["full"].moved, abs=1e-7)
+        assert tuned.pairs_trained == 60
+
+
+def test_where_training_surely_loses_the_global_head_is_kept() -> None:
+    # a global head that orders most pairs right, and features that hold nothing else
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(60, 5)).astype(np.float32)
+    margin = np.where(rng.random(60) < 0.9, 0.1, -0.1)
+    pairs, user = ProbedPairs(noise, margin, margin), np.repeat([f"u{n}" for n in range(20)], 3)
+    (kept,) = choose_heads(pairs, user, CONFIG, seed=1, arms=("scpo_tuned",)).values()
+    assert kept.candidate.retention == 0.0
+    assert kept.pairs_trained == 0
+    assert not kept.moved.any()

@@ -44,6 +44,8 @@ SETTINGS = draw_settings(
     64, retention=(0.2, 1.0), strength=(0.0, 3.0), l2=(1e-3, 1.0), steps=(2, 12), seed=0
 )
 
+USER = np.repeat(["a", "b", "c", "d", "e"], 5)  # of the validation pairs
+
 
 def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
     rng = np.random.default_rng(seed)
@@ -56,7 +58,7 @@ def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
 def run_pair_sets(**changes: float) -> ProbeResult:
     search = SearchConfig.model_validate({"max_consensus_drop": 0.5, **changes})
     pairs = make_probed(60, 0), make_probed(25, 1)
-    return probe_pair_sets("Chile", *pairs, SETTINGS, search, num_users=3)
+    return probe_pair_sets("Chile", *pairs, SETTINGS, search, user=USER)
 
 
 def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> ProbeResult:
@@ -80,6 +82,7 @@ def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> P
         effective_pairs=pairs / 2,
         judged=judged,
         feasible=np.ones(size, dtype=bool),
+        chosen=0,
         on_front=np.array([True] * size if feasible is None else feasible),
         global_accuracy=0.6,
         reference_margin=np.linspace(-1, 1, 100),
@@ -96,12 +99,28 @@ def printed(table: Table) -> str:
     return capture.get()
 
 
+def test_the_rule_of_the_search_chooses_among_heads() -> None:
+    cautious = run_pair_sets(caution=np.inf)
+    settings = cautious.settings
+    assert cautious.chosen is not None
+    assert settings.retention[cautious.chosen] == 1.0
+    assert settings.strength[cautious.chosen] == 0.0
+    assert "plain fine-tuning; " in describe_probe(cautious)
+    bold = run_pair_sets(caution=0.0)
+    assert bold.judged.accuracy[bold.chosen] >= cautious.judged.accuracy[cautious.chosen]
+    kept = replace(cautious, chosen=None)
+    assert "keep the global model; " in describe_probe(kept)
+
+
 def test_counts_constraint_and_front_of_a_country() -> None:
     result = run_pair_sets()
     selections = SETTINGS.select(make_probed(60, 0).by_margin())
     assert result.pairs_trained.tolist() == [each.keep.sum() for each in selections]
     assert result.effective_pairs[7] == effective_pairs(selections[7].weights)
-    np.testing.assert_array_equal(result.feasible, result.judged.consensus_drop <= 0.5)
+    assert result.num_users == 5
+    # whatever is not shown to lose more than half is feasible, more than by the point alone
+    assert np.all(result.feasible[result.judged.consensus_drop <= 0.5])
+    assert result.chosen is not None
     assert result.global_accuracy == np.mean(make_probed(25, 1).reference_margin > 0)
     accuracy, pairs = result.judged.accuracy, result.pairs_trained
     allowed = result.feasible & (accuracy > result.global_accuracy)

@@ -54,11 +54,12 @@ def test_regret_by_hand(two_countries):
     # every user gains 2 of 10, whoever is drawn
     assert chile.regret == Interval(*[pytest.approx(0.2)] * 3, 4)
     assert mexico.regret == Interval(0.0, 0.0, 0.0, 4)
-    assert chile.held_out == pytest.approx(0.2)
-    assert mexico.held_out == pytest.approx(0.0)
+    # where all users that are drawn gain alike, nothing tells the gain from luck and the global
+    # model, which orders 1 or 2 of 10 right, stays: that costs
+    assert 0.0 < chile.held_out < 0.2
+    assert mexico.held_out < 0.0
     assert (chile.pairs_tuned, chile.pairs_common) == (50, 100)
     assert (pooled.tuned, pooled.common, pooled.regret.value) == pytest.approx((0.85, 0.75, 0.1))
-    assert pooled.held_out == pytest.approx(0.1, abs=0.01)
     assert 0.0 <= pooled.regret.low < 0.1 < pooled.regret.high <= 0.2
     assert (pooled.pairs, pooled.users, pooled.pairs_tuned) == (80, 8, 110)
 
@@ -96,8 +97,7 @@ def test_equal_points_of_the_search_are_shared(trial):
 
 
 def test_the_best_and_the_recommended_have_their_own_regret(trial, two_countries):
-    # the global model orders 1 2 1 2 right: gains of 9 7 9 8 have the higher mean, 8 7 8 7 no
-    # deviation to speak of
+    # the global model orders 1 2 1 2 right: gains of 9 8 9 5 have a higher mean and a larger error
     lucky = own(trial, "Chile", [10, 10, 10, 7], 20, 0.2)
     records = [*two_countries, lucky.model_copy(update={"trial_id": "lucky"})]
     table = regret_table(records, rank_records(records))
@@ -164,7 +164,8 @@ def test_one_user_each_gives_a_pooled_interval_alone(trial):
         records += [own(trial, country, [9], 50, 0.3), arm(trial, country, "full", [7])]
     pooled, chile, _ = table_of(records).rows
     assert (chile.regret.low, chile.regret.high, chile.held_out) == (None, None, None)
-    assert (pooled.regret.low, pooled.regret.high) == pytest.approx((0.0, 0.0))
+    # one user is nothing to choose by, so the global model stays: 1 of 10 right, not 7
+    assert (pooled.regret.low, pooled.regret.high) == pytest.approx((-0.6, -0.6))
     assert pooled.held_out is None
 
 

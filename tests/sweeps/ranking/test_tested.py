@@ -33,6 +33,19 @@ def test_a_final_of_another_setting_is_told_as_stale(records: list[TrialRecord])
     assert page.count("not tested yet") == 1
 
 
+def test_a_kept_global_model_and_a_trained_one_are_not_the_same(
+    records: list[TrialRecord],
+) -> None:
+    final = next(r for r in records if r.arm == "scpo_tuned" and r.purpose == "final")
+    kept = change_final(records, config={**final.config, "retention": 0.0})
+    rankings = rank_records(kept)
+    assert [ranking.country for ranking in rankings if is_stale(kept, ranking)] == ["Chile"]
+    mexico = next(ranking for ranking in rankings if ranking.country == "Mexico")
+    assert mexico.settings  # whose search keeps the global model
+    assert mexico.trained is None
+    assert not is_stale(kept, mexico)
+
+
 def test_looks_at_test_users_before_are_told(records: list[TrialRecord]) -> None:
     again = change_final(records, tested_before=2)
     assert "judged 2 other settings before" in describe_tests(again, rank_records(again))["Chile"]

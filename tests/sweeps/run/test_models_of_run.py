@@ -94,3 +94,10 @@ def test_a_run_of_a_hub_model_is_judged_by_its_commit_and_that_of_its_base(run):
     write_json(run / "global_model.json", {"asked": asked, "source": asdict(source)})
     Ledger(run).append(record_of("Arvandia", "scpo_tuned", "/x/arvandia"))
     assert models_of_run(run).global_model == source
+
+
+def test_a_run_that_keeps_the_global_model_everywhere_says_so(run):
+    kept = {"retention": 0.0, "strength": 0.0, "epochs": 1.0}
+    Ledger(run).append(record_of("Arvandia", "scpo_tuned", None, config=kept))
+    with pytest.raises(ValueError, match=r"Every country of .* keeps the global model"):
+        models_of_run(run)

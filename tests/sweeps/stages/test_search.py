@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from optuna.distributions import IntDistribution
 
-from scpo.config import LoraConfig, TrainingConfig
-from sweeps.config import SearchConfig
+from scpo.config import LoraConfig, TrainingConfig, parse_config
+from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs.job import Job, job_training
-from sweeps.search.space import search_space, study_name
+from sweeps.search.space import describe_base, search_space, study_name
 from sweeps.stages.search import reason_to_refuse
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
@@ -57,3 +57,15 @@ def test_a_point_is_a_job_of_its_numbers() -> None:
 def test_without_adapters_no_rank_is_searched() -> None:
     assert "lora_rank" not in search_space(SearchConfig())
     assert study_name("A", SearchConfig()) != study_name("A", SearchConfig(lora_rank=(2, 8)))
+
+
+def test_a_base_with_other_numbers_than_configured_is_told() -> None:
+    given = {"name": "x", "countries": ["Chile"], "global_model": {"name": "m"}}
+    search = {"learning_rate": [1e-6, 1e-5], "epochs": [0.5, 2.0]}
+    inside = {**given, "search": search, "training": {"learning_rate": 5e-6, "epochs": 1.0}}
+    assert describe_base(parse_config(SweepConfig, inside, "test")) == ""
+    outside = {**inside, "training": {"learning_rate": 1e-3, "epochs": 1.0}}
+    assert describe_base(parse_config(SweepConfig, outside, "test")) == (
+        "plain fine-tuning is tried with learning_rate 1e-05 instead of 0.001: the nearest in the "
+        "search's range"
+    )

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from scpo.data.splits import deal_users
 from scpo.method.arms import TRAINED_ARMS, select_arm
 from sweeps.probe.choose_heads import train_selections
 from sweeps.research.worlds.world_arms import (
@@ -92,33 +93,37 @@ def test_the_country_utility_is_truest() -> None:
 
 
 @pytest.mark.parametrize("max_drop", [0.02, 0.25])
-def test_tuning_chooses_as_a_loop_over_settings_and_folds(max_drop) -> None:
+def test_tuning_chooses_as_a_loop_over_settings_deals_and_folds(max_drop) -> None:
     tuning = Tuning(num_settings=8, folds=3, max_consensus_drop=max_drop)
     pairs = make_world(WorldSettings(num_users=12, num_features=8, outlier_share=0.3), 4).train
     settings = draw_search(tuning, 1)
-    chosen, moved_all = tune_arm(pairs, settings.select, settings, tuning)
+    chosen, moved_chosen = tune_arm(pairs, settings.select, settings, tuning)
+    consensus = np.bincount(pairs.user, pairs.reference_margin >= 0)
     ranked = []
     for number in range(8):
         one = settings.take(np.array([number]))
-        right = loss = consensus = kept_right = count = 0
-        for fold in range(3):
-            out = pairs.user % 3 == fold
-            train, left = pairs.take(~out), pairs.take(out)
-            selection = one.select(train)
-            moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
-            for x, d in zip(left.differences, left.reference_margin, strict=True):
-                margin = d + float(x @ moved)
-                right += margin > 0
-                loss += math.log1p(math.exp(-margin))
-                consensus += d >= 0
-                kept_right += d >= 0 and margin > 0
-                count += 1
-        excess = max(1 - kept_right / consensus - max_drop, 0)
-        ranked.append((excess, -right, loss, number))
+        right, loss, lost = 0, 0.0, np.zeros(12)
+        for deal in range(2):
+            fold_of = deal_users(pairs.user.astype(str), 3, seed=1000 * deal)
+            for fold in range(3):
+                train, left = pairs.take(fold_of != fold), pairs.take(fold_of == fold)
+                selection = one.select(train)
+                moved = train_selections(train, selection, l2=one.l2, steps=one.steps)[0]
+                for x, d, user in zip(
+                    left.differences, left.reference_margin, left.user, strict=True
+                ):
+                    margin = d + float(x @ moved)
+                    right += margin > 0
+                    loss += math.log1p(math.exp(-margin))
+                    lost[user] += (d >= 0 and margin <= 0) / 2
+        drop = lost.sum() / consensus.sum()
+        error = np.sqrt(12 / 11 * np.square(lost - drop * consensus).sum()) / consensus.sum()
+        excess = max(drop - 2.200985 * error - max_drop, 0)  # Student's t, 11 degrees of freedom
+        ranked.append((round(excess, 9), -right, loss, number))
     assert chosen == min(ranked)[-1]
     one = settings.take(np.array([chosen]))
     alone = train_selections(pairs, one.select(pairs), l2=one.l2, steps=one.steps)
-    np.testing.assert_allclose(moved_all[chosen], alone[0], atol=1e-5)
+    np.testing.assert_allclose(moved_chosen[0], alone[0], atol=1e-5)
 
 
 def test_what_each_arm_is_tuned_over() -> None:

@@ -25,6 +25,8 @@ from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.ledger.records import read_records
+from sweeps.ledger.user_weights import UserWeight
+from sweeps.probe.user_features import with_user_features, write_weights_of
 from sweeps.run.inputs import prepare_all
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
@@ -57,6 +59,7 @@ class SweepPlan:
     work: list[WorkRow]  # by kind, and the total last
     rate: Rate  # what the hours assume
     num_lanes: int  # trainings at a time
+    users: list[UserWeight]  # of the arm `user`, where users can be weighed
 
 
 def run_plan(
@@ -67,7 +70,7 @@ def run_plan(
     ledger: Path | None = None,
     num_lanes: int | None = None,
 ) -> SweepPlan:
-    """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
+    """Plan a sweep and write `plan.csv`, `plan_work.csv`, `user_weights.csv` into a run's folder.
 
     Nothing is trained. The folder gets the data, and a trained global model is looked for there;
     texts without a reference reward are scored, which is reported. `ledger`, a file or run folder
@@ -87,7 +90,7 @@ def run_plan(
             "train it: scpo train-global, then --set global_model.name=FOLDER."
         )
     model, steered = prepare_all(config, run, say)
-    countries = steered.countries
+    countries = with_user_features(config, steered.countries, model, say)
     rate = None if ledger is None else rate_of_records(read_records(ledger), countries)
     if rate is None:
         if ledger is not None:
@@ -95,7 +98,8 @@ def run_plan(
         rate = time_model(config, model, countries)
     say(f"rate: {rate.source}")
     selections = [row for data in countries.values() for row in selection_rows(data)]
-    plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes)
+    users = write_weights_of(countries, run)
+    plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes, users)
     write_plan(plan, run)
     return plan
 

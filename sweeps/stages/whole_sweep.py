@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
+from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
@@ -45,7 +46,7 @@ def run_sweep(
     if mirror is not None:
         mirror.push()
         ledger = mirror.open_ledger()
-    workspace = open_workspace(config, run, say, mirror=mirror)
+    workspace = weigh_users(config, open_workspace(config, run, say, mirror=mirror), run, say)
     if mirror is not None:
         mirror.push()
     if limit := search_countries(config, workspace, ledger, run, say):

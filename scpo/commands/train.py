@@ -243,7 +243,7 @@ def train(
             if is_sharded and arm == "user"
             else None,
             is_sharded=is_sharded,
-            **{"user_strength": None, **setting},
+            **setting,
         )
         if workers == 1:
             result = fit_on_device(

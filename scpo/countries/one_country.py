@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
@@ -104,12 +104,12 @@ class CountryTraining:
 
 
 class ArmSetting(TypedDict):
-    """Keyword arguments of `scpo.method.arms.select_arm`."""
+    """An arm and its numbers; `user_strength` as of `arm_strength`."""
 
     arm: str
     tau: float
     beta: float
-    user_strength: float | None
+    user_strength: NotRequired[float | None]
 
 
 def ready_training(
@@ -165,7 +165,7 @@ def ready_training(
             ).features
 
         steered = add_differences(steered, features_of)
-        given["user_strength"] = arm_strength(steered, which, setting["user_strength"])
+        given["user_strength"] = arm_strength(steered, which, setting.get("user_strength"))
         given["agreement"] = country_agreement(steered, which)
     selection = select_arm(reference_margin=margin, seed=training.seed, **given)
     if not selection.keep.any():

@@ -7,6 +7,7 @@ POOLED = "pooled"  # in place of a country: the pairs of all countries, joined
 Precision = Literal["auto", "fp32", "bf16"]
 ResolvedPrecision = Literal["fp32", "bf16"]
 ZeroStage = Literal[0, 1, 2, 3]
+Pooling: TypeAlias = Literal["mean", "head"]  # see scpo/countries/pooling.py
 Offload = Literal["none", "optimizer", "weights"]
 ScheduleKind: TypeAlias = Literal["linear", "cosine", "constant"]
 Overlong: TypeAlias = Literal["truncate_prompt", "truncate_left", "drop"]

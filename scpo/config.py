@@ -14,8 +14,9 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from scpo.choices import Overlong, Precision, ScheduleKind
+from scpo.choices import Overlong, Pooling, Precision, ScheduleKind
 from scpo.text.near_words import nearest
+from scpo.text.prompt_prefix import check_template
 from scpo.text.settings import apply_override, expand_variables, place_of
 from scpo.text.yaml_files import KeyPath, YamlValue, read_yaml
 
@@ -48,6 +49,13 @@ class SyntheticConfig(Config):
     )
     outlier_share: float = Field(0.1, ge=0, le=1, description="users who choose against it")
     noise_user_share: float = Field(0.1, ge=0, le=1, description="users who choose at random")
+    vetted_users_per_country: int = Field(
+        0,
+        ge=0,
+        le=999,
+        description="further users, none an outlier or noise, who alone validate and test; "
+        "0: all users may",
+    )
     seed: int = Field(0, ge=0)
 
     @model_validator(mode="after")
@@ -57,6 +65,19 @@ class SyntheticConfig(Config):
                 "`outlier_share + noise_user_share <= 1` must hold, but got "
                 f"{self.outlier_share} + {self.noise_user_share}."
             )
+        return self
+
+
+class VettedConfig(Config):
+    """Who is known to judge well: they alone validate and test, everybody trains."""
+
+    column: str | None = Field(None, description="pairs: column that says so, true or false")
+    file: LocalPath | None = Field(None, description="file of user ids, one a line")
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> "VettedConfig":
+        if (self.column is None) == (self.file is None):
+            raise ValueError("set either vetted.column or vetted.file")
         return self
 
 
@@ -70,8 +91,33 @@ class DataConfig(Config):
     user_column: str = Field("user", description="pairs: column that names the user")
     country_column: str = Field("country", description="pairs: column that names the country")
     default_country: str | None = Field(None, description="pairs: for rows that name none")
+    vetted: VettedConfig | None = Field(
+        None, description="users who may validate and test; none: all"
+    )
+    prompt_prefix: Annotated[str, AfterValidator(check_template)] | None = Field(
+        None,
+        description="'In {country}: {prompt}': names the country in each prompt, for the global "
+        "model and the countries alike",
+    )
     on_bad_rows: Literal["quarantine", "stop"] = "quarantine"
     synthetic: SyntheticConfig = SyntheticConfig()
+
+    @model_validator(mode="after")
+    def _belongs_to_the_source(self) -> "DataConfig":
+        if self.prompt_prefix is not None and self.source == "prepared":
+            raise ValueError(
+                "prompt_prefix belongs to a source that is read: prepared data have it already"
+            )
+        if self.vetted is None:
+            return self
+        if self.vetted.column is not None and self.source != "pairs":
+            raise ValueError("vetted.column belongs to the source `pairs`; set vetted.file")
+        if self.source in ("synthetic", "prepared"):
+            raise ValueError(
+                "vetted belongs to a source that is read: prepared data have it already, and "
+                "synthetic ones set synthetic.vetted_users_per_country"
+            )
+        return self
 
 
 class SplitConfig(Config):
@@ -98,6 +144,11 @@ class GlobalModelConfig(Config):
     backbone: LocalPath | None = Field(
         None, description="hub name or folder, gets a new reward head"
     )
+    pooling: Pooling = Field(
+        "head",
+        description="what the new head reads: what the backbone's class reads by itself; or the "
+        "mean of the last hidden states, of modernbert and eurobert (mean)",
+    )
     extra_pairs: LocalPath | None = Field(None, description="a pairs file to add to the training")
     max_extra_pairs: int | None = Field(None, ge=1, description="at most so many of them")
     max_pairs: int | None = Field(None, ge=1, description="at most so many pairs of countries")
@@ -113,6 +164,16 @@ class EncoderConfig(Config):
         "truncate_prompt",
         description="a longer text loses the left of its prompt; or its left (truncate_left); "
         "or its pairs are dropped (drop)",
+    )
+
+
+class FeaturesConfig(Config):
+    """The vector of each text that heads on a frozen model read."""
+
+    pooling: Pooling = Field(
+        "mean",
+        description="mean of the last hidden states over the tokens; or what the model's own "
+        "reward head reads (head)",
     )
 
 
@@ -150,14 +211,18 @@ class TrainingConfig(Config):
 ConfigType = TypeVar("ConfigType", bound=Config)
 
 
-def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = ()) -> ConfigType:
+def load_config(
+    kind: type[ConfigType], path: Path, overrides: Sequence[str] = (), *, is_own: bool = False
+) -> ConfigType:
     """Read a YAML file into a configuration; overrides are texts `key.sub=value`, the value YAML.
+
+    A file that a run keeps `is_own`: what it was begun with was checked then.
 
     Raises:
         FileNotFoundError: No such file.
         ValueError: Broken YAML, a key given twice, an unknown key (the nearest valid one is
-            named), a value out of range or that carries a secret, or an override that is not
-            `key=value`. File, line and setting are named.
+            named), a value out of range or that carries a secret, `trust_remote_code` in the
+            file, or an override that is not `key=value`. File, line and setting are named.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No configuration at {path}.")
@@ -165,6 +230,8 @@ def load_config(kind: type[ConfigType], path: Path, overrides: Sequence[str] = (
     if not isinstance(read.value, dict):
         holds = "nothing" if read.value is None else f"a {type(read.value).__name__}"
         raise ValueError(f"{path} must hold keys and values, but holds {holds}.")
+    if not is_own:
+        _refuse_trust(read, overrides, path)
     return _parse(kind, read, overrides, str(path))
 
 
@@ -191,6 +258,19 @@ def parse_options(
 def dump_config(config: Config) -> str:
     """Return the resolved configuration as YAML that `load_config` reads back."""
     return yaml.safe_dump(config.model_dump(), sort_keys=False, allow_unicode=True)
+
+
+def _refuse_trust(read: YamlValue, overrides: Sequence[str], path: Path) -> None:
+    """Refuse a file that lets a model run code of its own: files come from others."""
+    section = read.value.get("global_model")
+    key = "global_model.trust_remote_code"
+    is_set = isinstance(section, dict) and section.get("trust_remote_code") not in (None, False)
+    if is_set and not any(text.partition("=")[0].strip() == key for text in overrides):
+        line = place_of(("global_model", "trust_remote_code"), read.places)
+        raise ValueError(
+            f"{path}: {line}{key} is taken from the command line alone, because it runs code that "
+            f"comes with the model. If you trust its author, add --set {key}=true."
+        )
 
 
 def _parse(

@@ -13,6 +13,7 @@ from scpo.config import (
     Count,
     DataConfig,
     EncoderConfig,
+    FeaturesConfig,
     GlobalModelConfig,
     LocalPath,
     Positive,
@@ -22,6 +23,7 @@ from scpo.config import (
 from scpo.data.reading.countries import nearest_names, require_country
 from scpo.method.arms import TRAINED_ARMS
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
+from scpo.statistics.lower_bound import CAUTION
 from scpo.text.near_words import nearest
 
 _log = logging.getLogger(__name__)
@@ -57,6 +59,8 @@ def _name_lanes(lanes: Any) -> Any:
 Country = Annotated[str, BeforeValidator(_name_country)]
 Arms = Annotated[tuple[str, ...], AfterValidator(_check_arms)]
 Share = Annotated[float, Field(gt=0, le=1)]
+Caution = Annotated[float, Field(ge=0, allow_inf_nan=True)]  # `.inf` keeps the base always
+Answer = Literal["accuracy", "thrift", "balance"]
 Say = Callable[[str], None]
 
 
@@ -82,17 +86,28 @@ class SearchConfig(Config):
         0, ge=0, description="first trials from the front of `scpo probe`, at most"
     )
     max_consensus_drop: float = Field(
-        0.25, ge=0, le=1, description="how far consensus accuracy may fall below the global's"
+        0.25,
+        ge=0,
+        le=1,
+        description="how far consensus accuracy may be shown, by its interval, to fall below the "
+        "global's",
+    )
+    caution: Caution = Field(
+        CAUTION,
+        description="standard errors by which a setting must gain on plain fine-tuning, or on the "
+        "global model, to be recommended",
     )
     non_inferiority: float = Field(
-        0.01, ge=0, lt=1, description="accuracy that a cheaper setting may lose"
+        0.01, ge=0, lt=1, description="accuracy that the thriftiest setting may lose"
     )
     min_pairs: Count = Field(8, description="a setting that keeps fewer never starts")
     min_effective_pairs: Positive = Field(
         4.0, description="a setting whose weights leave fewer never starts"
     )
-    folds: Count = Field(
-        1, description="trainings per setting, each judged on other users; 1 keeps the split"
+    folds: Count | None = Field(
+        None,
+        description="trainings per setting, each judged on other users; 1 keeps the split; none: "
+        "1 where every country has 30 validation users, else 3",
     )
     rungs: tuple[Count, ...] = Field(
         (), description="labelled pairs, ascending, at which a trial may be stopped early"
@@ -105,6 +120,11 @@ class SearchConfig(Config):
     target_accuracy: float | None = Field(
         None, gt=0, le=1, description="a country with a feasible trial this good gets no more"
     )
+
+    @property
+    def num_folds(self) -> int:
+        """Return the folds of each setting; 1 as long as the data have not chosen."""
+        return self.folds or 1
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -125,6 +145,13 @@ class SearchConfig(Config):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
+        users = self.user_strength or (0.0, 0.0)
+        if self.retention[1] < 1 or self.strength[0] > 0 or users[0] > 0:
+            raise ValueError(
+                "retention must reach 1 and both strengths must begin at 0, since every setting "
+                "is compared with plain fine-tuning, but got "
+                f"{self.retention}, {self.strength} and {users}"
+            )
         if any(low >= high for low, high in pairwise(self.rungs)):
             raise ValueError(f"rungs must ascend, but got {list(self.rungs)}")
         return self
@@ -189,6 +216,9 @@ class FinalConfig(LanesOfStage):
         description="train all weights where the search trained adapters, at "
         "training.learning_rate",
     )
+    which: Answer = Field(
+        "accuracy", description="the answer of the search that is trained and tested"
+    )
 
 
 class PooledModelConfig(GlobalModelConfig, LanesOfStage):
@@ -207,6 +237,7 @@ class SweepConfig(Config):
     split: SplitConfig = SplitConfig()
     global_model: PooledModelConfig = PooledModelConfig()
     encoder: EncoderConfig = EncoderConfig()
+    features: FeaturesConfig = FeaturesConfig()
     training: TrainingConfig = TrainingConfig()
     tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
     beta: Positive = Field(PAPER_BETA, description="weighting temperature of the named arms")
@@ -294,6 +325,8 @@ class HeadsConfig(Config):
     )
     steps: Count = Field(24, description="steps of each head")
     inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
+    inner_deals: Count = Field(2, description="times that the users are dealt into those folds")
+    caution: Caution = Field(CAUTION, description="as `search.caution` of a sweep")
     tau: Share = PAPER_TAU
     beta: Positive = PAPER_BETA
     global_l2: Positive = Field(0.01, description="pull of the global head to nothing")

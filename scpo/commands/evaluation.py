@@ -63,6 +63,7 @@ def evaluate(
     from scpo.evaluation.labelled_models import models_to_judge
     from scpo.evaluation.reporting.card_facts import read_card_facts
     from scpo.evaluation.reporting.evaluate import run_evaluation
+    from scpo.evaluation.reporting.evaluation_page import write_evaluation_page
     from scpo.evaluation.reporting.figures import draw_evaluation
     from scpo.evaluation.reporting.terminal import evaluation_tables
     from scpo.files.output_folder import output_folder
@@ -94,10 +95,13 @@ def evaluate(
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
         if out is not None:
             draw_evaluation(tables, out)
+            write_evaluation_page(tables, out, part=part)
     for table in evaluation_tables(tables):
         console.print(table)
     if out is not None:
-        console.print(f"Written: {out}: evaluation.json, pairs.parquet, tables and figures")
+        console.print(
+            f"Written: {out}: report.html, evaluation.json, pairs.parquet, tables, figures"
+        )
 
 
 def opinions(

@@ -1,12 +1,15 @@
-"""Commands that read the records of a sweep: rank, curves, report."""
+"""Commands on the folder of a sweep: rank, curves, report, repair."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
-from typer import Option
+import typer
+from typer import Argument, Option
 
 from scpo.commands.options import Run
 from scpo.text.terminal import console
+
+_CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
 
 
 def rank(run: Run) -> None:
@@ -18,7 +21,7 @@ def rank(run: Run) -> None:
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
-        rankings = rank_run(folder, margin=_margin(folder))
+        rankings = rank_run(folder, rule=_rule(folder))
         write_leaderboard(rankings, folder / "leaderboard.csv")
         regret = regret_table(read_records(folder), rankings)
         write_regret(regret, folder / "regret.csv")
@@ -55,12 +58,35 @@ def report(run: Run) -> None:
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
-        margin, records = _margin(folder), read_records(folder)
-        rankings = rank_records(records, margin=margin)
+        rule, records = _rule(folder), read_records(folder)
+        rankings = rank_records(records, rule=rule)
         notes = describe_tests(records, rankings)
         write_arms(arm_rows(records), folder / "arms.csv", notes)
-        page = write_report(folder, margin=margin, rankings=rankings)
+        page = write_report(folder, rule=rule, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
+
+
+def repair(
+    run: Annotated[Path, Argument(help="Output folder of `scpo sweep`, on this machine.")],
+) -> None:
+    """Check a sweep's files; keep what is sound and set the rest aside.
+
+    `scpo sweep --resume` then trains what is missing. Exit code 1 if a file is damaged that
+    cannot be made again: data, split, configuration, global model.
+    """
+    from scpo.files.output_folder import LOCK, one_writer
+    from sweeps.run.repair import repair_run
+
+    if not run.is_dir():
+        raise FileNotFoundError(f"No folder {run}. Give the output folder of a sweep.")
+    with one_writer(run / LOCK, run):
+        parts = repair_run(run)
+    for part in parts:
+        console.print(f"{part.state:9}{part.name}: {part.word}")
+    damaged = [part.name for part in parts if part.state == "damaged"]
+    if damaged:
+        console.print(f"Restore {', '.join(damaged)}, or start a new run with another --out.")
+        raise typer.Exit(1)
 
 
 def show_curves(run: Path, target: float | None) -> None:
@@ -80,9 +106,13 @@ def show_curves(run: Path, target: float | None) -> None:
     console.print(f"Written: {', '.join(map(str, paths))}")
 
 
-def _margin(run: Path) -> float:
-    """Return the non-inferiority margin of a run, once its files are those it was begun with."""
+def _rule(run: Path) -> Any:
+    """Return how a run chooses settings, once its files are those it was begun with."""
+    from pydantic import ValidationError
+
     from scpo.text.yaml_files import read_yaml
+    from sweeps.config import FinalConfig, SearchConfig
+    from sweeps.ranking.recommendation import ChoiceRule
     from sweeps.run.pins import check_pins
 
     check_pins(run)
@@ -90,12 +120,17 @@ def _margin(run: Path) -> float:
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
     config = read_yaml(file).value
-    search = config.get("search") if isinstance(config, dict) else None
-    margin = search.get("non_inferiority") if isinstance(search, dict) else None
-    try:
-        return float(margin)  # type: ignore[arg-type]  # what is none is refused below
-    except (TypeError, ValueError) as error:
+    sections = config if isinstance(config, dict) else {}
+    search, final = sections.get("search"), sections.get("final") or {}
+    try:  # only what the choice reads, so that runs of other versions can be ranked
+        if search is None:
+            raise KeyError("search")
+        chosen = SearchConfig(**{key: search[key] for key in _CHOICE if key in search})
+        which = FinalConfig(which=final.get("which", "accuracy")).which
+        margin = float(search["non_inferiority"])
+    except (ValidationError, TypeError, KeyError, ValueError) as error:
         raise ValueError(
             f"{file} must be the configuration of a sweep, with a number search.non_inferiority, "
-            f"but has {margin!r} there. Is {run} the folder of a sweep?"
+            f"but has search: {search!r} there. Is {run} the folder of a sweep?"
         ) from error
+    return ChoiceRule(margin, chosen.caution, chosen.max_consensus_drop, which)

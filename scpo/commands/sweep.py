@@ -42,7 +42,7 @@ def sweep(
         from sweeps.stages.whole_sweep import run_sweep
 
         stopped = run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
-        is_complete = _show_run(folder, out, resolved.search.non_inferiority)
+        is_complete = _show_run(folder, out, resolved)
     if stopped:
         console.print(
             f"The sweep stopped: {stopped}. Test users were not looked at. To search on, run the "
@@ -153,15 +153,16 @@ def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any
     return resolved
 
 
-def _show_run(run: Path, out: str, margin: float) -> bool:
+def _show_run(run: Path, out: str, config: Any) -> bool:
     """Write and print the results of a sweep; return whether all final trainings are complete."""
     from sweeps.ledger.records import read_records
+    from sweeps.ranking.recommendation import rule_of
     from sweeps.ranking.regret import describe_regret
     from sweeps.report.arms_table import arms_rich_table
     from sweeps.report.leaderboard import describe
     from sweeps.report.write_all import write_outputs
 
-    outputs = write_outputs(run, margin=margin)
+    outputs = write_outputs(run, rule=rule_of(config))
     console.print(arms_rich_table(outputs.arms))
     for country, note in outputs.notes.items():
         console.print(f"{country}: {note}")
@@ -169,7 +170,7 @@ def _show_run(run: Path, out: str, margin: float) -> bool:
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
-    console.print(f"Models: {out}/models. Report: {outputs.page}")
+    console.print(f"Models: {out}/models, named in {out}/models.json. Report: {outputs.page}")
     trainings = [r for r in read_records(run) if r.purpose in ("final", "curve")]
     failed = [record for record in trainings if record.state == "failed"]
     if failed:

@@ -17,14 +17,17 @@ import pyarrow as pa
 from scpo.choices import Overlong, Precision
 from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.country_data import CountryData, build_country, rows_of, utterance_texts
+from scpo.countries.prefixed import fit_prefix
 from scpo.countries.reference_cache import ScoringReport, cache_folder, score_with_cache, text_keys
 from scpo.data.pairs import utterance_interactions
+from scpo.data.prefixes import prefix_of
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import SIDES, fold_users, split_users
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.fit_together import check_lengths
 from scpo.models.folder.contract import ModelFacts
 from scpo.models.reward_model import RewardModel
+from scpo.text.prompt_prefix import fill_country
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.token_store import load_or_encode
 
@@ -93,7 +96,8 @@ def steer_countries(
         RuntimeError: A reward is not finite.
     """
     countries = find_countries(countries, table["country"].unique().to_pylist())
-    rows = rows_of(table, countries)
+    rows = fit_prefix(rows_of(table, countries), reward)
+    prefix = prefix_of(rows)
     parts = (
         divide_users(rows, countries, split)
         if isinstance(split, SplitConfig)
@@ -115,6 +119,7 @@ def steer_countries(
                 "country": country,
                 "max_tokens": scoring["max_tokens"],
                 "global_model": model_hash,
+                "prompt_prefix": prefix and fill_country(prefix, country),
             },
             overlong=scoring.get("overlong", "truncate_prompt"),
         )
@@ -186,7 +191,7 @@ def score_table(
         RuntimeError: A reward is not finite.
         ValueError: A text is longer than the model has positions.
     """
-    prompts, responses = utterance_texts(table)
+    prompts, responses = utterance_texts(fit_prefix(table, reward))
     texts = load_or_encode(
         cache,
         reward.tokenizer,

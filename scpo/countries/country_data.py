@@ -18,6 +18,7 @@ from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.data.reading.countries import find_countries
+from scpo.data.splits import vetted_users
 from scpo.heads.linear_heads import Heads
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
@@ -40,6 +41,7 @@ class CountryData:
         num_truncated: Texts over the token budget.
         num_overlong: Pairs dropped because a text was over it.
         pair_ids: Name of each pair, "interaction:2>0" where response 2 was chosen over 0, (P,).
+        vetted: Whether each pair's user may validate and test, shape (P,); None: all may.
         unit: What a user is: "user", a person, or "question", one of a survey.
         facts: How the texts were made and scored, for the models trained on them.
         differences: phi(y+) - phi(y-) of each pair by the global model's frozen features, shape
@@ -57,6 +59,7 @@ class CountryData:
     num_truncated: int
     num_overlong: int
     pair_ids: NDArray[np.str_]
+    vetted: BoolArray | None = None
     unit: str = "user"
     facts: Mapping[str, Any] = field(default_factory=dict)
     differences: Heads | None = None
@@ -164,6 +167,8 @@ def build_country(
     pairs = pairs.take(~identical)
     user_ids = table["user_id"].to_pylist()
     users = np.asarray(user_ids, dtype=np.str_)[pairs.interaction]
+    vetted = vetted_users(table)
+    may_judge = np.asarray([user in vetted for user in user_ids], dtype=np.bool_)
     part = np.asarray([split[user] for user in user_ids], dtype=np.str_)[pairs.interaction]
     chars = np.asarray(pc.utf8_length(pc.list_flatten(table["responses"])), dtype=np.int64)
     return CountryData(
@@ -178,6 +183,7 @@ def build_country(
         num_truncated=texts.num_truncated,
         num_overlong=int(cut.sum()),
         pair_ids=_pair_ids(table, pairs),
+        vetted=may_judge[pairs.interaction],
         unit="question" if set(table["unit"].to_pylist()) == {"question"} else "user",
         facts={**(facts or {}), "overlong": overlong},
     )

@@ -1,15 +1,13 @@
-"""Features: the vector of each text that the reward head reads, computed once and cached.
+"""Features: one vector of each text by the frozen global model, computed once and cached.
 
-With the backbone frozen a reward is linear in them, r = w . phi + b, with w and b of the head's
-last layer, so thousands of heads train on the features of one forward pass a text. The cache
-holds one folder per model and precision, of parts that are named by the hash of their bytes and
-whose rows are named by the hash of a text's tokens: a damaged part is moved aside and computed
-again, and an interrupted run resumes.
+Thousands of heads, linear in them, train on the features of one forward pass a text. The cache
+holds one folder per model, pooling and precision, of parts that are named by the hash of their
+bytes and whose rows are named by the hash of a text's tokens: a damaged part is moved aside and
+computed again, and an interrupted run resumes.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,21 +17,19 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from scpo.arrays import IntArray
-from scpo.choices import Precision
+from scpo.choices import Pooling, Precision
+from scpo.countries.pooling import reading_vectors
 from scpo.countries.reference_cache import plan_missing
 from scpo.countries.scoring import run_forwards
 from scpo.files.part_files import find_parts, keyed_folder, write_part
-from scpo.models.classifier import is_backbone, plain_model
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import TokenizedTexts
 
 FeatureArray: TypeAlias = NDArray[np.float32]
 
-FEATURE_SCHEME = 2  # version of what a feature is, and of the cache's files
-_TOLERANCE = 1e-3  # of a reward, as a share of the largest, against the head on its features
+FEATURE_SCHEME = 3  # version of what a feature is, and of the cache's files
 
 
 @dataclass(frozen=True)
@@ -50,55 +46,34 @@ class FeatureReport:
     num_quarantined: int
 
 
-def reward_head(reward: RewardModel) -> nn.Linear:
-    """Return the last layer: the one linear map to one output above the backbone.
-
-    Raises:
-        ValueError: There is none, or more than one.
-    """
-    model = plain_model(reward.model)
-    heads = [
-        module
-        for name, module in model.named_modules()
-        if isinstance(module, nn.Linear)
-        and module.out_features == 1
-        and not is_backbone(model, name)
-        and ".original_module" not in name  # an adapter trains a copy of the head
-    ]
-    if len(heads) != 1:
-        raise ValueError(
-            f"{type(model).__name__} must have one linear layer with one output above its "
-            f"backbone, but has {len(heads)}. Only such a head can be trained on features."
-        )
-    return heads[0]
-
-
 def compute_features(
     reward: RewardModel,
     texts: TokenizedTexts,
     which: IntArray,
     *,
+    pooling: Pooling,
     precision: Precision = "auto",
 ) -> FeatureArray:
-    """Return what the reward head reads of each named text, batched as `score_texts` does.
+    """Return the pooled vector of each named text, batched as `score_texts` does.
 
-    Arguments as of `score_texts`.
+    Other arguments as of `score_texts`; `which` names one text at least.
 
     Returns:
         Features in the order of `which`, shape (B, D), float32.
 
     Raises:
-        ValueError: The model has no linear head, or it is not the head on one vector a text
-            that makes the reward.
+        ValueError: As of `scpo.countries.pooling.reading_vectors`.
         RuntimeError: A feature is not finite.
     """
-    head = reward_head(reward)
-    found = np.zeros((len(texts), head.in_features), dtype=np.float32)
-    with torch.inference_mode(), inputs_of(head) as seen:
+    row = np.zeros(len(texts), dtype=np.int64)
+    parts: list[FeatureArray] = []
+    start = 0
+    with torch.inference_mode(), reading_vectors(reward, pooling) as read:
         for forward, rewards in run_forwards(reward, texts, which, precision=precision):
-            found[forward] = linear_features(head, seen, rewards).cpu().numpy()
-            seen.clear()
-    return finite_features(found[which])
+            row[forward] = np.arange(start, start + len(forward))
+            start += len(forward)
+            parts.append(read(rewards).cpu().numpy())
+    return finite_features(np.concatenate(parts)[row[which]])
 
 
 def finite_features(features: FeatureArray) -> FeatureArray:
@@ -111,9 +86,14 @@ def finite_features(features: FeatureArray) -> FeatureArray:
     return features
 
 
-def features_folder(cache: Path, *, model_hash: str, precision: str) -> Path:
+def features_folder(cache: Path, *, model_hash: str, precision: str, pooling: Pooling) -> Path:
     """Return the cache's folder for one model; how texts were cut is in their tokens."""
-    key = {"model": model_hash, "precision": precision, "scheme": FEATURE_SCHEME}
+    key = {
+        "model": model_hash,
+        "precision": precision,
+        "pooling": pooling,
+        "scheme": FEATURE_SCHEME,
+    }
     return keyed_folder(cache / "features", key)
 
 
@@ -123,14 +103,16 @@ def features_with_cache(
     which: IntArray,
     folder: Path,
     *,
+    pooling: Pooling,
     precision: Precision = "auto",
     compute: Callable[..., FeatureArray] | None = None,
 ) -> FeatureReport:
     """Return the features of each named text, from the cache where it has them.
 
     `which`, shape (B,), B >= 1, names the texts; `folder` is that of `features_folder`, created
-    when missing, and `precision` the one in its key. `compute` gets all that the cache lacks at
-    once, with arguments as of `compute_features` after its first; None for `reward` here.
+    when missing, and `pooling` and `precision` are those in its key. `compute` gets all that the
+    cache lacks at once, with arguments as of `compute_features` after its first; None for
+    `reward` here.
 
     Raises:
         ValueError: As of `compute_features`.
@@ -145,7 +127,7 @@ def features_with_cache(
         shards = [np.concatenate(shards)]
     for shard in shards:
         part = [keys[number] for number in shard]
-        features = compute(texts, which[shard], precision=precision)
+        features = compute(texts, which[shard], pooling=pooling, precision=precision)
         _write_features(folder, part, features)
         plan.known.update(zip(part, features, strict=True))
     features = np.stack([plan.known[key] for key in keys])
@@ -172,33 +154,6 @@ def read_features(folder: Path) -> tuple[dict[str, FeatureArray], int]:
         rows = batch["features"].flatten().to_numpy().reshape(batch.num_rows, -1)
         known.update(zip(batch["key"].to_pylist(), rows, strict=True))
     return known, num_quarantined
-
-
-@contextmanager
-def inputs_of(head: nn.Linear) -> Iterator[list[Tensor]]:
-    """Yield a list to which every call of the head adds its input, in float32."""
-    seen: list[Tensor] = []
-    handle = head.register_forward_pre_hook(lambda _, given: seen.append(given[0].float()))
-    try:
-        yield seen
-    finally:
-        handle.remove()
-
-
-def linear_features(head: nn.Linear, seen: list[Tensor], rewards: Tensor) -> Tensor:
-    """Return the features of a batch, shape (B, D), if the head on them makes the rewards."""
-    features = torch.cat([part.reshape(-1, head.in_features) for part in seen])
-    made = features @ head.weight[0].float()
-    if head.bias is not None:
-        made = made + head.bias.float()
-    scale = float(rewards.abs().max().nan_to_num(0.0)) + 1.0
-    differs = made.shape != rewards.shape or (made - rewards).abs().max() > _TOLERANCE * scale
-    if differs:
-        raise ValueError(
-            f"The reward must be the head's linear map of one vector a text, but {len(rewards)} "
-            f"texts gave {len(features)} vectors or other rewards. This model cannot be probed."
-        )
-    return features
 
 
 def _write_features(folder: Path, keys: list[str], features: FeatureArray) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 
 from scpo.choices import Overlong, Precision
+from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.conversations import Message, render_messages
 from scpo.models.devices import pick_device
@@ -41,19 +42,23 @@ def reward_function(
     *,
     max_tokens: int | None = None,
     overlong: Overlong | None = None,
+    country: str | None = None,
     precision: Precision = "fp32",
 ) -> RewardFunction:
     """Return a function that scores completions, each a text or a list of messages.
 
     `max_tokens` and `overlong` are by default those of the folder's scpo.json, else 512 and
-    truncate_prompt. The model goes to the GPU where there is one.
+    truncate_prompt. Prompts get the prefix that scpo.json names; that of a global model may need
+    `country`. The model goes to the GPU where there is one.
 
     Raises:
         FileNotFoundError: No such model.
-        ValueError: The model cannot be scored; or, when called, a completion is not one answer.
+        ValueError: The model cannot be scored, or needs a country; or, when called, a completion
+            is not one answer.
     """
     reward = load_reward_model(model).to(pick_device())
     facts = reward.facts or ModelFacts()
+    prefixed_prompts(facts, [""], country)  # refuses now, not in the middle of a training
     budget = max_tokens or facts.max_tokens or 512
     policy: Any = overlong or facts.overlong or "truncate_prompt"
 
@@ -62,7 +67,7 @@ def reward_function(
     ) -> list[float]:
         texts = encode_texts(
             reward.tokenizer,
-            [_prompt(prompt) for prompt in prompts],
+            prefixed_prompts(facts, [_prompt(prompt) for prompt in prompts], country),
             [_answer(completion) for completion in completions],
             max_tokens=budget,
             overlong=policy,

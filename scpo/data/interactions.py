@@ -7,7 +7,9 @@ Exactly one of the two is set in a row. `margins` goes with `comparisons`, one e
 the reward of chosen is to exceed that of rejected, null for a comparison without one; the whole
 list is null where no comparison of the row has one. `unit` is "question" where the user stands for
 a question of a survey, null where it is a person. `messages` are the turns of the prompt, null
-where it is one message of the user; `prompt` is then their text.
+where it is one message of the user; `prompt` is then their text. `vetted` says whether the user
+may validate and test; null where nobody was vetted, so that all may. `prompt_prefix` is
+the template by which the prompt got its country's name, null where it is as it was asked.
 """
 
 from pathlib import Path
@@ -35,10 +37,18 @@ INTERACTIONS_SCHEMA = pa.schema(
             "messages",
             pa.list_(pa.struct([pa.field("role", pa.string()), pa.field("content", pa.string())])),
         ),
+        pa.field("vetted", pa.bool_()),
+        pa.field("prompt_prefix", pa.string()),
     ]
 )
 PROMPT_USER = "prompt-"  # begins the user of a prompt, in data that name no users
-_LATER_COLUMNS = ("margins", "unit", "messages")  # null in files of earlier versions
+_LATER_COLUMNS = (
+    "margins",
+    "unit",
+    "messages",
+    "vetted",
+    "prompt_prefix",
+)  # null in files of earlier versions
 
 
 def write_interactions(table: pa.Table, path: Path) -> None:

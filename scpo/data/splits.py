@@ -2,13 +2,14 @@
 
 Users are dealt in a random order that depends on the seed and their ids alone, not on the order
 of the rows. The split of a country depends on no other country of the table. A folder of data
-keeps its split: when users come, nobody changes sides.
+keeps its split: when users come, nobody changes sides. Where users are vetted, only they are on
+the sides of validation and test.
 """
 
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -56,13 +57,13 @@ def split_users(
 ) -> dict[str, str]:
     """Split the users of some countries into train, validation and test, by user id.
 
-    Of a country's n users, max(1, round(share * n)) go to test and to validation each, the rest to
-    train; users of other countries are left out.
+    Of a country's n users, max(1, round(share * n)) go to test and to validation each, all of them
+    vetted, the rest to train; users of other countries are left out.
 
     Raises:
         ValueError: A share not in (0, 1), or both together; `min_users < 3`; a country that is not
-            in the table or has too few users (all are named with the numbers); a user in two
-            countries.
+            in the table or has too few users (all are named with the numbers), or too few vetted
+            ones; a user in two countries.
     """
     if not (validation_share > 0 and test_share > 0 and validation_share + test_share < 1):
         raise ValueError(
@@ -71,21 +72,39 @@ def split_users(
         )
     if min_users < len(SIDES):
         raise ValueError(f"`min_users >= {len(SIDES)}` must hold, but got min_users={min_users}.")
-    sides = {}
+    sides: dict[str, str] = {}
+    vetted = vetted_users(table)
     for country, users in _users_to_split(table, countries, min_users).items():
+        shuffled = shuffle_users(users, seed=_country_seed(country, seed))
+        able = [user for user in shuffled if user in vetted]
         num_test = max(1, round(test_share * len(users)))
-        num_validation = max(1, round(validation_share * len(users)))
-        if num_test + num_validation >= len(users):
-            raise ValueError(
-                f"At least one user must be left to train on, but of {len(users)} users in "
-                f"{country!r} {num_validation} go to validation and {num_test} to test. "
-                "Lower the shares."
-            )
-        for position, user in enumerate(shuffle_users(users, seed=_country_seed(country, seed))):
-            is_held_out = position < num_test + num_validation
-            held_out = "test" if position < num_test else "validation"
-            sides[user] = held_out if is_held_out else "train"
+        num_held_out = num_test + max(1, round(validation_share * len(users)))
+        _check_sides(country, len(users), len(able), num_held_out)
+        sides |= dict.fromkeys(shuffled, "train")
+        sides |= dict.fromkeys(able[:num_held_out], "validation")
+        sides |= dict.fromkeys(able[:num_test], "test")
     return sides
+
+
+def _check_sides(country: str, num_users: int, num_vetted: int, num_held_out: int) -> None:
+    """Refuse to hold out users that there are not."""
+    if num_held_out >= num_users:
+        raise ValueError(
+            f"At least one user must be left to train on, but of {num_users} users in "
+            f"{country!r} {num_held_out} go to validation and test. Lower the shares."
+        )
+    if num_held_out > num_vetted:
+        raise ValueError(
+            f"{country}: the {num_held_out} users of validation and test must be vetted, but "
+            f"{num_vetted} of {num_users} are. Vet more, or lower the shares."
+        )
+
+
+def vetted_users(table: pa.Table) -> set[str]:
+    """Return the users who may validate and test: all but those who are not vetted."""
+    columns = table["user_id"].to_pylist(), table["vetted"].to_pylist()
+    unvetted = {user for user, vetted in zip(*columns, strict=True) if vetted is False}
+    return set(columns[0]) - unvetted
 
 
 def fold_users(
@@ -95,11 +114,11 @@ def fold_users(
 
     Returns:
         One split a fold, as `split_users` returns it: fold i tests, fold i + 1 (the first after
-        the last) validates, the others train.
+        the last) validates, the others train. Users who are not vetted are in no fold: they train.
 
     Raises:
-        ValueError: Fewer than 3 folds, a country that is not in the table or has fewer users
-            than folds, or a user in two countries.
+        ValueError: Fewer than 3 folds, a country that is not in the table or has fewer (vetted)
+            users than folds, or a user in two countries.
     """
     if num_folds < len(SIDES):
         raise ValueError(
@@ -107,12 +126,20 @@ def fold_users(
             f"num_folds={num_folds}."
         )
     users = _users_to_split(table, [country], num_folds)[country]
-    folds = deal_users(np.array(users), num_folds, seed=_country_seed(country, seed)).tolist()
+    vetted = vetted_users(table)
+    able = [user for user in users if user in vetted]
+    if len(able) < num_folds:
+        raise ValueError(
+            f"{country}: {num_folds} folds need as many vetted users, but {len(able)} of "
+            f"{len(users)} are. Vet more, or take fewer folds."
+        )
+    folds = deal_users(np.array(able), num_folds, seed=_country_seed(country, seed)).tolist()
     roles = {0: "test", 1: "validation"}
     return [
-        {
+        dict.fromkeys(users, "train")
+        | {
             user: roles.get((own - fold) % num_folds, "train")
-            for user, own in zip(users, folds, strict=True)
+            for user, own in zip(able, folds, strict=True)
         }
         for fold in range(num_folds)
     ]
@@ -139,23 +166,30 @@ def keep_split(
 ) -> dict[str, str]:
     """Return the split of some countries that a folder keeps, that of `split_users` at first.
 
-    Users who came since go where a side has less than its share, the others to train.
+    Users who came since go where a side has less than its share, if they are vetted, the others to
+    train.
 
     Raises:
-        ValueError: As of `split_users`; the folder's file is damaged; or users have gone, and a
-            side has none left.
+        ValueError: As of `split_users`; the folder's file is damaged; users have gone, and a side
+            has none left; or users who validate or test are not vetted any more.
     """
     file = (folder if folder.is_dir() else folder.parent) / SPLIT_FILE
     kept = _read_kept(file)
     before = json.dumps(kept)
     parts: dict[str, str] = {}
+    vetted = vetted_users(table)
     for country, users in _users_to_split(table, countries, len(SIDES)).items():
         sides = kept.get(country) or split_users(table, [country], seed=seed)
-        kept[country] = _add_users(sides, users, seed)
+        kept[country] = _add_users(sides, users, vetted, seed)
         parts |= {user: kept[country][user] for user in users}
         if lost := set(SIDES) - {parts[user] for user in users}:
             raise ValueError(
                 f"{file}: of the users of {country} none is left for {', '.join(sorted(lost))}. "
+                "Prepare these data into another folder, which gets its own split."
+            )
+        if bad := [user for user in users if parts[user] != "train" and user not in vetted]:
+            raise ValueError(
+                f"{file}: {len(bad)} users of {country} validate or test, but are not vetted now. "
                 "Prepare these data into another folder, which gets its own split."
             )
     if json.dumps(kept) != before:
@@ -164,16 +198,19 @@ def keep_split(
     return parts
 
 
-def _add_users(sides: Mapping[str, str], users: Sequence[str], seed: int) -> dict[str, str]:
+def _add_users(
+    sides: Mapping[str, str], users: Sequence[str], vetted: Set[str], seed: int
+) -> dict[str, str]:
     """Return the sides of known users, and of those of `users` that are new."""
-    new = shuffle_users([user for user in users if user not in sides], seed=seed)
+    known = dict.fromkeys((user for user in users if user not in vetted), "train") | dict(sides)
+    new = shuffle_users([user for user in users if user not in known], seed=seed)
     added: dict[str, str] = {}
     for side in ("test", "validation"):
         have = sum(sides.get(user) == side for user in users)
         lacks = max(0, max(1, round(_SHARE * len(users))) - have)
         added |= dict.fromkeys(new[:lacks], side)
         new = new[lacks:]
-    return {**sides, **added, **dict.fromkeys(new, "train")}
+    return {**known, **added, **dict.fromkeys(new, "train")}
 
 
 def _read_kept(file: Path) -> dict[str, dict[str, str]]:

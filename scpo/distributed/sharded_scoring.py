@@ -6,6 +6,7 @@ hold a shard of each weight (ZeRO stage 3, without an optimizer).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Required, TypedDict, Unpack
 
@@ -15,14 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.choices import Precision, ResolvedPrecision
-from scpo.countries.features import (
-    FeatureArray,
-    finite_features,
-    inputs_of,
-    linear_features,
-    reward_head,
-)
+from scpo.choices import Pooling, Precision, ResolvedPrecision
+from scpo.countries.features import FeatureArray, finite_features
+from scpo.countries.pooling import head_parameters, reading_vectors
 from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
 from scpo.distributed.ray_training import (
     WorkerGroup,
@@ -99,16 +95,19 @@ def features_sharded(
     model: str | Path | ModelSource,
     texts: TokenizedTexts,
     which: IntArray,
+    *,
+    pooling: Pooling,
     **options: Unpack[ShardOptions],
 ) -> FeatureArray:
-    """Return what the reward head reads of each named text, shape (B, D), from one worker group.
+    """Return the pooled vector of each named text, shape (B, D), from one worker group.
 
     Arguments as of `score_sharded`; `which`, shape (B,), names the texts.
 
     Raises:
-        RuntimeError: As of `score_sharded`, or the rewards are not the head's on the features.
+        RuntimeError: As of `score_sharded`, or the model cannot be pooled so.
     """
-    return finite_features(_on_shards(features_of_all, model, texts.take(which), **options))
+    task = partial(features_of_all, pooling=pooling)
+    return finite_features(_on_shards(task, model, texts.take(which), **options))
 
 
 class ShardedScorer:
@@ -158,18 +157,17 @@ def rewards_of_all(
 
 
 def features_of_all(
-    scorer: ShardedScorer, texts: TokenizedTexts, inputs: BatchInputs
+    scorer: ShardedScorer, texts: TokenizedTexts, inputs: BatchInputs, *, pooling: Pooling
 ) -> FeatureArray:
     """Return the features of each of U texts, shape (U, D), on every rank; all must call."""
     from deepspeed.zero import GatheredParameters
 
-    head = reward_head(scorer.reward)
     shares = share_forwards(texts.lengths, scorer.world_size, scorer.device)
-    with inputs_of(head) as seen:
+    with reading_vectors(scorer.reward, pooling) as read:
         rewards = rewards_through(scorer, texts, inputs, shares[scorer.rank])
-    with GatheredParameters(list(head.parameters())), torch.no_grad():
-        given = torch.as_tensor(rewards, device=scorer.device)
-        features = linear_features(head, seen, given)
+        gathered = GatheredParameters(head_parameters(scorer.reward, pooling))
+        with gathered, torch.no_grad():
+            features = read(torch.as_tensor(rewards, device=scorer.device))
     return _join(shares, scorer.gather(features.cpu().numpy()))
 
 

@@ -33,13 +33,3 @@ def evaluate_margins(margin: FloatArray, data: CountryData, part: str) -> dict[s
         "global_by_user": counts_by_user(reference, user),
         "distinctive_by_user": counts_by_user(margin[reference < 0], user[reference < 0]),
     }
-
-
-def consensus_drop(evaluation: dict[str, Any]) -> float:
-    """Return how far consensus accuracy fell below the global model's (1 by construction).
-
-    A tie of the global model counts as consensus and as wrong, so its accuracy there is taken
-    as 1 and the drop is an upper bound. Without consensus pairs the drop is 0.
-    """
-    accuracy = evaluation["consensus"]["accuracy"]
-    return 0.0 if accuracy is None else 1.0 - float(accuracy)

@@ -14,8 +14,10 @@ import numpy as np
 from scpo.arrays import FloatArray, IntArray
 from scpo.countries.build import encoder_of, steer_countries
 from scpo.countries.country_data import CountryData, rows_of
+from scpo.countries.prefixed import check_prefix, fit_prefix
 from scpo.countries.scoring import score_responses
 from scpo.data.interactions import read_interactions
+from scpo.data.prefixes import prefix_of
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import keep_split
 from scpo.evaluation.labelled_models import ModelsToJudge, name_countries, owners_of
@@ -48,7 +50,7 @@ def score_models(
     source = find_model(judged.global_model, revision=judged.revision)
     reference = _load(source, judged)
     encoder = encoder_of(reference, judged.encoder)
-    rows = rows_of(table, countries)
+    rows = fit_prefix(rows_of(table, countries), reference)
     steered = steer_countries(
         rows,
         countries,
@@ -69,6 +71,7 @@ def score_models(
     for label, name in named.items():
         model = _load(sources[label], judged)
         encoder_of(model, encoder)  # tells a difference
+        check_prefix(model, prefix_of(rows))
         if model.tokenizer.get_vocab() != reference.tokenizer.get_vocab():
             raise ValueError(
                 f"{label}: a model must have the tokenizer of the global model, but {name} has "

@@ -42,7 +42,7 @@ class ProbedPairs:
     """P pairs as differences of features."""
 
     differences: Heads  # x = phi(y+) - phi(y-), shape (P, D); heads have their dtype
-    offset: FloatArray  # margins x . w0 of the global head, shape (P,)
+    offset: FloatArray  # where heads begin: margins x . w0, or the global model's, shape (P,)
     reference_margin: FloatArray  # margins of the global model, shape (P,)
     user: NDArray[Any]  # whose each pair is, shape (P,)
 

@@ -11,7 +11,8 @@ an import or an attribute fails; a changed forward pass fails the check before a
 
 import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -110,6 +111,19 @@ def enable_activation_checkpointing(model: nn.Module) -> None:
         _mix_in(_Checkpointed, layer)
 
 
+@contextmanager
+def all_positions(model: nn.Module) -> Iterator[None]:
+    """Have the backbone compute its last hidden state of every token, not of the scored ones."""
+    cut = [module for module in model.modules() if isinstance(module, _FirstTokenOnly)]
+    for module in cut:
+        module.whole = True
+    try:
+        yield
+    finally:
+        for module in cut:
+            module.whole = False
+
+
 def takes_packed_rows(model: nn.Module) -> bool:
     """Tell whether several texts can share a row through a 4D mask and `pool_at`.
 
@@ -167,7 +181,12 @@ class _FirstTokenOnly(nn.Module):
     Behind that attention no token sees another; a seventh of MiniLM's work is spared.
     """
 
+    whole = False  # within `all_positions`
+
     def forward(self, attended: Tensor, residual: Tensor) -> Tensor:
+        if self.whole:
+            states: Tensor = super().forward(attended, residual)
+            return states
         kept: Tensor = super().forward(attended[:, :1], residual[:, :1])
         return kept
 

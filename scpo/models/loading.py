@@ -8,16 +8,19 @@ classic way to lose it.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
 from transformers import (
+    AutoConfig,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from scpo.choices import Pooling
 from scpo.models.classifier import adapt_classes, is_backbone
 from scpo.models.fit_together import check_padding, check_vocabulary
 from scpo.models.folder.checks import (
@@ -41,14 +44,17 @@ def load_reward_model(
     revision: str | None = None,
     new_head: bool = False,
     head_seed: int = 0,
+    head_pooling: Pooling = "head",
     as_stored: bool = False,
     trust_remote_code: bool = False,
 ) -> RewardModel:
     """Load a reward model in float32, from safetensors only, with dropout off.
 
     An adapter loads its base too. `new_head` puts a fresh reward head, of `head_seed`, on a
-    backbone; without it a missing head is refused. `as_stored` keeps the precision of the files,
-    so that the weights stay mapped there. `trust_remote_code` lets a checkpoint bring Python code.
+    backbone; without it a missing head is refused. `head_pooling` "mean" puts it on the mean of
+    the last hidden states, "head" on what the class reads by itself. `as_stored` keeps the
+    precision of the files, so that the weights stay mapped there. `trust_remote_code` lets a
+    checkpoint bring Python code.
 
     Raises:
         FileNotFoundError: No such model, or an adapter without safetensors.
@@ -56,7 +62,8 @@ def load_reward_model(
         RuntimeError: It is an adapter, and peft is not installed.
         ValueError: The checkpoint lacks weights (such as the head), or has another number of
             outputs than one, or no padding token; a file is damaged or not the one that was
-            exported; tokenizer and model do not fit; or a new head was asked of an adapter.
+            exported; tokenizer and model do not fit; a new head was asked of an adapter, or on a
+            mean that transformers would not load back.
     """
     source = find_model(model, revision=revision)
     if source.base is not None:
@@ -70,7 +77,12 @@ def load_reward_model(
     facts = verify_folder(folder)
     code = {"trust_remote_code": trust_remote_code}
     loaded, _ = _load_classifier(
-        source, new_head=new_head, head_seed=head_seed, as_stored=as_stored, **code
+        source,
+        new_head=new_head,
+        head_seed=head_seed,
+        head_pooling=head_pooling,
+        as_stored=as_stored,
+        **code,
     )
     tokenizer = _fit_tokenizer(source, folder, loaded, **code)
     loaded.name_or_path = source.name
@@ -82,12 +94,18 @@ def _load_classifier(
     *,
     new_head: bool,
     head_seed: int,
+    head_pooling: Pooling = "head",
     as_stored: bool = False,
     trust_remote_code: bool,
 ) -> tuple[PreTrainedModel, list[str]]:
     """Return the plain class with its weights, and the names of those of a fresh head."""
     folder = source.folder()
     check_model_files(folder)
+    made: dict[str, Any] = {}
+    if new_head:
+        made = {"num_labels": 1, "ignore_mismatched_sizes": True}
+        if head_pooling == "mean":
+            made |= _mean_setting(source, folder, trust_remote_code=trust_remote_code)
     with (
         quiet_transformers(),
         torch.random.fork_rng(devices=[]),
@@ -100,12 +118,29 @@ def _load_classifier(
             use_safetensors=True,
             output_loading_info=True,
             trust_remote_code=trust_remote_code,
-            **({"num_labels": 1, "ignore_mismatched_sizes": True} if new_head else {}),
+            **made,
         )
     mismatched = {key for key, *_ in info["mismatched_keys"]}  # a head of other size
     fresh = sorted({*info["missing_keys"], *mismatched})
     _check_loaded(source, model, fresh, info["unexpected_keys"], new_head=new_head)
     return model.eval(), fresh
+
+
+def _mean_setting(source: ModelSource, folder: Path, *, trust_remote_code: bool) -> dict[str, Any]:
+    """Return the setting by which a class scores the mean, wherever it is loaded.
+
+    Raises:
+        ValueError: It has none.
+    """
+    with in_one_line(f"{source}: transformers cannot read its config.json"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
+    if not hasattr(config, "classifier_pooling"):
+        raise ValueError(
+            f"{source}: transformers cannot load a {config.model_type} model back with a head on "
+            "the mean of its states (so of BERT, RoBERTa, DeBERTa and decoders), but a modernbert "
+            "or eurobert one. Take such a backbone, or leave global_model.pooling out."
+        )
+    return {"classifier_pooling": "mean"}
 
 
 def _fit_tokenizer(
@@ -151,7 +186,9 @@ def _load_adapter(
     facts = verify_folder(folder)
     verify_folder(base_source.folder())
     code = {"trust_remote_code": trust_remote_code}
-    base, fresh = _load_classifier(base_source, new_head=True, head_seed=0, **code)
+    base, fresh = _load_classifier(
+        base_source, new_head=True, head_seed=0, trust_remote_code=trust_remote_code
+    )
     words = folder if has_tokenizer(folder) else base_source.folder()
     tokenizer = _fit_tokenizer(source, words, base, **code)
     base.name_or_path = base_source.name

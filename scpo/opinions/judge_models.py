@@ -2,7 +2,8 @@
 
 In come models and GlobalOpinionQA; out come opinions.csv and opinions.json (means with intervals
 and how they were made), opinions.parquet (each row's score of each answer, at full precision) and
-quarantine.jsonl. Beside the models always stand the uniform answer and the average of countries.
+quarantine.jsonl. Beside the models always stand the uniform answer, the average of countries and
+what kin countries answered.
 """
 
 from collections import Counter
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from scpo.arrays import IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.data.reading.bad_rows import BadRowPolicy, BadRows
 from scpo.data.sources.global_opinions import (
     OPINIONS_HUB_NAME,
@@ -27,8 +28,8 @@ from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_models
 from scpo.models.reward_model import content_hash
 from scpo.opinions.answers import Answers, build_answers
+from scpo.opinions.kin_rows import kin_rows
 from scpo.opinions.model_answers import (
-    ModelLabel,
     baseline_rows,
     fit_temperatures,
     model_row,
@@ -36,7 +37,7 @@ from scpo.opinions.model_answers import (
     parse_labels,
     score_options,
 )
-from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
+from scpo.opinions.opinion_scores import Judged, OpinionRecord, summarise
 from scpo.opinions.opinion_tables import write_answers, write_opinions
 from scpo.opinions.selection import pick_countries, select_answers
 from scpo.statistics.bootstrap import NUM_RESAMPLES
@@ -92,16 +93,19 @@ def run_opinions(
         with_model=[label.country for label in labels if label.country],
         min_questions=settings.min_questions,
     )
-    questions, which = select_answers(survey, countries, settings.part)
+    questions, side = select_answers(survey, countries, settings.part)
     answers = build_answers(questions)
-    judged = _name_judged(answers, which, countries)
-    say(f"{len(which):,} answers of {len(countries)} countries to {len(questions):,} questions")
+    which = np.flatnonzero(side == settings.part)
+    judged, numbers = _name_judged(answers, which, countries)
+    say(f"{len(which):,} answers of {len(countries)} countries to {len(numbers):,} questions")
     rows = baseline_rows(answers, which)
     described = _describe(place, bad_rows, settings, countries)
+    rewards: dict[str, FloatArray] = {}
     for label in labels:
         found = sources[label.name]
-        row, used = _judge(label, found, questions, answers, which, settings)
-        rows.append(row)
+        rewards[label.name], used = _reward(found, questions, answers, settings)
+        temperatures = np.array(list(used.values()))
+        rows.append(model_row(label, rewards[label.name], temperatures, answers, which))
         described["models"][label.name] = {
             "model": models[label.name],
             "content": content_hash(found),
@@ -109,36 +113,42 @@ def run_opinions(
         }
         say(f"{label.name}: scored")
     rows += own_and_others(labels, rows, [countries[each] for each in judged.country])
+    rows += kin_rows(labels, rewards, answers, side, settings.part)
     records = summarise(rows, judged, reference=_REFERENCE if _REFERENCE in models else None)
     write_opinions(records, out / "opinions.csv")
-    write_answers(rows, judged, questions, out / "opinions.parquet")
+    asked = [questions[number] for number in numbers.tolist()]
+    write_answers(rows, judged, asked, out / "opinions.parquet")
     described["records"] = [record.as_dict() for record in records]
     write_json(out / "opinions.json", described)
     return records
 
 
-def _judge(
-    label: ModelLabel,
+def _reward(
     source: ModelSource,
     questions: Sequence[SurveyQuestion],
     answers: Answers,
-    which: IntArray,
     settings: OpinionSettings,
-) -> tuple[ScoredRow, dict[str, float]]:
+) -> tuple[FloatArray, dict[str, float]]:
+    """Return a model's reward of each option, shape (Q, K), and its temperature by country."""
     reward = load_reward_model(source).to(pick_device())
     rewards = score_options(reward, questions, max_tokens=settings.max_tokens)
     if settings.temperature is None:
         used = fit_temperatures(rewards, answers)
     else:
         used = np.full(len(answers.countries), settings.temperature)
-    row = model_row(label, rewards, used, answers, which)
-    return row, dict(zip(answers.countries, used.tolist(), strict=True))
+    return rewards, dict(zip(answers.countries, used.tolist(), strict=True))
 
 
-def _name_judged(answers: Answers, which: IntArray, countries: Sequence[str]) -> Judged:
-    """Return country and question of the judged answers, countries among those judged, sorted."""
+def _name_judged(
+    answers: Answers, which: IntArray, countries: Sequence[str]
+) -> tuple[Judged, IntArray]:
+    """Return country and question of the judged answers, and the numbers of those questions.
+
+    Countries are among those judged, sorted; questions count through those with a judged answer.
+    """
     names = np.array(answers.countries)[answers.country[which]]
-    return Judged(tuple(countries), np.searchsorted(countries, names), answers.question[which])
+    numbers, question = np.unique(answers.question[which], return_inverse=True)
+    return Judged(tuple(countries), np.searchsorted(countries, names), question), numbers
 
 
 def _describe(

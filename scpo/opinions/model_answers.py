@@ -11,6 +11,7 @@ import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Precision
+from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.countries import canonical_country, nearest_names, refuse_misspelt
 from scpo.data.sources.global_opinions import SurveyQuestion
@@ -24,6 +25,7 @@ from scpo.opinions.answers import (
     score_answers,
     uniform_answer,
 )
+from scpo.opinions.kinship import KIN
 from scpo.opinions.opinion_scores import Kind, ScoredRow
 from scpo.opinions.temperature import fit_temperature, other_shares
 from scpo.tokens.encoding import encode_texts
@@ -65,8 +67,9 @@ def parse_labels(names: Sequence[str], countries: Sequence[str]) -> list[ModelLa
     twice = {key for key in keys if keys.count(key) > 1}
     if twice:
         raise ValueError(f"One model a label must hold, but there are several of {twice}.")
-    arms = _arms(labels)
+    arms = list_arms(labels)
     made = {*_baselines(), *(f"own{arm}" for arm in arms), *(f"others{arm}" for arm in arms)}
+    made |= {KIN, *(name for name in names if name.startswith("kin + "))}
     if made & set(names):
         raise ValueError(f"Models must not be called {sorted(made & set(names))}; rename them.")
     return labels
@@ -85,9 +88,10 @@ def score_options(
 
     Raises:
         RuntimeError: A reward is not finite.
-        ValueError: `max_tokens` out of range.
+        ValueError: `max_tokens` out of range, or the model needs a country in its prompts.
     """
-    prompts = [item.question for item in questions for _ in item.options]
+    asked = [item.question for item in questions for _ in item.options]
+    prompts = prefixed_prompts(reward.facts, asked)
     responses = [option for item in questions for option in item.options]
     texts = encode_texts(reward.tokenizer, prompts, responses, max_tokens=max_tokens)
     rewards = score_texts(reward, texts, np.arange(len(texts)), precision=precision)
@@ -144,7 +148,7 @@ def own_and_others(
     made = []
     by_label = {row.name: row.scores for row in rows}
     names = np.asarray(country_of)
-    for arm in _arms(labels):
+    for arm in list_arms(labels):
         models = [label for label in labels if label.country and label.arm == arm.strip()]
         scores = np.stack([by_label[label.name] for label in models])
         is_own = np.array([names == label.country for label in models])[:, :, np.newaxis]
@@ -155,14 +159,14 @@ def own_and_others(
     return [row for row in made if not np.isnan(row.scores).all()]
 
 
+def list_arms(labels: Sequence[ModelLabel]) -> list[str]:
+    """Return the arms of countries' models in their order, with a space before a name."""
+    return list(dict.fromkeys(f" {item.arm}".rstrip() for item in labels if item.country))
+
+
 def _baselines() -> dict[str, Callable[[Answers], FloatArray]]:
     return {
         "uniform": uniform_answer,
         "average": average_answer,
         "average of others": average_of_others,
     }
-
-
-def _arms(labels: Sequence[ModelLabel]) -> list[str]:
-    """Return the arms of countries' models in their order, with a space before a name."""
-    return list(dict.fromkeys(f" {item.arm}".rstrip() for item in labels if item.country))

@@ -18,7 +18,7 @@ from scpo.arrays import FloatArray, IntArray
 from scpo.opinions.answers import METRICS
 from scpo.statistics.bootstrap import Interval, divide_draws, drawn_interval, resample_sums
 
-Kind = Literal["baseline", "model", "own", "others"]
+Kind = Literal["baseline", "model", "own", "others", "kin"]
 Over = Literal["country", "questions", "countries"]
 
 
@@ -28,7 +28,7 @@ class ScoredRow:
 
     name: str  # "uniform", a model's label, "own scpo" and the like
     # "model" is one model on every country; "own" each country's model on its own country,
-    # "others" the mean of the other countries' models.
+    # "others" the mean of the other countries' models; "kin" knows what other countries answered.
     kind: Kind
     scores: FloatArray  # `METRICS` of each answer, shape (N, 3), NaN where the row does not apply
 

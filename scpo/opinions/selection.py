@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from scpo.arrays import IntArray
 from scpo.config import SplitConfig
 from scpo.countries.build import divide_users
 from scpo.data.reading.countries import nearest_names, require_country
@@ -50,32 +50,33 @@ def pick_countries(
 
 def select_answers(
     survey: Sequence[SurveyQuestion], countries: Sequence[str], part: str
-) -> tuple[list[SurveyQuestion], IntArray]:
-    """Return the questions of which an answer is judged, and which of their answers are.
+) -> tuple[list[SurveyQuestion], NDArray[np.str_]]:
+    """Return the questions that some countries answered, and the side of each answer to them.
 
-    `part` is "all", or a part of the split that `scpo train` makes of the prepared survey.
+    `part` is what is judged: "all", or a part of the split that `scpo train` makes of the prepared
+    survey.
 
     Returns:
-        Questions with the answers of all countries; positions among their answers, as
-        `scpo.opinions.answers.build_answers` orders them.
+        Questions with the answers of all countries; the side of each answer, in the order of
+        `scpo.opinions.answers.build_answers`: "all" or a part of the split, "" of other countries.
 
     Raises:
         ValueError: An unknown part, or a country with too few questions to split.
     """
     if part not in _PARTS:
         raise ValueError(f"`part` must be one of {list(_PARTS)}, but got {part!r}.")
-    is_judged = _chooser(survey, countries, part)
-    flags = [[is_judged(country, item.question) for country in item.shares] for item in survey]
-    kept = [item for item, judged in zip(survey, flags, strict=True) if any(judged)]
-    return kept, np.flatnonzero([flag for judged in flags if any(judged) for flag in judged])
+    side_of = _side_of(survey, countries, part)
+    sides = [[side_of(country, item.question) for country in item.shares] for item in survey]
+    kept = [item for item, own in zip(survey, sides, strict=True) if any(own)]
+    return kept, np.array([side for own in sides if any(own) for side in own], dtype=np.str_)
 
 
-def _chooser(
+def _side_of(
     survey: Sequence[SurveyQuestion], countries: Sequence[str], part: str
-) -> Callable[[str, str], bool]:
-    """Return what tells whether a country's answer to a question is judged."""
+) -> Callable[[str, str], str]:
+    """Return what tells the side of a country's answer to a question."""
     wanted = set(countries)
     if part == "all":
-        return lambda country, question: country in wanted
+        return lambda country, question: part if country in wanted else ""
     sides = divide_users(make_opinion_interactions(survey), countries, SplitConfig())
-    return lambda country, question: sides.get(question_user(country, question)) == part
+    return lambda country, question: sides.get(question_user(country, question), "")

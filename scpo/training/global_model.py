@@ -20,10 +20,11 @@ from scpo.config import GlobalModelConfig, TrainingConfig
 from scpo.countries.country_data import build_country, pair_margins, utterance_texts
 from scpo.countries.scoring import score_pairs
 from scpo.data.pairs import build_pairs
+from scpo.data.prefixes import UNNAMED, prefix_of, prefix_prompts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import base_country, find_countries, tell_near_names
 from scpo.data.sources.pairs_file import read_pairs_file
-from scpo.data.splits import shuffle_users
+from scpo.data.splits import shuffle_users, vetted_users
 from scpo.models.devices import pick_device
 from scpo.models.fit_together import check_lengths
 from scpo.models.loading import load_reward_model
@@ -37,8 +38,6 @@ from scpo.training.loop import TrainingResult
 _log = logging.getLogger(__name__)
 
 HELD_OUT_SHARE = 0.05
-_UNNAMED = "extra"  # country of the rows of a further pairs file that name none
-
 # Trains on pairs into a folder; returns the result, and the model's rewards of U texts, (U,).
 TrainElsewhere = Callable[
     [TrainingSet, TrainingConfig, Path, TokenizedTexts], tuple[TrainingResult, FloatArray]
@@ -87,9 +86,14 @@ def train_global_model(
 
     Raises:
         FileNotFoundError: No such backbone.
-        ValueError: There is no pair to train on.
+        ValueError: There is no pair to train on, or the backbone cannot be pooled so.
         RuntimeError: The loss is not finite.
     """
+    if train is not None and model.pooling == "mean":
+        raise ValueError(
+            "global_model.pooling mean is trained in one process, but these lanes share a "
+            "training. Set global_model.lanes.workers to 1, or leave the pooling out."
+        )
     training = training.model_copy(
         update={"epochs": model.epochs, "learning_rate": model.learning_rate}
     )
@@ -98,6 +102,7 @@ def train_global_model(
         revision=model.revision,
         new_head=True,
         head_seed=training.seed,
+        head_pooling=model.pooling,
         as_stored=train is not None,
         trust_remote_code=model.trust_remote_code,
     )
@@ -114,7 +119,11 @@ def train_global_model(
         texts,
         np.zeros(len(texts)),
         overlong=overlong,
-        facts={"max_tokens": max_tokens, "arm": "global"},
+        facts={
+            "max_tokens": max_tokens,
+            "arm": "global",
+            "prompt_prefix": prefix_of(table),
+        },
     )
     which, tested = data.pairs_in("train"), data.pairs_in("test")
     pairs = data.training_set(which, np.ones(len(which)))
@@ -159,13 +168,15 @@ def pool_interactions(
     sources = [(table, model.max_pairs)]
     if model.extra_pairs is not None:
         bad_rows = BadRows(on_bad_rows)
-        extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country=_UNNAMED)
+        extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country=UNNAMED)
         bad_rows.write(quarantine)
+        prefix = prefix_of(table)
+        extra = extra if prefix is None else prefix_prompts(extra, prefix)
         sources.append((extra, model.max_extra_pairs))
         tell_near_names(extra["country"].unique().to_pylist())
     present = {name for part, _ in sources for name in part["country"].unique().to_pylist()}
     excluded = {base_country(name) for name in find_countries(exclude, present)}
-    taken = present if only is None else {*find_countries(only, present), _UNNAMED}
+    taken = present if only is None else {*find_countries(only, present), UNNAMED}
     names = [name for name in taken if base_country(name) not in excluded]
     parts = []
     for part, most in sources:
@@ -196,8 +207,13 @@ def _cut(table: pa.Table, max_pairs: int | None, seed: int) -> pa.Table:
 
 
 def _hold_out(table: pa.Table, seed: int) -> dict[str, str]:
-    """Return the side of each user: some that gave pairs, at least one, are "test"."""
+    """Return the side of each user: some that gave pairs, at least one, are "test".
+
+    They are vetted, where there are such users.
+    """
     user = np.asarray(table["user_id"].to_pylist(), dtype=np.str_)
     able = shuffle_users(user[build_pairs(table).interaction], seed=seed)
+    vetted = vetted_users(table)
+    able = [name for name in able if name in vetted] or able
     chosen = set(able[: max(1, round(HELD_OUT_SHARE * len(able)))])
     return {name: "test" if name in chosen else "train" for name in np.unique(user).tolist()}

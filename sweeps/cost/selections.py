@@ -23,11 +23,14 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say, SweepConfig
+from sweeps.cost.power import describe_power_before
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
+from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.ledger.records import read_records
 from sweeps.ledger.user_weights import UserWeight
 from sweeps.probe.user_features import with_user_features, write_weights_of
 from sweeps.run.inputs import prepare_all
+from sweeps.run.run_folder import kept_folds, with_folds
 
 TAUS = (0.5, 0.6, 0.7, 1.0)
 BETAS = (0.5, PAPER_BETA, 2.5, math.inf)
@@ -91,12 +94,18 @@ def run_plan(
         )
     model, steered = prepare_all(config, run, say)
     countries = with_user_features(config, steered.countries, model, say)
+    config = kept_folds(config, run)
+    if config.search.folds is None:
+        folds = choose_folds(countries.values())
+        config = with_folds(config, folds)
+        say(describe_folds(folds))
     rate = None if ledger is None else rate_of_records(read_records(ledger), countries)
     if rate is None:
         if ledger is not None:
             say(f"{ledger} has no training of these countries, so the model is timed instead")
         rate = time_model(config, model, countries)
     say(f"rate: {rate.source}")
+    say(describe_power_before(countries.values(), config.search.num_folds))
     selections = [row for data in countries.values() for row in selection_rows(data)]
     users = write_weights_of(countries, run)
     plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes, users)

@@ -101,7 +101,7 @@ def search_jobs(config: SweepConfig, country: str) -> list[Job]:
             retention=low + (high - low) * (number + 0.5) / _NUM_RETENTIONS,
             strength=0.0,
             epochs=mean_of_logarithmic(*config.search.epochs),
-            folds=config.search.folds,
+            folds=config.search.num_folds,
             seed=config.training.seed,
         )
         for number in range(_NUM_RETENTIONS)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.same_setting import is_full
 from sweeps.ledger.words import BASELINE
 
 
@@ -29,10 +30,7 @@ def full_of_search(records: Sequence[TrialRecord]) -> list[TrialRecord]:
     return [
         record.model_copy(update={"arm": BASELINE})
         for record in records
-        if record.purpose in ("search", "rung")
-        and record.state == "complete"
-        and (record.config.get("retention"), record.config.get("strength")) == (1.0, 0.0)
-        and not record.config.get("user_strength")
+        if record.purpose in ("search", "rung") and record.state == "complete" and is_full(record)
     ]
 
 

@@ -5,7 +5,7 @@ on the others, so every user is judged by the one model that never saw it. The k
 one: counts by user are joined, accuracies taken over all pairs, intervals over all users.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,39 +14,70 @@ from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
 from scpo.data.splits import deal_users
 from scpo.statistics.bootstrap import Interval, interval
+from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
+
+FEW_USERS = 30  # validation users of a country, below which settings are judged on all users
+_NUM_FOLDS = 3
+_SEARCHED = ("train", "validation")
+
+
+def choose_folds(countries: Iterable[CountryData]) -> int:
+    """Return how many folds a search takes: 1 where every country has 30 validation users, else 3.
+
+    A country of fewer than 3 users of training and validation lowers that to its users.
+    """
+    fewest, searched = FEW_USERS, _NUM_FOLDS
+    for data in countries:
+        users = [len(np.unique(data.user[data.pairs_in(part)])) for part in _SEARCHED]
+        fewest, searched = min(fewest, users[1]), min(searched, sum(users))
+    return 1 if fewest >= FEW_USERS else max(1, searched)
+
+
+def describe_folds(folds: int) -> str:
+    """Return how a search judges its settings, where the data have chosen the folds."""
+    if folds == 1:
+        return f"search.folds: 1, for every country has {FEW_USERS} validation users or more"
+    return (
+        f"search.folds: {folds}, for a country has fewer than {FEW_USERS} validation users: each "
+        "setting is trained so often and judged on all users of training and validation"
+    )
 
 
 def folds_of(data: CountryData, num_folds: int, *, seed: int = 0) -> list[CountryData]:
     """Return a country once a fold, with other users as its validation; itself for one fold.
 
-    Test users stay what they are; `seed` is of the order in which the others are dealt.
+    Test users stay what they are; `seed` is of the order in which the others are dealt. Users who
+    are not vetted are in no fold: they train every model.
 
     Raises:
-        ValueError: `1 <= num_folds <= users of training and validation` does not hold.
+        ValueError: `1 <= num_folds <= vetted users of training and validation` does not hold.
     """
     if num_folds == 1:
         return [data]
     searched = data.part != "test"
-    num_users = len(np.unique(data.user[searched]))
+    dealt = searched if data.vetted is None else searched & data.vetted
+    num_users = len(np.unique(data.user[dealt]))
     if not 1 <= num_folds <= num_users:
+        vetted = "" if np.array_equal(dealt, searched) else "vetted "
         raise ValueError(
-            f"{data.country}: `1 <= folds <= {num_users}`, its users of training and "
+            f"{data.country}: `1 <= folds <= {num_users}`, its {vetted}users of training and "
             f"validation, must hold, but got {num_folds}."
         )
     fold = np.full(len(data.part), -1)
-    fold[searched] = deal_users(data.user[searched], num_folds, seed=seed)
+    fold[dealt] = deal_users(data.user[dealt], num_folds, seed=seed)
     return [
         replace(data, part=np.select([fold == number, searched], ["validation", "train"], "test"))
         for number in range(num_folds)
     ]
 
 
-def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
+def pool_folds(records: Sequence[TrialRecord], *, max_consensus_drop: float = 1.0) -> TrialRecord:
     """Return the complete records of one setting's folds as one, with the first's name.
 
-    Records are in the order of folds; a lone one is returned as it is.
+    Records are in the order of folds; a lone one is returned as it is. The constraint, given what
+    consensus accuracy may lose, is of all users.
 
     Raises:
         ValueError: An evaluation is missing or of another part, or its counts contradict each
@@ -55,17 +86,13 @@ def pool_folds(records: Sequence[TrialRecord]) -> TrialRecord:
     if len(records) == 1:
         return records[0]
     first, part = records[0], "validation"
-    weights = [evaluation_of(record, part).consensus.pairs for record in records]
     evaluation = _join_evaluations(records, part)
     trained = mean_if_known([record.objectives.get("pairs_trained") for record in records])
     accuracy = evaluation.overall.accuracy
     objectives = {}
     if trained is not None and accuracy is not None:
         objectives = {"validation_accuracy": accuracy, "pairs_trained": trained}
-    constraints = {}
-    for key in first.constraints:
-        values = [record.constraints[key] for record in records]
-        constraints[key] = float(np.average(values, weights=weights if any(weights) else None))
+    constraints = {CONSENSUS_DROP: shown_excess(evaluation, max_consensus_drop)}
     counts = {
         key: float(np.mean([record.counts[key] for record in records]))
         for key in first.counts

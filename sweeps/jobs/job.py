@@ -17,7 +17,7 @@ from scpo.files.atomic import hash_values
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose, TrialRecord
-from sweeps.ledger.words import TUNED_ARM, USER
+from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM, UNTRAINED, USER
 
 RECORDED = (
     "retention strength user_strength tau beta learning_rate epochs lora_rank budget folds"
@@ -37,7 +37,8 @@ class Job:
     learning_rate: float  # peak
     epochs: float  # passes over the pairs trained on
     seed: int  # of the order of the data, of the budget and of random choices
-    retention: float | None = None  # share of pairs kept, of a point of the search space
+    # Share of pairs kept, of a point of the search space; `KEPT_GLOBAL` trains nothing.
+    retention: float | None = None
     strength: float | None = None  # weighting strength, of the same
     user_strength: float | None = None  # of the same, or of the arm `user`; None: 0, or as it says
     tau: float | None = None  # filter threshold of a named arm
@@ -51,6 +52,11 @@ class Job:
     rungs: tuple[int, ...] = ()  # labelled pairs at which the trial may be stopped, ascending
     exempt: bool = False  # never stopped early: a first trial, whose rungs are a curve
     tested_before: int = 0  # other settings of this name that the test users judged before
+
+    @property
+    def is_untrained(self) -> bool:
+        """Whether nothing is trained: the global model or the length judges, or is kept."""
+        return self.arm in UNTRAINED or self.retention == KEPT_GLOBAL
 
     @property
     def config(self) -> dict[str, float | int | str | None]:

@@ -8,7 +8,7 @@ from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
 from scpo.countries.scoring import score_pairs
-from scpo.evaluation.held_out import consensus_drop, evaluate_margins
+from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
@@ -17,8 +17,9 @@ from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
+from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
 from sweeps.ledger.records import EvaluationRecord, State, TrialRecord
-from sweeps.ledger.words import GLOBAL
+from sweeps.ledger.words import LENGTH
 
 
 def run_job(
@@ -87,7 +88,7 @@ def train_and_evaluate(
     return _record(job, state="complete", times=times, engine=engine).model_copy(
         update={
             "objectives": objectives,
-            "constraints": {"consensus_drop": consensus_drop(evaluation) - job.max_consensus_drop},
+            "constraints": {CONSENSUS_DROP: shown_excess(checked, job.max_consensus_drop)},
             "evaluation": checked,
             "setting": {
                 **selection.numbers,
@@ -135,8 +136,11 @@ def failed_record(job: Job, error: str, *, lane_lost: bool = False) -> TrialReco
 
 
 def untrained_record(job: Job, data: CountryData) -> TrialRecord:
-    """Return the record of `global` or `length`: margins that need no model of the country."""
-    margin = data.reference_margin if job.arm == GLOBAL else data.length_margin
+    """Return the record of an arm whose margins need no model of the country.
+
+    That is `length`, `global`, or `scpo_tuned` where the global model is kept.
+    """
+    margin = data.length_margin if job.arm == LENGTH else data.reference_margin
     evaluation = evaluate_margins(margin[data.pairs_in(job.part)], data, job.part)
     return _record(job, state="complete", times={"started": utc_now()}, engine="none").model_copy(
         update={

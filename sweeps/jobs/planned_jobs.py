@@ -14,7 +14,7 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
             arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
             purpose="curve",
             budget=budget,
-            folds=config.search.folds,
+            folds=config.search.num_folds,
             seed=seed,
         )
         for country in config.countries

@@ -91,7 +91,8 @@ class Lane(Trainable):
         rung = self.rungs.pop(0) if self.rungs else None
         job = self.job if rung is None else rung_job(self.job, self.folds[0], rung)
         try:
-            record = pool_folds([self.run_fold(job, fold) for fold in range(len(self.folds))])
+            records = [self.run_fold(job, fold) for fold in range(len(self.folds))]
+            record = pool_folds(records, max_consensus_drop=job.max_consensus_drop)
         except (ValueError, RuntimeError) as error:
             kind = "" if isinstance(error, JobFailed) else f"{type(error).__name__}: "
             rung, record = None, failed_record(self.job, f"{kind}{error}")

@@ -5,16 +5,17 @@ counts) and its cost. Only the driver appends; ranking, curves and report read n
 they need neither Ray nor torch.
 """
 
-import hashlib
 import json
 import os
-import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
+from uuid import uuid4
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.statistics.bootstrap import Interval
+from sweeps.ledger.chain import Chain, is_whole
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -23,7 +24,6 @@ State = Literal["complete", "pruned", "failed"]
 
 _Share = Annotated[float, Field(ge=0, le=1)]
 _Number = Annotated[int, Field(ge=0)]
-_CHECKSUM = re.compile(rb', "sum": "([0-9a-f]{16})"}$')  # the last field of a line
 
 
 class LedgerModel(BaseModel):
@@ -144,16 +144,29 @@ class Ledger:
 
     The run's folder is created when missing. Opening moves a torn last line (a kill in the middle
     of an append) to `trials.torn`, so that the next record starts a line.
+
+    Attributes:
+        run: Id of the run, in every line.
+
+    Raises:
+        ValueError: As of `read_records`.
     """
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LEDGER_NAME
         _cut_torn_line(self.path)
+        self._chain = Chain()
+        if self.path.exists():
+            for line, where in _lines_of(self.path):
+                self._chain.follow(line, where)
+        if self._chain.run is None:
+            self._chain.run = uuid4().hex[:8]
+        self.run = self._chain.run
 
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable before returning."""
-        self._write(encode_record(record))
+        self._write(self._chain.add(_encode(record)) + b"\n")
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""
@@ -166,10 +179,10 @@ class Ledger:
             os.fsync(handle.fileno())
 
 
-def encode_record(record: TrialRecord) -> bytes:
-    """Return a record as a line of a ledger; its last field, `sum`, is a hash of the rest."""
-    body = json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False).encode()
-    return body[:-1] + f', "sum": "{_digest(body)}"}}\n'.encode()
+def encode_records(records: Iterable[TrialRecord]) -> bytes:
+    """Return records as the content of a new ledger."""
+    chain = Chain(uuid4().hex[:8])
+    return b"".join(chain.add(_encode(record)) + b"\n" for record in records)
 
 
 def read_records(path: Path) -> list[TrialRecord]:
@@ -179,47 +192,60 @@ def read_records(path: Path) -> list[TrialRecord]:
 
     Raises:
         FileNotFoundError: No ledger there.
-        ValueError: A line is not a record, has other bytes than were written, or gives a trial of
-            a search another setting; the message names file and line.
+        ValueError: A line is not a record, has other bytes than were written, does not follow
+            the one before it, or gives a trial of a search another setting; the message names
+            file and line.
     """
     file = path / LEDGER_NAME if path.is_dir() else path
     if not file.is_file():
         raise FileNotFoundError(f"No ledger at {file}. Is {path} the folder of a sweep?")
     records: dict[str, TrialRecord] = {}
-    *lines, torn = file.read_bytes().split(b"\n")  # what follows the last newline is torn
-    if _CHECKSUM.search(torn[:-1]):  # by a kill it would have lost its end
-        raise ValueError(f"{file}:{len(lines) + 1}: the line has other bytes than were written.")
-    for number, line in enumerate(lines, 1):
-        record = _decode(line, f"{file}:{number}")
+    chain = Chain()
+    for line, where in _lines_of(file):
+        try:
+            record = decode_record(chain.follow(line, where), where)
+        except ValueError as error:
+            raise ValueError(
+                f"{error} See what is sound with: scpo repair {file.parent}"
+            ) from None
         older = records.get(record.trial_id)
         if older is not None and older.state != "failed":
             if record.state == "failed":
                 continue
             if record.purpose == "search" and record.config_hash != older.config_hash:
                 raise ValueError(
-                    f"{file}:{number}: trial {record.trial_id} has another setting than in an "
+                    f"{where}: trial {record.trial_id} has another setting than in an "
                     "earlier line: two sweeps wrote into this run. Start it anew elsewhere."
                 )
         records[record.trial_id] = record
     return list(records.values())
 
 
-def _decode(line: bytes, where: str) -> TrialRecord:
-    """Return the record of a line, whose checksum must fit where it has one."""
-    if found := _CHECKSUM.search(line):
-        line = line[: found.start()] + b"}"
-        if _digest(line).encode() != found.group(1):
-            raise ValueError(f"{where}: the line has other bytes than were written.")
+def decode_record(body: bytes, where: str) -> TrialRecord:
+    """Return the record of a line's body.
+
+    Raises:
+        ValueError: It is none; the message says which field is wrong.
+    """
     try:
-        return TrialRecord.model_validate_json(line)
+        return TrialRecord.model_validate_json(body)
     except ValidationError as error:
         first: Any = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "the line"
-        raise ValueError(f"{where}: {field}: {first['msg']}") from error
+        raise ValueError(f"{where}: {field}: {first['msg']}.") from error
 
 
-def _digest(line: bytes) -> str:
-    return hashlib.sha256(line).hexdigest()[:16]
+def _encode(record: TrialRecord) -> bytes:
+    return json.dumps(record.model_dump(), allow_nan=False, ensure_ascii=False).encode()
+
+
+def _lines_of(file: Path) -> Iterator[tuple[bytes, str]]:
+    """Yield each line with its place; what follows the last newline is torn, if not whole."""
+    *lines, torn = file.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
+        yield line, f"{file}:{number}"
+    if is_whole(torn[:-1]):  # by a kill it would have lost its end
+        raise ValueError(f"{file}:{len(lines) + 1}: the line has other bytes than were written.")
 
 
 def _cut_torn_line(path: Path) -> None:

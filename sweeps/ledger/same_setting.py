@@ -16,6 +16,7 @@ _CONSTANTS = {
     USER: ("user_strength",),
 }
 _NO_REPEATS = (GLOBAL, RANDOM)  # the one is not trained, the other draws pairs by its seed
+_STRENGTHS = ("strength", "user_strength")  # 0 is no weighting
 _NOT_SETTING = ("retention", "strength", "user_strength", "tau", "beta", "budget", "folds")
 
 
@@ -41,6 +42,13 @@ def setting_identity(record: TrialRecord) -> Identity:
         for name, value in (head | rest).items()
         if value is not None
     )
+
+
+def is_full(record: TrialRecord) -> bool:
+    """Tell whether a point of a search is plain fine-tuning: every pair, nothing weighted."""
+    config = record.config
+    weighted = [name for name in _STRENGTHS if config.get(name) not in (None, 0)]
+    return config.get("retention") == 1 and config.get("strength") == 0 and not weighted
 
 
 def describe_identity(identity: Identity) -> str:

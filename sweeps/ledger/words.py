@@ -11,6 +11,7 @@ OBJECTIVES = ("validation_accuracy", "pairs_trained")  # up, down
 BASELINE = "full"
 GLOBAL, LENGTH = "global", "length"
 RANDOM = "random_k"
+KEPT_GLOBAL = 0.0  # retention of a final of TUNED_ARM that keeps the global model: no pair
 USER = "user"
 UNTRAINED = (GLOBAL, LENGTH)
 ARMS = (GLOBAL, BASELINE, "filter", "weight", "inverse", "scpo", RANDOM, USER, LENGTH)

@@ -2,26 +2,28 @@
 
 Input: pairs as differences of frozen features, and the user of each. Output: one head an arm.
 Every arm chooses its pull to the global head, and `scpo_tuned` retention and strength too, on
-inner folds of the training users; then it is trained on all of them. The choice never sees
-held-out users, so it does not bias an arm's accuracy on them.
+inner folds of the training users, dealt more than once; then it is trained on all of them. The
+choice never sees held-out users, so it does not bias an arm's accuracy on them.
 
 Legend: P pairs, S candidates, D features.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
 from scpo.data.splits import deal_users
-from scpo.heads.linear_heads import Heads, ProbedPairs, judge_heads, train_heads
+from scpo.heads.linear_heads import Heads, ProbedPairs, head_margins, train_heads
 from scpo.heads.user_margins import MIN_USERS, agreement_of_users, gated_strength
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.user_weights import default_user_strength
 from sweeps.config import HeadsConfig
-from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, USER
+from sweeps.ledger.words import BASELINE, HEAD_ARMS, KEPT_GLOBAL, TUNED_ARM, USER
+from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
 from sweeps.probe.head_settings import draw_settings
 
 Select = Callable[[ProbedPairs], Sequence[Selection]]  # of pairs by margin, S selections
@@ -35,7 +37,7 @@ class Candidate:
     l2: float
     retention: float | None = None
     strength: float | None = None
-    user_strength: float = 0.0
+    user_strength: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
         seed=0,
     )
     columns = (drawn.l2, drawn.retention, drawn.strength, drawn.user_strength)
-    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0) for l2 in config.l2]
+    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0, 0.0) for l2 in config.l2]
     searched = [Candidate(TUNED_ARM, *row) for row in np.stack(columns, axis=1).tolist()]
     return named + plain + searched
 
@@ -77,6 +79,8 @@ def choose_heads(
 ) -> dict[str, ChosenHead]:
     """Return the head of each arm, from a country's training pairs and their users, shape (P,).
 
+    Every arm takes its most accurate pull. `scpo_tuned` is `full`, or the global model where that
+    is shown to be better, unless the lower bound of a setting's gain over that is above 0.
     `config` has candidates, inner folds and constants; `seed` is of inner folds and `random_k`.
 
     Raises:
@@ -85,21 +89,55 @@ def choose_heads(
     """
     if USER in arms and (num_users := len(np.unique(user))) < MIN_USERS:
         raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
-    candidates = list_candidates(config, arms)
-    order = rank_in_folds(
+    named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
+    if TUNED_ARM in arms:
+        named[BASELINE] = None  # the base of its choice
+    candidates = list_candidates(config, (*named, *(arm for arm in arms if arm == TUNED_ARM)))
+    counts = judge_in_folds(
         pairs,
-        deal_users(user, config.inner_folds, seed=seed),
+        user,
+        deal_often(user, config.inner_folds, config.inner_deals, seed=seed),
         _selector(candidates, config, seed),
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
     )
-    ranked = [candidates[number] for number in order.tolist()]
-    chosen = [next(each for each in ranked if each.arm == arm) for arm in arms]
-    moved, kept = train_candidates(pairs, chosen, config, seed=seed)
+    ranked = counts.order().tolist()
+    best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in named}
+    chosen = {arm: candidates[row] for arm, row in best.items() if arm in arms}
+    if TUNED_ARM in arms:
+        rows = np.array([row for row in ranked if candidates[row].arm == TUNED_ARM])
+        full = best[BASELINE]
+        found = choose_in_folds(counts, full, rows, caution=config.caution)
+        kept = replace(candidates[full], arm=TUNED_ARM, retention=KEPT_GLOBAL, strength=0.0)
+        plain = replace(kept, retention=1.0)
+        chosen[TUNED_ARM] = (
+            kept if found is None else plain if found == full else candidates[found]
+        )
+    return _train_chosen(pairs, [chosen[arm] for arm in arms], config, seed)
+
+
+def _train_chosen(
+    pairs: ProbedPairs, chosen: Sequence[Candidate], config: HeadsConfig, seed: int
+) -> dict[str, ChosenHead]:
+    """Return the head of each candidate by arm; the global model's own where that is kept."""
+    is_kept = [each.retention == KEPT_GLOBAL for each in chosen]
+    trained = [
+        replace(each, retention=1.0) if kept else each
+        for each, kept in zip(chosen, is_kept, strict=True)
+    ]
+    moved, num_kept = train_candidates(pairs, trained, config, seed=seed)
+    moved[is_kept], num_kept[is_kept] = 0.0, 0
     return {
-        candidate.arm: ChosenHead(candidate, moved[row], int(kept[row]))
-        for row, candidate in enumerate(chosen)
+        each.arm: ChosenHead(each, moved[row], int(num_kept[row]))
+        for row, each in enumerate(chosen)
     }
+
+
+def deal_often(
+    user: NDArray[np.str_], num_folds: int, num_deals: int, *, seed: int
+) -> list[IntArray]:
+    """Return so many deals of users into folds, each of shape (P,)."""
+    return [deal_users(user, num_folds, seed=seed + 1000 * deal) for deal in range(num_deals)]
 
 
 def train_candidates(
@@ -113,47 +151,36 @@ def train_candidates(
     return moved, np.array([selection.keep.sum() for selection in selections])
 
 
-def rank_in_folds(
+def judge_in_folds(
     pairs: ProbedPairs,
-    fold: IntArray,
+    user: NDArray[Any],
+    deals: Sequence[IntArray],
     select: Select,
     *,
     l2: FloatArray,
     steps: IntArray,
-    max_consensus_drop: float = 1.0,
     may_start: Callable[[Selection], bool] = lambda _: True,
-) -> IntArray:
-    """Return the numbers of the candidates, the best on held-out folds first.
+) -> FoldCounts:
+    """Return how candidates order the pairs of users who did not train them, mean over deals.
 
-    Candidates that keep consensus accuracy come first, then those that break the constraint
-    least; among equals the most accurate on all held-out pairs, then that of least loss.
-
-    `pairs` are all of the users to train and choose on; `fold`, shape (P,), is held out in turn;
-    `l2` and `steps` are those of `train_selections`. Consensus accuracy on held-out pairs may fall
-    by `max_consensus_drop`. A candidate that `may_start` refuses in some fold is left out.
+    `pairs` are all of the users to train and choose on, `user` says whose, shape (P,); of each
+    deal every fold, shape (P,), is held out in turn; `l2` and `steps` are those of
+    `train_selections`. A candidate that `may_start` refuses in some fold has not started.
 
     Raises:
-        ValueError: See `train_heads` and `judge_heads`.
+        ValueError: See `train_heads` and `count_margins`.
     """
-    right, lost, loss = np.zeros((3, len(l2)))
     started = np.ones(len(l2), dtype=np.bool_)
-    num_consensus = 0
-    for number in np.unique(fold):
-        train = pairs.take(np.flatnonzero(fold != number)).by_margin()
-        held = pairs.take(np.flatnonzero(fold == number))
-        selections = select(train)
-        started &= [may_start(selection) for selection in selections]
-        moved = train_selections(train, selections, l2=l2, steps=steps)
-        judged = judge_heads(moved, held)
-        consensus = int(np.count_nonzero(held.reference_margin >= 0))
-        right += judged.accuracy * len(held)
-        lost += judged.consensus_drop * consensus
-        loss += judged.loss * len(held)
-        num_consensus += consensus
-    drop = np.rint(lost) / max(num_consensus, 1)
-    excess = np.maximum(drop - max_consensus_drop, 0.0)
-    order = np.lexsort((loss, -np.rint(right), excess))
-    return order[started[order]]
+    margins = np.empty((len(deals), len(l2), len(pairs)))
+    for deal, fold in enumerate(deals):
+        for number in np.unique(fold):
+            train = pairs.take(np.flatnonzero(fold != number)).by_margin()
+            held = np.flatnonzero(fold == number)
+            selections = select(train)
+            started &= [may_start(selection) for selection in selections]
+            moved = train_selections(train, selections, l2=l2, steps=steps)
+            margins[deal][:, held] = head_margins(moved, pairs.take(held))
+    return count_margins(margins, pairs.reference_margin, user, started)
 
 
 def train_selections(
@@ -209,7 +236,7 @@ def _selector(
                 retention=each.retention,
                 strength=each.strength,
                 agreement=agreement,
-                user_strength=each.user_strength,
+                user_strength=each.user_strength or 0.0,
             )
             for each in candidates
         ]

@@ -19,7 +19,7 @@ from scpo.heads.linear_heads import ProbedPairs, head_margins
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.job_records import margin_record
-from sweeps.ledger.records import LEDGER_NAME, TrialRecord, encode_record
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord, encode_records
 from sweeps.ledger.words import slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.probe.probed_pairs import open_features, probe_parts
@@ -101,7 +101,7 @@ def curve_records(
 def write_ledger(records: Sequence[TrialRecord], folder: Path) -> None:
     """Replace a folder's ledger by these records, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / LEDGER_NAME, b"".join(map(encode_record, records)).decode())
+    write_text(folder / LEDGER_NAME, encode_records(records).decode())
 
 
 def _record(

@@ -11,15 +11,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
 from scpo.countries.user_agreement import why_no_user_weights
-from scpo.heads.linear_heads import JudgedHeads, ProbedPairs, judge_heads
+from scpo.heads.linear_heads import JudgedHeads, ProbedPairs, head_margins, judge_heads
 from scpo.method.weighting import effective_pairs
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.probe.choose_heads import train_selections
+from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
 from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.probe.probed_pairs import open_features, probe_parts
 from sweeps.ranking.pareto import pareto_front
@@ -41,7 +43,10 @@ class ProbeResult:
     pairs_trained: IntArray  # pairs kept
     effective_pairs: FloatArray  # what the weights leave of them
     judged: JudgedHeads  # on validation pairs
-    feasible: BoolArray  # whether consensus accuracy fell no further than allowed
+    feasible: BoolArray  # whether consensus accuracy is not shown to fall further than allowed
+    # The setting to use by the lower bound of its gain on plain fine-tuning or the global model,
+    # else that base; None for the global model.
+    chosen: int | None
     # Whether it is feasible and nothing feasible dominates it in accuracy and pairs, the global
     # model with its 0 pairs included.
     on_front: BoolArray
@@ -98,7 +103,7 @@ def probe_countries(
             validation,
             settings,
             search,
-            num_users=len(np.unique(data.user[data.pairs_in("validation")])),
+            user=data.user[data.pairs_in("validation")],
         )
         say(f"  {describe_probe(result)}")
         results.append(result)
@@ -112,11 +117,12 @@ def probe_pair_sets(
     settings: HeadSettings,
     search: SearchConfig,
     *,
-    num_users: int,
+    user: NDArray[np.str_],
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
 
-    `search` says what is enough and gives the constraint; `num_users` gave the validation pairs.
+    `search` says what is enough and gives the rule of the choice; `user` is that of each
+    validation pair.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.
@@ -138,7 +144,11 @@ def probe_pair_sets(
     selections = [selections[number] for number in started.tolist()]
     moved = train_selections(train, selections, l2=settings.l2, steps=settings.steps)
     judged = judge_heads(moved, validation)
-    feasible = judged.consensus_drop <= search.max_consensus_drop
+    started_all = np.ones(len(settings), dtype=np.bool_)
+    counts = count_margins(
+        head_margins(moved, validation)[None], validation.reference_margin, user, started_all
+    )
+    feasible = counts.excess(search.max_consensus_drop) == 0.0
     global_accuracy = float(np.mean(validation.reference_margin > 0))
     on_front = feasible & (judged.accuracy > global_accuracy)
     values = np.column_stack([judged.accuracy, kept])
@@ -150,12 +160,27 @@ def probe_pair_sets(
         effective[started],
         judged,
         feasible,
+        _choose(counts, settings, search),
         on_front,
         global_accuracy,
         train.reference_margin,
         len(validation),
-        num_users,
+        len(counts.pairs),
         num_skipped,
+    )
+
+
+def _choose(counts: FoldCounts, settings: HeadSettings, search: SearchConfig) -> int | None:
+    """Return the setting to use; the most accurate plain one is the base, where there is one."""
+    order = counts.order(search.max_consensus_drop)
+    is_plain = (settings.retention == 1.0) & (settings.strength == 0.0)
+    plain = order[is_plain[order]]
+    return choose_in_folds(
+        counts,
+        int(plain[0]) if len(plain) else None,
+        order,
+        caution=search.caution,
+        max_consensus_drop=search.max_consensus_drop,
     )
 
 
@@ -202,14 +227,26 @@ def front_settings(result: ProbeResult, *, num_points: int) -> IntArray:
 def describe_probe(result: ProbeResult) -> str:
     """Return a country's probe in a sentence."""
     skipped = f", {result.num_skipped} kept too little" if result.num_skipped else ""
-    outcome = "none keeps the constraint and beats the global model"
+    outcome = f"{_describe_chosen(result)}; none keeps the constraint and beats the global model"
     if result.on_front.any():
         best = result.judged.accuracy[result.on_front].max()
         outcome = (
-            f"{int(result.feasible.sum())} keep the constraint, {int(result.on_front.sum())} "
-            f"on the front, best {best:.1%} (global {result.global_accuracy:.1%})"
+            f"{_describe_chosen(result)}; {int(result.feasible.sum())} keep the constraint, "
+            f"{int(result.on_front.sum())} on the front, best {best:.1%} "
+            f"(global {result.global_accuracy:.1%})"
         )
     return (
         f"{result.country}: {len(result.settings)} heads{skipped}; {outcome} on "
         f"{result.num_validation} validation pairs of {result.num_users} users"
     )
+
+
+def _describe_chosen(result: ProbeResult) -> str:
+    """Return what a country's heads say to use."""
+    if result.chosen is None:
+        return "keep the global model"
+    retention = float(result.settings.retention[result.chosen])
+    strength = float(result.settings.strength[result.chosen])
+    if (retention, strength) == (1.0, 0.0):
+        return "plain fine-tuning"
+    return f"{retention:.0%} of the pairs at strength {strength:.2g}"

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from scpo.arrays import IntArray
-from scpo.choices import ResolvedPrecision
+from scpo.choices import Pooling, ResolvedPrecision
 from scpo.countries.country_data import CountryData
 from scpo.countries.features import (
     FeatureArray,
     features_folder,
     features_with_cache,
-    reward_head,
 )
+from scpo.countries.pooling import reward_head
 from scpo.distributed.sharded_scoring import features_sharded
 from scpo.files.places import absolute, below
 from scpo.files.shared_cache import local_cache
@@ -38,6 +38,7 @@ class FeatureStore:
     reward: RewardModel
     folder: Path  # of `features_folder`
     precision: ResolvedPrecision  # of the matrix products
+    pooling: Pooling
     compute: Callable[..., FeatureArray] | None
 
 
@@ -56,10 +57,14 @@ def open_features(config: SweepConfig, model: ModelSource) -> FeatureStore:
     else:
         reward = reward.to(pick_device())
     precision = resolve_precision(config.training.precision, pick_device())
+    pooling = config.features.pooling
     folder = features_folder(
-        local_cache(config.cache), model_hash=content_hash(model), precision=precision
+        local_cache(config.cache),
+        model_hash=content_hash(model),
+        precision=precision,
+        pooling=pooling,
     )
-    return FeatureStore(reward, folder, precision, compute)
+    return FeatureStore(reward, folder, precision, pooling, compute)
 
 
 def probe_parts(
@@ -92,6 +97,7 @@ def texts_features(
         which,
         store.folder,
         precision=store.precision,
+        pooling=store.pooling,
         compute=store.compute,
     )
     say(
@@ -104,6 +110,9 @@ def texts_features(
 def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Say) -> ProbedPairs:
     """Return the pairs of a country that `which`, shape (P,), names, as differences of features.
 
+    A head begins as the global model and is pulled to it: with pooling `head` to the global head's
+    weights w0, with `mean` to the global model's rewards, r = r_global + w . phi and w to 0.
+
     Raises:
         ValueError: The model has no linear head.
         RuntimeError: A feature is not finite.
@@ -113,6 +122,9 @@ def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Sa
     features = texts_features(store, data, needed, say)
     chosen, rejected = np.split(number, 2)
     differences = features[chosen] - features[rejected]
-    weight = reward_head(store.reward).weight[0].detach().cpu().numpy().astype(np.float64)
     margin = data.reference_margin[which]
-    return ProbedPairs(differences, differences @ weight, margin, data.user[which])
+    user = data.user[which]
+    if store.pooling == "mean":  # the reward is not linear in them: heads add to it
+        return ProbedPairs(differences, margin, margin, user)
+    weight = reward_head(store.reward).weight[0].detach().cpu().numpy().astype(np.float64)
+    return ProbedPairs(differences, differences @ weight, margin, user)

@@ -17,7 +17,8 @@ from scpo.arrays import FloatArray
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
-from sweeps.ranking.ranking import CountryRanking, RankedSetting
+from sweeps.ranking.ranking import CountryRanking, candidates_of
+from sweeps.ranking.recommendation import GLOBAL_ROW, Candidates
 
 _ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
 
@@ -26,26 +27,30 @@ _ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau,
 class SharedSettings:
     """One country's own settings and the K that all countries share, on the same U users."""
 
-    ranking: CountryRanking  # it has a recommendation
-    pairs: FloatArray  # shape (U,), validation pairs of each user
-    own: FloatArray  # shape (S, U), right pairs of the ranking's settings, in its order
+    ranking: CountryRanking  # it has settings
+    candidates: Candidates  # its settings in its order, and the global model
     shared: FloatArray  # shape (K, U), right pairs of the shared settings, seeds averaged
     pairs_trained: FloatArray  # shape (K,), pairs the shared settings trained on
     feasible: NDArray[np.bool_]  # shape (K,), whether they keep the constraint here
 
     @property
-    def recommended(self) -> RankedSetting:
-        """The country's setting to use."""
-        found = self.ranking.recommended
-        assert found is not None  # shared_settings leaves out countries without settings
-        return found
+    def pairs(self) -> FloatArray:
+        """Validation pairs of each user, shape (U,)."""
+        return self.candidates.pairs
+
+    @property
+    def pairs_tuned(self) -> float:
+        """Pairs that the recommended setting trained on; 0 where it is the global model."""
+        chosen = self.ranking.recommended
+        return 0.0 if chosen is None else chosen.pairs_trained
 
     def right_pairs(self, common: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return right pairs by user of the recommended, the best and a shared setting, (U,)."""
-        best = self.ranking.best
-        assert best is not None
-        own = [self.own[setting.rank - 1] for setting in (self.recommended, best)]
-        return own[0], own[1], self.shared[common]
+        rows = self.candidates.rows
+        chosen, best = self.ranking.recommended, self.ranking.best
+        assert best is not None  # shared_settings leaves out countries without settings
+        tuned = rows[GLOBAL_ROW if chosen is None else chosen.rank - 1]
+        return tuned, rows[best.rank - 1], self.shared[common]
 
 
 def shared_settings(
@@ -117,8 +122,7 @@ def _align(
     keeps = [all(value <= 0 for value in record.constraints.values()) for record in tried]
     return SharedSettings(
         ranking=ranking,
-        pairs=counts.pairs,
-        own=counts.correct[: len(ranking.settings)],
+        candidates=candidates_of(ranking.settings),
         shared=np.array([counts.correct[rows[key]].mean(axis=0) for key in keys]),
         pairs_trained=np.array([np.mean([cost[row] for row in rows[key]]) for key in keys]),
         feasible=np.array([all(keeps[row] for row in rows[key]) for key in keys], dtype=bool),

@@ -21,7 +21,6 @@ from sweeps.ledger.words import POOLED
 from sweeps.ranking.one_for_all import SharedSettings, choose_common, shared_settings
 from sweeps.ranking.optimism import choose_again
 from sweeps.ranking.ranking import CountryRanking
-from sweeps.ranking.recommendation import Candidates
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class RegretTable:
 def regret_table(
     records: Sequence[TrialRecord], rankings: Sequence[CountryRanking]
 ) -> RegretTable:
-    """Return what the best common setting loses in every country that has a recommendation.
+    """Return what the best common setting loses in every country that has ranked settings.
 
     Raises:
         ValueError: Records of one country and the same users disagree in their pairs.
@@ -125,22 +124,16 @@ def _held_out(countries: Sequence[SharedSettings]) -> list[tuple[float, float]]:
     """Return per country (right pairs gained, pairs judged) on users that no choice saw."""
     draws, tuned = [], []
     for number, country in enumerate(countries):
-        settings = country.ranking.settings
-        candidates = Candidates(
-            country.own,
-            country.pairs,
-            np.array([setting.pairs_trained for setting in settings]),
-            np.array([setting.violation for setting in settings]),
-        )
+        caution = country.ranking.rule.caution
         seed = 1000 * number  # other users, so other draws
-        drawn, chosen = choose_again(candidates, margin=country.ranking.margin, seed=seed)
+        drawn, chosen = choose_again(country.candidates, caution=caution, seed=seed)
         draws.append(drawn)
         tuned.append(chosen)
     common = choose_common(countries, draws)
     sums = []
     for country, drawn, chosen in zip(countries, draws, tuned, strict=True):
         left_out = drawn == 0
-        gain = country.own[chosen] - country.shared[common]
+        gain = country.candidates.rows[chosen] - country.shared[common]
         sums.append((float((left_out * gain).sum()), float((left_out @ country.pairs).sum())))
     return sums
 
@@ -166,7 +159,7 @@ def _row(
         regret=interval(tuned - shared, pairs),
         best_regret=float((best - shared).sum()) / total,
         held_out=gained / judged if judged else None,
-        pairs_tuned=sum(country.recommended.pairs_trained for country in countries),
+        pairs_tuned=sum(country.pairs_tuned for country in countries),
         pairs_common=sum(float(country.pairs_trained[common]) for country in countries),
         pairs=int(total),
         users=len(pairs),

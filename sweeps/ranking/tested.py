@@ -1,20 +1,19 @@
-"""What of a ranking was tested: the recommended setting, or another one by an earlier choice."""
+"""What of a ranking was tested: the answer to train, or another one by an earlier choice."""
 
 from collections.abc import Sequence
 
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import TUNED_ARM
+from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM
 from sweeps.ranking.ranking import CountryRanking
 
-_SETTING = ("retention", "strength", "epochs")
+_SETTING = ("retention", "strength", "user_strength", "epochs")
 _OF_TRAINING = ("learning_rate", "lora_rank")  # finals of whole models have others
 
 
 def is_stale(records: Sequence[TrialRecord], ranking: CountryRanking) -> bool:
     """Tell whether the final models of a country are of another setting than is recommended."""
-    chosen = ranking.recommended
-    return chosen is not None and any(
-        not _is_setting(final, chosen.record) for final in _finals(records, ranking.country)
+    return bool(ranking.settings) and any(
+        not _is_trained(final, ranking) for final in _finals(records, ranking.country)
     )
 
 
@@ -47,8 +46,12 @@ def _finals(records: Sequence[TrialRecord], country: str) -> list[TrialRecord]:
     return [r for r in records if (r.purpose, r.arm, r.country, r.state) == wanted]
 
 
-def _is_setting(final: TrialRecord, searched: TrialRecord) -> bool:
-    names = [*_SETTING]
+def _is_trained(final: TrialRecord, ranking: CountryRanking) -> bool:
+    kept = final.config.get("retention") == KEPT_GLOBAL
+    if kept or ranking.trained is None:
+        return kept and ranking.trained is None
+    searched, names = ranking.trained.record, [*_SETTING]
     if (final.config.get("lora_rank") is None) == (searched.config.get("lora_rank") is None):
         names += _OF_TRAINING
-    return all(final.config.get(name) == searched.config.get(name) for name in names)
+    # Records of before weigh no users.
+    return all((final.config.get(n) or 0) == (searched.config.get(n) or 0) for n in names)

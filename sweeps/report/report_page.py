@@ -25,15 +25,18 @@ from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.user_weights import UserWeight, read_user_weights
 from sweeps.ledger.words import TUNED_ARM
 from sweeps.ranking.importance import country_importance
-from sweeps.ranking.ranking import MARGIN, CountryRanking, rank_records
+from sweeps.ranking.power import describe_power
+from sweeps.ranking.ranking import CountryRanking, rank_records
+from sweeps.ranking.recommendation import DEFAULT_RULE, ChoiceRule
 from sweeps.ranking.regret import describe_regret, regret_table
 from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows
 from sweeps.report.leaderboard import (
+    describe_answer,
     describe_evidence,
     describe_front,
     describe_optimism,
-    describe_setting,
+    describe_others,
 )
 from sweeps.report.pareto_figure import pareto_figure
 from sweeps.report.user_block import user_block
@@ -56,12 +59,14 @@ class Bar:
 
 
 def write_report(
-    run: Path, *, margin: float = MARGIN, rankings: Sequence[CountryRanking] | None = None
+    run: Path,
+    *,
+    rule: ChoiceRule = DEFAULT_RULE,
+    rankings: Sequence[CountryRanking] | None = None,
 ) -> Path:
     """Write `report.html` into a run's folder and return its path; a `config.yaml` there is shown.
 
-    `margin` is the accuracy, a fraction, that a recommended setting may lose to the best;
-    `rankings` are those of the run, None to make them.
+    `rule` says how settings are chosen; `rankings` are those of the run, None to make them.
 
     Raises:
         FileNotFoundError: The run has no ledger.
@@ -75,7 +80,7 @@ def write_report(
         records,
         name=run.resolve().name,
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
-        margin=margin,
+        rule=rule,
         rankings=rankings,
         users=read_user_weights(run),
     )
@@ -89,19 +94,19 @@ def render_report(
     *,
     name: str,
     config: str | None,
-    margin: float = MARGIN,
+    rule: ChoiceRule = DEFAULT_RULE,
     rankings: Sequence[CountryRanking] | None = None,
     users: Mapping[str, Sequence[UserWeight]] | None = None,
 ) -> str:
     """Return the page of a run's records, at least one, as text; `config` is a text too.
 
-    `margin` and `rankings` as of `write_report`; `users` are the weights of users by country.
+    `rule` and `rankings` as of `write_report`; `users` are the weights of users by country.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.
     """
     if rankings is None:
-        rankings = rank_records(records, margin=margin)
+        rankings = rank_records(records, rule=rule)
     rows = arm_rows(records)
     points = curve_points(records)
     regret = regret_table(records, rankings)
@@ -113,8 +118,10 @@ def render_report(
     environment = open_templates("sweeps.report", "templates", escape=True)
     environment.finalize = _shown
     environment.filters.update(
-        setting=describe_setting,
+        answer=describe_answer,
         evidence=describe_evidence,
+        others=describe_others,
+        power=describe_power,
         optimism=describe_optimism,
         front=describe_front,
     )
@@ -122,7 +129,7 @@ def render_report(
         name=name,
         facts=_facts(records),
         rankings=rankings,
-        margin=margin,
+        rule=rule,
         rows=rows,
         row_of=partial(find_row, current),
         notes=notes,

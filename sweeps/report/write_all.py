@@ -9,10 +9,12 @@ from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import CountryRanking, rank_records
+from sweeps.ranking.recommendation import ChoiceRule
 from sweeps.ranking.regret import RegretTable, regret_table, write_regret
 from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows, write_arms
 from sweeps.report.leaderboard import write_leaderboard
+from sweeps.report.model_names import write_model_names
 from sweeps.report.report_page import write_report
 
 
@@ -28,16 +30,17 @@ class Outputs:
     is_complete: bool  # no final training of a recommended setting is missing
 
 
-def write_outputs(run: Path, *, margin: float) -> Outputs:
-    """Write leaderboard, regret, curves, arms and the page of a run; `margin` as `rank_country`.
+def write_outputs(run: Path, *, rule: ChoiceRule) -> Outputs:
+    """Write leaderboard, names of models, regret, curves, arms and the page of a run.
 
     Raises:
         FileNotFoundError: The run has no ledger.
         ValueError: A record is broken.
     """
     records = read_records(run)
-    rankings = rank_records(records, margin=margin)
+    rankings = rank_records(records, rule=rule)
     write_leaderboard(rankings, run / "leaderboard.csv")
+    write_model_names(rankings, run)
     regret = regret_table(records, rankings)
     write_regret(regret, run / "regret.csv")
     write_curve_files(curve_points(records), run)
@@ -45,5 +48,5 @@ def write_outputs(run: Path, *, margin: float) -> Outputs:
     notes = describe_tests(records, rankings)
     write_arms(rows, run / "arms.csv", notes)
     is_complete = not any(is_stale(records, ranking) for ranking in rankings)
-    page = write_report(run, margin=margin, rankings=rankings)
+    page = write_report(run, rule=rule, rankings=rankings)
     return Outputs(rankings, rows, regret, page, notes, is_complete)

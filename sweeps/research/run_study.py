@@ -21,7 +21,7 @@ from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedC
 from sweeps.research.study_page.methods import describe_heads, describe_tuning
 from sweeps.research.study_page.rows import DataSetResult, study_rows
 from sweeps.research.study_page.study_page import write_results
-from sweeps.research.study_page.survey_table import similarity_remark, similarity_table
+from sweeps.research.study_page.survey_table import kin_remark, similarity_remark, similarity_table
 from sweeps.run.run_folder import keep_config
 
 _WALL_FILE = "wall.json"
@@ -116,7 +116,10 @@ def _compute(
         records = [TrialRecord.model_validate(line) for cell in cells for line in cell["records"]]
         method = describe_heads(config, data_set, cells)
         if data_set.has_shares:
-            table, remark = similarity_table(cells), similarity_remark(cells)
+            table, remark = (
+                similarity_table(cells),
+                f"{similarity_remark(cells)} {kin_remark(cells)}",
+            )
     else:
         sweep = load_config(SweepConfig, file.parent / data_set.sweep)
         sweep = sweep.model_copy(update={"cache": str(folder / "cache")})

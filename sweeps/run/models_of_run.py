@@ -64,8 +64,8 @@ def models_of_run(run: Path) -> ModelsToJudge:
     for label, record in finals.items():
         if record.model_hash is not None and record.model_hash != content_hash(models[label]):
             raise ValueError(
-                f"{label}: {models[label]} has other bytes than the sweep wrote. Restore it, or "
-                "move it away and resume the sweep with --resume."
+                f"{label}: {models[label]} has other bytes than the sweep wrote. Set it "
+                f"aside with `scpo repair {run}`, then resume the sweep with --resume."
             )
     return ModelsToJudge(
         data=_data_of(config, run),
@@ -113,7 +113,7 @@ def _config_of(run: Path) -> SweepConfig:
     file = run / "config.yaml"
     if not file.is_file():
         raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    return load_config(SweepConfig, file)
+    return load_config(SweepConfig, file, is_own=True)
 
 
 def _data_of(config: SweepConfig, run: Path) -> Path:

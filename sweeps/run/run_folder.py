@@ -4,7 +4,7 @@ import os
 import platform
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from scpo.config import Config, SplitConfig, dump_config, load_config
 from scpo.data.splits import SPLIT_FILE, read_split
@@ -14,12 +14,14 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, Ledger
 from sweeps.run.pins import check_pins, read_run_file, update_run_file
 
+C = TypeVar("C", bound=Config)
+
 _CONFIG_FILE = "config.yaml"
 # Settings that change no result, so a run may be resumed with others.
 _FREE = (
     *("lanes", "country_lanes", "curves.lanes", "final.lanes", "global_model.lanes", "cache"),
     *("search.num_trials", "search.max_wall_s", "search.max_device_hours"),
-    *("search.target_accuracy", "training.checkpoint_every"),
+    *("search.target_accuracy", "training.checkpoint_every", "final.which"),
 )
 _INPUTS = {"data", "split", "countries", "global_countries", "encoder", "training", "global_model"}
 
@@ -83,6 +85,27 @@ def keep_config(config: Config, run: Path) -> bool:
     return False
 
 
+def kept_folds(config: SweepConfig, run: Path) -> SweepConfig:
+    """Return a configuration that leaves the folds open with those that its run has chosen."""
+    file = run / _CONFIG_FILE
+    if config.search.folds is not None or not file.is_file():
+        return config
+    return with_folds(config, _read_again(config, file, run).search.folds)
+
+
+def keep_folds(config: SweepConfig, run: Path, folds: int) -> SweepConfig:
+    """Write the folds that the data have chosen into a run's configuration, and return it."""
+    config = with_folds(config, folds)
+    write_text(run / _CONFIG_FILE, dump_config(config))
+    _pin_config(run)
+    return config
+
+
+def with_folds(config: SweepConfig, folds: int | None) -> SweepConfig:
+    """Return a configuration with other folds of its search."""
+    return config.model_copy(update={"search": config.search.model_copy(update={"folds": folds})})
+
+
 def split_of_run(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]:
     """Return the part of each user by the run's own file, or how to divide them where it has none.
 
@@ -107,10 +130,10 @@ def _pin_config(run: Path) -> None:
     update_run_file(run, {"pins": {**pins, "configuration": own}})
 
 
-def _read_again(config: Config, file: Path, run: Path) -> Config:
+def _read_again(config: C, file: Path, run: Path) -> C:
     """Return a kept configuration; keys that came since have their defaults."""
     try:
-        return load_config(type(config), file)
+        return load_config(type(config), file, is_own=True)
     except ValueError as error:
         wrote = read_run_file(run).get("versions", {}).get("scpo", "another version")
         raise ValueError(

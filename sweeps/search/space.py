@@ -49,6 +49,20 @@ def configured_numbers(config: SweepConfig) -> Point:
     return numbers
 
 
+def describe_base(config: SweepConfig) -> str:
+    """Return what plain fine-tuning has of other numbers than configured; "" for nothing."""
+    wanted = configured_numbers(config)
+    base = clip_to_space({"retention": 1.0, "strength": 0.0, **wanted}, config.search)
+    moved = [
+        f"{name} {base[name]:g} instead of {value:g}"
+        for name, value in wanted.items()
+        if base[name] != value
+    ]
+    if not moved:
+        return ""
+    return f"plain fine-tuning is tried with {', '.join(moved)}: the nearest in the search's range"
+
+
 def point_of(record: TrialRecord, config: SearchConfig) -> Point:
     """Return the point of the search space that a search record tried.
 

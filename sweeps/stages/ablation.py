@@ -67,11 +67,11 @@ def run_ablation(
     say(f"ablation: {len(missing)} of {len(jobs)} to do")
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
         for job in missing:
-            if job.arm in UNTRAINED:
+            if job.is_untrained:
                 record = untrained_record(job, workspace.countries[job.country])
                 ledger.append(record)
                 on_record(record)
-        trained = [job for job in missing if job.arm not in UNTRAINED]
+        trained = [job for job in missing if not job.is_untrained]
         run_jobs(trained, workspace, config, ledger, folder, on_record)
     return [record for record in ledger.read() if any(job.is_of(record) for job in jobs)]
 

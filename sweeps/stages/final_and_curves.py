@@ -1,5 +1,6 @@
 """Final trainings and the trainings of the curves, as far as the ledger lacks them."""
 
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +17,9 @@ from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.ledger.words import GLOBAL, TUNED_ARM, slug
+from sweeps.ledger.words import GLOBAL, KEPT_GLOBAL, TUNED_ARM, slug
 from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.recommendation import rule_of
 from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
 
@@ -37,14 +39,16 @@ def train_finals_and_curves(
             "tested too. Its test figure is no longer of a first look, and the page says so."
         )
     _adopt_models(missing, records, run)
+    _set_aside(missing, run, say)
     if missing:
         say(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
         )
-    untrained = [job for job in missing if job.arm == GLOBAL]
-    trained = [job for job in missing if job not in untrained]
+    trained = [job for job in missing if not job.is_untrained]
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-        for job in untrained:
+        for job in missing:
+            if not job.is_untrained:
+                continue
             record = untrained_record(job, workspace.countries[job.country])
             ledger.append(record)
             on_record(record)
@@ -64,6 +68,18 @@ def _adopt_models(jobs: Sequence[Job], records: Sequence[TrialRecord], run: Path
         folder = run / "models" / Path(str(job.save_to)).name
         if job.save_to is not None and folder.is_dir() and folder.name in written:
             adopt_folder(folder)
+
+
+def _set_aside(jobs: Sequence[Job], run: Path, say: Say) -> None:
+    """Rename the folders of models that were trained before the global model was recommended."""
+    for country in {job.country for job in jobs if job.retention == KEPT_GLOBAL}:
+        folder = run / "models" / slug(country)
+        if folder.is_dir():
+            earlier = folder.with_name(f"{folder.name}.earlier")
+            if earlier.is_dir():
+                shutil.rmtree(earlier)
+            folder.rename(earlier)
+            say(f"{country}: the model of an earlier recommendation is now {earlier}")
 
 
 def missing_jobs(jobs: Sequence[Job], records: Sequence[TrialRecord]) -> list[Job]:
@@ -96,25 +112,26 @@ def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any,
 def final_jobs(
     config: SweepConfig, records: list[TrialRecord], place: Place, say: Say
 ) -> list[Job]:
-    """Return the final trainings: global, the named arms and each recommended setting."""
-    rankings = rank_records(records, margin=config.search.non_inferiority)
-    recommended = {ranking.country: ranking.recommended for ranking in rankings}
+    """Return the final trainings: global, the named arms and each answer to train."""
+    rankings = {each.country: each for each in rank_records(records, rule=rule_of(config))}
     jobs = []
     for country in config.countries:
         jobs.append(arm_job(config, country, GLOBAL, f"final-{GLOBAL}"))
         for arm in config.final.arms:
             jobs += _of_every_seed(arm_job(config, country, arm, f"final-{arm}"), config)
-        setting = recommended.get(country)
-        if setting is None:
+        ranking = rankings.get(country)
+        if ranking is None or not ranking.settings:
             say(f"{country}: no trial succeeded, so there is no setting to retrain")
             continue
-        point = point_of(setting.record, config.search)
         tuned = replace(
-            arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"),
-            tau=None,
-            beta=None,
-            **point,  # type: ignore[arg-type]  # its values are of the fields' types
+            arm_job(config, country, TUNED_ARM, f"final-{TUNED_ARM}"), tau=None, beta=None
         )
+        if ranking.trained is None:
+            say(f"{country}: the global model is kept, so no model of its own is trained")
+            jobs += _of_every_seed(replace(tuned, retention=KEPT_GLOBAL, strength=0.0), config)
+            continue
+        point = point_of(ranking.trained.record, config.search)
+        tuned = replace(tuned, **point)  # type: ignore[arg-type]  # values of the fields' types
         if config.final.whole and config.search.lora_rank is not None:
             tuned = replace(tuned, lora_rank=None, learning_rate=config.training.learning_rate)
         first, *others = _of_every_seed(tuned, config)

@@ -24,7 +24,13 @@ from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
 from sweeps.search.rung_scheduler import RungScheduler
-from sweeps.search.space import Point, clip_to_space, configured_numbers, search_of
+from sweeps.search.space import (
+    Point,
+    clip_to_space,
+    configured_numbers,
+    describe_base,
+    search_of,
+)
 
 
 def search_countries(
@@ -48,6 +54,8 @@ def search_countries(
     }
     if max(remaining.values()) <= 0:
         return None
+    if words := describe_base(config):
+        say(words)
     storage = new_storage(run)
     unfinished = [country for country, count in remaining.items() if count > 0]
     probed = _probed_points(config, workspace, unfinished, say)
@@ -73,7 +81,7 @@ def search_countries(
             seed=config.training.seed,
             max_consensus_drop=config.search.max_consensus_drop,
             min_pairs=config.search.min_pairs,
-            folds=config.search.folds,
+            folds=config.search.num_folds,
             **point,  # type: ignore[arg-type]  # its values are of the fields' types
             rungs=config.search.rungs,
             exempt=point in exempt[country],

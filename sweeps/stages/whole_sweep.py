@@ -10,9 +10,10 @@ from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
+from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
-from sweeps.run.run_folder import open_run
+from sweeps.run.run_folder import keep_folds, kept_folds, open_run
 from sweeps.run.workspace import open_workspace
 from sweeps.stages.final_and_curves import train_finals_and_curves
 from sweeps.stages.search import search_countries
@@ -42,11 +43,16 @@ def run_sweep(
     """
     if mirror is None:
         check_room(config, run)
+    config = kept_folds(config, run)
     ledger = open_run(config, run, resume=resume)
     if mirror is not None:
         mirror.push()
         ledger = mirror.open_ledger()
     workspace = weigh_users(config, open_workspace(config, run, say, mirror=mirror), run, say)
+    if config.search.folds is None:
+        folds = choose_folds(workspace.countries.values())
+        config = keep_folds(config, run, folds)
+        say(describe_folds(folds))
     if mirror is not None:
         mirror.push()
     if limit := search_countries(config, workspace, ledger, run, say):

@@ -121,8 +121,14 @@ def search_trial(
     state: str = "complete",
     country: str = "Mexico",
     num_pairs: int = 10,
+    glob: list[int] | None = None,
+    full: bool = False,
 ) -> TrialRecord:
-    """A search trial whose users each have `num_pairs` pairs."""
+    """A search trial whose users each have `num_pairs` pairs.
+
+    The global model orders `glob` of them right, by default one or two; `full` is plain
+    fine-tuning.
+    """
     users = list("abcd")[: len(correct)]
     total = num_pairs * len(users)
     share = min(1.0, sum(correct) / total) if total else None  # counts may be made not to fit
@@ -130,15 +136,18 @@ def search_trial(
         accuracy=share, low=None, high=None, pairs=total, users=len(users), ties=0
     )
     counts = UserCounts(users=users, pairs=[num_pairs] * len(users), correct=correct)
+    glob = [1 + number % 2 for number in range(len(users))] if glob is None else glob
+    of_global = counts.model_copy(update={"correct": glob})
+    share = sum(glob) / total if total else None
     evaluation = EvaluationRecord(
         part="validation",
         overall=accuracy,
         distinctive=accuracy,
         consensus=accuracy,
-        global_overall=accuracy,
+        global_overall=accuracy.model_copy(update={"accuracy": share}),
         length=accuracy,
         by_user=counts,
-        global_by_user=counts,
+        global_by_user=of_global,
     )
     return TrialRecord(
         trial_id=trial_id,
@@ -146,7 +155,12 @@ def search_trial(
         country=country,
         arm="scpo_tuned",
         state=state,
-        config={"retention": 0.41, "strength": 1.2, "learning_rate": 1e-5, "epochs": 2},
+        config={
+            "retention": 1.0 if full else 0.41,
+            "strength": 0.0 if full else 1.2,
+            "learning_rate": 1e-5,
+            "epochs": 2,
+        },
         config_hash=trial_id,
         seed=0,
         objectives={"pairs_trained": pairs_trained},
@@ -213,8 +227,10 @@ def make_records() -> list[TrialRecord]:
     chosen = {r.country: r.recommended for r in rank_records(records)}
     for number, each in enumerate(records):
         if each.purpose == "final" and each.arm == "scpo_tuned":
-            setting = chosen[each.country].record.config
-            records[number] = each.model_copy(update={"config": setting})
+            setting = chosen[each.country]
+            kept = {**each.config, "retention": 0.0, "strength": 0.0}  # the global model
+            config = kept if setting is None else setting.record.config
+            records[number] = each.model_copy(update={"config": config})
     failed = records[0].model_copy(
         update={
             "trial_id": "search-Chile-8",

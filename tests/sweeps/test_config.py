@@ -35,6 +35,10 @@ def test_the_paper_is_shipped() -> None:
         ({"countries": []}, "countries: List should have at least 1|at least 1 item"),
         ({"name": "../x"}, "name: String should match pattern"),
         ({"search": {"retention": [0.9, 0.2]}}, "`0 <= low <= high` must hold for retention"),
+        ({"search": {"retention": [0.2, 0.9]}}, "must reach 1 and strength must begin at 0"),
+        ({"search": {"strength": [0.5, 3]}}, "must reach 1 and strength must begin at 0"),
+        ({"search": {"caution": -1}}, "search.caution: Input should be greater"),
+        ({"final": {"which": "speed"}}, "final.which: Input should be 'accuracy'"),
         ({"search": {"retention": [0.0, 0.2]}}, "search.retention.0: Input should be greater"),
         ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
         ({"final": {"arms": ["global"]}}, "arms must be of full"),
@@ -89,3 +93,19 @@ def test_sharded_finals_of_older_configurations_are_read(caplog: pytest.LogCaptu
     assert "final.sharded is read as final.lanes" in caplog.text
     nobody = parse_config(SweepConfig, {**LEAST, "final": {"sharded": {"countries": []}}}, "test")
     assert nobody.final.lanes is None
+
+
+def test_code_of_a_model_is_trusted_on_the_command_line_alone(tmp_path):
+    file = tmp_path / "sweep.yaml"
+    file.write_text(
+        "name: s\ncountries: [Chile]\nglobal_model:\n  name: a/b\n  trust_remote_code: yes\n"
+    )
+    with pytest.raises(
+        ValueError, match=r"line 5: global_model\.trust_remote_code .*alone.*--set"
+    ):
+        load_config(SweepConfig, file)
+    trusted = load_config(SweepConfig, file, ["global_model.trust_remote_code=true"])
+    assert trusted.global_model.trust_remote_code
+    assert load_config(SweepConfig, file, is_own=True).global_model.trust_remote_code
+    refused = load_config(SweepConfig, file, ["global_model.trust_remote_code=false"])
+    assert not refused.global_model.trust_remote_code

@@ -35,6 +35,7 @@ REASONS = {
     "margin_out_of_range": "a margin that is not finite or beyond 10,000 either way",
     "unknown_user": "a row whose user is not named, or not in the survey",
     "user_without_country": "a row of a user whose country is missing or not said",
+    "vetted_not_said": "whether a user is vetted is neither true nor false",
     "conflicting_user": "one user id listed with different countries",
     "duplicate_utterance": "one utterance id with different contents",
     "mixed_interaction": "one interaction id with several users, prompts or turns",

@@ -25,6 +25,7 @@ from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
 from scpo.data.reading.jsonl import read_json, read_jsonl
 from scpo.data.reading.tabular import column_names, read_csv, read_parquet
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
+from scpo.data.sources.vetted import take_vetted
 
 NUM_FIRST_ROWS = 1000  # of which one must have both responses: a file of others is not read on
 _IGNORED = ("tools", "chat_template_kwargs")
@@ -41,6 +42,7 @@ class PairColumns:
             that has it, rows that name no user are refused.
         margin: By how much the reward of chosen is to exceed that of rejected, a finite number
             of either sign (TRL's column of that name); the column may be absent, or empty.
+        vetted: Whether the user may validate and test, true or false; None: all may.
     """
 
     prompt: str = "prompt"
@@ -49,6 +51,7 @@ class PairColumns:
     country: str = "country"
     user: str = "user"
     margin: str = "margin"
+    vetted: str | None = None
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,7 @@ class _Judgement(ParsedRow):
     country: str
     texts: PairTexts
     margin: float | None
+    vetted: bool | None
 
     def key(self) -> tuple[str, str, str, tuple[Message, ...]]:
         """Return what the judgements of one interaction have in common."""
@@ -122,7 +126,8 @@ def _read_rows(
     if ending in ("csv", "tsv"):
         return read_csv(path, bad_rows)
     if path.suffix == ".parquet":
-        return read_parquet(path, [*asdict(names).values(), *_IGNORED], bad_rows)
+        columns = filter(None, asdict(names).values())
+        return read_parquet(path, [*columns, *_IGNORED], bad_rows)
     raise ValueError(
         "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, but got "
         f"{path}."
@@ -159,7 +164,8 @@ def _parse_row(
             names.country,
         )
     user = "" if is_absent(row.get(names.user)) else take_id(row, names.user)
-    return _Judgement(line, row, user, country, texts, take_margin(row, names.margin))
+    vetted = None if names.vetted is None else take_vetted(row, names.vetted)
+    return _Judgement(line, row, user, country, texts, take_margin(row, names.margin), vetted)
 
 
 def _name_users(
@@ -257,6 +263,9 @@ def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[s
         "margins": None if all(margin is None for margin in margins) else margins,
         "turn": 0,
         "messages": [message._asdict() for message in messages] or None,
+        "vetted": None
+        if judgements[0].vetted is None
+        else all(each.vetted for each in judgements),
     }
 
 

@@ -18,6 +18,7 @@ from rich.text import Text
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.pairs import build_pairs, response_counts
+from scpo.data.prefixes import prefix_prompts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import tell_near_names
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
@@ -25,6 +26,7 @@ from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
 from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.data.sources.vetted import count_vetted, mark_vetted
 from scpo.files.atomic import hash_file, write_json
 
 _HUB_NAMES = {"prism": PRISM_HUB_NAME, "opinions": OPINIONS_HUB_NAME}
@@ -60,6 +62,8 @@ class PrepareSummary:
     countries: dict[str, CountryCounts]
     rejected: dict[str, int]
     notes: dict[str, int]
+    vetted: dict[str, int] | None  # users by country who may validate and test; None: all may
+    prompt_prefix: str | None  # template by which prompts got their country's name
 
 
 def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
@@ -88,6 +92,10 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
     bad_rows.write(out / "quarantine.jsonl")
     if table.num_rows == 0:
         raise ValueError(_describe_nothing(path or source, bad_rows, out))
+    if config.vetted is not None and config.vetted.file is not None:
+        table = mark_vetted(table, Path(config.vetted.file))
+    if config.prompt_prefix is not None:
+        table = prefix_prompts(table, config.prompt_prefix)
     summary = PrepareSummary(
         source=source,
         path=path,
@@ -97,6 +105,8 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
         countries=count_countries(table),
         rejected=dict(sorted(bad_rows.counts.items())),
         notes=dict(sorted(bad_rows.notes.items())),
+        vetted=count_vetted(table),
+        prompt_prefix=config.prompt_prefix,
     )
     tell_near_names(list(summary.countries))
     write_interactions(table.sort_by(_SORT_ORDER), out / "interactions.parquet")
@@ -154,6 +164,8 @@ def summary_table(summary: PrepareSummary) -> Table:
         f"refused (quarantine.jsonl): {_join_counts(summary.rejected)}\n"
         f"harmless: {_join_counts(summary.notes)}"
     )
+    if summary.vetted is not None:
+        table.caption.append(f"\nvetted users: {_join_counts(summary.vetted)}")
     return table
 
 
@@ -166,7 +178,11 @@ def _read(
     if config.source == "opinions":
         return make_opinion_interactions(read_global_opinions(path, bad_rows)), {}, None
     if config.source == "pairs":
-        columns = PairColumns(user=config.user_column, country=config.country_column)
+        columns = PairColumns(
+            user=config.user_column,
+            country=config.country_column,
+            vetted=None if config.vetted is None else config.vetted.column,
+        )
         table = read_pairs_file(
             Path(path), bad_rows, columns=columns, default_country=config.default_country
         )
@@ -182,12 +198,15 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     Raises:
         FileNotFoundError: One is not there.
     """
-    path = config.path
-    if path is None or path in _HUB_NAMES.values():
-        return {}
-    files = [Path(path)]
-    if config.source == "prism":
-        files = [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
+    path, files = config.path, []
+    if config.vetted is not None and config.vetted.file is not None:
+        files.append(Path(config.vetted.file))
+    if path is not None and path not in _HUB_NAMES.values():
+        names = ("survey", "utterances")
+        is_prism = config.source == "prism"
+        files += (
+            [find_prism_file(Path(path), name) for name in names] if is_prism else [Path(path)]
+        )
     return {str(file): hash_file(file) for file in files}
 
 

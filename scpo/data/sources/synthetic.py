@@ -7,7 +7,8 @@ a response in a country is linear in the levels' values,
 
 and a user scores utility + Gumbel noise, so that of two responses i is preferred with probability
 sigmoid(utility_i - utility_j): the Bradley-Terry model. Some users are no such users: outliers
-rate by minus the shared utility, noise users at random. The same arguments give the same world.
+rate by minus the shared utility, noise users at random. Vetted users, where there are any, come on
+top: all typical, they alone may validate and test. The same arguments give the same world.
 """
 
 from collections.abc import Mapping
@@ -56,7 +57,10 @@ def make_synthetic(config: SyntheticConfig) -> SyntheticWorld:
     for country in COUNTRY_NAMES[: config.num_countries]:
         weights = shared + config.shift * _draw_weights(generator)
         country_weights[country] = weights
-        for number, kind in enumerate(_draw_kinds(config, generator)):
+        kinds = _draw_kinds(config, generator)
+        num_labelling = len(kinds)
+        kinds += ["typical"] * config.vetted_users_per_country
+        for number, kind in enumerate(kinds):
             user = f"{country.lower()}-{number:03d}"
             user_kinds[user] = kind
             own = {"typical": weights, "outlier": -shared, "noise": 0 * shared}[kind]
@@ -64,7 +68,9 @@ def make_synthetic(config: SyntheticConfig) -> SyntheticWorld:
             for index, prompt in enumerate(questions[: config.interactions_per_user]):
                 key = f"{user}-{index:02d}"
                 levels[key] = _draw_levels(config.responses_per_interaction, generator)
-                row = {"interaction_id": key, "user_id": user, "country": country}
+                row: dict[str, Any] = {"interaction_id": key, "user_id": user, "country": country}
+                if config.vetted_users_per_country:
+                    row["vetted"] = number >= num_labelling
                 rows.append(row | _judge(prompt, levels[key], own, generator))
     truth = {
         "attributes": {

@@ -2,9 +2,10 @@
 
     {"format": 1, "kind": "reward-model", "max_tokens": 512, "overlong": "truncate_prompt",
      "country": "Mexico", "arm": "scpo", "tau": 0.7, "beta": 1.1, "global_model": "3f..",
-     "files": {"model.safetensors": "9a..", ...}, "sha256": "of all this"}
+     "prompt_prefix": null, "files": {"model.safetensors": "9a..", ...}, "sha256": "of all this"}
 
-A folder without it loads as before. With it every file is verified before it is read, so a bit
+Format 2 is that of a model with a prompt prefix, which earlier versions would forget. A folder
+without scpo.json loads as before. With it every file is verified before it is read, so a bit
 that flipped on a disk or on the way is found by the name of its file.
 """
 
@@ -19,6 +20,7 @@ from scpo.models.folder.checks import read_object
 FACTS_FILE = "scpo.json"
 MODEL_FILES = ("*.safetensors", "*.json", "*.txt", "*.model", "*.jinja", "*.py")
 FACTS_FORMAT = 1
+PREFIX_FORMAT = 2
 KIND = "reward-model"
 
 
@@ -35,6 +37,8 @@ class ModelFacts:
         beta: Weighting temperature.
         user_strength: Strength of the users' weights; 0 for none.
         global_model: `scpo.models.reward_model.content_hash` of the model it continues.
+        prompt_prefix: How its prompts were given, "In Mexico: {prompt}"; that of a global model
+            holds `{country}`, and it cannot score without one.
     """
 
     max_tokens: int | None = None
@@ -45,6 +49,7 @@ class ModelFacts:
     beta: float | None = None
     user_strength: float | None = None
     global_model: str | None = None
+    prompt_prefix: str | None = None
 
 
 def is_model_file(name: str) -> bool:
@@ -61,7 +66,8 @@ def model_files(folder: Path) -> list[Path]:
 def write_facts(folder: Path, facts: ModelFacts) -> None:
     """Write scpo.json over all files that a model's folder holds now."""
     files = {file.name: hash_file(file) for file in _told_files(folder)}
-    held = {"format": FACTS_FORMAT, "kind": KIND, **asdict(facts), "files": files}
+    number = FACTS_FORMAT if facts.prompt_prefix is None else PREFIX_FORMAT
+    held = {"format": number, "kind": KIND, **asdict(facts), "files": files}
     write_json(folder / FACTS_FILE, {**held, "sha256": hash_values(held)})
 
 
@@ -78,9 +84,9 @@ def verify_folder(folder: Path) -> ModelFacts | None:
     if not file.is_file():
         return None
     held = read_object(file)
-    if held.get("kind") != KIND or held.get("format") != FACTS_FORMAT:
+    if held.get("kind") != KIND or held.get("format") not in (FACTS_FORMAT, PREFIX_FORMAT):
         raise ValueError(
-            f"{file} must be of kind {KIND!r} and format {FACTS_FORMAT}, but is of "
+            f"{file} must be of kind {KIND!r} and format {PREFIX_FORMAT} at most, but is of "
             f"{held.get('kind')!r} and {held.get('format')!r}. Update scpo to read it."
         )
     if held.pop("sha256", None) != hash_values(held):

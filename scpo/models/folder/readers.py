@@ -49,6 +49,8 @@ def reader_notes(folder: Path, facts: ModelFacts) -> list[str]:
     config = read_object(folder / TOKENIZER_CONFIG)
     template = config.get("chat_template")
     notes = []
+    if facts.prompt_prefix is not None:
+        notes.append(f"Prompts must be given as `{facts.prompt_prefix}`; scpo does so by itself.")
     if facts.max_tokens is not None:
         notes.append(
             f"Texts over {facts.max_tokens} tokens: trained with `{facts.overlong}`; other "

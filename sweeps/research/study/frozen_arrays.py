@@ -11,13 +11,13 @@ from collections import defaultdict
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.choices import Precision
 from scpo.config import EncoderConfig
 from scpo.countries.country_data import utterance_texts
 from scpo.countries.features import FeatureArray, features_folder, features_with_cache
@@ -38,7 +38,7 @@ from scpo.tokens.prompts import prompt_text
 from scpo.tokens.token_store import load_or_encode
 from sweeps.config import HeadsConfig, Say
 from sweeps.probe.choose_heads import train_selections
-from sweeps.research.study.study_config import FrozenConfig, Pool
+from sweeps.research.study.study_config import FrozenConfig, Pool, StudyConfig
 
 _FEATURES_FILE, _AGAINST_FILE = "features.npy", "against.npy"  # beside a data set's interactions
 
@@ -67,9 +67,7 @@ class FrozenArrays:
         return np.flatnonzero(self.country[utterance_interactions(self.table)] == country)
 
 
-def prepare_arrays(
-    config: FrozenConfig, folder: Path, say: Say, *, backbone: str, precision: Precision
-) -> pa.Table:
+def prepare_arrays(config: FrozenConfig, folder: Path, say: Say, study: StudyConfig) -> pa.Table:
     """Make what a data set's folder lacks, interactions and features, and return the former."""
     if not (folder / "data" / "interactions.parquet").is_file():
         prepare_source(config.data, folder / "data")
@@ -77,12 +75,15 @@ def prepare_arrays(
     if (folder / _FEATURES_FILE).is_file() and (folder / _AGAINST_FILE).is_file():
         return table
     started = time.monotonic()
-    reward = load_reward_model(backbone, new_head=True).to(pick_device())
+    reward = load_reward_model(study.backbone, new_head=True).to(pick_device())
     texts = _encode(table, folder, reward, config.encoder)
-    resolved = resolve_precision(precision, reward.model.device)
-    cached = features_folder(folder, model_hash=content_hash(backbone), precision=resolved)
+    how: dict[str, Any] = {
+        "pooling": study.features.pooling,
+        "precision": resolve_precision(study.precision, reward.model.device),
+    }
+    cached = features_folder(folder, model_hash=content_hash(study.backbone), **how)
     which = np.arange(len(texts))
-    features = features_with_cache(reward, texts, which, cached, precision=resolved).features
+    features = features_with_cache(reward, texts, which, cached, **how).features
     against = np.full(len(build_pairs(table)), "")
     if config.against_column is not None:
         against = read_against(Path(str(config.data.path)), config.against_column, table)

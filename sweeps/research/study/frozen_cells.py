@@ -21,13 +21,14 @@ from scpo.data.reading.countries import find_countries
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.heads.linear_heads import ProbedPairs
+from scpo.heads.user_margins import MIN_USERS
 from scpo.method.strength import margin_scale
 from sweeps.config import Say
 from sweeps.jobs.folds import mean_if_known
 from sweeps.jobs.job_records import margin_record
 from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import HEAD_ARMS, UNTRAINED, USER, slug
+from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, USER, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
 from sweeps.research.study.frozen_arrays import (
     count_units,
@@ -38,6 +39,7 @@ from sweeps.research.study.frozen_arrays import (
     train_global_head,
 )
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig
+from sweeps.research.study.survey_kin import kin_similarity
 from sweeps.research.study.survey_similarity import arm_similarity, baseline_similarity, survey_of
 
 
@@ -63,7 +65,7 @@ def run_frozen(
         FileNotFoundError: No such data or backbone.
         ValueError: No country has enough users, or a file is of other settings.
     """
-    table = prepare_arrays(config, folder, say, backbone=study.backbone, precision=study.precision)
+    table = prepare_arrays(config, folder, say, study)
     counts = count_units(table)
     if config.countries is not None:
         steered = tuple(find_countries(config.countries, counts))
@@ -118,8 +120,13 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
             margin = pair_margins(rewards[arm], data.pairs)
             records.append(_record(cell, data, arm, margin, seed=seed, chosen=chosen[arm]))
             if survey is not None:
-                for name, scores in arm_similarity(survey, arm, rewards[arm]).items():
-                    similar[name] = similar.get(name, 0.0) + share * scores
+                _add(similar, arm_similarity(survey, arm, rewards[arm]), share)
+        if survey is not None:
+            fold = deal_users(data.user, cell.folds, seed=seed)
+            full = features, rewards[BASELINE], chosen[BASELINE], fold
+            _add(
+                similar, kin_similarity(survey, data, *full, config=config.heads, seed=seed), share
+            )
     about = {"versions": installed_versions(), "commit": source_commit()}
     return {
         "country": cell.country,
@@ -130,6 +137,11 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
         "margin_scale": margin_scale(data.reference_margin),
         "wall_s": time.perf_counter() - clock,
     }
+
+
+def _add(similar: dict[str, FloatArray], scores: dict[str, FloatArray], share: float) -> None:
+    for name, each in scores.items():
+        similar[name] = similar.get(name, 0.0) + share * each
 
 
 def out_of_fold(
@@ -146,7 +158,9 @@ def out_of_fold(
         fold_of_text[end] = fold
     margin = data.reference_margin
     pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
-    arms = [arm for arm in HEAD_ARMS if arm != USER or config.unit == "user"]
+    seen_users = len(np.unique(data.user)) * (folds - 1) // folds
+    weighs_users = config.unit == "user" and seen_users >= MIN_USERS
+    arms = [arm for arm in HEAD_ARMS if arm != USER or weighs_users]
     rewards = {arm: data.reference.copy() for arm in arms}
     chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in arms}
     for number in range(folds):

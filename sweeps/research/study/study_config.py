@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from scpo.choices import Precision
-from scpo.config import Config, Count, DataConfig, EncoderConfig
+from scpo.config import Config, Count, DataConfig, EncoderConfig, FeaturesConfig
 from sweeps.config import Country, HeadsConfig
 
 Unit = Literal["user", "question"]
@@ -58,6 +58,7 @@ class StudyConfig(Config):
     folds: int = Field(5, ge=2, description="each seed deals the users anew")
     tuned_folds: int = Field(3, ge=2, description="the same where models are fine-tuned")
     backbone: str = Field(description="whose frozen features the heads read")
+    features: FeaturesConfig = FeaturesConfig()
     precision: Precision = "auto"
     files: tuple[str, ...] = Field((), description="files that must be there before all else")
     fine_tuned: dict[str, TunedConfig] = Field(default_factory=dict)

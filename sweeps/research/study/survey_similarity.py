@@ -23,6 +23,8 @@ from scpo.opinions.answers import (
     score_answers,
     uniform_answer,
 )
+from scpo.opinions.kin_rows import answers_of
+from scpo.opinions.kinship import OthersAnswers
 from scpo.opinions.temperature import fit_temperature, other_shares
 
 AVERAGE = "average of others"
@@ -38,6 +40,7 @@ class Survey:
     shares: FloatArray  # of people by option, shape (Q, K), 0 where there is no option
     others: FloatArray  # sum of the other countries' shares, shape (Q, K)
     baselines: dict[str, FloatArray]  # what no model predicts, each of shape (Q, K)
+    kin: OthersAnswers  # the same answers beside those of each other country
 
 
 def survey_of(table: pa.Table, country: str) -> Survey:
@@ -57,6 +60,7 @@ def survey_of(table: pa.Table, country: str) -> Survey:
         answers.shares[own],
         other_shares(answers, number),
         {"uniform": uniform_answer(answers)[own], AVERAGE: average_of_others(answers)[own]},
+        answers_of(answers, number)[0],
     )
 
 

@@ -8,6 +8,11 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 
+_POOLED = {
+    "mean": "mean of the last hidden states",
+    "head": "what its own classifier would read",
+}
+
 
 def describe_heads(
     config: StudyConfig, data_set: FrozenConfig, cells: Sequence[Mapping[str, Any]]
@@ -22,13 +27,16 @@ def describe_heads(
     )
     without = " but those against the country's own answer" if data_set.against_column else ""
     return (
-        f"Heads on frozen features of {Path(config.backbone).name}; {config.folds} folds by "
+        f"Heads on frozen features of {Path(config.backbone).name} "
+        f"({_POOLED[config.features.pooling]}); {config.folds} folds by "
         f"{data_set.unit}, {len(config.seeds)} seeds. Each country has a global head of its own, "
         f"trained from nothing on pairs of {whose}{without} ({_range(pools)} "
         f"pairs, at most {heads.max_global_pairs:,} at random). Arms start from it: tau "
         f"{heads.tau:g}, beta {heads.beta:g}, pull of {', '.join(f'{v:g}' for v in heads.l2)} "
-        f"chosen in {heads.inner_folds} inner folds, for `scpo_tuned` together with one of "
-        f"{heads.num_settings} settings of retention and strength, `full` among them. "
+        f"chosen in {heads.inner_folds} inner folds, dealt {heads.inner_deals} times. "
+        "`scpo_tuned` is `full`, or the global head where that is shown to be better, unless one "
+        f"of {heads.num_settings} settings of pull, retention and strength gains more than "
+        f"{heads.caution:g} standard errors on it there. "
         + _scales([cell["margin_scale"] for cell in cells])
     )
 
@@ -46,7 +54,8 @@ def describe_tuning(
         f"{training.learning_rate:g}, {training.epochs:g} epochs, {training.pairs_per_step} pairs "
         f"a step, texts of {sweep.encoder.max_tokens} tokens at most. `scpo_tuned` takes "
         "retention and strength from heads on the global model's features, chosen in "
-        f"{data_set.heads.inner_folds} inner folds. "
+        f"{data_set.heads.inner_folds} inner folds by the same rule as for heads: plain "
+        "fine-tuning, unless a setting is surely better. "
         + _scales([scale for r in records if (scale := r.setting.get("margin_scale"))])
     )
 

@@ -14,6 +14,7 @@ from scpo.method.arms import TRAINED_ARMS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow, summarise
 from scpo.opinions.opinion_tables import format_score
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
+from sweeps.research.study.survey_kin import KIN_MODEL
 from sweeps.research.study.survey_similarity import AVERAGE
 
 _OVER = {"questions": "mean over questions", "countries": "mean over countries"}
@@ -78,6 +79,21 @@ def similarity_remark(cells: Sequence[Mapping[str, Any]]) -> str:
     if (found[best].low or 0.0) > 0.0:
         return f"An arm is nearer to the survey than {average}: {ends}."
     return f"No arm is told apart from {average}: {ends}."
+
+
+def kin_remark(cells: Sequence[Mapping[str, Any]]) -> str:
+    """Return in how many countries kin and model are nearer than the average of others."""
+    against = similarity_records(cells, AVERAGE)
+    found = [r for r in against if r.row == KIN_MODEL and r.against_reference is not None]
+    gains = [r.against_reference for r in found if r.over == "country"]
+    own = [gain.value or 0.0 for gain in gains if gain is not None]
+    (over,) = (r for r in found if r.over == "countries")
+    return (
+        f"With the others weighted by kinship and `full` on top, the answer is nearer than that "
+        f"average in {sum(value > 0 for value in own)} of {len(own)} countries "
+        f"({format_score(over.against_reference, '+')} in base 2): it knows what the others "
+        "answered to the very question."
+    )
 
 
 def markdown_table(names: Sequence[str], lines: Sequence[Sequence[str]]) -> str:

@@ -1,6 +1,6 @@
 """One cell of the map: four arms tuned alike on worlds of one kind, and their differences.
 
-    scpo      retention, strength, L2 and steps searched
+    scpo      retention, strength, L2 and steps searched; full where no setting is surely better
     full      every pair: L2 and steps searched
     random_k  as many random pairs as scpo chose to keep: L2 and steps searched
     paper     tau and beta of the paper: L2 and steps searched
@@ -16,14 +16,16 @@ import numpy as np
 
 from scpo.method.arms import select_arm
 from scpo.statistics.bootstrap import Interval
+from sweeps.ledger.words import KEPT_GLOBAL
+from sweeps.probe.choose_heads import Select
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
     draw_plain,
-    draw_search,
     judge_world,
     select_random,
     tune_arm,
+    tune_scpo,
 )
 from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_interval
 
@@ -98,20 +100,17 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
     """Return the measures of every arm in one world, and retention and strength of scpo."""
     world = make_world(cell.world, seed)
     tuning, num_settings = cell.tuning, cell.tuning.num_settings
-    plain, search = draw_plain(tuning, seed), draw_search(tuning, seed)
-    scpo = tune_arm(world.train, search.select, search, tuning)
-    retention, strength = (float(each[scpo[0]]) for each in (search.retention, search.strength))
-    selectors = {
-        "full": plain.select,
-        "random_k": select_random(retention, num_settings, seed),
-        "paper": lambda pairs: [select_arm("scpo", pairs.reference_margin)] * num_settings,
-    }
-    tuned = {name: tune_arm(world.train, each, plain, tuning) for name, each in selectors.items()}
+    arms = tune_scpo(world.train, tuning, seed)
+    retention, strength = arms["scpo"].retention, arms["scpo"].strength
     unmoved = np.zeros((1, world.train.differences.shape[1]), dtype=np.float32)
-    result = {
-        "global": judge_world(unmoved, world.test)[0].tolist(),
-        "chosen": [retention, strength],
+    heads = {"global": unmoved, "random_k": unmoved, **{k: v.moved for k, v in arms.items()}}
+    plain = draw_plain(tuning, seed)
+    selectors: dict[str, Select] = {
+        "paper": lambda pairs: [select_arm("scpo", pairs.reference_margin)] * num_settings
     }
-    for name, (chosen, moved) in {"scpo": scpo, **tuned}.items():
-        result[name] = judge_world(moved[chosen][None], world.test)[0].tolist()
-    return result
+    if retention > KEPT_GLOBAL:
+        selectors["random_k"] = select_random(retention, num_settings, seed)
+    for name, select in selectors.items():
+        heads[name] = tune_arm(world.train, select, plain, tuning)[1]
+    judged = {name: judge_world(moved, world.test)[0].tolist() for name, moved in heads.items()}
+    return {"chosen": [retention, strength], **judged}

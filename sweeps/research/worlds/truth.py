@@ -31,10 +31,8 @@ from sweeps.research.worlds.truth_claims import PaperClaim, Trained, judge_paper
 from sweeps.research.worlds.world_arms import (
     MEASURES,
     Tuning,
-    draw_plain,
-    draw_search,
     judge_world,
-    tune_arm,
+    tune_scpo,
 )
 from sweeps.research.worlds.worlds import (
     World,
@@ -149,11 +147,9 @@ def compute_truth(cell: TruthCell) -> dict[str, list[float]]:
         moved = train_selections(world.train, selections, l2=l2_of_each, steps=steps)
         for number, arm in enumerate(TRAINED_ARMS):
             result[f"{training}/{arm}"] = _figures(moved[number][None], world, kept[number])
-    for arm, draw in (("full", draw_plain), ("scpo", draw_search)):
-        settings = draw(cell.tuning, cell.seed)
-        chosen, moved = tune_arm(world.train, settings.select, settings, cell.tuning)
-        num_kept = round(settings.retention[chosen] * len(world.train))
-        result[f"{TUNED}/{arm}"] = _figures(moved[chosen][None], world, num_kept)
+    for arm, tuned in tune_scpo(world.train, cell.tuning, cell.seed).items():
+        num_kept = round(tuned.retention * len(world.train))
+        result[f"{TUNED}/{arm}"] = _figures(tuned.moved, world, num_kept)
     return result
 
 

@@ -1,8 +1,9 @@
 """Arms on a world of known utilities: tuned by left-out users, judged by the truth.
 
-`tune_arm` does what a country's search does: it trains every setting without a fold of users,
-judges it on that fold, and takes the setting that orders most left-out pairs right among those
-that keep consensus accuracy. `judge_world` also judges by the known truth.
+Every setting is trained without a fold of users and judged on that fold. `tune_arm` takes the one
+that orders most left-out pairs right, of those not shown to lose consensus accuracy; `tune_scpo`
+does what a country's search does and keeps `full`, or the global model, unless a setting of scpo
+is shown to be better. `judge_world` also judges by the known truth.
 
 Legend: S settings, P pairs, D features.
 """
@@ -19,7 +20,9 @@ from scpo.method.arms import Selection, select_arm
 from scpo.method.strength import tau_of_retention
 from scpo.method.weighting import effective_pairs
 from sweeps.config import SearchConfig
-from sweeps.probe.choose_heads import Select, rank_in_folds, train_selections
+from sweeps.ledger.words import KEPT_GLOBAL
+from sweeps.probe.choose_heads import Select, deal_often, judge_in_folds, train_selections
+from sweeps.probe.fold_choice import FoldCounts, choose_in_folds
 from sweeps.probe.head_settings import HeadSettings, draw_settings
 from sweeps.research.worlds.worlds import WorldPairs
 
@@ -36,8 +39,19 @@ class Tuning:
     """How arms are tuned, all alike."""
 
     num_settings: int = 32  # settings tried, S
-    folds: int = 4  # folds of users, left out in turn
+    folds: int = 3  # folds of users, left out in turn
+    deals: int = 2  # times that users are dealt into them
+    caution: float = SPACE.caution  # of the choice of scpo over full
     max_consensus_drop: float = SPACE.max_consensus_drop  # on left-out users
+
+
+@dataclass(frozen=True)
+class TunedArm:
+    """What a tuned arm chose, and its head."""
+
+    retention: float  # share of pairs kept; `KEPT_GLOBAL` for the global model
+    strength: float  # weighting strength
+    moved: Heads  # change of its head, shape (1, D)
 
 
 def draw_plain(tuning: Tuning, seed: int) -> HeadSettings:
@@ -51,7 +65,11 @@ def draw_search(tuning: Tuning, seed: int) -> HeadSettings:
     plain = draw_plain(tuning, seed).take(np.arange(num_plain))
     num_searched = tuning.num_settings - num_plain
     searched = _draw(num_searched, retention=SPACE.retention, strength=SPACE.strength, seed=seed)
-    columns = zip(vars(plain).values(), vars(searched).values(), strict=True)
+    return _join(plain, searched)
+
+
+def _join(first: HeadSettings, second: HeadSettings) -> HeadSettings:
+    columns = zip(vars(first).values(), vars(second).values(), strict=True)
     return HeadSettings(*(np.concatenate(column) for column in columns))
 
 
@@ -69,29 +87,74 @@ def select_random(retention: float, num_settings: int, seed: int) -> Select:
 def tune_arm(
     pairs: WorldPairs, select: Select, settings: HeadSettings, tuning: Tuning
 ) -> tuple[int, Heads]:
-    """Choose one of S settings by left-out users, and train every setting on all pairs.
+    """Choose the best of S settings by left-out users, and train it on all pairs.
 
     `select` says what each setting trains on, `settings` its pull and steps.
 
     Returns:
-        Number of the chosen setting; change of each setting's head, shape (S, D).
+        Number of the chosen setting; change of its head, shape (1, D).
 
     Raises:
         ValueError: No setting may start.
     """
-    order = rank_in_folds(
+    order = _judge(pairs, select, settings, tuning).order(tuning.max_consensus_drop)
+    if len(order) == 0:
+        raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
+    return int(order[0]), _train(pairs, select, settings, int(order[0]))
+
+
+def tune_scpo(pairs: WorldPairs, tuning: Tuning, seed: int) -> dict[str, TunedArm]:
+    """Return tuned `full` and `scpo` of a world, which is the former where nothing is surer.
+
+    Both choose of as many settings, `full` the most accurate; then the rule of a search decides.
+
+    Raises:
+        ValueError: No setting of `full` may start.
+    """
+    settings = _join(draw_plain(tuning, seed), draw_search(tuning, seed))
+    counts = _judge(pairs, settings.select, settings, tuning)
+    order = counts.order(tuning.max_consensus_drop)
+    plain = order[order < tuning.num_settings]
+    if len(plain) == 0:
+        raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
+    full = int(plain[0])
+    found = choose_in_folds(
+        counts,
+        full,
+        order[order >= tuning.num_settings],
+        caution=tuning.caution,
+        max_consensus_drop=tuning.max_consensus_drop,
+    )
+    arms = {}
+    for name, row in (("full", full), ("scpo", found)):
+        if row is None:
+            unmoved = np.zeros((1, pairs.differences.shape[1]), dtype=pairs.differences.dtype)
+            arms[name] = TunedArm(KEPT_GLOBAL, 0.0, unmoved)
+            continue
+        moved = _train(pairs, settings.select, settings, row)
+        numbers = float(settings.retention[row]), float(settings.strength[row])
+        arms[name] = TunedArm(*numbers, moved)
+    return arms
+
+
+def _judge(
+    pairs: WorldPairs, select: Select, settings: HeadSettings, tuning: Tuning
+) -> FoldCounts:
+    return judge_in_folds(
         pairs,
-        pairs.user % tuning.folds,
+        pairs.user,
+        deal_often(pairs.user.astype(np.str_), tuning.folds, tuning.deals, seed=0),
         select,
         l2=settings.l2,
         steps=settings.steps,
-        max_consensus_drop=tuning.max_consensus_drop,
         may_start=_may_start,
     )
-    if len(order) == 0:
-        raise ValueError(f"No setting keeps enough of {len(pairs)} pairs to start. Give more.")
-    selections = select(pairs)
-    return int(order[0]), train_selections(pairs, selections, l2=settings.l2, steps=settings.steps)
+
+
+def _train(pairs: WorldPairs, select: Select, settings: HeadSettings, row: int) -> Heads:
+    selection = select(pairs)[row]
+    one = settings.take(np.array([row]))
+    return train_selections(pairs, [selection], l2=one.l2, steps=one.steps)
 
 
 def _may_start(selection: Selection) -> bool:

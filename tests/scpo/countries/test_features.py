@@ -1,11 +1,9 @@
 import math
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from scpo.countries import scoring
 from scpo.countries.features import (
@@ -13,13 +11,10 @@ from scpo.countries.features import (
     features_folder,
     features_with_cache,
     read_features,
-    reward_head,
     token_keys,
 )
-from scpo.countries.scoring import score_texts
+from scpo.countries.pooling import reward_head
 from scpo.files.atomic import hash_file
-from scpo.models.loading import load_reward_model
-from scpo.models.lora import add_lora
 from scpo.models.reward_model import RewardModel
 from scpo.tokens.encoding import encode_texts
 
@@ -46,71 +41,40 @@ def parts(folder: Path) -> list[Path]:
     return sorted(folder.glob("part-*.arrow"))
 
 
-@pytest.mark.parametrize("kind", ["bert", "deberta", "llama", "qwen2"])
-def test_the_head_on_the_features_gives_the_rewards(kind, model_folder: Callable[[str], Path]):
-    reward = load_reward_model(str(model_folder(kind)))
-    texts = encode(reward)
-    features = compute_features(reward, texts, ALL, precision="fp32")
-    head = reward_head(reward)
-    assert features.shape == (30, 16)
-    assert features.dtype == np.float32
-    bias = 0.0 if head.bias is None else head.bias.item()
-    made = features @ head.weight[0].detach().numpy() + bias
-    np.testing.assert_allclose(made, score_texts(reward, texts, ALL, precision="fp32"), atol=1e-5)
-
-
-def test_features_of_bert_are_its_pooler_s(tiny_bert, texts):
-    inputs = tiny_bert.tokenizer(PROMPTS[:5], RESPONSES[:5], padding=True, return_tensors="pt")
-    with torch.no_grad():
-        expected = tiny_bert.model.bert(**inputs).pooler_output.numpy()
-    found = compute_features(tiny_bert, texts, np.arange(5), precision="fp32")
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-
-
 def test_features_come_in_the_order_asked_for_with_dropout_off(tiny_bert, texts, monkeypatch):
     tiny_bert.model.train()
-    everything = compute_features(tiny_bert, texts, ALL, precision="fp32")
+    everything = compute_features(tiny_bert, texts, ALL, precision="fp32", pooling="head")
     which = np.array([7, 3, 19, 3])
     monkeypatch.setattr(scoring, "forward_tokens", lambda device: (0, 24))
-    some = compute_features(tiny_bert, texts, which, precision="fp32")
+    some = compute_features(tiny_bert, texts, which, precision="fp32", pooling="head")
     np.testing.assert_allclose(some, everything[which], atol=1e-5)
     assert not reward_head(tiny_bert)._forward_pre_hooks
 
 
-def test_an_adapter_s_own_copy_of_the_head_is_read(tiny_bert, texts):
-    adapted = add_lora(tiny_bert, rank=2, alpha=4.0, target_modules="all-linear")
-    head = reward_head(adapted)
-    with torch.no_grad():
-        head.weight.add_(1.0)
-    features = compute_features(adapted, texts, ALL, precision="fp32")
-    made = features @ head.weight[0].detach().numpy() + head.bias.item()
-    np.testing.assert_allclose(made, score_texts(adapted, texts, ALL, precision="fp32"), atol=1e-4)
-
-
 def test_the_second_call_computes_nothing(tiny_bert, texts, tmp_path, small_parts):
-    first = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32")
+    first = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32", pooling="head")
     assert (first.num_computed, first.num_cached, first.num_quarantined) == (30, 0, 0)
     assert len(parts(tmp_path)) == 4
-    again = features_with_cache(None, texts, ALL[::-1], tmp_path)
+    again = features_with_cache(None, texts, ALL[::-1], tmp_path, pooling="head")
     assert (again.num_computed, again.num_cached) == (0, 30)
     np.testing.assert_array_equal(again.features, first.features[::-1])
 
 
 def test_equal_texts_are_read_once_and_only_new_ones_later(tiny_bert, texts, tmp_path):
-    features_with_cache(tiny_bert, texts, np.arange(10), tmp_path)
+    features_with_cache(tiny_bert, texts, np.arange(10), tmp_path, pooling="head")
     doubled = np.concatenate([ALL, ALL])
-    report = features_with_cache(tiny_bert, texts, doubled, tmp_path)
+    report = features_with_cache(tiny_bert, texts, doubled, tmp_path, pooling="head")
     assert (report.num_computed, report.num_cached) == (20, 10)
     np.testing.assert_array_equal(report.features[:30], report.features[30:])
 
 
 def test_a_damaged_part_is_moved_aside_and_computed_again(tiny_bert, texts, tmp_path, small_parts):
-    first = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32")
+    first = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32", pooling="head")
     damaged = parts(tmp_path)[1]
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    again = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32")
+    again = features_with_cache(tiny_bert, texts, ALL, tmp_path, precision="fp32", pooling="head")
     assert again.num_quarantined == 1
     assert 6 <= again.num_computed <= 8
     np.testing.assert_allclose(again.features, first.features, atol=1e-5)
@@ -119,7 +83,7 @@ def test_a_damaged_part_is_moved_aside_and_computed_again(tiny_bert, texts, tmp_
 
 
 def test_parts_carry_the_hash_of_their_bytes(tiny_bert, texts, tmp_path):
-    features_with_cache(tiny_bert, texts, ALL, tmp_path / "deep")
+    features_with_cache(tiny_bert, texts, ALL, tmp_path / "deep", pooling="head")
     [part] = (tmp_path / "deep").iterdir()
     assert part.name == f"part-{hash_file(part)[:16]}.arrow"
 
@@ -133,34 +97,17 @@ def test_keys_are_of_tokens_and_types(texts):
     assert [a == b for a, b in zip(keys, changed, strict=True)] == [n != 4 for n in range(30)]
 
 
-def test_every_model_and_precision_has_its_own_folder(tmp_path):
-    usual = {"model_hash": "a", "precision": "fp32"}
-    changes = ({}, {"model_hash": "b"}, {"precision": "bf16"})
+def test_every_model_pooling_and_precision_has_its_own_folder(tmp_path):
+    usual = {"model_hash": "a", "precision": "fp32", "pooling": "mean"}
+    changes = ({}, {"model_hash": "b"}, {"precision": "bf16"}, {"pooling": "head"})
     folders = {features_folder(tmp_path, **(usual | change)) for change in changes}
-    assert len(folders) == 3
+    assert len(folders) == 4
     assert {folder.parent for folder in folders} == {tmp_path / "features"}
-
-
-def test_a_model_without_one_linear_head_is_refused(tiny_bert):
-    message = r"BertForSequenceClassification must have one linear layer .* but has {}\."
-    tiny_bert.model.second = nn.Linear(16, 1)
-    with pytest.raises(ValueError, match=message.format(2)):
-        reward_head(tiny_bert)
-    del tiny_bert.model.second
-    tiny_bert.model.classifier = nn.Linear(16, 2)
-    with pytest.raises(ValueError, match=message.format(0)):
-        reward_head(tiny_bert)
-
-
-def test_a_reward_that_is_not_the_head_s_is_refused(tiny_bert, texts):
-    tiny_bert.model.classifier.register_forward_hook(lambda module, given, out: out + 1.0)
-    with pytest.raises(ValueError, match=r"must be the head's linear map of one vector a text"):
-        compute_features(tiny_bert, texts, ALL, precision="fp32")
 
 
 def test_features_that_are_not_finite_stop_and_are_not_cached(tiny_bert, texts, tmp_path):
     with torch.no_grad():
         tiny_bert.model.bert.pooler.dense.bias.fill_(math.nan)
     with pytest.raises(RuntimeError, match="Features must be finite"):
-        features_with_cache(tiny_bert, texts, ALL, tmp_path)
+        features_with_cache(tiny_bert, texts, ALL, tmp_path, pooling="head")
     assert parts(tmp_path) == []

@@ -165,7 +165,8 @@ def test_as_many_folds_as_users_at_most(folds: int) -> None:
 
 
 def users_of(*names: str, country: str = "Chile") -> pa.Table:
-    return pa.table({"user_id": list(names), "country": [country] * len(names)})
+    columns = {"user_id": list(names), "country": [country] * len(names)}
+    return pa.table(columns | {"vetted": pa.nulls(len(names), pa.bool_())})
 
 
 def test_a_kept_split_does_not_move_when_users_come_or_go(tmp_path: Path) -> None:

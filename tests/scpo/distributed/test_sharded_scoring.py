@@ -37,7 +37,10 @@ def test_sharded_rewards_are_those_of_one_device_and_are_kept(
 
 
 @pytest.mark.exhaustive
-def test_sharded_features_are_those_of_one_device(cluster, model_folder, training_set, tmp_path):
+@pytest.mark.parametrize("pooling", ["mean", "head"])
+def test_sharded_features_are_those_of_one_device(
+    cluster, model_folder, training_set, tmp_path, pooling
+):
     model, texts = model_folder("bert"), training_set(num_interactions=4).texts
     which = np.arange(len(texts))[::-1]
     features = features_sharded(
@@ -46,7 +49,9 @@ def test_sharded_features_are_those_of_one_device(cluster, model_folder, trainin
         which,
         group=WorkerGroup(2, zero_stage=3),
         storage=tmp_path / "ray",
+        pooling=pooling,
         precision="fp32",
     )
-    alone = compute_features(load_reward_model(str(model)), texts, which, precision="fp32")
+    reward = load_reward_model(str(model))
+    alone = compute_features(reward, texts, which, pooling=pooling, precision="fp32")
     np.testing.assert_allclose(features, alone, atol=1e-5, rtol=0)

@@ -15,6 +15,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreT
 from scpo.countries.scoring import score_texts
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
+from tests.saved_model import save_reward_model
 
 POSITIONS = 48
 SIZES = {
@@ -418,3 +419,21 @@ def test_classes_that_score_the_padding_are_refused(tmp_path, kind):
     ).save_pretrained(tmp_path)
     with pytest.raises(ValueError, match=r"must score (padded texts|a text alike alone)"):
         load_reward_model(str(tmp_path))
+
+
+def test_a_new_head_on_the_mean_loads_back_unchanged(folders, tmp_path):
+    reward = load_reward_model(folders("ModernBert"), new_head=True, head_pooling="mean")
+    texts = encode_texts(reward.tokenizer, PROMPTS, RESPONSES, max_tokens=POSITIONS)
+    scored = score_texts(reward, texts, np.arange(len(texts)), precision="fp32")
+    folder = save_reward_model(reward, tmp_path / "m")
+    np.testing.assert_allclose(scored, plain_rewards(folder), atol=1e-5)
+    assert json.loads((folder / "config.json").read_text())["classifier_pooling"] == "mean"
+    first = load_reward_model(folders("ModernBert"), new_head=True)
+    other = score_texts(first, texts, np.arange(len(texts)), precision="fp32")
+    assert np.abs(scored - other).max() > 1e-3
+
+
+@pytest.mark.parametrize("kind", ["Bert", "Roberta", "DebertaV2", "Llama"])
+def test_a_head_on_the_mean_that_would_be_lost_is_refused(kind, folders):
+    with pytest.raises(ValueError, match=r"cannot load a \w+.* model back .* modernbert or euro"):
+        load_reward_model(folders(kind), new_head=True, head_pooling="mean")

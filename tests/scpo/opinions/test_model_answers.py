@@ -101,8 +101,9 @@ def test_countries_are_those_named_or_with_a_model_or_with_many_questions():
 def test_a_part_is_what_training_holds_out():
     sides = split_users(make_opinion_interactions(SURVEY), ["Chile"])
     for part in ("validation", "test"):
-        questions, which = select_answers(SURVEY, ["Chile"], part)
+        questions, side = select_answers(SURVEY, ["Chile"], part)
         answers = build_answers(questions)
+        which = np.flatnonzero(side == part)
         judged = [questions[number].question for number in answers.question[which]]
         assert {answers.countries[each] for each in answers.country[which]} == {"Chile"}
         held_out = [
@@ -111,7 +112,12 @@ def test_a_part_is_what_training_holds_out():
             if sides[question_user("Chile", item.question)] == part
         ]
         assert judged == held_out != []
-    questions, which = select_answers(SURVEY, ["Peru"], "all")
-    assert (len(questions), len(which)) == (8, 8)
+        mine = answers.country == answers.countries.index("Chile")
+        assert side[mine].tolist() == [
+            sides[question_user("Chile", item.question)] for item in questions
+        ]
+        assert set(side[~mine]) == {""}
+    questions, side = select_answers(SURVEY, ["Peru"], "all")
+    assert (len(questions), np.count_nonzero(side == "all")) == (8, 8)
     with pytest.raises(ValueError, match="`part` must be one of"):
         select_answers(SURVEY, ["Chile"], "dev")

@@ -1,7 +1,11 @@
+import math
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from sweeps.jobs.folds import folds_of, pool_folds
+from sweeps.jobs.folds import choose_folds, describe_folds, folds_of, pool_folds
 from sweeps.ledger.records import UserCounts
 
 
@@ -43,36 +47,44 @@ def test_counts_are_joined_and_accuracies_taken_over_all_pairs(trial):
     assert pooled.objectives == {"validation_accuracy": 29 / 40, "pairs_trained": 45.0}
 
 
-def test_layers_and_constraints_are_weighted_by_their_pairs(trial):
+def test_layers_are_weighted_by_their_pairs(trial):
     folds = [fold(trial, "x", 0, "a", [8]), fold(trial, "x", 1, "b", [15], pairs=[20])]
     parts = []
-    for record, accuracy, pairs, drop in zip(folds, (0.5, 1.0), (2, 6), (0.3, -0.1), strict=True):
+    for record, accuracy, pairs in zip(folds, (0.5, 1.0), (2, 6), strict=True):
         layer = record.evaluation.consensus.model_copy(
             update={"accuracy": accuracy, "pairs": pairs}
         )
         evaluation = record.evaluation.model_copy(update={"consensus": layer})
-        parts.append(
-            record.model_copy(
-                update={"evaluation": evaluation, "constraints": {"consensus_drop": drop}}
-            )
-        )
+        parts.append(record.model_copy(update={"evaluation": evaluation}))
     pooled = pool_folds(parts)
     assert pooled.evaluation.consensus.accuracy == (0.5 * 2 + 1.0 * 6) / 8
     assert pooled.evaluation.consensus.pairs == 8
     assert pooled.evaluation.consensus.low is None
-    assert pooled.constraints["consensus_drop"] == pytest.approx((0.3 * 2 - 0.1 * 6) / 8)
+
+
+def test_the_constraint_is_of_the_users_of_all_folds(trial):
+    # 10 pairs each, 2 distinctive and all wrong: consensus drops of 4, 6 and 5 of 8 pairs. Their
+    # mean is 5 / 8, its error 1 / 8 / sqrt(3), Student's quantile with 2 degrees of freedom 4.303
+    folds = []
+    for number, (user, right) in enumerate(zip("abc", (4, 2, 3), strict=True)):
+        record = fold(trial, "x", number, user, [right])
+        wrong = UserCounts(users=[user], pairs=[2], correct=[0])
+        evaluation = record.evaluation.model_copy(update={"distinctive_by_user": wrong})
+        folds.append(record.model_copy(update={"evaluation": evaluation}))
+    constraint = pool_folds(folds, max_consensus_drop=0.2).constraints["consensus_drop"]
+    assert constraint == pytest.approx(5 / 8 - 4.3027 / 8 / math.sqrt(3) - 0.2, abs=1e-4)
 
 
 def test_a_layer_without_pairs_stays_unknown(trial):
     folds = []
     for number, user in enumerate("ab"):
-        record = fold(trial, "x", number, user, [8], constraints={"consensus_drop": 0.1 * number})
+        record = fold(trial, "x", number, user, [8])
         layer = record.evaluation.consensus.model_copy(update={"accuracy": None, "pairs": 0})
         evaluation = record.evaluation.model_copy(update={"consensus": layer})
         folds.append(record.model_copy(update={"evaluation": evaluation}))
     pooled = pool_folds(folds)
     assert pooled.evaluation.consensus.accuracy is None
-    assert pooled.constraints["consensus_drop"] == pytest.approx(0.05)
+    assert pooled.constraints["consensus_drop"] == -1.0  # nothing is shown
 
 
 def test_settings_counts_and_times_of_the_folds(trial):
@@ -119,6 +131,23 @@ def test_every_searched_user_judges_once_and_test_users_never(workspace):
         assert np.array_equal(data.part == "test", country_data.part == "test")
 
 
+def country_of(num_train, num_validation):
+    """A country of so many users with two pairs each."""
+    part = np.repeat(["train", "validation"], [2 * num_train, 2 * num_validation])
+    return SimpleNamespace(
+        user=np.repeat(np.arange(num_train + num_validation), 2),
+        pairs_in=lambda name: np.flatnonzero(part == name),
+    )
+
+
+def test_few_validation_users_of_one_country_ask_for_folds():
+    assert choose_folds([country_of(90, 30), country_of(200, 44)]) == 1
+    assert choose_folds([country_of(90, 30), country_of(80, 29)]) == 3
+    assert choose_folds([country_of(1, 1), country_of(90, 30)]) == 2
+    assert "every country has 30 validation users" in describe_folds(1)
+    assert "fewer than 30 validation users" in describe_folds(3)
+
+
 def test_one_fold_is_the_split(workspace):
     country_data = workspace.countries["Arvandia"]
     assert folds_of(country_data, 1)[0] is country_data
@@ -142,3 +171,19 @@ def test_layers_are_counted_by_user_where_every_fold_does(records):
     older = other.evaluation.model_copy(update={"distinctive_by_user": None})
     mixed = [one, other.model_copy(update={"evaluation": older})]
     assert pool_folds(mixed).evaluation.distinctive_by_user is None
+
+
+def test_users_who_are_not_vetted_train_every_fold(workspace):
+    data = workspace.countries["Arvandia"]
+    searched = sorted(set(data.user[data.part != "test"].tolist()))
+    able = set(searched[::2])
+    marked = replace(data, vetted=np.isin(data.user, sorted(able)))
+    folds = folds_of(marked, 2)
+    judges = [set(fold.user[fold.part == "validation"].tolist()) for fold in folds]
+    assert set.union(*judges) == able
+    assert not set.intersection(*judges)
+    for fold, judging in zip(folds, judges, strict=True):
+        assert set(fold.user[fold.part == "train"].tolist()) == set(searched) - judging
+        assert np.array_equal(fold.part == "test", data.part == "test")
+    with pytest.raises(ValueError, match="its vetted users of training and validation"):
+        folds_of(marked, len(able) + 1)

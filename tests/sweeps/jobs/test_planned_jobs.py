@@ -9,6 +9,7 @@ from sweeps.config import SweepConfig
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.stages.final_and_curves import final_jobs, missing_jobs
 
 CONFIG = parse_config(
@@ -26,15 +27,19 @@ CONFIG = parse_config(
 )
 
 
-def search_record(country: str, accuracy: float, pairs: float, state: str) -> TrialRecord:
+def search_record(
+    country: str, accuracy: float, pairs: float, state: str, glob: list[int] | None = None
+) -> TrialRecord:
     right = round(20 * accuracy)
     block = {"accuracy": accuracy, "low": 0.1, "high": 0.9, "pairs": 20, "users": 2, "ties": 0}
     counts = {"users": ["a", "b"], "pairs": [10, 10], "correct": [right // 2, right - right // 2]}
+    of_global = {**counts, "correct": [1, 2] if glob is None else glob}
     evaluation = {
         "part": "validation",
         **dict.fromkeys(("overall", "distinctive", "consensus"), block),
         **dict.fromkeys(("global_overall", "length"), block),
-        **dict.fromkeys(("by_user", "global_by_user"), counts),
+        "by_user": counts,
+        "global_by_user": of_global,
     }
     complete = state == "complete"
     return TrialRecord.model_validate(
@@ -81,6 +86,39 @@ def test_finals_are_the_arms_and_the_recommended_setting(tmp_path: Path) -> None
     assert {job.seed for job in jobs} == {5}
     assert (jobs[2].tau, jobs[2].beta) == (0.6, 2.0)
     assert said == ["Mexico: no trial succeeded, so there is no setting to retrain"]
+
+
+def test_where_the_global_model_is_kept_nothing_is_trained(tmp_path: Path) -> None:
+    said: list[str] = []
+    final = CONFIG.final.model_copy(update={"seeds": (5, 6), "arms": ()})
+    config = CONFIG.model_copy(update={"final": final, "countries": ("Mexico",)})
+    records = [search_record("Mexico", 0.5, 40, "complete", glob=[9, 8])]
+    _, *kept = final_jobs(config, records, tmp_path, said.append)
+    assert [(job.trial_id, job.retention, job.save_to) for job in kept] == [
+        ("mexico-final-scpo_tuned", KEPT_GLOBAL, None),
+        ("mexico-final-scpo_tuned-6", KEPT_GLOBAL, None),
+    ]
+    assert all(job.is_untrained and job.part == "test" for job in kept)
+    assert said == ["Mexico: the global model is kept, so no model of its own is trained"]
+
+
+@pytest.mark.parametrize(("which", "pairs"), [("accuracy", 40), ("thrift", 10)])
+def test_the_answer_asked_for_is_trained(tmp_path: Path, which: str, pairs: int) -> None:
+    final = CONFIG.final.model_copy(update={"which": which})
+    search = CONFIG.search.model_copy(update={"non_inferiority": 0.3})
+    config = CONFIG.model_copy(update={"final": final, "search": search})
+    records = [
+        search_record("Mexico", 0.8, 40, "complete"),
+        search_record("Mexico", 0.75, 10, "complete"),
+    ]
+    first, second = (
+        record.model_copy(update={"config": {**record.config, "retention": retention}})
+        for record, retention in zip(records, (1.0, 0.1), strict=True)
+    )
+    first = first.model_copy(update={"config": {**first.config, "strength": 0.0}})
+    jobs = final_jobs(config, [first, second], tmp_path, print)
+    (tuned,) = (job for job in jobs if job.arm == "scpo_tuned")
+    assert tuned.retention == {40: 1.0, 10: 0.1}[pairs]
 
 
 def test_curve_points_share_seeds_over_arms_and_spare_the_test_users() -> None:

@@ -61,11 +61,9 @@ def test_a_missing_ledger_is_named(tmp_path):
     ],
 )
 def test_a_wrong_field_is_named_with_file_and_line(tmp_path, records, change, message):
-    ledger = Ledger(tmp_path)
-    ledger.append(records[0])
     value = {**json.loads(records[1].model_dump_json()), **change}
-    with ledger.path.open("a") as handle:
-        handle.write(json.dumps(value) + "\n")
+    lines = [records[0].model_dump_json(), json.dumps(value)]  # of a version without checksums
+    (tmp_path / LEDGER_NAME).write_text("".join(f"{line}\n" for line in lines))
     with pytest.raises(ValueError, match=rf"{LEDGER_NAME}:2: {message}"):
         read_records(tmp_path)
 

@@ -218,6 +218,7 @@ def test_a_whole_probe_and_its_second_run(tiny_backbone: Path, tmp_path: Path) -
         tmp_path / "cache",
         model_hash=content_hash(tmp_path / "run" / "global"),
         precision="fp32",
+        pooling="mean",
     )
     known, _ = read_features(folder)
     assert len(known) <= 2 * 9 * 2 * 4  # of 10 users a country one is held out at least

@@ -2,74 +2,75 @@ import numpy as np
 import pytest
 
 from sweeps.ranking.optimism import NUM_CHOICES, choose_again, estimate_optimism
-from sweeps.ranking.recommendation import Candidates
+from sweeps.ranking.recommendation import GLOBAL_ROW, Candidates, choose_accurate
 
 
-def estimate(correct, pairs, *, chosen=0, violation=None):
+def candidates_of(correct, pairs, *, glob=None, violation=None):
     correct = np.array(correct, dtype=float)
-    candidates = Candidates(
+    return Candidates(
         correct,
         np.array(pairs, dtype=float),
+        np.zeros(len(pairs)) if glob is None else np.array(glob, dtype=float),
         np.full(len(correct), 50.0),
         np.zeros(len(correct)) if violation is None else np.array(violation),
+        0,
     )
-    return estimate_optimism(candidates, chosen=chosen, margin=0.01)
 
 
-def test_two_settings_that_suit_one_user_each_by_hand():
-    # Drawn twice the first user: row 0 again, nothing lost. Drawn twice the second: row 1 is
-    # chosen and judged on the first, 0 right against 10. Both once: nobody is left out.
-    draws = np.random.default_rng(0).multinomial(2, [0.5, 0.5], size=NUM_CHOICES)
-    first, second = (draws[:, 0] == 2).sum(), (draws[:, 1] == 2).sum()
-    expected = 10 * second / (10 * (first + second))
-    assert estimate([[10, 0], [0, 10]], [10, 10]) == pytest.approx(expected)
-    assert expected == pytest.approx(0.5, abs=0.1)
+def estimate(candidates, chosen, caution=1.645):
+    return estimate_optimism(candidates, chosen=chosen, caution=caution)
 
 
-def test_users_count_by_their_pairs():
-    # as above, but row 1 is best of all and loses its 30 pairs where the first user was drawn
-    draws = np.random.default_rng(0).multinomial(2, [0.5, 0.5], size=NUM_CHOICES)
-    first, second = (draws[:, 0] == 2).sum(), (draws[:, 1] == 2).sum()
-    expected = 30 * first / (30 * first + 10 * second)
-    assert estimate([[10, 0], [0, 30]], [10, 30], chosen=1) == pytest.approx(expected)
+def test_the_whole_choice_is_made_again_on_resamples() -> None:
+    rng = np.random.default_rng(1)
+    candidates = candidates_of(rng.binomial(10, 0.6, (6, 8)), [10] * 8, glob=[5] * 8)
+    draws, chosen = choose_again(candidates, caution=0.5, seed=4)
+    assert draws.shape == (NUM_CHOICES, 8)
+    assert (draws.sum(axis=1) == 8).all()
+    lost = judged = 0.0
+    for draw, again in zip(draws, chosen, strict=True):
+        users = [user for user, count in enumerate(draw) for _ in range(count)]
+        resample = candidates_of(
+            candidates.correct[:, users], [10] * 8, glob=candidates.global_correct[users]
+        )
+        assert choose_accurate(resample, 0.5)[1] == again
+    draws, chosen = choose_again(candidates, caution=0.5)
+    rows = candidates.rows
+    for draw, again in zip(draws, chosen, strict=True):
+        for user in np.flatnonzero(draw == 0):
+            lost += rows[2][user] - rows[again][user]
+            judged += 10
+    assert estimate(candidates, 2, 0.5) == pytest.approx(lost / judged)
 
 
-def test_what_breaks_the_constraint_is_never_chosen_again():
-    assert estimate([[3, 9], [4, 20]], [4, 20], violation=[0.0, 0.1]) == 0.0
+def test_the_global_model_may_be_chosen_again() -> None:
+    candidates = candidates_of([[3, 2, 3, 2]], [10] * 4, glob=[9, 8, 8, 9])
+    _, chosen = choose_again(candidates, caution=1.0)
+    assert (chosen == GLOBAL_ROW).mean() > 0.9
 
 
-def test_one_setting_or_a_clear_winner_is_not_flattered():
-    assert estimate([[3, 7, 5]], [10, 10, 10]) == 0.0
-    assert estimate([[9, 9, 9], [2, 2, 2]], [10, 10, 10]) == 0.0
+def test_what_breaks_the_constraint_is_never_chosen_again() -> None:
+    candidates = candidates_of([[3, 3, 4], [9, 9, 10]], [10] * 3, violation=[0.0, 0.1])
+    assert estimate(candidates, 0) == 0.0
 
 
-def test_one_user_tells_nothing():
-    assert estimate([[3], [5]], [10]) is None
+def test_a_base_that_stays_is_not_flattered() -> None:
+    assert estimate(candidates_of([[3, 7, 5]], [10, 10, 10]), 0) == 0.0
+    assert estimate(candidates_of([[9, 9, 9], [2, 2, 2]], [10, 10, 10]), 0) == 0.0
 
 
-def test_resamples_and_choices_have_one_row_each():
-    candidates = Candidates(
-        np.array([[9.0, 9.0, 0.0], [0.0, 0.0, 9.0]]),
-        np.full(3, 10.0),
-        np.array([50.0, 50.0]),
-        np.zeros(2),
-    )
-    draws, chosen = choose_again(candidates, margin=0.01, seed=4)
-    assert draws.shape == (NUM_CHOICES, 3)
-    assert (draws.sum(axis=1) == 3).all()
-    # row 1 wins exactly where its user was drawn at least twice
-    assert (chosen == (draws[:, 2] >= 2)).all()
+def test_one_user_tells_nothing() -> None:
+    assert estimate(candidates_of([[3], [5]], [10]), 0) is None
 
 
-def test_equal_settings_under_noise_are_brought_back_to_their_mean():
+def test_equal_settings_under_noise_are_brought_back_to_their_mean() -> None:
     flattered, corrected = [], []
     for world in range(12):
-        rng = np.random.default_rng(world)
-        correct = rng.binomial(10, 0.65, (10, 10)).astype(float)
-        best = int(correct.sum(axis=1).argmax())
-        accuracy = correct[best].sum() / 100
-        truth = correct.mean() / 10
+        correct = np.random.default_rng(world).binomial(10, 0.65, (10, 10)).astype(float)
+        candidates = candidates_of(correct, [10] * 10)
+        chosen = choose_accurate(candidates, 0.0)[1]
+        accuracy, truth = correct[chosen].sum() / 100, correct.mean() / 10
         flattered.append(accuracy - truth)
-        corrected.append(accuracy - estimate(correct, [10] * 10, chosen=best) - truth)
+        corrected.append(accuracy - estimate(candidates, chosen, 0.0) - truth)
     assert np.mean(flattered) > 0.05
     assert abs(np.mean(corrected)) < 0.02

@@ -1,19 +1,27 @@
+import math
+
 import numpy as np
 import pytest
 
-from scpo.statistics.bootstrap import Interval, draw_users, widened_tail
+from scpo.statistics.bootstrap import draw_users, widened_tail
 from sweeps.ranking.ranking import rank_country, rank_records, rank_run
+from sweeps.ranking.recommendation import ChoiceRule
 
 
 def by_id(ranking):
     return {setting.record.trial_id: setting for setting in ranking.settings}
 
 
-def test_order_front_and_recommendation_by_hand(trial):
+def full(trial, correct, pairs_trained=200, **more):
+    """Plain fine-tuning, the base, beside a poor global model."""
+    return trial("0-full", correct, pairs_trained, full=True, **more)
+
+
+def test_order_front_and_answers_by_hand(trial):
     ranking = rank_country(
         [
-            trial("best", [8, 8, 8, 8], 200),
-            trial("same-cheaper", [8, 8, 8, 8], 150),  # as good for every user: the best, cheap
+            full(trial, [6, 6, 7, 6]),
+            trial("best", [8, 8, 8, 9], 150),
             trial("much-worse", [4, 4, 4, 4], 50),
             trial("dominated", [4, 4, 4, 3], 60),
         ],
@@ -21,48 +29,84 @@ def test_order_front_and_recommendation_by_hand(trial):
     )
     settings = by_id(ranking)
     assert [s.record.trial_id for s in ranking.settings] == [
-        "same-cheaper",
         "best",
+        "0-full",
         "much-worse",
         "dominated",
     ]
     assert [s.rank for s in ranking.settings] == [1, 2, 3, 4]
-    assert {name for name, s in settings.items() if s.on_front} == {"same-cheaper", "much-worse"}
-    assert [s.record.trial_id for s in ranking.front] == ["much-worse", "same-cheaper"]
-    assert ranking.recommended.record.trial_id == "same-cheaper"
-    assert settings["best"].non_inferior
-    assert settings["best"].indistinguishable
-    # every user loses 4 of 10 pairs: the difference is -0.4 whoever is drawn
-    worse = settings["much-worse"]
-    assert worse.difference == Interval(*[pytest.approx(-0.4)] * 3, 4)
-    assert not worse.non_inferior
-    assert worse.indistinguishable is False
+    assert [s.record.trial_id for s in ranking.front] == ["much-worse", "best"]
+    assert ranking.base is settings["0-full"]
+    assert settings["0-full"].non_inferior
+    assert settings["0-full"].indistinguishable
+    assert ranking.recommended is settings["best"]
+    assert ranking.answers == dict.fromkeys(
+        ("accuracy", "thrift", "balance"), settings["best"]
+    )  # the front has no bend
+    assert settings["best"].answers == ("accuracy", "thrift", "balance")
+    # gains 2, 2, 1, 3 of 10 pairs each; losses 2, 2, 3, 2
+    assert settings["best"].difference.value == pytest.approx(8 / 40)
+    assert settings["much-worse"].difference.value == pytest.approx(-9 / 40)
+    assert settings["much-worse"].indistinguishable is False
+    assert ranking.global_difference.value == pytest.approx((6 - 25) / 40)
 
 
-def test_a_cheaper_setting_within_the_margin_is_recommended(trial):
-    # one user of four loses one of ten pairs: at worst all draws are that user, -0.1
-    trials = [trial("best", [8, 8, 8, 8], 200), trial("cheap", [8, 8, 8, 7], 90)]
-    assert rank_country(trials, "Mexico", margin=0.11).recommended.record.trial_id == "cheap"
-    assert rank_country(trials, "Mexico", margin=0.01).recommended.record.trial_id == "best"
+def test_accuracy_thrift_and_balance_may_be_three_settings(trial):
+    trials = [
+        full(trial, [8, 8, 8, 8], 100),
+        trial("sure", [9, 9, 9, 10], 90),
+        trial("bend", [7, 7, 7, 8], 20),
+        trial("cheap", [8, 8, 8, 8], 60),
+        trial("poor", [1, 1, 1, 1], 5),
+    ]
+    ranking = rank_country(trials, "Mexico")
+    assert {name: s.record.trial_id for name, s in ranking.answers.items()} == {
+        "accuracy": "sure",
+        "thrift": "cheap",
+        "balance": "bend",
+    }
+    thrifty = rank_country(trials, "Mexico", rule=ChoiceRule(which="thrift"))
+    assert thrifty.trained.record.trial_id == "cheap"
+    assert thrifty.recommended.record.trial_id == "sure"
 
 
-def test_without_a_margin_only_the_best_counts(trial):
-    trials = [trial("best", [8, 8], 200), trial("cheap", [8, 7], 90)]
-    assert rank_country(trials, "Mexico", margin=0.0).recommended.record.trial_id == "best"
+def test_plain_fine_tuning_stays_where_nothing_is_surely_better(trial):
+    # better by 3 pairs of 40, all of them one user's: it may be luck
+    ranking = rank_country(
+        [full(trial, [8, 7, 8, 8]), trial("lucky", [8, 10, 8, 8], 90)], "Mexico"
+    )
+    assert ranking.recommended is ranking.base
+    assert ranking.best.record.trial_id == "lucky"
+    assert ranking.accuracy == pytest.approx(31 / 40)
 
 
-def test_equally_cheap_settings_go_by_accuracy(trial):
-    trials = [trial("low", [8, 8, 8, 7], 90), trial("high", [8, 8, 8, 8], 90)]
-    assert rank_country(trials, "Mexico", margin=0.2).recommended.record.trial_id == "high"
+def test_the_global_model_is_kept_where_training_loses(trial):
+    good = [8, 8, 9, 8]
+    trials = [full(trial, [5, 6, 5, 5], glob=good), trial("b", [6, 6, 6, 7], 90, glob=good)]
+    ranking = rank_country(trials, "Mexico")
+    assert (ranking.base, ranking.recommended, ranking.trained) == (None, None, None)
+    assert set(ranking.answers.values()) == {None}
+    assert ranking.accuracy == ranking.global_accuracy == pytest.approx(33 / 40)
+    assert not any(setting.answers for setting in ranking.settings)
+
+
+def test_infinite_caution_recommends_plain_fine_tuning(trial):
+    trials = [full(trial, [5, 6, 5, 5]), trial("b", [9, 9, 9, 10], 90)]
+    ranking = rank_country(trials, "Mexico", rule=ChoiceRule(caution=math.inf))
+    assert ranking.recommended is ranking.base
+
+
+def test_of_two_trials_at_the_corner_the_first_is_the_base(trial):
+    other = trial("0-later", [9, 9, 9, 8], 200, full=True)
+    ranking = rank_country([other, full(trial, [6, 6, 7, 6])], "Mexico")
+    assert ranking.base.record.trial_id == "0-full"
+    assert ranking.recommended.record.trial_id == "0-later"  # with another rate, surely better
 
 
 def test_intervals_agree_with_a_bootstrap_written_as_a_loop(trial, monkeypatch):
     monkeypatch.setattr("scpo.statistics.bootstrap.NUM_RESAMPLES", 400)
     best, other = [9, 6, 8, 7], [5, 8, 8, 6]
-    ranking = rank_country(
-        [trial("best", best, 100), trial("other", other, 50)],
-        "Mexico",
-    )
+    ranking = rank_country([full(trial, best, 100), trial("other", other, 50)], "Mexico")
     rng = np.random.default_rng(0)
     means = []
     gains = sorted(o - b for o, b in zip(other, best, strict=True))
@@ -76,30 +120,38 @@ def test_intervals_agree_with_a_bootstrap_written_as_a_loop(trial, monkeypatch):
 
 def test_settings_outside_the_constraint_are_neither_best_nor_recommended(trial):
     ranking = rank_country(
-        [trial("broken", [9, 9, 9, 9], 10, drop=0.02), trial("good", [6, 6, 6, 6], 100)], "Mexico"
+        [trial("broken", [9, 9, 9, 10], 10, drop=0.02), full(trial, [6, 6, 6, 6])], "Mexico"
     )
     settings = by_id(ranking)
-    assert ranking.recommended is settings["good"]
+    assert ranking.recommended is ranking.best is settings["0-full"]
     assert not settings["broken"].on_front
     assert not settings["broken"].feasible
     assert settings["broken"].violation == 0.02
-    assert settings["broken"].difference.value == pytest.approx(
-        0.3
-    )  # against the best feasible one
+    assert settings["broken"].difference.value == pytest.approx(13 / 40)
     assert settings["broken"].rank == 2
 
 
-def test_without_a_feasible_setting_the_smallest_violation_is_recommended(trial):
+def test_without_a_feasible_setting_the_global_model_is_kept(trial):
     ranking = rank_country(
-        [trial("far", [9, 9, 9, 9], 10, drop=0.2), trial("near", [6, 6, 6, 6], 100, drop=0.03)],
+        [trial("far", [9, 9, 9, 9], 10, drop=0.2), full(trial, [6, 6, 6, 6], 100, drop=0.03)],
         "Mexico",
     )
-    settings = by_id(ranking)
-    assert ranking.recommended is settings["near"]
-    assert settings["far"].on_front  # of all, since none is feasible
-    assert not settings["near"].on_front
-    assert settings["far"].non_inferior  # the most accurate is the one compared with
-    assert settings["near"].difference.value == pytest.approx(-0.3)
+    assert (ranking.base, ranking.recommended) == (None, None)
+    assert by_id(ranking)["far"].on_front  # of all, since none is feasible
+    assert set(ranking.answers.values()) == {None}
+
+
+def test_only_a_drop_that_is_shown_breaks_the_constraint(records):
+    ranking = rank_country(records, "Chile", rule=ChoiceRule(max_consensus_drop=0.0))
+    for setting in ranking.settings:
+        drop = setting.consensus.drop
+        assert setting.feasible == (drop.low == 0.0)
+        assert setting.consensus.told == (not setting.feasible or drop.high == 0.0)
+        counted = setting.evaluation
+        assert drop.value == pytest.approx(1 - counted.consensus.accuracy)
+    assert {setting.feasible for setting in ranking.settings} == {True, False}
+    allowed = rank_country(records, "Chile", rule=ChoiceRule(max_consensus_drop=1.0))
+    assert all(setting.consensus.words == "" for setting in allowed.settings)
 
 
 def test_a_constraint_of_exactly_zero_is_kept(trial):
@@ -108,11 +160,11 @@ def test_a_constraint_of_exactly_zero_is_kept(trial):
 
 
 def test_one_user_gives_no_interval_and_only_the_best_counts(trial):
-    ranking = rank_country([trial("best", [8], 100), trial("cheap", [8], 100)], "Mexico")
+    ranking = rank_country([full(trial, [8], 100), trial("cheap", [8], 100)], "Mexico")
     assert [s.non_inferior for s in ranking.settings] == [True, False]
     assert [s.indistinguishable for s in ranking.settings] == [None, None]
     assert [(s.difference.low, s.difference.high) for s in ranking.settings] == [(None, None)] * 2
-    assert ranking.recommended.record.trial_id == "best"
+    assert ranking.recommended.record.trial_id == "0-full"
 
 
 def test_pruned_and_failed_trials_are_counted_and_not_ranked(trial):
@@ -217,12 +269,6 @@ def test_of_two_records_with_one_id_the_last_counts(trial):
 def test_other_users_are_refused_by_trial(trial):
     with pytest.raises(ValueError, match="but trial odd differs from"):
         rank_country([trial("first", [8, 8, 8], 10), trial("odd", [8, 8], 10)], "Mexico")
-
-
-@pytest.mark.parametrize("margin", [1.0, -0.1, float("nan")])
-def test_margin_outside_its_range_is_refused(margin, trial):
-    with pytest.raises(ValueError, match="`0 <= margin < 1` must hold, but got margin="):
-        rank_country([trial("a", [5, 5], 10)], "Mexico", margin=margin)
 
 
 def test_an_unknown_country_is_refused(trial):

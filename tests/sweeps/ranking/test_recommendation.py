@@ -1,55 +1,88 @@
+"""Base, accuracy and thrift by hand, on counts of four users."""
+
+import math
+
 import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import Interval
-from sweeps.ranking.recommendation import Candidates, compare_settings
+from sweeps.ranking.recommendation import GLOBAL_ROW, Candidates, ChoiceRule, compare_settings
 
 PAIRS = np.full(4, 10.0)
+POOR, GOOD = [3, 4, 3, 4], [8, 7, 8, 9]
 
 
-def compare(correct, pairs_trained, violation=None, *, margin=0.01, pairs=PAIRS):
+def compare(correct, pairs_trained, violation=None, *, glob=POOR, full=0, pairs=PAIRS, **rule):
     candidates = Candidates(
         np.array(correct, dtype=float),
         pairs,
+        np.array(glob, dtype=float),
         np.array(pairs_trained, dtype=float),
         np.zeros(len(correct)) if violation is None else np.array(violation),
+        full,
     )
-    return compare_settings(candidates, margin=margin, num_resamples=200)
+    return compare_settings(candidates, ChoiceRule(**rule), num_resamples=200)
 
 
-def test_best_and_choice_by_hand():
-    result = compare([[8, 8, 8, 8], [8, 8, 8, 8], [5, 5, 5, 5]], [90, 60, 10])
-    assert (result.best, result.chosen) == (1, 1)  # of equally accurate ones the cheapest
-    same, worse = Interval(0.0, 0.0, 0.0, 4), Interval(*[pytest.approx(-0.3)] * 3, 4)
-    assert result.differences == [same, same, worse]
-    assert result.non_inferior.tolist() == [True, True, False]
+def test_full_stays_where_nothing_is_surely_better() -> None:
+    # the second is better by 2 pairs of 40: gains 0, 2, 0, 0 with an error as large
+    result = compare([[8, 7, 8, 9], [8, 9, 8, 9]], [100, 60])
+    assert (result.base, result.accuracy) == (0, 0)
 
 
-def test_of_equally_cheap_ones_the_most_accurate_then_the_first_is_chosen():
-    result = compare([[7, 8, 8, 8], [8, 8, 8, 8], [8, 8, 8, 8]], [60, 60, 60], margin=0.5)
-    assert (result.best, result.chosen) == (1, 1)
+def test_a_sure_gain_is_chosen() -> None:
+    result = compare([[6, 6, 6, 6], [8, 9, 8, 9], [10, 6, 10, 6]], [100, 60, 50])
+    assert (result.base, result.accuracy) == (0, 1)
+    assert result.differences[1].value == pytest.approx(10 / 40)
+    assert result.differences[0] == Interval(0.0, 0.0, 0.0, 4)
 
 
-def test_only_feasible_rows_are_best_or_chosen():
-    result = compare([[9, 9, 9, 9], [6, 6, 6, 6]], [10, 90], [0.2, 0.0])
-    assert (result.best, result.chosen) == (1, 1)
+def test_the_global_model_is_the_base_where_it_is_shown_to_be_better() -> None:
+    result = compare([[5, 5, 5, 5], [6, 6, 6, 6]], [100, 60], glob=GOOD)
+    assert (result.base, result.accuracy, result.thrift) == (GLOBAL_ROW,) * 3
+    assert result.differences[GLOBAL_ROW] == Interval(0.0, 0.0, 0.0, 4)
+    # a setting surely above it is still found
+    result = compare([[5, 5, 5, 5], [10, 9, 9, 10]], [100, 60], glob=GOOD)
+    assert (result.base, result.accuracy) == (GLOBAL_ROW, 1)
 
 
-def test_without_a_feasible_row_the_smallest_violation_is_chosen():
-    rows = [[9, 9, 9, 9], [6, 6, 6, 6], [6, 6, 6, 7]]
-    result = compare(rows, [10, 90, 95], [0.2, 0.1, 0.1])
-    assert (result.best, result.chosen) == (0, 2)  # of equal violations the more accurate
+def test_without_full_or_with_a_full_that_breaks_the_constraint_the_global_model_is() -> None:
+    assert compare([[3, 4, 3, 5]], [60], full=None).base == GLOBAL_ROW
+    assert compare([[3, 4, 3, 5]], [60], [0.1]).base == GLOBAL_ROW
 
 
-def test_one_user_gives_no_interval():
-    result = compare([[8], [8]], [90, 60], pairs=np.array([10.0]))
-    assert result.differences == [Interval(0.0, None, None, 1)] * 2
-    assert result.non_inferior.tolist() == [False, True]
+def test_what_breaks_the_constraint_is_never_chosen() -> None:
+    rows = [[6, 6, 6, 6], [8, 9, 8, 9]]
+    assert compare(rows, [100, 60], [0.0, 0.2]).accuracy == 0
+    assert compare(rows, [100, 60], [0.2, 0.2]).accuracy == GLOBAL_ROW
 
 
-def test_more_rows_than_are_drawn_at_once_change_nothing():
-    rng = np.random.default_rng(0)
-    correct = rng.integers(0, 11, (300, 4))
-    many = compare(correct, np.arange(300))
-    few = compare(correct[[many.best, 299]], [0, 1])
-    assert many.differences[299] == few.differences[1]
+def test_infinite_caution_is_full() -> None:
+    result = compare([[1, 1, 1, 1], [9, 9, 9, 10]], [100, 60], glob=GOOD, caution=math.inf)
+    assert (result.base, result.accuracy) == (0, 0)
+
+
+def test_thrift_is_the_cheapest_that_loses_no_more_than_the_margin() -> None:
+    rows = [[8, 8, 8, 8], [8, 8, 8, 7], [8, 8, 8, 8], [2, 2, 2, 2]]
+    # one user of four loses one of ten pairs: at worst all draws are that user, -0.1
+    assert compare(rows, [100, 30, 60, 10], margin=0.11).thrift == 1
+    assert compare(rows, [100, 30, 60, 10], margin=0.01).thrift == 2
+    assert compare(rows, [100, 30, 60, 10], [0, 0, 0.1, 0], margin=0.01).thrift == 0
+    assert compare(rows, [100, 30, 60, 10], glob=[8, 8, 8, 8]).thrift == GLOBAL_ROW  # 0 pairs
+
+
+def test_of_equally_cheap_ones_thrift_takes_the_most_accurate() -> None:
+    rows = [[8, 8, 8, 8], [8, 8, 8, 7], [8, 8, 8, 8]]
+    assert compare(rows, [60, 30, 30], margin=0.5).thrift == 2
+
+
+def test_one_user_keeps_the_base() -> None:
+    result = compare([[8], [9]], [90, 60], glob=[3], pairs=np.array([10.0]))
+    assert (result.base, result.accuracy, result.thrift) == (0, 0, 0)
+    assert result.non_inferior.tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.0, math.nan])
+def test_a_margin_out_of_range_is_refused(margin: float) -> None:
+    with pytest.raises(ValueError, match="`0 <= margin < 1` must hold, but got margin="):
+        ChoiceRule(margin=margin)

@@ -19,7 +19,7 @@ from sweeps.run.pins import (
     read_run_file,
     update_run_file,
 )
-from sweeps.run.run_folder import keep_config, open_run
+from sweeps.run.run_folder import keep_config, keep_folds, kept_folds, open_run
 
 RAW = {"name": "x", "countries": ["A", "B"], "global_model": {"name": "m"}}
 
@@ -113,6 +113,7 @@ def test_runs_of_other_versions(run: Path) -> None:
         {"search": {"num_trials": 50, "max_wall_s": 9, "target_accuracy": 0.9}},
         {"search": {"max_device_hours": 2}},
         {"training": {"checkpoint_every": 7}},
+        {"final": {"which": "thrift"}},
     ],
 )
 def test_what_changes_no_result_may_differ_on_resume(
@@ -129,7 +130,7 @@ def test_what_changes_no_result_may_differ_on_resume(
     [
         ({"tau": 0.6}, r"\(tau: 0\.7 there, 0\.6 here\)"),
         ({"search": {"sampler": "random"}}, "search.sampler: tpe there, random here"),
-        ({"search": {"num_trials": 9, "folds": 2}}, r"\(search\.folds: 1 there, 2 here\)"),
+        ({"search": {"num_trials": 9, "folds": 2}}, r"\(search\.folds: None there, 2 here\)"),
         ({"countries": ["A"]}, "countries: "),
         ({"training": {"lora": {"rank": 4}}}, "training.lora.rank: None there, 4 here"),
         ({"global_model": {"name": "n"}}, "global_model.name: m there, n here"),
@@ -141,6 +142,18 @@ def test_what_changes_no_result_may_differ_on_resume(
 def test_what_changes_results_is_named(run: Path, changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=rf"differs from the configuration given .*{words}"):
         open_run(config_with(**changes), run, resume=True)
+
+
+def test_folds_that_the_data_chose_are_kept_on_resume(run: Path) -> None:
+    config = kept_folds(config_with(), run)
+    assert config.search.folds is None
+    assert keep_folds(config, run, 3).search.folds == 3
+    again = kept_folds(config_with(search={"num_trials": 9}), run)
+    assert again.search.folds == 3
+    open_run(again, run, resume=True)
+    assert kept_folds(config_with(), run).search.folds == 3
+    with pytest.raises(ValueError, match=r"search\.folds: 3 there, 1 here"):
+        open_run(config_with(search={"folds": 1}), run, resume=True)
 
 
 def test_records_without_a_configuration_are_refused(run: Path) -> None:

@@ -1,0 +1,89 @@
+"""Tables that sort by a click on a column's heading, and scroll sideways on narrow screens."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from scpo.page.page import page_templates
+from scpo.statistics.bootstrap import Interval
+from scpo.statistics.wording import format_accuracy, format_difference
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: what is shown, and the number that it sorts by, if it is one.
+
+    Attributes:
+        text: Shown; HTML where it is Markup.
+        key: Sorts the rows; None sorts by the text.
+        note: In smaller letters behind the text.
+    """
+
+    text: Markup | str
+    key: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table; a row is marked where `marked` says so.
+
+    Attributes:
+        caption: What it shows, for those who hear the page.
+        columns: Headings; one that begins with "<" is of texts, aligned left.
+        rows: Cells, or plain texts and numbers.
+        marked: Numbers of rows that stand out.
+    """
+
+    caption: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell | str | float | int | None]]
+    marked: Sequence[int] = ()
+
+
+def draw_table(table: Table) -> Markup:
+    """Return a table as HTML.
+
+    Raises:
+        ValueError: A row has more or fewer cells than there are columns.
+    """
+    for row in table.rows:
+        if len(row) != len(table.columns):
+            raise ValueError(
+                f"{table.caption}: {len(table.columns)} cells a row must hold, but got {len(row)}."
+            )
+    template = page_templates().get_template("table.html.j2")
+    rows = [[_cell(value) for value in row] for row in table.rows]
+    return Markup(
+        template.render(
+            caption=table.caption,
+            columns=[(name.removeprefix("<"), name.startswith("<")) for name in table.columns],
+            rows=list(enumerate(rows)),
+            marked=table.marked,
+        )
+    )
+
+
+def accuracy_cell(figure: Interval | float | None, note: str = "") -> Cell:
+    """Return an accuracy, perhaps with its interval, in percent."""
+    return Cell(format_accuracy(figure, unit=""), _value(figure), note)
+
+
+def difference_cell(figure: Interval | float | None) -> Cell:
+    """Return a difference in points, perhaps with its interval."""
+    return Cell(format_difference(figure), _value(figure))
+
+
+def _cell(value: Cell | str | float | int | None) -> Cell:
+    if isinstance(value, Cell):
+        return value
+    if value is None:
+        return Cell("")
+    if isinstance(value, str):
+        return Cell(value)
+    return Cell(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}", float(value))
+
+
+def _value(figure: Interval | float | None) -> float | None:
+    return figure.value if isinstance(figure, Interval) else figure

@@ -1,0 +1,112 @@
+"""What is sound of a damaged run: kept; what is not: set aside, or named where only a copy helps.
+
+Sound records stay in the ledger and damaged final models are moved to `set-aside/`, so that
+`scpo sweep --resume` trains what is missing. Data, split and global model cannot be made again
+as they were: they are named.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from scpo.files.atomic import hash_file, write_text
+from scpo.models.reward_model import content_hash
+from sweeps.ledger.records import LEDGER_NAME, read_records
+from sweeps.ledger.salvage import salvage_lines
+from sweeps.run.pins import read_run_file
+
+SET_ASIDE = "set-aside"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of a run, and how it was found.
+
+    Attributes:
+        name: A file or folder, relative to the run.
+        state: "sound", "repaired", or "damaged" where only a copy of yours helps.
+        word: What was found, one sentence.
+    """
+
+    name: str
+    state: str
+    word: str
+
+
+def repair_run(run: Path) -> list[Part]:
+    """Keep what is sound of a run and set aside what is not; nothing is deleted.
+
+    Raises:
+        FileNotFoundError: There is no ledger.
+    """
+    if not (run / LEDGER_NAME).is_file():
+        raise FileNotFoundError(f"No ledger at {run / LEDGER_NAME}. Is {run} a sweep's folder?")
+    ledger = _repair_ledger(run)
+    return [ledger, *_pinned_parts(run), *_final_parts(run)]
+
+
+def _repair_ledger(run: Path) -> Part:
+    file = run / LEDGER_NAME
+    found = salvage_lines(file)
+    if found.is_chained:
+        return Part(LEDGER_NAME, "sound", f"{found.num_sound} records.")
+    kept = _free_path(run / SET_ASIDE / LEDGER_NAME)
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes(file.read_bytes())
+    write_text(file, found.sound.decode())
+    faults = " ".join(fault for _, fault in found.set_aside[:3])
+    more = f" And {len(found.set_aside) - 3} more." if len(found.set_aside) > 3 else ""
+    lost = faults + more if faults else "Lines are missing or moved."
+    return Part(
+        LEDGER_NAME,
+        "repaired",
+        f"{found.num_sound} records kept, {len(found.set_aside)} lines set aside: {lost} "
+        f"The ledger as it was: {kept.relative_to(run)}.",
+    )
+
+
+def _pinned_parts(run: Path) -> Iterator[Part]:
+    """Yield the state of each file that the run's figures depend on."""
+    try:
+        pins = read_run_file(run).get("pins", {})
+    except ValueError as error:
+        yield Part("run.json", "damaged", str(error))
+        return
+    for name, held in pins.items():
+        if not (isinstance(held, dict) and "file" in held):
+            continue
+        file = run / held["file"]
+        if not file.is_file():
+            yield Part(held["file"], "damaged", f"The {name} is missing.")
+        elif hash_file(file) != held["sha256"]:
+            word = f"The {name} has other bytes than the run was begun with."
+            yield Part(held["file"], "damaged", word)
+        else:
+            yield Part(held["file"], "sound", f"The {name}.")
+
+
+def _final_parts(run: Path) -> Iterator[Part]:
+    """Yield the state of each final model; a damaged one is moved away."""
+    for record in read_records(run):
+        if record.purpose != "final" or not record.model_path or not record.model_hash:
+            continue
+        folder = run / "models" / Path(record.model_path).name
+        name = folder.relative_to(run).as_posix()
+        if not folder.is_dir():
+            yield Part(name, "repaired", "It is missing, so --resume trains it again.")
+        elif content_hash(folder) == record.model_hash:
+            yield Part(name, "sound", f"{record.country}, {record.arm}.")
+        else:
+            away = _free_path(run / SET_ASIDE / folder.name)
+            away.parent.mkdir(exist_ok=True)
+            folder.rename(away)
+            word = f"It has other bytes than the sweep wrote, so it was moved to {away.name}"
+            yield Part(name, "repaired", f"{word} in {SET_ASIDE}/; --resume trains it again.")
+
+
+def _free_path(path: Path) -> Path:
+    """Return a path that does not exist yet: this one, or with a number."""
+    number, free = 1, path
+    while free.exists():
+        number, free = number + 1, path.with_name(f"{path.stem}-{number}{path.suffix}")
+    return free

@@ -1,0 +1,138 @@
+"""The rule against sums written out user by user, its corners, and how often noise passes it."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scpo.statistics.bootstrap import interval
+from scpo.statistics.lower_bound import (
+    choose_over_base,
+    lower_bounds,
+    means_by_user,
+    student_ends,
+    users_needed,
+)
+
+PAIRS = np.array([4.0, 6.0, 2.0])
+
+
+def naive(ours, theirs, pairs, caution):
+    gains = [a - b for a, b in zip(ours, theirs, strict=True)]
+    total, users = sum(pairs), len(pairs)
+    gain = sum(gains) / total
+    squares = sum((g - gain * n) ** 2 for g, n in zip(gains, pairs, strict=True))
+    return gain - caution * math.sqrt(users / (users - 1) * squares / total**2)
+
+
+def test_bounds_by_hand() -> None:
+    # gains 2, 1, 0 of 4, 6, 2 pairs: G = 1/4; g - G n = 1, -1/2, -1/2;
+    # SE^2 = 3/2 * 3/2 / 144 = 1/64
+    means, errors = means_by_user([[2.0, 1.0, 0.0]], PAIRS)
+    assert (means[0], errors[0]) == pytest.approx((1 / 4, 1 / 8))
+    (bound,) = lower_bounds([[4, 4, 1]], [2, 3, 1], PAIRS, caution=1.0)
+    assert bound == pytest.approx(1 / 8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 10_000), st.sampled_from([0.0, 1.0, 1.645]))
+def test_bounds_are_those_of_a_loop(seed: int, caution: float) -> None:
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(1, 9, 7)
+    right = rng.binomial(pairs, 0.6, (6, 7))
+    bounds = lower_bounds(right, right[0], pairs, caution=caution)
+    for row in range(6):
+        if np.array_equal((right[row] - right[0]) * pairs[0], (right[row] - right[0])[0] * pairs):
+            assert bounds[row] == -np.inf  # every user gains alike: no error to tell by
+        else:
+            assert bounds[row] == pytest.approx(naive(right[row], right[0], pairs, caution))
+
+
+def test_the_best_bound_is_chosen_and_not_the_best_mean() -> None:
+    base = [5.0] * 6
+    lucky, sure = [10, 10, 10, 0, 5, 5], [6, 6, 6, 5, 6, 6]  # +10 and +5 pairs
+    lucky[4] = 9
+    rows, pairs = [lucky, sure], np.full(6, 10.0)
+    assert means_by_user(np.array(rows) - base, pairs)[0].argmax() == 0
+    assert choose_over_base(rows, base, pairs) == 1
+    assert choose_over_base(rows, base, pairs, allowed=np.array([True, False])) is None
+    assert choose_over_base(rows, base, pairs, caution=0.0) == 0
+    assert choose_over_base([sure, sure], base, pairs) == 0  # of equal ones the first
+
+
+def test_infinite_caution_one_user_and_no_setting_keep_the_base() -> None:
+    right, base, pairs = [[9.0, 8.0, 9.0]], [1.0, 2.0, 1.0], np.full(3, 10.0)
+    assert choose_over_base(right, base, pairs) == 0
+    assert choose_over_base(right, base, pairs, caution=math.inf) is None
+    assert choose_over_base([[9.0]], [1.0], [10.0]) is None
+    assert choose_over_base(np.zeros((0, 3)), base, pairs) is None
+    assert choose_over_base([base], base, pairs) is None  # SE = 0
+
+
+def test_users_without_pairs_count_for_nothing() -> None:
+    few = lower_bounds([[3, 2]], [1, 1], [4, 5])
+    assert lower_bounds([[3, 0, 2]], [1, 0, 1], [4, 0, 5]) == pytest.approx(few)
+
+
+def test_noise_passes_one_time_in_twenty_for_one_setting() -> None:
+    rng = np.random.default_rng(0)
+    pairs = np.full(60, 10.0)
+    base, ours = rng.binomial(10, 0.6, (2, 3000, 60))
+    passed = [
+        choose_over_base(a[None], b, pairs) is not None for a, b in zip(ours, base, strict=True)
+    ]
+    assert np.mean(passed) == pytest.approx(0.05, abs=0.015)
+
+
+@pytest.mark.parametrize(
+    ("right", "base", "pairs", "caution", "words"),
+    [
+        ([[1.0]], [1.0], [2.0], -1.0, "`caution >= 0` must hold"),
+        ([[1.0]], [1.0], [2.0], math.nan, "`caution >= 0` must hold"),
+        ([[3.0]], [1.0], [2.0], 1.0, "`0 <= right <= pairs` must hold"),
+        ([[1.0]], [-1.0], [2.0], 1.0, "`0 <= right <= pairs` must hold"),
+        ([[math.nan]], [1.0], [2.0], 1.0, "`0 <= right <= pairs` must hold"),
+        ([[1.0, 1.0]], [1.0], [2.0], 1.0, r"right must be \(S, U\)"),
+        ([[0.0]], [0.0], [0.0], 1.0, "At least one user must have pairs"),
+    ],
+)
+def test_what_cannot_be_judged_is_refused(right, base, pairs, caution, words) -> None:
+    with pytest.raises(ValueError, match=words):
+        lower_bounds(right, base, pairs, caution=caution)
+
+
+def test_totals_that_fit_no_pairs_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"totals must be \(S, U\)"):
+        means_by_user([1.0, 2.0], [1.0, 2.0])
+    with pytest.raises(ValueError, match="must be finite"):
+        means_by_user([[math.inf]], [1.0])
+
+
+def test_student_ends_lie_near_the_bootstrap() -> None:
+    rng = np.random.default_rng(3)
+    pairs = rng.integers(5, 15, 40).astype(float)
+    lost = rng.binomial(pairs.astype(int), 0.2).astype(float)
+    low, high = student_ends([lost], pairs)
+    figure = interval(lost, pairs)
+    assert (low[0], high[0]) == pytest.approx((figure.low, figure.high), abs=0.01)
+    low, high = student_ends([[1.0]], [4.0])
+    assert (low[0], high[0]) == (-math.inf, math.inf)
+
+
+def test_users_needed_by_hand() -> None:
+    # (1.96 + 0.842)^2 = 7.849: an error of 1 point with 100 users shows 1 point with 785
+    assert users_needed(0.01, error=0.01, num_users=100) == 785
+    assert users_needed(0.03, error=0.01, num_users=100) == 88
+    with pytest.raises(ValueError, match="`difference > 0`"):
+        users_needed(0.0, error=0.01, num_users=100)
+
+
+def test_two_hundred_settings_of_two_hundred_users_take_a_tenth_of_a_second() -> None:
+    rng = np.random.default_rng(0)
+    right, pairs = rng.binomial(10, 0.6, (200, 200)), np.full(200, 10)
+    started = time.process_time()
+    choose_over_base(right, right[0], pairs)
+    assert time.process_time() - started < 0.1

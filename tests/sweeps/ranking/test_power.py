@@ -1,0 +1,26 @@
+"""Users needed, by hand."""
+
+import pytest
+
+from sweeps.ranking.power import country_power, describe_power
+from sweeps.ranking.ranking import rank_country
+
+
+def test_users_needed_come_from_the_variance_seen(trial):
+    # gains on plain fine-tuning of 2, 0, 0, 0 of 10 pairs each: G = 1/20,
+    # SE^2 = 4/3 * (1.5^2 + 3 * 0.5^2) / 40^2 = 1/400, so an error of 5 points with 4 users
+    trials = [trial("0", [6, 6, 6, 6], 99, full=True), trial("b", [8, 6, 6, 6], 50)]
+    power = country_power(rank_country(trials, "Mexico"))
+    assert (power.num_users, power.error) == (4, pytest.approx(0.05))
+    assert power.needed == (785, 88)  # 4 * (2.8016 * 5 / 1)^2 and a ninth
+    words = describe_power(rank_country(trials, "Mexico"))
+    assert "with 4 users the gain of a setting has a standard error of 5.0 points" in words
+    assert "to show 1 point 785 and 3 points 88 users are needed" in words
+
+
+def test_one_user_or_settings_that_agree_tell_nothing(trial):
+    assert describe_power(rank_country([trial("0", [6], 99, full=True)], "Mexico")) == ""
+    same = [trial("0", [6, 6], 99, full=True), trial("b", [6, 6], 50)]
+    assert country_power(rank_country(same, "Mexico")) is None
+    failed = rank_country([trial("f", [1], 5, state="failed")], "Mexico")
+    assert country_power(failed) is None

@@ -1,0 +1,69 @@
+"""`scpo repair`: what is sound stays, what is not is set aside, and nothing is deleted."""
+
+import json
+
+from typer.testing import CliRunner
+
+from scpo.__main__ import make_app
+from scpo.files.atomic import write_text
+from scpo.models.reward_model import content_hash
+from sweeps.ledger.records import LEDGER_NAME, Ledger, read_records
+from sweeps.run.pins import pin_file
+from sweeps.run.repair import repair_run
+
+
+def make_run(run, trial):
+    ledger = Ledger(run)
+    ledger.append(trial("t0", [3, 4], 16.0))
+    model = run / "models" / "Chile"
+    model.mkdir(parents=True)
+    (model / "config.json").write_text("{}")
+    (model / "model.safetensors").write_bytes(bytes(64))
+    final = trial("f0", [3, 4], 16.0).model_copy(
+        update={
+            "purpose": "final",
+            "model_path": "elsewhere/models/Chile",
+            "model_hash": content_hash(model),
+        }
+    )
+    ledger.append(final)
+    write_text(run / "split.json", json.dumps({"u1": "train"}))
+    pin_file(run, "split", run / "split.json")
+
+
+def test_a_sound_run_stays_as_it_is(tmp_path, trial):
+    make_run(tmp_path, trial)
+    before = (tmp_path / LEDGER_NAME).read_bytes()
+    assert {part.name: part.state for part in repair_run(tmp_path)} == {
+        LEDGER_NAME: "sound",
+        "split.json": "sound",
+        "models/Chile": "sound",
+    }
+    assert (tmp_path / LEDGER_NAME).read_bytes() == before
+    assert not (tmp_path / "set-aside").exists()
+
+
+def test_damage_is_set_aside_and_told(tmp_path, trial):
+    make_run(tmp_path, trial)
+    ledger = tmp_path / LEDGER_NAME
+    damaged = ledger.read_bytes().replace(b'"seed": 0', b'"seed": 7', 1)
+    ledger.write_bytes(damaged)
+    weights = tmp_path / "models" / "Chile" / "model.safetensors"
+    weights.write_bytes(bytes(63) + b"x")
+    states = {part.name: part.state for part in repair_run(tmp_path)}
+    assert states == {LEDGER_NAME: "repaired", "split.json": "sound", "models/Chile": "repaired"}
+    assert [record.trial_id for record in read_records(tmp_path)] == ["f0"]
+    assert (tmp_path / "set-aside" / LEDGER_NAME).read_bytes() == damaged
+    assert (tmp_path / "set-aside" / "Chile" / weights.name).read_bytes() == bytes(63) + b"x"
+    assert not weights.exists()
+    again = repair_run(tmp_path)
+    assert [part.state for part in again if part.name == LEDGER_NAME] == ["sound"]
+
+
+def test_what_cannot_be_made_again_is_named_with_exit_code_1(tmp_path, trial):
+    make_run(tmp_path, trial)
+    (tmp_path / "split.json").write_text('{"u1": "test"}')
+    result = CliRunner().invoke(make_app(), ["repair", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "damaged  split.json: The split has other bytes" in result.output
+    assert "Restore split.json, or start a new run" in result.output

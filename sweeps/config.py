@@ -145,10 +145,12 @@ class SearchConfig(Config):
             low, high = getattr(self, name)
             if not 0 <= low <= high:
                 raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
-        if self.retention[1] < 1 or self.strength[0] > 0:
+        users = self.user_strength or (0.0, 0.0)
+        if self.retention[1] < 1 or self.strength[0] > 0 or users[0] > 0:
             raise ValueError(
-                "retention must reach 1 and strength must begin at 0, since every setting is "
-                f"compared with plain fine-tuning, but got {self.retention} and {self.strength}"
+                "retention must reach 1 and both strengths must begin at 0, since every setting "
+                "is compared with plain fine-tuning, but got "
+                f"{self.retention}, {self.strength} and {users}"
             )
         if any(low >= high for low, high in pairwise(self.rungs)):
             raise ValueError(f"rungs must ascend, but got {list(self.rungs)}")

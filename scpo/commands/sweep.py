@@ -101,9 +101,12 @@ def plan(
     resolved = _load_sweep(config, set_, dry_run)
     with _run_folder(out, resolved):
         from sweeps.cost.selections import run_plan, selection_table, work_table
+        from sweeps.cost.user_table import user_table
 
         planned = run_plan(resolved, out, say, ledger=ledger, num_lanes=lanes)
     console.print(selection_table(planned))
+    if planned.users:
+        console.print(user_table(planned.users))
     console.print(work_table(planned))
     console.print(f"Written: {out / 'plan.csv'}, {out / 'plan_work.csv'}")
 

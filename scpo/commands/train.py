@@ -195,9 +195,14 @@ def train(
     global_model: GlobalModel,
     country: Annotated[str, Option("--country", help="Country to steer to.")],
     out: Out,
-    arm: Annotated[str, Option(help="full, filter, weight, inverse, scpo or random_k.")] = "scpo",
+    arm: Annotated[
+        str, Option(help="full, filter, weight, inverse, scpo, random_k or user.")
+    ] = "scpo",
     tau: Annotated[float, Option(help="Filter threshold, above 0, at most 1.")] = 0.7,
     beta: Annotated[float, Option(help="Weighting temperature, above 0.")] = 1.1,
+    user_strength: Annotated[
+        float | None, Option(help="Arm user; default: 1, or 0.5 below 30 users.")
+    ] = None,
     workers: Annotated[int, Option(help="1: this process; N: Ray and DeepSpeed.")] = 1,
     zero_stage: Annotated[int, Option(help="DeepSpeed ZeRO stage: 0, 1, 2 or 3.")] = 2,
     offload: Annotated[str, Option(help="To CPU: none, optimizer or weights (both).")] = "none",
@@ -227,7 +232,11 @@ def train(
     stop_if_dry_run(training, dry_run)
     check_workers(workers, zero_stage, offload)  # type: ignore[arg-type]  # checked there
     is_sharded = workers > 1 and zero_stage == 3  # no device need hold the whole model
+    if user_strength is not None and arm != "user":
+        raise ValueError(f"--user-strength is of the arm user, but got --arm {arm}.")
     setting: dict[str, Any] = {"arm": arm, "tau": tau, "beta": beta}
+    if user_strength is not None:
+        setting["user_strength"] = user_strength
     encoder = encoder_settings(max_tokens, overlong)
     made_from = {
         **setting,
@@ -250,6 +259,9 @@ def train(
             encoder=encoder,
             training=training,
             score_on=_sharded_scoring(workers, offload, cache) if is_sharded else None,
+            features_on=_sharded_features(workers, offload, global_model, cache)
+            if is_sharded and arm == "user"
+            else None,
             is_sharded=is_sharded,
             **setting,
         )
@@ -274,6 +286,12 @@ def train(
         f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
         f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
     )
+    if ready.user_strength:
+        from scpo.method.user_weights import USER_WARNING
+
+        console.print(f"User strength {ready.user_strength:g}. {USER_WARNING}")
+    elif arm == "user":
+        console.print("Weights of users lost accuracy on held-out users, so all of them are 1.")
     if ready.losses:
         console.print(f"{ready.pairs.country}: {ready.losses}")
     console.print(f"Written: {out}")
@@ -306,3 +324,13 @@ def _sharded_scoring(workers: int, offload: str, cache: Path) -> Any:
 
     group = _group(workers, 3, offload)
     return partial(score_sharded, group=group, storage=cache.absolute() / ".ray-train")
+
+
+def _sharded_features(workers: int, offload: str, global_model: str, cache: Path) -> Any:
+    """Return how features come from workers that share the weights."""
+    from scpo.distributed.sharded_scoring import features_sharded
+    from scpo.models.model_source import find_model
+
+    group = _group(workers, 3, offload)
+    storage = cache.absolute() / ".ray-train"
+    return partial(features_sharded, find_model(global_model), group=group, storage=storage)

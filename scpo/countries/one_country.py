@@ -9,21 +9,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TypedDict, Unpack
+from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
+from scpo.arrays import IntArray
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import CountryData, rows_of
+from scpo.countries.features import FeatureArray, features_folder, features_with_cache
 from scpo.countries.reference_cache import ScoringReport
+from scpo.countries.user_agreement import (
+    add_differences,
+    arm_strength,
+    country_agreement,
+    why_no_user_weights,
+)
 from scpo.data.interactions import read_interactions
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import keep_split
 from scpo.method.arms import select_arm
 from scpo.method.weighting import effective_pairs
-from scpo.models.devices import pick_device
+from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import LoadedModel, content_hash
@@ -79,7 +87,8 @@ class CountryTraining:
     """A training that can start: the kept pairs with their weights, and the global model.
 
     `model` is where every node finds it, `reward` is it on the device to use, or mapped from its
-    files for workers that share its weights. `num_available`
+    files for workers that share its weights. `user_strength` is 0 where users have no weights: the
+    gate of the arm `user` may have refused them. `num_available`
     counts the training pairs before the arm's filter, `effective_pairs` what the weights leave of
     the kept ones; `losses` says how many texts were cut and pairs dropped; `users` are those whose
     pairs are of the training part; `country` holds the pairs of all parts.
@@ -88,6 +97,7 @@ class CountryTraining:
     model: ModelSource
     reward: LoadedModel
     pairs: TrainingSet
+    user_strength: float
     num_available: int
     effective_pairs: float
     losses: str
@@ -96,11 +106,12 @@ class CountryTraining:
 
 
 class ArmSetting(TypedDict):
-    """Keyword arguments of `scpo.method.arms.select_arm`."""
+    """An arm and its numbers; `user_strength` as of `arm_strength`."""
 
     arm: str
     tau: float
     beta: float
+    user_strength: NotRequired[float | None]
 
 
 def ready_training(
@@ -112,17 +123,19 @@ def ready_training(
     encoder: EncoderConfig,
     training: TrainingConfig,
     score_on: Callable[..., ScoringReport] | None = None,
+    features_on: Callable[..., FeatureArray] | None = None,
     is_sharded: bool = False,
     **setting: Unpack[ArmSetting],
 ) -> CountryTraining:
     """Select and weigh one country's training pairs; rewards are of the training's precision.
 
-    `score_on` and `is_sharded` as of `score_data`.
+    `score_on` and `is_sharded` as of `score_data`; `features_on` is `compute` of
+    `features_with_cache`, for the arm `user`.
 
     Raises:
         FileNotFoundError: No such data or model.
-        ValueError: The country is absent or too small, a setting is out of range, or no pair
-            is kept.
+        ValueError: The country is absent or too small, a setting is out of range, no pair is
+            kept, or its users cannot be weighed.
     """
     source, reward = _load(global_model, is_sharded=is_sharded)
     encoder = encoder_of(reward, encoder)
@@ -142,19 +155,35 @@ def ready_training(
     ).countries.values()
     which = steered.pairs_in("train")
     margin = steered.reference_margin[which]
-    selection = select_arm(reference_margin=margin, seed=training.seed, **setting)
+    given: dict[str, Any] = {name: setting[name] for name in ("arm", "tau", "beta")}
+    if setting["arm"] == "user":
+        if fault := why_no_user_weights(steered):
+            raise ValueError(f"{country}: users cannot be weighed, for {fault}.")
+        precision = resolve_precision(training.precision, pick_device())
+        folder = features_folder(cache, model_hash=content_hash(source), precision=precision)
+
+        def features_of(data: CountryData, texts: IntArray) -> FeatureArray:
+            return features_with_cache(
+                reward, data.texts, texts, folder, precision=precision, compute=features_on
+            ).features
+
+        steered = add_differences(steered, features_of)
+        given["user_strength"] = arm_strength(steered, which, setting.get("user_strength"))
+        given["agreement"] = country_agreement(steered, which)
+    selection = select_arm(reference_margin=margin, seed=training.seed, **given)
     if not selection.keep.any():
         raise ValueError(
             f"{country}: tau={setting['tau']} keeps none of {len(which)} training pairs. "
             "Raise tau."
         )
     pairs = steered.training_set(which[selection.keep], selection.weights[selection.keep])
-    own = {"arm": setting["arm"], "tau": selection.tau, "beta": selection.beta}
+    own = {"arm": setting["arm"], **selection.numbers}
     pairs = replace(pairs, facts={**pairs.facts, **own})
     return CountryTraining(
         source,
         reward,
         pairs,
+        selection.user_strength,
         len(which),
         effective_pairs(selection.weights),
         steered.losses,

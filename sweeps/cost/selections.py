@@ -27,6 +27,8 @@ from sweeps.cost.power import describe_power_before
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.ledger.records import read_records
+from sweeps.ledger.user_weights import UserWeight
+from sweeps.probe.user_features import with_user_features, write_weights_of
 from sweeps.run.inputs import prepare_all
 from sweeps.run.run_folder import kept_folds, with_folds
 
@@ -60,6 +62,7 @@ class SweepPlan:
     work: list[WorkRow]  # by kind, and the total last
     rate: Rate  # what the hours assume
     num_lanes: int  # trainings at a time
+    users: list[UserWeight]  # of the arm `user`, where users can be weighed
 
 
 def run_plan(
@@ -70,7 +73,7 @@ def run_plan(
     ledger: Path | None = None,
     num_lanes: int | None = None,
 ) -> SweepPlan:
-    """Plan a sweep and write `plan.csv` and `plan_work.csv` into a run's folder.
+    """Plan a sweep and write `plan.csv`, `plan_work.csv`, `user_weights.csv` into a run's folder.
 
     Nothing is trained. The folder gets the data, and a trained global model is looked for there;
     texts without a reference reward are scored, which is reported. `ledger`, a file or run folder
@@ -90,7 +93,7 @@ def run_plan(
             "train it: scpo train-global, then --set global_model.name=FOLDER."
         )
     model, steered = prepare_all(config, run, say)
-    countries = steered.countries
+    countries = with_user_features(config, steered.countries, model, say)
     config = kept_folds(config, run)
     if config.search.folds is None:
         folds = choose_folds(countries.values())
@@ -104,7 +107,8 @@ def run_plan(
     say(f"rate: {rate.source}")
     say(describe_power_before(countries.values(), config.search.num_folds))
     selections = [row for data in countries.values() for row in selection_rows(data)]
-    plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes)
+    users = write_weights_of(countries, run)
+    plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes, users)
     write_plan(plan, run)
     return plan
 

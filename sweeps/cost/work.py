@@ -27,7 +27,7 @@ from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import RECORDED, Job, rung_job, select_pairs
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import TUNED_ARM, slug
+from sweeps.ledger.words import BASELINE, TUNED_ARM, USER, slug
 from sweeps.search.rung_scheduler import rungs_of
 
 TIMING_S = 2.0
@@ -127,7 +127,9 @@ def job_tokens(job: Job, data: CountryData) -> tuple[float, float]:
     """
     trained, judged = 0.0, 0.0
     for fold in folds_of(data, job.folds):
-        labelled, selection = select_pairs(replace(job, min_pairs=0), fold)
+        plain = {"user_strength": None, "arm": BASELINE if job.arm == USER else job.arm}
+        # Weights of users change no number of pairs, so that they need not be known.
+        labelled, selection = select_pairs(replace(job, min_pairs=0, **plain), fold)  # type: ignore[arg-type]
         kept = labelled[selection.keep]
         if len(kept):
             trained += job.epochs * _text_tokens(data, kept)

@@ -37,7 +37,7 @@ class Candidate:
     l2: float
     retention: float | None = None
     strength: float | None = None
-    user_strength: float = 0.0
+    user_strength: float | None = None
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
         seed=0,
     )
     columns = (drawn.l2, drawn.retention, drawn.strength, drawn.user_strength)
-    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0) for l2 in config.l2]
+    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0, 0.0) for l2 in config.l2]
     searched = [Candidate(TUNED_ARM, *row) for row in np.stack(columns, axis=1).tolist()]
     return named + plain + searched
 
@@ -236,7 +236,7 @@ def _selector(
                 retention=each.retention,
                 strength=each.strength,
                 agreement=agreement,
-                user_strength=each.user_strength,
+                user_strength=each.user_strength or 0.0,
             )
             for each in candidates
         ]

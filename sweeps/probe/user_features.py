@@ -1,7 +1,9 @@
 """Features for the weights of users: once a country, before its lanes start."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -16,20 +18,29 @@ from scpo.countries.user_agreement import (
 from scpo.method.user_weights import default_user_strength, user_weights
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
-from sweeps.ledger.user_weights import UserWeight
+from sweeps.ledger.user_weights import UserWeight, write_user_weights
+from sweeps.ledger.words import USER
 from sweeps.probe.probed_pairs import FeatureStore, open_features, texts_features
+from sweeps.run.workspace import Workspace
 
 
 def with_user_features(
-    config: SweepConfig, countries: Mapping[str, CountryData], model: ModelSource, say: Say
+    config: SweepConfig,
+    countries: Mapping[str, CountryData],
+    model: ModelSource,
+    say: Say,
+    *,
+    arms: Sequence[str] = (),
 ) -> dict[str, CountryData]:
     """Return the countries, with features where a search or an arm may weigh their users.
+
+    `arms` are those asked for by name beside the configuration's.
 
     Raises:
         ValueError: A setting asks for users' weights where there can be none.
         RuntimeError: A feature is not finite.
     """
-    asked = config.asks_for_users
+    asked = (*config.asks_for_users, *(f"the arm {USER}" for arm in arms if arm == USER))
     if not asked and config.search.user_strength is not None:
         return dict(countries)
     faults = {name: why_no_user_weights(data) for name, data in countries.items()}
@@ -53,6 +64,34 @@ def with_user_features(
             raise
         say(f"users are not weighed: {error}")
         return dict(countries)
+
+
+def weigh_users(
+    config: SweepConfig, workspace: Workspace, run: Path, say: Say, *, arms: Sequence[str] = ()
+) -> Workspace:
+    """Return a workspace with features for users' weights; write these weights into its run.
+
+    `arms` as of `with_user_features`.
+
+    Raises:
+        ValueError: As of `with_user_features`.
+    """
+    countries = with_user_features(config, workspace.countries, workspace.model, say, arms=arms)
+    write_weights_of(countries, run)
+    return replace(workspace, countries=countries)
+
+
+def write_weights_of(countries: Mapping[str, CountryData], run: Path) -> list[UserWeight]:
+    """Write and return the weights of all users that can be weighed, where there are any."""
+    rows = [
+        row
+        for data in countries.values()
+        if data.differences is not None
+        for row in user_weight_rows(data)
+    ]
+    if rows:
+        write_user_weights(rows, run)
+    return rows
 
 
 def user_weight_rows(data: CountryData) -> list[UserWeight]:

@@ -53,4 +53,5 @@ def _is_trained(final: TrialRecord, ranking: CountryRanking) -> bool:
     searched, names = ranking.trained.record, [*_SETTING]
     if (final.config.get("lora_rank") is None) == (searched.config.get("lora_rank") is None):
         names += _OF_TRAINING
-    return all(final.config.get(name) == searched.config.get(name) for name in names)
+    # Records of before weigh no users.
+    return all((final.config.get(n) or 0) == (searched.config.get(n) or 0) for n in names)

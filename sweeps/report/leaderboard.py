@@ -23,8 +23,8 @@ from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 KEEP_GLOBAL, PLAIN = "keep the global model", "plain fine-tuning"
 LEADERBOARD_COLUMNS = """
     country rank trial_id base answers on_front knee recommended feasible consensus_told
-    non_inferior indistinguishable retention tau strength beta learning_rate epochs pairs_trained
-    pairs_available effective_pairs accuracy optimism low high difference difference_low
+    non_inferior indistinguishable retention tau strength beta user_strength learning_rate epochs
+    pairs_trained pairs_available effective_pairs accuracy optimism low high difference difference_low
     difference_high pairs users global_accuracy length_accuracy distinctive distinctive_pairs
     consensus consensus_pairs consensus_drop consensus_drop_low consensus_drop_high train_s seed
     hypervolume
@@ -177,11 +177,13 @@ def describe_setting(setting: RankedSetting) -> str:
         share = f"{setting.pairs_trained:.0f} pairs"
     if tau is not None and tau < 1:
         share += f" (tau {tau:.2g})"
+    of_users = record.config.get("user_strength")
+    users = f", user strength {of_users:.2g}" if isinstance(of_users, float) and of_users else ""
     if beta is None:
-        return f"{share}, no weighting"
+        return f"{share}{users or ', no weighting'}"
     if isinstance(strength, float | int):
-        return f"{share}, strength {strength:.2g} (beta {beta:.2g})"
-    return f"{share}, beta {beta:.2g}"
+        return f"{share}, strength {strength:.2g} (beta {beta:.2g}){users}"
+    return f"{share}, beta {beta:.2g}{users}"
 
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:

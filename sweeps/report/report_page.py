@@ -7,7 +7,7 @@ parameters mattered, the curves, failed trials and the configuration. Texts of t
 escaped by the template.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from sweeps.curves.output.figure import curves_figure, missing_curve
 from sweeps.curves.points import CurvePoint, curve_points
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.user_weights import UserWeight, read_user_weights
 from sweeps.ledger.words import TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.power import describe_power
@@ -38,6 +39,7 @@ from sweeps.report.leaderboard import (
     describe_others,
 )
 from sweeps.report.pareto_figure import pareto_figure
+from sweeps.report.user_block import user_block
 
 _MAX_FAILED_SHOWN = 50
 _BAR_WIDTH = 124  # pixels, as the template draws it
@@ -80,6 +82,7 @@ def write_report(
         config=config.read_text(encoding="utf-8") if config.is_file() else None,
         rule=rule,
         rankings=rankings,
+        users=read_user_weights(run),
     )
     path = run / "report.html"
     write_text(path, html)
@@ -93,10 +96,11 @@ def render_report(
     config: str | None,
     rule: ChoiceRule = DEFAULT_RULE,
     rankings: Sequence[CountryRanking] | None = None,
+    users: Mapping[str, Sequence[UserWeight]] | None = None,
 ) -> str:
     """Return the page of a run's records, at least one, as text; `config` is a text too.
 
-    `rule` and `rankings` as of `write_report`.
+    `rule` and `rankings` as of `write_report`; `users` are the weights of users by country.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.
@@ -137,6 +141,7 @@ def render_report(
         parameters=list(dict.fromkeys(p.name for one in importances for p in one.parameters)),
         curves=_curves_svgs(points),
         missing_curve=missing_curve(points),
+        users=user_block(users or {}),
         failed=failed[:_MAX_FAILED_SHOWN],
         num_failed=len(failed),
         config=config,

@@ -19,7 +19,8 @@ from sweeps.jobs.planned_jobs import arm_job
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import ARMS, UNTRAINED
+from sweeps.ledger.words import ARMS, UNTRAINED, USER
+from sweeps.probe.user_features import weigh_users
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
 
@@ -56,7 +57,11 @@ def run_ablation(
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
     folder = run / _FOLDER
     ledger = open_run(config, folder, resume=resume)
+    asked = () if tuple(arms) == ARMS else tuple(arms)
     workspace = open_workspace(config, run, say)
+    workspace = weigh_users(config, workspace, run, say, arms=asked)
+    can = {name for name, data in workspace.countries.items() if data.differences is not None}
+    jobs = [job for job in jobs if job.arm != USER or job.country in can]
     done = [record for record in ledger.read() if record.state != "failed"]  # those try again
     missing = [job for job in jobs if not any(job.is_of(record) for record in done)]
     say(f"ablation: {len(missing)} of {len(jobs)} to do")

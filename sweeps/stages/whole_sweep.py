@@ -13,6 +13,7 @@ from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.ledger.records import Listener
+from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
 from sweeps.run.workspace import open_workspace
@@ -57,7 +58,7 @@ def run_sweep(
         mirror.push()
         ledger = mirror.open_ledger()
     ledger.listeners = listeners
-    workspace = open_workspace(config, run, say, mirror=mirror)
+    workspace = weigh_users(config, open_workspace(config, run, say, mirror=mirror), run, say)
     if config.search.folds is None:
         folds = choose_folds(workspace.countries.values())
         config = keep_folds(config, run, folds)

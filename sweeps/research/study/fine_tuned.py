@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scpo.countries.country_data import CountryData
+from scpo.countries.user_agreement import why_no_user_weights
 from sweeps.config import HeadsConfig, Say, SweepConfig
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job
@@ -23,9 +24,10 @@ from sweeps.jobs.planned_jobs import arm_job
 from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED
+from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED, USER
 from sweeps.probe.choose_heads import Candidate, choose_heads
 from sweeps.probe.probed_pairs import open_features, probe_pairs
+from sweeps.probe.user_features import with_user_features
 from sweeps.research.study.study_config import StudyConfig
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace
@@ -63,12 +65,15 @@ def run_fine_tuned(
     """
     ledger = open_run(config, run, resume=True)
     workspace = open_workspace(config, run, say)
+    countries = with_user_features(config, workspace.countries, workspace.model, say)
+    workspace = replace(workspace, countries=countries)
     by_fold = split_countries(workspace.countries, seeds=study.seeds, folds=study.tuned_folds)
     country_of = {fold.name: fold.country for fold in by_fold}
     done = {record.trial_id for record in ledger.read()}
     chosen = choose_settings(config, workspace, by_fold, heads, say)
-    jobs = [job for job in study_jobs(config, chosen) if job.trial_id not in done]
-    say(f"fine-tuning: {len(jobs)} of {len(HEAD_ARMS) * len(by_fold)} trainings to do")
+    arms = arms_of(by_fold.values())
+    jobs = [job for job in study_jobs(config, chosen, arms) if job.trial_id not in done]
+    say(f"fine-tuning: {len(jobs)} of {len(arms) * len(by_fold)} trainings to do")
     if num_lanes is not None:
         lanes = config.lanes.model_copy(update={"num_lanes": num_lanes})
         config = config.model_copy(update={"lanes": lanes})
@@ -107,14 +112,22 @@ def split_countries(
     }
 
 
-def study_jobs(config: SweepConfig, chosen: Mapping[Fold, Candidate]) -> list[Job]:
+def arms_of(folds: Iterable[CountryData]) -> tuple[str, ...]:
+    """Return the arms of a study, without `user` where a fold's users cannot be weighed."""
+    can = all(data.differences is not None and why_no_user_weights(data) is None for data in folds)
+    return HEAD_ARMS if can else tuple(arm for arm in HEAD_ARMS if arm != USER)
+
+
+def study_jobs(
+    config: SweepConfig, chosen: Mapping[Fold, Candidate], arms: Sequence[str] = HEAD_ARMS
+) -> list[Job]:
     """Return every training of the study, the same order of data for all arms of a fold.
 
     `chosen` is the setting of `scpo_tuned` by fold.
     """
     jobs = []
     for fold, setting in chosen.items():
-        jobs += [_fold_job(config, fold, arm) for arm in HEAD_ARMS if arm != TUNED_ARM]
+        jobs += [_fold_job(config, fold, arm) for arm in arms if arm != TUNED_ARM]
         tuned = replace(_fold_job(config, fold, TUNED_ARM), tau=None, beta=None)
         jobs.append(replace(tuned, retention=setting.retention, strength=setting.strength))
     return jobs

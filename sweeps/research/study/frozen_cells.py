@@ -21,6 +21,7 @@ from scpo.data.reading.countries import find_countries
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.heads.linear_heads import ProbedPairs
+from scpo.heads.user_margins import MIN_USERS
 from scpo.method.strength import margin_scale
 from sweeps.config import Say
 from sweeps.jobs.folds import mean_if_known
@@ -166,7 +167,9 @@ def out_of_fold(
         fold_of_text[end] = fold
     margin = data.reference_margin
     pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
-    arms = [arm for arm in HEAD_ARMS if arm != USER or config.unit == "user"]
+    seen_users = len(np.unique(data.user)) * (folds - 1) // folds
+    weighs_users = config.unit == "user" and seen_users >= MIN_USERS
+    arms = [arm for arm in HEAD_ARMS if arm != USER or weighs_users]
     rewards = {arm: data.reference.copy() for arm in arms}
     chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in arms}
     for number in range(folds):

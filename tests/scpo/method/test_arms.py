@@ -49,7 +49,7 @@ def test_a_low_tau_may_keep_nothing():
 
 
 def test_unknown_arms_and_bad_settings_are_refused():
-    with pytest.raises(ValueError, match=r"arm must be one of full, .*random_k, but got 'globl'"):
+    with pytest.raises(ValueError, match=r"arm must be one of full, .*user, but got 'globl'"):
         select_arm("globl", MARGIN)
     with pytest.raises(ValueError, match="arm must be one of"):
         select_arm("global", MARGIN)  # it trains nothing

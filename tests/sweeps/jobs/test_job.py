@@ -8,10 +8,13 @@ import torch
 
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
+from scpo.countries.user_agreement import country_agreement
+from scpo.method.user_weights import user_weights
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
 from sweeps.jobs.job_records import failed_record, run_job, untrained_record
+from sweeps.ledger.same_setting import setting_identity
 from sweeps.run.workspace import Workspace
 
 TRAINING = TrainingConfig(learning_rate=1e-3, epochs=1.0, pairs_per_step=16)
@@ -132,3 +135,53 @@ def test_failed_record_keeps_the_reason() -> None:
     record = failed_record(make_job(), "RuntimeError: the loss is nan")
     assert (record.state, record.error) == ("failed", "RuntimeError: the loss is nan")
     assert record.evaluation is None
+
+
+def with_features(country: CountryData) -> CountryData:
+    rng = np.random.default_rng(0)
+    return replace(country, differences=rng.normal(size=(len(country.user), 6)))
+
+
+def test_weights_of_users_multiply_those_of_pairs(country: CountryData) -> None:
+    data = with_features(country)
+    labelled, plain = select_pairs(make_job(), data)
+    _, both = select_pairs(make_job(user_strength=1.5), data)
+    of_users = user_weights(country_agreement(data, labelled), 1.5)
+    np.testing.assert_array_equal(both.keep, plain.keep)
+    np.testing.assert_allclose(both.weights, plain.weights * of_users)
+    assert (both.weights < plain.weights).any()
+    with pytest.raises(ValueError, match="Arvandia: weights of users need features"):
+        select_pairs(make_job(user_strength=1.5), country)
+    with pytest.raises(ValueError, match="Arvandia: the arm `user` needs 10 users"):
+        select_pairs(make_job(arm="user"), data)
+
+
+def test_trainings_with_weights_of_users_are_equal(
+    country: CountryData, reward: RewardModel
+) -> None:
+    base = {name: value.clone() for name, value in reward.model.state_dict().items()}
+    records = []
+    for _ in range(2):
+        data = with_features(country)
+        records.append(
+            run_job(make_job(user_strength=1.0), data, reward, TRAINING, engine="torch")
+        )
+        reward.model.load_state_dict(base)
+    first, again = records
+    assert (again.evaluation, again.counts) == (first.evaluation, first.counts)
+    assert first.setting["user_strength"] == 1.0
+    assert first.config["user_strength"] == 1.0
+    assert first.counts["effective_pairs"] < first.counts["pairs_trained"]
+
+
+def test_records_of_before_have_user_strength_0() -> None:
+    record = failed_record(make_job(user_strength=0.0), "x")
+    older = {name: value for name, value in record.config.items() if name != "user_strength"}
+    older_record = record.model_copy(update={"config": older})
+    for job in (make_job(user_strength=0.0), make_job()):
+        assert job.is_of(record)
+        assert job.is_of(older_record)
+    assert not make_job(user_strength=0.5).is_of(older_record)
+    assert setting_identity(record) == setting_identity(older_record)
+    weighed = failed_record(make_job(user_strength=0.5), "x")
+    assert setting_identity(weighed) != setting_identity(record)

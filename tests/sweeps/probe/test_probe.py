@@ -186,8 +186,10 @@ def test_csv_and_table(tmp_path: Path) -> None:
     write_probe([result], tmp_path / "probe.csv")
     with (tmp_path / "probe.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    columns = "country,retention,tau,strength,beta,l2,steps,pairs_trained,effective_pairs,accuracy"
-    assert ",".join(rows[0]) == f"{columns},distinctive,consensus_drop,loss,feasible,on_front"
+    columns = "country,retention,tau,strength,beta,user_strength,l2,steps,pairs_trained"
+    assert ",".join(rows[0]) == (
+        f"{columns},effective_pairs,accuracy,distinctive,consensus_drop,loss,feasible,on_front"
+    )
     assert (rows[0]["pairs_trained"], rows[0]["accuracy"]) == ("90", "0.8")
     assert (rows[0]["beta"], rows[0]["distinctive"]) == ("", "")  # strength 0; no such pairs
     selection = select_setting(np.linspace(-1, 1, 100), retention=0.4, strength=0.1)

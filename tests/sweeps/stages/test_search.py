@@ -10,8 +10,9 @@ from optuna.distributions import IntDistribution
 from scpo.config import LoraConfig, TrainingConfig, parse_config
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs.job import Job, job_training
-from sweeps.search.space import describe_base, search_space, study_name
-from sweeps.stages.search import reason_to_refuse
+from sweeps.jobs.job_records import failed_record
+from sweeps.search.space import describe_base, point_of, search_of, search_space, study_name
+from sweeps.stages.search import first_points, reason_to_refuse
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
 
@@ -68,4 +69,44 @@ def test_a_base_with_other_numbers_than_configured_is_told() -> None:
     assert describe_base(parse_config(SweepConfig, outside, "test")) == (
         "plain fine-tuning is tried with learning_rate 1e-05 instead of 0.001: the nearest in the "
         "search's range"
+    )
+
+
+def test_users_are_weighed_where_they_can_be_unless_set() -> None:
+    open_config = SearchConfig()
+    assert "user_strength" not in search_space(open_config)  # a country decides
+    can = search_of(open_config, can_weigh_users=True)
+    assert (search_space(can)["user_strength"].low, can.user_strength) == (0.0, (0.0, 2.0))  # type: ignore[attr-defined]
+    assert "user_strength" not in search_space(search_of(open_config, can_weigh_users=False))
+    off = SearchConfig(user_strength=(0.0, 0.0))
+    assert "user_strength" not in search_space(search_of(off, can_weigh_users=True))
+    assert study_name("A", off) == study_name("A", open_config) != study_name("A", can)
+
+
+def test_the_arm_user_is_a_first_trial_where_users_are_weighed() -> None:
+    data = country_of([float(number) for number in range(20)])
+    data.user, data.differences = np.repeat(np.arange(5), 4), None
+    config = sweep_config()
+    plain = first_points(config, data)
+    assert len(plain) == 2
+    assert all("user_strength" not in point for point in plain)
+    data.differences = np.zeros((20, 2))
+    full, paper, users = first_points(config, data)
+    assert (full["user_strength"], paper["user_strength"]) == (0.0, 0.0)
+    assert users == {**full, "user_strength": 0.5}  # few users
+
+
+def test_a_point_of_before_weighs_no_users() -> None:
+    can = search_of(SearchConfig(), can_weigh_users=True)
+    record = failed_record(Job("t", "search", "A", "scpo_tuned", seed=0, **POINT), "x")  # type: ignore[arg-type]
+    older = {name: value for name, value in record.config.items() if name != "user_strength"}
+    old = record.model_copy(update={"config": older})
+    assert point_of(old, can) == {**POINT, "user_strength": 0.0}
+    weighed = record.model_copy(update={"config": {**older, "user_strength": 1.5}})
+    assert point_of(weighed, SearchConfig())["user_strength"] == 1.5
+
+
+def sweep_config() -> SweepConfig:
+    return SweepConfig.model_validate(
+        {"name": "x", "countries": ["Chile"], "global_model": {"name": "m"}}
     )

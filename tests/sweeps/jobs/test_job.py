@@ -157,7 +157,7 @@ def test_weights_of_users_multiply_those_of_pairs(country: CountryData) -> None:
 
 
 def test_trainings_with_weights_of_users_are_equal(
-    country: CountryData, reward: RewardModel
+    country: CountryData, reward: LoadedModel
 ) -> None:
     base = {name: value.clone() for name, value in reward.model.state_dict().items()}
     records = []

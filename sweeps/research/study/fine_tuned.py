@@ -114,9 +114,7 @@ def split_countries(
 
 def arms_of(folds: Iterable[CountryData]) -> tuple[str, ...]:
     """Return the arms of a study, without `user` where a fold's users cannot be weighed."""
-    can = all(
-        data.differences is not None and why_no_user_weights(data) is None for data in folds
-    )
+    can = all(data.differences is not None and why_no_user_weights(data) is None for data in folds)
     return HEAD_ARMS if can else tuple(arm for arm in HEAD_ARMS if arm != USER)
 
 

@@ -149,8 +149,9 @@ def _weighted(
         precision=weighting.precision,
     ).countries
     for country, found in steered.items():
-        setting = {"tau": weighting.tau, "beta": weighting.beta}
-        selection = select_arm(weighting.arm, found.reference_margin, **setting)
+        selection = select_arm(
+            weighting.arm, found.reference_margin, tau=weighting.tau, beta=weighting.beta
+        )
         pairs = found.pairs.take(selection.keep)
         weight = selection.weights[selection.keep]
         part = found.part[selection.keep].tolist()

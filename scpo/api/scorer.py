@@ -29,7 +29,7 @@ class RankedResponse(TypedDict):
 class BestResponse(NamedTuple):
     """The response with the highest reward, by its position, and that reward."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple has a method of this name
     reward: float
 
 

@@ -70,7 +70,9 @@ def train(
     """
     given = dict(settings or {})
     name = _name_of(global_model)
-    of_texts = {name: given.pop(name) for name in ("max_tokens", "overlong") if name in given}
+    of_texts: dict[str, Any] = {
+        name: given.pop(name) for name in ("max_tokens", "overlong") if name in given
+    }
     encoder = parse_config(EncoderConfig, of_texts, "settings")
     training = parse_config(TrainingConfig, given, "settings")
     with TemporaryDirectory(prefix="scpo-train-") as temporary:

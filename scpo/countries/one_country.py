@@ -15,7 +15,7 @@ import numpy as np
 
 from scpo.arrays import IntArray
 from scpo.choices import Precision
-from scpo.config import EncoderConfig, TrainingConfig
+from scpo.config import EncoderConfig, FeaturesConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import CountryData, rows_of
 from scpo.countries.features import FeatureArray, features_folder, features_with_cache
@@ -160,11 +160,12 @@ def ready_training(
         if fault := why_no_user_weights(steered):
             raise ValueError(f"{country}: users cannot be weighed, for {fault}.")
         precision = resolve_precision(training.precision, pick_device())
-        folder = features_folder(cache, model_hash=content_hash(source), precision=precision)
+        how: dict[str, Any] = {"pooling": FeaturesConfig().pooling, "precision": precision}
+        folder = features_folder(cache, model_hash=content_hash(source), **how)
 
         def features_of(data: CountryData, texts: IntArray) -> FeatureArray:
             return features_with_cache(
-                reward, data.texts, texts, folder, precision=precision, compute=features_on
+                reward, data.texts, texts, folder, compute=features_on, **how
             ).features
 
         steered = add_differences(steered, features_of)

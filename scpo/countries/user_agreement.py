@@ -44,7 +44,7 @@ def add_differences(data: CountryData, features_of: FeaturesOf) -> CountryData:
     needed, number = np.unique(ends, return_inverse=True)
     features = features_of(data, needed)
     chosen, rejected = np.split(number, 2)
-    differences = np.full((len(data.pairs), features.shape[1]), np.nan, dtype=features.dtype)
+    differences = np.full((len(data.part), features.shape[1]), np.nan, dtype=features.dtype)
     differences[which] = features[chosen] - features[rejected]
     return replace(data, differences=differences)
 

@@ -23,6 +23,7 @@ from sweeps.curves.points import curve_points
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.words import TUNED_ARM
 from sweeps.ranking.ranking import CountryRanking, rank_records
+from sweeps.ranking.recommendation import rule_of
 from sweeps.ranking.tested import describe_tests
 from sweeps.report.arms_table import ARM_COLUMNS, arm_columns, arm_rows
 from sweeps.report.leaderboard import LEADERBOARD_COLUMNS, leaderboard_rows
@@ -190,12 +191,11 @@ class Run:
     def report(self) -> Path:
         """Return the path of the run's page, which is written where it is missing."""
         page = self.folder / "report.html"
-        margin = self.config.search.non_inferiority
-        return page if page.is_file() else write_report(self.folder, margin=margin)
+        return page if page.is_file() else write_report(self.folder, rule=rule_of(self.config))
 
     def _rankings(self, records: Sequence[TrialRecord] | None = None) -> list[CountryRanking]:
-        margin = self.config.search.non_inferiority
-        return rank_records(self.records() if records is None else records, margin=margin)
+        given = self.records() if records is None else records
+        return rank_records(given, rule=rule_of(self.config))
 
     def _country(self, label: str) -> str:
         return find_countries([label], self.countries)[0]

@@ -12,6 +12,7 @@ from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.records import TrialRecord
+from sweeps.ranking.recommendation import rule_of
 from sweeps.report.write_all import write_outputs
 from sweeps.run.mirror import working_folder
 from sweeps.run.run_folder import one_run_writer
@@ -59,7 +60,7 @@ def sweep(
             stopped = run_sweep(
                 resolved, folder, resume=resume, say=say, mirror=mirror, listeners=callbacks
             )
-            write_outputs(folder, margin=resolved.search.non_inferiority)
+            write_outputs(folder, rule=rule_of(resolved))
     finally:
         if not was_there:
             ray.shutdown()  # a notebook goes on without the cluster

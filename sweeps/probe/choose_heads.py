@@ -108,7 +108,13 @@ def choose_heads(
         rows = np.array([row for row in ranked if candidates[row].arm == TUNED_ARM])
         full = best[BASELINE]
         found = choose_in_folds(counts, full, rows, caution=config.caution)
-        kept = replace(candidates[full], arm=TUNED_ARM, retention=KEPT_GLOBAL, strength=0.0)
+        kept = replace(
+            candidates[full],
+            arm=TUNED_ARM,
+            retention=KEPT_GLOBAL,
+            strength=0.0,
+            user_strength=0.0,
+        )
         plain = replace(kept, retention=1.0)
         chosen[TUNED_ARM] = (
             kept if found is None else plain if found == full else candidates[found]

@@ -22,7 +22,9 @@ COMMANDS = {
     "Training": (train.train_global, train.score, train.train),
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
     "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
-    "Results of a sweep": (results.rank, results.curves, results.report, results.repair),
+    "Results of a sweep": (
+        *(results.rank, results.curves, results.report, results.track, results.repair),
+    ),
     "Research": (research.science, research.study),
     "Cluster": (
         *(cluster.doctor, cluster.submit, cluster.jobs, cluster.status),

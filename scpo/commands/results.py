@@ -64,6 +64,26 @@ def report(run: Run) -> None:
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
+def track(
+    run: Run,
+    to: Annotated[list[str], Option(help="wandb, mlflow, tensorboard or trackio; repeatable.")],
+) -> None:
+    """Send a finished or running sweep to a tracker.
+
+    What the tracker has is not sent again. `report_to` in the configuration sends while it runs.
+    """
+    from sweeps.config import check_trackers
+    from sweeps.ledger.records import read_records
+    from sweeps.run.mirror import working_folder
+    from sweeps.tracking.delivery import send_run
+
+    names = check_trackers(tuple(to))
+    with working_folder(run) as (folder, _):
+        records = read_records(folder)
+        for name, count in send_run(names, folder, records).items():
+            console.print(f"{name}: {count} of {len(records)} trainings sent, the others before.")
+
+
 def repair(
     run: Annotated[Path, Argument(help="Output folder of `scpo sweep`, on this machine.")],
 ) -> None:

@@ -7,7 +7,7 @@ they need neither Ray nor torch.
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -145,6 +145,7 @@ class Ledger:
 
     Attributes:
         run: Id of the run, in every line.
+        listeners: Called with each record once it is durable; they must return at once.
 
     Raises:
         ValueError: As of `read_records`.
@@ -161,10 +162,13 @@ class Ledger:
         if self._chain.run is None:
             self._chain.run = uuid4().hex[:8]
         self.run = self._chain.run
+        self.listeners: list[Callable[[TrialRecord], None]] = []
 
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable before returning."""
         self._write(self._chain.add(_encode(record)) + b"\n")
+        for listen in self.listeners:
+            listen(record)
 
     def read(self) -> list[TrialRecord]:
         """Return every record in the order of writing."""

@@ -19,7 +19,7 @@ _CONFIG_FILE = "config.yaml"
 _FREE = (
     *("lanes", "country_lanes", "curves.lanes", "final.lanes", "global_model.lanes", "cache"),
     *("search.num_trials", "search.max_wall_s", "search.max_device_hours"),
-    *("search.target_accuracy", "training.checkpoint_every"),
+    *("search.target_accuracy", "training.checkpoint_every", "report_to"),
 )
 _INPUTS = {"data", "split", "countries", "global_countries", "encoder", "training", "global_model"}
 

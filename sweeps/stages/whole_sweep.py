@@ -6,10 +6,12 @@ Every stage reads what the one before left in the run's folder, so `--resume` re
 that is finished. Only the final trainings see the test users, once.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
+from sweeps.ledger.records import Ledger
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
@@ -18,7 +20,13 @@ from sweeps.stages.search import search_countries
 
 
 def run_sweep(
-    config: SweepConfig, run: Path, *, resume: bool, say: Say, mirror: Mirror | None = None
+    config: SweepConfig,
+    run: Path,
+    *,
+    resume: bool,
+    say: Say,
+    mirror: Mirror | None = None,
+    on_ledger: Callable[[Ledger], None] | None = None,
 ) -> str | None:
     """Run a sweep into a folder, or resume one.
 
@@ -28,6 +36,7 @@ def run_sweep(
         resume: Continue what the folder holds; an empty folder starts fresh.
         say: Called with a line of progress.
         mirror: The copy of the folder in an object store, if it has one.
+        on_ledger: Called with the ledger before the first training, to listen to its records.
 
     Returns:
         Which limit of the search stopped the sweep before its final trainings, None for the end.
@@ -45,6 +54,8 @@ def run_sweep(
     if mirror is not None:
         mirror.push()
         ledger = mirror.open_ledger()
+    if on_ledger is not None:
+        on_ledger(ledger)
     workspace = open_workspace(config, run, say, mirror=mirror)
     if mirror is not None:
         mirror.push()

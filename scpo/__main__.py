@@ -23,7 +23,8 @@ COMMANDS = {
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
     "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
     "Results of a sweep": (
-        *(results.rank, results.curves, results.report, results.track, results.repair),
+        *(results.watch, results.rank, results.curves, results.report, results.track),
+        results.repair,
     ),
     "Research": (research.science, research.study),
     "Cluster": (

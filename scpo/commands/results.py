@@ -64,6 +64,22 @@ def report(run: Run) -> None:
     console.print(f"Written: {page}, {run}/arms.csv")
 
 
+def watch(
+    run: Run,
+    once: Annotated[bool, Option("--once", help="Show it once and end.")] = False,
+) -> None:
+    """Follow a running sweep: a live table, until it ends or Ctrl-C. The sweep goes on.
+
+    A run in a bucket is shown once.
+    """
+    from scpo.files.places import is_remote
+    from sweeps.progress.watch import watch_run
+    from sweeps.run.mirror import working_folder
+
+    with working_folder(run) as (folder, _):
+        watch_run(folder, console, once=once or is_remote(run))
+
+
 def track(
     run: Run,
     to: Annotated[list[str], Option(help="wandb, mlflow, tensorboard or trackio; repeatable.")],

@@ -11,7 +11,7 @@ from scpo.method.weighting import effective_pairs
 from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes.lane_count import describe_lanes
-from sweeps.lanes.progress import follow_progress
+from sweeps.progress.progress_table import follow_progress
 from sweeps.lanes.tune_runner import run_trials
 from sweeps.ledger.records import Ledger
 from sweeps.ledger.words import TUNED_ARM, slug
@@ -58,6 +58,7 @@ def search_countries(
             [*exempt[country], *probed.get(country, ())],
             partial(reason_to_refuse, config.search, workspace.countries[country]),
             [record for record in known if record.country == country],
+            {"country": country, "sweep": config.name, "arm": TUNED_ARM},
         )
 
     def make_job(country: str, number: int, point: Point) -> Job:

@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from scpo.files.atomic import hash_values
 from scpo.files.output_folder import one_writer
 from scpo.text.secrets import mask_secrets
 from sweeps.ledger.chain import run_of_line
@@ -37,8 +38,8 @@ def check_installed(names: Sequence[str]) -> None:
         package = _TRACKERS[name][0]
         if importlib.util.find_spec(package) is None:
             raise RuntimeError(
-                f"report_to {name} needs the package {package}, which is not installed. To install "
-                f"it: pip install {package}"
+                f"report_to {name} needs the package {package}, which is not installed. Install "
+                f"it with: pip install {package}"
             )
 
 
@@ -109,10 +110,10 @@ def lock_of(folder: Path, name: str) -> Path:
 
 
 def run_id(folder: Path) -> str:
-    """Return the id of a run by its ledger; one of an earlier version has that of its folder."""
+    """Return the id of a run by its ledger; one of an earlier version has a hash of its folder."""
     file = folder / LEDGER_NAME
     lines = file.read_bytes().split(b"\n") if file.is_file() else []
-    return next(filter(None, map(run_of_line, lines)), folder.resolve().name)
+    return next(filter(None, map(run_of_line, lines)), hash_values(folder.resolve().name)[:8])
 
 
 def result_files(folder: Path) -> list[Path]:

@@ -40,7 +40,8 @@ class TensorboardTracker:
         shutil.rmtree(self.folder / trial.name, ignore_errors=True)
         metrics = {name: trial.metrics[name] for name in _OBJECTIVES if name in trial.metrics}
         self.writer.add_hparams(trial.settings, metrics, name=trial.name, global_step=0)
-        with self.make_writer(str(self.folder / trial.name)) as writer:
+        # Without a suffix its file would have the name of the one that `add_hparams` wrote.
+        with self.make_writer(str(self.folder / trial.name), filename_suffix=".more") as writer:
             for name, value in trial.metrics.items():
                 if name not in metrics:
                     writer.add_scalar(name, value, 0)

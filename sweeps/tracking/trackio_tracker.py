@@ -1,11 +1,12 @@
 """trackio: a project by the sweep's name, a group a run, a run a training.
 
 The place is TRACKIO_DIR's, or that of TRACKIO_SPACE_ID. trackio has one run open at a time, so the
-parent is opened again where it is written to.
+parent is opened where files are attached to it.
 
 Reference: https://huggingface.co/docs/trackio/api, tried with trackio 0.43.
 """
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,24 +15,26 @@ from sweeps.tracking.sent_values import SentSweep, SentTrial
 
 
 class TrackioTracker:
-    """Opens a run, writes it and ends it, for the sweep and for each training."""
+    """Opens a run, writes it and ends it, for each training and at last for the sweep."""
 
     def __init__(self) -> None:
         import trackio
+        import trackio.run
 
-        self.trackio = trackio
+        for module in (trackio, sys.modules["trackio.run"]):
+            vars(module)["print"] = _print_nothing  # four lines a run, and no option against it
+        self.trackio: Any = trackio
         self.sweep: SentSweep | None = None
 
     def open(self, sweep: SentSweep) -> None:
-        """Make the parent, or find it."""
+        """Remember the sweep."""
         self.sweep = sweep
-        self._start("sweep", dict(sweep.settings)).finish()
 
     def send_trial(self, trial: SentTrial) -> None:
         """Send a training as a run of the group."""
         run = self._start(trial.name, {**trial.settings, **trial.tags})
         run.log(dict(trial.metrics), step=0)
-        run.finish()
+        self.trackio.finish()
 
     def send_files(self, files: Sequence[Path]) -> None:
         """Attach files to the parent as one artifact."""
@@ -41,7 +44,7 @@ class TrackioTracker:
         for file in files:
             artifact.add_file(str(file))
         run.log_artifact(artifact)
-        run.finish()
+        self.trackio.finish()
 
     def close(self, *, finished: bool) -> None:
         """Do nothing: no run is open."""
@@ -58,3 +61,7 @@ class TrackioTracker:
             auto_log_gpu=False,
             auto_log_cpu=False,
         )
+
+
+def _print_nothing(*texts: object, **options: object) -> None:
+    """Stand in for print."""

@@ -10,7 +10,7 @@ from optuna.distributions import IntDistribution
 from scpo.config import LoraConfig, TrainingConfig
 from sweeps.config import SearchConfig
 from sweeps.jobs.job import Job, job_training
-from sweeps.search.space import search_space, study_name
+from sweeps.search.space import search_space, space_hash
 from sweeps.stages.search import reason_to_refuse
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
@@ -56,4 +56,4 @@ def test_a_point_is_a_job_of_its_numbers() -> None:
 
 def test_without_adapters_no_rank_is_searched() -> None:
     assert "lora_rank" not in search_space(SearchConfig())
-    assert study_name("A", SearchConfig()) != study_name("A", SearchConfig(lora_rank=(2, 8)))
+    assert space_hash(SearchConfig()) != space_hash(SearchConfig(lora_rank=(2, 8)))

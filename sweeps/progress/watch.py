@@ -54,7 +54,9 @@ def watch_view(config: SweepConfig, records: Sequence[TrialRecord], *, running: 
     search = [record for record in records if record.purpose == "search"]
     to_do = dict.fromkeys(config.countries, config.search.num_trials)
     done = Counter(record.purpose for record in records if record.state != "failed")
-    num_final = len(config.countries) * (1 + (len(config.final.arms) + 1) * len(config.final.seeds))
+    num_final = len(config.countries) * (
+        1 + (len(config.final.arms) + 1) * len(config.final.seeds)
+    )
     curves = config.curves
     per_country = len(curves.arms) * len(curves.budgets) * len(curves.seeds)
     failed = [record for record in records if record.state == "failed"]

@@ -11,7 +11,7 @@ from scpo.text.secrets import mask_secrets
 from sweeps.ledger.chain import run_of_line
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord
 from sweeps.tracking.mlflow_tracker import MlflowTracker
-from sweeps.tracking.sent_memory import FOLDER, SentMemory
+from sweeps.tracking.sent_memory import MEMORY_FOLDER, SentMemory
 from sweeps.tracking.sent_values import sent_sweep, sent_trial
 from sweeps.tracking.tensorboard_tracker import TensorboardTracker
 from sweeps.tracking.tracker import Tracker
@@ -106,7 +106,7 @@ def send_run(names: Iterable[str], folder: Path, records: Sequence[TrialRecord])
 
 def lock_of(folder: Path, name: str) -> Path:
     """Return the lock of whoever sends a run to a tracker."""
-    return folder / FOLDER / f"{name}.lock"
+    return folder / MEMORY_FOLDER / f"{name}.lock"
 
 
 def run_id(folder: Path) -> str:

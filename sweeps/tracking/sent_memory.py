@@ -13,7 +13,7 @@ from pathlib import Path
 from sweeps.ledger.records import TrialRecord
 from sweeps.tracking.sent_values import fingerprint
 
-FOLDER = "tracking"
+MEMORY_FOLDER = "tracking"
 
 
 class SentMemory:
@@ -26,7 +26,7 @@ class SentMemory:
     """
 
     def __init__(self, folder: Path, tracker: str, run: str) -> None:
-        self.file = folder / FOLDER / f"{tracker}.jsonl"
+        self.file = folder / MEMORY_FOLDER / f"{tracker}.jsonl"
         self.run = run
         self.taken: dict[str, str] = {}  # hash by trial
         held = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""

@@ -13,7 +13,7 @@ from typing import Any
 
 from sweeps.tracking.sent_values import SentSweep, SentTrial
 
-FOLDER = "tensorboard"
+_FOLDER = "tensorboard"
 _OBJECTIVES = ("validation_accuracy", "pairs_trained")
 
 
@@ -29,7 +29,7 @@ class TensorboardTracker:
 
     def open(self, sweep: SentSweep) -> None:
         """Begin the sweep's own event file."""
-        self.folder = sweep.folder / FOLDER
+        self.folder = sweep.folder / _FOLDER
         self.writer = self.make_writer(str(self.folder))
         lines = ["| setting | value |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in sweep.settings.items()]

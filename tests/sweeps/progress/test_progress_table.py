@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from sweeps.ledger.records import TrialRecord
 from sweeps.progress import progress_table as module
 from sweeps.progress.progress_table import follow_progress, progress_table, time_left
-from sweeps.ledger.records import TrialRecord
 
 
 def make_record(number: int, **changes: Any) -> TrialRecord:

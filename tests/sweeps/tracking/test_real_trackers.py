@@ -1,7 +1,6 @@
 """The adapters against the packages themselves, where these are installed; nothing is uploaded."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest

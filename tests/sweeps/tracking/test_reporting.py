@@ -148,12 +148,12 @@ def test_a_resumed_run_sends_only_what_is_missing_or_new(
     run: Path, trial: Callable[..., TrialRecord], trackers: dict[str, FakeTracker]
 ) -> None:
     fake = trackers["mlflow"]
-    with pytest.raises(KeyboardInterrupt), Reporting(("mlflow",), run, print) as found:
-        ledger = Ledger(run)
-        found.listen(ledger)
-        ledger.append(trial("mexico-0000", [3, 4], 30.0))
-        ledger.append(trial("mexico-0001", [], 0.0, state="failed"))
-        raise KeyboardInterrupt
+    found = Reporting(("mlflow",), run, print)
+    ledger = Ledger(run)
+    found.listen(ledger)
+    ledger.append(trial("mexico-0000", [3, 4], 30.0))
+    ledger.append(trial("mexico-0001", [], 0.0, state="failed"))
+    found.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # Ctrl-C within the block
     assert end_of(fake) == (["mexico-0000", "mexico-0001"], [False])
     ledger = Ledger(run)
     ledger.append(trial("mexico-0002", [3, 3], 20.0))  # that no tracker heard of
@@ -188,7 +188,7 @@ def test_two_do_not_send_a_run_to_one_tracker(
     ledger = Ledger(run)
     with Reporting(("mlflow",), run, print) as found:
         found.listen(ledger)
-        with pytest.raises(ValueError, match="What mlflow has of .* is being written by process"):
+        with pytest.raises(ValueError, match=r"What mlflow has of .* is being written by process"):
             send_run(["mlflow"], run, [])
         assert send_run(["wandb"], run, []) == {"wandb": 0}
     assert not lock_of(run, "mlflow").exists()

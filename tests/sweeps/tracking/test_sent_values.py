@@ -59,7 +59,7 @@ def test_a_configuration_is_flat_and_has_no_secret(tmp_path: Path) -> None:
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="Is .* the folder of a sweep"):
+    with pytest.raises(FileNotFoundError, match=r"Is .* the folder of a sweep"):
         sent_sweep("0a1b2c3d", tmp_path)
     (tmp_path / "config.yaml").write_text("- a\n")
     with pytest.raises(ValueError, match="must hold keys and values"):

@@ -24,7 +24,10 @@ COMMANDS = {
     "Training": (train.train_global, train.score, train.train),
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
     "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
-    "Results of a sweep": (results.rank, results.curves, results.report, results.repair),
+    "Results of a sweep": (
+        *(results.watch, results.rank, results.curves, results.report, results.track),
+        results.repair,
+    ),
     "Use": (use.score_file, use.rerank, use.serve, use.export),
     "Research": (research.science, research.study),
     "Cluster": (

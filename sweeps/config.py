@@ -26,6 +26,8 @@ from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 from scpo.statistics.lower_bound import CAUTION
 from scpo.text.near_words import nearest
 
+TRACKERS = ("wandb", "mlflow", "tensorboard", "trackio")
+
 _log = logging.getLogger(__name__)
 
 
@@ -36,6 +38,20 @@ def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
         hint = f"; did you mean {near!r}?" if near else ""
         raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}{hint}")
     return arms
+
+
+def check_trackers(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of trackers, each once.
+
+    Raises:
+        ValueError: One is none; the nearest is named.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            near = nearest(name, TRACKERS)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise ValueError(f"trackers are {', '.join(TRACKERS)}, but got {name!r}{hint}")
+    return tuple(dict.fromkeys(names))
 
 
 def _name_country(label: Any) -> Any:
@@ -58,6 +74,7 @@ def _name_lanes(lanes: Any) -> Any:
 
 Country = Annotated[str, BeforeValidator(_name_country)]
 Arms = Annotated[tuple[str, ...], AfterValidator(_check_arms)]
+Trackers = Annotated[tuple[str, ...], AfterValidator(check_trackers)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Caution = Annotated[float, Field(ge=0, allow_inf_nan=True)]  # `.inf` keeps the base always
 Answer = Literal["accuracy", "thrift", "balance"]
@@ -253,6 +270,9 @@ class SweepConfig(Config):
     )
     cache: LocalPath = Field(
         "runs/cache", description="folder or URI of reference rewards, shared by runs"
+    )
+    report_to: Trackers = Field(
+        (), description=f"trackers that are sent every training: {', '.join(TRACKERS)}"
     )
 
     @property

@@ -77,6 +77,42 @@ def report(run: RunPlace, as_json: Json = False) -> None:
     show_json(as_json, {"page": str(page), "arms": arm_columns(rows, notes)})
 
 
+def watch(
+    run: RunPlace,
+    once: Annotated[bool, Option("--once", help="Show it once and end.")] = False,
+) -> None:
+    """Follow a running sweep: a live table, until it ends or Ctrl-C. The sweep goes on.
+
+    A run in a bucket is shown once.
+    """
+    from scpo.files.places import is_remote
+    from sweeps.progress.watch import watch_run
+    from sweeps.run.mirror import working_folder
+
+    with working_folder(run) as (folder, _):
+        watch_run(folder, console, once=once or is_remote(run))
+
+
+def track(
+    run: RunPlace,
+    to: Annotated[list[str], Option(help="wandb, mlflow, tensorboard or trackio; repeatable.")],
+) -> None:
+    """Send a finished or running sweep to a tracker.
+
+    What the tracker has is not sent again. `report_to` in the configuration sends while it runs.
+    """
+    from sweeps.config import check_trackers
+    from sweeps.ledger.records import read_records
+    from sweeps.run.mirror import working_folder
+    from sweeps.tracking.delivery import send_run
+
+    names = check_trackers(tuple(to))
+    with working_folder(run) as (folder, _):
+        records = read_records(folder)
+        for name, count in send_run(names, folder, records).items():
+            console.print(f"{name}: {count} of {len(records)} trainings sent, the others before.")
+
+
 def repair(
     run: Annotated[Path, Argument(help="Output folder of `scpo sweep`, on this machine.")],
 ) -> None:

@@ -43,9 +43,18 @@ def sweep(
     with _run_folder(out, resolved), working_folder(out, writes=True) as (folder, mirror):
         # Imported late, because it is slow: a bucket that does not answer is reported first.
         from sweeps.stages.whole_sweep import run_sweep
+        from sweeps.tracking.reporting import Reporting
 
-        stopped = run_sweep(resolved, folder, resume=resume, say=say, mirror=mirror)
-        is_complete, result = _show_run(folder, out, resolved)
+        with Reporting(resolved.report_to, folder, say) as trackers:
+            stopped = run_sweep(
+                resolved,
+                folder,
+                resume=resume,
+                say=say,
+                mirror=mirror,
+                on_ledger=trackers.listen,
+            )
+            is_complete, result = _show_run(folder, out, resolved)
     show_json(as_json, {**result, "stopped": stopped})
     if stopped:
         console.print(

@@ -185,7 +185,7 @@ class Run:
         """
         from sweeps.search.open_study import open_study  # Optuna: tables do without
 
-        return open_study(self.folder, self._country(country), self.config.search)
+        return open_study(self.folder, self._country(country))
 
     @property
     def report(self) -> Path:

@@ -7,7 +7,7 @@ they need neither Ray nor torch.
 
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -150,6 +150,7 @@ class Ledger:
 
     Attributes:
         run: Id of the run, in every line.
+        listeners: Called with each record once it is durable; they must return at once.
 
     Raises:
         ValueError: As of `read_records`.
@@ -158,7 +159,7 @@ class Ledger:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LEDGER_NAME
-        self.listeners: Sequence[Listener] = ()  # each called with every record, once durable
+
         _cut_torn_line(self.path)
         self._chain = Chain()
         if self.path.exists():
@@ -167,6 +168,7 @@ class Ledger:
         if self._chain.run is None:
             self._chain.run = uuid4().hex[:8]
         self.run = self._chain.run
+        self.listeners: list[Listener] = []
 
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable, then tell the listeners."""

@@ -114,7 +114,7 @@ class Mirror:
             for name in files_below(self.folder)
             if (name.partition("/")[0] not in _NOT_MIRRORED or _is_card_of_final(name))
             and name != LEDGER_NAME
-            and not name.endswith(".tmp")
+            and not name.endswith((".tmp", ".lock"))
         ]
 
     def _pull_ledger(self) -> None:

@@ -24,7 +24,7 @@ _CONFIG_FILE = "config.yaml"
 _FREE = (
     *("lanes", "country_lanes", "curves.lanes", "final.lanes", "global_model.lanes", "cache"),
     *("search.num_trials", "search.max_wall_s", "search.max_device_hours"),
-    *("search.target_accuracy", "training.checkpoint_every", "final.which"),
+    *("search.target_accuracy", "training.checkpoint_every", "final.which", "report_to"),
 )
 _INPUTS = {"data", "split", "countries", "global_countries", "encoder", "training", "global_model"}
 

@@ -20,7 +20,7 @@ from sweeps.config import SearchConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.search.samplers import make_sampler
-from sweeps.search.space import Point, point_of, search_space, study_name
+from sweeps.search.space import Point, point_of, search_space, space_hash
 
 JOURNAL = "optuna.journal"  # in a run's folder
 _MAX_REFUSED = 200
@@ -50,6 +50,7 @@ class CountryStudy:
         first: Points to propose first, unless they are known.
         find_fault: Returns why a point must not start, or None.
         known: Search records of this country from earlier sessions.
+        facts: Shown beside the study, by name.
 
     Attributes:
         num_refused: Points that `find_fault` refused.
@@ -63,6 +64,7 @@ class CountryStudy:
         first: Sequence[Point],
         find_fault: Callable[[Point], str | None],
         known: Sequence[TrialRecord] = (),
+        facts: Mapping[str, str] | None = None,
     ) -> None:
         self.country = country
         self.config = config
@@ -72,10 +74,13 @@ class CountryStudy:
         self.num_refused = 0
         self.study = optuna.create_study(
             storage=storage,
-            study_name=study_name(country, config),
+            study_name=country,
             directions=["maximize", "minimize"],  # of OBJECTIVES
             sampler=make_sampler(config, country),
         )
+        self.study.set_metric_names(list(OBJECTIVES))
+        for name, value in {**(facts or {}), "space": space_hash(config)}.items():
+            self.study.set_user_attr(name, value)
         tried = [point_of(record, config) for record in known]
         for point in first:
             if point not in tried:
@@ -127,8 +132,8 @@ class CountryStudy:
             return
         record = TrialRecord.model_validate_json(result["record"])
         trial.set_user_attr("trial_id", record.trial_id)
-        for name, value in record.constraints.items():
-            trial.set_constraint(name, value)
+        for name, value in _constraints_of(record).items():
+            trial.storage.set_trial_system_attr(trial._trial_id, name, value)
         self.study.tell(trial, values)
 
     def _add(self, record: TrialRecord) -> None:
@@ -139,10 +144,19 @@ class CountryStudy:
                 values=[record.objectives[name] for name in OBJECTIVES] if complete else None,
                 params=point_of(record, self.config),
                 distributions=self.space,
-                constraints=record.constraints if complete else None,
+                system_attrs=_constraints_of(record) if complete else None,
                 user_attrs={"trial_id": record.trial_id},
             )
         )
+
+
+def _constraints_of(record: TrialRecord) -> dict[str, list[float]]:
+    """Return a record's constraints as one list, the form that samplers and dashboard both read.
+
+    `Trial.set_constraint` stores them by name, which optuna-dashboard (0.21) takes for none, so
+    that an infeasible trial looks feasible. In both forms, each would count twice.
+    """
+    return {"constraints": list(record.constraints.values())} if record.constraints else {}
 
 
 def _number_of(record: TrialRecord) -> int:

@@ -6,12 +6,10 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.config import SearchConfig
 from sweeps.search.country_study import JOURNAL
-from sweeps.search.space import study_name
 
 
-def open_study(run: Path, country: str, config: SearchConfig) -> optuna.Study:
+def open_study(run: Path, country: str) -> optuna.Study:
     """Return a country's study as its search left it.
 
     Raises:
@@ -22,6 +20,6 @@ def open_study(run: Path, country: str, config: SearchConfig) -> optuna.Study:
         raise FileNotFoundError(f"No studies at {journal}. Has the search of {run} begun?")
     storage = JournalStorage(JournalFileBackend(str(journal)))
     try:
-        return optuna.load_study(study_name=study_name(country, config), storage=storage)
+        return optuna.load_study(study_name=country, storage=storage)
     except KeyError as error:
         raise FileNotFoundError(f"{journal} has no study of {country}.") from error

@@ -9,7 +9,6 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from scpo.config import LoraConfig
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import slug
 
 USER_STRENGTH = (0.0, 2.0)  # where users can be weighed and nothing is set
 _LOG_SCALED = ("learning_rate", "epochs", "lora_rank")
@@ -78,8 +77,7 @@ def point_of(record: TrialRecord, config: SearchConfig) -> Point:
     return point
 
 
-def study_name(country: str, config: SearchConfig) -> str:
-    """Return a study's name: the country and a hash of the space."""
+def space_hash(config: SearchConfig) -> str:
+    """Return a hash of the searched space, 8 hexadecimal digits."""
     space = {name: getattr(config, name) for name in config.parameters}
-    digest = hashlib.sha256(repr(sorted(space.items())).encode()).hexdigest()[:8]
-    return f"{slug(country)}-{digest}"
+    return hashlib.sha256(repr(sorted(space.items())).encode()).hexdigest()[:8]

@@ -16,11 +16,11 @@ from sweeps.config import Say, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
-from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS, UNTRAINED, USER
 from sweeps.probe.user_features import weigh_users
+from sweeps.progress.progress_table import follow_progress
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import open_workspace
 

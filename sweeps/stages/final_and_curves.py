@@ -14,10 +14,10 @@ from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
-from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import GLOBAL, KEPT_GLOBAL, TUNED_ARM, slug
+from sweeps.progress.progress_table import follow_progress
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import rule_of
 from sweeps.run.workspace import Workspace

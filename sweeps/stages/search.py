@@ -15,11 +15,11 @@ from scpo.method.weighting import effective_pairs
 from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes.lane_count import describe_lanes
-from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_trials
 from sweeps.ledger.records import Ledger
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
+from sweeps.progress.progress_table import follow_progress
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
 from sweeps.search.country_study import CountryStudy, new_storage
@@ -70,6 +70,7 @@ def search_countries(
             [*exempt[country], *probed.get(country, ())],
             partial(reason_to_refuse, config.search, workspace.countries[country]),
             [record for record in known if record.country == country],
+            {"country": country, "sweep": config.name, "arm": TUNED_ARM},
         )
 
     def make_job(country: str, number: int, point: Point) -> Job:

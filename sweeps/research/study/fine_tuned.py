@@ -21,13 +21,13 @@ from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
-from sweeps.lanes.progress import follow_progress
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import HEAD_ARMS, TUNED_ARM, UNTRAINED, USER
 from sweeps.probe.choose_heads import Candidate, choose_heads
 from sweeps.probe.probed_pairs import open_features, probe_pairs
 from sweeps.probe.user_features import with_user_features
+from sweeps.progress.progress_table import follow_progress
 from sweeps.research.study.study_config import StudyConfig
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace, open_workspace

@@ -111,6 +111,7 @@ def test_runs_of_other_versions(run: Path) -> None:
         {"curves": {"lanes": {"workers": 2}}},
         {"cache": "elsewhere"},
         {"search": {"num_trials": 50, "max_wall_s": 9, "target_accuracy": 0.9}},
+        {"report_to": ["mlflow"]},
         {"search": {"max_device_hours": 2}},
         {"training": {"checkpoint_every": 7}},
         {"final": {"which": "thrift"}},

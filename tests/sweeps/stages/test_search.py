@@ -11,7 +11,7 @@ from scpo.config import LoraConfig, TrainingConfig, parse_config
 from sweeps.config import SearchConfig, SweepConfig
 from sweeps.jobs.job import Job, job_training
 from sweeps.jobs.job_records import failed_record
-from sweeps.search.space import describe_base, point_of, search_of, search_space, study_name
+from sweeps.search.space import describe_base, point_of, search_of, search_space, space_hash
 from sweeps.stages.search import first_points, reason_to_refuse
 
 POINT = {"retention": 0.5, "strength": 0.0, "learning_rate": 1e-5, "epochs": 1.0}
@@ -57,7 +57,7 @@ def test_a_point_is_a_job_of_its_numbers() -> None:
 
 def test_without_adapters_no_rank_is_searched() -> None:
     assert "lora_rank" not in search_space(SearchConfig())
-    assert study_name("A", SearchConfig()) != study_name("A", SearchConfig(lora_rank=(2, 8)))
+    assert space_hash(SearchConfig()) != space_hash(SearchConfig(lora_rank=(2, 8)))
 
 
 def test_a_base_with_other_numbers_than_configured_is_told() -> None:
@@ -80,7 +80,7 @@ def test_users_are_weighed_where_they_can_be_unless_set() -> None:
     assert "user_strength" not in search_space(search_of(open_config, can_weigh_users=False))
     off = SearchConfig(user_strength=(0.0, 0.0))
     assert "user_strength" not in search_space(search_of(off, can_weigh_users=True))
-    assert study_name("A", off) == study_name("A", open_config) != study_name("A", can)
+    assert space_hash(off) == space_hash(open_config) != space_hash(can)
 
 
 def test_the_arm_user_is_a_first_trial_where_users_are_weighed() -> None:

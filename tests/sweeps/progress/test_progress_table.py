@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sweeps.lanes import progress
-from sweeps.lanes.progress import follow_progress, progress_table, time_left
 from sweeps.ledger.records import TrialRecord
+from sweeps.progress import progress_table as module
+from sweeps.progress.progress_table import follow_progress, progress_table, time_left
 
 
 def make_record(number: int, **changes: Any) -> TrialRecord:
@@ -43,7 +43,7 @@ def text_of(table: Any) -> str:
 
 def test_lines_say_what_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 10)
-    monkeypatch.setattr(progress.time, "monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr(module.time, "monotonic", lambda: float(next(clock)))
     said: list[str] = []
     with follow_progress(said.append, {"Mexico": 3}, Console(file=io.StringIO())) as listen:
         listen(make_record(0, state="failed", error="ValueError: too few pairs"))

@@ -1,0 +1,135 @@
+"""One tracker and one run: what the tracker lacks is sent, in the order of the ledger."""
+
+import importlib.util
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from scpo.files.atomic import hash_values
+from scpo.files.output_folder import one_writer
+from scpo.text.secrets import mask_secrets
+from sweeps.ledger.chain import run_of_line
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord
+from sweeps.tracking.mlflow_tracker import MlflowTracker
+from sweeps.tracking.sent_memory import MEMORY_FOLDER, SentMemory
+from sweeps.tracking.sent_values import sent_sweep, sent_trial
+from sweeps.tracking.tensorboard_tracker import TensorboardTracker
+from sweeps.tracking.tracker import Tracker
+from sweeps.tracking.trackio_tracker import TrackioTracker
+from sweeps.tracking.wandb_tracker import WandbTracker
+
+_TRACKERS: dict[str, tuple[str, Callable[[], Tracker]]] = {  # package, adapter
+    "wandb": ("wandb", WandbTracker),
+    "mlflow": ("mlflow", MlflowTracker),
+    "tensorboard": ("tensorboardX", TensorboardTracker),
+    "trackio": ("trackio", TrackioTracker),
+}
+_TEXTS = (".html", ".csv", ".tex")
+_FIGURES = (".png", ".pdf", ".svg")
+
+
+def check_installed(names: Sequence[str]) -> None:
+    """Refuse trackers whose package is not installed.
+
+    Raises:
+        RuntimeError: One is not; the message has the command that installs it.
+    """
+    for name in names:
+        package = _TRACKERS[name][0]
+        if importlib.util.find_spec(package) is None:
+            raise RuntimeError(
+                f"report_to {name} needs the package {package}, which is not installed. Install "
+                f"it with: pip install {package}"
+            )
+
+
+class Delivery:
+    """Sends the records of a run to one tracker, each once.
+
+    Args:
+        name: The tracker's.
+        folder: Of the run.
+        run: Id of the run, 8 hexadecimal digits.
+        make: Makes the tracker; None for the one of that name.
+    """
+
+    def __init__(
+        self, name: str, folder: Path, run: str, make: Callable[[], Tracker] | None = None
+    ) -> None:
+        self.name = name
+        self.folder = folder
+        self.memory = SentMemory(folder, name, run)
+        self.make = make or _TRACKERS[name][1]
+        self.tracker: Tracker | None = None
+
+    def send(self, record: TrialRecord) -> bool:
+        """Send a record unless the tracker has it; return whether it was sent."""
+        if not self.memory.lacks(record):
+            return False
+        self._open().send_trial(sent_trial(record, len(self.memory.taken)))
+        self.memory.add(record)
+        return True
+
+    def end(self, files: Sequence[Path], *, finished: bool) -> None:
+        """Attach files, without secrets, and close the tracker."""
+        tracker = self._open()
+        with tempfile.TemporaryDirectory() as temporary:
+            sent = [_without_secrets(file, Path(temporary)) for file in files]
+            if sent:
+                tracker.send_files(sent)
+            tracker.close(finished=finished)
+
+    def _open(self) -> Tracker:
+        if self.tracker is None:
+            self.tracker = self.make()
+            self.tracker.open(sent_sweep(self.memory.run, self.folder))
+        return self.tracker
+
+
+def send_run(names: Iterable[str], folder: Path, records: Sequence[TrialRecord]) -> dict[str, int]:
+    """Send a run to trackers now, and return how many trainings each lacked.
+
+    Raises:
+        RuntimeError: A package is not installed.
+        ValueError: Another process sends the run to this tracker.
+        FileNotFoundError: The folder has no configuration.
+    """
+    counts, files = {}, result_files(folder)
+    check_installed(list(names))
+    for name in names:
+        with one_writer(lock_of(folder, name), f"What {name} has of {folder}"):
+            delivery = Delivery(name, folder, run_id(folder))
+            counts[name] = sum(delivery.send(record) for record in records)
+            delivery.end(files, finished=any(file.suffix == ".html" for file in files))
+    return counts
+
+
+def lock_of(folder: Path, name: str) -> Path:
+    """Return the lock of whoever sends a run to a tracker."""
+    return folder / MEMORY_FOLDER / f"{name}.lock"
+
+
+def run_id(folder: Path) -> str:
+    """Return the id of a run by its ledger; one of an earlier version has a hash of its folder."""
+    file = folder / LEDGER_NAME
+    lines = file.read_bytes().split(b"\n") if file.is_file() else []
+    return next(filter(None, map(run_of_line, lines)), hash_values(folder.resolve().name)[:8])
+
+
+def result_files(folder: Path) -> list[Path]:
+    """Return the page, tables and figures of a run."""
+    kinds = (*_TEXTS, *_FIGURES)
+    return sorted(file for file in folder.iterdir() if file.suffix in kinds and file.is_file())
+
+
+def _without_secrets(file: Path, folder: Path) -> Path:
+    """Return a file, or a copy in a folder where it holds secrets."""
+    if file.suffix not in _TEXTS:
+        return file
+    text = file.read_text(encoding="utf-8")
+    masked = mask_secrets(text)
+    if masked == text:
+        return file
+    copy = folder / file.name
+    copy.write_text(masked, encoding="utf-8")
+    return copy

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from scpo.choices import Overlong, Precision, ScheduleKind
 from scpo.text.near_words import nearest
@@ -28,9 +38,18 @@ _MAX_FAULTS = 10  # shown
 
 
 class Config(BaseModel):
-    """Base of every configuration: frozen, unknown keys refused, no NaN."""
+    """Base of every configuration: frozen, unknown keys refused, no NaN, no yes for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_yes(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where they would be read as 1 and 0."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
+            raise PydanticCustomError("yes_or_no", "Input should not be true or false")
+        return value
 
 
 class SyntheticConfig(Config):
@@ -67,6 +86,10 @@ class DataConfig(Config):
         "prism", description="`prepared`: a folder that `scpo prepare` wrote"
     )
     path: LocalPath | None = Field(None, description="file or folder; none: the hub, or made")
+    prompt_column: str = Field("prompt", description="pairs: column of what was asked")
+    chosen_column: str = Field("chosen", description="pairs: column of the preferred response")
+    rejected_column: str = Field("rejected", description="pairs: column of the other response")
+    margin_column: str = Field("margin", description="pairs: by how much chosen is better")
     user_column: str = Field("user", description="pairs: column that names the user")
     country_column: str = Field("country", description="pairs: column that names the country")
     default_country: str | None = Field(None, description="pairs: for rows that name none")

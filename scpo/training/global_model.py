@@ -154,13 +154,16 @@ def pool_interactions(
 
     Raises:
         FileNotFoundError: No such pairs file.
-        ValueError: Nothing is left to train on, or a named country does not exist.
+        ValueError: Nothing is left to train on, the pairs file has no usable row, or a named
+            country does not exist.
     """
     sources = [(table, model.max_pairs)]
     if model.extra_pairs is not None:
         bad_rows = BadRows(on_bad_rows)
         extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country=_UNNAMED)
         bad_rows.write(quarantine)
+        if extra.num_rows == 0:
+            raise ValueError(bad_rows.describe_nothing(model.extra_pairs, quarantine))
         sources.append((extra, model.max_extra_pairs))
         tell_near_names(extra["country"].unique().to_pylist())
     present = {name for part, _ in sources for name in part["country"].unique().to_pylist()}

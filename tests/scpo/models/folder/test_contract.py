@@ -112,6 +112,14 @@ def test_what_other_programs_read(exports, model_folder):
     assert load_reward_model(str(model_folder("llama"))).facts is None
 
 
+@pytest.mark.parametrize(("kind", "reads_pairs"), [("bert", True), ("llama", False)])
+def test_cross_encoders_are_told_to_read_pairs(exports, kind, reads_pairs):
+    folder = exports(kind)
+    assert (folder / "modules.json").is_file() == reads_pairs
+    if reads_pairs:
+        assert list(read(folder / "sentence_bert_config.json")["modality_config"]) == ["text"]
+
+
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_every_export_has_a_card(exports, kind):
     text = (exports(kind) / "README.md").read_text()

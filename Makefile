@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo study test test-fast test-exhaustive coverage mutants bench lint clean
+.PHONY: setup demo study test test-fast test-exhaustive interop coverage mutants bench lint clean
 
 setup: $(VENV)/.installed
 
@@ -38,10 +38,17 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow and not exhaustive'
+	$(BIN)/python -m pytest -m 'not slow and not exhaustive and not interop'
 
 test-exhaustive: setup
 	$(BIN)/python -m pytest -m exhaustive
+
+# Other programs read an exported model: TRL, sentence-transformers, OpenRLHF, peft, rewardbench.
+interop: setup
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[interop]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps openrlhf==0.11.2
+	test -x $(VENV)/transformers4/bin/python || tests/interop/make_environment.sh $(VENV) $(VENV)/transformers4
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m interop tests/interop
 
 # Workers and commands that the tests start are measured too.
 coverage: setup

@@ -12,7 +12,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 from scpo.choices import Overlong, Pooling, Precision, ScheduleKind
 from scpo.text.near_words import nearest
@@ -29,9 +39,18 @@ _MAX_FAULTS = 10  # shown
 
 
 class Config(BaseModel):
-    """Base of every configuration: frozen, unknown keys refused, no NaN."""
+    """Base of every configuration: frozen, unknown keys refused, no NaN, no yes for a number."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_yes(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse true and false where they would be read as 1 and 0."""
+        kind = cls.model_fields[str(info.field_name)].annotation
+        if isinstance(value, bool) and kind is not bool and bool not in get_args(kind):
+            raise PydanticCustomError("yes_or_no", "Input should not be true or false")
+        return value
 
 
 class SyntheticConfig(Config):

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from scpo.commands.options import Set
+from scpo.commands.options import Set, in_home
 from scpo.text.terminal import console
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
@@ -21,7 +21,10 @@ RunName = Annotated[str, Argument(help="Run name.")]
 
 
 def submit(
-    config: Annotated[Path, Argument(metavar="CONFIG", help="YAML file in this folder or below.")],
+    config: Annotated[
+        Path,
+        Argument(metavar="CONFIG", help="YAML file in this folder or below.", callback=in_home),
+    ],
     out: Annotated[
         str | None, Option(help="Folder on the cluster; default: the profile's.")
     ] = None,
@@ -132,7 +135,9 @@ def stop(name: RunName, profile: ProfileName = None, address: Address = None) ->
 
 def fetch(
     name: RunName,
-    to: Annotated[Path | None, Option(help="Local folder; default: runs/NAME.")] = None,
+    to: Annotated[
+        Path | None, Option(help="Local folder; default: runs/NAME.", callback=in_home)
+    ] = None,
     models: Annotated[bool, Option("--models", help="Include the trained models.")] = False,
     profile: ProfileName = None,
     address: Address = None,
@@ -152,13 +157,17 @@ def fetch(
 
 
 def doctor(
-    config: Annotated[Path | None, Argument(help="Sweep to check: data, models, memory.")] = None,
+    config: Annotated[
+        Path | None, Argument(help="Sweep to check: data, models, memory.", callback=in_home)
+    ] = None,
     address: Annotated[
         str | None, Option(help="http://host:8265, or host:6379 from a node; default: here.")
     ] = None,
     profile: ProfileName = None,
     out: Annotated[str | None, Option(help="Output folder; default: the profile's.")] = None,
-    json_file: Annotated[Path | None, Option("--json", help="Write the findings as JSON.")] = None,
+    json_file: Annotated[
+        Path | None, Option("--json", help="Write the findings as JSON.", callback=in_home)
+    ] = None,
     set_: Set = None,
 ) -> None:
     """Check whether a cluster or this machine is ready.

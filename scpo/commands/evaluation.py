@@ -16,6 +16,7 @@ from scpo.commands.options import (
     Out,
     Overwrite,
     encoder_settings,
+    in_home,
     say,
     show_json,
 )
@@ -31,22 +32,28 @@ Models = Annotated[
 
 def evaluate(
     data: Annotated[
-        Path | None, Option(metavar="DIR", help="Folder written by `scpo prepare`.")
+        Path | None,
+        Option(metavar="DIR", help="Folder written by `scpo prepare`.", callback=in_home),
     ] = None,
-    global_model: Annotated[str | None, Option(help="Same as --model global=MODEL.")] = None,
+    global_model: Annotated[
+        str | None, Option(help="Same as --model global=MODEL.", callback=in_home)
+    ] = None,
     model: Models = None,
     country: Annotated[
         list[str] | None, Option(metavar="NAME", help="Country to test on; repeatable.")
     ] = None,
     run: Annotated[
-        list[str] | None, Option(metavar="DIR", help="Sweep; repeat to pool folds.")
+        list[str] | None,
+        Option(metavar="DIR", help="Sweep; repeat to pool folds.", callback=in_home),
     ] = None,
     part: Annotated[str, Option(help="Users to test on: test or validation.")] = "test",
     out: Annotated[
-        Path | None, Option(metavar="DIR", help="Folder for tables, figures, pairs.")
+        Path | None,
+        Option(metavar="DIR", help="Folder for tables, figures, pairs.", callback=in_home),
     ] = None,
     card_facts: Annotated[
-        Path | None, Option(metavar="FILE", help="YAML of licences and data, for cards.")
+        Path | None,
+        Option(metavar="FILE", help="YAML of licences and data, for cards.", callback=in_home),
     ] = None,
     cache: Cache = Path("runs/cache"),
     max_tokens: Budget = None,
@@ -111,7 +118,9 @@ def evaluate(
 def opinions(
     out: Out,
     model: Models = None,
-    path: Annotated[Path | None, Option(help="GlobalOpinionQA as CSV; default: the hub.")] = None,
+    path: Annotated[
+        Path | None, Option(help="GlobalOpinionQA as CSV; default: the hub.", callback=in_home)
+    ] = None,
     countries: Annotated[str, Option(help="Comma-separated; default: those with a model.")] = "",
     min_questions: Annotated[int, Option(help="Fewest questions of a country.")] = 100,
     part: Annotated[str, Option(help="Questions: all, validation or test.")] = "all",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
     from scpo.config import Config, EncoderConfig
 
 
+def in_home(given: Any) -> Any:
+    """Return a path, or each of several, in the home folder where it begins with `~`."""
+    if isinstance(given, list):
+        return [in_home(each) for each in given]
+    return given if given is None else type(given)(os.path.expanduser(given))
+
+
 def _local(path: Path) -> Path:
     """Refuse a URI where a folder is needed: it would become a folder named `s3:`."""
     if path.parts and path.parts[0] in ("s3:", "gs:"):
@@ -22,12 +30,17 @@ def _local(path: Path) -> Path:
             "This command writes to a local folder, but got a URI. Only `scpo sweep`, `rank`, "
             "`curves` and `report` take s3:// and gs://; give a folder."
         )
-    return path
+    return Path(in_home(path))
 
 
 Out = Annotated[Path, Option("--out", metavar="DIR", help="Output folder.", callback=_local)]
-OutPlace = Annotated[str, Option("--out", metavar="DIR", help="Output folder or URI.")]
-Data = Annotated[Path, Option("--data", metavar="DIR", help="Folder written by `scpo prepare`.")]
+OutPlace = Annotated[
+    str, Option("--out", metavar="DIR", help="Output folder or URI.", callback=in_home)
+]
+Data = Annotated[
+    Path,
+    Option("--data", metavar="DIR", help="Folder written by `scpo prepare`.", callback=in_home),
+]
 Set = Annotated[
     list[str] | None, Option("--set", metavar="KEY=VALUE", help="Change a setting; repeatable.")
 ]
@@ -35,7 +48,9 @@ Overwrite = Annotated[
     bool, Option("--overwrite", help="Replace what this command wrote to the output folder.")
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
-Cache = Annotated[Path, Option(metavar="DIR", help="Cache of reference rewards.")]
+Cache = Annotated[
+    Path, Option(metavar="DIR", help="Cache of reference rewards.", callback=in_home)
+]
 MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]
 Budget = Annotated[
     int | None, Option("--max-tokens", help="Longest text; default: as the model, else 512.")
@@ -45,7 +60,7 @@ LongTexts = Annotated[
     Option(help="Longer: truncate_prompt (default, or as the model), truncate_left, drop."),
 ]
 OnBadRows = Annotated[str, Option(help="quarantine (skip, list) or stop.")]
-RunPlace = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.")]
+RunPlace = Annotated[str, Argument(help="Output folder or URI of `scpo sweep`.", callback=in_home)]
 
 
 def _quiet_for_json(wanted: bool) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from scpo.commands.options import Out, say, split_names
+from scpo.commands.options import Out, in_home, say, split_names
 from scpo.commands.sweep import ConfigFile
 from scpo.text.terminal import console
 
@@ -36,7 +36,9 @@ def study(
     config: ConfigFile,
     out: Out,
     only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
-    page: Annotated[Path | None, Option(help="Page to write; default: in OUT.")] = None,
+    page: Annotated[
+        Path | None, Option(help="Page to write; default: in OUT.", callback=in_home)
+    ] = None,
     workers: Annotated[int | None, Option(help="Parallel trainings; default: all cores.")] = None,
 ) -> None:
     """Compare all arms on real data, and write a page.

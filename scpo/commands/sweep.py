@@ -13,6 +13,7 @@ from scpo.commands.options import (
     Out,
     OutPlace,
     Set,
+    in_home,
     say,
     show_json,
     stop_if_dry_run,
@@ -20,7 +21,9 @@ from scpo.commands.options import (
 from scpo.commands.results import show_curves
 from scpo.text.terminal import console
 
-ConfigFile = Annotated[Path, Argument(help="YAML file, or a name such as demo or prism.")]
+ConfigFile = Annotated[
+    Path, Argument(help="YAML file, or a name such as demo or prism.", callback=in_home)
+]
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
 
 
@@ -98,7 +101,9 @@ def probe(
 def plan(
     config: ConfigFile,
     out: Out,
-    ledger: Annotated[Path | None, Option(help="Earlier run to take the speed from.")] = None,
+    ledger: Annotated[
+        Path | None, Option(help="Earlier run to take the speed from.", callback=in_home)
+    ] = None,
     lanes: Annotated[int | None, Option(help="Parallel trainings; default: as fit here.")] = None,
     set_: Set = None,
     dry_run: DryRun = False,

@@ -20,13 +20,20 @@ from scpo.commands.options import (
     Overwrite,
     Set,
     encoder_settings,
+    in_home,
     show_json,
     stop_if_dry_run,
 )
 from scpo.text.terminal import console
 
 GlobalModel = Annotated[
-    str, Option("--global-model", metavar="MODEL", help="Hub name (@REVISION), folder or URI.")
+    str,
+    Option(
+        "--global-model",
+        metavar="MODEL",
+        help="Hub name (@REVISION), folder or URI.",
+        callback=in_home,
+    ),
 ]
 
 
@@ -36,8 +43,16 @@ def prepare(
     ],
     out: Out,
     path: Annotated[
-        str | None, Option(help="File, folder or (pairs) OWNER/NAME on the hub; default: the hub.")
+        str | None,
+        Option(
+            help="File, folder or (pairs) OWNER/NAME on the hub; default: the hub.",
+            callback=in_home,
+        ),
     ] = None,
+    prompt_column: Annotated[str, Option(help="Column of the prompt (pairs).")] = "prompt",
+    chosen_column: Annotated[str, Option(help="Of the preferred response.")] = "chosen",
+    rejected_column: Annotated[str, Option(help="Of the other response.")] = "rejected",
+    margin_column: Annotated[str, Option(help="Of how much better it is.")] = "margin",
     user_column: Annotated[str, Option(help="Column of the user (pairs).")] = "user",
     country_column: Annotated[str, Option(help="Column of the country (pairs).")] = "country",
     default_country: Annotated[
@@ -54,7 +69,7 @@ def prepare(
 ) -> None:
     """Read preference data, check it and write interactions.parquet.
 
-    Other columns and settings by --set, such as --set prompt_column=question.
+    Other settings by --set, such as --set margin_from_scores=true.
     """
     from scpo.config import DataConfig, parse_options
     from scpo.data.sources.prepare import hash_sources, prepare_source, summary_table
@@ -64,6 +79,10 @@ def prepare(
         "source": source,
         "path": path,
         "layout": layout,
+        "prompt_column": prompt_column,
+        "chosen_column": chosen_column,
+        "rejected_column": rejected_column,
+        "margin_column": margin_column,
         "user_column": user_column,
         "country_column": country_column,
         "default_country": default_country,
@@ -81,10 +100,14 @@ def prepare(
 
 def train_global(
     data: Data,
-    backbone: Annotated[str, Option(metavar="MODEL", help="Base model: hub name or folder.")],
+    backbone: Annotated[
+        str, Option(metavar="MODEL", help="Base model: hub name or folder.", callback=in_home)
+    ],
     out: Out,
     exclude: Annotated[str, Option(help="Countries to leave out, comma-separated.")] = "",
-    extra_pairs: Annotated[Path | None, Option(help="Pairs file to train on as well.")] = None,
+    extra_pairs: Annotated[
+        Path | None, Option(help="Pairs file to train on as well.", callback=in_home)
+    ] = None,
     max_extra_pairs: Annotated[int | None, Option(help="Most extra pairs; default: all.")] = None,
     max_tokens: MaxTokens = 512,
     overwrite: Overwrite = False,

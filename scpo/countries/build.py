@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Required, TypedDict, Unpack
+from typing import Any, Required, TypedDict, Unpack
 
 import numpy as np
 import pyarrow as pa
@@ -59,21 +59,29 @@ def encoder_of(reward: LoadedModel, encoder: EncoderConfig) -> EncoderConfig:
     Warns:
         UserWarning: A setting is another than the model was trained with.
     """
-    facts = reward.facts or ModelFacts()
-    trained = {"max_tokens": facts.max_tokens, "overlong": facts.overlong}
-    known = {name: value for name, value in trained.items() if value is not None}
+    known = _trained_encoder(reward)
     filled = encoder.model_copy(
         update={name: known[name] for name in known.keys() - encoder.model_fields_set}
     )
-    for name, value in known.items():
-        if getattr(filled, name) != value:
-            warnings.warn(
-                f"{reward.model.name_or_path} was trained with {name} {value} (its scpo.json), "
-                f"but {getattr(filled, name)} is set: longer texts are cut otherwise.",
-                UserWarning,
-                stacklevel=2,
-            )
+    for difference in encoder_differences(reward, filled):
+        warnings.warn(difference, UserWarning, stacklevel=2)
     return filled
+
+
+def encoder_differences(reward: LoadedModel, encoder: EncoderConfig) -> list[str]:
+    """Return in words where encoder settings are not those that a model was trained with."""
+    return [
+        f"{reward.model.name_or_path} was trained with {name} {value} (its scpo.json), but "
+        f"{getattr(encoder, name)} is set: longer texts are cut otherwise."
+        for name, value in _trained_encoder(reward).items()
+        if getattr(encoder, name) != value
+    ]
+
+
+def _trained_encoder(reward: LoadedModel) -> dict[str, Any]:
+    facts = reward.facts or ModelFacts()
+    trained = {"max_tokens": facts.max_tokens, "overlong": facts.overlong}
+    return {name: value for name, value in trained.items() if value is not None}
 
 
 def steer_countries(

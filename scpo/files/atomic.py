@@ -17,6 +17,7 @@ from uuid import uuid4
 
 MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
 MARKER_FORMAT = 1
+_HASHES: dict[tuple[int, ...], str] = {}  # of this process, of `hash_once`
 
 
 @contextmanager
@@ -97,22 +98,36 @@ def read_marker(folder: Path) -> dict[str, Any]:
     Raises:
         ValueError: It is damaged, or of a later version.
     """
-    file = folder / MARKER
+    return read_versioned(
+        folder / MARKER,
+        range(1, MARKER_FORMAT + 1),
+        "so it does not say what wrote the folder. Move the folder away.",
+    )
+
+
+def read_versioned(file: Path, formats: range, damaged: str) -> dict[str, Any]:
+    """Return a JSON object whose `format`, 0 where it says none, is one that is read.
+
+    Nothing where there is no file. `damaged` says what to do with one that is no such object.
+
+    Raises:
+        ValueError: It is damaged, or of another version.
+    """
     if not file.is_file():
         return {}
     try:
-        marker = json.loads(file.read_text(encoding="utf-8"))
-        known = marker["format"] <= MARKER_FORMAT
-    except (ValueError, KeyError, TypeError) as error:
+        held = dict(json.loads(file.read_text(encoding="utf-8")))
+        version, wrote = int(held.get("format", 0)), dict(held.get("versions", {})).get("scpo")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{file} is damaged, {damaged}") from error
+    if version < formats.start:
+        raise ValueError(f"{file} is damaged, {damaged}")
+    if version not in formats:
         raise ValueError(
-            f"{file} is damaged, so it does not say what wrote the folder. Move the folder away."
-        ) from error
-    if not known:
-        raise ValueError(
-            f"{file} is of format {marker['format']}, and this version of scpo reads up to "
-            f"{MARKER_FORMAT}. Use a later scpo."
+            f"{file} is of format {version}, and this version of scpo reads up to "
+            f"{formats.stop - 1}. Use a later scpo{f' ({wrote})' if wrote else ''}."
         )
-    return dict(marker)
+    return held
 
 
 def write_text(path: Path, text: str) -> None:
@@ -130,6 +145,18 @@ def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def hash_once(path: Path) -> str:
+    """Return `hash_file`, computed once in a process while the file stays as it is.
+
+    Another inode, size or time tells another file: one that is moved is not read again.
+    """
+    found = path.stat()
+    key = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    if key not in _HASHES:
+        _HASHES[key] = hash_file(path)
+    return _HASHES[key]
 
 
 def hash_values(values: object) -> str:

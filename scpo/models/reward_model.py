@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as transformers_logging
 
-from scpo.files.atomic import hash_file
+from scpo.files.atomic import hash_once
 from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.files.places import is_remote
 from scpo.models.fit_together import takes_argument
@@ -94,7 +94,7 @@ def _hash_files(source: ModelSource) -> dict[str, str]:
         manifest = json.loads(RemoteFolder(source.name).read(MANIFEST))
         files = manifest["files"].items()
         return {name: held["sha256"] for name, held in files if is_model_file(name)}
-    return {file.name: hash_file(file) for file in model_files(source.folder())}
+    return {file.name: hash_once(file) for file in model_files(source.folder())}
 
 
 def require_peft() -> ModuleType:

@@ -163,13 +163,16 @@ def pool_interactions(
 
     Raises:
         FileNotFoundError: No such pairs file.
-        ValueError: Nothing is left to train on, or a named country does not exist.
+        ValueError: Nothing is left to train on, the pairs file has no usable row, or a named
+            country does not exist.
     """
     sources = [(table, model.max_pairs)]
     if model.extra_pairs is not None:
         bad_rows = BadRows(on_bad_rows)
         extra = read_pairs_file(Path(model.extra_pairs), bad_rows, default_country=UNNAMED)
         bad_rows.write(quarantine)
+        if extra.num_rows == 0:
+            raise ValueError(bad_rows.describe_nothing(model.extra_pairs, quarantine))
         prefix = prefix_of(table)
         extra = extra if prefix is None else prefix_prompts(extra, prefix)
         sources.append((extra, model.max_extra_pairs))

@@ -68,7 +68,8 @@ def train_and_evaluate(
     started, clock = utc_now(), time.perf_counter()
     labelled, selection = select_pairs(job, data)
     pairs = training_set(data, labelled, selection)
-    pairs = replace(pairs, facts={**pairs.facts, "arm": job.arm})
+    before = job.tested_before if job.part == "test" else None
+    pairs = replace(pairs, facts={**pairs.facts, "arm": job.arm, "tested_before": before})
     result = fit(pairs, job_training(job, training))
     trained = time.perf_counter()
     evaluation = evaluate_margins(score(), data, job.part)

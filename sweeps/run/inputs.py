@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from scpo.arrays import FloatArray
 from scpo.config import DataConfig, TrainingConfig
-from scpo.countries.build import SteeredCountries, steer_countries
+from scpo.countries.build import SteeredCountries, encoder_differences, steer_countries
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.data.splits import SPLIT_FILE
@@ -169,6 +169,8 @@ def prepare_countries(
     trusted = config.global_model.trust_remote_code
     is_sharded = config.lanes.workers > 1  # no device need hold the whole model
     reward = load_reward_model(model, as_stored=is_sharded, trust_remote_code=trusted)
+    for difference in encoder_differences(reward, config.encoder):
+        say(f"global model: {difference}")
     use_gpu = config.lanes.gpus > 0
     score = None  # in this process
     if is_sharded:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from scpo.arrays import FloatArray
-from scpo.files.atomic import hash_file, hash_values, write_json
+from scpo.files.atomic import hash_file, hash_values, read_versioned, write_json
 
 RUN_FILE = "run.json"
 _FORMAT = 1
@@ -29,17 +29,7 @@ def read_run_file(run: Path) -> dict[str, Any]:
         ValueError: It is damaged, or of a later version.
     """
     file = run / RUN_FILE
-    if not file.is_file():
-        return {}
-    try:
-        held = dict(json.loads(file.read_text(encoding="utf-8")))
-    except (ValueError, TypeError) as error:
-        raise ValueError(f"{file} is damaged: {error}. {_RESTORE}") from error
-    if held.get("format", 0) not in range(_FORMAT + 1):
-        raise ValueError(
-            f"{file} is of format {held['format']}, and this scpo reads up to {_FORMAT}. Use the "
-            f"version that wrote it ({held.get('versions', {}).get('scpo', 'unknown')}), or later."
-        )
+    held = read_versioned(file, range(_FORMAT + 1), f"and pins the run's inputs. {_RESTORE}")
     if ("sum" in held or "format" in held) and held.get("sum") != _sum_of(held):
         raise ValueError(f"{file} has other bytes than were written. {_RESTORE}")
     return held

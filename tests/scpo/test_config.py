@@ -108,6 +108,8 @@ def test_nan_and_infinity_are_refused(write, key, value):
         (TrainingConfig, {"learning_rate": 0}, "learning_rate: Input should be greater than 0"),
         (TrainingConfig, {"weight_decay": -0.1}, "weight_decay: Input should be greater"),
         (TrainingConfig, {"seed": -1}, "seed: Input should be greater"),
+        (TrainingConfig, {"seed": True}, "seed: Input should not be true or false"),
+        (GlobalModelConfig, {"max_pairs": True}, "max_pairs: Input should not be true or false"),
         (SplitConfig, {"validation_share": 1.0}, "validation_share: Input should be less than 1"),
         (SplitConfig, {"min_users": 2}, "min_users: Input should be greater than or equal to 3"),
         (DataConfig, {"source": "csv"}, "source: Input should be 'prism'"),

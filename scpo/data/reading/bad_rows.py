@@ -8,7 +8,7 @@ quarantine.jsonl, or under the policy "stop" a ValueError at the first such row.
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
@@ -50,6 +50,7 @@ REASONS = {
     "unknown_role": "a message of a role that is not system, user or assistant",
     "unread_content": "a message with tool calls, images or else that is no text",
     "printed_messages": "a printed list where a text or a list of messages must stand",
+    "rendered_template": "a text that a chat template has rendered already",
     "invalid_literal": "a printed list or dict that is none",
     "too_few_options": "a survey question with fewer than two options",
     "repeated_option": "a survey question that offers one option twice",
@@ -198,9 +199,26 @@ class BadRows:
             raise ValueError(f"`code` must be one of {list(NOTES)}, but got {code!r}.")
         self.notes[code] += count
 
+    def describe_nothing(self, origin: object, quarantine: Path) -> str:
+        """Return why a source gave no interaction, for an error; the refused rows lie there."""
+        message = (
+            f"At least one usable interaction must be there, but {origin} has none: "
+            f"{self.num_rows_read} rows read, refused {join_counts(self.counts)}."
+        )
+        if self.rejected:
+            first = self.rejected[0]
+            message += f" The first: line {first['line']}, {first['message']}"
+        return f"{message} See {quarantine}."
+
     def write(self, path: Path) -> None:
         """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order."""
         write_text(path, "".join(json.dumps(entry) + "\n" for entry in self.rejected))
+
+
+def join_counts(counts: Mapping[str, int]) -> str:
+    """Return counts as one line, with their sum first."""
+    listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+    return f"{sum(counts.values()):,}" + (f" ({listed})" if listed else "")
 
 
 def group_rows(rows: Iterable[AnyRow], key: Callable[[AnyRow], Hashable]) -> list[list[AnyRow]]:

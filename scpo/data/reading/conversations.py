@@ -29,6 +29,12 @@ _PRINTED_MESSAGES = re.compile(
     re.DOTALL,
 )
 
+# How texts begin that a chat template has rendered already: it would be rendered twice.
+_RENDERED = re.compile(
+    r"\s*(<s>|<bos>|<\|begin_of_text\|>)?\s*"
+    r"(<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|\[INST\]|<\|(user|system|assistant)\|>)"
+)
+
 
 class Message(NamedTuple):
     """One turn: "system", "user" or "assistant", and its text without white space around it."""
@@ -84,6 +90,21 @@ def refuse_printed(text: str, field: str) -> None:
         )
 
 
+def refuse_rendered(text: str, field: str) -> None:
+    """Refuse a text that a chat template has rendered.
+
+    Raises:
+        RowFault: It begins as one.
+    """
+    if _RENDERED.match(text):
+        raise RowFault(
+            "rendered_template",
+            "A text, or a list of messages, must stand here, got what a chat template has "
+            f"rendered: {reprlib.repr(text)}. Give the messages.",
+            field,
+        )
+
+
 def tidy(text: str) -> str:
     """Return a text in NFC without white space around it, so that equal turns are equal."""
     return unicodedata.normalize("NFC", text).strip()
@@ -107,6 +128,7 @@ def _take_message(item: Any, field: str) -> Message:
         message = "Messages must be objects with a text `role` and `content`."
         raise RowFault("wrong_type", message, field)
     refuse_printed(content, field)
+    refuse_rendered(content, field)
     return Message(role, tidy(content))
 
 

@@ -19,6 +19,7 @@ from scpo.data.reading.conversations import (
     Message,
     is_transcript,
     refuse_printed,
+    refuse_rendered,
     render_messages,
     split_transcript,
     take_messages,
@@ -89,6 +90,7 @@ def _read_columns(
     texts = {name: row[name] for name in names if isinstance(row[name], str)}
     for name, text in texts.items():
         refuse_printed(text, name)
+        refuse_rendered(text, name)
     if texts and all(map(_is_printed_list, texts.values())):
         message = "A text must stand here, got a printed list, as in all columns of the row."
         raise RowFault("printed_messages", message, names[0])

@@ -5,7 +5,6 @@ interactions.parquet, quarantine.jsonl, summary.json and, for synthetic cultures
 summary.json is written last. The interactions depend on the set of input rows, not on their order.
 """
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from scpo.data.interactions import write_interactions
 from scpo.data.layouts.community_alignment import COMMUNITY_HUB_NAME
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.prefixes import prefix_prompts
-from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.bad_rows import BadRows, join_counts
 from scpo.data.reading.countries import tell_near_names
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
 from scpo.data.sources.opinion_pairs import make_opinion_interactions
@@ -97,7 +96,7 @@ def prepare_source(config: DataConfig, out: Path) -> PrepareSummary:
     table, options, truth = _read(config, str(path), bad_rows)
     bad_rows.write(out / "quarantine.jsonl")
     if table.num_rows == 0:
-        raise ValueError(_describe_nothing(path or source, bad_rows, out))
+        raise ValueError(bad_rows.describe_nothing(path or source, out / "quarantine.jsonl"))
     if config.vetted is not None and config.vetted.file is not None:
         table = mark_vetted(table, Path(config.vetted.file))
     if config.prompt_prefix is not None:
@@ -167,11 +166,11 @@ def summary_table(summary: PrepareSummary) -> Table:
     table.caption_justify = "left"
     lines = [
         f"{summary.num_rows_read:,} rows read",
-        f"refused (quarantine.jsonl): {_join_counts(summary.rejected)}",
-        f"harmless: {_join_counts(summary.notes)}",
+        f"refused (quarantine.jsonl): {join_counts(summary.rejected)}",
+        f"harmless: {join_counts(summary.notes)}",
     ]
     if summary.vetted is not None:
-        lines.append(f"vetted users: {_join_counts(summary.vetted)}")
+        lines.append(f"vetted users: {join_counts(summary.vetted)}")
     table.caption = Text("\n".join(lines))
     return table
 
@@ -223,20 +222,3 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     else:
         files.append(Path(path))
     return {str(file): hash_file(file) for file in files}
-
-
-def _join_counts(counts: Mapping[str, int]) -> str:
-    """Return counts as one line, with their sum first."""
-    listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
-    return f"{sum(counts.values()):,}" + (f" ({listed})" if listed else "")
-
-
-def _describe_nothing(origin: str, bad_rows: BadRows, out: Path) -> str:
-    message = (
-        f"At least one usable interaction must be there, but {origin} has none: "
-        f"{bad_rows.num_rows_read} rows read, refused {_join_counts(bad_rows.counts)}."
-    )
-    if bad_rows.rejected:
-        first = bad_rows.rejected[0]
-        message += f" The first: line {first['line']}, {first['message']}"
-    return f"{message} See {out / 'quarantine.jsonl'}."

@@ -19,7 +19,7 @@ from scpo.evaluation.pair_scores import GLOBAL, LENGTH
 from scpo.evaluation.reporting.card_facts import SETTING_WORDS, CardFacts
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
-from scpo.models.folder.card import CARD_FILE, TAGS, use_section
+from scpo.models.folder.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
 from scpo.models.folder.contract import verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
@@ -79,7 +79,7 @@ def model_card(
         verdict="\n".join(_verdict(row) for row in paired if row["baseline"] == GLOBAL),
         calibration=next(iter(_rows(tables["calibration"], **of_model)), None),
         others=[row for row in others if row["country"] != country],
-        training=_training(facts),
+        training=_training(facts, None if exported is None else exported.tested_before),
         use="" if folder is None or exported is None else use_section(folder, exported),
         annotators=f"{users:,} annotators" if users else ANY_ANNOTATORS,
     )
@@ -157,12 +157,13 @@ def _verdict(row: Row) -> str:
     return "**A difference to the global model is not shown: an interval holds 0.**"
 
 
-def _training(facts: CardFacts) -> list[tuple[str, str]]:
+def _training(facts: CardFacts, tested_before: int | None) -> list[tuple[str, str]]:
     """Return the setting and how much it was trained on, in words."""
     counts = {
         "users trained on": facts.users_trained,
         "pairs trained on": facts.pairs_trained,
         "pairs labelled, before the filter": facts.pairs_labelled,
+        TESTED_BEFORE: tested_before,
     }
     known: dict[str, object] = {SETTING_WORDS.get(k, k): v for k, v in facts.setting.items()}
     known |= {name: count for name, count in counts.items() if count is not None}

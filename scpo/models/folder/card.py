@@ -12,6 +12,7 @@ from scpo.models.folder.contract import ModelFacts
 from scpo.models.folder.readers import reader_notes
 
 CARD_FILE = "README.md"
+TESTED_BEFORE = "other settings that the test users judged before"
 TAGS = ["reward-model", "scpo", "pluralistic-alignment"]
 
 
@@ -32,6 +33,7 @@ def write_export_card(folder: Path, facts: ModelFacts, base_model: str) -> None:
         "weighting temperature beta": facts.beta,
         "longest text, in tokens": facts.max_tokens,
         "longer texts": facts.overlong,
+        TESTED_BEFORE: facts.tested_before,
         "global model, hash of its content": facts.global_model,
     }
     rows = "\n".join(f"| {name} | {value} |" for name, value in told.items() if value is not None)

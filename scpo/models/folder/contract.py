@@ -9,11 +9,12 @@ without scpo.json loads as before. With it every file is verified before it is r
 that flipped on a disk or on the way is found by the name of its file.
 """
 
+import os
 from dataclasses import asdict, dataclass, fields
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from scpo.files.atomic import hash_file, hash_values, write_json
+from scpo.files.atomic import hash_once, hash_values, write_json
 from scpo.files.buckets import MANIFEST
 from scpo.models.folder.checks import read_object
 
@@ -36,6 +37,8 @@ class ModelFacts:
         tau: Filter threshold.
         beta: Weighting temperature.
         user_strength: Strength of the users' weights; 0 for none.
+        tested_before: Other settings of its name that the same test users judged before; None
+            where no test users did.
         global_model: `scpo.models.reward_model.content_hash` of the model it continues.
         prompt_prefix: How its prompts were given, "In Mexico: {prompt}"; that of a global model
             holds `{country}`, and it cannot score without one.
@@ -48,6 +51,7 @@ class ModelFacts:
     tau: float | None = None
     beta: float | None = None
     user_strength: float | None = None
+    tested_before: int | None = None
     global_model: str | None = None
     prompt_prefix: str | None = None
 
@@ -65,7 +69,7 @@ def model_files(folder: Path) -> list[Path]:
 
 def write_facts(folder: Path, facts: ModelFacts) -> None:
     """Write scpo.json over all files that a model's folder holds now."""
-    files = {file.name: hash_file(file) for file in _told_files(folder)}
+    files = {file.name: hash_once(file) for file in _told_files(folder)}
     number = FACTS_FORMAT if facts.prompt_prefix is None else PREFIX_FORMAT
     held = {"format": number, "kind": KIND, **asdict(facts), "files": files}
     write_json(folder / FACTS_FILE, {**held, "sha256": hash_values(held)})
@@ -74,7 +78,7 @@ def write_facts(folder: Path, facts: ModelFacts) -> None:
 def verify_folder(folder: Path) -> ModelFacts | None:
     """Return what scpo.json says of a folder whose files are those that were exported.
 
-    None without it.
+    None without it. A process hashes a file once, and of a node's ranks the first does.
 
     Raises:
         FileNotFoundError: A file is missing.
@@ -92,10 +96,11 @@ def verify_folder(folder: Path) -> ModelFacts | None:
     if held.pop("sha256", None) != hash_values(held):
         raise _changed(file)
     there = {path.name: path for path in _told_files(folder)}
+    is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # its refusal ends the others
     for name, sha256 in held["files"].items():
         if name not in there:
             raise FileNotFoundError(f"{folder / name} is missing. Copy the model again.")
-        if hash_file(there[name]) != sha256:
+        if is_first and hash_once(there[name]) != sha256:
             raise _changed(there[name])
     if added := sorted(set(there) - set(held["files"])):
         raise ValueError(

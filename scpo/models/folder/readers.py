@@ -18,6 +18,26 @@ from scpo.tokens.pair_layout import pair_template, reads_pairs
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
 TEMPLATE_FILE = "chat_template.jinja"
+# sentence-transformers renders text pairs by the chat template if nothing tells it not to.
+CROSS_ENCODER: dict[str, Any] = {
+    "modules.json": [
+        {
+            "idx": 0,
+            "name": "0",
+            "path": "",
+            "type": "sentence_transformers.base.modules.transformer.Transformer",
+        }
+    ],
+    "sentence_bert_config.json": {
+        "transformer_task": "sequence-classification",
+        "modality_config": {"text": {"method": "forward", "method_output_name": "logits"}},
+        "module_output_name": "scores",
+    },
+    "config_sentence_transformers.json": {
+        "model_type": "CrossEncoder",
+        "activation_fn": "torch.nn.modules.linear.Identity",
+    },
+}
 RAW_REWARDS = {"activation_fn": "torch.nn.modules.linear.Identity"}  # no sigmoid
 
 
@@ -39,6 +59,9 @@ def tell_readers(folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelF
     if isinstance(template, str):
         config["chat_template"] = template  # transformers 4 knows no file of it
         write_text(folder / TEMPLATE_FILE, template)
+    if reads_pairs(template) and written.is_file():
+        for name, content in CROSS_ENCODER.items():
+            write_json(folder / name, content)
     write_json(folder / TOKENIZER_CONFIG, config)
     for weights in folder.glob("*.safetensors"):  # safetensors writes mode 0600
         shutil.copymode(folder / TOKENIZER_CONFIG, weights)
@@ -57,16 +80,22 @@ def reader_notes(folder: Path, facts: ModelFacts) -> list[str]:
             "programs cut another end or nothing."
         )
     if not reads_pairs(template):
-        notes.append("Prompts that are plain text (TRL): other programs use no chat template.")
-    elif template is None:
+        notes.append(
+            "Prompts that are plain text (TRL) and text pairs (CrossEncoder, pipeline): other "
+            "programs use no chat template. Render it first; it has the BOS already."
+        )
+        return notes
+    if template is None:
         notes.append("Conversations: its text pairs cannot be written as a chat template.")
     elif "token_type_ids" in read_types(config) and _num_types(folder) > 1:
         notes.append("Conversations, through the chat template: the token types are lost.")
-    else:
-        notes.append(
-            "TRL with plain prompts joins prompt and completion without separators; "
-            "TRL's RewardTrainer wants an end token."
-        )
+    notes.append(
+        "TRL with plain prompts joins prompt and completion without separators; its RewardTrainer "
+        "wants an end token for them."
+    )
+    notes.append(
+        "rewardbench adds the special tokens a second time, and OpenRLHF reads decoders alone."
+    )
     return notes
 
 

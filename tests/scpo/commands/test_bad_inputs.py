@@ -109,8 +109,7 @@ LINES = {
     "stop": "x?name --address ?address",
     "fetch": "x?name --to ?out --address ?address",
 }
-# Odd names are names, an empty address is none, and extra pairs may all be bad: they are counted.
-LENIENT = ("name", "address", "file")
+LENIENT = ("name", "address")  # odd names are names, an empty address is none
 FLAGS = (["--no-such-flag"], ["-x"], ["--out"], ["extra", "words"], ["--set"], ["--hlep"])
 
 

@@ -1,9 +1,13 @@
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from scpo.config import SplitConfig
-from scpo.countries.build import divide_users, steer_countries
+from scpo.config import EncoderConfig, SplitConfig
+from scpo.countries.build import divide_users, encoder_of, steer_countries
 from scpo.countries.scoring import score_texts
+from scpo.models.folder.contract import ModelFacts
 from scpo.models.reward_model import content_hash
 
 
@@ -26,6 +30,39 @@ def steer(tiny_bert, model_folder, interactions, tmp_path):
         )
 
     return call
+
+
+@pytest.mark.parametrize(
+    ("facts", "given", "max_tokens", "overlong", "told"),
+    [
+        (None, {}, 512, "truncate_prompt", ()),
+        (ModelFacts(), {"max_tokens": 40}, 40, "truncate_prompt", ()),
+        (ModelFacts(max_tokens=96, overlong="drop"), {}, 96, "drop", ()),
+        (ModelFacts(max_tokens=96), {"max_tokens": 96}, 96, "truncate_prompt", ()),
+        (
+            ModelFacts(max_tokens=96, overlong="drop"),
+            {"max_tokens": 40},
+            40,
+            "drop",
+            ("max_tokens 96 .*, but 40 is set",),
+        ),
+        (
+            ModelFacts(max_tokens=96, overlong="drop"),
+            {"max_tokens": 512, "overlong": "truncate_left"},
+            512,
+            "truncate_left",
+            ("max_tokens 96 .*, but 512 is set", "overlong drop .*, but truncate_left is set"),
+        ),
+    ],
+)
+def test_texts_are_encoded_as_the_model_was_trained_unless_it_is_set(
+    tiny_bert, recwarn, facts, given, max_tokens, overlong, told
+):
+    encoder = encoder_of(replace(tiny_bert, facts=facts), EncoderConfig(**given))
+    assert encoder == EncoderConfig(max_tokens=max_tokens, overlong=overlong)
+    assert len(recwarn) == len(told)
+    for warning, words in zip(recwarn, told, strict=True):
+        assert re.search(words, str(warning.message))
 
 
 def test_each_country_has_its_own_arrays(steer, tiny_bert):

@@ -4,7 +4,28 @@ import math
 
 import pytest
 
-from scpo.files.atomic import atomic_path, hash_file, write_json, write_text
+from scpo.files.atomic import atomic_path, hash_file, hash_once, write_json, write_text
+
+
+def test_a_file_is_hashed_once_until_it_changes(tmp_path, monkeypatch):
+    read = []
+
+    def count(path):
+        read.append(path)
+        return hash_file(path)
+
+    monkeypatch.setattr("scpo.files.atomic.hash_file", count)
+    file = tmp_path / "folder" / "weights"
+    file.parent.mkdir()
+    file.write_bytes(b"weights")
+    first = hash_once(file)
+    moved = file.parent.rename(tmp_path / "moved") / "weights"
+    assert (hash_once(moved), len(read)) == (first, 1)
+    moved.write_bytes(b"weightt")
+    assert hash_once(moved) == hash_file(moved) != first
+    moved.unlink()
+    moved.write_bytes(b"weights")
+    assert hash_once(moved) == first
 
 
 def test_a_file_is_written_whole(tmp_path):

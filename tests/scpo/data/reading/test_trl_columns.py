@@ -308,6 +308,21 @@ LIST = str(CHAT)
             "prompt",
         ),
         (
+            {"prompt": "<|im_start|>user\nSky?<|im_end|>", "chosen": "a", "rejected": "b"},
+            "rendered_template",
+            "prompt",
+        ),
+        (
+            {"chosen": "<s>[INST] Sky? [/INST] a", "rejected": "<s>[INST] Sky? [/INST] b"},
+            "rendered_template",
+            "chosen",
+        ),
+        (
+            {"prompt": [message("user", "<|user|>\nSky?")], "chosen": "a", "rejected": "b"},
+            "rendered_template",
+            "prompt",
+        ),
+        (
             {"prompt": [message("user", LIST)], "chosen": "a", "rejected": "b"},
             "printed_messages",
             "prompt",

@@ -32,6 +32,23 @@ def test_pairs_with_their_own_columns(tmp_path):
     assert sorted(table["country"].to_pylist()) == ["Chile", "Peru"]
 
 
+def test_every_column_may_have_another_name(tmp_path):
+    row = {"q": "p", "better": "good", "worse": "bad", "by": 1.5, "who": "u", "land": "Chile"}
+    (tmp_path / "pairs.jsonl").write_text(json.dumps(row))
+    names = {"prompt": "q", "chosen": "better", "rejected": "worse", "margin": "by"}
+    names |= {"user": "who", "country": "land"}
+    given = {f"{name}_column": column for name, column in names.items()}
+    config = DataConfig(source="pairs", path=str(tmp_path / "pairs.jsonl"), **given)
+    prepare_source(config, tmp_path / "out")
+    (found,) = read_interactions(tmp_path / "out").to_pylist()
+    assert (found["prompt"], found["user_id"], found["country"]) == ("p", "u", "Chile")
+    better, worse = found["comparisons"][0].values()
+    assert (found["responses"][better], found["responses"][worse]) == ("good", "bad")
+    assert found["margins"] == [1.5]
+    with pytest.raises(ValueError, match=r"must have the columns \['quality'\]"):
+        prepare_source(config.model_copy(update={"margin_column": "quality"}), tmp_path / "out")
+
+
 def test_a_missing_file_is_named(tmp_path):
     config = DataConfig(source="pairs", path=str(tmp_path / "none.csv"))
     with pytest.raises(FileNotFoundError, match=r"none\.csv"):

@@ -11,36 +11,19 @@ import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipeline
 
 import scpo
-from scpo.countries.scoring import score_texts
-from scpo.data.reading.conversations import Message, render_messages
-from scpo.models.export import export_reward_model
-from scpo.models.folder.contract import FACTS_FILE, ModelFacts
+from scpo.models.folder.contract import FACTS_FILE
 from scpo.models.loading import load_reward_model
-from scpo.models.lora import add_lora
-from scpo.tokens.encoding import encode_texts
-
-FACTS = ModelFacts(
-    max_tokens=60,
-    overlong="truncate_left",
-    country="Mexico",
-    arm="scpo",
-    tau=0.7,
-    beta=1.1,
-    global_model="ab" * 32,
+from tests.dialogues import (
+    ANSWERS,
+    COMPLETIONS,
+    CONVERSATIONS,
+    FACTS,
+    PLAIN,
+    PROMPTS,
+    SAID,
+    as_pair,
+    export_model,
 )
-SAID = ["a b c", "d", "e f g h a b c d e", "a", "b b", "c d e", "f", "g h"]
-ANSWERS = ["good", "bad bad fine", "h", "long warm cold a b", "fine", "a", "b c", "good"]
-PLAIN = [[{"role": "user", "content": text}] for text in SAID]
-TURNS = [
-    [
-        *([{"role": "system", "content": "short"}] if number % 2 else []),
-        {"role": "user", "content": text},
-        {"role": "assistant", "content": "fine"},
-        {"role": "user", "content": "c d"},
-    ]
-    for number, text in enumerate(SAID)
-]
-PROMPTS, COMPLETIONS = PLAIN + TURNS, [[{"role": "assistant", "content": a}] for a in ANSWERS * 2]
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +32,11 @@ def exports(model_folder, tmp_path_factory):
 
     def folder_of(kind, *, lora=False):
         if (kind, lora) not in made:
-            reward = load_reward_model(str(model_folder(kind)))
-            reward = add_lora(reward, rank=2, alpha=4.0) if lora else reward
-            texts = encode_texts(reward.tokenizer, SAID, ANSWERS, max_tokens=60)
-            rewards = score_texts(reward, texts, np.arange(len(texts)), precision="fp32")
             out = tmp_path_factory.mktemp(kind) / "out"
-            export_reward_model(
-                reward, out, texts=texts, expected=rewards, facts=FACTS, merge=not lora
-            )
-            made[kind, lora] = out
+            made[kind, lora] = export_model(model_folder(kind), out, lora=lora)
         return made[kind, lora]
 
     return folder_of
-
-
-def conversations():
-    return [prompt + completion for prompt, completion in zip(PROMPTS, COMPLETIONS, strict=True)]
 
 
 def read(file):
@@ -78,11 +50,10 @@ def test_plain_transformers_gives_our_rewards_of_conversations(exports, kind):
     assert tokenizer.model_max_length == 60
     model = AutoModelForSequenceClassification.from_pretrained(exports(kind)).eval()
     inputs = tokenizer.apply_chat_template(
-        conversations(), padding=True, return_dict=True, return_tensors="pt"
+        CONVERSATIONS, padding=True, return_dict=True, return_tensors="pt"
     )
     if kind == "bert":  # a rendered pair has no types: the card says so
-        texts = [render_messages([Message(**turn) for turn in prompt]) for prompt in PROMPTS]
-        inputs = tokenizer(texts, ANSWERS * 2, padding=True, return_tensors="pt")
+        inputs = tokenizer([*map(as_pair, CONVERSATIONS)], padding=True, return_tensors="pt")
     elif kind == "deberta":
         inputs.pop("token_type_ids")
     with torch.no_grad():
@@ -142,12 +113,21 @@ def test_what_other_programs_read(exports, model_folder):
     assert load_reward_model(str(model_folder("llama"))).facts is None
 
 
+@pytest.mark.parametrize(("kind", "reads_pairs"), [("bert", True), ("llama", False)])
+def test_cross_encoders_are_told_to_read_pairs(exports, kind, reads_pairs):
+    folder = exports(kind)
+    assert (folder / "modules.json").is_file() == reads_pairs
+    if reads_pairs:
+        assert list(read(folder / "sentence_bert_config.json")["modality_config"]) == ["text"]
+
+
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_every_export_has_a_card(exports, kind):
     text = (exports(kind) / "README.md").read_text()
     header = yaml.safe_load(text.split("---")[1])
     assert header["pipeline_tag"] == "text-classification"
     assert "| weighting temperature beta | 1.1 |" in text
+    assert "| other settings that the test users judged before | 2 |" in text
     assert "scpo.RewardModel.from_pretrained(FOLDER)" in text
     assert "trained with `truncate_left`" in text
     assert ("token types are lost" in text) == (kind == "bert")
@@ -188,6 +168,16 @@ def test_a_folder_that_was_changed_is_refused(exports, tmp_path, change, match):
         load_reward_model(str(folder))
     (folder / ".scpo.json").write_text("{}")  # files of other rooms are none of the model
     (folder / FACTS_FILE).unlink()
+
+
+def test_of_a_nodes_ranks_the_first_hashes(exports, tmp_path, monkeypatch):
+    folder = shutil.copytree(exports("llama"), tmp_path / "model")
+    flip(folder / "model.safetensors", -40)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert load_reward_model(str(folder)).facts == FACTS
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    with pytest.raises(ValueError, match=r"model\.safetensors is not what was exported"):
+        load_reward_model(str(folder))
 
 
 def test_an_adapter_is_verified_with_its_base(exports, tmp_path):

@@ -1,0 +1,46 @@
+"""Exported models for the programs that others read them with, and our rewards of them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import scpo
+from tests.dialogues import COMPLETIONS, PROMPTS, export_model
+from tests.scpo.conftest import write_model
+
+Exports = Callable[..., Path]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Warnings of other programs are theirs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.interop)
+            item.add_marker(pytest.mark.filterwarnings("ignore"))
+
+
+@pytest.fixture(scope="session")
+def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
+    """Folder of an exported model by kind; do not write to it."""
+    made: dict[tuple[str, bool], Path] = {}
+
+    def folder_of(kind: str, *, lora: bool = False) -> Path:
+        if (kind, lora) not in made:
+            base = write_model(tmp_path_factory.mktemp(kind) / "base", kind)
+            made[kind, lora] = export_model(base, base.parent / f"reward-{kind}", lora=lora)
+        return made[kind, lora]
+
+    return folder_of
+
+
+def our_rewards(folder: Path) -> np.ndarray:
+    """Rewards of the sixteen conversations, which differ."""
+    rewards = np.array(scpo.reward_function(folder)(PROMPTS, COMPLETIONS))
+    assert np.ptp(rewards) > 0.01
+    return rewards
+
+
+def assert_equal(theirs: object, ours: object) -> None:
+    np.testing.assert_allclose(np.asarray(theirs, float), ours, atol=1e-5, rtol=0)

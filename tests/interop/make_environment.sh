@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# An environment with transformers 4.51 and rewardbench, whose pins exclude ours: what they share
+# with ours (torch, numpy, datasets) they read from there.
+# Usage: make_environment.sh OUR_ENVIRONMENT FOLDER
+set -euo pipefail
+ours=$(realpath "$1")
+"$ours/bin/python" -m venv "$2"
+site=$("$2/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+"$ours/bin/python" -c 'import sysconfig; print(sysconfig.get_path("purelib"))' >"$site/zz_ours.pth"
+"$2/bin/pip" install --quiet --disable-pip-version-check --no-deps \
+    transformers==4.51.3 tokenizers==0.21.4 huggingface_hub==0.36.0 \
+    rewardbench==0.1.4 trl==0.15.2 fschat==0.2.36 \
+    markdown2==2.5.5 nh3==0.3.8 prompt_toolkit==3.0.53 shortuuid==1.0.13 svgwrite==1.4.3 \
+    wavedrom==2.0.3.post3

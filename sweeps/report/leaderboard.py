@@ -23,11 +23,11 @@ from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 KEEP_GLOBAL, PLAIN = "keep the global model", "plain fine-tuning"
 _CSV = """
     country rank trial_id base answers on_front knee recommended feasible consensus_told
-    non_inferior indistinguishable retention tau strength beta user_strength learning_rate epochs
-    pairs_trained pairs_available effective_pairs accuracy optimism low high difference
-    difference_low difference_high pairs users global_accuracy length_accuracy distinctive distinctive_pairs
-    consensus consensus_pairs consensus_drop consensus_drop_low consensus_drop_high train_s seed
-    hypervolume
+    non_inferior indistinguishable retention tau strength beta user_strength learning_rate
+    epochs pairs_trained pairs_available effective_pairs accuracy optimism low high difference
+    difference_low difference_high pairs users global_accuracy length_accuracy distinctive
+    distinctive_pairs consensus consensus_pairs consensus_drop consensus_drop_low
+    consensus_drop_high train_s seed hypervolume
 """.split()
 _OF_SETTING = """
     rank on_front recommended feasible non_inferior indistinguishable pairs_trained accuracy

@@ -54,15 +54,13 @@ def watch_view(config: SweepConfig, records: Sequence[TrialRecord], *, running: 
     search = [record for record in records if record.purpose == "search"]
     to_do = dict.fromkeys(config.countries, config.search.num_trials)
     done = Counter(record.purpose for record in records if record.state != "failed")
-    num_final = len(config.countries) * (
-        1 + (len(config.final.arms) + 1) * len(config.final.seeds)
-    )
-    curves = config.curves
+    final, curves = config.final, config.curves
+    num_final = len(config.countries) * (1 + (len(final.arms) + 1) * len(final.seeds))
     per_country = len(curves.arms) * len(curves.budgets) * len(curves.seeds)
     failed = [record for record in records if record.state == "failed"]
     lines = [
-        f"curves: {done['curve']} of {len(config.countries) * per_country} trainings (fewer, "
-        "where the search has trained one)",
+        f"curves: {done['curve']} of {len(config.countries) * per_country} trainings, or fewer "
+        "where the search has trained some",
         f"final: {done['final']} of {num_final} models",
         *(describe_record(record) for record in failed[-_SHOWN:]),
         f"{config.name} {'is running' if running else 'does not run'}",

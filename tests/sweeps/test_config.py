@@ -43,10 +43,7 @@ def test_the_paper_is_shipped() -> None:
         ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
         ({"final": {"arms": ["global"]}}, "arms must be of full"),
         ({"report_to": ["wandb", "mlfow"]}, r"but got 'mlfow'; did you mean 'mlflow'\?"),
-        (
-            {"report_to": ["xyz"]},
-            "trackers are wandb, mlflow, tensorboard, trackio, but got 'xyz'",
-        ),
+        ({"report_to": ["xyz"]}, "trackers are wandb, .*, but got 'xyz'"),
         ({"final": {"sharded": {"countries": ["B"]}}}, r"\['B'\] must be among countries"),
         ({"country_lanes": {"B": {"workers": 2}}}, r"\['B'\] must be among countries"),
         ({"countries": ["USA", "US"]}, r"\['United States'\] occur twice"),

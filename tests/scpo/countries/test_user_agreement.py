@@ -97,9 +97,7 @@ def test_the_strength_of_the_arm() -> None:
     which = data.pairs_in("train")
     assert arm_strength(data, which, 0.0) == 0.0
     assert arm_strength(data, which) in (0.0, 0.5)
-    with pytest.raises(
-        ValueError, match=r"A: the arm `user` needs 10 users, but these 20"
-    ):
+    with pytest.raises(ValueError, match=r"A: the arm `user` needs 10 users, but these 20"):
         arm_strength(data, which[:20])
 
 

@@ -39,7 +39,9 @@ def test_a_file_of_before_later_columns_is_read(tmp_path: Path, table: pa.Table)
     pq.write_table(table.drop_columns(["margins", "unit", "messages"]), tmp_path / "old.parquet")
     found = read_interactions(tmp_path / "old.parquet")
     assert found.schema == INTERACTIONS_SCHEMA
-    assert found.to_pylist() == [ROW | {"margins": None, "messages": None}]
+    assert found.to_pylist() == [
+        ROW | dict.fromkeys(("margins", "messages", "vetted", "prompt_prefix"))
+    ]
 
 
 def test_labels_of_one_country_in_an_older_file_are_one(tmp_path: Path, table: pa.Table) -> None:

@@ -41,6 +41,8 @@ def test_a_row_is_a_country_and_a_question() -> None:
         "turn": 0,
         "unit": "question",
         "messages": None,
+        "vetted": None,
+        "prompt_prefix": None,
     }
     assert len({row["interaction_id"] for row in (first, peru, second)}) == 3
     assert first["user_id"] == second["user_id"] != peru["user_id"]

@@ -54,6 +54,8 @@ def test_rows_of_one_user_and_prompt_become_one_interaction(tmp_path: Path) -> N
             "turn": 0,
             "unit": None,
             "messages": None,
+            "vetted": None,
+            "prompt_prefix": None,
         }
     ]
     assert bad_rows.rejected == []

@@ -64,6 +64,8 @@ def test_good_rows_become_one_interaction(tmp_path: Path) -> None:
             "turn": 0,
             "unit": None,
             "messages": None,
+            "vetted": None,
+            "prompt_prefix": None,
         }
     ]
     assert bad_rows.rejected == []

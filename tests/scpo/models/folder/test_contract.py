@@ -155,7 +155,7 @@ def test_a_flipped_bit_is_found_by_name(exports, tmp_path, name, place):
     [
         (lambda f: flip(f / FACTS_FILE, 300), r"scpo\.json (is not what|must)"),
         (lambda f: (f / FACTS_FILE).write_text("{"), r"scpo\.json must be JSON"),
-        (lambda f: (f / FACTS_FILE).write_text('{"format": 2, "kind": "reward-model"}'), "Update"),
+        (lambda f: (f / FACTS_FILE).write_text('{"format": 3, "kind": "reward-model"}'), "Update"),
         (lambda f: (f / "tokenizer.json").unlink(), r"tokenizer\.json is missing"),
         (lambda f: (f / "added_tokens.json").write_text("{}"), r"added_tokens\.json was added"),
         (lambda f: (f / "chat_template.jinja").write_text("{{ 1 }}"), r"jinja is not what was"),

@@ -42,10 +42,10 @@ def test_every_column_may_have_another_name(tmp_path):
     prepare_source(config, tmp_path / "out")
     (found,) = read_interactions(tmp_path / "out").to_pylist()
     assert (found["prompt"], found["user_id"], found["country"]) == ("p", "u", "Chile")
-    better, worse = found["comparisons"][0].values()
+    ((better, worse),) = found["comparisons"]
     assert (found["responses"][better], found["responses"][worse]) == ("good", "bad")
     assert found["margins"] == [1.5]
-    with pytest.raises(ValueError, match=r"must have the columns \['quality'\]"):
+    with pytest.raises(ValueError, match=r"but \['quality'\] are in no row"):
         prepare_source(config.model_copy(update={"margin_column": "quality"}), tmp_path / "out")
 
 

@@ -8,6 +8,7 @@ from scpo.config import SyntheticConfig
 from scpo.data.interactions import INTERACTIONS_SCHEMA, read_interactions, write_interactions
 from scpo.data.sources.synthetic import make_synthetic
 
+LATER = ["margins", "unit", "messages", "vetted", "prompt_prefix"]
 ROW = {
     "interaction_id": "i",
     "user_id": "u",
@@ -20,6 +21,8 @@ ROW = {
     "turn": 0,
     "unit": None,
     "messages": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Sky?"}],
+    "vetted": True,
+    "prompt_prefix": "{prompt}",
 }
 
 
@@ -36,12 +39,10 @@ def test_what_was_written_is_read(tmp_path: Path, table: pa.Table) -> None:
 
 
 def test_a_file_of_before_later_columns_is_read(tmp_path: Path, table: pa.Table) -> None:
-    pq.write_table(table.drop_columns(["margins", "unit", "messages"]), tmp_path / "old.parquet")
+    pq.write_table(table.drop_columns(LATER), tmp_path / "old.parquet")
     found = read_interactions(tmp_path / "old.parquet")
     assert found.schema == INTERACTIONS_SCHEMA
-    assert found.to_pylist() == [
-        ROW | dict.fromkeys(("margins", "messages", "vetted", "prompt_prefix"))
-    ]
+    assert found.to_pylist() == [ROW | dict.fromkeys(LATER)]
 
 
 def test_labels_of_one_country_in_an_older_file_are_one(tmp_path: Path, table: pa.Table) -> None:

@@ -7,11 +7,13 @@ from the ledger at every start, so a damaged journal costs nothing and no trial 
 
 import itertools
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage, JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import Trial, TrialState
@@ -78,7 +80,9 @@ class CountryStudy:
             directions=["maximize", "minimize"],  # of OBJECTIVES
             sampler=make_sampler(config, country),
         )
-        self.study.set_metric_names(list(OBJECTIVES))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ExperimentalWarning)
+            self.study.set_metric_names(list(OBJECTIVES))
         for name, value in {**(facts or {}), "space": space_hash(config)}.items():
             self.study.set_user_attr(name, value)
         tried = [point_of(record, config) for record in known]

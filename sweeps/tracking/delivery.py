@@ -94,8 +94,9 @@ def send_run(names: Iterable[str], folder: Path, records: Sequence[TrialRecord])
         ValueError: Another process sends the run to this tracker.
         FileNotFoundError: The folder has no configuration.
     """
-    counts, files = {}, result_files(folder)
-    check_installed(list(names))
+    names, files = list(names), result_files(folder)
+    counts: dict[str, int] = {}
+    check_installed(names)
     for name in names:
         with one_writer(lock_of(folder, name), f"What {name} has of {folder}"):
             delivery = Delivery(name, folder, run_id(folder))

@@ -76,7 +76,8 @@ class MlflowTracker:
         self.client.set_terminated(self.parent, "FINISHED" if finished else "KILLED")
 
     def _runs_with(self, tag: str, value: str) -> list[Any]:
-        token, runs = None, []
+        token: str | None = None
+        runs: list[Any] = []
         while True:
             page = self.client.search_runs(
                 [self.experiment],

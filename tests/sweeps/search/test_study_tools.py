@@ -97,9 +97,11 @@ def test_every_figure_of_optuna_can_be_drawn(study: optuna.Study, backend: str) 
     assert len(names) >= 10
     for name in names:
         draw = getattr(tools, name)
-        options = {}
+        options: dict[str, object] = {}
         if name in ONE_VALUE:
             options = {"target": lambda trial: trial.values[0], "target_name": OBJECTIVES[0]}
+        if name in ("plot_contour", "plot_rank"):  # a panel for each two parameters is slow
+            options["params"] = ["retention", "strength"]
         if name == "plot_hypervolume_history":
             options = {"reference_point": [0.0, 1000.0]}
         if name == "plot_terminator_improvement":

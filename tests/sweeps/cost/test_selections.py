@@ -248,7 +248,9 @@ def test_hours_in_words(hours: float, words: str) -> None:
 
 def test_tables_and_csv(tmp_path: Path) -> None:
     selections = selection_rows(COUNTRY, taus=(0.7,), betas=(1.1, math.inf))
-    plan = SweepPlan(selections, work_rows(make_config(), {"Chile": COUNTRY}, RATE, 2), RATE, 2)
+    plan = SweepPlan(
+        selections, work_rows(make_config(), {"Chile": COUNTRY}, RATE, 2), RATE, 2, []
+    )
     write_plan(plan, tmp_path)
     with (tmp_path / "plan.csv").open(newline="") as file:
         first, second = csv.DictReader(file)

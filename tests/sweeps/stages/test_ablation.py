@@ -87,7 +87,7 @@ RECORDS = [
 
 def test_every_arm_has_the_same_seeds_and_the_test_users_are_spared() -> None:
     jobs = ablation_jobs(CONFIG, seeds=(3, 4))
-    assert len(jobs) == len({job.trial_id for job in jobs}) == 2 * (6 * 2 + 2)
+    assert len(jobs) == len({job.trial_id for job in jobs}) == 2 * (7 * 2 + 2)
     assert {job.part for job in jobs} == {"validation"}
     for arm in ARMS:
         mine = [job for job in jobs if job.arm == arm and job.country == "Mexico"]

@@ -88,31 +88,39 @@ def score(pairs, user, candidate):
     return (deals[0][0] + deals[1][0]) / 2, deals[0][1] + deals[1][1]
 
 
-def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_full() -> None:
+def lower_bound(gains, caution):
+    """G - k SE of the gains of 20 users of 3 pairs each."""
+    error = np.sqrt(20 / 19 * np.square(gains - gains.sum() / 20).sum()) / 60
+    return gains.sum() / 60 - caution * error if error > 1e-9 else -np.inf
+
+
+@pytest.mark.parametrize("caution", [0.2, 1.0])
+def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_its_base(caution) -> None:
     pairs, user = make_pairs(60), np.repeat([f"u{n:02}" for n in range(20)], 3)
-    config = CONFIG.model_copy(update={"caution": 0.2})
-    chosen = choose_heads(pairs, user, config, seed=1)
+    chosen = choose_heads(pairs, user, CONFIG.model_copy(update={"caution": caution}), seed=1)
     assert tuple(chosen) == HEAD_ARMS
+    scores = {each: score(pairs, user, each) for each in list_candidates(CONFIG)}
     best = {}
     for arm in ("full", "scpo"):
-        scores = {each: score(pairs, user, each) for each in list_candidates(CONFIG, (arm,))}
-        best[arm] = min(scores, key=lambda each: (-scores[each][0].sum(), scores[each][1]))
+        own = {each: found for each, found in scores.items() if each.arm == arm}
+        best[arm] = min(own, key=lambda each: (-own[each][0].sum(), own[each][1]))
         assert chosen[arm].candidate == best[arm]
-    base, _ = score(pairs, user, best["full"])
-    bounds = {}
-    for candidate in list_candidates(CONFIG, ("scpo_tuned",)):
-        right, loss = score(pairs, user, candidate)
-        gains = right - base
-        error = np.sqrt(20 / 19 * np.square(gains - gains.sum() / 60 * 3).sum()) / 60
-        bound = gains.sum() / 60 - 0.2 * error if error > 1e-9 else -np.inf
-        bounds[candidate] = (round(bound, 9), right.sum(), -loss)  # of equal ones the better
+    base, kept = scores[best["full"]][0], 1.0
+    unmoved = (pairs.reference_margin > 0).reshape(20, 3).sum(axis=1)
+    if lower_bound(unmoved - base, caution) > 0:
+        base, kept = unmoved, 0.0
+    assert kept == (0.0 if caution == 0.2 else 1.0)  # both kinds of base occur
+    bounds = {
+        each: (round(lower_bound(right - base, caution), 9), right.sum(), -loss)
+        for each, (right, loss) in scores.items()
+        if each.arm == "scpo_tuned"
+    }
     surest = max(bounds, key=bounds.__getitem__)
-    wanted = surest if bounds[surest][0] > 0 else replace(best["full"], arm="scpo_tuned")
-    found = chosen["scpo_tuned"].candidate
-    assert (found.l2, found.retention or 1.0) == (wanted.l2, wanted.retention or 1.0)
-    (moved,), kept = train_candidates(pairs, [found], CONFIG, seed=1)
-    assert chosen["scpo_tuned"].moved == pytest.approx(moved, abs=1e-5)
-    assert chosen["scpo_tuned"].pairs_trained == kept[0]
+    plain = replace(best["full"], arm="scpo_tuned", retention=kept, strength=0.0)
+    assert chosen["scpo_tuned"].candidate == (surest if bounds[surest][0] > 0 else plain)
+    if kept:
+        (moved,), _ = train_candidates(pairs, [chosen["scpo_tuned"].candidate], CONFIG, seed=1)
+        assert chosen["scpo_tuned"].moved == pytest.approx(moved, abs=1e-5)
 
 
 def test_with_infinite_caution_tuned_is_full() -> None:

@@ -55,6 +55,10 @@ class PairColumns:
     margin: str = "margin"
     vetted: str | None = None
 
+    def named(self) -> dict[str, str]:
+        """Return the name of each column that is read, by what it holds."""
+        return {field: name for field, name in asdict(self).items() if name is not None}
+
 
 @dataclass(frozen=True)
 class _Judgement(ParsedRow):
@@ -105,7 +109,7 @@ def read_pairs_file(
             that is not clear; or a bad row under the policy "stop".
     """
     names = options.get("columns") or PairColumns()
-    wanted = [name.partition(".")[0] for name in asdict(names).values()]
+    wanted = [name.partition(".")[0] for name in names.named().values()]
     columns = list(dict.fromkeys([*wanted, *_IGNORED, *sorted(KNOWN_COLUMNS)]))
     rows = open_rows(path, bad_rows, columns=columns, subset=subset)
     return read_pair_rows(rows, path, bad_rows, **options)
@@ -133,7 +137,7 @@ def read_pair_rows(
         _watch(chain(first_rows, rows), found, bad_rows),
         layout,
         present,
-        asdict(names),
+        names.named(),
         lambda fault, line, row: bad_rows.reject(fault, path, line, dict(row)),
         bad_rows,
         margin_from_scores=options.get("margin_from_scores", False),
@@ -145,8 +149,8 @@ def read_pair_rows(
             judgements.append(_parse_row(line, row, names, country))
         except RowFault as fault:
             bad_rows.reject(fault, path, line, row)
-    asked, usual = asdict(names), asdict(PairColumns())
-    by_name = [asked[field] for field in asked if asked[field] != usual[field]]
+    asked, usual = names.named(), PairColumns().named()
+    by_name = [asked[field] for field in asked if asked[field] != usual.get(field)]
     _check_columns(found, by_name if first_rows else [], path)
     judgements = list(_name_users(judgements, names.user, names.user in found, path, bad_rows))
     judgements = _qualify_users(judgements, bad_rows)
@@ -172,7 +176,7 @@ def _watch(
 def _with_nested(row: dict[str, Any], names: PairColumns) -> dict[str, Any]:
     """Return a row in which a column named "meta.user" is what `meta` holds as `user`."""
     nested = {}
-    for name in asdict(names).values():
+    for name in names.named().values():
         outer, dot, inner = name.partition(".")
         if dot and name not in row and isinstance(row.get(outer), dict) and inner in row[outer]:
             nested[name] = row[outer][inner]

@@ -200,8 +200,12 @@ def _read(
 
 def columns_of(config: DataConfig) -> PairColumns:
     """Return the columns of a pairs file that a configuration names."""
-    names = (field.name for field in fields(PairColumns))
-    return PairColumns(*(getattr(config, f"{name}_column") for name in names))
+    named = {
+        field.name: getattr(config, f"{field.name}_column")
+        for field in fields(PairColumns)
+        if field.name != "vetted"
+    }
+    return PairColumns(**named, vetted=None if config.vetted is None else config.vetted.column)
 
 
 def hash_sources(config: DataConfig) -> dict[str, str]:

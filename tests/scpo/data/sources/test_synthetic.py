@@ -109,7 +109,7 @@ def test_worlds_stay_as_they_were_made(options: dict[str, Any], digest: str) -> 
     columns = [
         name
         for name in world.interactions.column_names
-        if name not in ("unit", "messages", "vetted")
+        if name not in ("unit", "messages", "vetted", "prompt_prefix")
     ]
     content = json.dumps([world.interactions.select(columns).to_pylist(), world.truth])
     assert hashlib.sha256(content.encode()).hexdigest()[:32] == digest

@@ -7,7 +7,7 @@ import typer
 from typer import Argument, Option
 
 from scpo.arrays import Row
-from scpo.commands.options import Json, RunPlace, show_json
+from scpo.commands.options import Json, RunPlace, in_home, show_json
 from scpo.text.terminal import console
 
 _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
@@ -114,7 +114,10 @@ def track(
 
 
 def repair(
-    run: Annotated[Path, Argument(help="Output folder of `scpo sweep`, on this machine.")],
+    run: Annotated[
+        Path,
+        Argument(help="Output folder of `scpo sweep`, on this machine.", callback=in_home),
+    ],
 ) -> None:
     """Check a sweep's files; keep what is sound and set the rest aside.
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from scpo.commands.options import Json, show_json
+from scpo.commands.options import Json, in_home, show_json
 from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
@@ -13,8 +13,12 @@ if TYPE_CHECKING:
     from scpo.api.models import RewardModel
 
 Model = Annotated[str, Argument(metavar="MODEL", help="Folder, hub name (@REVISION) or URI.")]
-Source = Annotated[Path, Argument(metavar="FILE", help="Rows: .jsonl (also .gz) or .parquet.")]
-OutFile = Annotated[Path, Option("--out", metavar="FILE", help="File of the same kind.")]
+Source = Annotated[
+    Path, Argument(metavar="FILE", help="Rows: .jsonl (also .gz) or .parquet.", callback=in_home)
+]
+OutFile = Annotated[
+    Path, Option("--out", metavar="FILE", help="File of the same kind.", callback=in_home)
+]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 MatrixPrecision = Annotated[str, Option(help="fp32, bf16 or auto.")]
 Trust = Annotated[bool, Option("--trust-remote-code", help="Run code that the model brings.")]
@@ -103,7 +107,9 @@ def serve(
 
 def export(
     source: Annotated[str, Argument(metavar="RUN_OR_DATA", help="Sweep, or prepared folder.")],
-    out: Annotated[Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.")],
+    out: Annotated[
+        Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.", callback=in_home)
+    ],
     country: Annotated[
         list[str] | None, Option(metavar="NAME", help="Default: all; repeatable.")
     ] = None,

@@ -55,7 +55,7 @@ def tables(records: list[TrialRecord], tmp_path_factory: pytest.TempPathFactory)
     write_probe((), out / "probe.csv")
     selection = SelectionRow("Chile", 0.7, math.inf, 0.5, 0.0, 10, 5, 5.0, 1.0, (0,) * 9 + (5,))
     work = WorkRow("total", 3, 1e4, 1e3, 0.2, 0.1)
-    write_plan(SweepPlan([selection], [work], Rate(1.0, 1.0, "a test"), 1), out)
+    write_plan(SweepPlan([selection], [work], Rate(1.0, 1.0, "a test"), 1, []), out)
     scores = PairScores(
         country="Chile",
         user=np.array(["u"]),

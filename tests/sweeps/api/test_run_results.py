@@ -11,6 +11,7 @@ from sweeps.api.run_results import Run
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import read_records
 from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.recommendation import rule_of
 from sweeps.report.arms_table import arm_rows, write_arms
 from sweeps.report.leaderboard import write_leaderboard
 from sweeps.search.country_study import CountryStudy, new_storage
@@ -74,7 +75,8 @@ def test_every_training_is_a_trial(run):
 
 def test_the_recommended_setting_of_a_country(run):
     row = run.recommended("mx")
-    (ranking,) = [r for r in rank_records(run.records()) if r.country == "Mexico"]
+    rule = rule_of(run.config)
+    (ranking,) = [r for r in rank_records(run.records(), rule=rule) if r.country == "Mexico"]
     assert row["trial_id"] == ranking.recommended.record.trial_id
     assert row["accuracy"] == ranking.recommended.evaluation.overall.accuracy
     with pytest.raises(ValueError, match="No interactions of Peru; there are some of Chile"):

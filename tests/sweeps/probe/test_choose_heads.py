@@ -116,7 +116,9 @@ def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_its_base(cautio
         if each.arm == "scpo_tuned"
     }
     surest = max(bounds, key=bounds.__getitem__)
-    plain = replace(best["full"], arm="scpo_tuned", retention=kept, strength=0.0)
+    plain = replace(
+        best["full"], arm="scpo_tuned", retention=kept, strength=0.0, user_strength=0.0
+    )
     assert chosen["scpo_tuned"].candidate == (surest if bounds[surest][0] > 0 else plain)
     if kept:
         (moved,), _ = train_candidates(pairs, [chosen["scpo_tuned"].candidate], CONFIG, seed=1)
@@ -140,7 +142,8 @@ def test_where_training_surely_loses_the_global_head_is_kept() -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(size=(60, 5)).astype(np.float32)
     margin = np.where(rng.random(60) < 0.9, 0.1, -0.1)
-    pairs, user = ProbedPairs(noise, margin, margin), np.repeat([f"u{n}" for n in range(20)], 3)
+    user = np.repeat([f"u{n}" for n in range(20)], 3)
+    pairs = ProbedPairs(noise, margin, margin, user)
     (kept,) = choose_heads(pairs, user, CONFIG, seed=1, arms=("scpo_tuned",)).values()
     assert kept.candidate.retention == 0.0
     assert kept.pairs_trained == 0

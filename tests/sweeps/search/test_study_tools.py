@@ -85,6 +85,7 @@ def test_what_breaks_a_constraint_is_no_best_trial(study: optuna.Study) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.filterwarnings("ignore:PedAnova.*:UserWarning")
 @pytest.mark.parametrize("backend", ["matplotlib", "plotly"])
 def test_every_figure_of_optuna_can_be_drawn(study: optuna.Study, backend: str) -> None:
     mpl.use("Agg")

@@ -37,7 +37,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> Exports:
 
 def our_rewards(folder: Path) -> np.ndarray:
     """Rewards of the sixteen conversations, which differ."""
-    rewards = np.array(scpo.reward_function(folder)(PROMPTS, COMPLETIONS))
+    rewards = np.array(scpo.RewardModel.from_pretrained(folder)(PROMPTS, COMPLETIONS))
     assert np.ptp(rewards) > 0.01
     return rewards
 

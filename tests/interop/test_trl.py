@@ -62,7 +62,7 @@ def rewards_in_training(
     )
     trainer = getattr(library, f"{method}Trainer")(
         model=str(policy),
-        reward_funcs=[str(reward), scpo.reward_function(reward)],
+        reward_funcs=[str(reward), scpo.RewardModel.from_pretrained(reward)],
         args=args,
         train_dataset=datasets.Dataset.from_dict({"prompt": prompts}),
         processing_class=AutoTokenizer.from_pretrained(policy),

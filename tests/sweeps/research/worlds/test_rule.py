@@ -35,15 +35,16 @@ def test_with_infinite_caution_scpo_is_full() -> None:
     arms = tune_scpo(world, Tuning(num_settings=8, caution=np.inf), 0)
     assert (arms["scpo"].retention, arms["scpo"].strength) == (1.0, 0.0)
     np.testing.assert_array_equal(arms["scpo"].moved, arms["full"].moved)
-    bold = tune_scpo(world, Tuning(num_settings=8, caution=0.0), 0)
+    world = make_world(WorldSettings(num_users=40, shift=0.75, outlier_share=0.4), 3).train
+    bold = tune_scpo(world, Tuning(num_settings=16, caution=0.0), 0)
     assert not np.array_equal(bold["scpo"].moved, bold["full"].moved)
 
 
 def test_vetted_users_alone_judge() -> None:
-    world = make_world(WorldSettings(num_users=40, shift=0.75, outlier_share=0.4), 3).train
+    world = make_world(WorldSettings(num_users=40, shift=0.75, outlier_share=0.4), 0).train
     typical = np.unique(world.user[world.is_typical])
     assert len(typical) == pytest.approx(20, abs=1)  # a tenth choose at random
-    arms = tune_scpo(world, Tuning(num_settings=16, vetted=True), 0)
+    arms = tune_scpo(world, Tuning(num_settings=16, vetted=True, caution=0.5), 0)
     assert arms["scpo"].retention < 1 or arms["scpo"].strength > 0
 
 

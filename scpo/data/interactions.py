@@ -37,6 +37,7 @@ INTERACTIONS_SCHEMA = pa.schema(
         ),
     ]
 )
+MAX_RESPONSES = 128  # of an interaction with scores: every two make a pair
 _LATER_COLUMNS = ("margins", "unit", "messages")  # null in files of earlier versions
 
 

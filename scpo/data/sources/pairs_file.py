@@ -23,7 +23,7 @@ from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
 from scpo.data.reading.jsonl import read_json, read_jsonl
-from scpo.data.reading.tabular import column_names, read_csv, read_parquet
+from scpo.data.reading.tabular import column_names, read_csv, read_parquet, show_names
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
 
 NUM_FIRST_ROWS = 1000  # of which one must have both responses: a file of others is not read on
@@ -139,7 +139,8 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
     if absent:
         found = column_names(path) if path.suffix == ".parquet" else sorted(present)
         raise ValueError(
-            f"{path} must have the columns {needed}, but {absent} are in no row; found {found}."
+            f"{path} must have the columns {needed}, but {absent} are in no row; "
+            f"found {show_names(found)}."
         )
 
 

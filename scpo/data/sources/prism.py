@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.interactions import INTERACTIONS_SCHEMA, MAX_RESPONSES
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
@@ -144,6 +144,11 @@ def _group_interactions(
     utterances: list[_Utterance], file: str, bad_rows: BadRows
 ) -> Iterator[list[_Utterance]]:
     """Yield the usable responses of each interaction, two at least."""
+    wide = RowFault(
+        "too_many_responses",
+        f"At most {MAX_RESPONSES} responses must be in an interaction: every two make a pair.",
+        "interaction_id",
+    )
     mixed = RowFault(
         "mixed_interaction",
         "An interaction must have one user, one prompt and one turn.",
@@ -162,6 +167,9 @@ def _group_interactions(
         responses = _merge_repeated_responses(group, file, bad_rows)
         if len(responses) == 1:
             bad_rows.reject(lone, file, responses[0].line, responses[0].row)
+        elif len(responses) > MAX_RESPONSES:
+            for item in responses:
+                bad_rows.reject(wide, file, item.line, item.row)
         elif responses:
             if len(responses) > USUAL_MAX_RESPONSES:
                 bad_rows.note("large_interaction")

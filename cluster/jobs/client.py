@@ -9,10 +9,9 @@ ValueError when they need a job that does not exist.
 """
 
 import logging
-import os
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Literal
@@ -20,8 +19,7 @@ from typing import Literal
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
 from cluster.access.connection import connect
-from cluster.jobs.submission import Submission
-from scpo.text.secrets import has_secret
+from cluster.jobs.submission import Submission, read_environment
 
 FETCHED_RUN = "scpo_fetches"  # metadata of a job that packs the outputs of a run
 _POLL_INTERVAL_S = 0.5
@@ -60,7 +58,7 @@ def submit_job(submission: Submission, *, address: str | None) -> SubmitOutcome:
         ValueError: A variable of `env_names` is not set, or a job of this name that has not
             failed runs another command or configuration.
     """
-    environment = _read_environment(submission.env_names)
+    environment = read_environment(submission.env_names)
     name = submission.submission_id
     with connect(address) as client:
         existing = _find_job(client, name)
@@ -166,18 +164,6 @@ def _send(
             time.sleep(_POLL_INTERVAL_S)
         else:
             return
-
-
-def _read_environment(names: Sequence[str]) -> dict[str, str]:
-    for name in names:
-        if name not in os.environ:
-            raise ValueError(f"The variable {name} is to be sent, but is not set. Set it first.")
-        if has_secret(os.environ[name]):
-            raise ValueError(
-                f"The variable {name} must not be sent by value, because it carries a password or "
-                "a token: the cluster shows and logs it. Set it on the cluster."
-            )
-    return {name: os.environ[name] for name in names}
 
 
 def _find_job(client: JobSubmissionClient, submission_id: str) -> JobDetails | None:

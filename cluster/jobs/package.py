@@ -6,8 +6,9 @@ here, uses private ones of its packer: what is listed is what Ray sends.
 
 import importlib
 import logging
+import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,20 @@ from typing import Any
 import ray
 
 from cluster.access.connection import resolve_address
-from cluster.jobs.submission import SECRET_FILES, Submission
+from cluster.jobs.sent_files import (
+    holds_token,
+    keep_sent,
+    leads_out,
+    list_git_files,
+    staged,
+    walk_files,
+)
+from cluster.jobs.submission import SECRET_FILES, Submission, read_environment
 
 _PACKER = "ray._private.runtime_env.packaging"
 _MAX_BYTES = 100 * 2**20  # of a request to Ray's dashboard (DASHBOARD_CLIENT_MAX_SIZE)
 _NUM_SHOWN = 5
+_SECRET = "that look like secrets"
 _QUIET = logging.Logger(__name__, logging.ERROR)  # Ray tells of each .gitignore
 
 
@@ -28,26 +38,39 @@ class Package:
     """The files that would be sent, and what is left out beside the patterns."""
 
     files: dict[str, int]  # bytes of each, by its path below the working directory
-    looping_links: tuple[str, ...]  # links to a folder that they stand in: they have no end
-    num_secret: int  # files and folders left out because they look like secrets
+    left_out: dict[str, list[str]]  # files and folders by why: what looks like a secret, and else
+    looping_links: tuple[str, ...] = ()  # links to a folder that they stand in: they have no end
+
+    def summary(self) -> str:
+        """Return in a line what is sent and what is not."""
+        total = sum(self.files.values())
+        counts = [f"{len(names):,} {why}" for why, names in self.left_out.items() if names]
+        secrets = ", ".join(self.left_out.get(_SECRET, [])[:_NUM_SHOWN])
+        return (
+            f"Sent: {len(self.files):,} files, {total / 2**20:.1f} MiB. Left out: "
+            f"{', '.join(counts) or 'nothing'}{f' ({secrets})' if secrets else ''}. Name more "
+            "with --include."
+        )
 
 
 def describe_submission(submission: Submission, address: str | None) -> dict[str, Any]:
     """Return what `submit_job` would send, and where; the values of variables are left out.
 
     Raises:
-        ValueError: The address does not begin with http:// or https://; or as of `check_package`.
+        ValueError: The address does not begin with http:// or https://; a variable's value looks
+            like a secret; or as of `check_package`.
         RuntimeError: The environment names another address.
     """
     submission, package = check_package(submission)
+    read_environment([name for name in submission.env_names if name in os.environ])
     hidden = {name: f"the value of {name} here" for name in submission.env_names}
     return {
         "address": resolve_address(address),
         "request": submission.request(hidden),
         "package": {
-            "packed_bytes": _packed_bytes(submission),
-            "secrets_left_out": package.num_secret,
-            "files": sorted(package.files),
+            "packed_bytes": _packed_bytes(submission, package),
+            "left_out": {why: len(names) for why, names in package.left_out.items() if names},
+            "files": list(package.files),
         },
     }
 
@@ -60,7 +83,12 @@ def check_package(submission: Submission) -> tuple[Submission, Package]:
             are named.
         RuntimeError: This version of Ray packs in another way.
     """
-    package = list_package(submission.working_dir, submission.excludes)
+    package = list_package(
+        submission.working_dir,
+        submission.excludes,
+        named=submission.needed,
+        included=submission.included,
+    )
     links = tuple(f"/{link}" for link in package.looping_links)
     submission = replace(submission, excludes=(*submission.excludes, *links))
     for needed in submission.needed:
@@ -79,17 +107,61 @@ def check_package(submission: Submission) -> tuple[Submission, Package]:
     return submission, package
 
 
-def list_package(working_dir: Path, excludes: Sequence[str]) -> Package:
-    """Return what would be sent of a folder; the .gitignore files in it exclude, too.
+def list_package(
+    working_dir: Path,
+    excludes: Sequence[str],
+    *,
+    named: Sequence[str] = (),
+    included: Sequence[str] = (),
+) -> Package:
+    """Return what would be sent of a folder.
+
+    In a git repository that is what git tracks, and what is `named`; elsewhere all that no
+    .gitignore lists. Patterns of `excludes` leave out of both. What is `included` is sent whatever
+    they say, but a secret never.
 
     Raises:
+        ValueError: A file that is included looks like a secret.
         RuntimeError: This version of Ray packs in another way.
     """
     packer = _load_packer()
     is_secret = packer._get_excludes(working_dir, list(SECRET_FILES))
-    secrets: list[Path] = []
+
+    def target_of(path: Path) -> Path:  # where a link leads to, for patterns of names
+        found = path.resolve()
+        root = working_dir.resolve()
+        return working_dir / found.relative_to(root if found.is_relative_to(root) else "/")
+
+    excluded = packer._get_excludes(working_dir, [e for e in excludes if e not in SECRET_FILES])
+    asked = set(walk_files(working_dir, included))
+    wanted = asked | set(walk_files(working_dir, named))
+    tracked = list_git_files(working_dir, "--cached", "--recurse-submodules")
     links: list[str] = []
-    files: dict[str, int] = {}
+    if tracked is None:
+        paths = _travel(packer, working_dir, excluded, links)
+    else:
+        paths = list(walk_files(working_dir, tracked))
+    rules: dict[str, Callable[[Path], bool]] = {
+        _SECRET: lambda path: is_secret(path) or is_secret(target_of(path)) or holds_token(path),
+        "links that lead out": lambda path: path not in wanted and leads_out(path, working_dir),
+        "of the patterns": lambda path: path not in asked and excluded(path),
+        "of git's own": lambda path: path.name == ".gitignore",  # Ray would obey it
+    }
+    files, left_out = keep_sent([*paths, *sorted(wanted)], working_dir, rules)
+    refused = sorted({*included} & {*left_out[_SECRET]})
+    if refused:
+        raise ValueError(
+            f"--include {refused[0]}: it looks like a secret, and none is sent: the cluster shows "
+            "and logs what it gets. Set the secret on the cluster."
+        )
+    untracked = list_git_files(working_dir, "--others", "--exclude-standard") if tracked else None
+    left_out["untracked by git"] = [name for name in untracked or () if name not in files]
+    return Package(dict(sorted(files.items())), left_out, tuple(links))
+
+
+def _travel(packer: Any, working_dir: Path, excluded: Any, links: list[str]) -> list[Path]:
+    """Return the files of a folder without git, as Ray finds them; links without end are noted."""
+    found: list[Path] = []
 
     def leaves_out(path: Path) -> bool:
         if path.is_symlink() and path.is_dir() and path.absolute().is_relative_to(working_dir):
@@ -97,24 +169,16 @@ def list_package(working_dir: Path, excludes: Sequence[str]) -> Package:
             if path.resolve() in inside:
                 links.append(path.relative_to(working_dir).as_posix())
                 return True
-        if is_secret(path):
-            secrets.append(path)
-            return True
         return False
 
     def keep(path: Path) -> None:
         if not path.is_dir():
-            files[path.relative_to(working_dir).as_posix()] = path.stat().st_size
+            found.append(path)
 
-    patterns = packer._get_excludes(working_dir, [e for e in excludes if e not in SECRET_FILES])
     packer._dir_travel(
-        working_dir,
-        [patterns, leaves_out],
-        keep,
-        include_gitignore=True,
-        logger=_QUIET,
+        working_dir, [excluded, leaves_out], keep, include_gitignore=True, logger=_QUIET
     )
-    return Package(files, tuple(links), len(secrets))
+    return found
 
 
 def _check_sent(working_dir: Path, needed: str, package: Package) -> None:
@@ -129,22 +193,18 @@ def _check_sent(working_dir: Path, needed: str, package: Package) -> None:
     if lacking:
         raise ValueError(
             f"The job reads {needed}, but {lacking[0]} is not sent: .gitignore, or a pattern of "
-            f"`scpo submit` (data/, runs/, weights, secrets), leaves it out. {advice} A "
-            "configuration may be moved."
+            f"`scpo submit` (data/, runs/, weights, secrets), leaves it out. {advice} Or send it: "
+            f"--include {needed}."
         )
 
 
-def _packed_bytes(submission: Submission) -> int:
-    with tempfile.TemporaryDirectory() as folder:
-        package = Path(folder, "package.zip")
+def _packed_bytes(submission: Submission, package: Package) -> int:
+    with tempfile.TemporaryDirectory() as folder, staged(submission, package.files) as sent:
+        archive = Path(folder, "package.zip")
         _load_packer().create_package(
-            str(submission.working_dir),
-            package,
-            include_gitignore=True,
-            excludes=list(submission.excludes),
-            logger=_QUIET,
+            str(sent.working_dir), archive, include_gitignore=True, excludes=[], logger=_QUIET
         )
-        return package.stat().st_size
+        return archive.stat().st_size
 
 
 def _load_packer() -> Any:

@@ -8,6 +8,7 @@ one with a ledger. So submitting again resumes an interrupted sweep.
 """
 
 import hashlib
+import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 
 from cluster.access.profile import Profile, is_shared
 from scpo.files.hub import is_data_set_name
-from scpo.text.secrets import is_secret_name
+from scpo.text.secrets import has_secret, is_random, is_secret_name
 from scpo.text.settings import apply_override, refuse_secrets
 from scpo.text.yaml_files import YamlValue, read_yaml
 
@@ -47,6 +48,7 @@ SECRET_FILES = (
     "*[-_][Pp][Aa][Tt].txt",
     *("[Cc]redentials", "*[Cc]redential*.*", "*[Pp]assword*.*", "passwd", "*[Ss]ecret*.txt"),
     *("*[Ss]ecret*.json", "*[Ss]ecret*.y*ml", "*[Ss]ecret*.toml", "*[Ss]ecret*.ini", "secret"),
+    *(".ipynb_checkpoints", "*[-_]pat", "*.pat"),
     *("*service[-_]account*.json", "*adminsdk*.json", "kubeconfig*", "*.kubeconfig"),
     *("kaggle.json", "pip.conf", "rclone.conf", "cookies.txt", "secrets", "gcloud"),
     *("application_default_credentials.json", "*oauth*.json", "wandb/settings"),
@@ -101,6 +103,8 @@ class Submission:
     requirements: tuple[str, ...] = ()  # `name==version` of packages that Ray installs for the job
     # What the job reads of the working directory: files or folders, relative to it.
     needed: tuple[str, ...] = ()
+    # Files or folders to send though git does not track them, relative to `working_dir`.
+    included: tuple[str, ...] = ()
     # Arguments of Ray's `submit_job` that reserve CPUs and GPUs; without any it runs on the head.
     reserved: dict[str, Any] = field(default_factory=dict)
 
@@ -143,6 +147,7 @@ def plan_submission(
     run_name: str | None = None,
     overrides: Sequence[str] = (),
     env_names: Sequence[str] = (),
+    included: Sequence[str] = (),
     profile: Profile | None = None,
 ) -> Submission:
     """Return the job that runs the sweep `config` on a cluster; the current directory is sent.
@@ -154,7 +159,8 @@ def plan_submission(
 
     Raises:
         FileNotFoundError: There is no `config`, or no file of the profile's requirements.
-        ValueError: `config` is outside the current directory or in a folder that is not sent;
+        ValueError: `config` is outside the current directory or in a folder that is not sent; what
+            is included is outside it, too, or is not there;
             `out` is relative, or neither it nor a profile is given; a requirement is not pinned;
             or the job cannot have this name or these variables (see `Submission`).
     """
@@ -176,12 +182,30 @@ def plan_submission(
         },
         requirements=_read_requirements(profile),
         needed=(relative.as_posix(), *_files_read(settings)),
+        included=tuple(map(_locate_included, included)),
         reserved={
             name: value
             for name, value in profile or ()
             if name.startswith("entrypoint_") and value
         },
     )
+
+
+def read_environment(names: Sequence[str]) -> dict[str, str]:
+    """Return the values of variables that are sent.
+
+    Raises:
+        ValueError: One is not set, or looks like a secret.
+    """
+    for name in names:
+        if name not in os.environ:
+            raise ValueError(f"The variable {name} is to be sent, but is not set. Set it first.")
+        if has_secret(os.environ[name]) or is_random(os.environ[name]):
+            raise ValueError(
+                f"The variable {name} must not be sent by value, because it carries a password or "
+                "a token: the cluster shows and logs it. Set it on the cluster."
+            )
+    return {name: os.environ[name] for name in names}
 
 
 def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
@@ -264,6 +288,17 @@ def _read_requirements(profile: Profile | None) -> tuple[str, ...]:
                 f"but got {line!r}. Pin it."
             )
     return tuple(filter(None, lines))
+
+
+def _locate_included(path: str) -> str:
+    """Return a path to include, relative to the current directory."""
+    inside = Path(os.path.abspath(path))  # a link in it is followed only when it is sent
+    if not inside.exists() or Path.cwd() not in inside.parents:
+        raise ValueError(
+            f"--include {path}: it must be a file or folder below {Path.cwd()}. Copy it there, or "
+            "put it into storage that every node reads."
+        )
+    return inside.relative_to(Path.cwd()).as_posix()
 
 
 def _locate_config(config: Path) -> Path:

@@ -34,13 +34,17 @@ def submit(
     env: Annotated[
         list[str] | None, Option(metavar="VARIABLE", help="Variable to pass on; repeatable.")
     ] = None,
+    include: Annotated[
+        list[str] | None,
+        Option(metavar="PATH", help="File or folder to send though git has it not; repeatable."),
+    ] = None,
     follow: Annotated[bool, Option(help="Print the log until the job ends.")] = True,
     set_: Set = None,
     dry_run: Annotated[bool, Option("--dry-run", help="Print what would be sent.")] = False,
 ) -> None:
     """Run a sweep as a job on a Ray cluster.
 
-    Sends this folder, without data, runs, caches and keys.
+    Sends what git tracks here, without data, runs, caches and secrets.
     Submit again to resume a job that failed or was stopped.
     Exit code 1 if the job fails.
     """
@@ -58,6 +62,7 @@ def submit(
         run_name=name,
         overrides=set_ or [],
         env_names=env or [],
+        included=include or [],
         profile=settings,
     )
     from cluster.jobs.package import check_package, describe_submission
@@ -67,13 +72,14 @@ def submit(
         console.print_json(json.dumps(describe_submission(submission, address)))
         return
     submission, package = check_package(submission)
-    if package.num_secret:
-        console.print(f"{package.num_secret} files that look like secrets are not sent.")
+    console.print(package.summary())
     address = _use_cluster(address, profile)
     from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
+    from cluster.jobs.sent_files import staged
 
-    outcome = submit_job(submission, address=address)
+    with staged(submission, package.files) as sent:
+        outcome = submit_job(sent, address=address)
     console.print(f"{submission.submission_id}: {outcome}")
     if settings and settings.tunnel:
         console.print(f"Dashboard: {settings.address}, through: {settings.tunnel}")

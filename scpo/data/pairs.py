@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.data.interactions import MAX_RESPONSES
 
 CHUNK_ROWS = 1 << 15  # interactions turned into pairs at once: what is in between stays small
 
@@ -57,9 +58,10 @@ def build_pairs(table: pa.Table) -> Pairs:
     """Return every pair of an interactions table.
 
     Raises:
-        ValueError: A row's scores and responses differ in number, a score is not finite, a
-            comparison is not a pair of numbers inside its interaction; or a row's margins and
-            comparisons differ in number, or a margin is not finite.
+        ValueError: A row has more than `MAX_RESPONSES` scores; its scores and responses differ in
+            number, a score is not finite, a comparison is not a pair of numbers inside its
+            interaction; or a row's margins and comparisons differ in number, or a margin is not
+            finite.
     """
     most = _most_pairs(table)
     chosen, rejected, interaction = (np.empty(most, dtype=np.int64) for _ in range(3))
@@ -86,6 +88,10 @@ def build_pairs(table: pa.Table) -> Pairs:
 def _most_pairs(table: pa.Table) -> int:
     """Return the number of pairs, were there no equal scores."""
     num_compared, num_scores = _sizes(table["comparisons"]), _sizes(table["scores"])
+    wide = np.flatnonzero((num_compared == 0) & (num_scores > MAX_RESPONSES))
+    if len(wide):
+        what = f"{num_scores[wide[0]]:,} responses, every two a pair; {MAX_RESPONSES} are the most"
+        raise _fault(table, int(wide[0]), f"{what}. Keep fewer, or give `comparisons`.")
     most = np.where(num_compared > 0, num_compared, num_scores * (num_scores - 1) // 2)
     return int(most.sum())
 

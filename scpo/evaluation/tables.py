@@ -29,6 +29,7 @@ from scpo.evaluation.pair_scores import GLOBAL, LENGTH, PairScores, write_pairs
 from scpo.evaluation.panels import Panel, accuracy_rows, build_panels, paired_rows
 from scpo.evaluation.steering import choice_rows, knob_rows, mixture_rows
 from scpo.files.atomic import atomic_path, write_json
+from scpo.files.csv_files import quote_formulas
 from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.statistics.bootstrap import NUM_RESAMPLES
 from scpo.statistics.calibration import calibration, reliability_table
@@ -82,7 +83,7 @@ def _write_csv(rows: list[Row], path: Path) -> None:
         path.unlink(missing_ok=True)
         return
     with atomic_path(path) as temporary:
-        csv.write_csv(pa.Table.from_pylist(rows), temporary)
+        csv.write_csv(pa.Table.from_pylist([*map(quote_formulas, rows)]), temporary)
 
 
 def _tables(judged: Sequence[PairScores]) -> Tables:

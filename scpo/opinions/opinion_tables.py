@@ -14,6 +14,7 @@ from rich.table import Table
 from scpo.data.sources.global_opinions import SurveyQuestion
 from scpo.data.sources.pairs_file import hash_texts
 from scpo.files.atomic import atomic_path
+from scpo.files.csv_files import quote_formulas
 from scpo.opinions.answers import METRICS
 from scpo.opinions.opinion_scores import Judged, OpinionRecord, ScoredRow
 from scpo.statistics.bootstrap import Interval
@@ -36,7 +37,7 @@ def write_opinions(records: Sequence[OpinionRecord], path: Path) -> None:
             line |= (figure or Interval(None, None, None, 0)).columns(name, f"{name}_")
         lines.append(line)
     with atomic_path(path) as temporary:
-        pc.write_csv(pa.Table.from_pylist(lines), temporary)
+        pc.write_csv(pa.Table.from_pylist([*map(quote_formulas, lines)]), temporary)
 
 
 def write_answers(

@@ -21,14 +21,23 @@ _SETTING = (
     r"(?P<b4>(?:^|[?&;,\s])(?:password|passwd|pwd|token|access_token|auth_token|secret|api_?key"
     r"|access_key|secret_key|sig|signature|x-amz-signature|x-amz-security-token)=)[^&;\s]+"
 )
+# Of Hugging Face, GitHub, GitLab, OpenAI and Anthropic, AWS, Slack, Google, npm, PyPI, Stripe,
+# SendGrid, DigitalOcean, Weights & Biases' newer keys, JSON web tokens, private keys.
 _TOKEN = (
-    r"\b(?:hf_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-    r"|sk-[\w-]{20,}|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abprs]-[\w-]{10,}|AIza[\w-]{35})"
-    r"|-----BEGIN[ A-Z]*PRIVATE KEY-----"
+    r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
+    r"|sk-[\w-]{20,}|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}"
+    r"|AIza[\w-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}"
+    r"|[rs]k_(?:live|test)_\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|do[op]_v1_[a-f0-9]{32,}"
+    r"|wandb_v1_\w{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
+    r"|-----BEGIN[ A-Z]*PRIVATE KEY-----|\bhooks\.slack\.com/services/[\w/]{20,}"
 )
+_ANY_TOKEN = re.compile(_TOKEN)
 _SECRET = re.compile(
     "|".join((_URI_USER, _WEB_USER, _BUCKET_USER, _SETTING, _TOKEN)), re.IGNORECASE
 )
+_LONG_RUN = re.compile(r"[A-Za-z0-9+/]{24,}")
+_SAME_KIND = re.compile(r"[a-z]+|[A-Z]+|[0-9]+")
+_CHANGES = 0.45  # of kinds in a run: some 0.6 in random ones, 0.3 in CamelCase
 _SHORTEST = 8  # characters of a variable's value that is masked
 
 
@@ -41,6 +50,26 @@ def is_secret_name(name: str) -> bool:
 def has_secret(text: str) -> bool:
     """Return whether a text carries a password in a URI, a token, or `password=...`."""
     return _SECRET.search(text) is not None
+
+
+def is_random(text: str) -> bool:
+    """Return whether a text holds a run of characters that nobody would write by hand.
+
+    Small and capital letters and digits change too often for a name or a path; hashes, which are
+    of small letters and digits, are none.
+    """
+    for run in _LONG_RUN.findall(text):
+        kinds = _SAME_KIND.findall(run.replace("/", ""))
+        num_numbers = sum(kind.isdigit() for kind in kinds)
+        is_mixed = run.upper() != run != run.lower() and num_numbers >= 3
+        if is_mixed and len(kinds) >= _CHANGES * len(run):
+            return True
+    return False
+
+
+def has_token(text: str) -> bool:
+    """Return whether a text holds a token or a private key of a kind that is known."""
+    return _ANY_TOKEN.search(text) is not None
 
 
 def mask_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -10,7 +10,7 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from scpo.text.secrets import has_secret, is_secret_name
+from scpo.text.secrets import has_secret, is_random, is_secret_name
 from scpo.text.yaml_files import KeyPath, YamlValue, parse_yaml
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -26,7 +26,7 @@ def apply_override(read: YamlValue, override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
         raise ValueError(f"An override is key.sub=value, but got {shorten(override)}.")
-    if is_secret_name(key) or has_secret(text):
+    if is_secret_name(key) or has_secret(text) or is_random(text):
         raise ValueError(
             f"--set {key}: a command line must carry no secret, because logs and lists of "
             "processes show it. Set the variable that its reader knows, such as HF_TOKEN."
@@ -115,6 +115,12 @@ def _from_environment(found: re.Match[str], where: str) -> str:
     known = os.environ.get(found.group(1), found.group(2))
     if known is None:
         raise ValueError(f"{where} needs the environment variable {found.group(1)}; set it.")
+    if is_random(known):
+        raise ValueError(
+            f"{where}: the variable {found.group(1)} holds what looks like a secret, which must "
+            "not become part of a configuration. Its reader takes it from the environment: "
+            "remove it here."
+        )
     return known
 
 

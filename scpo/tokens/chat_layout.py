@@ -8,32 +8,27 @@ message that is too long tokens go. A template that stamps a date is given a fix
 would change from day to day; a conversation begins with exactly one BOS where the tokenizer uses
 one.
 
-A template is a program of whoever made the model: what it raises becomes one line, and the
-probes end one that does not end.
+A template is a program of whoever made the model: it runs apart, within bounds
+(`scpo.tokens.chat_template`), and what it raises becomes one line.
 """
 
-import sys
-import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import takewhile
-from types import FrameType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import IntArray
+from scpo.tokens.chat_template import TemplateFailure, render_conversations
 from scpo.tokens.flat_tokens import CHUNK_TEXTS, SIDE_ORDER, WholeTexts, flatten_tokens
 from scpo.tokens.prompts import Prompt, prompt_turns, shorter_prompt
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")
 PROBES = ("a", "b", "1", "?")
-PROBE_LIMIT_S = 10.0  # of all probes; a sound template takes milliseconds
 
 
 @dataclass(frozen=True)
@@ -137,11 +132,10 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
         ValueError: The template does not parse, raises or does not end, begins with more than
             one BOS, or does not show the prompt and then the response.
     """
-    with _within(PROBE_LIMIT_S, f"The chat template of {type(tokenizer).__name__}"):
-        bos = _missing_bos(tokenizer)
-        fixed = [PROBES[0]] * len(PROBES)
-        by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
-        by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, bos))
+    bos = _missing_bos(tokenizer)
+    fixed = [PROBES[0]] * len(PROBES)
+    by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
+    by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, bos))
     length = len(by_prompt[0])
     num_start, num_end = _num_shared(by_prompt), _num_shared(by_response, from_end=True)
     num_head, num_after = _num_shared(by_response), _num_shared(by_prompt, from_end=True)
@@ -183,57 +177,34 @@ def _chat_tokens(
         for prompt, response in zip(prompts, responses, strict=True)
     ]
     try:
-        encoded: Any = tokenizer.apply_chat_template(
+        texts = render_conversations(
+            _with_fixed_clock(tokenizer.get_chat_template()),
+            {
+                **tokenizer.special_tokens_map,
+                "tools": None,
+                "documents": None,
+                "add_generation_prompt": False,
+                "date_string": TEMPLATE_DATE.strftime("%d %b %Y"),
+            },
             [[{"role": role, "content": content} for role, content in each] for each in turns],
-            chat_template=_with_fixed_clock(tokenizer.get_chat_template()),
-            tokenize=True,
-            return_dict=True,
-            tokenizer_kwargs={"verbose": False},
-            date_string=TEMPLATE_DATE.strftime("%d %b %Y"),
         )
-    except MemoryError:
-        raise
-    except Exception as error:  # a template is a program: it may raise anything
+    except TemplateFailure as error:
         roles = ", ".join(dict.fromkeys(", ".join(role for role, _ in each) for each in turns[:8]))
         raise ValueError(
-            f"The chat template of {type(tokenizer).__name__} must render conversations of "
-            f"{roles}, but {type(error).__name__}: {' '.join(str(error).split())[:300]}. Mend "
-            "chat_template in the model's folder, or leave such conversations out of the data."
+            f"The chat template of {_name_of(tokenizer)} must render conversations of {roles}, "
+            f"but {error}. Mend chat_template in the model's folder, or leave such conversations "
+            "out of the data."
         ) from error
+    encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
     ids, offsets = flatten_tokens(encoded["input_ids"])
     if bos is None:
         return ids, offsets
     return np.insert(ids, offsets[:-1], bos), offsets + np.arange(len(offsets))
 
 
-@contextmanager
-def _within(seconds: float, what: str) -> Iterator[None]:
-    """End Python code that takes too long, in any thread: each of its lines looks at the clock.
-
-    Raises:
-        ValueError: It took too long.
-    """
-    end, before = time.monotonic() + seconds, sys.gettrace()
-    is_late = False
-
-    def watch(frame: FrameType, event: str, given: Any) -> Any:
-        nonlocal is_late
-        if time.monotonic() > end:
-            is_late = True
-            raise TimeoutError
-        return watch
-
-    sys.settrace(watch)
-    try:
-        yield
-    except ValueError as error:
-        if is_late:
-            raise ValueError(
-                f"{what} must end within {seconds:g} s, but does not. Mend the template."
-            ) from error
-        raise
-    finally:
-        sys.settrace(before)
+def _name_of(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the model's folder or hub name, where the tokenizer knows it."""
+    return tokenizer.name_or_path or type(tokenizer).__name__
 
 
 def _with_fixed_clock(template: str) -> str:

@@ -10,13 +10,16 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from scpo.files.atomic import write_text
+from scpo.files.atomic import atomic_path
 
 MAX_LISTED = 100_000
 _MAX_CHARS = 10_000  # of a text of a refused row in quarantine.jsonl
+_MAX_ITEMS = 1_000  # of a list or an object in it
+_MOST_BAD = 0.99  # of so many rows that no more are listed
 BadRowPolicy = Literal["quarantine", "stop"]
 
 REASONS = {
@@ -40,6 +43,7 @@ REASONS = {
     "duplicate_utterance": "one utterance id with different contents",
     "mixed_interaction": "one interaction id with several users, prompts or turns",
     "one_response": "an interaction with a single usable response",
+    "too_many_responses": "an interaction of over 128 responses with scores: every two a pair",
     "contradiction": "one user judged the same responses in both directions",
     "conflicting_margin": "one user judged the same responses with different margins",
     "chosen_equals_rejected": "a pair whose two texts are the same",
@@ -136,7 +140,8 @@ class BadRows:
 
         Raises:
             ValueError: The fault's reason is none of `REASONS`; the policy is "stop", then
-                "file:line: field ...: message"; or the first `MAX_LISTED` rows are all bad.
+                "file:line: field ...: message"; or more than `MAX_LISTED` rows are bad,
+                and nearly all.
         """
         if fault.reason not in REASONS:
             raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {fault.reason!r}.")
@@ -145,10 +150,12 @@ class BadRows:
             raise ValueError(where + fault.message)
         self.counts[fault.reason] += 1
         if len(self.rejected) == MAX_LISTED:
-            if self.counts.total() >= self.num_rows_read:
+            num_bad = self.counts.total()
+            if num_bad >= _MOST_BAD * self.num_rows_read:
                 raise ValueError(
-                    f"{file}: the first {MAX_LISTED:,} rows are all bad, the last since: "
-                    f"{fault.message} Is it the right file, with the columns that are named?"
+                    f"{file}: {num_bad:,} of the first {self.num_rows_read:,} rows are bad, the "
+                    f"last since: {fault.message} Is it the right file, with the columns that "
+                    "are named?"
                 )
             self.note("unlisted_row")
             return
@@ -212,7 +219,8 @@ class BadRows:
 
     def write(self, path: Path) -> None:
         """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order."""
-        write_text(path, "".join(json.dumps(entry) + "\n" for entry in self.rejected))
+        with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(entry) + "\n" for entry in self.rejected)
 
 
 def join_counts(counts: Mapping[str, int]) -> str:
@@ -239,8 +247,11 @@ def _make_jsonable(value: object) -> object:
         return value if math.isfinite(value) else repr(value)
     if isinstance(value, bytes):
         return _make_jsonable(value.decode("utf-8", errors="backslashreplace"))
+    if not isinstance(value, dict | list | tuple):
+        return repr(value)
+    more = f"... ({len(value) - _MAX_ITEMS:,} more)" if len(value) > _MAX_ITEMS else None
     if isinstance(value, dict):
-        return {str(key): _make_jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_make_jsonable(item) for item in value]
-    return repr(value)
+        shown = islice(value.items(), _MAX_ITEMS)
+        named = {str(key)[:_MAX_CHARS]: _make_jsonable(item) for key, item in shown}
+        return {**named, "...": more} if more else named
+    return [_make_jsonable(item) for item in value[:_MAX_ITEMS]] + ([more] if more else [])

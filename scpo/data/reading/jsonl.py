@@ -6,15 +6,24 @@ U+2028 inside a text does no harm.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
-from scpo.data.reading.lines import BYTE_ORDER_MARK, decode_line, read_lines, read_text
+from scpo.data.reading.lines import (
+    BYTE_ORDER_MARK,
+    MAX_LINE_BYTES,
+    decode_line,
+    read_lines,
+    read_text,
+)
+from scpo.text.json_text import MAX_BRACKETS, load_json, refuse_deep
 
-MAX_JSON_BYTES = 1 << 29  # of an array, which is read whole
+_SPACE = re.compile(r"[ \t\r\n]*")
 
 
 def read_jsonl(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -46,22 +55,65 @@ def read_json(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, An
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Neither of them, or larger than `MAX_JSON_BYTES`; or a bad row under "stop".
+        ValueError: Neither of them; or a bad row under the policy "stop".
     """
-    text = read_text(path, MAX_JSON_BYTES)
+    chunks = read_text(path)
+    text = next((chunk for chunk in chunks if not chunk.isspace()), "")
     if not text.lstrip().startswith("["):
         yield from read_jsonl(path, bad_rows)
         return
+    number = 0
     try:
-        rows = json.loads(text, object_pairs_hook=_make_object)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} must be a JSON array of objects, but: {error}.") from error
-    for number, row in enumerate(rows, start=1):
-        bad_rows.num_rows_read += 1
-        if isinstance(row, dict):
-            yield number, row
+        for number, row in enumerate(_read_elements(text, chunks), start=1):
+            bad_rows.num_rows_read += 1
+            if isinstance(row, dict):
+                yield number, row
+            else:
+                bad_rows.reject(_no_object(row), path, number, row)
+    except _ArrayError as error:
+        raise ValueError(
+            f"{path} must be a JSON array of objects, but after {number} of them: {error}."
+        ) from error
+
+
+class _ArrayError(Exception):
+    """Why no more elements can be read."""
+
+
+def _read_elements(text: str, chunks: Iterator[str]) -> Iterator[Any]:
+    """Yield the elements of an array that begins with `text`; a few chunks are in memory."""
+    decoder = json.JSONDecoder(object_pairs_hook=_make_object)
+    text, start, after = text.lstrip(), 1, "["
+    while after != "]":
+        try:
+            begin = _skip_space(text, start)
+            if after == "[" and text[begin] == "]":
+                start = begin + 1
+                break
+            element, end = decoder.raw_decode(text, begin)
+            end = _skip_space(text, end)
+            if text[end] not in ",]":
+                raise json.JSONDecodeError("Expecting ',' delimiter", text, end)
+            refuse_deep(element)
+        except (json.JSONDecodeError, IndexError) as error:  # it may go on in the next chunk
+            more = "".join(islice(chunks, 1 + (len(text) >> 20)))
+            text, start = text[start:] + more, 0
+            if not more or len(text) > 2 * MAX_LINE_BYTES:
+                raise _ArrayError(getattr(error, "msg", "it stops in the middle")) from error
+            if text.count("{") + text.count("[") > MAX_BRACKETS:
+                raise _ArrayError(f"over {MAX_BRACKETS:,} lists and objects in one") from error
+        except (ValueError, RecursionError) as error:
+            raise _ArrayError(error) from error
         else:
-            bad_rows.reject(_no_object(row), path, number, row)
+            yield element
+            after, start = text[end], end + 1
+    if any(rest.strip() for rest in chain([text[start:]], chunks)):
+        raise _ArrayError("Extra data")
+
+
+def _skip_space(text: str, start: int) -> int:
+    found = _SPACE.match(text, start)
+    return start if found is None else found.end()
 
 
 def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
@@ -72,7 +124,7 @@ def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
         )
     is_cut = not content.endswith(b"\n")  # only the last line of a file can be
     try:
-        row = json.loads(decode_line(content, offset), object_pairs_hook=_make_object)
+        row = load_json(decode_line(content, offset), _make_object)
     except RowFault as fault:
         if is_cut and not content.rstrip().endswith(b"}"):
             raise RowFault("torn_line", f"A whole line must hold. {fault.message}") from fault

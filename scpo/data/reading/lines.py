@@ -1,8 +1,8 @@
 """Lines of a text file as bytes, whatever wrote it: a path comes in, numbered lines go out.
 
 `.gz` is unpacked; UTF-16 and UTF-32 with a byte order mark become UTF-8; carriage returns that
-stand for line ends become line feeds. A small file can unpack to a huge one, so lines and runs of
-blank lines are bounded, and only one line is in memory.
+stand for line ends become line feeds. A small file can unpack to a huge one, so the ratio, lines
+and blank lines are bounded, and only one line is in memory.
 """
 
 import codecs
@@ -15,7 +15,9 @@ from scpo.data.reading.bad_rows import RowFault
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 MAX_LINE_BYTES = 1 << 25  # of a line, and of a CSV record: no row of texts comes near
-MAX_BLANK_LINES = 1_000_000  # in a row
+MAX_BLANK_LINES = 1_000_000  # beside two for each line that holds something
+MAX_RATIO = 100  # of unpacked to packed bytes: texts reach 5 to 20, and 1000 is the most
+_FREE_BYTES = 1 << 23  # unpacked without a look at the ratio
 _CHUNK_BYTES = 1 << 20
 _WIDE_MARKS = {  # UTF-32's first: its little-endian mark begins with UTF-16's
     codecs.BOM_UTF32_LE: "utf-32",
@@ -32,8 +34,9 @@ def read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: The gzip stream is damaged or ends early: rows after it would be lost; damaged
-            UTF-16; or a line, or a run of blank lines, is longer than a text file's.
+        ValueError: The gzip stream is damaged or ends early: rows after it would be lost; or
+            unpacks to more than `MAX_RATIO` times its size; damaged UTF-16; a line is longer
+            than a text file's, or nearly all are blank.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}.")
@@ -42,11 +45,11 @@ def read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         *whole, rest = (rest + chunk).split(b"\n")
         for content in whole:
             line += 1
-            blank = 0 if content.strip() else blank + 1
-            if blank > MAX_BLANK_LINES:
+            blank += not content.strip()
+            if blank > MAX_BLANK_LINES + 2 * (line - blank):
                 raise ValueError(
-                    f"{path}:{line}: over {MAX_BLANK_LINES:,} blank lines in a row. A file of "
-                    "rows must stand here; remove the blank lines."
+                    f"{path}:{line}: {blank:,} of the lines up to here are blank. A file of rows "
+                    "must stand here; remove the blank lines."
                 )
             yield line, offset, content + b"\n"
             offset += len(content) + 1
@@ -59,26 +62,29 @@ def read_lines(path: Path) -> Iterator[tuple[int, int, bytes]]:
         yield line + 1, offset, rest
 
 
-def read_text(path: Path, max_bytes: int) -> str:
-    """Return a whole UTF-8, UTF-16 or UTF-32 file as text.
+def read_text(path: Path) -> Iterator[str]:
+    """Yield a UTF-8, UTF-16 or UTF-32 file as text, in chunks, none empty; `.gz` is unpacked.
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: As of `read_lines`, bytes that are not UTF-8, or more than `max_bytes`.
+        ValueError: A damaged file, as of `read_lines`, or bytes that are not UTF-8.
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}.")
-    parts, size = [], 0
+    offset, rest = 0, b""
     for chunk in _read_text(path):
-        parts.append(chunk)
-        size += len(chunk)
-        if size > max_bytes:
-            raise ValueError(
-                f"{path} is larger than {max_bytes >> 20} MiB, too large to read whole. Store "
-                "one object a line (.jsonl)."
-            )
+        content = rest + chunk
+        try:
+            text, length = codecs.utf_8_decode(content, "strict", False)
+        except UnicodeDecodeError:
+            break
+        if text:
+            yield text if offset else text.removeprefix("\ufeff")
+        rest, offset = content[length:], offset + length
+    else:
+        content = rest
     try:
-        return decode_line(b"".join(parts).removeprefix(BYTE_ORDER_MARK), 0)
+        decode_line(content, offset)
     except RowFault as fault:
         raise ValueError(f"{path}: {fault.message}") from fault
 
@@ -138,10 +144,16 @@ def _decode_wide(
 
 
 def _read_bytes(path: Path) -> Iterator[bytes]:
-    line = 1
-    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as handle:
+    line, size = 1, 0
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as handle:
         try:
             while chunk := handle.read(_CHUNK_BYTES):
+                size += len(chunk)
+                if size > _FREE_BYTES + MAX_RATIO * raw.tell():
+                    raise ValueError(
+                        f"{path}:{line}: unpacks to over {MAX_RATIO} times its size, as no file "
+                        "of texts does. If it is sound, unpack it first (gunzip)."
+                    )
                 yield chunk
                 line += chunk.count(b"\n")
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:

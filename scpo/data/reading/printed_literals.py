@@ -12,6 +12,7 @@ from typing import Any
 from scpo.data.reading.bad_rows import RowFault
 
 PRINTED_DEFAULTDICT = re.compile(r"defaultdict\([^{]*?, (\{.*\})\)", re.DOTALL)
+MAX_LITERAL = 1 << 17  # characters: parsed, a text takes a hundred times its memory
 NOT_FINITE = {"nan": math.nan, "inf": math.inf}
 
 
@@ -21,8 +22,11 @@ def parse_printed(text: str, field: str) -> Any:
     `nan` and `inf`, which are no literals, are read as the numbers that print so.
 
     Raises:
-        RowFault: The text is anything else, such as a call or a name.
+        RowFault: The text is anything else, such as a call or a name, or too long.
     """
+    if len(text) > MAX_LITERAL:
+        message = f"A printed list or dict must have {MAX_LITERAL:,} characters at most"
+        raise RowFault("invalid_literal", f"{message}, got {len(text):,}.", field)
     found = PRINTED_DEFAULTDICT.fullmatch(text)
     try:
         tree = ast.parse(found[1] if found else text, mode="eval")

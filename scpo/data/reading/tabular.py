@@ -16,7 +16,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
-from scpo.data.reading.lines import BYTE_ORDER_MARK, MAX_LINE_BYTES, decode_line, read_lines
+from scpo.data.reading.lines import (
+    BYTE_ORDER_MARK,
+    MAX_LINE_BYTES,
+    MAX_RATIO,
+    decode_line,
+    read_lines,
+)
+
+_MAX_NAMES, _MAX_NAME = 40, 80  # shown in a message; characters of each
+_BATCH_ROWS = 64  # a text of a few bytes in the file may stand in each row
+_FREE_BYTES = 1 << 26  # unpacked without a look at the ratio
 
 
 def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str]]]:
@@ -35,6 +45,7 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
         delimiter, first, skipped = told[1], next(lines, ""), 1
     reader = csv.reader(chain([first], lines), delimiter=delimiter, strict=True)
     header = _read_header(reader, current, path)
+    shown = show_names(header)
     while True:
         start = skipped + reader.line_num + 1
         current.faults, current.lines, current.num_chars = [], [], 0
@@ -46,7 +57,7 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
             _refuse_broken(current.lines, str(error), path, start, bad_rows)
             continue
         if record and len(record) != len(header):
-            message = f"{len(header)} fields must hold ({header}), got {len(record)}."
+            message = f"{len(header)} fields must hold ({shown}), got {len(record)}."
             current.faults.append(RowFault("invalid_csv", message))
         if current.faults:
             bad_rows.num_rows_read += 1
@@ -67,15 +78,23 @@ def read_parquet(
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: Not a Parquet file, or a damaged one; or a bad row under the policy "stop".
+        ValueError: Not a Parquet file, a damaged one, or one that unpacks to more than
+            `MAX_RATIO` times its size; or a bad row under the policy "stop".
     """
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}.")
     line = 0
+    most = _FREE_BYTES + MAX_RATIO * path.stat().st_size
     try:
         file = pq.ParquetFile(path)
         present = [name for name in columns if name in file.schema_arrow.names]
-        for batch in file.iter_batches(columns=present):
+        groups = range(file.num_row_groups)
+        size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
+        _refuse_bomb(size, most, path)
+        size = 0
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present):
+            size += batch.nbytes
+            _refuse_bomb(size, most, path)
             for scalars in zip(*batch.columns, strict=True):
                 line += 1
                 bad_rows.num_rows_read += 1
@@ -88,6 +107,14 @@ def read_parquet(
                     yield line, dict(zip(present, values, strict=True))
     except (pa.ArrowInvalid, OSError) as error:
         raise ValueError(f"{path} must be a whole Parquet file, but: {error}.") from error
+
+
+def _refuse_bomb(size: int, most: int, path: Path) -> None:
+    if size > most:
+        raise ValueError(
+            f"{path} unpacks to over {MAX_RATIO} times its size, as no file of texts does. If it "
+            "is sound, store it as .jsonl."
+        )
 
 
 @dataclass
@@ -158,6 +185,13 @@ def column_names(path: Path) -> list[str]:
     ]
 
 
+def show_names(names: Sequence[str]) -> str:
+    """Return names of columns as a message shows them: the first of very many."""
+    shown = str([name[:_MAX_NAME] for name in names[:_MAX_NAMES]])
+    more = len(names) - _MAX_NAMES
+    return f"{shown} and {more:,} more" if more > 0 else shown
+
+
 def _read_header(reader: Iterator[list[str]], first: _CsvRecord, path: Path) -> list[str]:
     try:
         header = [name.strip() for name in next(reader, [])]
@@ -166,5 +200,5 @@ def _read_header(reader: Iterator[list[str]], first: _CsvRecord, path: Path) -> 
     if first.faults:
         raise ValueError(f"{path}:1: {first.faults[0].message}")
     if len(set(header)) != len(header):
-        raise ValueError(f"{path}:1: column names must be unique, but got {header}.")
+        raise ValueError(f"{path}:1: column names must be unique, but got {show_names(header)}.")
     return header

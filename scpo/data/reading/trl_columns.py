@@ -12,6 +12,7 @@ Reference: https://huggingface.co/docs/trl/dataset_formats#preference
 import ast
 import re
 from collections.abc import Mapping
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from scpo.data.reading.bad_rows import RowFault
@@ -26,6 +27,7 @@ from scpo.data.reading.conversations import (
     tidy,
 )
 from scpo.data.reading.fields import clean_text
+from scpo.data.reading.printed_literals import MAX_LITERAL
 
 _SAME_TEXTS = ("chosen_equals_rejected", "Two different responses must stand here.")
 _NO_PROMPT = (
@@ -144,9 +146,8 @@ def _split_turns(
     before = [] if asked is None else _without_marker(_as_turns(asked, "user"))
     _refuse_user_last(chosen, before, fields[0])
     _refuse_user_last(rejected, before, fields[1])
-    length = 0
-    while chosen[:-1][length : length + 1] == rejected[:-1][length : length + 1] != []:
-        length += 1
+    both = zip(chosen[:-1], rejected[:-1], strict=False)
+    length = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], both))
     shared = chosen[:length]
     for rest, field in zip((chosen[length:], rejected[length:]), fields, strict=True):
         rest_roles = [message.role for message in rest]
@@ -206,6 +207,8 @@ def _is_printed_list(text: str) -> bool:
     """Return whether a text is a printed list of one text or more."""
     if not text.strip().startswith(("['", '["')):
         return False
+    if len(text) > MAX_LITERAL:  # parsed, it would take a hundred times the memory
+        return text.rstrip().endswith(("']", '"]'))
     try:
         value = ast.literal_eval(text.strip())
     except (ValueError, SyntaxError, MemoryError, RecursionError):

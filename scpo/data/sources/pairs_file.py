@@ -25,7 +25,7 @@ from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
-from scpo.data.reading.tabular import column_names
+from scpo.data.reading.tabular import column_names, show_names
 from scpo.data.reading.trl_columns import PairTexts, extract_texts
 from scpo.data.sources.vetted import take_vetted
 
@@ -194,7 +194,8 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
         is_file = path.suffix == ".parquet" and path.is_file()
         found = column_names(path) if is_file else sorted(present)
         raise ValueError(
-            f"{path} must have the columns {needed}, but {absent} are in no row; found {found}."
+            f"{path} must have the columns {needed}, but {absent} are in no row; "
+            f"found {show_names(found)}."
         )
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.interactions import INTERACTIONS_SCHEMA
+from scpo.data.interactions import INTERACTIONS_SCHEMA, MAX_RESPONSES
 from scpo.data.layouts.hub_rows import read_hub_rows
 from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
@@ -145,6 +145,11 @@ def _group_interactions(
     utterances: list[_Utterance], file: str, bad_rows: BadRows
 ) -> Iterator[list[_Utterance]]:
     """Yield the usable responses of each interaction, two at least."""
+    wide = RowFault(
+        "too_many_responses",
+        f"At most {MAX_RESPONSES} responses must be in an interaction: every two make a pair.",
+        "interaction_id",
+    )
     mixed = RowFault(
         "mixed_interaction",
         "An interaction must have one user, one prompt and one turn.",
@@ -163,6 +168,9 @@ def _group_interactions(
         responses = _merge_repeated_responses(group, file, bad_rows)
         if len(responses) == 1:
             bad_rows.reject(lone, file, responses[0].line, responses[0].row)
+        elif len(responses) > MAX_RESPONSES:
+            for item in responses:
+                bad_rows.reject(wide, file, item.line, item.row)
         elif responses:
             if len(responses) > USUAL_MAX_RESPONSES:
                 bad_rows.note("large_interaction")

@@ -4,13 +4,14 @@ transformers answers a pointer file or a cut one with a traceback, and missing t
 with a tokenizer that knows no words. Here each is one line that names the file.
 """
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
+
+from scpo.text.json_text import load_json
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE, WEIGHTS_INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -19,6 +20,8 @@ JSON_FILES = (
     *("special_tokens_map.json", "added_tokens.json", "vocab.json"),
 )
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "*.vocab")
+MAX_OBJECT_BYTES = 1 << 25  # of a file that is read as an object
+MAX_WORDS_BYTES = 1 << 28  # of any other text; the largest tokenizers take 40 MB
 POINTER = b"version https://git-lfs"
 
 
@@ -46,6 +49,7 @@ def check_texts(folder: Path) -> None:
     for pattern in ("*.json", "*.txt", "*.model", "*.jinja"):
         for file in folder.glob(pattern):
             _refuse_pointer(file)
+            _refuse_huge(file, MAX_WORDS_BYTES)
     for name in JSON_FILES:
         if (folder / name).is_file():
             read_object(folder / name)
@@ -85,8 +89,9 @@ def read_object(file: Path) -> dict[str, Any]:
     """
     if not file.is_file():
         raise FileNotFoundError(f"{file} is missing. Copy or download the model again.")
+    _refuse_huge(file, MAX_OBJECT_BYTES)
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        held = load_json(file.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} must be JSON, but {error}. Copy it again.") from error
     if not isinstance(held, dict):
@@ -133,6 +138,14 @@ def _weight_files(folder: Path) -> list[Path]:
 
 def _is_name(name: object) -> bool:
     return isinstance(name, str) and Path(name).name == name
+
+
+def _refuse_huge(file: Path, most: int) -> None:
+    if file.stat().st_size > most:
+        raise ValueError(
+            f"{file} must have {most >> 20} MiB at most, as of every model that is known, but has "
+            f"{file.stat().st_size >> 20} MiB. Copy or download the model again."
+        )
 
 
 def _refuse_pointer(file: Path) -> None:

@@ -1,8 +1,11 @@
 """Secrets are known by name and by shape, and masked; what is none stays."""
 
+import random
+import string
+
 import pytest
 
-from scpo.text.secrets import has_secret, is_secret_name, mask_secrets
+from scpo.text.secrets import has_secret, has_token, is_random, is_secret_name, mask_secrets
 
 
 @pytest.mark.parametrize(
@@ -66,6 +69,43 @@ def test_secrets_by_shape(text: str, masked: str) -> None:
 def test_what_is_no_secret(text: str) -> None:
     assert not has_secret(text)
     assert mask_secrets(text, {}) == text
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        *("ghp_" + "aB3" * 12, "github_pat_" + "aB3" * 12, "glpat-" + "aB3-" * 6),
+        *("sk-proj-" + "aB3" * 9, "ASIA" + "ABCD1234EFGH5678", "xoxb-1234567890-abc"),
+        *("AIza" + "aB3-_" * 7, "ya29." + "aB3" * 9, "npm_" + "aB3" * 12, "pypi-" + "aB3_" * 12),
+        *("sk_live_" + "aB3" * 8, "SG." + "aB3" * 8 + "." + "aB3" * 8, "dop_v1_" + "a1" * 32),
+        *("eyJ" + "hbGci1" * 3 + ".eyJ" + "zdWIi1" * 3 + "." + "aB3_" * 6, "hf_" + "aB3" * 12),
+        *(
+            "-----BEGIN EC " + "PRIVATE KEY-----",
+            "hooks.slack.com/services/" + "T0/B0/" + "aB" * 9,
+        ),
+    ],
+)
+def test_tokens_of_services(token: str) -> None:
+    assert has_token(f"a = '{token}'")
+    assert mask_secrets(f"say {token}.", {}).startswith("say ***")
+    assert not has_token(token[: len(token) // 3])
+
+
+def test_random_runs_are_no_names() -> None:
+    draw = random.Random(0)
+    letters = string.ascii_letters + string.digits
+    drawn = ["".join(draw.choices(letters, k=40)) for _ in range(1000)]
+    assert sum(map(is_random, drawn)) > 930
+    for text in (
+        *("0123456789abcdef" * 4, "0123456789ABCDEF" * 2, "a" * 99, "data/prism/utterances.jsonl"),
+        *(
+            "DeepSeekR1DistillQwen32BInstruct",
+            "meta-llama/Llama-3.1-8B-Instruct",
+            "1234567890" * 4,
+        ),
+        *("/mnt/Data2/Runs7/Model13B/Seed4/checkpoint100", "3fa85f64-5717-4562-b3fc-2c963f66afa6"),
+    ):
+        assert not is_random(text)
 
 
 def test_values_of_the_environment_are_masked() -> None:

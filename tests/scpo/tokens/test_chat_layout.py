@@ -1,6 +1,10 @@
 """Conversations: one BOS, a fixed date, and a template that is never cut."""
 
 import copy
+import os
+import re
+import resource
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +13,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from scpo.tokens import chat_layout
+from scpo.tokens import chat_template
 from scpo.tokens.chat_layout import learn_chat_layout
 from scpo.tokens.encoding import encode_texts
 from scpo.tokens.prompts import Dialogue
@@ -279,12 +283,70 @@ def test_a_template_that_fails_is_one_line(with_template, template, why):
     assert "\n" not in str(info.value)
 
 
-def test_a_template_that_does_not_end_is_ended(with_template, monkeypatch):
-    monkeypatch.setattr(chat_layout, "PROBE_LIMIT_S", 0.2)
-    loop = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
-    with pytest.raises(ValueError, match=r"must end within 0\.2 s, but does not"):
-        said(with_template(loop + TURNS), "a", "b")
-    assert said(with_template(TURNS), "a", "b")  # the clock is off again
+COUNT = "{% for a in range(99999) %}"
+LONG = "messages[0]['content'] | length > 3"
+BOMBS = {
+    "loop": f"{COUNT * 3}{'{% endfor %}' * 3}",
+    "power": "{{ (messages | length + 7) ** (9 ** 9) }}",
+    "repeat": "{{ 'x' * 10 ** 11 }}",
+    "padded": "{{ ('%' ~ '99999999999s') % 'x' }}",
+    "center": "{{ 'x' | center(99999999999) }}",
+    "doubled": "{% set n = namespace(x='ab') %}{% for a in range(99) %}"
+    "{% set n.x = n.x ~ n.x %}{% endfor %}{{ n.x }}",
+    "list": "{{ ([0] * 10 ** 11) | length }}",
+    "output": f"{COUNT}{{{{ 'x' * 999 }}}}{{% endfor %}}",
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+def test_a_template_out_of_bounds_is_refused(with_template, monkeypatch, kind):
+    monkeypatch.setattr(chat_template, "LIMIT_S", 0.5)
+    chat_template._stop()  # the next process has this limit
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    tokenizer = with_template(BOMBS[kind] + TURNS)
+    tokenizer.name_or_path = "models/of-a-stranger"
+    with pytest.raises(ValueError, match=r"of models/of-a-stranger must render .* but ") as info:
+        said(tokenizer, "a", "b")
+    assert re.search("processor time|memory|MemoryError|OverflowError|characters", str(info.value))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50 << 10
+    # One that waits for a longer prompt passes the probes, and is refused in the data.
+    late = with_template(f"{{% if {LONG} %}}{BOMBS[kind]}{{% endif %}}" + TURNS)
+    assert said(late, "a", "b") == said(with_template(TURNS), "a", "b")
+    with pytest.raises(ValueError, match="must render conversations of user, assistant, but"):
+        said(late, "a b c", "b")
+    chat_template._stop()
+
+
+def test_the_process_of_templates_knows_no_secrets(monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_notASecretOfAnybody")
+    chat_template._stop()
+    assert chat_template.render_conversations("{{ a }}", {"a": "b"}, [[]]) == ["b"]
+    process = chat_template._running[os.getpid()]
+    assert b"TOKEN" not in Path(f"/proc/{process.pid}/environ").read_bytes()
+    chat_template._stop()
+    assert process.returncode == 0
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ messages | tojson }}{{ messages | tojson(indent=2) }}",
+        "{% for m in messages %}\n    {% generation %}\n  {{ m.content }}{% endgeneration %}\n"
+        "{% if loop.index == 1 %}{% continue %}{% endif %}{{ m['role'] }}\n{% endfor %}",
+        "{{ eos_token }}{{ tools }}{{ documents is none }}{{ add_generation_prompt }}"
+        "{{ date_string }}{% if no is defined %}{{ no }}{% endif %}",
+    ],
+)
+def test_texts_are_those_of_transformers(with_template, template):
+    tokenizer = with_template(template)
+    messages = [{"role": "user", "content": " <b>ü\n"}, {"role": "assistant", "content": "b "}]
+    variables = {
+        **tokenizer.special_tokens_map,
+        **{"tools": None, "documents": None, "add_generation_prompt": False},
+        "date_string": "x",
+    }
+    own = tokenizer.apply_chat_template([messages], tokenize=False, date_string="x")
+    assert chat_template.render_conversations(template, variables, [messages]) == own
 
 
 def test_a_role_that_the_template_refuses_is_named(with_template):

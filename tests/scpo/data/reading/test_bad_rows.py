@@ -68,10 +68,31 @@ def test_file_of_bad_rows_alone_is_not_read_on(monkeypatch: pytest.MonkeyPatch) 
     for line in range(1, 4):
         bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", line, {})
     match = (
-        r"a\.jsonl: the first 3 rows are all bad, the last since: No text\. Is it the right file"
+        r"a\.jsonl: 4 of the first 4 rows are bad, the last since: No text\. Is it the right file"
     )
     with pytest.raises(ValueError, match=match):
         bad_rows.reject(RowFault("empty_text", "No text."), "a.jsonl", 4, {})
+
+
+def test_nearly_all_rows_bad_is_as_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scpo.data.reading.bad_rows.MAX_LISTED", 500)
+    fault = RowFault("empty_text", "No text.")
+    bad_rows = BadRows(num_rows_read=507)
+    for line in range(1, 502):  # 501 / 507 < 0.99
+        bad_rows.reject(fault, "a.jsonl", line, {})
+    with pytest.raises(ValueError, match="502 of the first 507 rows are bad"):
+        bad_rows.reject(fault, "a.jsonl", 507, {})
+
+
+def test_wide_rows_are_cut(tmp_path: Path) -> None:
+    bad_rows = BadRows(num_rows_read=2)
+    fault = RowFault("empty_text", "No text.")
+    bad_rows.reject(fault, "a.jsonl", 1, {str(number): number for number in range(2_500)})
+    bad_rows.reject(fault, "a.jsonl", 2, {"a": [0] * 1_001, "b" * 10_001: 1})
+    wide, long = (entry["row"] for entry in bad_rows.rejected)
+    assert list(wide) == [*map(str, range(1_000)), "..."]
+    assert wide["..."] == "... (1,500 more)"
+    assert long == {"a": [0] * 1_000 + ["... (1 more)"], "b" * 10_000: 1}
 
 
 def test_no_bad_row_makes_an_empty_file(tmp_path: Path) -> None:

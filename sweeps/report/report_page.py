@@ -1,61 +1,44 @@
 """One self-contained page of a run: `report.html`.
 
-In come a run's ledger and, where present, its `config.yaml`; out comes HTML with inline SVG and
-CSS and nothing from outside: what is recommended and how sure that is, its selection bias, the
-arms on test users, the search's Pareto fronts, the regret of one setting for all, what
-parameters mattered, the curves, failed trials and the configuration. Texts of the ledger are
-escaped by the template.
+In come a run's ledger and, where present, its `config.yaml` and the weights of its users; out
+comes HTML with nothing from outside: what to use in each country and how sure that is in large
+type, then tests, fronts, curves, selection bias, regret, cost and failures. Texts are escaped.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from markupsafe import Markup
 
 from scpo.files.atomic import write_text
-from scpo.files.figure_style import inline_svg
-from scpo.statistics.wording import open_templates
+from scpo.page.charts import ForestRow, draw_forest
+from scpo.page.page import Section, join, paragraph, render_page
 from scpo.text.terminal import printable
-from sweeps.curves.output.figure import curves_figure, missing_curve
-from sweeps.curves.points import CurvePoint, curve_points
-from sweeps.ledger.pooled import PooledRow, find_row
+from sweeps.curves.points import curve_points
+from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.user_weights import UserWeight, read_user_weights
-from sweeps.ledger.words import TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
-from sweeps.ranking.power import describe_power
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.recommendation import DEFAULT_RULE, ChoiceRule
-from sweeps.ranking.regret import describe_regret, regret_table
+from sweeps.ranking.regret import regret_table
 from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows
-from sweeps.report.leaderboard import (
-    describe_answer,
-    describe_evidence,
-    describe_front,
-    describe_optimism,
-    describe_others,
+from sweeps.report.leaderboard import describe_answer, describe_evidence, describe_optimism
+from sweeps.report.report_sections import (
+    arms_section,
+    bias_section,
+    cost_section,
+    curves_section,
+    failed_section,
+    importance_section,
+    regret_section,
+    search_section,
 )
-from sweeps.report.pareto_figure import pareto_figure
-from sweeps.report.user_block import user_block
+from sweeps.report.user_block import USERS_LEAD, user_block
 
-_MAX_FAILED_SHOWN = 50
-_BAR_WIDTH = 124  # pixels, as the template draws it
-
-
-@dataclass(frozen=True)
-class Bar:
-    """The axis of the table's interval bars, from the lowest to the highest accuracy shown."""
-
-    low: float
-    high: float
-
-    def x(self, accuracy: float) -> float:
-        """Return where an accuracy lies on the bar, in pixels."""
-        share = (accuracy - self.low) / max(self.high - self.low, 0.01)
-        return round(4 + (_BAR_WIDTH - 8) * share, 1)
+_FEW_USERS = 10
 
 
 def write_report(
@@ -95,8 +78,8 @@ def render_report(
     name: str,
     config: str | None,
     rule: ChoiceRule = DEFAULT_RULE,
-    rankings: Sequence[CountryRanking] | None = None,
     users: Mapping[str, Sequence[UserWeight]] | None = None,
+    rankings: Sequence[CountryRanking] | None = None,
 ) -> str:
     """Return the page of a run's records, at least one, as text; `config` is a text too.
 
@@ -108,49 +91,94 @@ def render_report(
     if rankings is None:
         rankings = rank_records(records, rule=rule)
     rows = arm_rows(records)
-    points = curve_points(records)
-    regret = regret_table(records, rankings)
-    importances = [country_importance(ranking) for ranking in rankings]
-    failed = [record for record in records if record.state == "failed"]
     notes = describe_tests(records, rankings)
     stale = {ranking.country for ranking in rankings if is_stale(records, ranking)}
     current = [row for row in rows if row.arm != TUNED_ARM or row.country not in stale]
-    environment = open_templates("sweeps.report", "templates", escape=True)
-    environment.finalize = _shown
-    environment.filters.update(
-        answer=describe_answer,
-        evidence=describe_evidence,
-        others=describe_others,
-        power=describe_power,
-        optimism=describe_optimism,
-        front=describe_front,
-    )
-    return environment.get_template("report.html.j2").render(
-        name=name,
-        facts=_facts(records),
-        rankings=rankings,
-        rule=rule,
-        rows=rows,
-        row_of=partial(find_row, current),
-        notes=notes,
-        bar=_bar(rows),
-        pareto=_pareto_svg(rankings),
-        regret=regret,
-        regret_words=describe_regret(regret),
-        importances=importances,
-        parameters=list(dict.fromkeys(p.name for one in importances for p in one.parameters)),
-        curves=_curves_svgs(points),
-        missing_curve=missing_curve(points),
-        users=user_block(users or {}),
-        failed=failed[:_MAX_FAILED_SHOWN],
-        num_failed=len(failed),
-        config=config,
+    weights = user_block(users or {})
+    sections = [
+        arms_section(rows, name),
+        search_section(rankings, name),
+        curves_section(curve_points(records), name),
+        bias_section(rankings, current),
+        Section("Weights of users", weights, USERS_LEAD) if weights else None,
+        regret_section(regret_table(records, rankings)),
+        importance_section([country_importance(ranking) for ranking in rankings]),
+        cost_section(records),
+        failed_section(records),
+        None if config is None else _config_section(config),
+    ]
+    return render_page(
+        f"SCPO sweep: {name}",
+        join([_verdicts(rankings, current, notes), _few_users(rankings), _gains(current)]),
+        [section for section in sections if section is not None],
+        facts=[f"{term}: {value}" for term, value in _facts(records)],
     )
 
 
-def _shown(value: object) -> object:
-    """Return what the page shows: texts without control characters."""
-    return printable(value) if type(value) is str else value
+def _verdicts(
+    rankings: Sequence[CountryRanking], rows: Sequence[PooledRow], notes: Mapping[str, str]
+) -> Markup:
+    """Return what to use in each country, in large type."""
+    if not rankings:
+        return paragraph("This run has no search, so nothing is recommended.")
+    entry = Markup("<dt>{}</dt><dd>{}<span>{}</span></dd>")
+    tested = {row.country for row in rows if row.arm == TUNED_ARM}
+    entries = []
+    for ranking in rankings:
+        words = f"{describe_evidence(ranking)} {describe_optimism(ranking)}"
+        if ranking.settings and ranking.trained is None:
+            words += " No model of its own is trained: use the global model."
+        if ranking.settings and ranking.country not in tested:
+            words += " Not tested yet: no final model of this setting."
+        words += f" {notes.get(ranking.country, '')}"
+        texts = (ranking.country, describe_answer(ranking), words.strip())
+        entries.append(entry.format(*map(printable, texts)))
+    return Markup('<dl class="verdicts">{}</dl>').format(Markup("").join(entries))
+
+
+def _few_users(rankings: Sequence[CountryRanking]) -> Markup:
+    """Return a warning where few users chose, once for all; nothing otherwise."""
+    counts = {
+        each.country: each.settings[0].evaluation.overall.users
+        for each in rankings
+        if each.settings
+    }
+    few = {country: users for country, users in counts.items() if users < _FEW_USERS}
+    if not few:
+        return Markup("")
+    listed = ", ".join(f"{country} {users}" for country, users in few.items())
+    return Markup('<p class="warning">{}</p>').format(
+        printable(
+            f"Few validation users ({listed}): intervals are rough, and settings cannot be told "
+            "apart by a few points. Give more users, or search.folds."
+        )
+    )
+
+
+def _gains(rows: Sequence[PooledRow]) -> Markup:
+    """Return the tested gain of each country's model, as a forest; nothing without tests."""
+    tuned = [row for row in rows if row.arm == TUNED_ARM]
+    against = (
+        BASELINE if any(row.difference(BASELINE).value is not None for row in tuned) else GLOBAL
+    )
+    lines = [
+        ForestRow(
+            "All countries" if row.country == POOLED else row.country,
+            row.difference(against),
+            f"{row.pairs:,} pairs of {row.users} test users",
+        )
+        for row in tuned
+        if row.difference(against).value is not None
+    ]
+    if not lines:
+        return Markup("")
+    base = "plain fine-tuning" if against == BASELINE else "the global model"
+    return draw_forest(lines, f"Gain of the chosen setting on {base}, test users, points")
+
+
+def _config_section(config: str) -> Section:
+    text = Markup("<pre>{}</pre>").format(printable(config))
+    return Section("Resolved configuration", text, is_open=False)
 
 
 def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
@@ -179,28 +207,3 @@ def _count_trials(records: Sequence[TrialRecord]) -> str:
 
 def _minute(iso: str) -> str:
     return iso[:16].replace("T", " ")
-
-
-def _bar(rows: Sequence[PooledRow]) -> Bar:
-    shown = [
-        value
-        for row in rows
-        for value in (row.accuracy.low, row.accuracy.high, row.accuracy.value, row.global_accuracy)
-        if value is not None
-    ]
-    return Bar(min(shown), max(shown)) if shown else Bar(0.0, 1.0)
-
-
-def _pareto_svg(rankings: Sequence[CountryRanking]) -> Markup | None:
-    if not any(ranking.settings for ranking in rankings):
-        return None
-    label = "Accuracy on validation pairs against pairs trained on, a panel for each country"
-    return Markup(inline_svg(pareto_figure(rankings), label))
-
-
-def _curves_svgs(points: Sequence[CurvePoint]) -> list[Markup]:
-    if missing_curve(points):
-        return []
-    label = "Accuracy on validation pairs against pairs trained on and against pairs labelled"
-    countries = dict.fromkeys(point.country for point in points)
-    return [Markup(inline_svg(curves_figure(points, [name]), label)) for name in countries]

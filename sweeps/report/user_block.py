@@ -8,6 +8,10 @@ from scpo.method.user_weights import USER_WARNING
 from scpo.text.terminal import printable
 from sweeps.ledger.user_weights import NUM_BINS, UserWeight, count_weights
 
+USERS_LEAD = (
+    "The arm user and the searched user strength trust a user less whose choices other users' "
+    f"models do not predict. {USER_WARNING}"
+)
 _NUM_NAMED = 5
 _BAR, _HEIGHT = 14, 36  # pixels of a bar of the histogram
 
@@ -18,14 +22,11 @@ def user_block(users: Mapping[str, Sequence[UserWeight]]) -> Markup | None:
         return None
     rows = Markup("").join(_country_row(country, rows) for country, rows in users.items())
     return Markup(
-        "<section>\n<h2>Weights of users</h2>\n"
-        '<p class="muted">The arm <em>user</em> and the searched user strength trust a user less '
-        "whose choices other users' models do not predict. {}</p>\n"
-        '<div class="scroll">\n<table>\n<thead><tr><th>country</th><th>users</th>'
-        '<th style="text-align: left">weights, 0 to 1</th>'
-        '<th style="text-align: left">least weight (user id, pairs)</th></tr></thead>\n'
-        "<tbody>\n{}</tbody>\n</table>\n</div>\n</section>"
-    ).format(USER_WARNING, rows)
+        '<div class="scroll">\n<table>\n<thead><tr><th class="text">country</th><th>users</th>'
+        '<th class="text">weights, 0 to 1</th>'
+        '<th class="text">least weight (user id, pairs)</th></tr></thead>\n'
+        "<tbody>\n{}</tbody>\n</table>\n</div>"
+    ).format(rows)
 
 
 def _country_row(country: str, users: Sequence[UserWeight]) -> Markup:

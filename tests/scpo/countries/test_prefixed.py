@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from scpo.api.models import LoadedModel
+from scpo.api.models import RewardModel
 from scpo.config import DataConfig, SplitConfig, parse_config
 from scpo.countries.build import score_table, steer_countries
 from scpo.countries.prefixed import check_prefix, fit_prefix, prefixed_prompts
@@ -118,21 +118,21 @@ def test_a_model_s_prefix_is_applied_to_data_without_one(table, model_writer, tm
     prefixed = prefix_prompts(table, TEMPLATE)
     _, same, _ = score_table(prefixed, reward, "m", cache=tmp_path / "b", **scoring)
     np.testing.assert_array_equal(found.rewards, same.rewards)
-    function = LoadedModel.from_pretrained(tmp_path / "m", country="Peru")
+    function = RewardModel.from_pretrained(tmp_path / "m", country="Peru")
     assert function(["c d"], ["bad"]) == pytest.approx([found.rewards[-1]], abs=1e-5)
     (peru,) = steer_countries(
         table, ["Peru"], reward, "m", split=SplitConfig(), cache=tmp_path / "c", **scoring
     ).countries.values()
     assert peru.facts["prompt_prefix"] == "a Peru : {prompt}"
     with pytest.raises(ValueError, match="a country must be named"):
-        LoadedModel.from_pretrained(tmp_path / "m")
+        RewardModel.from_pretrained(tmp_path / "m")
 
 
 def test_a_country_s_model_names_it_by_itself(model_writer, tmp_path):
     filled = "a Peru : {prompt}"
     reward = with_facts(model_writer, tmp_path / "m", country="Peru", prompt_prefix=filled)
-    scored = LoadedModel.from_pretrained(tmp_path / "m")(["c d"], ["bad"])
-    plain = LoadedModel.from_pretrained(model_writer(tmp_path / "plain", "bert"))
+    scored = RewardModel.from_pretrained(tmp_path / "m")(["c d"], ["bad"])
+    plain = RewardModel.from_pretrained(model_writer(tmp_path / "plain", "bert"))
     assert scored == pytest.approx(plain(["a Peru : c d"], ["bad"]), abs=1e-6)
     assert scored != pytest.approx(plain(["c d"], ["bad"]), abs=1e-3)
     talk = Dialogue("x c", (("user", "x"), ("user", "c")))

@@ -11,7 +11,7 @@ from sweeps.ledger.user_weights import (
     read_user_weights,
     write_user_weights,
 )
-from sweeps.report.user_block import user_block
+from sweeps.report.user_block import USERS_LEAD, user_block
 
 USERS = [
     UserWeight("Chile", "u<1>", 12, -2.0, 0.25),
@@ -41,7 +41,7 @@ def test_weights_by_bin() -> None:
 def test_the_block_names_who_has_least_and_warns() -> None:
     block = user_block({"Chile": USERS[:2], "Mexico": USERS[2:]})
     assert block is not None
-    assert USER_WARNING in block
+    assert USER_WARNING in USERS_LEAD
     assert "u&lt;1&gt; 0.25 (12)" in block
     assert "u2 1.00" not in block  # of full weight
     assert block.count("<rect") == 20

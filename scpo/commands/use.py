@@ -9,7 +9,7 @@ from scpo.commands.options import Json, in_home, show_json
 from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
-    from scpo.api.export import Weighting
+    from scpo.api.exported_pairs import Weighting
     from scpo.api.models import RewardModel
 
 Model = Annotated[str, Argument(metavar="MODEL", help="Folder, hub name (@REVISION) or URI.")]
@@ -130,7 +130,7 @@ def export(
 
     Example: scpo export runs/prism --country Mexico --out mexico.parquet
     """
-    from scpo.api.export import export_pairs
+    from scpo.api.exported_pairs import export_pairs
     from scpo.data.interactions import read_interactions
     from scpo.data.splits import SIDES
 
@@ -156,7 +156,7 @@ def _weighting_of(
     source: str, global_model: str | None, setting: dict[str, Any], trusted: bool
 ) -> "tuple[Path, Weighting | None, list[str]]":
     """Return the data of a folder, how its pairs are weighted, and the countries."""
-    from scpo.api.export import Weighting
+    from scpo.api.exported_pairs import Weighting
 
     folder = Path(source)
     if not (folder / "config.yaml").is_file():

@@ -29,7 +29,7 @@ class ForestRow:
 
 
 @dataclass(frozen=True)
-class Point:
+class PlotPoint:
     """A point of a plot, perhaps with the ends of its interval, and what its tooltip says."""
 
     x: float
@@ -52,7 +52,7 @@ class Series:
     """
 
     name: str
-    points: Sequence[Point]
+    points: Sequence[PlotPoint]
     colour: str = "blue"
     joined: bool = False
     marker: str = "dot"

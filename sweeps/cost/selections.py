@@ -23,11 +23,11 @@ from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say, SweepConfig
-from sweeps.cost.power import describe_power_before
+from sweeps.cost.planned_power import describe_power_before
 from sweeps.cost.work import Rate, WorkRow, lanes_here, rate_of_records, time_model, work_rows
 from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.ledger.records import read_records
-from sweeps.ledger.user_weights import UserWeight
+from sweeps.ledger.weights_file import UserWeight
 from sweeps.probe.user_features import with_user_features, write_weights_of
 from sweeps.run.inputs import prepare_all
 from sweeps.run.run_folder import kept_folds, with_folds

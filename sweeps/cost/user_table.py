@@ -8,7 +8,7 @@ from rich.table import Table
 from scpo.method.user_weights import USER_WARNING
 from scpo.text.terminal_table import terminal_table
 from sweeps.cost.selections import histogram_bars
-from sweeps.ledger.user_weights import UserWeight, count_weights
+from sweeps.ledger.weights_file import UserWeight, count_weights
 
 _NUM_NAMED = 3
 

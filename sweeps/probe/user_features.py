@@ -18,7 +18,7 @@ from scpo.countries.user_agreement import (
 from scpo.method.user_weights import default_user_strength, user_weights
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
-from sweeps.ledger.user_weights import UserWeight, write_user_weights
+from sweeps.ledger.weights_file import UserWeight, write_user_weights
 from sweeps.ledger.words import USER
 from sweeps.probe.probed_pairs import FeatureStore, open_features, texts_features
 from sweeps.run.workspace import Workspace

@@ -17,7 +17,7 @@ from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import TrialRecord, read_records
-from sweeps.ledger.user_weights import UserWeight, read_user_weights
+from sweeps.ledger.weights_file import UserWeight, read_user_weights
 from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import CountryRanking, rank_records

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Sequence
 
-from scpo.page.charts import Plot, Point, Series, draw_plots
+from scpo.page.charts import Plot, PlotPoint, Series, draw_plots
 from scpo.page.page import Section, join, paragraph
-from scpo.page.tables import Cell, Table, accuracy_cell, difference_cell, draw_table
+from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.wording import format_accuracy
 from sweeps.curves.output.curve_panels import pairs_of
 from sweeps.curves.output.figure import missing_curve
@@ -38,7 +38,7 @@ def arms_section(rows: Sequence[PooledRow], run: str) -> Section:
         [
             (
                 _country(row.country),
-                Cell(row.arm, note=f"{row.num_seeds} seeds" if row.num_seeds > 1 else ""),
+                TableCell(row.arm, note=f"{row.num_seeds} seeds" if row.num_seeds > 1 else ""),
                 row.pairs_trained,
                 accuracy_cell(row.accuracy),
                 difference_cell(row.difference(BASELINE)),
@@ -90,9 +90,9 @@ def search_section(rankings: Sequence[CountryRanking], run: str) -> Section:
 
 
 def _front(ranking: CountryRanking) -> Plot:
-    def points(settings: Iterable[RankedSetting]) -> list[Point]:
+    def points(settings: Iterable[RankedSetting]) -> list[PlotPoint]:
         return [
-            Point(
+            PlotPoint(
                 each.pairs_trained,
                 each.accuracy,
                 f"{each.record.trial_id}: {describe_setting(each)}\n"
@@ -152,11 +152,11 @@ def curves_section(points: Sequence[CurvePoint], run: str) -> Section:
     return Section("Data efficiency", draw_plots(plots), lead, f"scpo curves {run}")
 
 
-def _curve_point(point: CurvePoint, axis: str) -> Point:
+def _curve_point(point: CurvePoint, axis: str) -> PlotPoint:
     pairs = pairs_of(point, "trained" if axis == "trained" else "labelled")
     figure = point.accuracy
     tip = f"{point.arm}, {pairs:,.0f} pairs {axis}\n{format_accuracy(figure)}"
-    return Point(max(pairs, 1.0), figure.value or 0.0, tip, figure.low, figure.high)
+    return PlotPoint(max(pairs, 1.0), figure.value or 0.0, tip, figure.low, figure.high)
 
 
 def _arms(points: Sequence[CurvePoint]) -> list[str]:
@@ -230,11 +230,13 @@ def importance_section(importances: Sequence[CountryImportance]) -> Section | No
     if not importances:
         return None
     names = list(dict.fromkeys(p.name for one in importances for p in one.parameters))
-    lines: list[list[Cell | str | int]] = []
+    lines: list[list[TableCell | str | int]] = []
     for one in importances:
         found = {p.name: p for p in one.parameters}
         shares = [
-            Cell(f"{100 * p.share:.0f} %", p.share, f"{p.correlation:+.2f}") if p else Cell("")
+            TableCell(f"{100 * p.share:.0f} %", p.share, f"{p.correlation:+.2f}")
+            if p
+            else TableCell("")
             for p in map(found.get, names)
         ]
         missing = f"nothing to tell: {one.missing}" if one.missing else ""
@@ -252,12 +254,12 @@ def importance_section(importances: Sequence[CountryImportance]) -> Section | No
 
 def cost_section(records: Sequence[TrialRecord]) -> Section:
     """Return trainings and device-hours by country."""
-    lines: list[tuple[Cell | str | int, ...]] = []
+    lines: list[tuple[TableCell | str | int, ...]] = []
     for country in sorted({record.country for record in records}):
         mine = [record for record in records if record.country == country]
         hours = sum(r.devices * float(r.times.get("wall_s", 0.0)) for r in mine) / 3600
         states = [sum(r.state == state for r in mine) for state in ("pruned", "failed")]
-        lines.append((country, len(mine), *states, Cell(f"{hours:.3g}", hours)))
+        lines.append((country, len(mine), *states, TableCell(f"{hours:.3g}", hours)))
     columns = ("<country", "trainings", "pruned", "failed", "device-hours")
     return Section(
         "Cost by country", draw_table(Table("Cost by country", columns, lines)), is_open=False

@@ -6,7 +6,7 @@ from markupsafe import Markup, escape
 
 from scpo.method.user_weights import USER_WARNING
 from scpo.text.terminal import printable
-from sweeps.ledger.user_weights import NUM_BINS, UserWeight, count_weights
+from sweeps.ledger.weights_file import NUM_BINS, UserWeight, count_weights
 
 USERS_LEAD = (
     "The arm user and the searched user strength trust a user less whose choices other users' "

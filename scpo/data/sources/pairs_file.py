@@ -19,8 +19,8 @@ import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA, PROMPT_USER
 from scpo.data.layouts.layout import NumberedRows
-from scpo.data.layouts.places import open_rows
 from scpo.data.layouts.recognise import KNOWN_COLUMNS, find_layout, lay_out
+from scpo.data.layouts.row_places import open_rows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
@@ -96,7 +96,7 @@ def read_pairs_file(
 ) -> pa.Table:
     """Read preferences from a file, a folder or the hub into an interactions table.
 
-    `path` and `subset` as of `scpo.data.layouts.places.open_rows`. The table has `comparisons`
+    `path` and `subset` as of `scpo.data.layouts.row_places.open_rows`. The table has `comparisons`
     and no scores.
 
     Returns:

@@ -10,9 +10,9 @@ from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
-from scpo.page.charts import ForestRow, Plot, Point, Series, draw_forest, draw_plots
+from scpo.page.charts import ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
 from scpo.page.page import Section, join, paragraph, render_page
-from scpo.page.tables import Cell, Table, accuracy_cell, difference_cell, draw_table
+from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval, read_interval
 from scpo.statistics.wording import format_accuracy
 
@@ -116,10 +116,12 @@ def _matrix(tables: Tables) -> Section | None:
     if not any(row["model_country"] for row in tables["matrix"]):
         return None
     countries = list(dict.fromkeys(country for _, country in cells))
-    rows: list[list[Cell | str]] = []
+    rows: list[list[TableCell | str]] = []
     for model in dict.fromkeys(model for model, _ in cells):
         found = [cells.get((model, country)) for country in countries]
-        of_row = [accuracy_cell(read_interval(r, "accuracy")) if r else Cell("") for r in found]
+        of_row = [
+            accuracy_cell(read_interval(r, "accuracy")) if r else TableCell("") for r in found
+        ]
         rows.append([model, *of_row])
     table = Table("Every model on every country, accuracy in %", ("<model", *countries), rows)
     return Section("Every model on every country", draw_table(table))
@@ -201,15 +203,15 @@ def _length(tables: Tables) -> Section | None:
     )
 
 
-def _point(row: Row, x: float, name: str) -> Point:
+def _point(row: Row, x: float, name: str) -> PlotPoint:
     figure: Interval = read_interval(row, "accuracy")
     tip = f"{name}\n{format_accuracy(figure)}\n{row['pairs']:,} pairs"
-    return Point(x, float(row["accuracy"]), tip, figure.low, figure.high)
+    return PlotPoint(x, float(row["accuracy"]), tip, figure.low, figure.high)
 
 
 def _is_known(row: Row) -> bool:
     return row["accuracy"] is not None
 
 
-def _number(value: float | None) -> Cell:
-    return Cell("") if value is None else Cell(f"{value:.3f}", value)
+def _number(value: float | None) -> TableCell:
+    return TableCell("") if value is None else TableCell(f"{value:.3f}", value)

@@ -12,9 +12,9 @@ import pytest
 
 from scpo.evaluation.reporting.evaluation_page import evaluation_page
 from scpo.evaluation.tables import evaluate_models
-from scpo.page.charts import ForestRow, Plot, Point, Series, draw_forest, draw_plots
+from scpo.page.charts import ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
 from scpo.page.page import Section, join, render_page
-from scpo.page.tables import Cell, Table, draw_table
+from scpo.page.sorted_tables import Table, TableCell, draw_table
 from scpo.statistics.bootstrap import Interval
 
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -38,9 +38,11 @@ def browser() -> Iterator[Any]:
 def pages(tmp_path_factory: pytest.TempPathFactory, scored_countries: Any) -> dict[str, Path]:
     """Files by name: the parts with hostile texts, and a whole evaluation."""
     rows = [ForestRow(HOSTILE, Interval(0.1, 0.0, 0.2, 9), HOSTILE)]
-    plot = Plot(HOSTILE, "x", "y", [Series(HOSTILE, [Point(1, 0.5, HOSTILE), Point(2, 0.6)])])
-    line = Plot("lines", "x", "y", [Series("s", [Point(1, 0.5, "one")], joined=True)])
-    table = Table("t", ["<name", "n"], [["b", 10], ["a", 9], [HOSTILE, Cell("100", 100.0)]])
+    plot = Plot(
+        HOSTILE, "x", "y", [Series(HOSTILE, [PlotPoint(1, 0.5, HOSTILE), PlotPoint(2, 0.6)])]
+    )
+    line = Plot("lines", "x", "y", [Series("s", [PlotPoint(1, 0.5, "one")], joined=True)])
+    table = Table("t", ["<name", "n"], [["b", 10], ["a", 9], [HOSTILE, TableCell("100", 100.0)]])
     body = join([draw_plots([plot, line]), draw_table(table)])
     parts = render_page(HOSTILE, draw_forest(rows, HOSTILE), [Section(HOSTILE, body, HOSTILE)])
     tables = evaluate_models(scored_countries(("Chile", "South Africa"), arms=("scpo",)))

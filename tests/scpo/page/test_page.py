@@ -7,9 +7,9 @@ import re
 import pytest
 from markupsafe import Markup
 
-from scpo.page.charts import ForestRow, Plot, Point, Series, draw_forest, draw_plots
+from scpo.page.charts import ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
 from scpo.page.page import Section, join, paragraph, render_page
-from scpo.page.tables import Cell, Table, accuracy_cell, difference_cell, draw_table
+from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval
 
 HOSTILE = "<img src=x onerror=alert(1)>\x1b[31m"
@@ -30,9 +30,13 @@ def test_only_the_page_s_own_style_and_script_are_allowed():
 
 
 def test_texts_are_shown_not_run():
-    table = draw_table(Table(HOSTILE, ["<" + HOSTILE], [[HOSTILE], [Cell(HOSTILE, note=HOSTILE)]]))
+    table = draw_table(
+        Table(HOSTILE, ["<" + HOSTILE], [[HOSTILE], [TableCell(HOSTILE, note=HOSTILE)]])
+    )
     forest = draw_forest([ForestRow(HOSTILE, Interval(0.1, 0.0, 0.2, 9), HOSTILE)], HOSTILE)
-    plot = draw_plots([Plot(HOSTILE, HOSTILE, HOSTILE, [Series(HOSTILE, [Point(1, 1, HOSTILE)])])])
+    plot = draw_plots(
+        [Plot(HOSTILE, HOSTILE, HOSTILE, [Series(HOSTILE, [PlotPoint(1, 1, HOSTILE)])])]
+    )
     section = Section(HOSTILE, join([table, forest, plot, HOSTILE]), HOSTILE, HOSTILE)
     html = render_page(HOSTILE, paragraph(HOSTILE), [section], facts=[HOSTILE])
     assert "<img" not in html
@@ -80,7 +84,7 @@ def test_a_forest_has_one_axis_and_tells_the_side_of_each_interval():
 
 
 def test_a_plot_places_points_bands_and_ticks():
-    points = [Point(100, 0.5, "first", 0.4, 0.6), Point(200, 0.7, "", 0.6, 0.8)]
+    points = [PlotPoint(100, 0.5, "first", 0.4, 0.6), PlotPoint(200, 0.7, "", 0.6, 0.8)]
     html = draw_plots([Plot("p", "pairs", "accuracy", [Series("s", points, joined=True)])])
     left, right = 100 - 6, 200 + 6
     low, high = 0.4 - 0.024, 0.8 + 0.024
@@ -94,7 +98,7 @@ def test_a_plot_places_points_bands_and_ticks():
 
 
 def test_a_logarithmic_axis_is_even_in_ratios():
-    points = [Point(10, 0.5), Point(100, 0.5), Point(1000, 0.5)]
+    points = [PlotPoint(10, 0.5), PlotPoint(100, 0.5), PlotPoint(1000, 0.5)]
     html = draw_plots([Plot("p", "x", "y", [Series("", points)], log_x=True)])
     first, middle, last = map(float, re.findall(r'cx="([\d.]+)%"', html))
     assert middle - first == pytest.approx(last - middle, abs=0.02)

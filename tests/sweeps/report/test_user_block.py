@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from scpo.method.user_weights import USER_WARNING
-from sweeps.ledger.user_weights import (
+from sweeps.ledger.weights_file import (
     UserWeight,
     count_weights,
     read_user_weights,

@@ -11,7 +11,7 @@ from scpo.statistics.wording import format_accuracy, format_difference
 
 
 @dataclass(frozen=True)
-class Cell:
+class TableCell:
     """A cell: what is shown, and the number that it sorts by, if it is one.
 
     Attributes:
@@ -38,7 +38,7 @@ class Table:
 
     caption: str
     columns: Sequence[str]
-    rows: Sequence[Sequence[Cell | str | float | int | None]]
+    rows: Sequence[Sequence[TableCell | str | float | int | None]]
     marked: Sequence[int] = ()
 
 
@@ -65,24 +65,24 @@ def draw_table(table: Table) -> Markup:
     )
 
 
-def accuracy_cell(figure: Interval | float | None, note: str = "") -> Cell:
+def accuracy_cell(figure: Interval | float | None, note: str = "") -> TableCell:
     """Return an accuracy, perhaps with its interval, in percent."""
-    return Cell(format_accuracy(figure, unit=""), _value(figure), note)
+    return TableCell(format_accuracy(figure, unit=""), _value(figure), note)
 
 
-def difference_cell(figure: Interval | float | None) -> Cell:
+def difference_cell(figure: Interval | float | None) -> TableCell:
     """Return a difference in points, perhaps with its interval."""
-    return Cell(format_difference(figure), _value(figure))
+    return TableCell(format_difference(figure), _value(figure))
 
 
-def _cell(value: Cell | str | float | int | None) -> Cell:
-    if isinstance(value, Cell):
+def _cell(value: TableCell | str | float | int | None) -> TableCell:
+    if isinstance(value, TableCell):
         return value
     if value is None:
-        return Cell("")
+        return TableCell("")
     if isinstance(value, str):
-        return Cell(value)
-    return Cell(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}", float(value))
+        return TableCell(value)
+    return TableCell(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}", float(value))
 
 
 def _value(figure: Interval | float | None) -> float | None:

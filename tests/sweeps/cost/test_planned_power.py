@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sweeps.cost.power import describe_power_before, needed_before
+from sweeps.cost.planned_power import describe_power_before, needed_before
 
 
 def test_users_needed_by_hand() -> None:

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 import scpo
-from scpo.api.export import Weighting, export_pairs
+from scpo.api.exported_pairs import Weighting, export_pairs
 from scpo.data.interactions import INTERACTIONS_SCHEMA, write_interactions
 
 COLUMNS = ["prompt", "chosen", "rejected", "weight", "margin", "country", "user", "part"]

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from scpo.arrays import Row
-from scpo.config import load_config
 from scpo.data.reading.countries import find_countries
 from scpo.files.places import is_remote
 from sweeps.config import SweepConfig
@@ -30,6 +29,7 @@ from sweeps.report.leaderboard import LEADERBOARD_COLUMNS, leaderboard_rows
 from sweeps.report.report_page import write_report
 from sweeps.run.mirror import Mirror
 from sweeps.run.pins import check_pins
+from sweeps.run.run_folder import read_run_config
 
 if TYPE_CHECKING:
     import optuna
@@ -70,7 +70,7 @@ class Run:
     @cached_property
     def config(self) -> SweepConfig:
         """Return the resolved configuration."""
-        return load_config(SweepConfig, self.folder / "config.yaml")
+        return read_run_config(self.folder)
 
     @property
     def countries(self) -> list[str]:

@@ -13,11 +13,11 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from scpo.config import load_config
 from scpo.files.output_folder import LOCK, STALE_S
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.progress.progress_table import describe_record, progress_table
+from sweeps.run.run_folder import read_run_config
 
 _STEP_S = 1.0
 _SHOWN = 3  # failures
@@ -30,7 +30,7 @@ def watch_run(run: Path, console: Console, *, once: bool = False) -> None:
         FileNotFoundError: The folder has no configuration.
         ValueError: Configuration or ledger cannot be read.
     """
-    config, records = _config_of(run), _records_of(run)
+    config, records = read_run_config(run), _records_of(run)
     if once or not is_running(run):
         console.print(watch_view(config, records, running=is_running(run)))
         return
@@ -99,13 +99,6 @@ def _elapsed_s(records: Sequence[TrialRecord], running: bool) -> float:
     last = max(started + float(times.get("wall_s", 0.0)) for started, times in spans)
     end = datetime.now(UTC).timestamp() if running else last
     return max(0.0, end - min(started for started, _ in spans))
-
-
-def _config_of(run: Path) -> SweepConfig:
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    return load_config(SweepConfig, file, is_own=True)
 
 
 def _records_of(run: Path) -> list[TrialRecord]:

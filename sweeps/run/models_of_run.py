@@ -7,7 +7,7 @@ which setting and on how many pairs.
 from collections.abc import Mapping
 from pathlib import Path
 
-from scpo.config import SplitConfig, load_config
+from scpo.config import SplitConfig
 from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.labelled_models import ModelsToJudge
@@ -19,7 +19,7 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.run.pins import check_pins, compare_pin
-from sweeps.run.run_folder import split_of_run
+from sweeps.run.run_folder import read_run_config, split_of_run
 
 UNKNOWN_LICENSE = "unknown"
 SETTING = ("retention", "strength", "user_strength", "learning_rate", "epochs", "lora_rank")
@@ -42,7 +42,7 @@ def models_of_run(run: Path) -> ModelsToJudge:
             that the run was begun with, or that a training left.
     """
     check_pins(run)
-    config = _config_of(run)
+    config = read_run_config(run)
     finals = _finals(config, run)
     if not finals and _keeps_global(run):
         raise ValueError(
@@ -93,7 +93,7 @@ def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
         FileNotFoundError: No configuration, ledger or data there.
         ValueError: A record is broken.
     """
-    config = _config_of(run)
+    config = read_run_config(run)
     given = config.global_model
     unnamed = DataSource(name=_last(config.data.path), license=UNKNOWN_LICENSE)
     source = PUBLISHED.get(config.data.source, unnamed)
@@ -113,13 +113,6 @@ def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
         )
         for label, record in _finals(config, run).items()
     }
-
-
-def _config_of(run: Path) -> SweepConfig:
-    file = run / "config.yaml"
-    if not file.is_file():
-        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
-    return load_config(SweepConfig, file, is_own=True)
 
 
 def _data_of(config: SweepConfig, run: Path) -> Path:

@@ -109,6 +109,19 @@ def with_folds(config: SweepConfig, folds: int | None) -> SweepConfig:
     return config.model_copy(update={"search": config.search.model_copy(update={"folds": folds})})
 
 
+def read_run_config(run: Path) -> SweepConfig:
+    """Return the configuration that a sweep's folder keeps.
+
+    Raises:
+        FileNotFoundError: It keeps none.
+        ValueError: It cannot be read.
+    """
+    file = run / _CONFIG_FILE
+    if not file.is_file():
+        raise FileNotFoundError(f"No {file}. Is {run} the folder of a sweep?")
+    return load_config(SweepConfig, file, is_own=True)
+
+
 def split_of_run(config: SweepConfig, run: Path) -> SplitConfig | dict[str, str]:
     """Return the part of each user by the run's own file, or how to divide them where it has none.
 

@@ -138,3 +138,11 @@ def test_the_report_is_written_where_it_is_missing(run):
 def test_another_folder_is_no_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="a sweep's folder"):
         Run(tmp_path)
+
+
+def test_a_run_whose_models_were_trusted_can_be_read(run):
+    file = run.folder / "config.yaml"
+    trusted = file.read_text().replace("trust_remote_code: false", "trust_remote_code: true")
+    file.write_text(trusted)
+    assert Run(run.folder).config.global_model.trust_remote_code
+    assert Run(run.folder).countries == ["Chile", "Mexico", "South Africa"]

@@ -36,7 +36,12 @@ def write_config(folder: Path, backbone: Path, **changes: object) -> Path:
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 16, "learning_rate": 1e-3},
-        "search": {"num_trials": 4, "learning_rate": [1e-4, 1e-2], "epochs": [0.5, 1.0]},
+        "search": {
+            "num_trials": 4,
+            "folds": 1,
+            "learning_rate": [1e-4, 1e-2],
+            "epochs": [0.5, 1.0],
+        },
         "curves": {"arms": ["full", "scpo"], "budgets": [0.5, 1.0]},
         "final": {"arms": ["full"]},
         "lanes": {"num_lanes": 1},
@@ -85,6 +90,7 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     sharded = {"workers": 2, "zero_stage": 2}
     search = {
         "num_trials": 5,
+        "folds": 1,
         "learning_rate": [1e-4, 1e-2],
         "epochs": [0.5, 1.0],
         "rungs": [12, 24, 10_000],

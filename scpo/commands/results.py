@@ -1,14 +1,16 @@
 """Commands on the folder of a sweep: rank, curves, report, repair."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer import Argument, Option
 
-from scpo.arrays import Row
 from scpo.commands.options import Json, RunPlace, in_home, show_json
 from scpo.text.terminal import console
+
+if TYPE_CHECKING:
+    from scpo.arrays import Row
 
 _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
 
@@ -139,7 +141,7 @@ def repair(
         raise typer.Exit(1)
 
 
-def show_curves(run: Path, target: float | None) -> list[Row]:
+def show_curves(run: Path, target: float | None) -> "list[Row]":
     """Write and print the curves of a run; return the rows of their summary."""
     from sweeps.curves.output.figure import missing_curve
     from sweeps.curves.output.files import write_curve_files

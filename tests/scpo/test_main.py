@@ -259,7 +259,7 @@ def test_submit_dry_run_sends_nothing(run_cli: RunCli, monkeypatch: pytest.Monke
 
 def test_light_commands_import_neither_ray_nor_torch() -> None:
     check = (
-        "import sys; from scpo import __main__; "
+        "import sys; from scpo import __main__; assert 'numpy' not in sys.modules; "
         "import sweeps.ranking.ranking, sweeps.report.report_page, sweeps.curves.output.figure; "
         "print(sorted({'ray', 'torch', 'deepspeed'} & set(sys.modules)))"
     )

@@ -49,6 +49,17 @@ def apply_override(read: YamlValue, override: str) -> None:
     read.places[place] = f"--set {override}"
 
 
+def dotted_keys(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Return nested settings by dotted key, such as `search.num_trials`."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= dotted_keys(value, f"{above}{key}.")
+        else:
+            flat[f"{above}{key}"] = value
+    return flat
+
+
 def expand_variables(read: YamlValue, origin: str) -> YamlValue:
     """Return values with what `${NAME}` and `${NAME:-default}` stand for.
 

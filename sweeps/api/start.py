@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from scpo.config import load_config, parse_options
+from scpo.text.settings import dotted_keys
 from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
@@ -76,17 +77,7 @@ def resolve_configuration(
         FileNotFoundError: No such configuration.
         ValueError: A setting is unknown or out of range.
     """
-    texts = [f"{key}={json.dumps(value)}" for key, value in _flatten(overrides or {}).items()]
+    texts = [f"{key}={json.dumps(value)}" for key, value in dotted_keys(overrides or {}).items()]
     if isinstance(config, Mapping):
         return parse_options(SweepConfig, config, texts)
     return load_config(SweepConfig, find_configuration(config), texts)
-
-
-def _flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= _flatten(value, f"{above}{key}.")
-        else:
-            flat[f"{above}{key}"] = value
-    return flat

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from scpo.files.atomic import hash_file, write_text
 from scpo.files.output_folder import output_folder
 from scpo.files.places import is_remote
 from scpo.files.provenance import installed_versions, source_commit, utc_now
+from scpo.text.settings import dotted_keys
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, Ledger
 from sweeps.run.pins import check_pins, read_run_file, update_run_file
@@ -167,16 +167,6 @@ def _read_again(config: C, file: Path, run: Path) -> C:
 
 def _changed_keys(before: Config, after: Config) -> dict[str, tuple[Any, Any]]:
     """Return dotted keys whose values differ, with both; a section that is missing is None."""
-    old, new = (_flatten(config.model_dump(mode="json")) for config in (before, after))
+    old, new = (dotted_keys(config.model_dump(mode="json")) for config in (before, after))
     keys = dict.fromkeys([*new, *old])
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
-
-
-def _flatten(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, dict):
-            flat |= _flatten(value, f"{above}{key}.")
-        else:
-            flat[f"{above}{key}"] = value
-    return flat

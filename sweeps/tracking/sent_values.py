@@ -16,6 +16,7 @@ from typing import Any
 
 from scpo.files.atomic import hash_values
 from scpo.text.secrets import is_secret_name, mask_secrets
+from scpo.text.settings import dotted_keys
 from scpo.text.terminal import one_line
 from scpo.text.yaml_files import read_yaml
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord
@@ -158,13 +159,10 @@ def _under(group: str, values: Mapping[str, float]) -> dict[str, float]:
     return {f"{group}/{name}": float(value) for name, value in values.items()}
 
 
-def _flat_settings(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Setting]]:
+def _flat_settings(values: Mapping[str, Any]) -> Iterator[tuple[str, Setting]]:
     """Yield settings by dotted key; what is None is left out, and a list is a text."""
-    for key, value in values.items():
-        name = f"{above}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat_settings(value, f"{name}.")
-        elif is_secret_name(str(key)) and isinstance(value, str):
+    for name, value in dotted_keys(values).items():
+        if is_secret_name(name.rpartition(".")[2]) and isinstance(value, str):
             yield name, "***"
         elif isinstance(value, float | int):
             yield name, value

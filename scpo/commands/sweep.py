@@ -45,19 +45,10 @@ def sweep(
 
     with _run_folder(out, resolved), working_folder(out, writes=True) as (folder, mirror):
         # Imported late, because it is slow: a bucket that does not answer is reported first.
-        from sweeps.stages.whole_sweep import run_sweep
-        from sweeps.tracking.reporting import Reporting
+        from sweeps.api.start import run_and_write
 
-        with Reporting(resolved.report_to, folder, say) as trackers:
-            stopped = run_sweep(
-                resolved,
-                folder,
-                resume=resume,
-                say=say,
-                mirror=mirror,
-                on_ledger=trackers.listen,
-            )
-            is_complete, result = _show_run(folder, out, resolved)
+        outputs, stopped = run_and_write(resolved, folder, resume=resume, say=say, mirror=mirror)
+        is_complete, result = _show_run(outputs, folder, out)
     show_json(as_json, {**result, "stopped": stopped})
     if stopped:
         console.print(
@@ -168,20 +159,17 @@ def _load_sweep(config: Path, overrides: list[str] | None, dry_run: bool) -> Any
     return resolved
 
 
-def _show_run(run: Path, out: str, config: Any) -> tuple[bool, dict[str, Any]]:
-    """Write and print the results of a sweep.
+def _show_run(outputs: Any, run: Path, out: str) -> tuple[bool, dict[str, Any]]:
+    """Print the results of a sweep.
 
     Returns:
         Whether all final trainings are complete, and the results as plain values.
     """
     from sweeps.ledger.records import read_records
-    from sweeps.ranking.recommendation import rule_of
     from sweeps.ranking.regret import describe_regret
     from sweeps.report.arms_table import arm_columns, arms_rich_table
     from sweeps.report.leaderboard import describe, leaderboard_rows
-    from sweeps.report.write_all import write_outputs
 
-    outputs = write_outputs(run, rule=rule_of(config))
     console.print(arms_rich_table(outputs.arms))
     for country, note in outputs.notes.items():
         console.print(f"{country}: {note}")

@@ -12,12 +12,13 @@ from scpo.text.settings import dotted_keys
 from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
-from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.records import Ledger, Listener, TrialRecord
 from sweeps.ranking.recommendation import rule_of
-from sweeps.report.write_all import write_outputs
-from sweeps.run.mirror import working_folder
+from sweeps.report.write_all import Outputs, write_outputs
+from sweeps.run.mirror import Mirror, working_folder
 from sweeps.run.run_folder import one_run_writer
 from sweeps.stages.whole_sweep import run_sweep
+from sweeps.tracking.reporting import Reporting
 
 
 def sweep(
@@ -49,7 +50,7 @@ def sweep(
         ValueError: A setting is unknown or out of range, or the folder holds a run and `resume`
             is off.
         scpo.interrupts.Stopped: It was interrupted.
-        RuntimeError: The cluster does not hold one lane.
+        RuntimeError: The cluster does not hold one lane, or the package of a tracker is missing.
     """
     resolved = resolve_configuration(config, overrides)
     was_there = ray.is_initialized()
@@ -58,14 +59,43 @@ def sweep(
             one_run_writer(out, resolved),
             working_folder(out, writes=True) as (folder, mirror),
         ):
-            stopped = run_sweep(
+            _, stopped = run_and_write(
                 resolved, folder, resume=resume, say=say, mirror=mirror, listeners=callbacks
             )
-            write_outputs(folder, rule=rule_of(resolved))
     finally:
         if not was_there:
             ray.shutdown()  # a notebook goes on without the cluster
     return Run(out, stopped=stopped)
+
+
+def run_and_write(
+    config: SweepConfig,
+    folder: Path,
+    *,
+    resume: bool,
+    say: Say,
+    mirror: Mirror | None,
+    listeners: Sequence[Listener] = (),
+) -> tuple[Outputs, str | None]:
+    """Run a sweep, write its results, and send both to the trackers of `report_to`.
+
+    Returns:
+        What was written, and which limit stopped the sweep, if one did.
+
+    Raises:
+        RuntimeError: The package of a tracker is missing. See also `run_sweep`.
+        ValueError: Another process sends this run to a tracker. See also `run_sweep`.
+    """
+    with Reporting(config.report_to, folder, say) as trackers:
+
+        def listen(ledger: Ledger) -> None:
+            ledger.listeners += listeners
+            trackers.listen(ledger)
+
+        stopped = run_sweep(
+            config, folder, resume=resume, say=say, mirror=mirror, on_ledger=listen
+        )
+        return write_outputs(folder, rule=rule_of(config)), stopped
 
 
 def resolve_configuration(

@@ -6,13 +6,13 @@ Every stage reads what the one before left in the run's folder, so `--resume` re
 that is finished. Only the final trainings see the test users, once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
-from sweeps.ledger.records import Ledger, Listener
+from sweeps.ledger.records import Ledger
 from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
@@ -27,9 +27,8 @@ def run_sweep(
     *,
     resume: bool,
     say: Say,
-    mirror: Mirror | None = None,
-    listeners: Sequence[Listener] = (),
-    on_ledger: Callable[[Ledger], None] | None = None,
+    mirror: Mirror | None,
+    on_ledger: Callable[[Ledger], None],
 ) -> str | None:
     """Run a sweep into a folder, or resume one.
 
@@ -39,8 +38,8 @@ def run_sweep(
         resume: Continue what the folder holds; an empty folder starts fresh.
         say: Called with a line of progress.
         mirror: The copy of the folder in an object store, if it has one.
-        listeners: Called with each record once it is durable; what one raises ends the sweep.
-        on_ledger: Called with the ledger before the first training, to listen to its records.
+        on_ledger: Called with the ledger before the first training, to listen to its records; what
+            a listener raises ends the sweep.
 
     Returns:
         Which limit of the search stopped the sweep before its final trainings, None for the end.
@@ -59,9 +58,7 @@ def run_sweep(
     if mirror is not None:
         mirror.push()
         ledger = mirror.open_ledger()
-    ledger.listeners += listeners
-    if on_ledger is not None:
-        on_ledger(ledger)
+    on_ledger(ledger)
     workspace = weigh_users(config, open_workspace(config, run, say, mirror=mirror), run, say)
     if config.search.folds is None:
         folds = choose_folds(workspace.countries.values())

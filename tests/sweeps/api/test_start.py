@@ -10,6 +10,7 @@ from sweeps.api import configurations, start
 from sweeps.api.configurations import CONFIGURATIONS, find_configuration
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import Ledger
+from sweeps.tracking import delivery
 
 VALUES = {
     "name": "mine",
@@ -24,14 +25,14 @@ def swept(monkeypatch, records):
     """Every call of `run_sweep`, which writes the records that a real one would."""
     calls = []
 
-    def run_sweep(config, run, *, resume, say, mirror, listeners):
+    def run_sweep(config, run, *, resume, say, mirror, on_ledger):
         calls.append((config, resume, mirror))
         (run / "config.yaml").write_text(dump_config(config))
         ledger = Ledger(run)
-        ledger.listeners = listeners
+        on_ledger(ledger)
         for record in records[:3]:
             ledger.append(record)
-        ledger.listeners = ()
+        ledger.listeners = []
         ledger.path.write_text("".join(r.model_dump_json() + "\n" for r in records))
         return "max_wall_s" if config.search.max_wall_s else None
 
@@ -54,6 +55,35 @@ def test_a_sweep_gives_back_its_run_and_tells_of_every_record(swept, records, tm
     assert run.recommended("Mexico")["country"] == "Mexico"
     assert (tmp_path / "run" / "leaderboard.csv").is_file()
     assert run.report == tmp_path / "run" / "report.html"
+
+
+class KeptTracker:
+    """Keeps the names of trainings and files that it is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def open(self, sweep):
+        pass
+
+    def send_trial(self, trial):
+        self.sent.append(trial.name)
+
+    def send_files(self, files):
+        self.sent += [file.name for file in files]
+
+    def close(self, *, finished):
+        self.sent.append(finished)
+
+
+def test_trackers_of_the_configuration_take_every_record_and_the_files(
+    swept, records, tmp_path, monkeypatch
+):
+    kept = KeptTracker()
+    monkeypatch.setitem(delivery._TRACKERS, "mlflow", ("json", lambda: kept))
+    scpo.sweep({**VALUES, "report_to": ["mlflow"]}, tmp_path / "run")
+    assert kept.sent[:3] == [record.trial_id for record in records[:3]]
+    assert {"report.html", "leaderboard.csv", True} <= set(kept.sent[3:])
 
 
 def test_what_stopped_a_sweep_is_told(swept, tmp_path):

@@ -23,7 +23,7 @@ COMMANDS = {
     "Data": (train.prepare,),
     "Training": (train.train_global, train.score, train.train),
     "Evaluation": (evaluation.evaluate, evaluation.opinions),
-    "Sweeps": (sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
+    "Sweeps": (sweep.demo, sweep.plan, sweep.probe, sweep.sweep, sweep.ablate),
     "Results of a sweep": (
         *(results.watch, results.rank, results.curves, results.report, results.track),
         results.repair,

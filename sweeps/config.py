@@ -221,6 +221,28 @@ class CurvesConfig(LanesOfStage):
     seeds: tuple[int, ...] = (0,)
 
 
+class HeadsConfig(Config):
+    """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
+
+    l2: tuple[Positive, ...] = Field(
+        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
+    )
+    num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
+    retention: tuple[Share, Share] = (0.2, 1.0)
+    strength: tuple[float, float] = (0.0, 3.0)
+    user_strength: tuple[float, float] = Field(
+        (0.0, 0.0), description="range of `scpo_tuned`, 0 is no weighting of users"
+    )
+    steps: Count = Field(24, description="steps of each head")
+    inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
+    inner_deals: Count = Field(2, description="times that the users are dealt into those folds")
+    caution: Caution = Field(CAUTION, description="as `search.caution` of a sweep")
+    tau: Share = PAPER_TAU
+    beta: Positive = PAPER_BETA
+    global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
+    max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")
+
+
 class FinalConfig(LanesOfStage):
     """Trainings that are tested, once, on the test users."""
 
@@ -235,6 +257,10 @@ class FinalConfig(LanesOfStage):
     )
     which: Answer = Field(
         "accuracy", description="the answer of the search that is trained and tested"
+    )
+    heads: HeadsConfig | None = Field(
+        None,
+        description="test every arm as a linear head on frozen features too; {} for the defaults",
     )
 
 
@@ -329,25 +355,3 @@ class SweepConfig(Config):
         if (self.global_model.name is None) == (self.global_model.backbone is None):
             raise ValueError("set either global_model.name or global_model.backbone")
         return self
-
-
-class HeadsConfig(Config):
-    """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
-
-    l2: tuple[Positive, ...] = Field(
-        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
-    )
-    num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
-    retention: tuple[Share, Share] = (0.2, 1.0)
-    strength: tuple[float, float] = (0.0, 3.0)
-    user_strength: tuple[float, float] = Field(
-        (0.0, 0.0), description="range of `scpo_tuned`, 0 is no weighting of users"
-    )
-    steps: Count = Field(24, description="steps of each head")
-    inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
-    inner_deals: Count = Field(2, description="times that the users are dealt into those folds")
-    caution: Caution = Field(CAUTION, description="as `search.caution` of a sweep")
-    tau: Share = PAPER_TAU
-    beta: Positive = PAPER_BETA
-    global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
-    max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")

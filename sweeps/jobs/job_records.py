@@ -18,7 +18,7 @@ from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
 from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
-from sweeps.ledger.records import EvaluationRecord, State, TrialRecord
+from sweeps.ledger.records import EvaluationRecord, Part, Purpose, State, TrialRecord
 from sweeps.ledger.words import LENGTH
 
 
@@ -160,16 +160,18 @@ def margin_record(
     config: dict[str, float | int | str | None],
     seed: int,
     counts: dict[str, float],
+    purpose: Purpose = "curve",
+    part: Part = "validation",
     engine: str = "heads",
 ) -> TrialRecord:
-    """Return the record of an arm that is judged by its margins of the validation pairs.
+    """Return the record of an arm that is judged by its margins of the pairs of one part.
 
     It names neither versions nor the commit: many records of one call share them.
     """
-    evaluation = evaluate_margins(margin, data, "validation")
+    evaluation = evaluate_margins(margin, data, part)
     return TrialRecord(
         trial_id=trial_id,
-        purpose="curve",
+        purpose=purpose,
         country=data.country,
         arm=arm,
         state="complete",

@@ -19,7 +19,8 @@ from sweeps.ledger.chain import Chain, is_whole
 
 LEDGER_NAME = "trials.jsonl"
 
-Purpose = Literal["search", "rung", "curve", "final"]
+Purpose = Literal["search", "rung", "curve", "final", "head"]
+Part = Literal["validation", "test"]
 State = Literal["complete", "pruned", "failed"]
 
 _Share = Annotated[float, Field(ge=0, le=1)]
@@ -59,7 +60,7 @@ class UserCounts(LedgerModel):
 class EvaluationRecord(LedgerModel):
     """Accuracies of one model on the validation or test users of a country."""
 
-    part: Literal["validation", "test"]
+    part: Part
     overall: AccuracyRecord
     distinctive: AccuracyRecord
     consensus: AccuracyRecord
@@ -79,7 +80,8 @@ class TrialRecord(LedgerModel):
 
     trial_id: str
     purpose: Purpose = Field(
-        description="Part of a search, a rung of such a part, a point of a curve, a final model."
+        description="Part of a search, a rung of such a part, a point of a curve, a final model, "
+        "or a linear head that is tested beside them."
     )
     country: str
     arm: str = Field(description="Arm of METHOD, or `scpo_tuned` for a point of the search.")

@@ -13,16 +13,21 @@ GLOBAL, LENGTH = "global", "length"
 RANDOM = "random_k"
 KEPT_GLOBAL = 0.0  # retention of a final of TUNED_ARM that keeps the global model: no pair
 USER = "user"
+TUNED_USER = f"{TUNED_ARM}+{USER}"  # searches weights of pairs and of users
 UNTRAINED = (GLOBAL, LENGTH)
 ARMS = (GLOBAL, BASELINE, "filter", "weight", "inverse", "scpo", RANDOM, USER, LENGTH)
 STUDY_ARMS = (*ARMS[:-1], TUNED_ARM, LENGTH)
-ARM_ORDER = (GLOBAL, BASELINE, "filter", "weight", "inverse", RANDOM, "scpo", USER, TUNED_ARM)
+ARM_ORDER = (
+    *(GLOBAL, BASELINE, "filter", "weight", "inverse", RANDOM, "scpo"),
+    *(USER, TUNED_ARM, TUNED_USER),
+)
 CURVE_ORDER = (BASELINE, "scpo", USER, RANDOM)
 HEAD_ARMS = (*TRAINED_ARMS, TUNED_ARM)
+TESTED_HEADS = (BASELINE, "scpo", TUNED_ARM, USER, TUNED_USER)
 
 
 _SMALL_WORDS = {"and", "of", "the"}
-_OWN_WORDS = {"final", "curve", "ablate"}  # of trial ids, which follow the country
+_OWN_WORDS = {"final", "curve", "ablate", "head"}  # of trial ids, which follow the country
 _RESERVED = {"con", "prn", "aux", "nul"}  # as names of files, on Windows
 _LONGEST = 48  # characters; a longer name is cut
 

@@ -16,7 +16,7 @@ from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
 from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
-from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.records import Purpose, TrialRecord
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, TUNED_ARM
 
 ARM_COLUMNS = """
@@ -49,16 +49,18 @@ _SHOWN: Mapping[str, Callable[[PooledRow], str | int]] = {
 }
 
 
-def arm_rows(records: Sequence[TrialRecord]) -> list[PooledRow]:
+def arm_rows(records: Sequence[TrialRecord], purpose: Purpose = "final") -> list[PooledRow]:
     """Return the rows of the table: pooled first where there are two countries, then by country.
 
+    `purpose` is "final" for models, "head" for the heads that were tested beside them.
+
     Raises:
-        ValueError: A final trial is not evaluated on test users, or on other users than the
-            rest of its country.
+        ValueError: A record is not evaluated on test users, or on other users than the rest of
+            its country.
     """
-    final = [record for record in records if record.purpose == "final"]
-    final.sort(key=lambda record: record.country)
-    return pooled_rows(gather_cells(final, "test"), bases=(BASELINE, GLOBAL))
+    tested = [record for record in records if record.purpose == purpose]
+    tested.sort(key=lambda record: record.country)
+    return pooled_rows(gather_cells(tested, "test"), bases=(BASELINE, GLOBAL))
 
 
 def write_arms(
@@ -79,9 +81,9 @@ def arm_columns(rows: Sequence[PooledRow], notes: Mapping[str, str]) -> list[Row
     ]
 
 
-def arms_rich_table(rows: Sequence[PooledRow]) -> Table:
+def arms_rich_table(rows: Sequence[PooledRow], title: str = "Final models") -> Table:
     """Return the rows as a table for the terminal, accuracies in percent."""
-    return _table("Final models, test users", rows, ("between seeds",))
+    return _table(f"{title}, test users", rows, ("between seeds",))
 
 
 def ablation_rows(records: Sequence[TrialRecord], part: str) -> list[PooledRow]:

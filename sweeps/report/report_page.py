@@ -33,6 +33,7 @@ from sweeps.report.report_sections import (
     cost_section,
     curves_section,
     failed_section,
+    heads_section,
     importance_section,
     regret_section,
     search_section,
@@ -96,6 +97,7 @@ def render_report(
     weights = user_block(users or {})
     sections = [
         arms_section(rows, name),
+        heads_section(arm_rows(records, "head")),
         search_section(rankings, name),
         curves_section(curve_points(records), name),
         bias_section(rankings, current),

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from itertools import cycle
 
-from scpo.page.charts import COLOURS, Plot, PlotPoint, Series, draw_plots
+from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
 from scpo.page.page import Section, join, paragraph
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.wording import country_title, format_accuracy
@@ -27,8 +27,34 @@ def arms_section(rows: Sequence[PooledRow], run: str) -> Section:
     title, command = "Final models on test users", f"scpo evaluate --run {run} --out {run}-judged"
     if not rows:
         return Section(title, paragraph("This run has no final models yet."))
-    table = Table(
-        "Final models on test users",
+    lead = (
+        "Differences are paired by user, in points. Distinctive are the pairs on which the global "
+        "model is wrong: higher there is not simply better, it is paid for on the consensus pairs."
+    )
+    return Section(title, draw_table(_arms_table(title, rows)), lead, command)
+
+
+def heads_section(rows: Sequence[PooledRow]) -> Section | None:
+    """Return the linear heads on the test users: gains as a forest, then an arm a row."""
+    if not rows:
+        return None
+    title = "Linear heads on test users"
+    gains = [
+        ForestRow(f"{row.arm}, {country_title(row.country)}", row.difference(BASELINE))
+        for row in rows
+        if row.difference(BASELINE).value is not None and row.arm != GLOBAL
+    ]
+    forest = draw_forest(gains, "Gain on plain fine-tuning of a head, test users, points")
+    lead = (
+        "Every arm as a linear head on the frozen features of the global model, its setting "
+        "chosen in folds of the training users; the test users judge all arms on the same pairs."
+    )
+    return Section(title, join([forest, draw_table(_arms_table(title, rows))]), lead)
+
+
+def _arms_table(title: str, rows: Sequence[PooledRow]) -> Table:
+    return Table(
+        title,
         (
             *("<country", "<arm", "pairs trained on", "accuracy, %", "against full"),
             *("against global", "distinctive, %", "consensus, %", "global, %", "length, %"),
@@ -53,11 +79,6 @@ def arms_section(rows: Sequence[PooledRow], run: str) -> Section:
         ],
         marked=[number for number, row in enumerate(rows) if row.arm == TUNED_ARM],
     )
-    lead = (
-        "Differences are paired by user, in points. Distinctive are the pairs on which the global "
-        "model is wrong: higher there is not simply better, it is paid for on the consensus pairs."
-    )
-    return Section(title, draw_table(table), lead, command)
 
 
 def search_section(rankings: Sequence[CountryRanking], run: str) -> Section:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scpo.files.figure_style import save_figure
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
@@ -13,6 +14,7 @@ from sweeps.ranking.recommendation import ChoiceRule
 from sweeps.ranking.regret import RegretTable, regret_table, write_regret
 from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.arms_table import arm_rows, write_arms
+from sweeps.report.heads_figure import heads_figure
 from sweeps.report.leaderboard import write_leaderboard
 from sweeps.report.model_names import write_model_names
 from sweeps.report.report_page import write_report
@@ -24,6 +26,7 @@ class Outputs:
 
     rankings: Sequence[CountryRanking]
     arms: Sequence[PooledRow]
+    heads: Sequence[PooledRow]  # linear heads that were tested too
     regret: RegretTable
     page: Path
     notes: Mapping[str, str]  # beside test figures, by country
@@ -47,6 +50,10 @@ def write_outputs(run: Path, *, rule: ChoiceRule) -> Outputs:
     rows = arm_rows(records)
     notes = describe_tests(records, rankings)
     write_arms(rows, run / "arms.csv", notes)
+    heads = arm_rows(records, "head")
+    if heads:
+        write_arms(heads, run / "heads.csv")
+        save_figure(heads_figure(heads), run / "heads")
     is_complete = not any(is_stale(records, ranking) for ranking in rankings)
     page = write_report(run, rule=rule, rankings=rankings)
-    return Outputs(rankings, rows, regret, page, notes, is_complete)
+    return Outputs(rankings, rows, heads, regret, page, notes, is_complete)

@@ -18,6 +18,7 @@ from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
 from sweeps.run.workspace import open_workspace
 from sweeps.stages.final_and_curves import train_finals_and_curves
+from sweeps.stages.heads import check_heads, compare_heads
 from sweeps.stages.search import search_countries
 
 
@@ -60,6 +61,7 @@ def run_sweep(
         ledger = mirror.open_ledger()
     on_ledger(ledger)
     workspace = weigh_users(config, open_workspace(config, run, say, mirror=mirror), run, say)
+    check_heads(config, workspace.countries)
     if config.search.folds is None:
         folds = choose_folds(workspace.countries.values())
         config = keep_folds(config, run, folds)
@@ -69,4 +71,5 @@ def run_sweep(
     if limit := search_countries(config, workspace, ledger, run, say):
         return limit
     train_finals_and_curves(config, workspace, ledger, run, say)
+    compare_heads(config, workspace, ledger, say)
     return None

@@ -76,6 +76,7 @@ def make_config(num_trials: int, epochs: float) -> SweepConfig:
             "global_model": {"name": "written-by-hand"},
             "search": {
                 "num_trials": num_trials,
+                "folds": 1,
                 "sampler": "random",
                 "retention": [0.9, 1.0],
                 "epochs": [epochs, epochs + 1e-6],

@@ -80,7 +80,7 @@ def run(num_lanes: int, num_trials: int, sampler: str) -> Ends:
             "name": "lanes",
             "countries": [COUNTRY],
             "global_model": {"name": "written-by-hand"},
-            "search": {"num_trials": num_trials, "sampler": sampler},
+            "search": {"num_trials": num_trials, "sampler": sampler, "folds": 1},
             "lanes": {"num_lanes": num_lanes},
         },
         "bench_many_lanes.py",

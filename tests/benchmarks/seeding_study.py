@@ -56,6 +56,7 @@ def make_config(world: int, num_points: int, cache: Path) -> SweepConfig:
         "training": {"pairs_per_step": 24, "learning_rate": 2e-4, "epochs": 1.0},
         "search": {
             "num_trials": NUM_TRIALS,
+            "folds": 1,
             "learning_rate": [5e-5, 4e-4],
             "epochs": [0.5, 1.0],
             "max_consensus_drop": 0.3,

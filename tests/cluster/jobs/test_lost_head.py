@@ -40,7 +40,12 @@ def write_sweep(
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 8, "learning_rate": 1e-3},
-        "search": {"num_trials": num_trials, "learning_rate": [1e-4, 1e-2], "epochs": [2.0, 4.0]},
+        "search": {
+            "num_trials": num_trials,
+            "folds": 1,
+            "learning_rate": [1e-4, 1e-2],
+            "epochs": [2.0, 4.0],
+        },
         "curves": {"arms": ["full"] if len(countries) > 1 else [], "budgets": [0.5]},
         "final": {"arms": ["full"]},
         "cache": str(cache),

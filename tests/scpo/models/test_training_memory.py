@@ -129,7 +129,7 @@ def sharded_run(tmp_path_factory):
     return model, json.loads((folder / "out.json").read_text())
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize(("stage", "offload"), SHARDED)
 def test_the_estimate_holds_for_two_ranks(sharded_run, stage, offload):
     model, measured = sharded_run

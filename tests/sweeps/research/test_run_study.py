@@ -114,7 +114,7 @@ def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) ->
         run_study(other, run, said.append)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_whole_study_with_lanes_cut_off_and_gone_on(
     cluster: None, tiny_backbone: Path, tmp_path: Path
 ) -> None:

@@ -39,7 +39,7 @@ def write_config(folder: Path, backbone: Path, bucket: str, **changes: object) -
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 100},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 16, "learning_rate": 1e-3, "epochs": 0.5},
-        "search": {"num_trials": 4, "sampler": "random"},
+        "search": {"num_trials": 4, "folds": 1, "sampler": "random"},
         "curves": {"arms": [], "budgets": [1.0]},
         "final": {"arms": []},
         "cache": f"{bucket}/cache",

@@ -13,7 +13,7 @@ from sweeps.config import SweepConfig
 from sweeps.run.inputs import prepare_all
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_global_model_of_sharded_lanes_gives_the_rewards_of_one_device(
     cluster: None, tiny_backbone: Path, tmp_path: Path
 ) -> None:

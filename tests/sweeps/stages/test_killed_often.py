@@ -40,6 +40,7 @@ def write_config(folder: Path, backbone: Path, sampler: str, cache: str, **searc
         "training": {"pairs_per_step": 8, "learning_rate": 1e-3},
         "search": {
             "num_trials": NUM_TRIALS,
+            "folds": 1,
             "sampler": sampler,
             "learning_rate": [1e-4, 1e-2],
             "epochs": [2.0, 4.0],

@@ -86,8 +86,18 @@ def check_rungs(records: list[TrialRecord]) -> None:
 
 
 @pytest.mark.slow
-def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbone: Path) -> None:
-    sharded = {"workers": 2, "zero_stage": 2}
+@pytest.mark.parametrize(
+    ("lanes", "engine"),
+    [
+        ({}, "torch"),
+        pytest.param(
+            {"workers": 2, "zero_stage": 2}, "deepspeed-zero2-x2", marks=pytest.mark.exhaustive
+        ),
+    ],
+)
+def test_sweep_from_configuration_to_page_and_resume(
+    tmp_path: Path, tiny_backbone: Path, lanes: dict[str, int], engine: str
+) -> None:
     search = {
         "num_trials": 5,
         "folds": 1,
@@ -101,7 +111,7 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
         tiny_backbone,
         search=search,
         final={"arms": ["full"]},
-        country_lanes={"Arvandia": sharded},
+        country_lanes={"Arvandia": lanes} if lanes else {},
     )
     run = tmp_path / "run"
     done = run_scpo("sweep", config, "--out", run)
@@ -123,7 +133,7 @@ def test_sweep_from_configuration_to_page_and_resume(tmp_path: Path, tiny_backbo
     finals = {(record.country, record.arm): record for record in by_purpose(records, "final")}
     assert set(finals) == {(c, a) for c in COUNTRIES for a in ("global", "full", "scpo_tuned")}
     assert all(r.evaluation and r.evaluation.part == "test" for r in finals.values())
-    assert finals["Arvandia", "scpo_tuned"].engine == "deepspeed-zero2-x2"
+    assert finals["Arvandia", "scpo_tuned"].engine == engine
     for name in (
         "leaderboard.csv",
         "curves.csv",

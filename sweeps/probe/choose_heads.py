@@ -71,23 +71,24 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
 
 def choose_heads(
     pairs: ProbedPairs,
-    user: NDArray[np.str_],
     config: HeadsConfig,
     *,
     seed: int,
     arms: Sequence[str] = HEAD_ARMS,
+    judges: NDArray[Any] | None = None,
 ) -> dict[str, ChosenHead]:
-    """Return the head of each arm, from a country's training pairs and their users, shape (P,).
+    """Return the head of each arm, from a country's training pairs.
 
     Every arm takes its most accurate pull. `scpo_tuned` is `full`, or the global model where that
     is shown to be better, unless the lower bound of a setting's gain over that is above 0.
     `config` has candidates, inner folds and constants; `seed` is of inner folds and `random_k`.
+    Every user trains; only those of `judges` judge, all where it is None or names fewer than two.
 
     Raises:
         ValueError: Too few users for the inner folds or for the arm `user`, or margins that do
             not differ.
     """
-    if USER in arms and (num_users := len(np.unique(user))) < MIN_USERS:
+    if USER in arms and (num_users := len(np.unique(pairs.user))) < MIN_USERS:
         raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
     named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
     if TUNED_ARM in arms:
@@ -95,31 +96,32 @@ def choose_heads(
     candidates = list_candidates(config, (*named, *(arm for arm in arms if arm == TUNED_ARM)))
     counts = judge_in_folds(
         pairs,
-        user,
-        deal_often(user, config.inner_folds, config.inner_deals, seed=seed),
+        deal_often(pairs.user, config.inner_folds, config.inner_deals, seed=seed),
         _selector(candidates, config, seed),
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
     )
+    if judges is not None and np.isin(counts.users, judges).sum() > 1:
+        counts = counts.of_users(judges)
     ranked = counts.order().tolist()
     best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in named}
     chosen = {arm: candidates[row] for arm, row in best.items() if arm in arms}
     if TUNED_ARM in arms:
-        rows = np.array([row for row in ranked if candidates[row].arm == TUNED_ARM])
-        full = best[BASELINE]
-        found = choose_in_folds(counts, full, rows, caution=config.caution)
-        kept = replace(
-            candidates[full],
-            arm=TUNED_ARM,
-            retention=KEPT_GLOBAL,
-            strength=0.0,
-            user_strength=0.0,
-        )
-        plain = replace(kept, retention=1.0)
-        chosen[TUNED_ARM] = (
-            kept if found is None else plain if found == full else candidates[found]
-        )
+        chosen[TUNED_ARM] = _choose_tuned(counts, candidates, best[BASELINE], config.caution)
     return _train_chosen(pairs, [chosen[arm] for arm in arms], config, seed)
+
+
+def _choose_tuned(
+    counts: FoldCounts, candidates: Sequence[Candidate], full: int, caution: float
+) -> Candidate:
+    """Return the candidate of `scpo_tuned`, whose base is the candidate of number `full`."""
+    rows = [row for row in counts.order().tolist() if candidates[row].arm == TUNED_ARM]
+    found = choose_in_folds(counts, full, np.array(rows), caution=caution)
+    if found is not None and found != full:
+        return candidates[found]
+    retention = KEPT_GLOBAL if found is None else 1.0
+    base = candidates[full]
+    return Candidate(TUNED_ARM, base.l2, retention, strength=0.0, user_strength=0.0)
 
 
 def _train_chosen(
@@ -159,7 +161,6 @@ def train_candidates(
 
 def judge_in_folds(
     pairs: ProbedPairs,
-    user: NDArray[Any],
     deals: Sequence[IntArray],
     select: Select,
     *,
@@ -169,9 +170,9 @@ def judge_in_folds(
 ) -> FoldCounts:
     """Return how candidates order the pairs of users who did not train them, mean over deals.
 
-    `pairs` are all of the users to train and choose on, `user` says whose, shape (P,); of each
-    deal every fold, shape (P,), is held out in turn; `l2` and `steps` are those of
-    `train_selections`. A candidate that `may_start` refuses in some fold has not started.
+    `pairs` are all of the users to train and choose on; of each deal every fold, shape (P,), is
+    held out in turn; `l2` and `steps` are those of `train_selections`. A candidate that
+    `may_start` refuses in some fold has not started.
 
     Raises:
         ValueError: See `train_heads` and `count_margins`.
@@ -186,7 +187,7 @@ def judge_in_folds(
             started &= [may_start(selection) for selection in selections]
             moved = train_selections(train, selections, l2=l2, steps=steps)
             margins[deal][:, held] = head_margins(moved, pairs.take(held))
-    return count_margins(margins, pairs.reference_margin, user, started)
+    return count_margins(margins, pairs.reference_margin, pairs.user, started)
 
 
 def train_selections(

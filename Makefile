@@ -27,7 +27,7 @@ $(VENV)/.installed: pyproject.toml
 
 demo: setup
 	rm -rf runs/demo
-	$(BIN)/scpo sweep sweeps/configs/demo.yaml --out runs/demo
+	$(BIN)/scpo demo --out runs/demo
 
 study: setup
 	SCPO_DATA=$(DATA) $(BIN)/scpo study sweeps/configs/study.yaml --out runs/study --page STUDY.md

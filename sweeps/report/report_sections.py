@@ -47,7 +47,7 @@ def heads_section(rows: Sequence[PooledRow]) -> Section | None:
     forest = draw_forest(gains, "Gain on plain fine-tuning of a head, test users, points")
     lead = (
         "Every arm as a linear head on the frozen features of the global model, its setting "
-        "chosen in folds of the training users; the test users judge all arms on the same pairs."
+        "chosen in folds of the other users; the test users judge all arms on the same pairs."
     )
     return Section(title, join([forest, draw_table(_arms_table(title, rows))]), lead)
 

@@ -1,8 +1,9 @@
 """The arms as linear heads on frozen features, tested once: seconds where trainings take minutes.
 
-Every arm chooses its setting in folds of a country's training users and adds its head to the
-global model's rewards; the test users judge all arms on the same pairs. The records stand in the
-run's ledger beside the trainings of the whole model, and enter no table of those.
+Every arm chooses its setting in folds of all users of a country but the test users, judged by the
+vetted ones where the data name them, and adds its head to the global model's rewards; the test
+users judge all arms on the same pairs. The records stand in the run's ledger beside the trainings
+of the whole model, and enter no table of those.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,6 +11,7 @@ from dataclasses import asdict
 
 import numpy as np
 
+from scpo.arrays import IntArray
 from scpo.countries.country_data import CountryData
 from scpo.countries.user_agreement import why_no_user_weights
 from scpo.files.provenance import installed_versions, source_commit
@@ -43,11 +45,11 @@ def check_heads(config: SweepConfig, countries: Mapping[str, CountryData]) -> No
         return
     folds = config.final.heads.inner_folds
     for country, data in countries.items():
-        users = len(np.unique(data.user[data.pairs_in("train")]))
+        users = len(np.unique(data.user[_seen(data)]))
         if users < folds:
             raise ValueError(
-                f"{country} has {users} training users, but final.heads.inner_folds is {folds}. "
-                "Lower it, or leave final.heads out."
+                f"{country} has {users} users beside the test users, but "
+                f"final.heads.inner_folds is {folds}. Lower it, or leave final.heads out."
             )
 
 
@@ -72,12 +74,17 @@ def compare_heads(config: SweepConfig, workspace: Workspace, ledger: Ledger, say
     store = open_features(config, workspace.model)
     settings = config.final.heads.model_copy(update={"tau": config.tau, "beta": config.beta})
     for data in missing.values():
-        train = probe_pairs(store, data, data.pairs_in("train"), say)
+        seen = probe_pairs(store, data, _seen(data), say)
         test = probe_pairs(store, data, data.pairs_in("test"), say)
-        heads = _choose(train, settings, _arms_of(data), config.search.seed)
+        heads = _choose(seen, data, settings, config.search.seed)
         for record in _records(data, heads, test, config.search.seed):
             if record.trial_id not in done:
                 ledger.append(record)
+
+
+def _seen(data: CountryData) -> IntArray:
+    """Return the pairs of all users but the test users."""
+    return np.flatnonzero(data.part != "test")
 
 
 def _arms_of(data: CountryData) -> list[str]:
@@ -87,13 +94,15 @@ def _arms_of(data: CountryData) -> list[str]:
 
 
 def _choose(
-    train: ProbedPairs, config: HeadsConfig, arms: list[str], seed: int
+    seen: ProbedPairs, data: CountryData, config: HeadsConfig, seed: int
 ) -> dict[str, ChosenHead]:
+    arms = _arms_of(data)
     named = [arm for arm in arms if arm != TUNED_USER]
-    chosen = choose_heads(train, train.user, config, seed=seed, arms=named)
+    chosen = choose_heads(seen, config, seed=seed, arms=named, judges=data.judges)
     if TUNED_USER in arms:
         both = config.model_copy(update={"user_strength": _USER_STRENGTH})
-        found = choose_heads(train, train.user, both, seed=seed, arms=(TUNED_ARM, BASELINE))
+        pair = (TUNED_ARM, BASELINE)
+        found = choose_heads(seen, both, seed=seed, arms=pair, judges=data.judges)
         chosen[TUNED_USER] = found[TUNED_ARM]
     return chosen
 
@@ -116,7 +125,7 @@ def _records(
             config={} if head is None else asdict(head.candidate),
             seed=seed,
             counts={
-                "pairs_available": float(len(data.pairs_in("train"))),
+                "pairs_available": float(len(_seen(data))),
                 "pairs_trained": 0.0 if head is None else float(head.pairs_trained),
             },
             engine="none" if head is None else "heads",

@@ -18,8 +18,8 @@ from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
 from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
-from sweeps.ledger.records import EvaluationRecord, Part, Purpose, State, TrialRecord
-from sweeps.ledger.words import LENGTH
+from sweeps.ledger.records import EvaluationRecord, Part, State, TrialRecord
+from sweeps.ledger.words import LENGTH, UNTRAINED
 
 
 def run_job(
@@ -160,18 +160,17 @@ def margin_record(
     config: dict[str, float | int | str | None],
     seed: int,
     counts: dict[str, float],
-    purpose: Purpose = "curve",
     part: Part = "validation",
-    engine: str = "heads",
 ) -> TrialRecord:
     """Return the record of an arm that is judged by its margins of the pairs of one part.
 
-    It names neither versions nor the commit: many records of one call share them.
+    On test pairs it is a head's that is tested beside models, else a point of a curve. It names
+    neither versions nor the commit: many records of one call share them.
     """
     evaluation = evaluate_margins(margin, data, part)
     return TrialRecord(
         trial_id=trial_id,
-        purpose=purpose,
+        purpose="head" if part == "test" else "curve",
         country=data.country,
         arm=arm,
         state="complete",
@@ -181,7 +180,7 @@ def margin_record(
         evaluation=EvaluationRecord.model_validate(evaluation),
         counts=counts,
         times={"started": utc_now()},
-        engine=engine,
+        engine="none" if arm in UNTRAINED else "heads",
     )
 
 

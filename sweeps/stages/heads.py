@@ -119,7 +119,6 @@ def _records(
             data,
             margin,
             trial_id=_trial_id(data.country, arm),
-            purpose="head",
             part="test",
             arm=arm,
             config={} if head is None else asdict(head.candidate),
@@ -128,7 +127,6 @@ def _records(
                 "pairs_available": float(len(_seen(data))),
                 "pairs_trained": 0.0 if head is None else float(head.pairs_trained),
             },
-            engine="none" if head is None else "heads",
         )
         yield record.model_copy(update=about)
 

@@ -207,5 +207,4 @@ def _record(
         config=config,
         seed=seed,
         counts=counts,
-        engine="heads" if chosen else "none",
     )

@@ -26,6 +26,8 @@ from sweeps.ledger.words import BASELINE, HEAD_ARMS, KEPT_GLOBAL, TUNED_ARM, USE
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
 from sweeps.probe.head_settings import draw_settings
 
+_USER_STRENGTHS = (0.5, 1.0, 2.0)  # tried alone, beside those drawn with weights of pairs
+
 Select = Callable[[ProbedPairs], Sequence[Selection]]  # of pairs by margin, S selections
 
 
@@ -50,7 +52,10 @@ class ChosenHead:
 
 
 def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> list[Candidate]:
-    """Return what each arm chooses from; `full` is among the candidates of `scpo_tuned`."""
+    """Return what each arm chooses from; `full` is among the candidates of `scpo_tuned`.
+
+    So are weights of users alone, where `config` searches these.
+    """
     named = [Candidate(arm, l2) for arm in arms if arm != TUNED_ARM for l2 in config.l2]
     if TUNED_ARM not in arms:
         return named
@@ -64,7 +69,11 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
         seed=0,
     )
     columns = (drawn.l2, drawn.retention, drawn.strength, drawn.user_strength)
-    plain = [Candidate(TUNED_ARM, l2, 1.0, 0.0, 0.0) for l2 in config.l2]
+    low, high = config.user_strength
+    users = [each for each in _USER_STRENGTHS if low <= each <= high]
+    plain = [
+        Candidate(TUNED_ARM, l2, 1.0, 0.0, each) for each in (0.0, *users) for l2 in config.l2
+    ]
     searched = [Candidate(TUNED_ARM, *row) for row in np.stack(columns, axis=1).tolist()]
     return named + plain + searched
 

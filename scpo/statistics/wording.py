@@ -1,7 +1,8 @@
-"""An accuracy and a difference with their intervals, as people read them."""
+"""An accuracy, a difference with their intervals, and what they are of, as people read them."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from scpo.choices import POOLED
 from scpo.statistics.bootstrap import Interval
 
 
@@ -19,6 +20,11 @@ def format_accuracy(
 def format_difference(figure: Interval | float | None) -> str:
     """Return a difference in points, e.g. "+1.2 (-0.8 to +3.0)"; "" for none."""
     return _format(figure, "{:+.1f}", " ({:+.1f} to {:+.1f})", "")
+
+
+def country_title(country: str) -> str:
+    """Return a country's name for titles, and words for all countries pooled."""
+    return "All countries pooled" if country == POOLED else country
 
 
 def open_templates(package: str, folder: str, *, escape: bool = False) -> Environment:

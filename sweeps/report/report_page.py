@@ -13,12 +13,13 @@ from markupsafe import Markup
 from scpo.files.atomic import write_text
 from scpo.page.charts import ForestRow, draw_forest
 from scpo.page.page import Section, join, paragraph, render_page
+from scpo.statistics.wording import country_title
 from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.weights_file import UserWeight, read_user_weights
-from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.recommendation import DEFAULT_RULE, ChoiceRule
@@ -163,7 +164,7 @@ def _gains(rows: Sequence[PooledRow]) -> Markup:
     )
     lines = [
         ForestRow(
-            "All countries" if row.country == POOLED else row.country,
+            country_title(row.country),
             row.difference(against),
             f"{row.pairs:,} pairs of {row.users} test users",
         )

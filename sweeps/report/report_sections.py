@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from scpo.page.charts import Plot, PlotPoint, Series, draw_plots
 from scpo.page.page import Section, join, paragraph
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
-from scpo.statistics.wording import format_accuracy
+from scpo.statistics.wording import country_title, format_accuracy
 from sweeps.curves.output.curve_panels import pairs_of
 from sweeps.curves.output.figure import missing_curve
 from sweeps.curves.points import CurvePoint
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import BASELINE, CURVE_ORDER, GLOBAL, POOLED, TUNED_ARM
+from sweeps.ledger.words import BASELINE, CURVE_ORDER, GLOBAL, TUNED_ARM
 from sweeps.ranking.importance import CountryImportance
 from sweeps.ranking.power import describe_power
 from sweeps.ranking.ranking import CountryRanking, RankedSetting
@@ -19,7 +19,6 @@ from sweeps.ranking.regret import RegretTable, describe_regret
 from sweeps.report.leaderboard import describe_front, describe_others, describe_setting
 
 MAX_FAILED_SHOWN = 50
-_ALL = "All countries"
 _COLOURS = ("blue", "vermillion", "grey", "green", "purple", "orange")
 
 
@@ -37,7 +36,7 @@ def arms_section(rows: Sequence[PooledRow], run: str) -> Section:
         ),
         [
             (
-                _country(row.country),
+                country_title(row.country),
                 TableCell(row.arm, note=f"{row.num_seeds} seeds" if row.num_seeds > 1 else ""),
                 row.pairs_trained,
                 accuracy_cell(row.accuracy),
@@ -127,7 +126,7 @@ def curves_section(points: Sequence[CurvePoint], run: str) -> Section:
     means = [point for point in points if point.seed is None]
     plots = [
         Plot(
-            _country(country),
+            country_title(country),
             f"pairs {axis}, log scale",
             "accuracy, %",
             [
@@ -207,7 +206,7 @@ def regret_section(regret: RegretTable) -> Section:
             ),
             [
                 (
-                    _country(row.country),
+                    country_title(row.country),
                     accuracy_cell(row.tuned),
                     accuracy_cell(row.common),
                     difference_cell(row.regret),
@@ -281,7 +280,3 @@ def failed_section(records: Sequence[TrialRecord]) -> Section | None:
     return Section(
         "Failed trials", draw_table(table), f"{len(failed)} failed{cut}. They enter no figure."
     )
-
-
-def _country(name: str) -> str:
-    return _ALL if name == POOLED else name

@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from scpo.arrays import Row
-from scpo.choices import POOLED
 from scpo.evaluation.pair_scores import LENGTH
 from scpo.evaluation.reporting.matrix_figure import matrix_figure
 from scpo.evaluation.tables import VALIDATION, Tables
@@ -31,6 +30,7 @@ from scpo.files.figure_style import (
     save_figure,
 )
 from scpo.statistics.accuracy import LAYERS
+from scpo.statistics.wording import country_title
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
 _NUM_COLUMNS = 3
@@ -132,9 +132,9 @@ def knob_figure(tables: Tables, arm: str) -> Figure:
             mine = [row for row in rows if row["country"] == country]
             share = preferred.get(country)
             _draw_steering(axes, mine, share)
-            name = "All countries pooled" if country == POOLED else country
-            chosen = "" if share is None else f": validation prefers s = {share:.2f}"
-            axes.set_title(f"{name}{chosen}", loc="left", fontweight="bold", fontsize=9.0)
+            prefers = "" if share is None else f": validation prefers s = {share:.2f}"
+            title = f"{country_title(country)}{prefers}"
+            axes.set_title(title, loc="left", fontweight="bold", fontsize=9.0)
         x = f"s (0: global model, 1: {arm})"
         _name_outer(panels, x, f"accuracy, {rows[0]['part']} pairs")
         figure.suptitle(KNOB_CAPTION, x=0.01, ha="left", fontsize=8.5, color=MUTED)
@@ -207,5 +207,4 @@ def _name_outer(panels: Sequence[Axes], x: str, y: str) -> None:
 def _whose_pairs(country: str, rows: Sequence[Row]) -> str:
     arm = rows[0]["arm"]
     pairs = sum(row["pairs"] for row in rows if row["arm"] == arm)
-    name = "All countries pooled" if country == POOLED else country
-    return f"{name}: {pairs:,} pairs"
+    return f"{country_title(country)}: {pairs:,} pairs"

@@ -9,7 +9,6 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, Percent
 from scpo.files.figure_style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, spread_positions
 from sweeps.curves.fitted_curves import Axis
 from sweeps.curves.points import CurvePoint
-from sweeps.ledger.words import POOLED
 
 ARM_COLOURS = {
     "full": BLUE,
@@ -38,11 +37,6 @@ def arm_colour(arm: str) -> str:
 def arm_marker(arm: str) -> str:
     """Return the marker of an arm, so that arms differ in grey too."""
     return ARM_MARKERS.get(arm, "P")
-
-
-def country_title(country: str) -> str:
-    """Return a country's name for titles."""
-    return "All countries pooled" if country == POOLED else country
 
 
 def count_seeds(means: Sequence[CurvePoint]) -> str:

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from scpo.files.figure_style import MUTED, drawing_style
+from scpo.statistics.wording import country_title
 from sweeps.curves.fitted_curves import AXES, Axis, trace_line
 from sweeps.curves.output.curve_panels import (
     LABEL_GAP,
@@ -23,7 +24,6 @@ from sweeps.curves.output.curve_panels import (
     arm_colour,
     arm_marker,
     count_seeds,
-    country_title,
     draw_seeds,
     finish_pairs_axis,
     label_lines,

@@ -14,9 +14,8 @@ from rich.table import Table
 from scpo.arrays import Row
 from scpo.files.atomic import write_text
 from scpo.statistics.bootstrap import Interval
-from scpo.statistics.wording import format_accuracy
+from scpo.statistics.wording import country_title, format_accuracy
 from scpo.text.terminal_table import terminal_table
-from sweeps.curves.output.curve_panels import country_title
 from sweeps.ledger.words import BASELINE
 
 HEADINGS = ("country", "arm", "area", "pairs trained", "ratio", "pairs labelled", "ratio")

@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from scpo.statistics.wording import format_difference
+from scpo.statistics.wording import country_title, format_difference
 from sweeps.ledger.records import Ledger
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import ChoiceRule
@@ -93,9 +93,8 @@ def test_what_to_use_comes_first_with_gains_and_a_warning(page, records):
     assert summary.count("Few validation users (Chile 5, Mexico 4, South Africa 6)") == 1
     rows = {row.country: row for row in arm_rows(records) if row.arm == "scpo_tuned"}
     for name, row in rows.items():
-        shown = "All countries" if name == "pooled" else name
         words = format_difference(row.difference("full"))
-        assert f'aria-label="{shown}: {words}"' in summary
+        assert f'aria-label="{country_title(name)}: {words}"' in summary
 
 
 def test_page_has_arms_fronts_curves_and_errors(page, records):

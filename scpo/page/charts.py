@@ -15,6 +15,7 @@ from scpo.page.page import page_templates
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy, format_difference
 
+COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")  # of page.css
 _PAD = 0.06  # of the range, beyond the outermost values
 
 
@@ -46,7 +47,7 @@ class Series:
     Attributes:
         name: In the legend; "" for none.
         points: Ascending in x where they are joined.
-        colour: "blue", "vermillion", "green", "purple", "orange" or "grey".
+        colour: One of `COLOURS`.
         joined: Whether a line joins them, with a band where they have ends.
         marker: "dot", "ring", or "star" for what stands out.
     """

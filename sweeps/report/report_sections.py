@@ -1,8 +1,9 @@
 """The sections of a run's page: tables and charts of its ranking, tests, curves and failures."""
 
 from collections.abc import Iterable, Sequence
+from itertools import cycle
 
-from scpo.page.charts import Plot, PlotPoint, Series, draw_plots
+from scpo.page.charts import COLOURS, Plot, PlotPoint, Series, draw_plots
 from scpo.page.page import Section, join, paragraph
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.wording import country_title, format_accuracy
@@ -11,7 +12,7 @@ from sweeps.curves.output.figure import missing_curve
 from sweeps.curves.points import CurvePoint
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import BASELINE, CURVE_ORDER, GLOBAL, TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.ranking.importance import CountryImportance
 from sweeps.ranking.power import describe_power
 from sweeps.ranking.ranking import CountryRanking, RankedSetting
@@ -19,7 +20,6 @@ from sweeps.ranking.regret import RegretTable, describe_regret
 from sweeps.report.leaderboard import describe_front, describe_others, describe_setting
 
 MAX_FAILED_SHOWN = 50
-_COLOURS = ("blue", "vermillion", "grey", "green", "purple", "orange")
 
 
 def arms_section(rows: Sequence[PooledRow], run: str) -> Section:
@@ -124,6 +124,7 @@ def curves_section(points: Sequence[CurvePoint], run: str) -> Section:
     if problem := missing_curve(points):
         return Section("Data efficiency", paragraph(problem))
     means = [point for point in points if point.seed is None]
+    arms = dict.fromkeys(point.arm for point in means)
     plots = [
         Plot(
             country_title(country),
@@ -136,7 +137,7 @@ def curves_section(points: Sequence[CurvePoint], run: str) -> Section:
                     colour,
                     joined=True,
                 )
-                for arm, colour in zip(_arms(means), _COLOURS, strict=False)
+                for arm, colour in zip(arms, cycle(COLOURS), strict=False)
             ],
             log_x=True,
         )
@@ -156,11 +157,6 @@ def _curve_point(point: CurvePoint, axis: str) -> PlotPoint:
     figure = point.accuracy
     tip = f"{point.arm}, {pairs:,.0f} pairs {axis}\n{format_accuracy(figure)}"
     return PlotPoint(max(pairs, 1.0), figure.value or 0.0, tip, figure.low, figure.high)
-
-
-def _arms(points: Sequence[CurvePoint]) -> list[str]:
-    arms = dict.fromkeys(point.arm for point in points)
-    return sorted(arms, key=lambda arm: (arm not in CURVE_ORDER, list(arms).index(arm)))
 
 
 def bias_section(rankings: Sequence[CountryRanking], rows: Sequence[PooledRow]) -> Section | None:

@@ -4,19 +4,19 @@ Accuracy against plain fine-tuning or the global model first; then every arm, ev
 country, the steering weight, calibration, and what length explains.
 """
 
+from itertools import cycle
 from pathlib import Path
 
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
-from scpo.page.charts import ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
+from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
 from scpo.page.page import Section, join, paragraph, render_page
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval, read_interval
 from scpo.statistics.wording import format_accuracy
 
-_COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")
 _FEW_USERS = 10
 
 
@@ -131,6 +131,7 @@ def _steering(tables: Tables, part: str) -> Section | None:
     plots = []
     for country in dict.fromkeys(row["country"] for row in tables["knob"]):
         mine = [row for row in tables["knob"] if row["country"] == country and row["part"] == part]
+        arms = dict.fromkeys(row["arm"] for row in mine)
         series = [
             Series(
                 arm,
@@ -142,7 +143,7 @@ def _steering(tables: Tables, part: str) -> Section | None:
                 colour,
                 joined=True,
             )
-            for arm, colour in zip(dict.fromkeys(r["arm"] for r in mine), _COLOURS, strict=False)
+            for arm, colour in zip(arms, cycle(COLOURS), strict=False)
         ]
         plots.append(Plot(country, "steering weight s", "accuracy, %", series))
     if not plots:

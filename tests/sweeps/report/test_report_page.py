@@ -1,16 +1,19 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
 
 from scpo.statistics.wording import country_title, format_difference
+from sweeps.curves.points import curve_points
 from sweeps.ledger.records import Ledger
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import ChoiceRule
 from sweeps.report.arms_table import arm_rows
 from sweeps.report.report_page import render_report, write_report
+from sweeps.report.report_sections import curves_section
 
 VOID = {"meta", "br", "path", "circle", "rect", "line", "polyline", "polygon"}
 
@@ -119,6 +122,12 @@ def test_page_has_arms_fronts_curves_and_errors(page, records):
     assert fronts.count("Power: with ") == 3
     assert section_of(page, "Data efficiency").count('<figure class="plot">') == 2 * 4
     assert "<code>scpo curves sweep-1</code>" in page
+
+
+def test_curves_of_a_seventh_arm_are_drawn_too(records):
+    full = [point for point in curve_points(records) if point.arm == "full"]
+    seven = [replace(point, arm=f"arm {n}") for n in range(7) for point in full]
+    assert curves_section(seven, "run").body.count("arm 6</li>") == 2 * 4
 
 
 def section_of(page, title):

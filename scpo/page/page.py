@@ -16,6 +16,8 @@ from markupsafe import Markup
 from scpo.statistics.wording import open_templates
 from scpo.text.terminal import printable
 
+FEW_USERS = 10  # a country judged by fewer has rough intervals
+
 
 @dataclass(frozen=True)
 class Section:
@@ -77,10 +79,14 @@ def join(parts: Sequence[Markup | str]) -> Markup:
     )
 
 
-def paragraph(text: str, *, muted: bool = False) -> Markup:
-    """Return a text as a paragraph, smaller and paler where `muted`."""
-    template = '<p class="muted">{}</p>' if muted else "<p>{}</p>"
-    return Markup(template).format(printable(text))
+def paragraph(text: str) -> Markup:
+    """Return a text as a paragraph."""
+    return Markup("<p>{}</p>").format(printable(text))
+
+
+def warning(text: str) -> Markup:
+    """Return a text as a paragraph that stands out."""
+    return Markup('<p class="warning">{}</p>').format(printable(text))
 
 
 def _script() -> str:

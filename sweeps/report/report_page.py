@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scpo.files.atomic import write_text
 from scpo.page.charts import ForestRow, draw_forest
-from scpo.page.page import Section, join, paragraph, render_page
+from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
 from scpo.statistics.wording import country_title
 from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
@@ -38,8 +38,6 @@ from sweeps.report.report_sections import (
     search_section,
 )
 from sweeps.report.user_block import USERS_LEAD, user_block
-
-_FEW_USERS = 10
 
 
 def write_report(
@@ -144,15 +142,13 @@ def _few_users(rankings: Sequence[CountryRanking]) -> Markup:
         for each in rankings
         if each.settings
     }
-    few = {country: users for country, users in counts.items() if users < _FEW_USERS}
+    few = {country: users for country, users in counts.items() if users < FEW_USERS}
     if not few:
         return Markup("")
     listed = ", ".join(f"{country} {users}" for country, users in few.items())
-    return Markup('<p class="warning">{}</p>').format(
-        printable(
-            f"Few validation users ({listed}): intervals are rough, and settings cannot be told "
-            "apart by a few points. Give more users, or search.folds."
-        )
+    return warning(
+        f"Few validation users ({listed}): intervals are rough, and settings cannot be told "
+        "apart by a few points. Give more users, or search.folds."
     )
 
 

@@ -12,12 +12,10 @@ from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
 from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
-from scpo.page.page import Section, join, paragraph, render_page
+from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval, read_interval
 from scpo.statistics.wording import format_accuracy
-
-_FEW_USERS = 10
 
 
 def write_evaluation_page(tables: Tables, out: Path, *, part: str) -> Path:
@@ -61,13 +59,13 @@ def _summary(tables: Tables) -> str:
         for row in shown
     ]
     least = min(tables["accuracy"], key=lambda row: row["users"])
-    warning = ""
-    if least["users"] < _FEW_USERS:
-        warning = paragraph(
+    few = ""
+    if least["users"] < FEW_USERS:
+        few = warning(
             f"{least['country']} is judged by {least['users']} {least['unit']}s only: intervals "
             "are rough, and differences of a few points cannot be seen."
         )
-    return join([warning, draw_forest(lines, f"Accuracy against {baseline}, points")])
+    return join([few, draw_forest(lines, f"Accuracy against {baseline}, points")])
 
 
 def _arms(tables: Tables) -> Section:

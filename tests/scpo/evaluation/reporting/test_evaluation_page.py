@@ -32,4 +32,4 @@ def test_few_users_are_told_once(scored_countries):
     for row in tables["accuracy"]:
         row["users"] = 3
     html = evaluation_page(tables, name="e", part="test")
-    assert html.count("intervals are rough") == 1
+    assert html.count('<p class="warning">Chile is judged by 3 users only') == 1

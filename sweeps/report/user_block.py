@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from scpo.method.user_weights import USER_WARNING
-from scpo.text.terminal import printable
+from scpo.page.sorted_tables import Table, TableCell, draw_table
 from sweeps.ledger.weights_file import NUM_BINS, UserWeight, count_weights
 
 USERS_LEAD = (
@@ -20,26 +20,22 @@ def user_block(users: Mapping[str, Sequence[UserWeight]]) -> Markup | None:
     """Return the block of users by country, None without any; ids are escaped."""
     if not users:
         return None
-    rows = Markup("").join(_country_row(country, rows) for country, rows in users.items())
-    return Markup(
-        '<div class="scroll">\n<table>\n<thead><tr><th class="text">country</th><th>users</th>'
-        '<th class="text">weights, 0 to 1</th>'
-        '<th class="text">least weight (user id, pairs)</th></tr></thead>\n'
-        "<tbody>\n{}</tbody>\n</table>\n</div>"
-    ).format(rows)
+    columns = ("<country", "users", "weights, 0 to 1", "<least weight (user id, pairs)")
+    rows = [
+        (country, len(mine), _histogram(mine), _least(mine)) for country, mine in users.items()
+    ]
+    return draw_table(Table("Weights of users", columns, rows))
 
 
-def _country_row(country: str, users: Sequence[UserWeight]) -> Markup:
+def _least(users: Sequence[UserWeight]) -> str:
     least = sorted((user for user in users if user.weight < 1), key=lambda user: user.agreement)
-    named = "; ".join(
+    return "; ".join(
         f"{user.user} {user.weight:.2f} ({user.pairs})" for user in least[:_NUM_NAMED]
     )
-    return Markup(
-        '<tr><td>{}</td><td>{}</td><td class="text">{}</td><td class="text">{}</td></tr>\n'
-    ).format(printable(country), len(users), _histogram(users), printable(named))
 
 
-def _histogram(users: Sequence[UserWeight]) -> Markup:
+def _histogram(users: Sequence[UserWeight]) -> TableCell:
+    """Return bars of how many users have which weight; the column sorts by the mean weight."""
     counts = count_weights(users)
     bars = Markup("")
     for number, count in enumerate(counts):
@@ -56,7 +52,7 @@ def _histogram(users: Sequence[UserWeight]) -> Markup:
             number / NUM_BINS,
             (number + 1) / NUM_BINS,
         )
-    label = escape(f"Users by weight: {', '.join(map(str, counts))}")
-    return Markup('<svg width="{}" height="{}" role="img" aria-label="{}">{}</svg>').format(
-        NUM_BINS * _BAR, _HEIGHT, label, bars
-    )
+    label = f"Users by weight: {', '.join(map(str, counts))}"
+    template = Markup('<svg width="{}" height="{}" role="img" aria-label="{}">{}</svg>')
+    mean = sum(user.weight for user in users) / len(users)
+    return TableCell(template.format(NUM_BINS * _BAR, _HEIGHT, label, bars), mean)

@@ -1,12 +1,9 @@
-"""Matplotlib figures as files and as SVG for a page, without global state.
+"""Matplotlib figures as files, without global state.
 
 Figures are `matplotlib.figure.Figure` objects, never pyplot's. SVG is deterministic: ids come
-from a fixed salt, no date is written. `inline_svg` makes a figure part of an HTML page: colours
-of the light theme below become CSS variables, so that one drawing serves light and dark.
+from a fixed salt, no date is written.
 """
 
-import io
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,17 +26,6 @@ VERMILLION = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
 ORANGE = "#e69f00"
-CSS_NAMES = {
-    INK: "--ink",
-    MUTED: "--muted",
-    GRID: "--grid",
-    PAPER: "--paper",
-    BLUE: "--blue",
-    VERMILLION: "--vermillion",
-    GREEN: "--green",
-    PURPLE: "--purple",
-    ORANGE: "--orange",
-}
 
 _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
     "svg.hashsalt": "scpo",
@@ -83,25 +69,6 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
     return svg, png
-
-
-def inline_svg(figure: Figure, label: str) -> str:
-    """Return the figure as an <svg> element for an HTML page.
-
-    `label` says what it shows, for those who cannot see it: plain text without quotes or tags.
-    """
-    text = io.StringIO()
-    with drawing_style():
-        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
-    svg = re.sub(r'<g id="[^"]*"', "<g", svg)  # ids nobody refers to would repeat in the page
-    head, rest = svg.split(">", 1)
-    head = re.sub(r' (?:width|height)="[^"]*"', "", head)
-    for colour, name in CSS_NAMES.items():
-        rest = rest.replace(colour, f"var({name})")
-    return f'{head} role="img" aria-label="{label}">{rest}'
 
 
 def spread_positions(positions: Sequence[float], gap: float) -> list[float]:

@@ -57,17 +57,15 @@ def missing_layers(points: Sequence[CurvePoint]) -> str | None:
     return problem
 
 
-def curves_figure(points: Sequence[CurvePoint], countries: Sequence[str] | None = None) -> Figure:
+def curves_figure(points: Sequence[CurvePoint]) -> Figure:
     """Return the figure: a row per country, accuracy against pairs trained and labelled.
-
-    `countries` says which rows, in order; None is all of them.
 
     Raises:
         ValueError: There are fewer than two budgets.
     """
     if problem := missing_curve(points):
         raise ValueError(problem)
-    names = countries or list(dict.fromkeys(point.country for point in points))
+    names = list(dict.fromkeys(point.country for point in points))
     note = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."
     return _draw_rows(points, names, ["accuracy"], note, height=2.9 * len(names) + 0.5)
 

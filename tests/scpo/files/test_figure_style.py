@@ -1,7 +1,6 @@
 import pytest
-from matplotlib.figure import Figure
 
-from scpo.files.figure_style import BLUE, drawing_style, inline_svg, spread_positions
+from scpo.files.figure_style import spread_positions
 
 
 @pytest.mark.parametrize(
@@ -19,18 +18,3 @@ from scpo.files.figure_style import BLUE, drawing_style, inline_svg, spread_posi
 )
 def test_labels_move_apart_as_little_as_needed(positions, expected):
     assert spread_positions(positions, 1.0) == pytest.approx(expected)
-
-
-def test_inline_svg_takes_its_colours_from_the_page():
-    with drawing_style():
-        figure = Figure()
-        figure.subplots().plot([0, 1], [0, 1], color=BLUE)
-    svg = inline_svg(figure, "a line")
-    head = svg.split(">", 1)[0]
-    assert head.startswith("<svg")
-    assert 'role="img" aria-label="a line"' in head
-    assert "width=" not in head
-    assert "var(--blue)" in svg
-    assert BLUE not in svg
-    assert "<metadata" not in svg
-    assert "<?xml" not in svg

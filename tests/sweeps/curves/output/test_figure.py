@@ -76,9 +76,9 @@ def test_figure_has_two_axes_and_a_label_for_each_line(chile):
     assert trained.get_title(loc="left").startswith("Chile: ")
 
 
-def test_rows_of_the_figure_can_be_chosen(points):
-    figure = curves_figure(points, [POOLED])
-    assert len(figure.axes) == 2
+def test_the_pooled_row_comes_first(points):
+    figure = curves_figure(points)
+    assert len(figure.axes) == 2 * 4
     assert figure.axes[0].get_title(loc="left").startswith("All countries pooled: ")
 
 

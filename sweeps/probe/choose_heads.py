@@ -10,7 +10,6 @@ Legend: P pairs, S candidates, D features.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,13 +70,12 @@ def list_candidates(config: HeadsConfig, arms: Sequence[str] = HEAD_ARMS) -> lis
 
 def choose_heads(
     pairs: ProbedPairs,
-    user: NDArray[np.str_],
     config: HeadsConfig,
     *,
     seed: int,
     arms: Sequence[str] = HEAD_ARMS,
 ) -> dict[str, ChosenHead]:
-    """Return the head of each arm, from a country's training pairs and their users, shape (P,).
+    """Return the head of each arm, from a country's training pairs.
 
     Every arm takes its most accurate pull. `scpo_tuned` is `full`, or the global model where that
     is shown to be better, unless the lower bound of a setting's gain over that is above 0.
@@ -87,7 +85,7 @@ def choose_heads(
         ValueError: Too few users for the inner folds or for the arm `user`, or margins that do
             not differ.
     """
-    if USER in arms and (num_users := len(np.unique(user))) < MIN_USERS:
+    if USER in arms and (num_users := len(np.unique(pairs.user))) < MIN_USERS:
         raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
     named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
     if TUNED_ARM in arms:
@@ -95,8 +93,7 @@ def choose_heads(
     candidates = list_candidates(config, (*named, *(arm for arm in arms if arm == TUNED_ARM)))
     counts = judge_in_folds(
         pairs,
-        user,
-        deal_often(user, config.inner_folds, config.inner_deals, seed=seed),
+        deal_often(pairs.user, config.inner_folds, config.inner_deals, seed=seed),
         _selector(candidates, config, seed),
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
@@ -159,7 +156,6 @@ def train_candidates(
 
 def judge_in_folds(
     pairs: ProbedPairs,
-    user: NDArray[Any],
     deals: Sequence[IntArray],
     select: Select,
     *,
@@ -169,9 +165,9 @@ def judge_in_folds(
 ) -> FoldCounts:
     """Return how candidates order the pairs of users who did not train them, mean over deals.
 
-    `pairs` are all of the users to train and choose on, `user` says whose, shape (P,); of each
-    deal every fold, shape (P,), is held out in turn; `l2` and `steps` are those of
-    `train_selections`. A candidate that `may_start` refuses in some fold has not started.
+    `pairs` are all of the users to train and choose on; of each deal every fold, shape (P,), is
+    held out in turn; `l2` and `steps` are those of `train_selections`. A candidate that
+    `may_start` refuses in some fold has not started.
 
     Raises:
         ValueError: See `train_heads` and `count_margins`.
@@ -186,7 +182,7 @@ def judge_in_folds(
             started &= [may_start(selection) for selection in selections]
             moved = train_selections(train, selections, l2=l2, steps=steps)
             margins[deal][:, held] = head_margins(moved, pairs.take(held))
-    return count_margins(margins, pairs.reference_margin, user, started)
+    return count_margins(margins, pairs.reference_margin, pairs.user, started)
 
 
 def train_selections(

@@ -87,7 +87,6 @@ def curve_records(
             folds = {"inner_folds": min(heads.inner_folds, num_users)}
             chosen = choose_heads(
                 train.take(np.searchsorted(numbers, labelled)),
-                data.user[labelled],
                 heads.model_copy(update=folds),
                 seed=seed,
                 arms=config.arms,

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
@@ -97,14 +96,7 @@ def probe_countries(
             steps=_STEPS,
             seed=search.seed,
         )
-        result = probe_pair_sets(
-            country,
-            train,
-            validation,
-            settings,
-            search,
-            user=data.user[data.pairs_in("validation")],
-        )
+        result = probe_pair_sets(country, train, validation, settings, search)
         say(f"  {describe_probe(result)}")
         results.append(result)
     return results
@@ -116,13 +108,10 @@ def probe_pair_sets(
     validation: ProbedPairs,
     settings: HeadSettings,
     search: SearchConfig,
-    *,
-    user: NDArray[np.str_],
 ) -> ProbeResult:
     """Train a head for every setting that keeps enough pairs, and judge it.
 
-    `search` says what is enough and gives the rule of the choice; `user` is that of each
-    validation pair.
+    `search` says what is enough and gives the rule of the choice.
 
     Raises:
         ValueError: No setting keeps enough pairs, or reference margins do not differ.
@@ -145,9 +134,8 @@ def probe_pair_sets(
     moved = train_selections(train, selections, l2=settings.l2, steps=settings.steps)
     judged = judge_heads(moved, validation)
     started_all = np.ones(len(settings), dtype=np.bool_)
-    counts = count_margins(
-        head_margins(moved, validation)[None], validation.reference_margin, user, started_all
-    )
+    margins = head_margins(moved, validation)[None]
+    counts = count_margins(margins, validation.reference_margin, validation.user, started_all)
     feasible = counts.excess(search.max_consensus_drop) == 0.0
     global_accuracy = float(np.mean(validation.reference_margin > 0))
     on_front = feasible & (judged.accuracy > global_accuracy)

@@ -163,7 +163,7 @@ def compare_with_loop(data: CountryData, train: ProbedPairs) -> dict[str, float]
             labelled = labelled[np.argsort(data.reference_margin[labelled], kind="stable")]
             pairs, user = train.take(np.searchsorted(numbers, labelled)), data.user[labelled]
             started = time.perf_counter()
-            chosen = choose_heads(pairs, user, heads, seed=seed, arms=CURVES.arms)
+            chosen = choose_heads(pairs, heads, seed=seed, arms=CURVES.arms)
             between = time.perf_counter()
             pulls = [choose_one(pairs, user, arm, heads, seed) for arm in CURVES.arms]
             taken[0] += between - started

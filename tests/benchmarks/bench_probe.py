@@ -51,14 +51,8 @@ def make_country(seed: int) -> tuple[ProbedPairs, ProbedPairs]:
 def probe_all(countries: list[tuple[ProbedPairs, ProbedPairs]], settings: HeadSettings) -> None:
     """Probe each country as `scpo probe` does once its features are known."""
     for number, (train, validation) in enumerate(countries):
-        probe_pair_sets(
-            f"country {number}",
-            train,
-            validation,
-            settings,
-            SearchConfig(max_consensus_drop=1.0),
-            user=np.full(len(validation), "u"),
-        )
+        search = SearchConfig(max_consensus_drop=1.0)
+        probe_pair_sets(f"country {number}", train, validation, settings, search)
 
 
 def train_one(train: ProbedPairs, settings: HeadSettings, number: int) -> None:

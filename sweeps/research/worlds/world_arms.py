@@ -143,7 +143,6 @@ def _judge(
 ) -> FoldCounts:
     counts = judge_in_folds(
         pairs,
-        pairs.user,
         deal_often(pairs.user.astype(np.str_), tuning.folds, tuning.deals, seed=0),
         select,
         l2=settings.l2,

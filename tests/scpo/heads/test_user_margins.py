@@ -75,7 +75,7 @@ def test_too_few_users_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 10 users, 2 a fold, but there are 9"):
         out_of_fold_margins(nine)
     with pytest.raises(ValueError, match="The arm `user` needs 10 users, but there are 9"):
-        choose_heads(nine, nine.user, HEADS, seed=0, arms=("full", "user"))
+        choose_heads(nine, HEADS, seed=0, arms=("full", "user"))
 
 
 def test_the_gate_shuts_where_a_standard_error_is_lost() -> None:
@@ -106,7 +106,7 @@ def test_a_shut_gate_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
         "scpo.heads.user_margins.gate_users", lambda *_, **__: UserGate(-0.1, 0.01)
     )
     assert gated_strength(pairs) == 0.0
-    heads = choose_heads(pairs, pairs.user, HEADS, seed=0, arms=("full", "user"))
+    heads = choose_heads(pairs, HEADS, seed=0, arms=("full", "user"))
     if heads["full"].candidate.l2 == heads["user"].candidate.l2:
         np.testing.assert_array_equal(heads["full"].moved, heads["user"].moved)
 
@@ -130,9 +130,7 @@ def gains(num_worlds: int, **settings: float) -> FloatArray:
             WorldSettings(num_users=36, interactions_per_user=4, **settings),  # type: ignore[arg-type]
             seed,
         )
-        heads = choose_heads(
-            world.train, world.train.user, HEADS, seed=seed, arms=("full", "user")
-        )
+        heads = choose_heads(world.train, HEADS, seed=seed, arms=("full", "user"))
         full, user = (judge_world(heads[arm].moved[None], world.test)[0, 3] for arm in heads)
         found.append(100 * (user - full))
     return np.array(found)

@@ -29,7 +29,8 @@ def make_pairs(num_pairs: int, num_features: int = 5, seed: int = 0) -> ProbedPa
     turn = np.sign(differences @ (shared + 2 * own) + rng.logistic(size=num_pairs))
     differences = (turn[:, None] * differences).astype(np.float32)
     margin = differences.astype(np.float64) @ shared
-    return ProbedPairs(differences, margin, margin, np.arange(num_pairs) // 3)
+    user = np.array([f"u{number // 3:02}" for number in range(num_pairs)])
+    return ProbedPairs(differences, margin, margin, user)
 
 
 def test_tuned_can_choose_full_at_every_pull() -> None:
@@ -67,24 +68,24 @@ def test_an_arm_that_keeps_nothing_does_not_move() -> None:
     assert not moved.any()
 
 
-def held_out_right(pairs, user, candidate, deal):
+def held_out_right(pairs, candidate, deal):
     """Right pairs of each user and the loss, each fold by the head that the others trained."""
-    fold = deal_users(user, CONFIG.inner_folds, seed=1 + 1000 * deal)
-    right, loss = dict.fromkeys(np.unique(user).tolist(), 0), 0.0
+    fold = deal_users(pairs.user, CONFIG.inner_folds, seed=1 + 1000 * deal)
+    right, loss = dict.fromkeys(np.unique(pairs.user).tolist(), 0), 0.0
     for number in range(CONFIG.inner_folds):
         seen, out = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
         (moved,), _ = train_candidates(pairs.take(seen), [candidate], CONFIG, seed=1)
         held = pairs.take(out)
         margin = held.offset + held.differences @ moved
         loss += np.logaddexp(0, -margin).sum()
-        for name, is_right in zip(user[out].tolist(), margin > 0, strict=True):
+        for name, is_right in zip(held.user.tolist(), margin > 0, strict=True):
             right[name] += int(is_right)
     return np.array(list(right.values())), loss
 
 
-def score(pairs, user, candidate):
+def score(pairs, candidate):
     """Right pairs by user, mean over deals, and the loss."""
-    deals = [held_out_right(pairs, user, candidate, deal) for deal in range(2)]
+    deals = [held_out_right(pairs, candidate, deal) for deal in range(2)]
     return (deals[0][0] + deals[1][0]) / 2, deals[0][1] + deals[1][1]
 
 
@@ -96,10 +97,10 @@ def lower_bound(gains, caution):
 
 @pytest.mark.parametrize("caution", [0.2, 1.0])
 def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_its_base(caution) -> None:
-    pairs, user = make_pairs(60), np.repeat([f"u{n:02}" for n in range(20)], 3)
-    chosen = choose_heads(pairs, user, CONFIG.model_copy(update={"caution": caution}), seed=1)
+    pairs = make_pairs(60)
+    chosen = choose_heads(pairs, CONFIG.model_copy(update={"caution": caution}), seed=1)
     assert tuple(chosen) == HEAD_ARMS
-    scores = {each: score(pairs, user, each) for each in list_candidates(CONFIG)}
+    scores = {each: score(pairs, each) for each in list_candidates(CONFIG)}
     best = {}
     for arm in ("full", "scpo"):
         own = {each: found for each, found in scores.items() if each.arm == arm}
@@ -126,10 +127,10 @@ def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_its_base(cautio
 
 
 def test_with_infinite_caution_tuned_is_full() -> None:
-    pairs, user = make_pairs(60), np.repeat([f"u{n}" for n in range(20)], 3)
+    pairs = make_pairs(60)
     config = CONFIG.model_copy(update={"caution": np.inf})
     for arms in (HEAD_ARMS, ("scpo_tuned", "full")):
-        chosen = choose_heads(pairs, user, config, seed=1, arms=arms)
+        chosen = choose_heads(pairs, config, seed=1, arms=arms)
         assert tuple(chosen) == arms
         tuned = chosen["scpo_tuned"]
         assert (tuned.candidate.retention, tuned.candidate.strength) == (1.0, 0.0)
@@ -144,7 +145,7 @@ def test_where_training_surely_loses_the_global_head_is_kept() -> None:
     margin = np.where(rng.random(60) < 0.9, 0.1, -0.1)
     user = np.repeat([f"u{n}" for n in range(20)], 3)
     pairs = ProbedPairs(noise, margin, margin, user)
-    (kept,) = choose_heads(pairs, user, CONFIG, seed=1, arms=("scpo_tuned",)).values()
+    (kept,) = choose_heads(pairs, CONFIG, seed=1, arms=("scpo_tuned",)).values()
     assert kept.candidate.retention == 0.0
     assert kept.pairs_trained == 0
     assert not kept.moved.any()

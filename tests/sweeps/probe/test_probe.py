@@ -57,8 +57,8 @@ def make_probed(num_pairs: int, seed: int) -> ProbedPairs:
 
 def run_pair_sets(**changes: float) -> ProbeResult:
     search = SearchConfig.model_validate({"max_consensus_drop": 0.5, **changes})
-    pairs = make_probed(60, 0), make_probed(25, 1)
-    return probe_pair_sets("Chile", *pairs, SETTINGS, search, user=USER)
+    validation = replace(make_probed(25, 1), user=USER)
+    return probe_pair_sets("Chile", make_probed(60, 0), validation, SETTINGS, search)
 
 
 def result_of(accuracy, pairs, *, loss=None, feasible=None, retention=None) -> ProbeResult:

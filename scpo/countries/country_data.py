@@ -70,6 +70,11 @@ class CountryData:
         return pair_margins(self.reference, self.pairs)
 
     @property
+    def judges(self) -> NDArray[np.str_]:
+        """Return the users who may validate and test, each once."""
+        return np.unique(self.user if self.vetted is None else self.user[self.vetted])
+
+    @property
     def length_margin(self) -> FloatArray:
         """Return the difference of response lengths, the length baseline's margin, (P,)."""
         return pair_margins(self.response_chars.astype(np.float64), self.pairs)

@@ -10,6 +10,7 @@ Legend: P pairs, S candidates, D features.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,12 +75,14 @@ def choose_heads(
     *,
     seed: int,
     arms: Sequence[str] = HEAD_ARMS,
+    judges: NDArray[Any] | None = None,
 ) -> dict[str, ChosenHead]:
     """Return the head of each arm, from a country's training pairs.
 
     Every arm takes its most accurate pull. `scpo_tuned` is `full`, or the global model where that
     is shown to be better, unless the lower bound of a setting's gain over that is above 0.
     `config` has candidates, inner folds and constants; `seed` is of inner folds and `random_k`.
+    Every user trains; only those of `judges` judge, all where it is None or names fewer than two.
 
     Raises:
         ValueError: Too few users for the inner folds or for the arm `user`, or margins that do
@@ -87,10 +90,8 @@ def choose_heads(
     """
     if USER in arms and (num_users := len(np.unique(pairs.user))) < MIN_USERS:
         raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
-    named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
-    if TUNED_ARM in arms:
-        named[BASELINE] = None  # the base of its choice
-    candidates = list_candidates(config, (*named, *(arm for arm in arms if arm == TUNED_ARM)))
+    wanted = dict.fromkeys((*arms, BASELINE) if TUNED_ARM in arms else arms)
+    candidates = list_candidates(config, tuple(wanted))
     counts = judge_in_folds(
         pairs,
         deal_often(pairs.user, config.inner_folds, config.inner_deals, seed=seed),
@@ -98,25 +99,27 @@ def choose_heads(
         l2=_pulls(candidates),
         steps=np.full(len(candidates), config.steps),
     )
+    if judges is not None and np.isin(counts.users, judges).sum() > 1:
+        counts = counts.of_users(judges)
     ranked = counts.order().tolist()
-    best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in named}
-    chosen = {arm: candidates[row] for arm, row in best.items() if arm in arms}
+    best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in wanted}
+    chosen = {arm: candidates[row] for arm, row in best.items()}
     if TUNED_ARM in arms:
-        rows = np.array([row for row in ranked if candidates[row].arm == TUNED_ARM])
-        full = best[BASELINE]
-        found = choose_in_folds(counts, full, rows, caution=config.caution)
-        kept = replace(
-            candidates[full],
-            arm=TUNED_ARM,
-            retention=KEPT_GLOBAL,
-            strength=0.0,
-            user_strength=0.0,
-        )
-        plain = replace(kept, retention=1.0)
-        chosen[TUNED_ARM] = (
-            kept if found is None else plain if found == full else candidates[found]
-        )
+        chosen[TUNED_ARM] = _choose_tuned(counts, candidates, best[BASELINE], config.caution)
     return _train_chosen(pairs, [chosen[arm] for arm in arms], config, seed)
+
+
+def _choose_tuned(
+    counts: FoldCounts, candidates: Sequence[Candidate], full: int, caution: float
+) -> Candidate:
+    """Return the candidate of `scpo_tuned`, whose base is the candidate of number `full`."""
+    rows = [row for row in counts.order().tolist() if candidates[row].arm == TUNED_ARM]
+    found = choose_in_folds(counts, full, np.array(rows), caution=caution)
+    if found is not None and found != full:
+        return candidates[found]
+    retention = KEPT_GLOBAL if found is None else 1.0
+    base = candidates[full]
+    return Candidate(TUNED_ARM, base.l2, retention, strength=0.0, user_strength=0.0)
 
 
 def _train_chosen(

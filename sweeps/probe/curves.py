@@ -90,6 +90,7 @@ def curve_records(
                 heads.model_copy(update=folds),
                 seed=seed,
                 arms=config.arms,
+                judges=data.judges,
             )
             for head in chosen.values():
                 records.append(_record(data, head, validation, labelled, budget, seed))

@@ -150,7 +150,7 @@ def choose_settings(
     for fold, data in by_fold.items():
         seen = data.pairs_in("train")
         pairs = probed[fold.country].take(seen)
-        found = choose_heads(pairs, heads, seed=fold.seed, arms=(TUNED_ARM,))
+        found = choose_heads(pairs, heads, seed=fold.seed, arms=(TUNED_ARM,), judges=data.judges)
         chosen[fold] = found[TUNED_ARM].candidate
     say(f"settings of {TUNED_ARM} chosen for {len(chosen)} folds")
     return chosen

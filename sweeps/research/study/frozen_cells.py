@@ -174,7 +174,9 @@ def out_of_fold(
     chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in arms}
     for number in range(folds):
         seen = np.flatnonzero(fold != number)
-        heads = choose_heads(pairs.take(seen), config.heads, seed=seed, arms=arms)
+        heads = choose_heads(
+            pairs.take(seen), config.heads, seed=seed, arms=arms, judges=data.judges
+        )
         held = fold_of_text == number
         for arm, head in heads.items():
             rewards[arm][held] += features[held].astype(np.float64) @ head.moved

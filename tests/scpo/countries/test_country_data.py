@@ -149,6 +149,9 @@ def test_arrays_by_hand(data):
     assert data.reference_margin.tolist() == [-2.0, 9.0, -4.0, 0.0]
     assert data.length_margin.tolist() == [-3.0, 0.0, 0.0, 4.0]  # characters
     assert data.pairs_in("validation").tolist() == [1, 2]
+    assert data.judges.tolist() == ["b", "c"]
+    vetted = replace(data, vetted=data.user == "c")
+    assert vetted.judges.tolist() == ["c"]
 
 
 def test_parts_without_pairs_and_other_parts_are_refused(data):

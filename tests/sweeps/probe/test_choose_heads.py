@@ -126,6 +126,23 @@ def test_arms_take_their_best_pull_and_tuned_the_best_bound_over_its_base(cautio
         assert chosen["scpo_tuned"].moved == pytest.approx(moved, abs=1e-5)
 
 
+@pytest.mark.parametrize("arm", ["full", "filter"])
+def test_only_the_judges_choose_and_all_train(arm: str) -> None:
+    pairs = make_pairs(60, seed=4)
+    users = np.unique(pairs.user)
+
+    def pull(judges: np.ndarray | None) -> Candidate:
+        return choose_heads(pairs, CONFIG, seed=1, arms=(arm,), judges=judges)[arm].candidate
+
+    scores = {each: score(pairs, each) for each in list_candidates(CONFIG, (arm,))}
+    for judges in (users[:8], users[12:], None):
+        counted = np.isin(users, users if judges is None else judges)
+        expected = min(scores, key=lambda c: (-scores[c][0][counted].sum(), scores[c][1]))
+        assert pull(judges) == expected
+    assert pull(users[:8]) != pull(None)
+    assert pull(users[:1]) == pull(users[:0]) == pull(None)  # too few to judge
+
+
 def test_with_infinite_caution_tuned_is_full() -> None:
     pairs = make_pairs(60)
     config = CONFIG.model_copy(update={"caution": np.inf})

@@ -18,6 +18,7 @@ from sweeps.curves.points import curve_points
 from sweeps.jobs.job import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.probe import curves
 from sweeps.probe.curves import curve_records, run_probe_curves, write_ledger
 from sweeps.run.workspace import Workspace
 
@@ -148,6 +149,25 @@ def test_inner_folds_are_no_more_than_users(data: CountryData) -> None:
     many = HEADS.model_copy(update={"inner_folds": 50, "steps": 2})
     found = curve_records(data, probed(data, "train"), probed(data, "validation"), CURVES, many)
     assert {record.state for record in found} == {"complete"}
+
+
+def test_vetted_users_alone_choose_the_pull(
+    data: CountryData, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    able = np.unique(data.user)[::2]
+    found = []
+
+    def choose(pairs: ProbedPairs, *_: object, judges: np.ndarray, **__: object) -> dict:
+        found.append((pairs.user, judges))
+        return {}
+
+    monkeypatch.setattr(curves, "choose_heads", choose)
+    marked = replace(data, vetted=np.isin(data.user, able))
+    one = CURVES.model_copy(update={"budgets": (1.0,), "seeds": (0,)})
+    curve_records(marked, probed(data, "train"), probed(data, "validation"), one, HEADS)
+    ((trained, judges),) = found
+    assert judges.tolist() == able.tolist()
+    assert set(trained) == set(data.user[data.pairs_in("train")])
 
 
 def test_a_ledger_is_replaced_as_a_whole(tmp_path: Path, records: list[TrialRecord]) -> None:

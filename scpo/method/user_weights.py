@@ -20,7 +20,7 @@ from scpo.arrays import FloatArray
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import finite_array
 
-FEW_USERS = 30  # fewer get half the strength
+_FULL_STRENGTH_USERS = 30  # fewer get half the strength
 _STRENGTH, _STRENGTH_OF_FEW = 1.0, 0.5
 
 USER_WARNING = (
@@ -31,7 +31,7 @@ USER_WARNING = (
 
 def default_user_strength(num_users: int) -> float:
     """Return the strength of the arm `user`: 1, or 0.5 with fewer than 30 users."""
-    return _STRENGTH if num_users >= FEW_USERS else _STRENGTH_OF_FEW
+    return _STRENGTH if num_users >= _FULL_STRENGTH_USERS else _STRENGTH_OF_FEW
 
 
 def user_agreement(margin: FloatArray, user: NDArray[Any]) -> FloatArray:

@@ -16,7 +16,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-LIMIT_S = 10.0  # of processor time, for a batch; a sound template takes milliseconds
+RENDER_S = 10.0  # of processor time, for a batch; a sound template takes milliseconds
 LIMIT_BYTES = 1 << 29  # of memory
 FREE_CHARACTERS = 1 << 20  # of a text, beside four times what is said in it
 _BATCH = 64  # conversations in a request
@@ -70,14 +70,14 @@ def _ask(request: bytes) -> Any:
     code = process.wait()
     _stop()
     late = code == -signal.SIGPROF
-    bound = f"{LIMIT_S:g} s of processor time" if late else f"{LIMIT_BYTES >> 20} MiB of memory"
+    bound = f"{RENDER_S:g} s of processor time" if late else f"{LIMIT_BYTES >> 20} MiB of memory"
     raise TemplateFailure(f"it takes more than {bound}" + ("" if late else f" (exit code {code})"))
 
 
 def _start() -> subprocess.Popen[bytes]:
     kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     process = subprocess.Popen(
-        [sys.executable, "-I", str(_CHILD), str(LIMIT_S), str(LIMIT_BYTES)],
+        [sys.executable, "-I", str(_CHILD), str(RENDER_S), str(LIMIT_BYTES)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

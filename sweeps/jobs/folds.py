@@ -18,7 +18,7 @@ from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
 
-FEW_USERS = 30  # validation users of a country, below which settings are judged on all users
+_ENOUGH_USERS = 30  # validation users of a country; with fewer all users judge settings
 _NUM_FOLDS = 3
 _SEARCHED = ("train", "validation")
 
@@ -28,20 +28,20 @@ def choose_folds(countries: Iterable[CountryData]) -> int:
 
     A country of fewer than 3 users of training and validation lowers that to its users.
     """
-    fewest, searched = FEW_USERS, _NUM_FOLDS
+    fewest, searched = _ENOUGH_USERS, _NUM_FOLDS
     for data in countries:
         users = [len(np.unique(data.user[data.pairs_in(part)])) for part in _SEARCHED]
         fewest, searched = min(fewest, users[1]), min(searched, sum(users))
-    return 1 if fewest >= FEW_USERS else max(1, searched)
+    return 1 if fewest >= _ENOUGH_USERS else max(1, searched)
 
 
 def describe_folds(folds: int) -> str:
     """Return how a search judges its settings, where the data have chosen the folds."""
     if folds == 1:
-        return f"search.folds: 1, for every country has {FEW_USERS} validation users or more"
+        return f"search.folds: 1, for every country has {_ENOUGH_USERS} validation users or more"
     return (
-        f"search.folds: {folds}, for a country has fewer than {FEW_USERS} validation users: each "
-        "setting is trained so often and judged on all users of training and validation"
+        f"search.folds: {folds}, for a country has fewer than {_ENOUGH_USERS} validation users: "
+        "each setting is trained so often and judged on all users of training and validation"
     )
 
 

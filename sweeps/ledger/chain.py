@@ -18,7 +18,7 @@ _TAIL = re.compile(
 _OLD_TAIL = re.compile(rb', "sum": "([0-9a-f]{16})"}$')
 
 
-def is_whole(line: bytes) -> bool:
+def ends_as_written(line: bytes) -> bool:
     """Tell whether a line ends as written; one torn by a kill does not."""
     return _OLD_TAIL.search(line) is not None or _TAIL.search(line) is not None
 

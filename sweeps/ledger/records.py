@@ -15,7 +15,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.statistics.bootstrap import Interval
-from sweeps.ledger.chain import Chain, is_whole
+from sweeps.ledger.chain import Chain, ends_as_written
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -252,7 +252,7 @@ def _lines_of(file: Path) -> Iterator[tuple[bytes, str]]:
     *lines, torn = file.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         yield line, f"{file}:{number}"
-    if is_whole(torn[:-1]):  # by a kill it would have lost its end
+    if ends_as_written(torn[:-1]):  # by a kill it would have lost its end
         raise ValueError(f"{file}:{len(lines) + 1}: the line has other bytes than were written.")
 
 

@@ -186,7 +186,7 @@ def _read(
     if config.source == "community_alignment":
         return read_pairs_file(path, bad_rows, layout=config.source), {}, None
     if config.source == "pairs":
-        columns = columns_of(config)
+        columns = _pair_columns(config)
         options: dict[str, Any] = {
             "default_country": config.default_country,
             "layout": config.layout,
@@ -198,7 +198,7 @@ def _read(
     return world.interactions, config.synthetic.model_dump(), world.truth
 
 
-def columns_of(config: DataConfig) -> PairColumns:
+def _pair_columns(config: DataConfig) -> PairColumns:
     """Return the columns of a pairs file that a configuration names."""
     named = {
         field.name: getattr(config, f"{field.name}_column")

@@ -300,7 +300,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("kind", BOMBS)
 def test_a_template_out_of_bounds_is_refused(with_template, monkeypatch, kind):
-    monkeypatch.setattr(chat_template, "LIMIT_S", 0.5)
+    monkeypatch.setattr(chat_template, "RENDER_S", 0.5)
     chat_template._stop()  # the next process has this limit
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     tokenizer = with_template(BOMBS[kind] + TURNS)

@@ -12,9 +12,9 @@ import numpy as np
 
 from scpo.countries.country_data import CountryData
 from scpo.statistics.lower_bound import users_needed
+from sweeps.ranking.power import DIFFERENCES
 
 ASSUMED_SHARE = 0.1  # of the pairs, that two settings order differently
-_DIFFERENCES = (0.01, 0.03)
 _NEEDED = "{country}: {users} judge its settings, {one:,} would show 1 point and {three:,} 3"
 
 
@@ -40,7 +40,5 @@ def describe_power_before(countries: Iterable[CountryData], num_folds: int) -> s
 def needed_before(num_users: int, num_pairs: int) -> tuple[int, int]:
     """Return the users that show 1 and 3 points, each with as many pairs as these users have."""
     error = math.sqrt(ASSUMED_SHARE / num_pairs)
-    one, three = (
-        users_needed(difference, error=error, num_users=num_users) for difference in _DIFFERENCES
-    )
+    one, three = (users_needed(each, error=error, num_users=num_users) for each in DIFFERENCES)
     return one, three

@@ -16,6 +16,7 @@ from scpo.arrays import FloatArray
 from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs, head_margins, train_heads
 from scpo.method.user_weights import default_user_strength, user_agreement, user_weights
+from scpo.statistics.lower_bound import means_by_user
 
 NUM_FOLDS = 5  # of users
 MIN_USERS = 2 * NUM_FOLDS
@@ -68,8 +69,8 @@ def agreement_of_users(pairs: ProbedPairs) -> FloatArray:
 def gate_users(pairs: ProbedPairs, user_strength: float) -> UserGate:
     """Return what weights of this strength gain over `full` on three inner folds of the users.
 
-    With g_u the pairs of user u ordered right by the weighted head less those by `full`, n_u its
-    pairs, U users and P pairs: gain G = sum g_u / P, SE^2 = U / (U - 1) sum (g_u - G n_u)^2 / P^2.
+    The gain of a user is the pairs that the weighted head orders right less those of `full`; see
+    `scpo.statistics.lower_bound`.
 
     Raises:
         ValueError: As of `agreement_of_users` on two thirds of the users.
@@ -82,10 +83,8 @@ def gate_users(pairs: ProbedPairs, user_strength: float) -> UserGate:
     plain, weighted = map(_best_of_pulls, _held_out_margins(pairs, _GATE_FOLDS, weigh))
     _, number, num_pairs = np.unique(pairs.user, return_inverse=True, return_counts=True)
     gained = np.bincount(number, weights=(weighted > 0) * 1.0 - (plain > 0))
-    total, num_users = num_pairs.sum(), len(num_pairs)
-    gain = gained.sum() / total
-    squares = np.square(gained - gain * num_pairs).sum()
-    return UserGate(float(gain), float(np.sqrt(num_users / (num_users - 1) * squares) / total))
+    (gain,), (error,) = means_by_user(gained[None], num_pairs)
+    return UserGate(float(gain), float(error))
 
 
 def gated_strength(pairs: ProbedPairs) -> float:

@@ -93,7 +93,8 @@ def draw_forest(rows: Sequence[ForestRow], caption: str) -> Markup:
 def draw_plots(plots: Sequence[Plot]) -> Markup:
     """Return plots side by side where there is room; each has the axes of its own."""
     template = page_templates().get_template("plots.html.j2")
-    return Markup(template.render(plots=[_Drawn(plot) for plot in plots if _has_points(plot)]))
+    drawn = [_Drawn(plot) for plot in plots if any(series.points for series in plot.series)]
+    return Markup(template.render(plots=drawn))
 
 
 class _Drawn:
@@ -132,10 +133,6 @@ class _Drawn:
         upper = [(x, high) for x, _, high in ends]
         lower = [(x, low) for x, low, _ in reversed(ends)]
         return " ".join(f"{self.x(x)},{self.y(float(y or 0))}" for x, y in upper + lower)
-
-
-def _has_points(plot: Plot) -> bool:
-    return any(series.points for series in plot.series)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

@@ -111,7 +111,7 @@ def _describe_consensus(ranking: CountryRanking) -> str:
             f"{format_accuracy(layers.distinctive.accuracy)} of {layers.distinctive.pairs} pairs, "
             f"for {format_accuracy(drop)} of {layers.consensus.pairs} lost where that is right."
         )
-    return words + ("" if chosen.consensus.told else f" {_sentence(chosen.consensus.words)}")
+    return words + ("" if chosen.consensus.told else f" {chosen.consensus.words.capitalize()}.")
 
 
 def describe_others(ranking: CountryRanking) -> str:
@@ -128,10 +128,6 @@ def _describe_other(ranking: CountryRanking, which: Answer) -> str:
         return "the same"
     figure = ranking.global_difference if chosen is None else chosen.difference
     return f"{describe_answer(ranking, which)} ({format_difference(figure)} against the base)"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def describe_optimism(ranking: CountryRanking) -> str:

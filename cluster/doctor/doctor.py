@@ -26,7 +26,7 @@ from cluster.doctor.node_findings import Finding
 from cluster.doctor.probes import Probe, is_hub_name, look_at
 from cluster.doctor.transport import Collected, run_as_job, run_beside
 
-CHECK_S = 12.5  # of 15; the command line needs time to start and end
+HANG_S = 12.5  # of 15; the command line needs time to start and end
 _STARTING_S = 2.5  # until a Python process or job runs, and its last line arrives
 _POLL_INTERVAL_S = 0.05
 _LEVEL_COLOURS = {"ok": "green", "warning": "yellow", "failure": "red"}
@@ -46,7 +46,7 @@ class Question:
     estimate: Callable[[], tuple[Sequence[Processes], int]] | None = None
 
 
-def examine(address: str | None, question: Question, *, limit_s: float = CHECK_S) -> list[Finding]:
+def examine(address: str | None, question: Question, *, limit_s: float = HANG_S) -> list[Finding]:
     """Return the findings, in reading order; a check hangs after `limit_s` seconds.
 
     The address is http://host:8265 of a cluster's dashboard, or host:6379 of a cluster that this

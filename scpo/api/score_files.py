@@ -40,7 +40,7 @@ def score_file(
     def work(rows: Sequence[tuple[int, FileRow]]) -> dict[str, list[Any]]:
         prompts = [_take(row, prompt, read_prompt, source, line) for line, row in rows]
         responses = [_take(row, response, read_response, source, line) for line, row in rows]
-        return {column: _floats(model, prompts, responses)}
+        return {column: model(prompts, responses) if prompts else []}
 
     return transform_file(
         source,
@@ -84,7 +84,7 @@ def rerank_file(
             asked += [one] * len(several)
             given += several
             sizes.append(len(several))
-        flat = _floats(model, asked, given)
+        flat = model(asked, given) if asked else []
         starts = [sum(sizes[:number]) for number in range(len(sizes))]
         rewards = [flat[start : start + size] for start, size in zip(starts, sizes, strict=True)]
         ranking = [
@@ -101,10 +101,6 @@ def rerank_file(
         say=say,
         rows_of_part=128,
     )
-
-
-def _floats(model: RewardModel, prompts: Sequence[Said], responses: Sequence[Said]) -> list[float]:
-    return [float(reward) for reward in model.score(prompts, responses)] if prompts else []
 
 
 def _take(row: FileRow, name: str, read: Callable[[Any], Any], source: Path, line: int) -> Any:

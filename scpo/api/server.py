@@ -97,7 +97,7 @@ class RewardServer(ThreadingHTTPServer):
     def _score(self, prompts: list[Any], responses: list[Any]) -> list[float]:
         read_said(prompts, responses)  # refused before anybody waits
         with self.scoring:
-            return [float(reward) for reward in self.model.score(prompts, responses)]
+            return self.model(prompts, responses)
 
 
 def _split_messages(queries: list[Any]) -> tuple[list[Any], list[Any]]:

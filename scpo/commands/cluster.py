@@ -190,7 +190,7 @@ def doctor(
     if address or profile:
         address = _use_cluster(address, profile)
     out = out or (_load_profile(profile).storage if profile else "runs")
-    from cluster.doctor.doctor import CHECK_S, Question, examine, findings_table, summarize
+    from cluster.doctor.doctor import HANG_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 
     question = Question(out)
@@ -207,7 +207,7 @@ def doctor(
             return estimate_needs(resolved)
 
         question = Question(out, *files_read(resolved), resolved.lanes.gpus > 0, estimate)
-    found = examine(address, question, limit_s=started_s + CHECK_S - time.monotonic())
+    found = examine(address, question, limit_s=started_s + HANG_S - time.monotonic())
     console.print(findings_table(found))
     console.print(summarize(found))
     if json_file is not None:

@@ -87,7 +87,7 @@ class LastLine:
         number = self.interruption.signal_number
         if isinstance(error, Stopped):
             warn(mask_secrets(str(error)))
-            raise SystemExit(error.exit_code) from None
+            raise SystemExit(_CTRL_C) from None
         by_ctrl_c = isinstance(error, KeyboardInterrupt) or self.exit_code == _CTRL_C
         if by_ctrl_c or (number is not None and self.exit_code != 0):
             number = number or signal.SIGINT

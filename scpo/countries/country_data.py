@@ -18,13 +18,11 @@ from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.choices import Overlong
 from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_interactions
 from scpo.data.reading.countries import find_countries
-from scpo.data.splits import vetted_users
+from scpo.data.splits import SIDES, vetted_users
 from scpo.heads.linear_heads import Heads
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, make_prompt
-
-_PARTS = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
@@ -95,8 +93,8 @@ class CountryData:
         Raises:
             ValueError: No such part, or it holds no pair.
         """
-        if part not in _PARTS:
-            raise ValueError(f"part must be one of {', '.join(_PARTS)}, but got {part!r}.")
+        if part not in SIDES:
+            raise ValueError(f"part must be one of {', '.join(SIDES)}, but got {part!r}.")
         which = np.flatnonzero(self.part == part)
         if len(which) == 0:
             why = f" ({self.losses})" if self.losses else ""

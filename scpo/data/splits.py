@@ -161,9 +161,7 @@ def read_split(file: Path) -> dict[str, str]:
     return parts
 
 
-def keep_split(
-    folder: Path, table: pa.Table, countries: Sequence[str], *, seed: int = 0
-) -> dict[str, str]:
+def keep_split(folder: Path, table: pa.Table, countries: Sequence[str]) -> dict[str, str]:
     """Return the split of some countries that a folder keeps, that of `split_users` at first.
 
     Users who came since go where a side has less than its share, if they are vetted, the others to
@@ -179,8 +177,8 @@ def keep_split(
     parts: dict[str, str] = {}
     vetted = vetted_users(table)
     for country, users in _users_to_split(table, countries, len(SIDES)).items():
-        sides = kept.get(country) or split_users(table, [country], seed=seed)
-        kept[country] = _add_users(sides, users, vetted, seed)
+        sides = kept.get(country) or split_users(table, [country])
+        kept[country] = _add_users(sides, users, vetted)
         parts |= {user: kept[country][user] for user in users}
         if lost := set(SIDES) - {parts[user] for user in users}:
             raise ValueError(
@@ -198,12 +196,10 @@ def keep_split(
     return parts
 
 
-def _add_users(
-    sides: Mapping[str, str], users: Sequence[str], vetted: Set[str], seed: int
-) -> dict[str, str]:
+def _add_users(sides: Mapping[str, str], users: Sequence[str], vetted: Set[str]) -> dict[str, str]:
     """Return the sides of known users, and of those of `users` that are new."""
     known = dict.fromkeys((user for user in users if user not in vetted), "train") | dict(sides)
-    new = shuffle_users([user for user in users if user not in known], seed=seed)
+    new = shuffle_users([user for user in users if user not in known], seed=0)
     added: dict[str, str] = {}
     for side in ("test", "validation"):
         have = sum(sides.get(user) == side for user in users)

@@ -25,7 +25,7 @@ from scpo.files.atomic import MARKER, MARKER_FORMAT, read_marker, refuse_other_f
 from scpo.files.provenance import utc_now
 
 LOCK = ".scpo.lock"
-BEAT_S = 10.0
+_BEAT_S = 10.0
 STALE_S = 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 # Folders of versions without a marker: all the names of one line are there.
@@ -124,12 +124,12 @@ def one_writer(lock: Path, what: object) -> Iterator[None]:
 
 
 @contextmanager
-def heartbeat(beat: Callable[[], None], every_s: float = BEAT_S) -> Iterator[None]:
+def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
     """Call a function every few seconds during the block; what it cannot write is left out."""
     ended = threading.Event()
 
     def run() -> None:
-        while not ended.wait(every_s):
+        while not ended.wait(_BEAT_S):
             with suppress(OSError):
                 beat()
 

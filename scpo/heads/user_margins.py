@@ -16,6 +16,7 @@ from scpo.arrays import FloatArray
 from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs, head_margins, train_heads
 from scpo.method.user_weights import default_user_strength, user_agreement, user_weights
+from scpo.statistics.lower_bound import means_by_user
 
 NUM_FOLDS = 5  # of users
 MIN_USERS = 2 * NUM_FOLDS
@@ -38,12 +39,8 @@ class UserGate:
         return self.gain >= -self.standard_error
 
 
-def out_of_fold_margins(
-    pairs: ProbedPairs, *, num_folds: int = NUM_FOLDS, seed: int = 0
-) -> FloatArray:
+def out_of_fold_margins(pairs: ProbedPairs, *, num_folds: int = NUM_FOLDS) -> FloatArray:
     """Return the margin of each pair by a head that saw no pair of its user, shape (P,).
-
-    `seed` deals the users into folds.
 
     Raises:
         ValueError: Fewer than two users a fold, or all differences are 0.
@@ -54,62 +51,60 @@ def out_of_fold_margins(
             f"Weights of users need at least {2 * num_folds} users, 2 a fold, but there are "
             f"{num_users}."
         )
-    (margins,) = _held_out_margins(pairs, num_folds, seed, lambda seen: np.ones((1, len(seen))))
+    (margins,) = _held_out_margins(pairs, num_folds, lambda seen: np.ones((1, len(seen))))
     return _best_of_pulls(margins)
 
 
-def agreement_of_users(pairs: ProbedPairs, *, seed: int = 0) -> FloatArray:
+def agreement_of_users(pairs: ProbedPairs) -> FloatArray:
     """Return z_u of each pair's user, shape (P,), from five folds, or fewer where users are few.
 
     Raises:
         ValueError: Fewer than 4 users, all differences are 0, or all margins are equal.
     """
     num_folds = max(2, min(NUM_FOLDS, len(np.unique(pairs.user)) // 2))
-    margin = out_of_fold_margins(pairs, num_folds=num_folds, seed=seed)
+    margin = out_of_fold_margins(pairs, num_folds=num_folds)
     return np.round(user_agreement(margin, pairs.user), _DECIMALS)
 
 
-def gate_users(pairs: ProbedPairs, user_strength: float, *, seed: int = 0) -> UserGate:
+def gate_users(pairs: ProbedPairs, user_strength: float) -> UserGate:
     """Return what weights of this strength gain over `full` on three inner folds of the users.
 
-    With g_u the pairs of user u ordered right by the weighted head less those by `full`, n_u its
-    pairs, U users and P pairs: gain G = sum g_u / P, SE^2 = U / (U - 1) sum (g_u - G n_u)^2 / P^2.
+    The gain of a user is the pairs that the weighted head orders right less those of `full`; see
+    `scpo.statistics.lower_bound`.
 
     Raises:
         ValueError: As of `agreement_of_users` on two thirds of the users.
     """
 
     def weigh(seen: ProbedPairs) -> FloatArray:
-        weights = user_weights(agreement_of_users(seen, seed=seed), user_strength)
+        weights = user_weights(agreement_of_users(seen), user_strength)
         return np.stack([np.ones(len(seen)), weights])
 
-    plain, weighted = map(_best_of_pulls, _held_out_margins(pairs, _GATE_FOLDS, seed, weigh))
+    plain, weighted = map(_best_of_pulls, _held_out_margins(pairs, _GATE_FOLDS, weigh))
     _, number, num_pairs = np.unique(pairs.user, return_inverse=True, return_counts=True)
     gained = np.bincount(number, weights=(weighted > 0) * 1.0 - (plain > 0))
-    total, num_users = num_pairs.sum(), len(num_pairs)
-    gain = gained.sum() / total
-    squares = np.square(gained - gain * num_pairs).sum()
-    return UserGate(float(gain), float(np.sqrt(num_users / (num_users - 1) * squares) / total))
+    (gain,), (error,) = means_by_user(gained[None], num_pairs)
+    return UserGate(float(gain), float(error))
 
 
-def gated_strength(pairs: ProbedPairs, *, seed: int = 0) -> float:
+def gated_strength(pairs: ProbedPairs) -> float:
     """Return the strength of the arm `user`: its default, or 0 where the gate is shut.
 
     Raises:
         ValueError: As of `gate_users`.
     """
     strength = default_user_strength(len(np.unique(pairs.user)))
-    return strength if gate_users(pairs, strength, seed=seed).is_open else 0.0
+    return strength if gate_users(pairs, strength).is_open else 0.0
 
 
 def _held_out_margins(
-    pairs: ProbedPairs, num_folds: int, seed: int, weigh: Callable[[ProbedPairs], FloatArray]
+    pairs: ProbedPairs, num_folds: int, weigh: Callable[[ProbedPairs], FloatArray]
 ) -> FloatArray:
     """Return the margins of pairs by heads that never saw their users, shape (K, pulls, P).
 
     `weigh` returns K rows of weights of the pairs seen, shape (K, P).
     """
-    fold = deal_users(pairs.user, num_folds, seed=seed)
+    fold = deal_users(pairs.user, num_folds, seed=0)
     folds = []
     for number in range(num_folds):
         seen, held = (np.flatnonzero(part) for part in (fold != number, fold == number))

@@ -13,20 +13,20 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from scpo.page.page import page_templates
 from scpo.statistics.bootstrap import Interval
-from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.statistics.wording import format_difference
 
 COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")  # of page.css
+_TONES = {1: "up", -1: "down", 0: ""}  # colours, by the interval's side of 0
 _PAD = 0.06  # of the range, beyond the outermost values
 
 
 @dataclass(frozen=True)
 class ForestRow:
-    """One line of a forest: a name, a figure with its interval, and what follows from it."""
+    """One line of a forest: a name, a difference with its interval, and a note."""
 
     name: str
     figure: Interval  # a fraction
     note: str = ""
-    tone: str = ""  # colour: "up", "down", or "" for by the interval's side of 0
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,10 @@ class Plot:
     log_x: bool = False
 
 
-def draw_forest(rows: Sequence[ForestRow], caption: str, *, differences: bool = True) -> Markup:
-    """Return figures with their intervals, one below the other, on one axis.
-
-    `differences` draws a line at 0 and shows points; else accuracies are shown, in percent.
-    """
+def draw_forest(rows: Sequence[ForestRow], caption: str) -> Markup:
+    """Return differences with their intervals, in points, on one axis with a line at 0."""
     ends = [end for row in rows for end in (row.figure.value, row.figure.low, row.figure.high)]
-    known = [end for end in ends if end is not None] + ([0.0] if differences else [])
-    low, high = _padded(known)
-    shown = format_difference if differences else format_accuracy
+    low, high = _padded([0.0, *(end for end in ends if end is not None)])
 
     def x(value: float) -> float:
         return round(100 * (value - low) / (high - low), 2)
@@ -87,8 +82,8 @@ def draw_forest(rows: Sequence[ForestRow], caption: str, *, differences: bool = 
     return Markup(
         template.render(
             caption=caption,
-            zero=x(0.0) if differences else None,
-            rows=[(row, shown(row.figure), row.tone or _tone(row, differences)) for row in rows],
+            zero=x(0.0),
+            rows=[(row, format_difference(row.figure), _TONES[row.figure.sign]) for row in rows],
             x=x,
             ticks=[(x(tick), _percent(tick)) for tick in _ticks(low, high)],
         )
@@ -98,7 +93,8 @@ def draw_forest(rows: Sequence[ForestRow], caption: str, *, differences: bool = 
 def draw_plots(plots: Sequence[Plot]) -> Markup:
     """Return plots side by side where there is room; each has the axes of its own."""
     template = page_templates().get_template("plots.html.j2")
-    return Markup(template.render(plots=[_Drawn(plot) for plot in plots if _has_points(plot)]))
+    drawn = [_Drawn(plot) for plot in plots if any(series.points for series in plot.series)]
+    return Markup(template.render(plots=drawn))
 
 
 class _Drawn:
@@ -137,15 +133,6 @@ class _Drawn:
         upper = [(x, high) for x, _, high in ends]
         lower = [(x, low) for x, low, _ in reversed(ends)]
         return " ".join(f"{self.x(x)},{self.y(float(y or 0))}" for x, y in upper + lower)
-
-
-def _has_points(plot: Plot) -> bool:
-    return any(series.points for series in plot.series)
-
-
-def _tone(row: ForestRow, differences: bool) -> str:
-    sign = row.figure.sign if differences else 0
-    return {1: "up", -1: "down"}.get(sign, "")
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:

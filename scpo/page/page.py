@@ -47,7 +47,7 @@ def render_page(
     title: str, summary: Markup | str, sections: Sequence[Section], *, facts: Sequence[str] = ()
 ) -> str:
     """Return a page as HTML; `facts` stand in small letters under its title."""
-    style, script = page_templates().get_template("page.css").render(), _script()
+    style, script = (page_templates().get_template(n).render() for n in ("page.css", "page.js"))
     return (
         page_templates()
         .get_template("page.html.j2")
@@ -87,10 +87,6 @@ def paragraph(text: str) -> Markup:
 def warning(text: str) -> Markup:
     """Return a text as a paragraph that stands out."""
     return Markup('<p class="warning">{}</p>').format(printable(text))
-
-
-def _script() -> str:
-    return page_templates().get_template("page.js").render()
 
 
 def _hash(text: str) -> str:

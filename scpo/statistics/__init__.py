@@ -2,5 +2,5 @@
 
 In: margins, hits and user numbers as arrays. Out: accuracies, bootstrap intervals, calibration,
 length bias, paired differences.
-May import: `scpo.arrays`. Needs neither torch nor Ray.
+May import: `scpo.arrays`, `scpo.choices`. Needs neither torch nor Ray.
 """

@@ -19,7 +19,7 @@ from scpo.files.places import absolute, below
 from scpo.interrupts import Stopped
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import failed_record, pruned_record
+from sweeps.jobs.job_records import failed_record, pruned_record, untrained_record
 from sweeps.lanes.device_lane import DeviceLane
 from sweeps.lanes.lane import RECORD_KEY, LaneNotStarted
 from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes
@@ -40,10 +40,18 @@ def run_jobs(
     run: Path,
     on_record: Callable[[TrialRecord], None],
 ) -> None:
-    """Run a list of jobs, each in the lanes that the configuration gives it."""
+    """Run a list of jobs, each in the lanes that the configuration gives it.
+
+    The record of a job that trains nothing is made here.
+    """
     by_lanes: dict[LanesConfig, list[Job]] = {}
     for job in jobs:
-        by_lanes.setdefault(config.lanes_of(job.purpose, job.country), []).append(job)
+        if job.is_untrained:
+            record = untrained_record(job, workspace.countries[job.country])
+            ledger.append(record)
+            on_record(record)
+        else:
+            by_lanes.setdefault(config.lanes_of(job.purpose, job.country), []).append(job)
     for lanes, own in by_lanes.items():
         run_trials(JobList(own), workspace, lanes, ledger, run, on_record)
 

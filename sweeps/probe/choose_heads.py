@@ -99,10 +99,8 @@ def choose_heads(
     """
     if USER in arms and (num_users := len(np.unique(pairs.user))) < MIN_USERS:
         raise ValueError(f"The arm `user` needs {MIN_USERS} users, but there are {num_users}.")
-    named = dict.fromkeys(arm for arm in arms if arm != TUNED_ARM)
-    if TUNED_ARM in arms:
-        named[BASELINE] = None  # the base of its choice
-    candidates = list_candidates(config, (*named, *(arm for arm in arms if arm == TUNED_ARM)))
+    wanted = dict.fromkeys((*arms, BASELINE) if TUNED_ARM in arms else arms)
+    candidates = list_candidates(config, tuple(wanted))
     counts = judge_in_folds(
         pairs,
         deal_often(pairs.user, config.inner_folds, config.inner_deals, seed=seed),
@@ -113,8 +111,8 @@ def choose_heads(
     if judges is not None and np.isin(counts.users, judges).sum() > 1:
         counts = counts.of_users(judges)
     ranked = counts.order().tolist()
-    best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in named}
-    chosen = {arm: candidates[row] for arm, row in best.items() if arm in arms}
+    best = {arm: next(row for row in ranked if candidates[row].arm == arm) for arm in wanted}
+    chosen = {arm: candidates[row] for arm, row in best.items()}
     if TUNED_ARM in arms:
         chosen[TUNED_ARM] = _choose_tuned(counts, candidates, best[BASELINE], config.caution)
     return _train_chosen(pairs, [chosen[arm] for arm in arms], config, seed)

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scpo.arrays import IntArray
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import FeatureArray
 from scpo.countries.user_agreement import (
     add_differences,
     country_agreement,
@@ -20,7 +18,7 @@ from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.weights_file import UserWeight, write_user_weights
 from sweeps.ledger.words import USER
-from sweeps.probe.probed_pairs import FeatureStore, open_features, texts_features
+from sweeps.probe.probed_pairs import open_features, texts_features
 from sweeps.run.workspace import Workspace
 
 
@@ -53,10 +51,10 @@ def with_user_features(
             say(f"{country}: users are not weighed, for {fault}")
     if all(faults.values()):
         return dict(countries)
-    store = open_features(config, model)
+    features_of = partial(texts_features, open_features(config, model), say=say)
     try:
         return {
-            name: data if faults[name] else add_differences(data, partial(_features, store, say))
+            name: data if faults[name] else add_differences(data, features_of)
             for name, data in countries.items()
         }
     except ValueError as error:  # the model has no linear head
@@ -105,7 +103,3 @@ def user_weight_rows(data: CountryData) -> list[UserWeight]:
         for user, at, count in zip(users, first.tolist(), counts.tolist(), strict=True)
     ]
     return sorted(rows, key=lambda row: (row.agreement, row.user))
-
-
-def _features(store: FeatureStore, say: Say, data: CountryData, which: IntArray) -> FeatureArray:
-    return texts_features(store, data, which, say)

@@ -14,6 +14,7 @@ from rich.text import Text
 from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
 from scpo.text.terminal_table import terminal_table
+from sweeps.config import Answer
 from sweeps.ledger.pooled import write_columns
 from sweeps.ledger.same_setting import is_full
 from sweeps.ledger.words import GLOBAL
@@ -21,6 +22,7 @@ from sweeps.ranking.power import describe_power
 from sweeps.ranking.ranking import REFERENCE, CountryRanking, RankedSetting
 
 KEEP_GLOBAL, PLAIN = "keep the global model", "plain fine-tuning"
+_OTHERS: tuple[Answer, ...] = ("thrift", "balance")
 LEADERBOARD_COLUMNS = """
     country rank trial_id base answers on_front knee recommended feasible consensus_told
     non_inferior indistinguishable retention tau strength beta user_strength learning_rate
@@ -49,11 +51,11 @@ def describe(ranking: CountryRanking) -> str:
     return f"{ranking.country}: {' '.join(filter(None, sentences))}"
 
 
-def describe_answer(ranking: CountryRanking, which: str = "accuracy") -> str:
+def describe_answer(ranking: CountryRanking, which: Answer = "accuracy") -> str:
     """Return what an answer says to use, e.g. "plain fine-tuning: 100 % of the pairs, ..."."""
     if not ranking.settings:
         return "no recommendation"
-    chosen = next(setting for name, setting in ranking.answers.items() if name == which)
+    chosen = ranking.answers[which]
     if chosen is None:
         return KEEP_GLOBAL
     words = describe_setting(chosen)
@@ -109,30 +111,23 @@ def _describe_consensus(ranking: CountryRanking) -> str:
             f"{format_accuracy(layers.distinctive.accuracy)} of {layers.distinctive.pairs} pairs, "
             f"for {format_accuracy(drop)} of {layers.consensus.pairs} lost where that is right."
         )
-    return words + ("" if chosen.consensus.told else f" {_sentence(chosen.consensus.words)}")
+    return words + ("" if chosen.consensus.told else f" {chosen.consensus.words.capitalize()}.")
 
 
 def describe_others(ranking: CountryRanking) -> str:
     """Return the answers by thrift and by balance, and which one is trained."""
-    words = [
-        f"{_sentence(name)[:-1]}: {_describe_other(ranking, name)}"
-        for name in ("thrift", "balance")
-    ]
+    words = [f"{name.capitalize()}: {_describe_other(ranking, name)}" for name in _OTHERS]
     trained = ranking.rule.which
     last = "" if trained == "accuracy" else f" Trained and tested is the answer by {trained}."
     return f"{'. '.join(words)}.{last}"
 
 
-def _describe_other(ranking: CountryRanking, which: str) -> str:
-    chosen = next(setting for name, setting in ranking.answers.items() if name == which)
+def _describe_other(ranking: CountryRanking, which: Answer) -> str:
+    chosen = ranking.answers[which]
     if chosen is ranking.recommended:
         return "the same"
     figure = ranking.global_difference if chosen is None else chosen.difference
     return f"{describe_answer(ranking, which)} ({format_difference(figure)} against the base)"
-
-
-def _sentence(words: str) -> str:
-    return f"{words[:1].upper()}{words[1:]}."
 
 
 def describe_optimism(ranking: CountryRanking) -> str:

@@ -14,7 +14,6 @@ from pathlib import Path
 from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import Say, SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import TrialRecord
@@ -66,13 +65,7 @@ def run_ablation(
     missing = [job for job in jobs if not any(job.is_of(record) for record in done)]
     say(f"ablation: {len(missing)} of {len(jobs)} to do")
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-        for job in missing:
-            if job.is_untrained:
-                record = untrained_record(job, workspace.countries[job.country])
-                ledger.append(record)
-                on_record(record)
-        trained = [job for job in missing if not job.is_untrained]
-        run_jobs(trained, workspace, config, ledger, folder, on_record)
+        run_jobs(missing, workspace, config, ledger, folder, on_record)
     return [record for record in ledger.read() if any(job.is_of(record) for job in jobs)]
 
 

@@ -12,7 +12,6 @@ from scpo.files.places import Place, absolute, below
 from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
@@ -44,15 +43,8 @@ def train_finals_and_curves(
         say(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
         )
-    trained = [job for job in missing if not job.is_untrained]
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-        for job in missing:
-            if not job.is_untrained:
-                continue
-            record = untrained_record(job, workspace.countries[job.country])
-            ledger.append(record)
-            on_record(record)
-        run_jobs(trained, workspace, config, ledger, run, on_record)
+        run_jobs(missing, workspace, config, ledger, run, on_record)
 
 
 def _has_model(record: TrialRecord, run: Path) -> bool:

@@ -50,16 +50,12 @@ class Delivery:
         name: The tracker's.
         folder: Of the run.
         run: Id of the run, 8 hexadecimal digits.
-        make: Makes the tracker; None for the one of that name.
     """
 
-    def __init__(
-        self, name: str, folder: Path, run: str, make: Callable[[], Tracker] | None = None
-    ) -> None:
+    def __init__(self, name: str, folder: Path, run: str) -> None:
         self.name = name
         self.folder = folder
         self.memory = SentMemory(folder, name, run)
-        self.make = make or _TRACKERS[name][1]
         self.tracker: Tracker | None = None
 
     def send(self, record: TrialRecord) -> bool:
@@ -81,7 +77,7 @@ class Delivery:
 
     def _open(self) -> Tracker:
         if self.tracker is None:
-            self.tracker = self.make()
+            self.tracker = _TRACKERS[self.name][1]()
             self.tracker.open(sent_sweep(self.memory.run, self.folder))
         return self.tracker
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from sweeps.ledger.words import OBJECTIVES
 from sweeps.tracking.sent_values import SentSweep, SentTrial
 
 _FOLDER = "tensorboard"
-_OBJECTIVES = ("validation_accuracy", "pairs_trained")
 
 
 class TensorboardTracker:
@@ -38,7 +38,7 @@ class TensorboardTracker:
     def send_trial(self, trial: SentTrial) -> None:
         """Write the events of a training, in place of earlier ones."""
         shutil.rmtree(self.folder / trial.name, ignore_errors=True)
-        metrics = {name: trial.metrics[name] for name in _OBJECTIVES if name in trial.metrics}
+        metrics = {name: trial.metrics[name] for name in OBJECTIVES if name in trial.metrics}
         self.writer.add_hparams(trial.settings, metrics, name=trial.name, global_step=0)
         # Without a suffix its file would have the name of the one that `add_hparams` wrote.
         with self.make_writer(str(self.folder / trial.name), filename_suffix=".more") as writer:

@@ -41,7 +41,7 @@ from sweeps.jobs.job import labelled_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.probe.curves import curve_records
-from sweeps.probe.probed_pairs import probe_parts
+from sweeps.probe.probed_pairs import FeatureStore, probe_parts
 
 NUM_COUNTRIES = 6
 WIDER = 80.0  # a new head times this has margins with a standard deviation of about 1
@@ -104,10 +104,8 @@ def find_features(
     reward: LoadedModel, countries: dict[str, CountryData], folder: Path
 ) -> list[Probed]:
     """Return each country's pairs on the features of their texts."""
-    return [
-        (data, *probe_parts(reward, data, folder, precision="fp32", say=lambda _: None))
-        for data in countries.values()
-    ]
+    store = FeatureStore(reward, folder, "fp32", "head", None)
+    return [(data, *probe_parts(store, data, lambda _: None)) for data in countries.values()]
 
 
 def train_all(probed: list[Probed]) -> list[TrialRecord]:
@@ -134,11 +132,9 @@ def fit_one(pairs: ProbedPairs, arm: str, l2: float, heads: HeadsConfig, seed: i
     return minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options=options).x
 
 
-def choose_one(
-    pairs: ProbedPairs, user: np.ndarray, arm: str, heads: HeadsConfig, seed: int
-) -> float:
+def choose_one(pairs: ProbedPairs, arm: str, heads: HeadsConfig, seed: int) -> float:
     """Choose the pull of one arm on inner folds, train its head, and return the pull."""
-    inner = deal_users(user, heads.inner_folds, seed=seed)
+    inner = deal_users(pairs.user, heads.inner_folds, seed=seed)
     worth = []
     for l2 in heads.l2:
         right, fit = 0, 0.0
@@ -161,11 +157,11 @@ def compare_with_loop(data: CountryData, train: ProbedPairs) -> dict[str, float]
         for budget in CURVES.budgets:
             labelled = labelled_pairs(data, budget, seed)
             labelled = labelled[np.argsort(data.reference_margin[labelled], kind="stable")]
-            pairs, user = train.take(np.searchsorted(numbers, labelled)), data.user[labelled]
+            pairs = train.take(np.searchsorted(numbers, labelled))
             started = time.perf_counter()
             chosen = choose_heads(pairs, heads, seed=seed, arms=CURVES.arms)
             between = time.perf_counter()
-            pulls = [choose_one(pairs, user, arm, heads, seed) for arm in CURVES.arms]
+            pulls = [choose_one(pairs, arm, heads, seed) for arm in CURVES.arms]
             taken[0] += between - started
             taken[1] += time.perf_counter() - between
             same += sum(

@@ -136,7 +136,9 @@ def _steering(tables: Tables, part: str) -> Section | None:
                 [
                     _point(row, float(row["share"]), f"{arm}, s = {row['share']:g}")
                     for row in mine
-                    if row["arm"] == arm and row["layer"] == "overall" and _is_known(row)
+                    if row["arm"] == arm
+                    and row["layer"] == "overall"
+                    and row["accuracy"] is not None
                 ],
                 colour,
                 joined=True,
@@ -206,10 +208,6 @@ def _point(row: Row, x: float, name: str) -> PlotPoint:
     figure: Interval = read_interval(row, "accuracy")
     tip = f"{name}\n{format_accuracy(figure)}\n{row['pairs']:,} pairs"
     return PlotPoint(x, float(row["accuracy"]), tip, figure.low, figure.high)
-
-
-def _is_known(row: Row) -> bool:
-    return row["accuracy"] is not None
 
 
 def _number(value: float | None) -> TableCell:

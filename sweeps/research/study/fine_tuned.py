@@ -79,10 +79,6 @@ def run_fine_tuned(
         config = config.model_copy(update={"lanes": lanes})
     by_name = {fold.name: data for fold, data in by_fold.items()}
     lane_workspace = replace(workspace, countries=by_name)
-    for job in jobs:
-        if job.is_untrained:  # the fold keeps the global model
-            ledger.append(untrained_record(job, by_name[job.country]))
-    jobs = [job for job in jobs if not job.is_untrained]
     with follow_progress(say, Counter(country_of[job.country] for job in jobs)) as listen:
 
         def tell(record: TrialRecord) -> None:

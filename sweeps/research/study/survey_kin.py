@@ -19,6 +19,7 @@ from scpo.opinions.kinship import INNER_FOLDS, KIN, deal_questions, predict_kin
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import BASELINE
 from sweeps.probe.choose_heads import ChosenHead, train_candidates
+from sweeps.research.study.frozen_arrays import pair_differences
 from sweeps.research.study.survey_similarity import Survey
 
 KIN_MODEL = f"kin + {BASELINE}"
@@ -52,8 +53,7 @@ def kin_similarity(
     fold_of[number] = fold
     of_text = np.repeat(np.arange(len(fold_of)), survey.num_options)
     margin = data.reference_margin
-    differences = features[data.pairs.chosen] - features[data.pairs.rejected]
-    pairs = ProbedPairs(differences, margin, margin, data.user)
+    pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
     alone, with_head = np.full((2, *survey.shares.shape), np.nan)
     for each, head in enumerate(chosen):
         seen, judged = np.flatnonzero(fold_of != each), np.flatnonzero(fold_of == each)

@@ -7,9 +7,12 @@ from typing import Any
 
 import pytest
 
+from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
-from sweeps.lanes.tune_runner import LedgerCallback
+from sweeps.lanes import tune_runner
+from sweeps.lanes.tune_runner import LedgerCallback, run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
+from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import MAX_LOSSES, JobList
 
 
@@ -78,3 +81,27 @@ def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
     callback.has_result = True  # of another lane, which can go on
     callback.on_trial_error(0, [], trial)
     assert [record.state for record in Ledger(tmp_path).read()] == ["failed"]
+
+
+def test_what_trains_nothing_is_recorded_and_the_rest_goes_to_its_lanes(
+    tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = LanesConfig(workers=2)
+    config = SimpleNamespace(lanes_of=lambda purpose, _: wide if purpose == "final" else None)
+    jobs = [
+        Job(f"{purpose}-{arm}", purpose, "Arvandia", arm, 1e-5, 1.0, seed=0)
+        for purpose in ("final", "curve")
+        for arm in ("global", "full")
+    ]
+    started: list[tuple[Any, list[str]]] = []
+
+    def run_trials(source: JobList, _: Workspace, lanes: Any, *rest: Any) -> None:
+        started.append((lanes, [job.trial_id for job in source.jobs]))
+
+    monkeypatch.setattr(tune_runner, "run_trials", run_trials)
+    told: list[TrialRecord] = []
+    run_jobs(jobs, workspace, config, Ledger(tmp_path), tmp_path, told.append)
+    assert started == [(wide, ["final-full"]), (None, ["curve-full"])]
+    assert [record.trial_id for record in told] == ["final-global", "curve-global"]
+    assert {(record.state, record.engine) for record in told} == {("complete", "none")}
+    assert Ledger(tmp_path).read() == told

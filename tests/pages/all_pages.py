@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.pages.api_page import api_page
 from tests.pages.options_page import options_page
 from tests.pages.settings_page import settings_page
 
@@ -10,6 +11,7 @@ DOCS = Path(__file__).parents[2] / "docs"
 PAGES: dict[str, Callable[[], str]] = {
     "configuration.md": settings_page,
     "command-options.md": options_page,
+    "api.md": api_page,
 }
 
 

@@ -76,3 +76,16 @@ def test_every_option_is_on_the_page_and_says_what_it_does() -> None:
             is_option = parameter.opts[0].startswith("-")
             shown = parameter.opts[0] if is_option else parameter.metavar or parameter.name
             assert re.search(rf"(?m)^\* `[^`]*{shown}\b[^`]*`: \S", text), (name, shown)
+
+
+def test_every_public_function_has_an_example() -> None:
+    page = (DOCS / "api.md").read_text(encoding="utf-8")
+    examples = " ".join(re.findall(r"(?m)^(?:>>>|\.\.\.) (.*)$", page))
+    titles = re.findall(r"(?m)^##+ (.+)$", page)
+    assert {"RewardModel", "Mixture", "mix", "Preferences", "train", "sweep", "Run"} <= set(titles)
+    for title in titles:
+        *_, name = title.split(".")
+        [text] = re.findall(rf"(?ms)^##+ {re.escape(title)}\n(.*?)(?=^##|\Z)", page)
+        is_function = re.search(r"(?m)^```python\n.*\((.|\n)*?\) -> ", text)
+        shown = ">>>" in text or re.search(rf"\.{name}\b", examples)
+        assert shown or not is_function, f"{title} needs an example"

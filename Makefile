@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo study test test-fast test-exhaustive interop coverage mutants bench docs lint clean
+.PHONY: setup demo study test test-fast test-exhaustive interop coverage mutants bench pages docs lint clean
 
 setup: $(VENV)/.installed
 
@@ -66,6 +66,10 @@ mutants: setup
 bench: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0
 	$(BIN)/python tests/benchmarks/run_benchmarks.py
+
+# Pages that are made from the code: settings, options of commands, the Python API.
+pages: setup
+	$(BIN)/python -m tests.pages.all_pages
 
 docs: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'

@@ -56,8 +56,8 @@ class Config(BaseModel):
 class SyntheticConfig(Config):
     """A world of synthetic cultures; see `scpo.data.sources.synthetic.make_synthetic`."""
 
-    num_countries: int = Field(8, ge=1, le=16)
-    users_per_country: int = Field(24, ge=1, le=999)
+    num_countries: int = Field(8, ge=1, le=16, description="countries that are made")
+    users_per_country: int = Field(24, ge=1, le=999, description="users of each country")
     interactions_per_user: int = Field(6, ge=1, le=24, description="different questions")
     responses_per_interaction: int = Field(4, ge=2, le=8, description="of different levels")
     shift: float = Field(
@@ -75,7 +75,7 @@ class SyntheticConfig(Config):
         description="further users, none an outlier or noise, who alone validate and test; "
         "0: all users may",
     )
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="another seed makes other people")
 
     @model_validator(mode="after")
     def _check_shares(self) -> "SyntheticConfig":
@@ -132,7 +132,10 @@ class DataConfig(Config):
         description="'In {country}: {prompt}': names the country in each prompt, for the global "
         "model and the countries alike",
     )
-    on_bad_rows: Literal["quarantine", "stop"] = "quarantine"
+    on_bad_rows: Literal["quarantine", "stop"] = Field(
+        "quarantine",
+        description="list what cannot be used in quarantine.jsonl and go on; or stop at the first",
+    )
     synthetic: SyntheticConfig = SyntheticConfig()
 
     @model_validator(mode="after")
@@ -156,9 +159,9 @@ class DataConfig(Config):
 class SplitConfig(Config):
     """How a country's users are divided."""
 
-    seed: int = Field(0, ge=0)
-    validation_share: Fraction = 0.15
-    test_share: Fraction = 0.15
+    seed: int = Field(0, ge=0, description="another seed draws other users")
+    validation_share: Fraction = Field(0.15, description="share of users who choose the setting")
+    test_share: Fraction = Field(0.15, description="share of users who judge the final models")
     min_users: int = Field(6, ge=3, description="a country with fewer users is refused")
     folds: int | None = Field(
         None, ge=3, description="deal users into so many folds instead: `fold` tests"
@@ -173,7 +176,9 @@ class GlobalModelConfig(Config):
         None, description="reward model: hub name or folder; none: train one from `backbone`"
     )
     revision: str | None = Field(None, description="hub revision, best a commit")
-    trust_remote_code: bool = False
+    trust_remote_code: bool = Field(
+        False, description="run code that the model brings; from the command line alone (--set)"
+    )
     backbone: LocalPath | None = Field(
         None, description="hub name or folder, gets a new reward head"
     )
@@ -185,8 +190,8 @@ class GlobalModelConfig(Config):
     extra_pairs: LocalPath | None = Field(None, description="a pairs file to add to the training")
     max_extra_pairs: int | None = Field(None, ge=1, description="at most so many of them")
     max_pairs: int | None = Field(None, ge=1, description="at most so many pairs of countries")
-    epochs: Positive = 1.0
-    learning_rate: Positive = 5e-5
+    epochs: Positive = Field(1.0, description="passes over the pairs, where it is trained here")
+    learning_rate: Positive = Field(5e-5, description="at its highest, where it is trained here")
 
 
 class EncoderConfig(Config):
@@ -213,28 +218,32 @@ class FeaturesConfig(Config):
 class LoraConfig(Config):
     """Low-rank adapters instead of full fine-tuning; the reward head is trained whole."""
 
-    rank: Count = 16
-    alpha: Positive = 32.0
-    target_modules: str | list[str] = "all-linear"
+    rank: Count = Field(16, description="rank of each adapter")
+    alpha: Positive = Field(32.0, description="an adapter's output is scaled by alpha / rank")
+    target_modules: str | list[str] = Field(
+        "all-linear", description="layers that get an adapter, as peft names them"
+    )
     merge: bool = Field(True, description="export one model; else the adapter beside its base")
 
 
 class TrainingConfig(Config):
     """One training; the defaults are the paper's where it has them."""
 
-    pairs_per_step: Count = 8
-    learning_rate: Positive = 1e-6
+    pairs_per_step: Count = Field(8, description="pairs of an optimizer step, over all devices")
+    learning_rate: Positive = Field(1e-6, description="of AdamW, at its highest")
     epochs: Positive = Field(1.0, description="passes over the pairs trained on")
-    weight_decay: float = Field(0.0, ge=0)
-    max_grad_norm: Positive = 1.0
+    weight_decay: float = Field(0.0, ge=0, description="of AdamW")
+    max_grad_norm: Positive = Field(1.0, description="a longer gradient is shortened to it")
     centring: float = Field(0.0, ge=0, description="coefficient c of the centring term")
     schedule: ScheduleKind = Field("linear", description="of the learning rate")
     warmup_share: float = Field(0.0, ge=0, lt=1, description="share of steps in which it rises")
     accumulation: Count = Field(1, description="backward passes of a step: less memory")
     activation_checkpointing: bool = Field(False, description="compute twice, keep less memory")
     lora: LoraConfig | None = None
-    precision: Precision = "auto"
-    seed: int = Field(0, ge=0)
+    precision: Precision = Field(
+        "auto", description="of matrix products; auto: bf16 where the device has it, else fp32"
+    )
+    seed: int = Field(0, ge=0, description="of the order of pairs and of a new head")
     max_tokens_per_forward: Count | None = Field(
         None, description="padded tokens of a forward pass; none: 4096, on a GPU 16384"
     )

@@ -85,8 +85,10 @@ class SearchConfig(Config):
     """The search of one country: an Optuna study with two objectives."""
 
     num_trials: Count = Field(20, description="trials per country, failed ones included")
-    sampler: Literal["tpe", "nsga2", "gp", "random"] = "tpe"
-    seed: int = Field(0, ge=0)
+    sampler: Literal["tpe", "nsga2", "gp", "random"] = Field(
+        "tpe", description="who proposes settings: gp for few costly trials, nsga2 for many"
+    )
+    seed: int = Field(0, ge=0, description="of the settings that are proposed")
     retention: tuple[Share, Share] = Field((0.2, 1.0), description="share of pairs kept")
     strength: tuple[float, float] = Field((0.0, 3.0), description="scale / beta, 0 is none")
     user_strength: tuple[float, float] | None = Field(
@@ -94,8 +96,12 @@ class SearchConfig(Config):
         description="strength of users' weights, 0 is none; none: 0 to 2 where pairs name their "
         "users and a country has 10 training users or more, else 0",
     )
-    learning_rate: tuple[Positive, Positive] = (1e-6, 1e-4)
-    epochs: tuple[Positive, Positive] = (0.5, 2.0)
+    learning_rate: tuple[Positive, Positive] = Field(
+        (1e-6, 1e-4), description="learning rate of the training, searched by its logarithm"
+    )
+    epochs: tuple[Positive, Positive] = Field(
+        (0.5, 2.0), description="passes over the pairs trained on, searched by their logarithm"
+    )
     lora_rank: tuple[Count, Count] | None = Field(
         None, description="rank of low-rank adapters; none: as `training.lora` says"
     )
@@ -216,9 +222,13 @@ class LanesOfStage(Config):
 class CurvesConfig(LanesOfStage):
     """Data-efficiency curves: arms at nested shares of the labelled pairs."""
 
-    arms: Arms = ("full", "scpo", "random_k")
-    budgets: tuple[Share, ...] = (0.25, 0.5, 1.0)
-    seeds: tuple[int, ...] = (0,)
+    arms: Arms = Field(
+        ("full", "scpo", "random_k"), description=f"a curve each; of {', '.join(TRAINED_ARMS)}"
+    )
+    budgets: tuple[Share, ...] = Field(
+        (0.25, 0.5, 1.0), description="shares of the labelled pairs, a point each"
+    )
+    seeds: tuple[int, ...] = Field((0,), description="trainings of each point")
 
 
 class HeadsConfig(Config):
@@ -228,8 +238,12 @@ class HeadsConfig(Config):
         (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
     )
     num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
-    retention: tuple[Share, Share] = (0.2, 1.0)
-    strength: tuple[float, float] = (0.0, 3.0)
+    retention: tuple[Share, Share] = Field(
+        (0.2, 1.0), description="share of pairs kept, range of `scpo_tuned`"
+    )
+    strength: tuple[float, float] = Field(
+        (0.0, 3.0), description="scale / beta, range of `scpo_tuned`, 0 is none"
+    )
     user_strength: tuple[float, float] = Field(
         (0.0, 0.0), description="range of `scpo_tuned`, 0 is no weighting of users"
     )
@@ -237,8 +251,8 @@ class HeadsConfig(Config):
     inner_folds: int = Field(3, ge=2, description="folds of the training users that choose")
     inner_deals: Count = Field(2, description="times that the users are dealt into those folds")
     caution: Caution = Field(CAUTION, description="as `search.caution` of a sweep")
-    tau: Share = PAPER_TAU
-    beta: Positive = PAPER_BETA
+    tau: Share = Field(PAPER_TAU, description="filter threshold of the named arms")
+    beta: Positive = Field(PAPER_BETA, description="weighting temperature of the named arms")
     global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
     max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")
 
@@ -246,7 +260,10 @@ class HeadsConfig(Config):
 class FinalConfig(LanesOfStage):
     """Trainings that are tested, once, on the test users."""
 
-    arms: Arms = ("full", "filter", "weight", "inverse", "scpo")
+    arms: Arms = Field(
+        ("full", "filter", "weight", "inverse", "scpo"),
+        description="trained and tested beside the chosen setting, `scpo_tuned`; as `curves.arms`",
+    )
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (1,), min_length=1, description="not the search's; the first gives the model"
     )
@@ -271,7 +288,7 @@ class PooledModelConfig(GlobalModelConfig, LanesOfStage):
 class SweepConfig(Config):
     """A whole sweep."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the sweep")
     countries: tuple[Country, ...] = Field(min_length=1, description="the countries to steer to")
     global_countries: tuple[Country, ...] | None = Field(
         None, description="whose pairs train a global model; none: all that are not steered"

@@ -115,9 +115,21 @@ class RewardModel(RewardScorer):
     def score(self, prompts: Sequence[Said], responses: Sequence[Said]) -> Rewards:
         """Return the reward of each response to its prompt, shape (U,), float32.
 
+        A prompt is a text or a list of messages, a response a text or one message of the
+        assistant. Rewards are logits: only their differences mean something.
+
+        Raises:
+            ValueError: The lists differ in length, or a message is not text.
+            RuntimeError: A reward is not finite.
+
         Warns:
             UserWarning: Texts are longer than `max_tokens` and are cut.
-        """  # further as of RewardScorer.score
+
+        Example:
+            >>> rewards = model.score(["a b", "a b"], ["good", "bad"])
+            >>> rewards.shape, str(rewards.dtype)
+            ((2,), 'float32')
+        """
         asked, answers = read_said(prompts, responses)
         return self._score(
             encode_texts(
@@ -143,6 +155,10 @@ class RewardModel(RewardScorer):
         Raises:
             ValueError: The model reads pairs.
             RuntimeError: A reward is not finite.
+
+        Example:
+            >>> decoder.score_rendered(["<user> a <assistant> good"]).shape
+            (1,)
         """
         if self.reads_pairs:
             raise ValueError(
@@ -164,6 +180,10 @@ class RewardModel(RewardScorer):
 
         Raises:
             ValueError: The folder holds something else than such a model.
+
+        Example:
+            >>> model.save_pretrained("copy").name
+            'copy'
         """
         out = Path(folder)
         with atomic_folder(out) as temporary:
@@ -210,7 +230,14 @@ class Mixture(RewardScorer):
         self.weights = dict(weights)
 
     def score(self, prompts: Sequence[Said], responses: Sequence[Said]) -> Rewards:
-        """Return the mixed reward of each response to its prompt, shape (U,), float32."""
+        """Return the mixed reward of each response to its prompt, shape (U,), float32.
+
+        Raises and warns as each model's own `score`.
+
+        Example:
+            >>> scpo.mix(model, {folder: 2.0}).score(["a", "b"], ["good", "bad"]).shape
+            (2,)
+        """
         rest = 1.0 - math.fsum(self.weights.values())
         parts = [(self.global_model, rest)]
         parts += [(self.models[name], weight) for name, weight in self.weights.items()]

@@ -87,7 +87,16 @@ class Preferences:
     def from_records(
         cls, rows: Iterable[Mapping[str, Any]], origin: str = "rows", **reading: Unpack[Reading]
     ) -> "Preferences":
-        """Read an iterable of mappings, such as polars' `iter_rows(named=True)`."""
+        """Read an iterable of mappings, such as polars' `iter_rows(named=True)`.
+
+        Raises:
+            ValueError: As of `from_pandas`.
+
+        Example:
+            >>> row = {"prompt": "Sky?", "chosen": "blue", "rejected": "red"}
+            >>> scpo.Preferences.from_records([row], default_country="MX").countries
+            ['Mexico']
+        """
         bad_rows, options = _options(reading)
         table = read_pair_rows(number_rows(rows, bad_rows), origin, bad_rows, **options)
         return cls._checked(table, origin, bad_rows)
@@ -104,6 +113,12 @@ class Preferences:
         Raises:
             FileNotFoundError: No such file.
             ValueError: As of `from_pandas`, or the file is damaged.
+
+        Example:
+            >>> row = {"question": "Sky?", "chosen": "blue", "rejected": "red", "country": "Peru"}
+            >>> pd.DataFrame([row]).to_csv("rows.csv", index=False)
+            >>> scpo.Preferences.from_file("rows.csv", prompt="question")
+            Preferences(rows.csv: 1 pair of 1 user in Peru)
         """
         if Path(path).is_dir() and (Path(path) / "interactions.parquet").is_file():
             return cls(read_interactions(Path(path)), str(path))
@@ -119,6 +134,11 @@ class Preferences:
 
         Raises:
             ValueError: As of `from_pandas`, or it has several splits without "train".
+
+        Example:
+            >>> row = {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "country": "Peru"}
+            >>> scpo.Preferences.from_dataset(datasets.Dataset.from_list([row]))
+            Preferences(a data set: 1 pair of 1 user in Peru)
         """
         return cls.from_records(train_split(dataset, "a DatasetDict"), "a data set", **reading)
 
@@ -132,6 +152,10 @@ class Preferences:
             FileNotFoundError: The hub has no such data set.
             OSError: The hub does not answer or refuses.
             ValueError: As of `from_pandas`.
+
+        Example:
+            >>> us = {"default_country": "United States"}
+            >>> data = scpo.Preferences.from_hub("Anthropic/hh-rlhf", **us)  # doctest: +SKIP
         """
         return cls.from_file(name, subset=subset, **reading)
 
@@ -141,7 +165,14 @@ class Preferences:
         return sorted(self.table["country"].unique().to_pylist())
 
     def counts(self) -> pd.DataFrame:
-        """Return users, interactions, responses, pairs and ties by country."""
+        """Return users, interactions, responses, pairs and ties by country.
+
+        Example:
+            >>> rows = [{"prompt": "Sky?", "chosen": "blue", "rejected": "red"}]
+            >>> data = scpo.Preferences.from_records(rows, default_country="Peru")
+            >>> int(data.counts().loc["Peru", "pairs"])
+            1
+        """
         rows = {name: vars(counts) for name, counts in count_countries(self.table).items()}
         return pd.DataFrame.from_dict(rows, orient="index").rename_axis("country")
 
@@ -156,6 +187,8 @@ class Preferences:
             >>> data = scpo.Preferences.from_records(rows, default_country="Peru")
             >>> data.report()[["reason", "line", "field"]].values.tolist()
             [['chosen_equals_rejected', 2, 'rejected']]
+            >>> data.notes()
+            {}
         """
         refused = [{name: row[name] for name in _REFUSED} for row in self._bad_rows.rejected]
         return pd.DataFrame(refused, columns=list(_REFUSED))
@@ -165,7 +198,13 @@ class Preferences:
         return {NOTES[code]: count for code, count in sorted(self._bad_rows.notes.items())}
 
     def save(self, folder: str | Path) -> Path:
-        """Write the interactions to a folder that `scpo train --data` reads; return it."""
+        """Write the interactions to a folder that `scpo train --data` reads; return it.
+
+        Example:
+            >>> row = {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "country": "Peru"}
+            >>> scpo.Preferences.from_records([row]).save("data").name
+            'data'
+        """
         out = Path(folder)
         write_interactions(self.table, out / "interactions.parquet")
         return out

@@ -65,6 +65,15 @@ def train(
             kept, or `out` holds something else.
         scpo.training.checkpoints.TrainingStopped: The loss or a weight is not finite.
 
+    Example:
+        >>> row = {"prompt": "a", "chosen": "good", "rejected": "bad", "country": "Peru"}
+        >>> rows = [row | {"prompt": f"a b {n}", "user": f"u{n % 8}"} for n in range(32)]
+        >>> data = scpo.Preferences.from_records(rows)
+        >>> settings = {"learning_rate": 1e-3, "max_tokens": 32}
+        >>> model = scpo.train(data, "Peru", folder, arm="full", settings=settings)
+        >>> model.country, model.evaluation["overall"]["pairs"]
+        ('Peru', 4)
+
     Reference:
         SCPO, arXiv 2606.18606, section 3.
     """

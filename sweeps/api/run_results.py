@@ -50,10 +50,24 @@ class Run:
         stopped: Which limit ended the search before the final trainings; None where none did, or
             where it is not known.
 
+    Raises:
+        FileNotFoundError: The folder is no sweep's.
+        ValueError: A file of it is not the one that the run was begun with.
+
     Example:
         >>> run = scpo.Run(folder)
-        >>> run.leaderboard()[["country", "accuracy", "recommended"]].query("recommended").shape[1]
-        3
+        >>> run.countries
+        ['Chile', 'Mexico', 'South Africa']
+        >>> run.records()[0].purpose
+        'search'
+        >>> run.trials()["purpose"].unique().tolist()
+        ['search', 'curve', 'final']
+        >>> run.leaderboard().query("recommended")["country"].tolist()
+        ['Chile', 'Mexico', 'South Africa']
+        >>> run.arms()[["country", "arm", "accuracy", "low", "high"]].shape[1]
+        5
+        >>> run.curves()["budget"].unique().tolist()
+        [0.125, 0.25, 0.5, 1.0]
     """
 
     def __init__(self, path: str | Path, *, stopped: str | None = None) -> None:
@@ -119,6 +133,11 @@ class Run:
 
         Raises:
             ValueError: No such country, or no setting of it could be ranked.
+
+        Example:
+            >>> best = run.recommended("Mexico")
+            >>> bool(best["low"] <= best["accuracy"] <= best["high"])
+            True
         """
         name = self._country(country)
         board = self.leaderboard()
@@ -141,6 +160,10 @@ class Run:
 
         Warns:
             UserWarning: The model is of a setting that was recommended before.
+
+        Example:
+            >>> run.model("Mexico").evaluation["part"]
+            'test'
         """
         from scpo.api.models import RewardModel  # torch: tables do without
 
@@ -164,7 +187,12 @@ class Run:
         return model
 
     def mix(self, weights: Mapping[str, float], arm: str = TUNED_ARM) -> "Mixture":
-        """Steer the run's global model towards countries; see `scpo.mix`."""
+        """Steer the run's global model towards countries; see `scpo.mix`.
+
+        Example:
+            >>> run.mix({"Mexico": 0.5, "Chile": 0.25}).score(["a"], ["good"]).shape
+            (1,)
+        """
         from scpo.api.models import RewardModel, mix  # torch: tables do without
 
         judged = self.judged()
@@ -182,6 +210,9 @@ class Run:
         Raises:
             ValueError: No such country.
             FileNotFoundError: The run has no studies.
+
+        Example:
+            >>> study = run.study("Mexico")
         """
         from sweeps.search.open_study import open_study  # Optuna: tables do without
 
@@ -206,6 +237,10 @@ class Run:
         Raises:
             ValueError: No final training has left a model, or a file is not the one that was
                 written.
+
+        Example:
+            >>> sorted(run.judged().models)
+            ['Chile/scpo_tuned', 'Mexico/scpo_tuned', 'South Africa/scpo_tuned']
         """
         from sweeps.run.models_of_run import models_of_run  # torch: tables do without
 

@@ -51,6 +51,10 @@ def sweep(
             is off.
         scpo.interrupts.Stopped: It was interrupted.
         RuntimeError: The cluster does not hold one lane, or the package of a tracker is missing.
+
+    Example:
+        >>> few = {"search.num_trials": 4}
+        >>> run = scpo.sweep("demo", "runs/demo", overrides=few)  # doctest: +SKIP
     """
     resolved = resolve_configuration(config, overrides)
     was_there = ray.is_initialized()

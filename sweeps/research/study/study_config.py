@@ -15,12 +15,12 @@ Pool = Literal["not steered", "others"]
 class FrozenConfig(Config):
     """A data set whose arms train heads."""
 
-    title: str
+    title: str = Field(description="heading of the page's section")
     about: str = Field("", description="what the data are and are not, for the page")
     data: DataConfig
     unit: Unit = Field(description="what is held out and resampled whole")
     countries: tuple[Country, ...] | None = Field(None, description="none: those with `min_units`")
-    min_units: Count = 100
+    min_units: Count = Field(100, description="users or questions that a country must have")
     pool: Pool = Field(description="whose pairs train a country's global head")
     against_column: str | None = Field(
         None,
@@ -43,26 +43,30 @@ class FrozenConfig(Config):
 class TunedConfig(Config):
     """A data set whose arms fine-tune the global model of a sweep's configuration."""
 
-    title: str
+    title: str = Field(description="heading of the page's section")
     about: str = Field("", description="what the data are and are not, for the page")
     sweep: str = Field(description="file of a sweep's configuration, beside this one")
-    unit: Unit = "user"
+    unit: Unit = Field("user", description="what is held out and resampled whole")
     heads: HeadsConfig = Field(HeadsConfig(), description="choose retention and strength")
 
 
 class StudyConfig(Config):
     """The whole study."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field((0, 1, 2, 3, 4), min_length=1)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the study")
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+        (0, 1, 2, 3, 4), min_length=1, description="repetitions, over which figures are averaged"
+    )
     folds: int = Field(5, ge=2, description="each seed deals the users anew")
     tuned_folds: int = Field(3, ge=2, description="the same where models are fine-tuned")
     backbone: str = Field(description="whose frozen features the heads read")
     features: FeaturesConfig = FeaturesConfig()
-    precision: Precision = "auto"
+    precision: Precision = Field(
+        "auto", description="of the features; auto: bf16 where the device has it, else fp32"
+    )
     files: tuple[str, ...] = Field((), description="files that must be there before all else")
-    fine_tuned: dict[str, TunedConfig] = Field(default_factory=dict)
-    frozen: dict[str, FrozenConfig] = Field(default_factory=dict)
+    fine_tuned: dict[str, TunedConfig] = Field({}, description="data sets by name")
+    frozen: dict[str, FrozenConfig] = Field({}, description="data sets by name")
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "StudyConfig":

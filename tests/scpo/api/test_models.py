@@ -162,8 +162,10 @@ def test_the_budget_is_that_of_scpo_json(country_folders):
 
 
 @pytest.mark.parametrize("module", [scpo.api.scorer, scpo.api.models])
-def test_examples_run(module, models, model_folder):
+def test_examples_run(module, models, model_folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {"scpo": scpo, "model": models["bert"], "folder": str(model_folder("bert"))}
+    names["decoder"] = models["llama"]
     found = doctest.testmod(module, extraglobs=names)
     assert found.failed == 0
     assert found.attempted >= 3

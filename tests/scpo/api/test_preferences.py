@@ -98,7 +98,9 @@ def test_messages_of_a_parquet_file_through_pandas(tmp_path):
     assert scpo.Preferences.from_file(tmp_path / "data").table.equals(data.table)
 
 
-def test_examples_run():
-    found = doctest.testmod(scpo.api.preferences, extraglobs={"scpo": scpo, "pd": pd})
+def test_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"scpo": scpo, "pd": pd, "datasets": datasets}
+    found = doctest.testmod(scpo.api.preferences, extraglobs=names)
     assert found.failed == 0
     assert found.attempted > 3

@@ -1,9 +1,12 @@
 """Training from preferences in memory, as a user of the package does."""
 
+import doctest
+
 import numpy as np
 import pytest
 
 import scpo
+import scpo.api.training
 
 
 @pytest.fixture
@@ -67,3 +70,9 @@ def test_what_cannot_be_trained_is_refused(data, model_folder, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"notes\.txt"):
         scpo.train(data, "Mexico", folder, out=tmp_path / "mine")
+
+
+def test_examples_run(model_folder):
+    names = {"scpo": scpo, "folder": str(model_folder("bert"))}
+    found = doctest.testmod(scpo.api.training, extraglobs=names)
+    assert (found.failed, found.attempted > 5) == (0, True)

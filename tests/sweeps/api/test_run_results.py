@@ -1,10 +1,13 @@
 """A run's folder as DataFrames, models and studies."""
 
+import doctest
+
 import optuna
 import pandas as pd
 import pytest
 
 import scpo
+import sweeps.api.run_results
 from scpo.config import dump_config, parse_config
 from scpo.models.reward_model import content_hash
 from sweeps.api.run_results import Run
@@ -84,7 +87,8 @@ def test_the_recommended_setting_of_a_country(run):
         run.recommended("Peru")
 
 
-def test_final_models_load_with_their_evaluation_and_mix(run, model_writer_of):
+@pytest.fixture
+def run_with_models(run, model_writer_of):
     lines = []
     for record in run.records():
         if record.purpose == "final" and record.arm == "scpo_tuned":
@@ -94,6 +98,19 @@ def test_final_models_load_with_their_evaluation_and_mix(run, model_writer_of):
             record = record.model_copy(update=told)
         lines.append(record.model_dump_json() + "\n")
     (run.folder / "trials.jsonl").write_text("".join(lines))
+    return run
+
+
+@pytest.fixture
+def studied_run(run):
+    config = run.config.search
+    searched = [r for r in run.records() if r.purpose == "search" and r.country == "Mexico"]
+    CountryStudy("Mexico", config, new_storage(run.folder), [], lambda point: None, searched)
+    return run
+
+
+def test_final_models_load_with_their_evaluation_and_mix(run_with_models):
+    run = run_with_models
     model = run.model("Mexico")
     (final,) = [
         r
@@ -113,12 +130,14 @@ def test_final_models_load_with_their_evaluation_and_mix(run, model_writer_of):
         run.model("Mexico", "full")
 
 
-def test_the_study_of_a_country(run):
-    config = run.config.search
+def test_a_run_may_have_no_study(run):
     with pytest.raises(FileNotFoundError, match="No studies at"):
         run.study("Mexico")
+
+
+def test_the_study_of_a_country(studied_run):
+    run = studied_run
     searched = [r for r in run.records() if r.purpose == "search" and r.country == "Mexico"]
-    CountryStudy("Mexico", config, new_storage(run.folder), [], lambda point: None, searched)
     study = run.study("Mexico")
     values = [
         trial.values[0] for trial in study.get_trials(states=[optuna.trial.TrialState.COMPLETE])
@@ -133,6 +152,12 @@ def test_the_report_is_written_where_it_is_missing(run):
     assert page.read_text().startswith("<!")
     stamp = page.stat().st_mtime_ns
     assert run.report.stat().st_mtime_ns == stamp
+
+
+def test_examples_run(run_with_models, studied_run):
+    names = {"scpo": scpo, "folder": run_with_models.folder, "run": run_with_models}
+    found = doctest.testmod(sweeps.api.run_results, extraglobs=names)
+    assert (found.failed, found.attempted > 8) == (0, True)
 
 
 def test_another_folder_is_no_run(tmp_path):

@@ -112,3 +112,4 @@ def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
 
 def test_examples_run():
     assert doctest.testmod(configurations).failed == 0
+    assert doctest.testmod(start).failed == 0

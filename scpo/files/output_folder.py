@@ -76,10 +76,12 @@ def output_folder(
     if replaced:
         refuse_other_files(out, kind)
     else:
-        _refuse_kind(out, kind)
+        _refuse_kind(out, kind, unless_locked=True)
     was_there, target = out.exists(), out.resolve()
     lock = target.with_name(f".{target.name}.lock") if replaced else out / LOCK
     with one_writer(lock, out):
+        if not replaced:
+            _refuse_kind(out, kind)
         held = read_marker(out)
         is_other = made_from is not None and held.get("made_from") != own["made_from"]
         if is_other and held.get("finished", True) and _holds_more(out) and not overwrite:
@@ -240,12 +242,18 @@ def _refuse_place(out: Path, keep: Sequence[str | Path | None]) -> None:
                 )
 
 
-def _refuse_kind(out: Path, kind: str) -> None:
-    """Refuse a folder that holds files, unless it was written as this kind."""
+def _refuse_kind(out: Path, kind: str, *, unless_locked: bool = False) -> None:
+    """Refuse a folder that holds files, unless it was written as this kind.
+
+    With `unless_locked` a folder that a process may be writing is left to the lock: it may not
+    have its marker yet.
+    """
+    names = {path.name for path in out.iterdir()} if out.is_dir() else set()
     marker = read_marker(out)
-    if marker.get("kind") == kind or not _holds_more(out):
+    if marker.get("kind") == kind or names <= {MARKER, LOCK}:
         return
-    names = {path.name for path in out.iterdir()}
+    if unless_locked and (out / LOCK).exists():
+        return
     if not marker and any(names.issuperset(ours) for ours in _UNMARKED.get(kind, ())):
         return
     held = f"a {marker['kind']}" if marker else f"other files ({', '.join(sorted(names)[:3])})"

@@ -36,6 +36,7 @@ _JOBS = (
 )
 _TO_GO_ON = {
     "sweep": "Finished trials are kept: run the same command with --resume to go on.",
+    "demo": "Finished trials are kept: run the same command with --resume to go on.",
     "ablate": "Finished trainings are kept: run the same command with --resume to go on.",
     "train": "Checkpoints are kept, where checkpoint_every set them: run the same command again.",
     "score": "What is scored is in the cache: run the same command again to go on.",

@@ -18,7 +18,7 @@ def heads_figure(rows: Sequence[PooledRow]) -> Figure:
     """Return a panel for all countries, then one for each, an arm a line with its interval."""
     countries = sorted({row.country for row in rows}, key=lambda name: (name != POOLED, name))
     with drawing_style():
-        figure = Figure(figsize=(2.6 * len(countries) + 1.2, 2.6))
+        figure = Figure(figsize=(2.6 * len(countries) + 1.2, 2.7))
         figure.set_layout_engine(ConstrainedLayoutEngine(w_pad=0.1))
         axes = figure.subplots(1, len(countries), sharex=True, sharey=True, squeeze=False)[0]
         for panel, country in zip(axes, countries, strict=True):
@@ -44,7 +44,7 @@ def _draw_country(panel: Axes, rows: Sequence[PooledRow]) -> None:
     panel.grid(visible=False, axis="y")
     panel.tick_params(axis="y", length=0)
     panel.set_title(
-        f"{country_title(base.country)}\n{BASELINE} {format_accuracy(base.accuracy)}, "
+        f"{country_title(base.country)}\n{BASELINE} {format_accuracy(base.accuracy)}\n"
         f"{base.users} users, {base.pairs:,} pairs",
         fontsize=8.5,
         loc="left",

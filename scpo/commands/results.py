@@ -59,8 +59,28 @@ def curves(
     show_json(as_json, {"curve_summary": summary})
 
 
-def report(run: RunPlace, as_json: Json = False) -> None:
-    """Write report.html, one self-contained page about a sweep."""
+def report(
+    run: RunPlace,
+    live: Annotated[
+        bool, Option("--live", help="Show it while the sweep runs, on this machine alone.")
+    ] = False,
+    port: Annotated[int, Option(min=0, max=65535, help="Port of --live; 0 for a free one.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Write report.html, one self-contained page about a sweep.
+
+    With --live it is not written but shown in a browser, made anew from the ledger at every
+    request. It loads itself anew every 10 s; Ctrl-C ends it, and the sweep goes on.
+
+    Example: scpo report runs/prism --live
+    """
+    if live:
+        _show_live(run, port)
+    else:
+        _write_report(run, as_json)
+
+
+def _write_report(run: str, as_json: bool) -> None:
     from sweeps.ledger.records import read_records
     from sweeps.ranking.ranking import rank_records
     from sweeps.ranking.tested import describe_tests
@@ -77,6 +97,22 @@ def report(run: RunPlace, as_json: Json = False) -> None:
         page = write_report(folder, rule=rule, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
     show_json(as_json, {"page": str(page), "arms": arm_columns(rows, notes)})
+
+
+def _show_live(run: str, port: int) -> None:
+    """Serve the page of a run until Ctrl-C."""
+    from scpo.files.places import is_remote
+    from sweeps.report.live import LiveReport
+
+    if is_remote(run):
+        raise ValueError(
+            f"--live shows a run in a folder of this machine, but got {run}. Use `scpo report "
+            f"{run}`, which reads it once."
+        )
+    folder = Path(run)
+    with LiveReport(folder, _rule(folder), port) as server:
+        console.print(f"{server.url} shows {run} as it grows. Ctrl-C ends it.")
+        server.serve_forever()
 
 
 def watch(

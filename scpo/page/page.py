@@ -44,10 +44,20 @@ class Section:
 
 
 def render_page(
-    title: str, summary: Markup | str, sections: Sequence[Section], *, facts: Sequence[str] = ()
+    title: str,
+    summary: Markup | str,
+    sections: Sequence[Section],
+    *,
+    facts: Sequence[str] = (),
+    refresh_s: int | None = None,
 ) -> str:
-    """Return a page as HTML; `facts` stand in small letters under its title."""
-    style, script = (page_templates().get_template(n).render() for n in ("page.css", "page.js"))
+    """Return a page as HTML; `facts` stand in small letters under its title.
+
+    With `refresh_s` it loads itself anew so often, and the reader stays where they are.
+    """
+    style, script = page_templates().get_template("page.css").render(), _script(refresh_s)
+    if refresh_s is not None:
+        facts = [f"Live, read anew every {refresh_s} s", *facts]
     return (
         page_templates()
         .get_template("page.html.j2")
@@ -87,6 +97,13 @@ def paragraph(text: str) -> Markup:
 def warning(text: str) -> Markup:
     """Return a text as a paragraph that stands out."""
     return Markup('<p class="warning">{}</p>').format(printable(text))
+
+
+def _script(refresh_s: int | None) -> str:
+    script = page_templates().get_template("page.js").render()
+    if refresh_s is None:
+        return script
+    return f"{script}\n{page_templates().get_template('live.js').render(refresh_s=refresh_s)}"
 
 
 def _hash(text: str) -> str:

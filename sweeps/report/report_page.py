@@ -80,10 +80,12 @@ def render_report(
     rule: ChoiceRule = DEFAULT_RULE,
     users: Mapping[str, Sequence[UserWeight]] | None = None,
     rankings: Sequence[CountryRanking] | None = None,
+    refresh_s: int | None = None,
 ) -> str:
     """Return the page of a run's records, at least one, as text; `config` is a text too.
 
-    `rule` and `rankings` as of `write_report`; `users` are the weights of users by country.
+    `rule` and `rankings` as of `write_report`; `users` are the weights of users by country,
+    `refresh_s` as of `render_page`.
 
     Raises:
         ValueError: Records do not fit together; see ranking, arms_table and curve_points.
@@ -113,6 +115,7 @@ def render_report(
         join([_verdicts(rankings, current, notes), _few_users(rankings), _gains(current)]),
         [section for section in sections if section is not None],
         facts=[f"{term}: {value}" for term, value in _facts(records)],
+        refresh_s=refresh_s,
     )
 
 

@@ -19,8 +19,9 @@ from sweeps.ledger.words import GLOBAL, TUNED_ARM
 from sweeps.probe.user_features import weigh_users
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import rule_of
-from sweeps.report.model_names import write_model_names
+from sweeps.report.model_names import MODELS_FILE, write_model_names
 from sweeps.run.inputs import prepare_countries, prepare_table_and_model
+from sweeps.run.pins import made_file
 from sweeps.run.run_folder import open_run
 from sweeps.run.workspace import Workspace
 
@@ -82,5 +83,6 @@ def make_finished_run(folder: Path, backbone: Path) -> Path:
         ledger.append(
             run_job(job, data, load_reward_model(model), config.training, engine="torch")
         )
-    write_model_names(rank_records(ledger.read(), rule=rule_of(config)), run)
+    with made_file(run, "names of models", run / MODELS_FILE):
+        write_model_names(rank_records(ledger.read(), rule=rule_of(config)), run)
     return run

@@ -17,9 +17,11 @@ from scpo.files.provenance import source_commit
 PAGE_VARIABLE = "SCPO_FAULTS_PAGE"  # where the table is written at the end of the tests
 _HEAD = """# Reliability
 
-What was done to scpo on purpose, with real files, processes and signals, and what came of it. `make faults` does it again and writes this page.
+What was done to scpo on purpose, with real files, processes and signals, and what came of it.
+`make faults` does it again and writes this page.
 
-A fault is *survived* if it is refused by name, told, or changes nothing that is computed. *Noticed after* is the longest time until a command had ended, its start left out.
+A fault is *survived* if it is refused by name, told, or changes nothing that is computed.
+*Noticed after* is the longest time until the command that met it had ended, its start left out.
 
 | fault | times | survived | work lost | noticed after | what is said |
 |---|---|---|---|---|---|

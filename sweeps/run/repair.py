@@ -89,6 +89,8 @@ def _pinned_parts(run: Path) -> Iterator[Part]:
 
 def _made_part(run: Path, name: str, file: Path, sha256: str) -> Part:
     """Return the state of a file that --resume writes again; a damaged one is moved away."""
+    if not file.resolve().is_relative_to(run.resolve()):
+        return Part(str(file), "damaged", f"The {name} must lie in the run, and is left alone.")
     at = file.relative_to(run).as_posix()
     if not file.is_file():
         return Part(at, "repaired", "It is missing, so --resume writes it again.")

@@ -13,7 +13,7 @@ export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo study test test-fast test-exhaustive interop coverage mutants bench pages docs lint clean
+.PHONY: setup demo study test test-fast test-exhaustive faults interop coverage mutants bench pages docs lint clean
 
 setup: $(VENV)/.installed
 
@@ -38,10 +38,14 @@ test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
-	$(BIN)/python -m pytest -m 'not slow and not exhaustive and not interop'
+	$(BIN)/python -m pytest -m 'not slow and not exhaustive and not interop and not faults'
 
 test-exhaustive: setup
 	$(BIN)/python -m pytest -m exhaustive
+
+# Faults of every kind, injected many times: prints the table and writes it to docs/reliability.md.
+faults: setup
+	SCPO_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest -m faults tests/faults
 
 # Other programs read an exported model: TRL, sentence-transformers, OpenRLHF, peft, rewardbench.
 interop: setup

@@ -54,6 +54,8 @@ def make_app() -> typer.Typer:
 def main() -> None:
     """Run the command line; the process ends with its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Processes that this one starts import nothing from the current directory: data may lie there.
+    os.environ.setdefault("PYTHONSAFEPATH", "1")
     if not os.environ.get("RAY_ADDRESS", "set").strip():
         del os.environ["RAY_ADDRESS"]  # empty is unset, for Ray too
     with LastLine(sys.argv[1:]) as ending:

@@ -27,7 +27,7 @@ from pydantic_core import PydanticCustomError
 from scpo.choices import Overlong, Pooling, Precision, ScheduleKind
 from scpo.text.near_words import nearest
 from scpo.text.prompt_prefix import check_template
-from scpo.text.settings import apply_override, expand_variables, place_of
+from scpo.text.settings import apply_override, expand_variables, place_of, refuse_secrets
 from scpo.text.yaml_files import KeyPath, YamlValue, read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -258,7 +258,8 @@ def load_config(
 ) -> ConfigType:
     """Read a YAML file into a configuration; overrides are texts `key.sub=value`, the value YAML.
 
-    A file that a run keeps `is_own`: what it was begun with was checked then.
+    A file that a run keeps `is_own`: what it was begun with was checked then, and its variables
+    were replaced, so those of whoever reads it are left alone.
 
     Raises:
         FileNotFoundError: No such file.
@@ -272,8 +273,10 @@ def load_config(
     if not isinstance(read.value, dict):
         holds = "nothing" if read.value is None else f"a {type(read.value).__name__}"
         raise ValueError(f"{path} must hold keys and values, but holds {holds}.")
-    if not is_own:
-        _refuse_trust(read, overrides, path)
+    if is_own:
+        refuse_secrets(read, str(path))
+        return _check(kind, read, str(path))
+    _refuse_trust(read, overrides, path)
     return _parse(kind, read, overrides, str(path))
 
 

@@ -80,7 +80,8 @@ def unpack(log: str, source: str, to: Path) -> int:
 
     Raises:
         FileNotFoundError: The folder does not exist there or holds nothing to copy.
-        RuntimeError: It is too large, or the log is not complete.
+        RuntimeError: It is too large, the log is not complete, or a file would lie outside of
+            the folder.
     """
     lines = [
         line[len(ARCHIVE_PREFIX) :] for line in log.splitlines() if line.startswith(ARCHIVE_PREFIX)
@@ -101,8 +102,11 @@ def unpack(log: str, source: str, to: Path) -> int:
             f"{header.get('size', 'unknown')} bytes. Fetch again."
         )
     to.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
-        tar.extractall(to, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:gz") as tar:
+            tar.extractall(to, filter="data")
+    except tarfile.TarError as error:
+        raise RuntimeError(f"The archive of {source} is not unpacked: {error}.") from error
     return int(header["num_files"])
 
 

@@ -15,7 +15,8 @@ from tempfile import TemporaryDirectory
 from cluster.jobs.submission import Submission
 from scpo.text.secrets import has_token
 
-_READ_BYTES = 1 << 20  # of a file that is looked through for tokens
+_BLOCK_BYTES = 1 << 20  # of a file that is looked through for tokens, at a time
+_OVERLAP_BYTES = 1 << 12  # longer than any token
 _GIT_LIMIT_S = 60
 
 
@@ -50,9 +51,14 @@ def leads_out(path: Path, working_dir: Path) -> bool:
 
 
 def holds_token(path: Path) -> bool:
-    """Return whether a file of text holds a token or a private key."""
+    """Return whether a file holds a token, a private key or a password."""
     with path.open("rb") as file:
-        return has_token(file.read(_READ_BYTES).decode("latin-1"))
+        before = b""
+        while block := file.read(_BLOCK_BYTES):
+            if has_token((before + block).decode("latin-1")):
+                return True
+            before = block[-_OVERLAP_BYTES:]
+    return False
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 In goes a file of JSON Lines or Parquet; out comes one of the same kind with further columns, whole
 or absent. Finished parts lie beside it, in a folder that is keyed by what they are made of: other
-input or another model starts anew.
+input or another model starts anew. A part's name carries the hash of its bytes: a damaged one is
+made again.
 """
 
 import json
@@ -69,10 +70,12 @@ def transform_file(
     num_rows, num_new, files = 0, 0, []
     chunks = _parquet_chunks if is_parquet else _json_chunks
     for number, chunk in enumerate(chunks(source, rows_of_part)):
-        file = parts / f"{number:08d}"
-        if not file.is_file():
-            with atomic_path(file) as temporary:
+        file = _find_part(parts, number)
+        if file is None:
+            with atomic_path(parts / "new") as temporary:
                 _write_part(chunk, work, columns, temporary)
+            new = parts / "new"
+            file = new.rename(parts / f"{number:08d}-{hash_file(new)[:16]}")
             num_new += len(chunk)
         num_rows += len(chunk)
         files.append(file)
@@ -106,6 +109,15 @@ def _open_parts(out: Path, key: Mapping[str, Any]) -> Path:
     if not held.is_file():
         write_json(held, {"made_from": wanted})
     return parts
+
+
+def _find_part(parts: Path, number: int) -> Path | None:
+    """Return the finished part of a number, None where there is none with the bytes written."""
+    for file in parts.glob(f"{number:08d}-*"):
+        if file.name.endswith(hash_file(file)[:16]):
+            return file
+        file.unlink()
+    return None
 
 
 def _json_chunks(source: Path, size: int) -> Iterator[list[tuple[int, FileRow]]]:

@@ -3,12 +3,15 @@
 import logging
 import os
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import grpc
 import ray.train
+from ray.job_config import JobConfig
 
+import scpo
 from scpo.files.places import shorten_ray_temp
 from scpo.interrupts import keep_handlers
 from scpo.text.terminal import warn
@@ -43,7 +46,26 @@ def start_ray() -> None:
         else:
             if short := shorten_ray_temp():
                 warn(f"TMPDIR is too long for Ray's sockets: its files are in {short}.")
-            ray.init(address="local", include_dashboard=False, **quiet)
+            ray.init(
+                address="local", include_dashboard=False, job_config=own_paths_only(), **quiet
+            )
+
+
+def own_paths_only() -> JobConfig:
+    """Return a job whose workers import nothing from the current directory: data may lie there.
+
+    Ray would put it before everything else. It stays where this package is run from its sources.
+    """
+    config = JobConfig()
+    config._py_driver_sys_path = _OwnPaths()
+    return config
+
+
+class _OwnPaths(list[str]):
+    """Paths of modules, of which only that of this package is taken up."""
+
+    def extend(self, paths: Iterable[str]) -> None:
+        super().extend(path for path in paths if Path(path) == Path(scpo.__file__).parents[1])
 
 
 def check_answers(address: str) -> None:

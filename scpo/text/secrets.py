@@ -22,16 +22,28 @@ _SETTING = (
     r"|access_key|secret_key|sig|signature|x-amz-signature|x-amz-security-token)=)[^&;\s]+"
 )
 # Of Hugging Face, GitHub, GitLab, OpenAI and Anthropic, AWS, Slack, Google, npm, PyPI, Stripe,
-# SendGrid, DigitalOcean, Weights & Biases' newer keys, JSON web tokens, private keys.
+# SendGrid, DigitalOcean, Weights & Biases' newer keys, Docker Hub, Databricks, Vault, Groq,
+# Replicate, xAI, Perplexity, Grafana, Azure, age, JSON web tokens, private keys.
 _TOKEN = (
-    r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|glpat-[\w-]{16,}"
-    r"|sk-[\w-]{20,}|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|xox[abeoprs]-[\w-]{10,}"
+    r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|gl(?:pat|rt|dt|ptt|cbt|soat)-[\w-]{16,}"
+    r"|sk-[\w-]{20,}|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|(?:xox[abeoprs]|xapp)-[\w-]{10,}"
     r"|AIza[\w-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}"
     r"|[rs]k_(?:live|test)_\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|do[op]_v1_[a-f0-9]{32,}"
-    r"|wandb_v1_\w{20,}|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
-    r"|-----BEGIN[ A-Z]*PRIVATE KEY-----|\bhooks\.slack\.com/services/[\w/]{20,}"
+    r"|wandb_v1_\w{20,}|dckr_[po]at_\w{20,}|dapi[a-f0-9]{32}|hv[sbr]\.[\w-]{24,}|gsk_\w{40,}"
+    r"|r8_\w{30,}|xai-[\w-]{40,}|pplx-\w{30,}|gl(?:sa|c)_\w{30,}|AGE-SECRET-KEY-1[0-9A-Z]{50,}"
+    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
+    r"|-----BEGIN[ A-Z]*PRIVATE KEY(?: BLOCK)?-----[\w+/=\s\\]*(?:-----END[ A-Z]*-----)?"
+    r"|\bhooks\.slack\.com/services/[\w/]{20,}"
+    r"|\b(?:Account|SharedAccess)Key=[\w+/]{40,}"
 )
-_ANY_TOKEN = re.compile(_TOKEN)
+# In files beside tokens: URIs with passwords, and what curl, kubectl, Docker and AWS keep.
+_KEPT = (
+    r"\b[a-z][a-z0-9+.-]*://[^\s/@:\"'{}<>$]*:[^\s/@\"'{}<>$*]{8,}@[\w.-]+"
+    r"|\bmachine\s+\S+\s+login\s+\S+\s+password\s+\S+|\bclient-key-data:\s*[\w+/=]{24,}"
+    r"|\"auth\":\s*\"[\w+/=]{16,}\"|[?&]sig=[\w%+/-]{32,}"
+    r"|\baws_secret_access_key[\"']?\s*[:=]\s*[\"']?[\w/+]{40}"
+)
+_IN_FILE = re.compile(f"{_TOKEN}|(?i:{_KEPT})")
 _SECRET = re.compile(
     "|".join((_URI_USER, _WEB_USER, _BUCKET_USER, _SETTING, _TOKEN)), re.IGNORECASE
 )
@@ -68,8 +80,8 @@ def is_random(text: str) -> bool:
 
 
 def has_token(text: str) -> bool:
-    """Return whether a text holds a token or a private key of a kind that is known."""
-    return _ANY_TOKEN.search(text) is not None
+    """Return whether the text of a file holds a token, key or password of a kind that is known."""
+    return _IN_FILE.search(text) is not None
 
 
 def mask_secrets(text: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -103,6 +103,8 @@ def _each_text(read: YamlValue, origin: str, change: Callable[[str, str], str]) 
 
     def walk(value: Any, place: KeyPath) -> Any:
         if isinstance(value, dict):
+            for key in filter(has_secret, map(str, value)):  # which a message would show
+                _refuse_credentials(key, f"{origin}: {place_of((*place, key), read.places)}a key")
             return {key: walk(item, (*place, key)) for key, item in value.items()}
         if isinstance(value, list):
             return [walk(item, (*place, number)) for number, item in enumerate(value)]

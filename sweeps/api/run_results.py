@@ -156,7 +156,8 @@ class Run:
         `RewardModel.from_pretrained`.
 
         Raises:
-            ValueError: No such country or arm, or the folder has other bytes than were written.
+            ValueError: No such country or arm, the folder has other bytes than were written, or
+                the run has `trust_remote_code`, which these options must repeat.
 
         Warns:
             UserWarning: The model is of a setting that was recommended before.
@@ -179,15 +180,21 @@ class Run:
             note := describe_tests(records, self._rankings(records)).get(name)
         ):
             warnings.warn(f"{name}: {note}", UserWarning, stacklevel=2)
-        code = {"trust_remote_code": judged.trust_remote_code}
-        model = RewardModel.from_pretrained(models[label], **{**code, **options})
+        self._check_trust(judged, options.get("trust_remote_code", False))
+        model = RewardModel.from_pretrained(models[label], **options)
         (final, *_) = [r for r in records if _is_final(r, name, arm)]
         if final.evaluation is not None:
             model.evaluation = final.evaluation.model_dump()
         return model
 
-    def mix(self, weights: Mapping[str, float], arm: str = TUNED_ARM) -> "Mixture":
-        """Steer the run's global model towards countries; see `scpo.mix`.
+    def mix(
+        self,
+        weights: Mapping[str, float],
+        arm: str = TUNED_ARM,
+        *,
+        trust_remote_code: bool = False,
+    ) -> "Mixture":
+        """Steer the run's global model towards countries; see `scpo.mix` and `model`.
 
         Example:
             >>> run.mix({"Mexico": 0.5, "Chile": 0.25}).score(["a"], ["good"]).shape
@@ -196,13 +203,18 @@ class Run:
         from scpo.api.models import RewardModel, mix  # torch: tables do without
 
         judged = self.judged()
+        self._check_trust(judged, trust_remote_code)
         shared = RewardModel.from_pretrained(
             judged.global_model,
             revision=judged.revision if isinstance(judged.global_model, str) else None,
-            trust_remote_code=judged.trust_remote_code,
+            trust_remote_code=trust_remote_code,
         )
         named = {self._country(country): weight for country, weight in weights.items()}
-        return mix(shared, named, {country: self.model(country, arm) for country in named})
+        models = {
+            country: self.model(country, arm, trust_remote_code=trust_remote_code)
+            for country in named
+        }
+        return mix(shared, named, models)
 
     def study(self, country: str) -> "optuna.Study":
         """Return the Optuna study of a country's search.
@@ -227,6 +239,15 @@ class Run:
     def _rankings(self, records: Sequence[TrialRecord] | None = None) -> list[CountryRanking]:
         given = self.records() if records is None else records
         return rank_records(given, rule=rule_of(self.config))
+
+    def _check_trust(self, judged: "ModelsToJudge", is_trusted: bool) -> None:
+        """Let no file ask for what runs code: a run may be somebody else's."""
+        if judged.trust_remote_code and not is_trusted:
+            raise ValueError(
+                f"The configuration of {self.path} has trust_remote_code, so its models may run "
+                "code of their own here. If you trust who made this run, give "
+                "trust_remote_code=True."
+            )
 
     def _country(self, label: str) -> str:
         return find_countries([label], self.countries)[0]

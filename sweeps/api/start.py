@@ -14,8 +14,10 @@ from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
 from sweeps.ledger.records import Ledger, Listener, TrialRecord
 from sweeps.ranking.recommendation import rule_of
+from sweeps.report.model_names import MODELS_FILE
 from sweeps.report.write_all import Outputs, write_outputs
 from sweeps.run.mirror import Mirror, working_folder
+from sweeps.run.pins import made_file
 from sweeps.run.run_folder import one_run_writer
 from sweeps.stages.whole_sweep import run_sweep
 from sweeps.tracking.reporting import Reporting
@@ -99,7 +101,8 @@ def run_and_write(
         stopped = run_sweep(
             config, folder, resume=resume, say=say, mirror=mirror, on_ledger=listen
         )
-        return write_outputs(folder, rule=rule_of(config)), stopped
+        with made_file(folder, "names of models", folder / MODELS_FILE):
+            return write_outputs(folder, rule=rule_of(config)), stopped
 
 
 def resolve_configuration(

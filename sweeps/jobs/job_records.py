@@ -13,6 +13,7 @@ from scpo.files.provenance import installed_versions, source_commit, utc_now
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import effective_pairs
 from scpo.models.reward_model import LoadedModel, content_hash
+from scpo.text.secrets import mask_secrets
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
@@ -130,9 +131,12 @@ def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
 
 
 def failed_record(job: Job, error: str, *, lane_lost: bool = False) -> TrialRecord:
-    """Return the record of a training that failed, by itself or with its lane."""
+    """Return the record of a training that failed, by itself or with its lane.
+
+    A secret in the error, such as a password in an address, is masked.
+    """
     return _record(job, state="failed", times={"started": utc_now()}, engine="").model_copy(
-        update={"error": error, "lane_lost": lane_lost}
+        update={"error": mask_secrets(error), "lane_lost": lane_lost}
     )
 
 

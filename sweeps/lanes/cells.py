@@ -1,8 +1,8 @@
 """Cells of a study: each is computed once, by one of several processes, and kept in a file.
 
 A cell is a frozen dataclass of numbers and names; its result is anything that JSON holds. The
-file holds the cell beside its result, so that a folder of other settings is refused and an
-interrupted study resumes.
+file holds the cell beside its result and a checksum of both, so that a folder of other settings
+and a damaged file are refused, and an interrupted study resumes.
 """
 
 import json
@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from scpo.files.atomic import write_json
+from scpo.files.atomic import hash_values, write_json
 from sweeps.config import Say
 
 CellT = TypeVar("CellT")
@@ -41,7 +41,7 @@ def finish_cells(
         num_processes: None for one a core; 1 computes in this one.
 
     Raises:
-        ValueError: A file holds another cell than the one of its name.
+        ValueError: A file holds another cell than the one of its name, or is damaged.
     """
     missing = {name: cell for name, cell in cells.items() if not _is_done(folder, name, cell)}
     if len(missing) < len(cells):
@@ -59,7 +59,9 @@ def finish_cells(
 
 
 def _compute_cell(compute: Callable[[CellT], Any], folder: Path, name: str, cell: CellT) -> None:
-    write_json(_file(folder, name), {"cell": _as_json(cell), "result": compute(cell)})
+    values: Any = cell
+    held = _as_read({"cell": asdict(values), "result": compute(cell)})
+    write_json(_file(folder, name), {**held, "sum": hash_values(held)[:16]})
 
 
 def _report(done: Iterable[None], total: int, say: Say) -> None:
@@ -73,21 +75,34 @@ def _is_done(folder: Path, name: str, cell: Any) -> bool:
     if not _file(folder, name).is_file():
         return False
     found = _read(folder, name)["cell"]
-    if found != _as_json(cell):
+    wanted = _as_read(asdict(cell))
+    if found != wanted:
         raise ValueError(
-            f"{_file(folder, name)} must hold the cell {_as_json(cell)}, but holds {found}. "
+            f"{_file(folder, name)} must hold the cell {wanted}, but holds {found}. "
             "Take another folder, or remove that file."
         )
     return True
 
 
-def _as_json(cell: Any) -> Any:
-    """Return a cell as JSON reads it back: lists for tuples."""
-    return json.loads(json.dumps(asdict(cell)))
+def _as_read(values: Any) -> Any:
+    """Return values as JSON reads them back: lists for tuples, names of keys for numbers."""
+    return json.loads(json.dumps(values))
 
 
-def _read(folder: Path, name: str) -> Any:
-    return json.loads(_file(folder, name).read_text(encoding="utf-8"))
+def _read(folder: Path, name: str) -> dict[str, Any]:
+    """Return the cell and the result of a file; those of earlier versions have no checksum."""
+    file = _file(folder, name)
+    try:
+        held = dict(json.loads(file.read_text(encoding="utf-8")))
+        told = held.pop("sum", None)
+        if {*held} != {"cell", "result"} or told not in (None, hash_values(held)[:16]):
+            raise ValueError("its checksum is another")
+    except (ValueError, TypeError, RecursionError) as error:
+        raise ValueError(
+            f"{file} has other bytes than were written ({error}). Remove it: the same command "
+            "computes it again."
+        ) from error
+    return held
 
 
 def _file(folder: Path, name: str) -> Path:

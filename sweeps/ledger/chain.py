@@ -18,9 +18,16 @@ _TAIL = re.compile(
 _OLD_TAIL = re.compile(rb', "sum": "([0-9a-f]{16})"}$')
 
 
-def ends_as_written(line: bytes) -> bool:
-    """Tell whether a line ends as written; one torn by a kill does not."""
-    return _OLD_TAIL.search(line) is not None or _TAIL.search(line) is not None
+def refuse_flipped_end(torn: bytes, where: str) -> None:
+    """Refuse a last line that lacks nothing but its newline: by a kill it would lack its end.
+
+    `torn` is what follows the last newline of a ledger.
+
+    Raises:
+        ValueError: It is such a line.
+    """
+    if _TAIL.search(torn[:-1]) or _OLD_TAIL.search(torn[:-1]):
+        raise ValueError(f"{where}: the line has other bytes than were written.")
 
 
 def run_of_line(line: bytes) -> str | None:

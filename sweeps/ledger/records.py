@@ -15,7 +15,7 @@ from uuid import uuid4
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from scpo.statistics.bootstrap import Interval
-from sweeps.ledger.chain import Chain, ends_as_written
+from sweeps.ledger.chain import Chain, refuse_flipped_end
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -254,8 +254,7 @@ def _lines_of(file: Path) -> Iterator[tuple[bytes, str]]:
     *lines, torn = file.read_bytes().split(b"\n")
     for number, line in enumerate(lines, 1):
         yield line, f"{file}:{number}"
-    if ends_as_written(torn[:-1]):  # by a kill it would have lost its end
-        raise ValueError(f"{file}:{len(lines) + 1}: the line has other bytes than were written.")
+    refuse_flipped_end(torn, f"{file}:{len(lines) + 1}")
 
 
 def _cut_torn_line(path: Path) -> None:
@@ -266,6 +265,8 @@ def _cut_torn_line(path: Path) -> None:
     whole = data.rfind(b"\n") + 1
     if whole == len(data):
         return
+    number = data.count(b"\n") + 1
+    refuse_flipped_end(data[whole:], f"{path}:{number}")
     with path.with_suffix(".torn").open("ab") as handle:
         handle.write(data[whole:] + b"\n")
     with path.open("rb+") as handle:

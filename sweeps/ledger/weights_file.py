@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scpo.files.csv_files import write_csv
 
-_WEIGHTS_FILE = "user_weights.csv"
+WEIGHTS_FILE = "user_weights.csv"
 NUM_BINS = 10
 
 
@@ -29,7 +29,7 @@ class UserWeight:
 def write_user_weights(rows: Sequence[UserWeight], run: Path) -> None:
     """Write the users of all countries into a run's folder, whole or not at all."""
     names = [field.name for field in fields(UserWeight)]
-    write_csv(names, [asdict(row) for row in rows], run / _WEIGHTS_FILE)
+    write_csv(names, [asdict(row) for row in rows], run / WEIGHTS_FILE)
 
 
 def read_user_weights(run: Path) -> dict[str, list[UserWeight]]:
@@ -38,7 +38,7 @@ def read_user_weights(run: Path) -> dict[str, list[UserWeight]]:
     Raises:
         ValueError: A line is not of `write_user_weights`; the message names file and line.
     """
-    file = run / _WEIGHTS_FILE
+    file = run / WEIGHTS_FILE
     found: dict[str, list[UserWeight]] = {}
     if not file.is_file():
         return found

@@ -16,9 +16,10 @@ from scpo.countries.user_agreement import (
 from scpo.method.user_weights import default_user_strength, user_weights
 from scpo.models.model_source import ModelSource
 from sweeps.config import Say, SweepConfig
-from sweeps.ledger.weights_file import UserWeight, write_user_weights
+from sweeps.ledger.weights_file import WEIGHTS_FILE, UserWeight, write_user_weights
 from sweeps.ledger.words import USER
 from sweeps.probe.probed_pairs import open_features, texts_features
+from sweeps.run.pins import made_file
 from sweeps.run.workspace import Workspace
 
 
@@ -88,7 +89,8 @@ def write_weights_of(countries: Mapping[str, CountryData], run: Path) -> list[Us
         for row in user_weight_rows(data)
     ]
     if rows:
-        write_user_weights(rows, run)
+        with made_file(run, "weights of users", run / WEIGHTS_FILE):
+            write_user_weights(rows, run)
     return rows
 
 

@@ -13,12 +13,12 @@ from sweeps.ledger.words import GLOBAL, slug
 from sweeps.ranking.ranking import CountryRanking
 from sweeps.report.leaderboard import describe_answer
 
-_MODELS_FILE = "models.json"
+MODELS_FILE = "models.json"
 
 
 def write_model_names(rankings: Sequence[CountryRanking], run: Path) -> None:
     """Write the file into a run's folder, whole or not at all."""
-    write_json(run / _MODELS_FILE, {ranking.country: _names(ranking) for ranking in rankings})
+    write_json(run / MODELS_FILE, {ranking.country: _names(ranking) for ranking in rankings})
 
 
 def _names(ranking: CountryRanking) -> dict[str, Any]:

@@ -59,6 +59,8 @@ def prepare_table_and_model(
     if not was_there:
         pin_file(run, "interactions", file)
     model = prepare_global_model(config, table, run / "global", say)
+    if (source := run / PIN_FILE).is_file():
+        pin_file(run, "source of the global model", source)
     pin(run, "global model", content_hash(model))
     return table, model
 

@@ -6,7 +6,8 @@ until it is resumed.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ RUN_FILE = "run.json"
 _FORMAT = 1
 _SAMPLES = 16  # rewards of each country that are kept
 _TOLERANCE = 0.05  # of the largest: scored anew on another device they differ, by bf16 at most
+_MADE = "made"  # of a pin whose file a resumed sweep writes again
 _RESTORE = "Restore it, or start a new run with another --out: records of both cannot be compared."
 
 
@@ -75,6 +77,21 @@ def pin_file(run: Path, name: str, file: Path) -> None:
     pin(run, name, value)
 
 
+@contextmanager
+def made_file(run: Path, name: str, file: Path) -> Iterator[None]:
+    """Pin a file of the run that the block writes anew, as every resumed sweep would.
+
+    A block that does not end well leaves it without a pin.
+    """
+    pins = read_run_file(run).get("pins", {})
+    if name in pins:
+        update_run_file(run, {"pins": {key: held for key, held in pins.items() if key != name}})
+    yield
+    if file.is_file():
+        value = {"file": file.relative_to(run).as_posix(), "sha256": hash_file(file), _MADE: True}
+        update_run_file(run, {"pins": {**read_run_file(run).get("pins", {}), name: value}})
+
+
 def pin_rewards(run: Path, country: str, rewards: FloatArray) -> None:
     """Pin a country's reference rewards by a sample, or compare them within what devices differ.
 
@@ -102,8 +119,19 @@ def check_pins(run: Path) -> None:
     for name, held in read_run_file(run).get("pins", {}).items():
         if isinstance(held, dict) and "file" in held:
             file = run / held["file"]
-            if file.is_file() and hash_file(file) != held["sha256"]:
-                raise ValueError(_refusal(run, name, held["sha256"], hash_file(file), file))
+            if not file.is_file() or hash_file(file) == held["sha256"]:
+                continue
+            if is_made(held):
+                raise ValueError(
+                    f"The {name} ({file}) have other bytes than the sweep wrote. Set the file "
+                    f"aside with `scpo repair {run}`; the sweep writes it again with --resume."
+                )
+            raise ValueError(_refusal(run, name, held["sha256"], hash_file(file), file))
+
+
+def is_made(held: Mapping[str, Any]) -> bool:
+    """Tell whether a pinned file is one that a resumed sweep writes again."""
+    return held.get(_MADE) is True
 
 
 def _refusal(run: Path, name: str, before: object, now: object, file: Path | None = None) -> str:

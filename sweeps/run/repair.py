@@ -13,7 +13,7 @@ from scpo.files.atomic import hash_file, write_text
 from scpo.models.reward_model import content_hash
 from sweeps.ledger.records import LEDGER_NAME, read_records
 from sweeps.ledger.salvage import salvage_lines
-from sweeps.run.pins import read_run_file
+from sweeps.run.pins import is_made, read_run_file
 
 SET_ASIDE = "set-aside"
 
@@ -76,13 +76,36 @@ def _pinned_parts(run: Path) -> Iterator[Part]:
         if not (isinstance(held, dict) and "file" in held):
             continue
         file = run / held["file"]
-        if not file.is_file():
+        if is_made(held):
+            yield _made_part(run, name, file, held["sha256"])
+        elif not file.is_file():
             yield Part(held["file"], "damaged", f"The {name} is missing.")
         elif hash_file(file) != held["sha256"]:
             word = f"The {name} has other bytes than the run was begun with."
             yield Part(held["file"], "damaged", word)
         else:
             yield Part(held["file"], "sound", f"The {name}.")
+
+
+def _made_part(run: Path, name: str, file: Path, sha256: str) -> Part:
+    """Return the state of a file that --resume writes again; a damaged one is moved away."""
+    if not file.resolve().is_relative_to(run.resolve()):
+        return Part(str(file), "damaged", f"The {name} must lie in the run, and is left alone.")
+    at = file.relative_to(run).as_posix()
+    if not file.is_file():
+        return Part(at, "repaired", "It is missing, so --resume writes it again.")
+    if hash_file(file) == sha256:
+        return Part(at, "sound", f"The {name}.")
+    return Part(at, "repaired", f"{_move_away(run, file)}; --resume writes it again.")
+
+
+def _move_away(run: Path, path: Path) -> str:
+    """Move a file or folder to `set-aside/`, and return why and where to."""
+    away = _free_path(run / SET_ASIDE / path.name)
+    away.parent.mkdir(exist_ok=True)
+    path.rename(away)
+    moved = f"so it was moved to {away.name} in {SET_ASIDE}/"
+    return f"It has other bytes than the sweep wrote, {moved}"
 
 
 def _final_parts(run: Path) -> Iterator[Part]:
@@ -97,11 +120,7 @@ def _final_parts(run: Path) -> Iterator[Part]:
         elif content_hash(folder) == record.model_hash:
             yield Part(name, "sound", f"{record.country}, {record.arm}.")
         else:
-            away = _free_path(run / SET_ASIDE / folder.name)
-            away.parent.mkdir(exist_ok=True)
-            folder.rename(away)
-            word = f"It has other bytes than the sweep wrote, so it was moved to {away.name}"
-            yield Part(name, "repaired", f"{word} in {SET_ASIDE}/; --resume trains it again.")
+            yield Part(name, "repaired", f"{_move_away(run, folder)}; --resume trains it again.")
 
 
 def _free_path(path: Path) -> Path:

@@ -14,12 +14,18 @@ def open_study(run: Path, country: str) -> optuna.Study:
 
     Raises:
         FileNotFoundError: The run has no journal, or no study of this country.
+        ValueError: The journal is damaged.
     """
     journal = run / JOURNAL
     if not journal.is_file():
         raise FileNotFoundError(f"No studies at {journal}. Has the search of {run} begun?")
-    storage = JournalStorage(JournalFileBackend(str(journal)))
     try:
+        storage = JournalStorage(JournalFileBackend(str(journal)))
         return optuna.load_study(study_name=country, storage=storage)
     except KeyError as error:
         raise FileNotFoundError(f"{journal} has no study of {country}.") from error
+    except (ValueError, TypeError, AssertionError) as error:
+        raise ValueError(
+            f"{journal} is damaged: {error}. `scpo sweep --resume` makes it again from the "
+            "records."
+        ) from error

@@ -198,3 +198,14 @@ def test_files_that_hold_no_configuration(write, tmp_path):
         load_config(Whole, file)
     with pytest.raises(ValueError, match="is not readable YAML"):
         load_config(Whole, write("a: !!python/object/apply:os.getcwd []"))
+
+
+def test_a_file_that_a_run_keeps_reads_no_variables(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCPO_PLACE", "somewhere")
+    file = tmp_path / "config.yaml"
+    file.write_text("path: ${SCPO_PLACE}/pairs\n")
+    assert load_config(DataConfig, file).path == "somewhere/pairs"
+    assert load_config(DataConfig, file, is_own=True).path == "${SCPO_PLACE}/pairs"
+    file.write_text("path: s3://K:SECRETSECRET@bucket\n")
+    with pytest.raises(ValueError, match="must carry no credentials"):
+        load_config(DataConfig, file, is_own=True)

@@ -72,6 +72,13 @@ def test_what_git_tracks_and_what_is_named_is_sent_but_no_secret(folder: Path) -
     assert package.summary().startswith(f"Sent: 5 files, 0.0 MiB. {told}")
 
 
+def test_a_token_far_into_a_large_file_is_found(folder: Path) -> None:
+    for number, before in enumerate((3 << 20, (1 << 20) - 9)):  # the second lies across two blocks
+        write(folder / f"log-{number}.txt", "x " * (before // 2) + TOKEN)
+    git(folder, "add", "--all")
+    assert not {"log-0.txt", "log-1.txt"} & {*checked().files}
+
+
 def test_the_same_files_are_no_secret_s_outside_of_git(folder: Path) -> None:
     (folder / ".git").rename(folder.parent / "elsewhere")
     package = list_package(folder, EXCLUDES)

@@ -89,6 +89,27 @@ def test_an_interrupted_run_goes_on(model, rewards, small_parts, tmp_path, monke
     assert [row["reward"] for row in read(out)] == pytest.approx(rewards[::-1], abs=1e-6)
 
 
+def test_a_damaged_part_is_scored_again(model, rewards, small_parts, tmp_path, monkeypatch):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(lines(ROWS))
+    scored = []
+
+    def score(prompts, responses):
+        scored.append(len(prompts))
+        if len(scored) == 2:
+            raise KeyboardInterrupt
+        return type(model).score(model, prompts, responses)
+
+    monkeypatch.setattr(model, "score", score, raising=False)
+    with pytest.raises(KeyboardInterrupt):
+        score_file(model, source, out)
+    (part,) = (tmp_path / ".out.jsonl.parts").glob("00000000-*")
+    part.write_bytes(part.read_bytes().replace(b'"reward": ', b'"reward": 1', 1))
+    assert score_file(model, source, out) == 7
+    assert scored == [3, 3, 3, 3, 1]
+    assert [row["reward"] for row in read(out)] == pytest.approx(rewards, abs=1e-6)
+
+
 def test_ranking_follows_the_rewards(model, tmp_path):
     texts = [row["response"] for row in ROWS]
     rows = [

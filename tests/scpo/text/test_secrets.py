@@ -91,6 +91,25 @@ def test_tokens_of_services(token: str) -> None:
     assert not has_token(token[: len(token) // 3])
 
 
+def test_a_private_key_is_masked_with_its_body() -> None:
+    head, end = ("-----" + word + " RSA " + "PRIVATE KEY-----" for word in ("BEGIN", "END"))
+    for key in (f"{head}\nMIIEab+/=\n0a\n{end}", f"{head}\\nMIIEab+/=\\n0a", f"{head} MIIEab+/="):
+        assert "MIIE" not in mask_secrets(f"refused: {key}", {})
+
+
+def test_what_files_keep_beside_tokens() -> None:
+    for text in (
+        "machine example.org login me password open-sesame",
+        "    client-key-data: " + "aB3+" * 8,
+        '{"auth": "' + "aB3=" * 6 + '"}',
+        "AWS_SECRET_ACCESS_KEY=" + "aB3/" * 10,
+        "url = postgres://me:open-sesame@example.org/x",
+    ):
+        assert has_token(text)
+    for text in ("url = f'https://{user}:{password}@host'", "postgres://me:***@host", "a@b:c@d"):
+        assert not has_token(text)
+
+
 def test_random_runs_are_no_names() -> None:
     draw = random.Random(0)
     letters = string.ascii_letters + string.digits

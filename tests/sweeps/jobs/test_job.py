@@ -185,3 +185,10 @@ def test_records_of_before_have_user_strength_0() -> None:
     assert setting_identity(record) == setting_identity(older_record)
     weighed = failed_record(make_job(user_strength=0.5), "x")
     assert setting_identity(weighed) != setting_identity(record)
+
+
+def test_a_secret_of_an_error_is_masked_in_its_record() -> None:
+    error = "OSError: https://me:open-sesame@proxy.example.org refused"
+    assert (
+        failed_record(make_job(), error).error == "OSError: https://***@proxy.example.org refused"
+    )

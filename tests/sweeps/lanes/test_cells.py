@@ -57,7 +57,36 @@ def test_a_half_written_file_does_not_count(tmp_path) -> None:
     finish_cells(CELLS, square, tmp_path, print, num_processes=1)
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.json" for name in CELLS]
     held = json.loads((tmp_path / "cell-2.json").read_text())
+    assert len(held.pop("sum")) == 16
     assert held == {"cell": {"number": 2, "names": ["a"]}, "result": [4]}
+
+
+def test_a_flipped_bit_of_a_cell_is_refused_by_name(tmp_path) -> None:
+    finish_cells(CELLS, square, tmp_path, print, num_processes=1)
+    file = tmp_path / "cell-2.json"
+    sound = file.read_bytes()
+    for position in range(len(sound) - 1):  # the last one is a line's end
+        content = bytearray(sound)
+        content[position] ^= 1 << position % 7
+        file.write_bytes(content)
+        if json_of(content) == json_of(sound):
+            continue
+        with pytest.raises(ValueError, match=r"cell-2\.json"):
+            finish_cells(CELLS, square, tmp_path, print, num_processes=1)
+
+
+def test_a_cell_of_an_earlier_version_is_read(tmp_path) -> None:
+    (tmp_path / "cell-2.json").write_text('{"cell": {"number": 2, "names": ["a"]}, "result": [9]}')
+    results = finish_cells(CELLS, square, tmp_path, print, num_processes=1)
+    assert results["cell-2"] == [9]
+
+
+def json_of(content: bytes) -> object:
+    """Return what a file holds; a space may become another kind of space."""
+    try:
+        return json.loads(content)
+    except ValueError:
+        return None
 
 
 def test_a_folder_of_other_settings_is_refused(tmp_path) -> None:

@@ -51,6 +51,20 @@ def test_lines_that_are_missing_doubled_or_moved_are_named(tmp_path, lines, orde
         Ledger(tmp_path)  # no record is added to it either
 
 
+def test_a_whole_last_line_without_its_newline_is_refused_and_a_torn_one_moved(tmp_path, lines):
+    write(tmp_path, lines)
+    path = tmp_path / LEDGER_NAME
+    flipped = path.read_bytes()[:-1] + b"\x0b"
+    path.write_bytes(flipped)
+    for open_it in (Ledger, read_records):
+        with pytest.raises(ValueError, match=rf"{LEDGER_NAME}:5: .*other bytes"):
+            open_it(tmp_path)
+    assert path.read_bytes() == flipped
+    path.write_bytes(flipped[:-9])  # as a kill in the middle of an append leaves it
+    Ledger(tmp_path)
+    assert [record.trial_id for record in read_records(tmp_path)] == [f"t{n}" for n in range(4)]
+
+
 def test_a_line_of_another_run_is_named(tmp_path, lines, trial):
     foreign = encode_records([trial("t9", [3, 4], 16.0)]).splitlines()[0]
     write(tmp_path, [*lines[:2], foreign, *lines[2:]])

@@ -13,6 +13,7 @@ from sweeps.run.pins import (
     RUN_FILE,
     check_pins,
     compare_pin,
+    made_file,
     pin,
     pin_file,
     pin_rewards,
@@ -124,6 +125,33 @@ def test_what_changes_no_result_may_differ_on_resume(
     open_run(config_with(**changes), run, resume=True)
     check_pins(run)
     open_run(config_with(), run, resume=True)
+
+
+def test_a_file_that_is_made_again_is_pinned_as_it_was_written_last(run: Path) -> None:
+    file = run / "models.json"
+    for text in ("first", "second"):
+        with made_file(run, "names of models", file):
+            file.write_text(text)
+        check_pins(run)
+    file.write_text("secont")
+    with pytest.raises(ValueError, match=r"models\.json\) have other bytes .*scpo repair"):
+        check_pins(run)
+    file.unlink()
+    check_pins(run)
+
+
+def test_a_file_whose_making_was_killed_is_let_pass(run: Path) -> None:
+    file = run / "models.json"
+    with made_file(run, "names of models", file):
+        file.write_text("first")
+    with pytest.raises(OSError, match="disk"), made_file(run, "names of models", file):
+        raise write_and_fail(file)
+    check_pins(run)
+
+
+def write_and_fail(file: Path) -> OSError:
+    file.write_text("second")
+    return OSError("the disk is full")
 
 
 @pytest.mark.parametrize(

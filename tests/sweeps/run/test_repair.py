@@ -8,7 +8,7 @@ from scpo.__main__ import make_app
 from scpo.files.atomic import write_text
 from scpo.models.reward_model import content_hash
 from sweeps.ledger.records import LEDGER_NAME, Ledger, read_records
-from sweeps.run.pins import pin_file
+from sweeps.run.pins import check_pins, made_file, pin_file
 from sweeps.run.repair import repair_run
 
 
@@ -58,6 +58,19 @@ def test_damage_is_set_aside_and_told(tmp_path, trial):
     assert not weights.exists()
     again = repair_run(tmp_path)
     assert [part.state for part in again if part.name == LEDGER_NAME] == ["sound"]
+
+
+def test_a_damaged_file_that_is_made_again_is_set_aside(tmp_path, trial):
+    make_run(tmp_path, trial)
+    file = tmp_path / "models.json"
+    with made_file(tmp_path, "names of models", file):
+        file.write_text("{}")
+    assert [p.state for p in repair_run(tmp_path) if p.name == file.name] == ["sound"]
+    file.write_text("{!")
+    assert [p.state for p in repair_run(tmp_path) if p.name == file.name] == ["repaired"]
+    assert (tmp_path / "set-aside" / file.name).read_text() == "{!"
+    check_pins(tmp_path)
+    assert [p.state for p in repair_run(tmp_path) if p.name == file.name] == ["repaired"]
 
 
 def test_what_cannot_be_made_again_is_named_with_exit_code_1(tmp_path, trial):

@@ -1,0 +1,85 @@
+"""The table of faults: what was injected, what it did, and what was said.
+
+`make faults` injects every kind in full and writes docs/reliability.md; `make test` injects each a
+few times.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from scpo.files.provenance import source_commit
+
+PAGE_VARIABLE = "SCPO_FAULTS_PAGE"  # where the table is written at the end of the tests
+_HEAD = """# Reliability
+
+What was done to scpo on purpose, with real files, processes and signals, and what came of it.
+`make faults` does it again and writes this page.
+
+A fault is *survived* if it is refused by name, told, or changes nothing that is computed.
+*Noticed after* is the longest time until the command that met it had ended, its start left out.
+
+| fault | times | survived | work lost | noticed after | what is said |
+|---|---|---|---|---|---|
+"""
+_LONGEST = 160
+
+
+@dataclass(frozen=True)
+class Row:
+    """One kind of fault, injected so many times."""
+
+    kind: str
+    times: int
+    survived: int
+    lost: str
+    noticed_s: float | None
+    says: str
+
+    def cells(self) -> list[str]:
+        noticed = "" if self.noticed_s is None else f"{self.noticed_s:.1f} s"
+        return [self.kind, str(self.times), str(self.survived), self.lost, noticed, self.says]
+
+
+def injected(few: int, full: int) -> pytest.MarkDecorator:
+    """Give a test the argument `times`: few by default, many with `make faults`."""
+    return pytest.mark.parametrize(
+        "times", [few, pytest.param(full, marks=pytest.mark.faults)], ids=["few", "full"]
+    )
+
+
+def shorten(said: str, *places: Path) -> str:
+    """Return a message for the table: in one line, without the folders of a test."""
+    for place in places:
+        said = said.replace(f"{place}/", "").replace(str(place), place.name)
+    line = " ".join(said.split()).removeprefix("scpo: ").replace("|", "\\|")
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}..."
+
+
+def keep_fullest(rows: Sequence[Row]) -> list[Row]:
+    """Return a row for each kind: that of the most injections."""
+    found: dict[str, Row] = {}
+    for row in rows:
+        if row.kind not in found or found[row.kind].times <= row.times:
+            found[row.kind] = row
+    return list(found.values())
+
+
+def write_page(rows: Sequence[Row], page: Path) -> None:
+    """Write the table in Markdown."""
+    lines = ["| " + " | ".join(row.cells()) + " |" for row in keep_fullest(rows)]
+    total = sum(row.times for row in keep_fullest(rows))
+    commit = (source_commit() or "unknown")[:12]
+    foot = f"\n{total:,} faults of {len(lines)} kinds, {os.cpu_count()} cores, commit {commit}.\n"
+    page.write_text(_HEAD + "\n".join(lines) + "\n" + foot, encoding="utf-8")
+
+
+def show_rows(rows: Sequence[Row], write: Any) -> None:
+    """Print the table in the terminal, a line a kind."""
+    for row in keep_fullest(rows):
+        kind, times, survived, lost, noticed, says = row.cells()
+        write(f"{kind:44} {times:>5} {survived:>5}  {lost:10} {noticed:>7}  {says}\n")

@@ -26,6 +26,7 @@ from scpo.files.provenance import utc_now
 
 LOCK = ".scpo.lock"
 _BEAT_S = 10.0
+_NAME_S = 1.0  # how long a second writer waits for the name of the first
 STALE_S = 60.0
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 # Folders of versions without a marker: all the names of one line are there.
@@ -183,8 +184,11 @@ def _take(lock: Path, what: object) -> TextIO:
     while True:
         handle = lock.open("a+", encoding="utf-8")
         is_locked = _lock_now(handle)
-        handle.seek(0)
         owner = _read_owner(handle)
+        deadline = time.monotonic() + _NAME_S
+        while is_locked is False and not owner and time.monotonic() < deadline:
+            time.sleep(0.02)  # its holder is about to write who it is
+            owner = _read_owner(handle)
         with suppress(FileNotFoundError):
             found = lock.stat()
             if found.st_ino == os.fstat(handle.fileno()).st_ino:
@@ -215,6 +219,7 @@ def _lock_now(handle: TextIO) -> bool | None:
 
 
 def _read_owner(handle: TextIO) -> dict[str, Any]:
+    handle.seek(0)
     try:
         owner = json.loads(handle.read())
         return dict(owner) if {"user", "host", "pid", "since"} <= owner.keys() else {}

@@ -97,7 +97,7 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
     clock = time.perf_counter()
     config = parse_config(FrozenConfig, cell.config, cell.country)
     arrays = load_arrays(Path(cell.folder), cell.backbone, config.encoder)
-    features, data, num_pool = _country_arrays(cell, config, arrays)
+    features, data, num_pool = country_arrays(cell, config, arrays)
     survey = survey_of(arrays.table, cell.country) if config.has_shares else None
     margins = zip(UNTRAINED, (data.reference_margin, data.length_margin), strict=True)
     records = [_record(cell, data, arm, margin) for arm, margin in margins]
@@ -128,7 +128,7 @@ def compute_frozen_cell(cell: FrozenCell) -> dict[str, Any]:
     }
 
 
-def _country_arrays(
+def country_arrays(
     cell: FrozenCell, config: FrozenConfig, arrays: FrozenArrays
 ) -> tuple[FeatureArray, CountryData, int]:
     """Return a country's features, its arrays under a global head, and the pairs it may take."""

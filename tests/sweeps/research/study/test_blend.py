@@ -1,0 +1,132 @@
+"""What the study's design rests on, measured on BLEnD: pooling, and users who cannot be relied on.
+
+Differences are paired by question, over some countries and one deal of questions into folds.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from scpo.config import FeaturesConfig, load_config
+from scpo.countries.country_data import CountryData
+from scpo.countries.features import FeatureArray
+from scpo.data.splits import deal_users
+from scpo.heads.linear_heads import ProbedPairs, head_margins
+from scpo.statistics.bootstrap import Interval, interval
+from sweeps.probe.choose_heads import choose_heads
+from sweeps.research.study.frozen_arrays import load_arrays, pair_differences, prepare_arrays
+from sweeps.research.study.frozen_cells import FrozenCell, country_arrays
+from sweeps.research.study.study_config import StudyConfig
+
+STUDY = Path(__file__).parents[4] / "sweeps" / "configs" / "study.yaml"
+COUNTRIES = ("Ethiopia", "Greece", "Indonesia", "Mexico")
+NUM_ANNOTATORS, REVERSED = 40, 0.3
+
+pytestmark = [pytest.mark.data, pytest.mark.exhaustive]
+
+
+def by_country(
+    study: StudyConfig, folder: Path, pooling: str
+) -> Iterator[tuple[CountryData, FeatureArray]]:
+    """Yield the arrays of each country, with its features."""
+    study = study.model_copy(update={"features": FeaturesConfig(pooling=pooling)})
+    config = study.frozen["blend"]
+    prepare_arrays(config, folder / pooling, print, study)
+    arrays = load_arrays(folder / pooling, study.backbone, config.encoder)
+    rest = (COUNTRIES, study.backbone, (0,), 5, config.model_dump(mode="json"))
+    for country in COUNTRIES:
+        cell = FrozenCell(str(folder / pooling), country, *rest)
+        features, data, _ = country_arrays(cell, config, arrays)
+        yield data, features
+
+
+def probed(data: CountryData, features: FeatureArray) -> ProbedPairs:
+    margin = data.reference_margin
+    return ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
+
+
+def right_by_question(data: CountryData, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums and pairs by question."""
+    _, number = np.unique(data.user, return_inverse=True)
+    return np.bincount(number, right), np.bincount(number).astype(np.float64)
+
+
+def difference(gains: list[np.ndarray], pairs: list[np.ndarray]) -> Interval:
+    total, count = np.concatenate(gains), np.concatenate(pairs)
+    return interval(total[count > 0], count[count > 0])
+
+
+@pytest.fixture(scope="module")
+def study(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> StudyConfig:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SCPO_DATA", str(data_folder))
+        return load_config(StudyConfig, STUDY)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("blend")
+
+
+def test_mean_pooling_beats_the_pooler(study: StudyConfig, folder: Path) -> None:
+    right: dict[str, list[np.ndarray]] = {"mean": [], "head": []}
+    counts: list[np.ndarray] = []
+    for pooling, sums in right.items():
+        for data, features in by_country(study, folder, pooling):
+            pairs, fold = probed(data, features), deal_users(data.user, 5, seed=0)
+            margin = np.empty(len(pairs))
+            for number in range(5):
+                seen, held = np.flatnonzero(fold != number), np.flatnonzero(fold == number)
+                heads = choose_heads(
+                    pairs.take(seen), study.frozen["blend"].heads, seed=0, arms=("full",)
+                )
+                margin[held] = head_margins(heads["full"].moved, pairs.take(held))
+            sums.append(right_by_question(data, (margin > 0) * 1.0)[0])
+            if pooling == "mean":
+                counts.append(right_by_question(data, margin)[1])
+    gains = [mean - head for mean, head in zip(right["mean"], right["head"], strict=True)]
+    gain = difference(gains, counts)
+    print(gain)
+    assert gain.low is not None
+    assert gain.low > 0.0
+
+
+def test_weights_of_users_gain_where_annotators_reverse_their_choices(
+    study: StudyConfig, folder: Path
+) -> None:
+    """Annotators are simulated: each question is one's, and of 30 % all choices are reversed."""
+    gains, counts = [], []
+    for data, features in by_country(study, folder, "mean"):
+        _, question = np.unique(data.user, return_inverse=True)
+        rng = np.random.default_rng(0)
+        annotator = rng.integers(NUM_ANNOTATORS, size=question.max() + 1)[question]
+        bad = rng.choice(NUM_ANNOTATORS, round(REVERSED * NUM_ANNOTATORS), replace=False)
+        sign = np.where(np.isin(annotator, bad), -1.0, 1.0)
+        clean = probed(data, features)
+        spoilt = ProbedPairs(
+            (clean.differences * sign[:, None]).astype(clean.differences.dtype),
+            clean.offset * sign,
+            clean.reference_margin * sign,
+            np.char.mod("a%02d", annotator),
+        )
+        fold = deal_users(data.user, 5, seed=0)
+        seen, held = np.flatnonzero(fold != 0), np.flatnonzero(fold == 0)
+        heads = choose_heads(
+            spoilt.take(seen), study.frozen["blend"].heads, seed=0, arms=("full", "user")
+        )
+        right = {
+            arm: head_margins(head.moved, clean.take(held)) > 0 for arm, head in heads.items()
+        }
+        held_data = replace(data, user=data.user[held])
+        total, pairs = right_by_question(held_data, right["user"] * 1.0 - right["full"])
+        gains.append(total)
+        counts.append(pairs)
+    gain = difference(gains, counts)
+    print(gain)
+    assert gain.value is not None
+    assert gain.low is not None
+    assert gain.value >= 0.03
+    assert gain.low > 0.0

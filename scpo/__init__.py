@@ -14,7 +14,7 @@ Reference:
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _PLACES = {
     "Mixture": "scpo.api.models",

@@ -1,0 +1,71 @@
+"""docs/tutorial.ipynb runs from the first cell to the last, and its links lead somewhere."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
+CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
+RUNNER = """
+import json, sys
+names = {"__name__": "__main__"}
+for number, source in enumerate(json.load(sys.stdin), start=1):
+    exec(compile(source, f"cell {number}", "exec"), names)
+told = {
+    "refused": len(names["data"].report()),
+    "country": names["model"].country,
+    "judged": names["model"].evaluation["overall"]["users"],
+    "arms": sorted(set(names["run"].arms()["arm"])),
+    "points": len(names["run"].curves()),
+    "recommended": int(names["run"].leaderboard()["recommended"].sum()),
+    "panels": len(names["figure"].axes),
+}
+print(json.dumps(told))
+"""
+
+
+def code_cells() -> list[str]:
+    """Return the code of every cell; magic words (%) are left out, which only IPython knows."""
+    sources = [cell["source"] for cell in CELLS if cell["cell_type"] == "code"]
+    return ["".join(line for line in lines if not line.startswith("%")) for lines in sources]
+
+
+def test_no_output_is_kept() -> None:
+    for cell in CELLS:
+        assert not cell.get("outputs")
+        assert cell.get("execution_count") is None
+
+
+def test_links_lead_somewhere() -> None:
+    texts = "".join(line for cell in CELLS for line in cell["source"])
+    targets = re.findall(r"\]\(([^)\s]+)\)", texts)
+    assert targets
+    for target in targets:
+        assert (NOTEBOOK.parent / target).is_file(), target
+
+
+@pytest.mark.slow
+def test_every_cell_runs(tiny_backbone: Path, tmp_path: Path) -> None:
+    given = {"SCPO_BACKBONE": str(tiny_backbone), "TMPDIR": str(tmp_path), "MPLBACKEND": "Agg"}
+    given["OMP_NUM_THREADS"] = "1"  # as in the cluster of the other tests
+    ran = subprocess.run(
+        [sys.executable, "-c", RUNNER],
+        input=json.dumps(code_cells()),
+        env={**os.environ, "PYTHONPATH": str(ROOT), **given},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    told = json.loads(ran.stdout.splitlines()[-1])
+    assert told["refused"] == 1
+    assert (told["country"], told["judged"]) == ("Arvandia", 2)
+    assert {"full", "scpo_tuned"} <= set(told["arms"])
+    assert (told["points"] >= 3, told["recommended"], told["panels"] >= 1) == (True, 1, True)

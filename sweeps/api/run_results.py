@@ -176,7 +176,7 @@ class Run:
 
         judged = self.judged()
         self._check_trust(judged, trust_remote_code)
-        code = {"trust_remote_code": trust_remote_code}
+        code: dict[str, Any] = {"trust_remote_code": trust_remote_code}
         shared = RewardModel.from_pretrained(
             judged.global_model,
             revision=judged.revision if isinstance(judged.global_model, str) else None,

@@ -21,7 +21,7 @@ What was done to scpo on purpose, with real files, processes and signals, and wh
 `make faults` does it again and writes this page.
 
 A fault is *survived* if it is refused by name, told, or changes nothing that is computed.
-*Noticed after* is the longest time until the command that met it had ended, its start left out.
+*Noticed after* is the median time until the command that met it had ended, its start left out.
 
 | fault | times | survived | work lost | noticed after | commit | what is said |
 |---|---|---|---|---|---|---|

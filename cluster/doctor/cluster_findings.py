@@ -16,7 +16,7 @@ from cluster.doctor.transport import Collected
 
 _LATE = {"error": "no answer in time"}
 _RETRY_ADVICE = "Fix the findings above, and try again when the machines are less busy."
-_TOKEN_ADVICE = (
+_TOKEN_ADVICE = (  # nosec B105  # advice
     "Start Ray with RAY_AUTH_MODE=token and a token in ~/.ray/auth_token (mode 0600) on every "
     "node: anyone who reaches a cluster without a token can run code on it."
 )

@@ -62,7 +62,7 @@ def examine(address: str | None, question: Question, *, limit_s: float = HANG_S)
         "token": secrets.token_hex(4),
         "paths": dict(question.paths),
         "driver_paths": dict(question.driver_paths),
-        "temp": "/tmp/ray",
+        "temp": "/tmp/ray",  # nosec B108  # Ray's own place
         "limit_s": limit_s - _STARTING_S,
     }
     collected = Collected()

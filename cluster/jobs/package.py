@@ -29,7 +29,7 @@ from cluster.jobs.submission import SECRET_FILES, Submission, read_environment
 _PACKER = "ray._private.runtime_env.packaging"
 _MAX_BYTES = 100 * 2**20  # of a request to Ray's dashboard (DASHBOARD_CLIENT_MAX_SIZE)
 _NUM_SHOWN = 5
-_SECRET = "that look like secrets"
+_SECRET = "that look like secrets"  # nosec B105  # words of a summary
 _QUIET = logging.Logger(__name__, logging.ERROR)  # Ray tells of each .gitignore
 
 

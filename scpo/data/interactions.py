@@ -9,7 +9,8 @@ list is null where no comparison of the row has one. `unit` is "question" where 
 a question of a survey, null where it is a person. `messages` are the turns of the prompt, null
 where it is one message of the user; `prompt` is then their text. `vetted` says whether the user
 may validate and test; null where nobody was vetted, so that all may. `prompt_prefix` is
-the template by which the prompt got its country's name, null where it is as it was asked.
+the template by which the prompt got its country's name, null where it is as it was asked. Pages
+of the file carry checksums, which older files lack.
 """
 
 from pathlib import Path
@@ -63,7 +64,7 @@ def write_interactions(table: pa.Table, path: Path) -> None:
             f"Columns {INTERACTIONS_SCHEMA.names} must hold, but got {table.schema.names}."
         )
     with atomic_path(path) as temporary:
-        pq.write_table(table.cast(INTERACTIONS_SCHEMA), temporary)
+        pq.write_table(table.cast(INTERACTIONS_SCHEMA), temporary, write_page_checksum=True)
 
 
 def read_interactions(path: Path) -> pa.Table:
@@ -77,18 +78,19 @@ def read_interactions(path: Path) -> pa.Table:
     """
     file = _file_of(path)
     try:
-        table = pq.read_table(file)
+        table = pq.read_table(file, page_checksum_verification=True)
+        for field in map(INTERACTIONS_SCHEMA.field, _LATER_COLUMNS):
+            if field.name not in table.schema.names:
+                table = table.append_column(field, pa.nulls(table.num_rows, field.type))
+        missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]
+        if missing:
+            raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")
+        table = table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
+        table.validate(full=True)  # texts too: they must be UTF-8
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise ValueError(
             f"{file} is damaged, or is not a Parquet file: {first_line(error)}"
         ) from error
-    for field in map(INTERACTIONS_SCHEMA.field, _LATER_COLUMNS):
-        if field.name not in table.schema.names:
-            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
-    missing = [name for name in INTERACTIONS_SCHEMA.names if name not in table.schema.names]
-    if missing:
-        raise ValueError(f"{file} lacks the columns {missing}. Was it made by `scpo prepare`?")
-    table = table.select(INTERACTIONS_SCHEMA.names).cast(INTERACTIONS_SCHEMA)
     names = {
         label: canonical_country(label) or label for label in table["country"].unique().to_pylist()
     }

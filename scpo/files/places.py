@@ -43,10 +43,11 @@ def home() -> Path:
 
 def shorten_ray_temp() -> str | None:
     """Give Ray a short folder where its sockets would have too long names; return it, or None."""
-    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"
+    folder = os.environ.get("RAY_TMPDIR") or os.environ.get("TMPDIR") or "/tmp"  # nosec B108  # Ray's
     if len(os.fsencode(folder)) + len(_SOCKET) <= _LONGEST_SOCKET:
         return None
-    os.environ["RAY_TMPDIR"] = tempfile.mkdtemp(prefix="scpo-", dir="/tmp")
+    short = tempfile.mkdtemp(prefix="scpo-", dir="/tmp")  # nosec B108  # of mode 0700
+    os.environ["RAY_TMPDIR"] = short
     return os.environ["RAY_TMPDIR"]
 
 

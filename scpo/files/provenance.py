@@ -23,7 +23,7 @@ def source_commit() -> str | None:
     outputs = []
     for command in commands:
         try:
-            run = subprocess.run(
+            run = subprocess.run(  # nosec B607  # git, wherever it is
                 ["git", *command], cwd=folder, capture_output=True, text=True, timeout=10
             )
         except (OSError, subprocess.TimeoutExpired):

@@ -32,7 +32,7 @@ def open_templates(package: str, folder: str, *, escape: bool = False) -> Enviro
 
     Texts go into HTML escaped where `escape` is set; a value that is missing is an error.
     """
-    environment = Environment(
+    environment = Environment(  # nosec B701  # callers say whether it is HTML
         loader=PackageLoader(package, folder),
         autoescape=escape,
         undefined=StrictUndefined,

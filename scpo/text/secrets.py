@@ -24,7 +24,7 @@ _SETTING = (
 # Of Hugging Face, GitHub, GitLab, OpenAI and Anthropic, AWS, Slack, Google, npm, PyPI, Stripe,
 # SendGrid, DigitalOcean, Weights & Biases' newer keys, Docker Hub, Databricks, Vault, Groq,
 # Replicate, xAI, Perplexity, Grafana, Azure, age, JSON web tokens, private keys.
-_TOKEN = (
+_TOKEN = (  # nosec B105  # shapes, no token
     r"\b(?:(?:hf|api_org)_[A-Za-z0-9]{16,}|gh[pousr]_\w{20,}|github_pat_\w{20,}|gl(?:pat|rt|dt|ptt|cbt|soat)-[\w-]{16,}"
     r"|sk-[\w-]{20,}|(?:AKIA|ASIA|ABIA|ACCA)[0-9A-Z]{16}|(?:xox[abeoprs]|xapp)-[\w-]{10,}"
     r"|AIza[\w-]{35}|ya29\.[\w-]{20,}|GOCSPX-[\w-]{20,}|npm_[A-Za-z0-9]{30,}|pypi-[\w-]{40,}"

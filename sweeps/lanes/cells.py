@@ -59,8 +59,7 @@ def finish_cells(
 
 
 def _compute_cell(compute: Callable[[CellT], Any], folder: Path, name: str, cell: CellT) -> None:
-    values: Any = cell
-    held = _as_read({"cell": asdict(values), "result": compute(cell)})
+    held = _as_read({"cell": _values_of(cell), "result": compute(cell)})
     write_json(_file(folder, name), {**held, "sum": hash_values(held)[:16]})
 
 
@@ -75,13 +74,17 @@ def _is_done(folder: Path, name: str, cell: Any) -> bool:
     if not _file(folder, name).is_file():
         return False
     found = _read(folder, name)["cell"]
-    wanted = _as_read(asdict(cell))
+    wanted = _as_read(_values_of(cell))
     if found != wanted:
         raise ValueError(
             f"{_file(folder, name)} must hold the cell {wanted}, but holds {found}. "
             "Take another folder, or remove that file."
         )
     return True
+
+
+def _values_of(cell: Any) -> dict[str, Any]:
+    return asdict(cell)
 
 
 def _as_read(values: Any) -> Any:

@@ -91,8 +91,9 @@ def card_facts_of_run(run: Path) -> dict[str, CardFacts]:
 
     Raises:
         FileNotFoundError: No configuration, ledger or data there.
-        ValueError: A record is broken.
+        ValueError: A record is broken, or a file is not the one that the run was begun with.
     """
+    check_pins(run)
     config = read_run_config(run)
     given = config.global_model
     unnamed = DataSource(name=_last(config.data.path), license=UNKNOWN_LICENSE)

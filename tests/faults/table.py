@@ -21,10 +21,10 @@ What was done to scpo on purpose, with real files, processes and signals, and wh
 `make faults` does it again and writes this page.
 
 A fault is *survived* if it is refused by name, told, or changes nothing that is computed.
-*Noticed after* is the longest time until the command that met it had ended, its start left out.
+*Noticed after* is the median time until the command that met it had ended, its start left out.
 
-| fault | times | survived | work lost | noticed after | what is said |
-|---|---|---|---|---|---|
+| fault | times | survived | work lost | noticed after | commit | what is said |
+|---|---|---|---|---|---|---|
 """
 _LONGEST = 160
 
@@ -70,12 +70,24 @@ def keep_fullest(rows: Sequence[Row]) -> list[Row]:
 
 
 def write_page(rows: Sequence[Row], page: Path) -> None:
-    """Write the table in Markdown."""
-    lines = ["| " + " | ".join(row.cells()) + " |" for row in keep_fullest(rows)]
-    total = sum(row.times for row in keep_fullest(rows))
-    commit = (source_commit() or "unknown")[:12]
-    foot = f"\n{total:,} faults of {len(lines)} kinds, {os.cpu_count()} cores, commit {commit}.\n"
-    page.write_text(_HEAD + "\n".join(lines) + "\n" + foot, encoding="utf-8")
+    """Write the table in Markdown; kinds that were not injected now keep their rows."""
+    lines = _rows_of(page) | {row.kind: _line_of(row) for row in keep_fullest(rows)}
+    total = sum(int(line.split(" | ")[1]) for line in lines.values())
+    foot = f"\n{total:,} faults of {len(lines)} kinds, on {os.cpu_count()} cores.\n"
+    page.write_text(_HEAD + "\n".join(lines.values()) + "\n" + foot, encoding="utf-8")
+
+
+def _line_of(row: Row) -> str:
+    commit = source_commit() or "unknown"
+    *cells, says = row.cells()
+    return f"| {' | '.join(cells)} | {commit[:12]}{'+' * commit.endswith('+')} | {says} |"
+
+
+def _rows_of(page: Path) -> dict[str, str]:
+    """Return the lines of a page's table, by kind."""
+    text = page.read_text(encoding="utf-8") if page.is_file() else ""
+    lines = [line for line in text.splitlines() if line.startswith("| ")][1:]
+    return {line[2:].partition(" | ")[0]: line for line in lines}
 
 
 def show_rows(rows: Sequence[Row], write: Any) -> None:

@@ -16,6 +16,7 @@ from transformers import AutoTokenizer
 from scpo.config import TrainingConfig
 from scpo.countries.features import features_with_cache
 from scpo.countries.reference_cache import read_cache, write_rewards
+from scpo.data.interactions import read_interactions, write_interactions
 from scpo.models.loading import load_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
@@ -138,12 +139,28 @@ def cells(folder: Path, run: Path, texts: TokenizedTexts) -> Check:
     return check
 
 
+def interactions(folder: Path, run: Path, texts: TokenizedTexts) -> Check:
+    folder.mkdir()
+    sound = read_interactions(run / "data")
+    write_interactions(sound, folder / "interactions.parquet")
+
+    def check(place: Path) -> str | None:
+        try:
+            found = read_interactions(place)
+        except ValueError as error:
+            return None if "interactions.parquet" in str(error) else f"unnamed: {error}"
+        return None if found.to_pylist() == sound.to_pylist() else "other interactions"
+
+    return check
+
+
 KINDS: dict[str, Callable[[Path, Path, TokenizedTexts], Check]] = {
     "cached reference rewards": rewards,
     "stored tokens": tokens,
     "cached features": features,
     "a training's checkpoint": checkpoint,
     "a study's cells": cells,
+    "prepared interactions": interactions,
 }
 
 

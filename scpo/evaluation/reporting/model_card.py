@@ -53,7 +53,7 @@ def model_card(
         )
     overall = by_layer["overall"]
     exported = None if folder is None else verify_folder(folder)
-    environment = Environment(
+    environment = Environment(  # nosec B701  # Markdown, no HTML
         loader=PackageLoader("scpo.evaluation.reporting", "."),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -24,6 +24,7 @@ from scpo.text.yaml_files import read_yaml
 from sweeps.ledger.weights_file import UserWeight, write_user_weights
 from sweeps.report.report_page import write_report
 from tests.faults.readers import copy_of, run_command
+from tests.faults.table import shorten
 from tests.faults.test_strangers_models import Bomb, program
 
 Tell = Callable[..., None]
@@ -43,13 +44,13 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(kind: str, canary: Path, said: str, tell: Tell) -> None:
-    tell(kind, 1, ["it ran"] if canary.exists() else [], says=" ".join(said.split())[:120])
+    tell(kind, 1, ["it ran"] if canary.exists() else [], says=shorten(said, canary.parent))
 
 
 def prepare(path: Path) -> str:
     ended = run_command("prepare", "pairs", "--path", path, "--out", "prepared")
     assert not ended.has_traceback, ended.said
-    return ended.said
+    return ended.said if ended.code else "read as rows"
 
 
 def test_tags_of_python_in_yaml(canary: Path, tell: Tell) -> None:

@@ -18,9 +18,11 @@ import ray
 
 from cluster.jobs import packing
 from cluster.jobs.fetch import unpack
+from scpo.config import load_config
 from scpo.distributed.ray_start import own_paths_only, start_ray
 from scpo.files.buckets import RemoteFolder, get_files
 from scpo.text.yaml_files import read_yaml
+from sweeps.config import SweepConfig
 from sweeps.ledger.weights_file import UserWeight, write_user_weights
 from sweeps.report.report_page import write_report
 from tests.faults.readers import copy_of, run_command
@@ -51,6 +53,14 @@ def prepare(path: Path) -> str:
     ended = run_command("prepare", "pairs", "--path", path, "--out", "prepared")
     assert not ended.has_traceback, ended.said
     return ended.said if ended.code else "read as rows"
+
+
+def test_a_configuration_that_asks_for_trust(canary: Path, tell: Tell) -> None:
+    file = canary.with_name("sweep.yaml")
+    file.write_text("name: x\ncountries: [Chile]\nglobal_model: {trust_remote_code: true}\n")
+    with pytest.raises(ValueError, match="is taken from the command line alone") as raised:
+        load_config(SweepConfig, file)
+    told("trust_remote_code in a configuration", canary, str(raised.value)[-120:], tell)
 
 
 def test_tags_of_python_in_yaml(canary: Path, tell: Tell) -> None:

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 import scpo
-from scpo.config import load_config
 from scpo.files.atomic import hash_values
 from scpo.models.folder.contract import FACTS_FILE
 from scpo.models.loading import load_reward_model
@@ -23,7 +22,6 @@ from scpo.tokens import chat_template
 from scpo.tokens.chat_template import TemplateFailure, render_conversations
 from scpo.training.checkpoints import _restore_random_states
 from scpo.training.engines import STATE_FILE, TorchEngine
-from sweeps.config import SweepConfig
 from sweeps.run.pins import RUN_FILE, update_run_file
 from sweeps.run.run_folder import read_run_config
 from tests.faults.finished_run import MODEL
@@ -208,14 +206,6 @@ def test_a_run_that_asks_for_trust(
         with pytest.raises(ValueError, match="trust_remote_code=True"):
             load()
     told("a run whose config.yaml trusts its models", canary, ended.said, tell)
-
-
-def test_a_configuration_that_asks_for_trust(canary: Path, tell: Tell) -> None:
-    file = canary.with_name("sweep.yaml")
-    file.write_text("name: x\ncountries: [Chile]\nglobal_model: {trust_remote_code: true}\n")
-    with pytest.raises(ValueError, match="is taken from the command line alone") as raised:
-        load_config(SweepConfig, file)
-    told("trust_remote_code in a configuration", canary, str(raised.value)[-120:], tell)
 
 
 def test_a_run_that_names_variables_of_its_reader(

@@ -70,11 +70,18 @@ def keep_fullest(rows: Sequence[Row]) -> list[Row]:
 
 
 def write_page(rows: Sequence[Row], page: Path) -> None:
-    """Write the table in Markdown; kinds that were not injected now keep their rows."""
-    lines = _rows_of(page) | {row.kind: _line_of(row) for row in keep_fullest(rows)}
-    total = sum(int(line.split(" | ")[1]) for line in lines.values())
+    """Write the table in Markdown; a row stays where its kind was not injected as often now."""
+    lines = _rows_of(page)
+    for row in keep_fullest(rows):
+        if row.kind not in lines or _times_of(lines[row.kind]) <= row.times:
+            lines[row.kind] = _line_of(row)
+    total = sum(map(_times_of, lines.values()))
     foot = f"\n{total:,} faults of {len(lines)} kinds, on {os.cpu_count()} cores.\n"
     page.write_text(_HEAD + "\n".join(lines.values()) + "\n" + foot, encoding="utf-8")
+
+
+def _times_of(line: str) -> int:
+    return int(line.split(" | ")[1])
 
 
 def _line_of(row: Row) -> str:

@@ -18,12 +18,15 @@ import ray
 
 from cluster.jobs import packing
 from cluster.jobs.fetch import unpack
+from scpo.config import load_config
 from scpo.distributed.ray_start import own_paths_only, start_ray
 from scpo.files.buckets import RemoteFolder, get_files
 from scpo.text.yaml_files import read_yaml
+from sweeps.config import SweepConfig
 from sweeps.ledger.weights_file import UserWeight, write_user_weights
 from sweeps.report.report_page import write_report
 from tests.faults.readers import copy_of, run_command
+from tests.faults.table import shorten
 from tests.faults.test_strangers_models import Bomb, program
 
 Tell = Callable[..., None]
@@ -43,13 +46,21 @@ def canary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def told(kind: str, canary: Path, said: str, tell: Tell) -> None:
-    tell(kind, 1, ["it ran"] if canary.exists() else [], says=" ".join(said.split())[:120])
+    tell(kind, 1, ["it ran"] if canary.exists() else [], says=shorten(said, canary.parent))
 
 
 def prepare(path: Path) -> str:
     ended = run_command("prepare", "pairs", "--path", path, "--out", "prepared")
     assert not ended.has_traceback, ended.said
-    return ended.said
+    return ended.said if ended.code else "read as rows"
+
+
+def test_a_configuration_that_asks_for_trust(canary: Path, tell: Tell) -> None:
+    file = canary.with_name("sweep.yaml")
+    file.write_text("name: x\ncountries: [Chile]\nglobal_model: {trust_remote_code: true}\n")
+    with pytest.raises(ValueError, match="is taken from the command line alone") as raised:
+        load_config(SweepConfig, file)
+    told("trust_remote_code in a configuration", canary, str(raised.value)[-120:], tell)
 
 
 def test_tags_of_python_in_yaml(canary: Path, tell: Tell) -> None:

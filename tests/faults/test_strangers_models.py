@@ -5,6 +5,7 @@ Each holds a program that would write a file, the canary, if anything ran it.
 
 import json
 import pickle
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,6 @@ import pytest
 import torch
 
 import scpo
-from scpo.config import load_config
 from scpo.files.atomic import hash_values
 from scpo.models.folder.contract import FACTS_FILE
 from scpo.models.loading import load_reward_model
@@ -22,10 +22,11 @@ from scpo.tokens import chat_template
 from scpo.tokens.chat_template import TemplateFailure, render_conversations
 from scpo.training.checkpoints import _restore_random_states
 from scpo.training.engines import STATE_FILE, TorchEngine
-from sweeps.config import SweepConfig
 from sweeps.run.pins import RUN_FILE, update_run_file
+from sweeps.run.run_folder import read_run_config
 from tests.faults.finished_run import MODEL
 from tests.faults.readers import copy_of, rank, report, run_command
+from tests.faults.table import shorten
 
 Tell = Callable[..., None]
 
@@ -75,7 +76,7 @@ def bring_code(model: Path, canary: Path) -> Path:
 
 
 def told(kind: str, canary: Path, said: str, tell: Tell) -> None:
-    tell(kind, 1, ["it ran"] if canary.exists() else [], says=" ".join(said.split())[:120])
+    tell(kind, 1, ["it ran"] if canary.exists() else [], says=shorten(said, canary.parent))
 
 
 def test_the_canary_is_written_where_something_runs(model: Path, canary: Path) -> None:
@@ -207,14 +208,6 @@ def test_a_run_that_asks_for_trust(
     told("a run whose config.yaml trusts its models", canary, ended.said, tell)
 
 
-def test_a_configuration_that_asks_for_trust(canary: Path, tell: Tell) -> None:
-    file = canary.with_name("sweep.yaml")
-    file.write_text("name: x\ncountries: [Chile]\nglobal_model: {trust_remote_code: true}\n")
-    with pytest.raises(ValueError, match="is taken from the command line alone") as raised:
-        load_config(SweepConfig, file)
-    told("trust_remote_code in a configuration", canary, str(raised.value)[-120:], tell)
-
-
 def test_a_run_that_names_variables_of_its_reader(
     finished_run: Path, canary: Path, tell: Tell, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -222,12 +215,11 @@ def test_a_run_that_names_variables_of_its_reader(
     run = copy_of(finished_run, canary.with_name("run"))
     (run / RUN_FILE).unlink()
     file = run / "config.yaml"
-    file.write_text(file.read_text().replace("  name: null", "  name: /no/${MY_SETTING}", 1))
-    ended = run_command("evaluate", "--run", run)
-    assert ended.code == 2
-    if "not-for-strangers" in ended.said:
-        canary.touch()
-    told("a run that names variables of its reader", canary, ended.said, tell)
+    named = re.sub("(?m)^  backbone: .*$", "  backbone: /no/${MY_SETTING}", file.read_text())
+    file.write_text(named)
+    backbone = read_run_config(run).global_model.backbone
+    assert backbone == "/no/${MY_SETTING}"
+    told("a run that names variables of its reader", canary, "left as written", tell)
 
 
 def test_a_run_file_that_leads_out(

@@ -94,6 +94,8 @@ LINES = {
     "plan": "?config --out ?out --lanes 1?whole --set search.seed=1?set",
     "probe": "?config --out ?out --settings 9?whole --set search.seed=1?set",
     "sweep": "?config --out ?out --set search.seed=1?set",
+    "demo": "--out ?out --seed 1?whole --set data.synthetic.users_per_country=1 "
+    "--set search.seed=1?set",
     "ablate": "?config --out ?out --seed 0?whole --part test?word --set search.seed=1?set",
     "rank": "?run",
     "curves": "?run --target 0.7?number",

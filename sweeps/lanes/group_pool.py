@@ -26,7 +26,7 @@ from sweeps.run.workspace import Workspace
 
 HEAD_NODE = {"node:__internal_head__": 0.001}  # what an actor on the node of the head needs
 _MAX_CALLS = 256  # at once; more jobs than that wait, whatever the cluster holds
-_MAX_RESTARTS = 3  # of the pool's process, whose calls Ray then repeats
+_MAX_REPEATS = 3  # of a call, by Ray, when the pool's process died and was restarted
 _CHECK_S = 3.0  # how often it is checked whether the cluster holds more groups
 
 
@@ -158,8 +158,8 @@ class SharedGroups:
                 num_cpus=0,
                 resources=HEAD_NODE,
                 max_concurrency=_MAX_CALLS,
-                max_restarts=_MAX_RESTARTS,
-                max_task_retries=_MAX_RESTARTS,
+                max_restarts=-1,
+                max_task_retries=_MAX_REPEATS,
             )
             self.pool = make_pool.remote(self.workspace, self.folder)
         return self.pool
@@ -174,7 +174,8 @@ class SharedGroups:
             if kind is None:
                 ray.get(self.pool.make_room.remote())
         finally:
-            ray.kill(self.pool)  # groups that still work end with it
+            if ray.is_initialized():  # an interrupt may have ended Ray, which `kill` would start
+                ray.kill(self.pool)  # groups that still work end with it
 
 
 def share_groups(

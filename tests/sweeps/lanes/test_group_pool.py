@@ -226,6 +226,7 @@ class FakeRay:
 @pytest.fixture
 def actor(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
+    monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "remote", lambda kind: fake)
     monkeypatch.setattr(ray, "get", fake.calls.append)
     monkeypatch.setattr(ray, "kill", lambda killed: fake.calls.append(("kill",)))

@@ -7,17 +7,19 @@ group behind when it dies. A group without a job stays up until the next lanes c
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayActorError, RayTaskError
 
 from scpo.distributed.ray_start import count_groups
 from scpo.distributed.ray_training import WorkerGroup
 from scpo.files.places import Place, absolute
 from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
-from sweeps.lanes.lane import JobFailed
+from sweeps.lanes.lane import JobFailed, LaneLost
 from sweeps.lanes.sharded_worker import checkpoints_of
 from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
@@ -30,24 +32,25 @@ _MAX_REPEATS = 3  # of a call, by Ray, when the pool's process died and was rest
 _CHECK_S = 3.0  # how often it is checked whether the cluster holds more groups
 
 
+@dataclass(frozen=True)
+class RunData:
+    """What groups are started with; each call brings it, for a pool that was restarted."""
+
+    workspace: Any  # a reference to model and data
+    folder: Place  # of the run, which every worker reaches, or its URI
+
+
 class GroupPool:
-    """Groups that are up, at work and idle; Ray makes an actor of it, which has many threads.
+    """Groups that are up, at work and idle; Ray makes an actor of it, which has many threads."""
 
-    Args:
-        workspace: Model and data.
-        folder: The run's folder, which every worker reaches, or its URI.
-    """
-
-    def __init__(self, workspace: Workspace, folder: Place) -> None:
-        self.workspace = workspace
-        self.folder = folder
+    def __init__(self) -> None:
         self.changed = threading.Condition()
         self.idle: list[StandingGroup] = []
         self.num_up = 0  # groups that start, work, wait or end
         self.running: dict[Place, Future[TrialRecord]] = {}  # by the job's checkpoints
         self.threads = ThreadPoolExecutor(_MAX_CALLS)
 
-    def train(self, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
+    def train(self, run: RunData, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
         """Run a job on one of its folds in an idle group, or in a new one, and return its record.
 
         It waits for a group where as many are up as the cluster holds. A job that is at work for
@@ -57,11 +60,11 @@ class GroupPool:
             JobFailed: The job cannot be done; the group stays up.
             LaneLost: The group did not start or died too often, and is closed.
         """
-        place = checkpoints_of(job, fold, self.folder)
+        place = checkpoints_of(job, fold, run.folder)
         with self.changed:
             running = self.running.get(place)
             if running is None:
-                running = self.threads.submit(self._run, place, group, job, fold)
+                running = self.threads.submit(self._run, place, run, group, job, fold)
                 self.running[place] = running
         return running.result()
 
@@ -73,15 +76,17 @@ class GroupPool:
             self.idle = kept
         list(self.threads.map(self._close, closing))
 
-    def _run(self, place: Place, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
+    def _run(
+        self, place: Place, run: RunData, group: WorkerGroup, job: Job, fold: int
+    ) -> TrialRecord:
         try:
-            return self._train(group, job, fold)
+            return self._train(run, group, job, fold)
         finally:
             with self.changed:
                 del self.running[place]
 
-    def _train(self, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
-        standing = self._take(group)
+    def _train(self, run: RunData, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
+        standing = self._take(run, group)
         try:
             record = standing.train(job, fold)
         except JobFailed:
@@ -93,7 +98,7 @@ class GroupPool:
         self._put_back(standing)
         return record
 
-    def _take(self, group: WorkerGroup) -> StandingGroup:
+    def _take(self, run: RunData, group: WorkerGroup) -> StandingGroup:
         """Return a group for one job, waiting for it where the cluster holds no more."""
         while True:
             with self.changed:
@@ -110,7 +115,7 @@ class GroupPool:
                 useless = self.idle.pop()  # it is dead, or of other lanes
             self._close(useless)
         try:
-            return StandingGroup(self.workspace, group, self.folder)
+            return StandingGroup(ray.get(run.workspace), group, run.folder)
         except Exception:
             self._leave()
             raise
@@ -132,6 +137,28 @@ class GroupPool:
             self.changed.notify_all()
 
 
+@dataclass(frozen=True)
+class Pool:
+    """A pool as lanes call it."""
+
+    actor: Any
+    run: RunData
+
+    def train(self, group: WorkerGroup, job: Job, fold: int) -> TrialRecord:
+        """Return the record of a job on one of its folds, as of `GroupPool.train`.
+
+        Raises:
+            JobFailed, LaneLost: As there; LaneLost also where the pool is gone.
+        """
+        try:
+            record: TrialRecord = ray.get(self.actor.train.remote(self.run, group, job, fold))
+        except RayTaskError as error:
+            raise error.cause from None  # in its own words
+        except RayActorError as error:
+            raise LaneLost(f"The pool of worker groups ended: {error}") from error
+        return record
+
+
 class SharedGroups:
     """The driver's side of a pool, which starts with the first lanes that need it; a context.
 
@@ -143,16 +170,16 @@ class SharedGroups:
     def __init__(self, workspace: Workspace, run: Path) -> None:
         self.workspace = workspace
         self.folder = absolute(workspace.place or run)
-        self.pool: Any = None
+        self.pool: Pool | None = None
 
-    def prepare(self, lanes: LanesConfig, most: int) -> Any:
+    def prepare(self, lanes: LanesConfig, most: int) -> Pool | None:
         """Close the groups that so many lanes cannot use, so that these find their devices free.
 
         Returns:
-            The pool as lanes of several workers call it, None while none were needed.
+            The pool, None while no lanes needed it.
         """
         if self.pool is not None:
-            ray.get(self.pool.make_room.remote(worker_group(lanes), most))
+            ray.get(self.pool.actor.make_room.remote(worker_group(lanes), most))
         elif lanes.workers > 1:
             make_pool = ray.remote(GroupPool).options(
                 num_cpus=0,
@@ -161,7 +188,8 @@ class SharedGroups:
                 max_restarts=-1,
                 max_task_retries=_MAX_REPEATS,
             )
-            self.pool = make_pool.remote(self.workspace, self.folder)
+            run = RunData(ray.put(self.workspace), self.folder)
+            self.pool = Pool(make_pool.remote(), run)
         return self.pool
 
     def __enter__(self) -> "SharedGroups":
@@ -172,10 +200,10 @@ class SharedGroups:
             return
         try:
             if kind is None:
-                ray.get(self.pool.make_room.remote())
+                ray.get(self.pool.actor.make_room.remote())
         finally:
             if ray.is_initialized():  # an interrupt may have ended Ray, which `kill` would start
-                ray.kill(self.pool)  # groups that still work end with it
+                ray.kill(self.pool.actor)  # groups that still work end with it
 
 
 def share_groups(

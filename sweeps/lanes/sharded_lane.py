@@ -4,17 +4,17 @@ Such an actor takes no CPU or GPU, so that it can never wait for what the worker
 places those. It stands on the head node, which outlives the others.
 """
 
-import ray
-from ray.exceptions import RayActorError, RayTaskError
-
 from sweeps.jobs.job import Job
-from sweeps.lanes.lane import Lane, LaneLost
+from sweeps.lanes.group_pool import Pool
+from sweeps.lanes.lane import Lane
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.worker_group import worker_group
 
 
 class ShardedLane(Lane):
     """A lane that trains through Ray Train and DeepSpeed."""
+
+    pool: Pool
 
     def open(self) -> None:
         """Prepare nothing: the pool has what jobs share."""
@@ -26,12 +26,4 @@ class ShardedLane(Lane):
             JobFailed: The job cannot be done.
             LaneLost: The group did not start or died too often, or the pool is gone.
         """
-        try:
-            record: TrialRecord = ray.get(
-                self.pool.train.remote(worker_group(self.lanes), job, fold)
-            )
-        except RayTaskError as error:
-            raise error.cause from None  # in its own words
-        except RayActorError as error:
-            raise LaneLost(f"The pool of worker groups ended: {error}") from error
-        return record
+        return self.pool.train(worker_group(self.lanes), job, fold)

@@ -14,13 +14,12 @@ from scpo.distributed.ray_training import WorkerGroup
 from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes import group_pool
-from sweeps.lanes.group_pool import GroupPool, SharedGroups, share_groups
+from sweeps.lanes.group_pool import GroupPool, Pool, RunData, SharedGroups, share_groups
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
-from sweeps.lanes.sharded_lane import ShardedLane
 from sweeps.ledger.records import TrialRecord
 
 PAIR, OTHER = WorkerGroup(2), WorkerGroup(2, zero_stage=3)
-DEADLINE_S = 60.0
+DEADLINE_S = 120.0
 
 
 def make_job(name: str) -> Job:
@@ -59,8 +58,19 @@ class StubGroup:
         self.up.remove(self)
 
 
+class StubbedPool(GroupPool):
+    """A pool of one run."""
+
+    def __init__(self, data: RunData) -> None:
+        super().__init__()
+        self.data = data
+
+    def do(self, group: WorkerGroup, name: str, fold: int = 0) -> TrialRecord:
+        return self.train(self.data, group, make_job(name), fold)
+
+
 @pytest.fixture
-def make_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupPool]:
+def make_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StubbedPool]:
     """A pool on a cluster that holds so many groups."""
     StubGroup.up, StubGroup.num_started = [], 0
     StubGroup.errors, StubGroup.may_end, StubGroup.begun = {}, {}, {}
@@ -69,13 +79,14 @@ def make_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupPool]:
 
     def make(
         num_groups: int = 1, workspace: Any = None, asked: Callable[[], object] = str
-    ) -> GroupPool:
+    ) -> "StubbedPool":
         def count_groups(workers: int, each: dict[str, float]) -> int:
             asked()
             return num_groups
 
         monkeypatch.setattr(group_pool, "count_groups", count_groups)
-        return GroupPool(workspace, "run")
+        monkeypatch.setattr(ray, "get", lambda reference: reference)
+        return StubbedPool(RunData(workspace, "run"))
 
     return make
 
@@ -83,7 +94,7 @@ def make_pool(monkeypatch: pytest.MonkeyPatch) -> Callable[..., GroupPool]:
 class Call(threading.Thread):
     """A call of `train` in a thread, as an actor of a trial makes it; `result` or `error`."""
 
-    def __init__(self, pool: GroupPool, name: str, group: WorkerGroup = PAIR) -> None:
+    def __init__(self, pool: "StubbedPool", name: str, group: WorkerGroup = PAIR) -> None:
         super().__init__()
         self.pool, self.name_of_job, self.group = pool, name, group
         self.result: TrialRecord | str | None = None
@@ -92,7 +103,7 @@ class Call(threading.Thread):
 
     def run(self) -> None:
         try:
-            self.result = self.pool.train(self.group, make_job(self.name_of_job), 0)
+            self.result = self.pool.do(self.group, self.name_of_job)
         except (LaneLost, JobFailed) as error:
             self.error = error
 
@@ -102,7 +113,7 @@ def hold(name: str) -> None:
     StubGroup.begun[name], StubGroup.may_end[name] = threading.Event(), threading.Event()
 
 
-def begin(pool: GroupPool, name: str) -> Call:
+def begin(pool: "StubbedPool", name: str) -> Call:
     """Start a job that is at work until `may_end` is set."""
     hold(name)
     call = Call(pool, name)
@@ -116,25 +127,25 @@ def end(call: Call) -> None:
     assert not call.is_alive()
 
 
-def test_jobs_one_after_another_share_a_group(make_pool: Callable[..., GroupPool]) -> None:
+def test_jobs_one_after_another_share_a_group(make_pool: Callable[..., StubbedPool]) -> None:
     pool = make_pool(3)
     StubGroup.errors["bad"] = JobFailed("ValueError: too few pairs")
-    assert str(pool.train(PAIR, make_job("a"), 1)) == "a-1"
+    assert str(pool.do(PAIR, "a", 1)) == "a-1"
     with pytest.raises(JobFailed, match=r"^ValueError: too few pairs$"):
-        pool.train(PAIR, make_job("bad"), 0)
+        pool.do(PAIR, "bad")
     pool.make_room(PAIR, 1)  # the next experiment, of the same lanes
-    pool.train(WorkerGroup(2), make_job("b"), 0)
+    pool.do(WorkerGroup(2), "b")
     [group] = StubGroup.up
     assert group.jobs == ["a", "bad", "b"]
 
 
 def test_groups_of_other_lanes_and_those_too_many_are_closed(
-    make_pool: Callable[..., GroupPool],
+    make_pool: Callable[..., StubbedPool],
 ) -> None:
     pool = make_pool(3)
     for call in [begin(pool, "a"), begin(pool, "b")]:
         end(call)
-    pool.train(OTHER, make_job("c"), 0)
+    pool.do(OTHER, "c")
     assert [group.group for group in StubGroup.up] == [PAIR, PAIR, OTHER]
     pool.make_room(PAIR, 1)
     assert [group.group for group in StubGroup.up] == [PAIR]
@@ -145,29 +156,29 @@ def test_groups_of_other_lanes_and_those_too_many_are_closed(
 
 @pytest.mark.parametrize("error", [LaneLost("died too often"), OSError("no such bucket")])
 def test_a_group_that_is_lost_is_closed_and_the_next_job_has_a_new_one(
-    make_pool: Callable[..., GroupPool], error: Exception
+    make_pool: Callable[..., StubbedPool], error: Exception
 ) -> None:
     pool = make_pool()
     StubGroup.errors["a"] = error
     with pytest.raises(type(error), match=f"^{error}$"):
-        pool.train(PAIR, make_job("a"), 0)
+        pool.do(PAIR, "a")
     assert StubGroup.up == []
-    pool.train(PAIR, make_job("b"), 0)
+    pool.do(PAIR, "b")
     assert StubGroup.num_started == 2
 
 
-def test_a_group_that_died_idle_is_replaced(make_pool: Callable[..., GroupPool]) -> None:
+def test_a_group_that_died_idle_is_replaced(make_pool: Callable[..., StubbedPool]) -> None:
     pool = make_pool()
-    pool.train(PAIR, make_job("a"), 0)
+    pool.do(PAIR, "a")
     StubGroup.up[0].is_alive = False
-    pool.train(PAIR, make_job("b"), 0)
+    pool.do(PAIR, "b")
     assert [group.jobs for group in StubGroup.up] == [["b"]]
-    pool.train(OTHER, make_job("c"), 0)  # one that is left over from other lanes makes room too
+    pool.do(OTHER, "c")  # one that is left over from other lanes makes room too
     assert [group.jobs for group in StubGroup.up] == [["c"]]
 
 
 def test_a_job_waits_for_a_group_where_the_cluster_holds_no_more(
-    make_pool: Callable[..., GroupPool],
+    make_pool: Callable[..., StubbedPool],
 ) -> None:
     asked = threading.Semaphore(0)
     pool = make_pool(2, asked=asked.release)
@@ -186,7 +197,7 @@ def test_a_job_waits_for_a_group_where_the_cluster_holds_no_more(
 
 
 def test_a_job_whose_trial_died_goes_on_for_the_next_trial(
-    make_pool: Callable[..., GroupPool],
+    make_pool: Callable[..., StubbedPool],
 ) -> None:
     pool = make_pool(2)
     died = begin(pool, "a")
@@ -199,11 +210,11 @@ def test_a_job_whose_trial_died_goes_on_for_the_next_trial(
     assert pool.running == {}
 
 
-def test_a_group_that_cannot_start_leaves_its_place(make_pool: Callable[..., GroupPool]) -> None:
+def test_a_group_that_cannot_start_leaves_its_place(make_pool: Callable[..., StubbedPool]) -> None:
     pool = make_pool(0, LaneNotStarted("3 workers need 3 x (1 CPU)"))  # nodes went away
     for _ in range(2):
         with pytest.raises(LaneNotStarted, match=r"^3 workers need 3 x \(1 CPU\)$"):
-            pool.train(PAIR, make_job("a"), 0)
+            pool.do(PAIR, "a")
     assert pool.num_up == 0
 
 
@@ -228,6 +239,7 @@ def actor(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     fake = FakeRay()
     monkeypatch.setattr(ray, "is_initialized", lambda: True)
     monkeypatch.setattr(ray, "remote", lambda kind: fake)
+    monkeypatch.setattr(ray, "put", lambda value: value)
     monkeypatch.setattr(ray, "get", fake.calls.append)
     monkeypatch.setattr(ray, "kill", lambda killed: fake.calls.append(("kill",)))
     return fake
@@ -240,12 +252,13 @@ def test_the_pool_starts_with_the_first_lanes_that_need_it(
     with SharedGroups(workspace, tmp_path) as groups:
         assert groups.prepare(narrow, 4) is None
         assert actor.calls == []
-        assert groups.prepare(wide, 4) is actor
+        pool = groups.prepare(wide, 4)
+        assert pool == Pool(actor, RunData(workspace, str(tmp_path)))
         groups.prepare(wide, 3)
         with share_groups(groups, workspace, tmp_path) as shared:
             shared.prepare(narrow, 2)
     assert actor.calls == [
-        ("start", workspace, str(tmp_path)),
+        ("start",),
         ("make_room", WorkerGroup(2, cpus=1.0), 3),
         ("make_room", WorkerGroup(1, cpus=1.0), 2),
         ("make_room",),
@@ -278,10 +291,8 @@ def test_a_lane_raises_what_the_group_raised(
         raise raised
 
     monkeypatch.setattr(ray, "get", get)
-    lane = ShardedLane.__new__(ShardedLane)
-    lane.lanes = LanesConfig(workers=2)
-    lane.pool = SimpleNamespace(train=SimpleNamespace(remote=lambda *given: None))
+    actor = SimpleNamespace(train=SimpleNamespace(remote=lambda *given: None))
     with pytest.raises(type(expected)) as caught:
-        lane.run_fold(make_job("a"), 0)
+        Pool(actor, RunData(None, "run")).train(PAIR, make_job("a"), 0)
     assert type(caught.value) is type(expected)
     assert str(caught.value).startswith(str(expected))

@@ -11,7 +11,6 @@ from typing import Any
 
 from ray.tune import Trainable
 
-from scpo.files.places import Place
 from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job, rung_job
@@ -45,19 +44,19 @@ class Lane(Trainable):
         *,
         workspace: Workspace | None = None,
         lanes: LanesConfig | None = None,
-        folder: Place | None = None,
+        pool: Any = None,
     ) -> None:
-        """Prepare what jobs share, and the first job.
+        """Prepare what jobs share, and the first job; `pool` trains for lanes of several devices.
 
         Raises:
             ValueError: `tune.with_parameters` gave no workspace.
             LaneNotStarted: The model cannot be loaded.
         """
-        if workspace is None or lanes is None or folder is None:
+        if workspace is None or lanes is None:
             raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
         self.workspace = workspace
         self.lanes = lanes
-        self.folder = folder  # of the run, as every node reaches it
+        self.pool = pool
         self.open()
         self._start_job(config)
 

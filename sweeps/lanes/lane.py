@@ -11,6 +11,7 @@ from typing import Any
 
 from ray.tune import Trainable
 
+from scpo.files.places import Place
 from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job, rung_job
@@ -44,19 +45,19 @@ class Lane(Trainable):
         *,
         workspace: Workspace | None = None,
         lanes: LanesConfig | None = None,
-        pool: Any = None,
+        folder: Place | None = None,
     ) -> None:
-        """Prepare what jobs share, and the first job; `pool` trains for lanes of several devices.
+        """Prepare what jobs share, and the first job.
 
         Raises:
             ValueError: `tune.with_parameters` gave no workspace.
             LaneNotStarted: The model cannot be loaded.
         """
-        if workspace is None or lanes is None:
+        if workspace is None or lanes is None or folder is None:
             raise ValueError("A lane needs its workspace: wrap it by tune.with_parameters.")
         self.workspace = workspace
         self.lanes = lanes
-        self.pool = pool
+        self.folder = folder  # of the run, as every node reaches it
         self.open()
         self._start_job(config)
 

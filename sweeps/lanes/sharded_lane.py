@@ -1,29 +1,41 @@
-"""Lanes of several devices: thin Tune actors that hand their jobs to a pool of worker groups.
+"""Lanes of several devices: a thin Tune actor beside a worker group that stays up.
 
-Such an actor takes no CPU or GPU, so that it can never wait for what the workers need: Ray Train
-places those. It stands on the head node, which outlives the others.
+The actor takes no CPU or GPU, so that it can never wait for what its own workers need: Ray Train
+places those. It hands each job to the group's queue and waits. It stands on the head node, which
+outlives the others.
 """
 
 from sweeps.jobs.job import Job
-from sweeps.lanes.group_pool import Pool
-from sweeps.lanes.lane import Lane
+from sweeps.lanes.lane import Lane, LaneLost
+from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.worker_group import worker_group
+
+ACTOR_NEEDS = {"node:__internal_head__": 0.001}  # Tune refuses an actor that needs nothing
 
 
 class ShardedLane(Lane):
     """A lane that trains through Ray Train and DeepSpeed."""
 
-    pool: Pool
+    group: StandingGroup | None = None
 
     def open(self) -> None:
-        """Prepare nothing: the pool has what jobs share."""
+        """Start the workers."""
+        self.group = StandingGroup(self.workspace, worker_group(self.lanes), self.folder)
 
     def run_fold(self, job: Job, fold: int) -> TrialRecord:
-        """Train in a group of the pool; every rank judges a share of the pairs.
+        """Train in the group; every rank judges a share of the pairs.
 
         Raises:
             JobFailed: The job cannot be done.
-            LaneLost: The group did not start or died too often, or the pool is gone.
+            LaneLost: The group did not start or died too often.
         """
-        return self.pool.train(worker_group(self.lanes), job, fold)
+        if self.group is None:
+            raise LaneLost("The worker group is closed.")
+        return self.group.train(job, fold)
+
+    def cleanup(self) -> None:
+        """End the workers; Tune calls it when it has no job left for this lane."""
+        if self.group is not None:
+            self.group.close()
+            self.group = None

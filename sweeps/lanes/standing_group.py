@@ -8,13 +8,12 @@ import os
 import threading
 import uuid
 from concurrent.futures import Future
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import ray
 import ray.train
-from ray.exceptions import RayActorError, RayError
+from ray.exceptions import RayError
 from ray.train import FailureConfig
 from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -98,7 +97,7 @@ class StandingGroup:
         index = ray.get(self.queue.submit.remote({"job": asdict(job), "fold": fold}))
         pending = self.queue.outcome.remote(index)
         while not ray.wait([pending], timeout=_CHECK_S)[0]:
-            if not self.is_alive:
+            if not self.thread.is_alive():
                 self._raise_end()
         outcome = ray.get(pending)
         remove_place(checkpoints_of(job, fold, self.folder))
@@ -106,15 +105,9 @@ class StandingGroup:
             raise JobFailed(outcome["failed"])
         return TrialRecord.model_validate_json(outcome["record"])
 
-    @property
-    def is_alive(self) -> bool:
-        """Whether it can take a job: its workers run, or are restarted."""
-        return self.thread.is_alive()
-
     def close(self) -> None:
         """End the workers once they have done the submitted jobs."""
-        with suppress(RayActorError):  # the queue has died
-            ray.get(self.queue.close.remote())
+        ray.get(self.queue.close.remote())
         self.thread.join(_CLOSE_S)
         ray.kill(self.queue)  # workers that still run end with it
         self.thread.join(_CLOSE_S)

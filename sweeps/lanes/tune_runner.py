@@ -15,16 +15,15 @@ from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
 from scpo.files.buckets import remove_place
-from scpo.files.places import Place, absolute, below
+from scpo.files.places import absolute, below
 from scpo.interrupts import Stopped
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record, untrained_record
 from sweeps.lanes.device_lane import DeviceLane
-from sweeps.lanes.group_pool import HEAD_NODE, SharedGroups, share_groups
 from sweeps.lanes.lane import RECORD_KEY, LaneNotStarted
 from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes
-from sweeps.lanes.sharded_lane import ShardedLane
+from sweeps.lanes.sharded_lane import ACTOR_NEEDS, ShardedLane
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import JobList, JobSource
@@ -40,13 +39,10 @@ def run_jobs(
     ledger: Ledger,
     run: Path,
     on_record: Callable[[TrialRecord], None],
-    *,
-    groups: SharedGroups | None = None,
 ) -> None:
     """Run a list of jobs, each in the lanes that the configuration gives it.
 
-    The record of a job that trains nothing is made here. Lanes of most workers come first: a
-    search ends with these (`groups` as of `run_trials`).
+    The record of a job that trains nothing is made here.
     """
     by_lanes: dict[LanesConfig, list[Job]] = {}
     for job in jobs:
@@ -56,15 +52,8 @@ def run_jobs(
             on_record(record)
         else:
             by_lanes.setdefault(config.lanes_of(job.purpose, job.country), []).append(job)
-    with share_groups(groups, workspace, run) as shared:
-        for lanes in sorted(by_lanes, key=num_workers, reverse=True):
-            source = JobList(by_lanes[lanes])
-            run_trials(source, workspace, lanes, ledger, run, on_record, groups=shared)
-
-
-def num_workers(lanes: LanesConfig) -> int:
-    """Return the workers of a lane, by which the experiments of a stage are in order."""
-    return lanes.workers
+    for lanes, own in by_lanes.items():
+        run_trials(JobList(own), workspace, lanes, ledger, run, on_record)
 
 
 def run_trials(
@@ -76,7 +65,6 @@ def run_trials(
     on_record: Callable[[TrialRecord], None],
     *,
     scheduler: RungScheduler | None = None,
-    groups: SharedGroups | None = None,
 ) -> None:
     """Run the jobs of a source in lanes, as one Tune experiment.
 
@@ -88,53 +76,52 @@ def run_trials(
         run: The run's folder.
         on_record: Called with each record once the ledger holds it.
         scheduler: Stops trials early; None for never.
-        groups: Worker groups that outlive the experiment; None for none.
 
     Raises:
         RuntimeError: Not one lane fits, or none started in time.
         Stopped: Tune was interrupted: it ends without an error, and jobs are left.
     """
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
+    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
     count_lanes(lanes, num_jobs=source.num_jobs)  # refuses what never fits
-    storage = below(absolute(workspace.place or run), _TUNE_FOLDER)
+    folder = absolute(workspace.place or run)
+    storage = below(folder, _TUNE_FOLDER)
     most = min(lanes.num_lanes or source.num_jobs, source.num_jobs)
     limiter = ConcurrencyLimiter(source, most)
     lane_count = LaneCount(
         limiter, lanes, most, may_request=lanes.num_lanes is not None and can_grow()
     )
-    callbacks = [LedgerCallback(ledger, on_record, source), StartTimeout(lanes.needs), lane_count]
-    with share_groups(groups, workspace, run) as shared:
-        pool = shared.prepare(lanes, most)
-        kind, needs = (ShardedLane, HEAD_NODE) if lanes.workers > 1 else (DeviceLane, lanes.needs)
-        lane = tune.with_parameters(kind, workspace=workspace, lanes=lanes, pool=pool)
-        config = TuneConfig(
+    kind, needs = (ShardedLane, ACTOR_NEEDS) if lanes.workers > 1 else (DeviceLane, lanes.needs)
+    lane = tune.with_parameters(kind, workspace=workspace, lanes=lanes, folder=folder)
+    tuner = tune.Tuner(
+        tune.with_resources(lane, needs),
+        tune_config=TuneConfig(
             search_alg=limiter,
             scheduler=scheduler,
             num_samples=source.max_trials,
             reuse_actors=True,
-        )
-        try:
-            _fit(tune.with_resources(lane, needs), config, storage, callbacks)
-        finally:
-            lane_count.release()
-        if source.is_interrupted:
-            raise Stopped(
-                "Stopped by an interrupt: finished trainings are kept, and nothing further was "
-                "trained or tested. Run the same command with --resume to go on."
-            )
-
-
-def _fit(lane: Any, config: TuneConfig, storage: Place, callbacks: Sequence[Callback]) -> None:
-    """Run Tune to its end; the source gives a lost job again, and the ledger is the log."""
-    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
-    os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # a snapshot copies all trials
-    run_config = RunConfig(
-        storage_path=str(storage),
-        callbacks=list(callbacks),
-        failure_config=FailureConfig(max_failures=0),
-        verbose=0,
+        ),
+        run_config=RunConfig(
+            storage_path=str(storage),
+            callbacks=[
+                LedgerCallback(ledger, on_record, source),
+                StartTimeout(lanes.needs),
+                lane_count,
+            ],
+            failure_config=FailureConfig(max_failures=0),  # the source gives a lost job again
+            verbose=0,
+        ),
     )
-    tune.Tuner(lane, tune_config=config, run_config=run_config).fit()
+    try:
+        tuner.fit()
+    finally:
+        lane_count.release()
     remove_place(storage)
+    if source.is_interrupted:
+        raise Stopped(
+            "Stopped by an interrupt: finished trainings are kept, and nothing further was "
+            "trained or tested. Run the same command with --resume to go on."
+        )
 
 
 class LedgerCallback(Callback):

@@ -13,7 +13,6 @@ from sweeps.config import Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
-from sweeps.lanes.group_pool import SharedGroups
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import GLOBAL, KEPT_GLOBAL, TUNED_ARM, slug
@@ -25,18 +24,9 @@ from sweeps.search.space import point_of
 
 
 def train_finals_and_curves(
-    config: SweepConfig,
-    workspace: Workspace,
-    ledger: Ledger,
-    run: Path,
-    say: Say,
-    *,
-    groups: SharedGroups | None = None,
+    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> None:
-    """Train the final models and the points of the curves that the ledger lacks.
-
-    `groups` as of `sweeps.lanes.tune_runner.run_trials`.
-    """
+    """Train the final models and the points of the curves that the ledger lacks."""
     records = ledger.read()
     place = workspace.place or run
     jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
@@ -54,7 +44,7 @@ def train_finals_and_curves(
             f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
         )
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-        run_jobs(missing, workspace, config, ledger, run, on_record, groups=groups)
+        run_jobs(missing, workspace, config, ledger, run, on_record)
 
 
 def _has_model(record: TrialRecord, run: Path) -> bool:

@@ -14,9 +14,8 @@ from scpo.method.user_weights import default_user_strength
 from scpo.method.weighting import effective_pairs
 from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.lanes.group_pool import SharedGroups
 from sweeps.lanes.lane_count import describe_lanes
-from sweeps.lanes.tune_runner import num_workers, run_trials
+from sweeps.lanes.tune_runner import run_trials
 from sweeps.ledger.records import Ledger
 from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
@@ -35,18 +34,11 @@ from sweeps.search.space import (
 
 
 def search_countries(
-    config: SweepConfig,
-    workspace: Workspace,
-    ledger: Ledger,
-    run: Path,
-    say: Say,
-    *,
-    groups: SharedGroups | None = None,
+    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
 ) -> str | None:
     """Run the search trials that the ledger lacks, countries of like lanes at once.
 
-    A trial that failed with its lane is tried again. Lanes of most workers come last, so that
-    finals and curves go on in their `groups`, which are as of `run_trials`.
+    A trial that failed with its lane is tried again.
 
     Returns:
         Which limit ended the search, None where it came to its end.
@@ -103,8 +95,7 @@ def search_countries(
     spent_s = sum(r.devices * float(r.times.get("wall_s", 0.0)) for r in ledger.read())
     ended: dict[str, str] = {}
     with follow_progress(say, remaining) as on_record:
-        for lanes in sorted(by_lanes, key=num_workers):
-            counts = by_lanes[lanes]
+        for lanes, counts in by_lanes.items():
             if (trials := sum(max(0, count) for count in counts.values())) == 0:
                 continue
             which = describe_lanes(lanes, num_jobs=trials)
@@ -112,16 +103,7 @@ def search_countries(
             own = {country: studies[country] for country in counts}
             search = CountrySearch(own, counts, make_job, config.search, spent_s, started)
             scheduler = RungScheduler(config.search.reduction, ledger.read())
-            run_trials(
-                search,
-                workspace,
-                lanes,
-                ledger,
-                run,
-                on_record,
-                scheduler=scheduler,
-                groups=groups,
-            )
+            run_trials(search, workspace, lanes, ledger, run, on_record, scheduler=scheduler)
             spent_s = search.spent_s
             ended |= search.ended
     for country, study in studies.items():

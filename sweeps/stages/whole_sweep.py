@@ -12,7 +12,6 @@ from pathlib import Path
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
-from sweeps.lanes.group_pool import SharedGroups
 from sweeps.ledger.records import Ledger
 from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
@@ -69,9 +68,8 @@ def run_sweep(
         say(describe_folds(folds))
     if mirror is not None:
         mirror.push()
-    with SharedGroups(workspace, run) as groups:
-        if limit := search_countries(config, workspace, ledger, run, say, groups=groups):
-            return limit
-        train_finals_and_curves(config, workspace, ledger, run, say, groups=groups)
+    if limit := search_countries(config, workspace, ledger, run, say):
+        return limit
+    train_finals_and_curves(config, workspace, ledger, run, say)
     compare_heads(config, workspace, ledger, say)
     return None

@@ -26,10 +26,10 @@ from scpo.method.strength import margin_scale
 from sweeps.config import Say
 from sweeps.jobs.folds import mean_if_known
 from sweeps.jobs.job_records import margin_record
+from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, USER, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
-from sweeps.research.study.cells import finish_cells
 from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,

@@ -1,6 +1,5 @@
 """Made-up worlds whose truth is known: when the method pays, and claims about it.
 
 In: settings of a world. Out: one result for each cell, tables, a map.
-May import: the cells of `sweeps.research.study`, `sweeps.probe`, `sweeps.ledger` and what lies
-below them.
+May import: `sweeps.probe`, `sweeps.ledger` and what lies below them.
 """

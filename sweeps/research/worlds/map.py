@@ -11,7 +11,7 @@ from pathlib import Path
 from scpo.files.csv_files import write_csv
 from scpo.files.figure_style import save_figure
 from sweeps.config import Say
-from sweeps.research.study.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.map_cells import MapCell, MapRow, cell_rows, compute_map_cell
 from sweeps.research.worlds.map_figure import map_figure
 from sweeps.research.worlds.world_arms import Tuning

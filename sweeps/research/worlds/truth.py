@@ -25,8 +25,8 @@ from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say
+from sweeps.lanes.cells import finish_cells
 from sweeps.probe.choose_heads import train_selections
-from sweeps.research.study.cells import finish_cells
 from sweeps.research.worlds.truth_claims import PaperClaim, Trained, judge_paper_claims
 from sweeps.research.worlds.world_arms import (
     MEASURES,

@@ -25,7 +25,7 @@ def make_job(trial_id: str, **changes: Any) -> Job:
 
 def open_lane(workspace: Workspace, job: Job) -> Lane:
     lane = DeviceLane.__new__(DeviceLane)  # what Tune does around it is not looked at
-    lane.setup(asdict(job), workspace=workspace, lanes=LanesConfig())
+    lane.setup(asdict(job), workspace=workspace, lanes=LanesConfig(), folder="run")
     return lane
 
 

@@ -86,22 +86,22 @@ def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
 def test_what_trains_nothing_is_recorded_and_the_rest_goes_to_its_lanes(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wide, narrow = LanesConfig(workers=2), LanesConfig()
-    config = SimpleNamespace(lanes_of=lambda purpose, _: wide if purpose == "final" else narrow)
+    wide = LanesConfig(workers=2)
+    config = SimpleNamespace(lanes_of=lambda purpose, _: wide if purpose == "final" else None)
     jobs = [
         Job(f"{purpose}-{arm}", purpose, "Arvandia", arm, 1e-5, 1.0, seed=0)
-        for purpose in ("curve", "final")
+        for purpose in ("final", "curve")
         for arm in ("global", "full")
     ]
     started: list[tuple[Any, list[str]]] = []
 
-    def run_trials(source: JobList, _: Workspace, lanes: Any, *rest: Any, **named: Any) -> None:
+    def run_trials(source: JobList, _: Workspace, lanes: Any, *rest: Any) -> None:
         started.append((lanes, [job.trial_id for job in source.jobs]))
 
     monkeypatch.setattr(tune_runner, "run_trials", run_trials)
     told: list[TrialRecord] = []
     run_jobs(jobs, workspace, config, Ledger(tmp_path), tmp_path, told.append)
-    assert started == [(wide, ["final-full"]), (narrow, ["curve-full"])]  # most workers first
-    assert [record.trial_id for record in told] == ["curve-global", "final-global"]
+    assert started == [(wide, ["final-full"]), (None, ["curve-full"])]
+    assert [record.trial_id for record in told] == ["final-global", "curve-global"]
     assert {(record.state, record.engine) for record in told} == {("complete", "none")}
     assert Ledger(tmp_path).read() == told

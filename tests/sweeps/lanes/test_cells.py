@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from scpo.statistics.bootstrap import Interval
-from sweeps.research.study.cells import finish_cells
+from sweeps.lanes.cells import finish_cells
 from sweeps.research.worlds.worlds import mean_interval
 
 

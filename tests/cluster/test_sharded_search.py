@@ -2,8 +2,11 @@
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +129,7 @@ def search_sharded(
 ) -> None:
     """Search in two lanes of two workers on nodes of so many CPUs; kill something in mid-trial."""
     with running_head() as cluster:
+        training = workspace.training.model_copy(update={"checkpoint_every": 5})
         others = [cluster.add_node(num_cpus=number, **NODE) for number in cpus]
         cluster.wait_for_nodes()
         config = make_config(WHOLE, workers=2, zero_stage=stage, num_lanes=2)
@@ -137,8 +141,8 @@ def search_sharded(
             if kill and line.lstrip().startswith("[2/") and not killer.is_alive():
                 killer.start()
 
-        search_run(config, workspace, run, say)
-        assert "in 2 lanes of 2 workers" in said[0]
+        search_run(config, replace(workspace, training=training), run, say)
+        assert any("in 2 lanes of 2 workers" in line for line in said)
         if kill:
             killer.join()
 
@@ -150,10 +154,16 @@ def kill_in_mid_trial(kind: str, run: Path, cluster: RayCluster, others: list[An
     if kind == "node":
         cluster.add_node(num_cpus=2, **NODE)
         cluster.remove_node(others[0], allow_graceful=False)
+        print("killed a node", file=sys.stderr)
         return
     name = {"rank": "RayTrainWorker", "group": "Trainable.train"}[kind]  # as Ray calls them
-    found = [p for p in psutil.process_iter(["cmdline"]) if name in " ".join(p.info["cmdline"])]
+    found = []
+    for child in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):  # it ended meanwhile
+            if name in " ".join(child.cmdline()):
+                found.append(child)
     os.kill(found[-1].pid, signal.SIGKILL)
+    print(f"killed a {kind}", file=sys.stderr)
 
 
 @pytest.mark.exhaustive
@@ -172,6 +182,8 @@ def test_what_dies_in_mid_trial_loses_nothing(
     lone: None, workspace: Workspace, alone: Path, tmp_path: Path, kill: str
 ) -> None:
     run = tmp_path / "run"
-    driver = Forked(search_sharded, workspace, run, 2, [2, 2], kill, err=tmp_path / "said")
-    assert driver.wait(timeout=900) == 0, (tmp_path / "said").read_text()[-3000:]
+    said = tmp_path / "said"
+    driver = Forked(search_sharded, workspace, run, 2, [2, 2], kill, err=said)
+    assert driver.wait(timeout=900) == 0, said.read_text()[-3000:]
+    assert f"killed a {kill}\n" in said.read_text()
     check_same(alone, run)

@@ -105,7 +105,7 @@ LINES = {
     "track": "?run --to mlflow?word",
     "score-file": "?model ?file --out ?out --precision auto?word",
     "rerank": "?model ?file --out ?out --precision auto?word",
-    "serve": "?model --precision auto?word",
+    "serve": "?served --precision auto?word",
     "export": "?data --out ?out",
     "science": "truth?word --out ?out --size small?word --workers 1?whole",
     "study": "?config --out ?out --only x?name --page ?out --workers 1?whole",
@@ -185,9 +185,16 @@ def make_parts(folder: Path) -> Parts:
         f"name: x\ncountries: [Arvandia]\nglobal_model: {{name: {model}}}\n"
         f"data: {{source: prepared, path: {data}}}\n"
     )
+    # A server meets the template in a request with messages only.
+    raising = next(
+        path
+        for path, (_, text) in zip(broken, DEFECTS, strict=True)
+        if text is not None and b"raise_exception" in text
+    )
     good = {
         "file": str(good_file), "out": str(folder / "out"), "data": str(data),
-        "backbone": str(model), "model": str(model), "cache": str(folder / "cache"),
+        "backbone": str(model), "model": str(model), "served": str(model),
+        "cache": str(folder / "cache"),
         "label": f"a={model}",
         "config": str(good_config), "run": str(folder / "run-foreign"),
         "address": "http://127.0.0.1:9",
@@ -199,6 +206,7 @@ def make_parts(folder: Path) -> Parts:
         "data": (*nowhere, *datas, str(occupied)),
         "backbone": (*nowhere, *broken),
         "model": (*nowhere, *broken, *ODD_NAMES),
+        "served": (*nowhere, *(path for path in broken if path != raising), *ODD_NAMES),
         "name": ODD_NAMES,
         "whole": WHOLE,
         "number": NUMBERS,

@@ -277,7 +277,8 @@ class FinalConfig(LanesOfStage):
     )
     heads: HeadsConfig | None = Field(
         None,
-        description="test every arm as a linear head on frozen features too; {} for the defaults",
+        description="test every arm as a linear head on frozen features too, with tau and beta of "
+        "the sweep; {} for the defaults",
     )
 
 

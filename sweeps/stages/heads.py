@@ -39,7 +39,7 @@ def check_heads(config: SweepConfig, countries: Mapping[str, CountryData]) -> No
     """Refuse `final.heads` for countries of too few users, before anything is trained.
 
     Raises:
-        ValueError: A country has fewer training users than inner folds.
+        ValueError: A country has fewer users beside its test users than inner folds.
     """
     if config.final.heads is None:
         return

@@ -47,6 +47,15 @@ def pytest_collection_finish() -> None:
             forkserver.ensure_running()
 
 
+@pytest.fixture(autouse=True)
+def _own_environment() -> Iterator[None]:
+    """Take back what a command sets for the processes that it starts, once a test ran it here."""
+    given = os.environ.get("PYTHONSAFEPATH")
+    yield
+    if given is None:
+        os.environ.pop("PYTHONSAFEPATH", None)
+
+
 @pytest.fixture(scope="session")
 def data_folder() -> Path:
     """The folder of real data; the test is skipped where there is none."""

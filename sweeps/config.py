@@ -5,7 +5,7 @@ from collections.abc import Callable
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
 from scpo.choices import Offload, ZeroStage, check_offload
 from scpo.config import (
@@ -280,6 +280,18 @@ class FinalConfig(LanesOfStage):
         description="test every arm as a linear head on frozen features too, with tau and beta of "
         "the sweep; {} for the defaults",
     )
+
+    @field_validator("heads")
+    @classmethod
+    def _refuse_foreign(cls, heads: HeadsConfig | None) -> HeadsConfig | None:
+        foreign = ("tau", "beta", "global_l2", "max_global_pairs")  # a written run has them all
+        for name in foreign if heads is not None else ():
+            if getattr(heads, name) != HeadsConfig.model_fields[name].default:
+                raise ValueError(
+                    f"{name} has no meaning here: tau and beta are the sweep's own, and its "
+                    "global model has a head. Remove it."
+                )
+        return heads
 
 
 class PooledModelConfig(GlobalModelConfig, LanesOfStage):

@@ -62,10 +62,10 @@ def describe_identity(identity: Identity) -> str:
 
 
 def is_whole(record: TrialRecord) -> bool:
-    """Tell whether a record is a complete training on all labelled pairs: no rung, no budget."""
+    """Tell whether a record is a complete training of the model: no rung, budget or head."""
     return (
         record.state == "complete"
-        and record.purpose != "rung"
+        and record.purpose not in ("rung", "head")
         and record.config.get("budget") in (None, 1.0)
     )
 

@@ -269,7 +269,8 @@ def importance_section(importances: Sequence[CountryImportance]) -> Section | No
 
 
 def cost_section(records: Sequence[TrialRecord]) -> Section:
-    """Return trainings and device-hours by country."""
+    """Return trainings and device-hours by country; a linear head is no training."""
+    records = [record for record in records if record.purpose != "head"]
     lines: list[tuple[TableCell | str | int, ...]] = []
     for country in sorted({record.country for record in records}):
         mine = [record for record in records if record.country == country]

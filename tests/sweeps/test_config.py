@@ -39,6 +39,7 @@ def test_the_paper_is_shipped() -> None:
         ({"search": {"strength": [0.5, 3]}}, "must reach 1 and both strengths must begin at 0"),
         ({"search": {"caution": -1}}, "search.caution: Input should be greater"),
         ({"final": {"which": "speed"}}, "final.which: Input should be 'accuracy'"),
+        ({"final": {"heads": {"tau": 0.9}}}, "final.heads: .*tau has no meaning here"),
         ({"search": {"retention": [0.0, 0.2]}}, "search.retention.0: Input should be greater"),
         ({"curves": {"arms": ["ful"]}}, r"arms must be of full, .*, but got \['ful'\]"),
         ({"final": {"arms": ["global"]}}, "arms must be of full"),

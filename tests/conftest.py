@@ -48,12 +48,9 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_environment() -> Iterator[None]:
-    """Take back what a command sets for the processes that it starts, once a test ran it here."""
-    given = os.environ.get("PYTHONSAFEPATH")
-    yield
-    if given is None:
-        os.environ.pop("PYTHONSAFEPATH", None)
+def _own_environment() -> None:
+    """Take back what a command that ran in this process set for the processes that it starts."""
+    os.environ.pop("PYTHONSAFEPATH", None)
 
 
 @pytest.fixture(scope="session")

@@ -64,6 +64,8 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     """Write `path_stem`.svg and `path_stem`.png, each whole or not at all; return both paths."""
     svg, png = path_stem.with_suffix(".svg"), path_stem.with_suffix(".png")
     with drawing_style():
+        figure.draw_without_rendering()  # places everything, once for both files
+        figure.set_layout_engine("none")
         with atomic_path(svg) as temporary:
             figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
         with atomic_path(png) as temporary:

@@ -120,24 +120,22 @@ def label_lines(
     named = [*labels, *baselines]
     heights = fit_heights([accuracy for _, _, accuracy, _ in named], gap * (high - low), low, high)
     for (text, _, accuracy, colour), height in zip(named, heights, strict=True):
-        axes.annotate(
+        axes.plot(
+            [1.0, 1.04],
+            [accuracy, height],
+            color=colour,
+            linewidth=0.6,
+            transform=axes.get_yaxis_transform(),
+            clip_on=False,
+        )
+        axes.text(
+            1.045,
+            height,
             text,
-            (1.0, accuracy),
-            xycoords=("axes fraction", "data"),
-            xytext=(1.045, height),
-            textcoords=("axes fraction", "data"),
-            arrowprops={
-                "arrowstyle": "-",
-                "color": colour,
-                "linewidth": 0.6,
-                "shrinkA": 1,
-                "shrinkB": 0,
-                "relpos": (0, 0.5),
-            },
+            transform=axes.get_yaxis_transform(),
             color=colour,
             va="center",
             fontsize=8.5,
-            annotation_clip=False,
         )
 
 

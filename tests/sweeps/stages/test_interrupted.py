@@ -16,7 +16,7 @@ def purposes(run: Path) -> list[str]:
     return sorted({record.purpose for record in read_records(run)})
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_sweep_stops_where_it_is_and_looks_at_no_test_users(
     tmp_path: Path, tiny_backbone: Path
 ) -> None:

@@ -1,11 +1,9 @@
-"""A sweep whose driver is killed often ends where one that nobody disturbed ends.
+"""A sweep whose driver is killed twenty times ends where one that nobody disturbed ends.
 
-Small: two kills of a sweep whose folder is in a bucket, the second with the loss of its node, and
-some trials that fail on top. Full: twenty kills at any moment, those of the start too.
+Small forms, an interruption and a kill with the loss of the node, are in `test_whole_sweep`.
 """
 
 import random
-import shutil
 import time
 from pathlib import Path
 
@@ -15,10 +13,8 @@ import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from scpo.files.buckets import RemoteFolder
-from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
+from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ranking.ranking import rank_country
-from sweeps.run.mirror import Mirror
 from tests.forked import Forked, start_scpo
 
 COUNTRIES = ("Arvandia", "Belmora")
@@ -58,12 +54,6 @@ def write_config(folder: Path, backbone: Path, sampler: str, cache: str, **searc
 
 def start(config: Path, run: "Path | str") -> Forked:
     return start_scpo("sweep", config, "--out", run, "--resume", err=config.with_suffix(".err"))
-
-
-def finish(config: Path, run: "Path | str") -> None:
-    assert start(config, run).wait(timeout=900) == 0, config.with_suffix(".err").read_text()[
-        -3000:
-    ]
 
 
 def count_lines(ledger: Path) -> int:
@@ -114,62 +104,6 @@ def check_equal(disturbed: dict[str, TrialRecord], undisturbed: dict[str, TrialR
             for found in (undisturbed.values(), disturbed.values())
         ]
         assert fronts[0] == fronts[1]
-
-
-@pytest.mark.slow
-def test_kills_and_a_lost_node_lose_repeat_and_change_nothing(
-    bucket: str, tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    config = write_config(
-        tmp_path,
-        tiny_backbone,
-        "random",
-        f"{bucket}/cache",
-        num_trials=4,
-        learning_rate=[1e-4, 1e36],  # beyond all bounds: such a trial fails
-    )
-    quiet, uri = tmp_path / "quiet", f"{bucket}/runs/killed"
-    finish(config, quiet)
-    whole = b""
-    for num_lines in (2, 5):
-        run = Mirror(uri).folder
-        ledger, driver = run / LEDGER_NAME, start(config, uri)
-        deadline = time.monotonic() + 300
-        while count_lines(ledger) < num_lines:
-            assert not driver.ended(), "the sweep ended before it could be killed"
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-        driver.kill()
-        before, written = whole, ledger.read_bytes()
-        assert written.startswith(before)  # what was finished stays
-        whole = written[: written.rfind(b"\n") + 1]
-        with ledger.open("ab") as handle:
-            handle.write(b'{"trial_id": "torn')
-    shutil.rmtree(tmp_path / "home")  # at the second kill the node is lost; another one goes on
-    monkeypatch.setenv("SCPO_HOME", str(tmp_path / "elsewhere"))
-    kept = (Mirror(uri).folder / LEDGER_NAME).read_bytes()
-    assert whole.startswith(kept)
-    assert kept.count(b"\n") >= 4  # the last one may not have got there
-    finish(config, uri)
-    run = Mirror(uri).folder
-    assert RemoteFolder(uri).read(LEDGER_NAME) == (run / LEDGER_NAME).read_bytes()
-    assert RemoteFolder(uri).read(LEDGER_NAME).startswith(kept)
-    undisturbed, disturbed = search_of(quiet), search_of(run)
-    assert len(disturbed) == 4 * len(COUNTRIES)
-    check_equal(disturbed, undisturbed)
-    failed = [record for record in disturbed.values() if record.state == "failed"]
-    assert 0 < len(failed) < 5  # the first two of a country are of the configuration's own rate
-    assert all("finite" in str(record.error) for record in failed)
-    assert b"failed" in RemoteFolder(uri).read("report.html")
-    states = study_states(run)
-    assert (states.count("FAIL"), states.count("COMPLETE")) == (len(failed), 8 - len(failed))
-    for country in COUNTRIES:
-        full = [
-            r
-            for r in disturbed.values()
-            if (r.country, r.config["strength"], r.config["retention"]) == (country, 0.0, 1.0)
-        ]
-        assert len(full) == 1  # plain fine-tuning was tried once, though the driver died
 
 
 @pytest.mark.exhaustive

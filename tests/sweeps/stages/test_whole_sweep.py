@@ -1,7 +1,12 @@
-"""A whole sweep through the real command line: finished, ranked, drawn, and resumed."""
+"""A whole sweep through the real command line: finished, ranked, drawn, disturbed and resumed."""
 
 import json
+import os
+import shutil
+import signal
+import time
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
@@ -12,11 +17,20 @@ from optuna.storages.journal import JournalFileBackend
 from transformers import AutoModelForSequenceClassification
 
 from scpo.config import parse_config
+from scpo.files.buckets import RemoteFolder
 from sweeps.config import SweepConfig
 from sweeps.curves.points import curve_points
-from sweeps.ledger.records import TrialRecord, read_records
+from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
+from sweeps.ledger.same_setting import is_full
+from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
-from tests.forked import run_scpo
+from tests.forked import Forked, run_scpo, start_scpo
+from tests.sweeps.stages.test_killed_often import (
+    check_equal,
+    count_lines,
+    search_of,
+    study_states,
+)
 
 COUNTRIES = ["Arvandia", "Belmora"]
 
@@ -85,44 +99,44 @@ def check_rungs(records: list[TrialRecord]) -> None:
         assert record.evaluation.part == "validation"
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("lanes", "engine"),
-    [
-        ({}, "torch"),
-        pytest.param(
-            {"workers": 2, "zero_stage": 2}, "deepspeed-zero2-x2", marks=pytest.mark.exhaustive
-        ),
-    ],
-)
-def test_sweep_from_configuration_to_page_and_resume(
-    tmp_path: Path, tiny_backbone: Path, lanes: dict[str, int], engine: str
-) -> None:
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that nobody disturbed: its configuration, its folder, and what it printed."""
+
+    config: Path
+    run: Path
+    said: str
+
+
+def sweep_whole(folder: Path, backbone: Path, country_lanes: dict[str, object]) -> Swept:
     search = {
         "num_trials": 5,
         "folds": 1,
-        "learning_rate": [1e-4, 1e-2],
+        "learning_rate": [1e-4, 1e36],  # beyond all bounds: such a trial fails
         "epochs": [0.5, 1.0],
         "rungs": [12, 24, 10_000],
         "reduction": 2,
     }
-    config = write_config(
-        tmp_path,
-        tiny_backbone,
-        search=search,
-        final={"arms": ["full"]},
-        country_lanes={"Arvandia": lanes} if lanes else {},
-    )
-    run = tmp_path / "run"
+    config = write_config(folder, backbone, search=search, country_lanes=country_lanes)
+    run = folder / "run"
     done = run_scpo("sweep", config, "--out", run)
     assert done.returncode == 0, done.stderr
-    records = read_records(run)
+    return Swept(config, run, done.stdout)
+
+
+@pytest.fixture(scope="module")
+def swept(tmp_path_factory: pytest.TempPathFactory, tiny_backbone: Path) -> Swept:
+    return sweep_whole(tmp_path_factory.mktemp("swept"), tiny_backbone, {})
+
+
+def check_whole(swept: Swept, engine: str) -> None:
+    """Every stage left its records and files."""
+    run, records = swept.run, read_records(swept.run)
     search = by_purpose(records, "search")
     assert len(search) == 10
     assert {record.country for record in search} == set(COUNTRIES)
     check_rungs(records)
-    assert search[0].config["retention"] == 1.0
-    assert search[0].config["strength"] == 0.0
+    assert (search[0].config["retention"], search[0].config["strength"]) == (1.0, 0.0)
     assert len(by_purpose(records, "curve")) == 6  # `full` on all pairs was a first trial
     assert {(p.country, p.arm, p.budget) for p in curve_points(records)} >= {
         (country, arm, budget)
@@ -146,12 +160,21 @@ def test_sweep_from_configuration_to_page_and_resume(
         "data/interactions.parquet",
     ):
         assert (run / name).stat().st_size > 0, name
-    assert "%" in done.stdout.split("Arvandia:")[-1]
+    assert "%" in swept.said.split("Arvandia:")[-1]
     for country in ("arvandia", "belmora"):
         AutoModelForSequenceClassification.from_pretrained(run / "models" / country)
     states = [state for _, trials in studies(run) for state in trials]
     assert Counter(states) == Counter(record.state for record in search)
+    failed = [record for record in search if record.state == "failed"]
+    assert 0 < len(failed) < 7  # the first two of a country are of the configuration's own rate
+    assert all("finite" in str(record.error) for record in failed)
+    assert "failed" in (run / "report.html").read_text()
 
+
+@pytest.mark.slow
+def test_sweep_from_configuration_to_page_and_resume(swept: Swept) -> None:
+    check_whole(swept, "torch")
+    config, run, records = swept.config, swept.run, read_records(swept.run)
     again = run_scpo("sweep", config, "--out", run)
     assert again.returncode == 2
     assert "holds a run already. Resume it with --resume" in again.stderr
@@ -167,6 +190,70 @@ def test_sweep_from_configuration_to_page_and_resume(
         assert redone.returncode == 0, redone.stderr
         assert name in redone.stdout
         assert (run / name).read_bytes() == before
+
+
+@pytest.mark.exhaustive
+def test_sweep_with_a_country_in_a_sharded_lane(tmp_path: Path, tiny_backbone: Path) -> None:
+    lanes = {"Arvandia": {"workers": 2, "zero_stage": 2}}
+    check_whole(sweep_whole(tmp_path, tiny_backbone, lanes), "deepspeed-zero2-x2")
+
+
+@pytest.mark.slow
+def test_an_interrupt_a_kill_and_a_lost_node_lose_repeat_and_change_nothing(
+    swept: Swept, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uri, err = f"{bucket}/runs/killed", tmp_path / "err"
+    sweep = ("sweep", swept.config, "--out", uri, "--resume")
+    ledger = Mirror(uri).folder / LEDGER_NAME
+
+    def start_and_await(num_lines: int) -> Forked:
+        driver = start_scpo(*sweep, err=err)
+        deadline = time.monotonic() + 300
+        while count_lines(ledger) < num_lines:
+            assert not driver.ended(), "the sweep ended in advance: " + err.read_text()[-3000:]
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        return driver
+
+    driver = start_and_await(2)
+    assert driver.process.pid is not None
+    second = run_scpo(*sweep)
+    assert second.returncode == 2
+    assert f"process {driver.process.pid} of" in second.stderr
+    os.kill(driver.process.pid, signal.SIGINT)
+    assert driver.wait(60) == 130, err.read_text()
+    assert "with --resume to go on" in err.read_text()
+    assert "Traceback" not in err.read_text()
+    whole = ledger.read_bytes()
+    assert {json.loads(line)["purpose"] for line in whole.splitlines()} <= {"search", "rung"}
+
+    start_and_await(whole.count(b"\n") + 2).kill()
+    written = ledger.read_bytes()
+    assert written.startswith(whole)  # what was finished stays
+    whole = written[: written.rfind(b"\n") + 1]
+    with ledger.open("ab") as handle:
+        handle.write(b'{"trial_id": "torn')
+    shutil.rmtree(tmp_path / "home")  # the node is lost; another one goes on
+    monkeypatch.setenv("SCPO_HOME", str(tmp_path / "elsewhere"))
+    kept = (Mirror(uri).folder / LEDGER_NAME).read_bytes()
+    assert whole.startswith(kept)
+    assert kept.count(b"\n") >= 3  # the last one may not have got there
+
+    ended = start_scpo(*sweep, err=err)
+    assert ended.wait(timeout=900) == 0, err.read_text()[-3000:]
+    run = Mirror(uri).folder
+    assert RemoteFolder(uri).read(LEDGER_NAME) == (run / LEDGER_NAME).read_bytes()
+    assert RemoteFolder(uri).read(LEDGER_NAME).startswith(kept)
+    check_equal(search_of(run), search_of(swept.run))
+    assert Counter(study_states(run)) == Counter(study_states(swept.run))
+    finals = [
+        {record.trial_id: record.objectives for record in by_purpose(read_records(one), "final")}
+        for one in (run, swept.run)
+    ]
+    assert finals[0] == finals[1]
+    for country in COUNTRIES:
+        full = [r for r in search_of(run).values() if r.country == country and is_full(r)]
+        assert len(full) == 1  # plain fine-tuning was tried once, though the driver died
 
 
 def test_run_of_another_configuration_is_refused(tmp_path: Path) -> None:

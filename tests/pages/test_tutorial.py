@@ -3,31 +3,33 @@
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from tests.forked import Forked
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "docs" / "tutorial.ipynb"
 CELLS = json.loads(NOTEBOOK.read_text(encoding="utf-8"))["cells"]
-RUNNER = """
-import json, sys
-names = {"__name__": "__main__"}
-for number, source in enumerate(json.load(sys.stdin), start=1):
-    exec(compile(source, f"cell {number}", "exec"), names)
-told = {
-    "refused": len(names["data"].report()),
-    "country": names["model"].country,
-    "judged": names["model"].evaluation["overall"]["users"],
-    "arms": sorted(set(names["run"].arms()["arm"])),
-    "points": len(names["run"].curves()),
-    "recommended": int(names["run"].leaderboard()["recommended"].sum()),
-    "panels": len(names["figure"].axes),
-}
-print(json.dumps(told))
-"""
+
+
+def run_cells(sources: list[str], told: Path) -> None:
+    """Run the cells as one program, and write what stands in their names at the end."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    for number, source in enumerate(sources, start=1):
+        exec(compile(source, f"cell {number}", "exec"), names)
+    found = {
+        "refused": len(names["data"].report()),
+        "country": names["model"].country,
+        "judged": names["model"].evaluation["overall"]["users"],
+        "arms": sorted(set(names["run"].arms()["arm"])),
+        "points": len(names["run"].curves()),
+        "recommended": int(names["run"].leaderboard()["recommended"].sum()),
+        "panels": len(names["figure"].axes),
+    }
+    told.write_text(json.dumps(found))
 
 
 def code_cells() -> list[str]:
@@ -54,17 +56,11 @@ def test_links_lead_somewhere() -> None:
 def test_every_cell_runs(tiny_backbone: Path, tmp_path: Path) -> None:
     given = {"SCPO_BACKBONE": str(tiny_backbone), "TMPDIR": str(tmp_path), "MPLBACKEND": "Agg"}
     given["OMP_NUM_THREADS"] = "1"  # as in the cluster of the other tests
-    ran = subprocess.run(
-        [sys.executable, "-c", RUNNER],
-        input=json.dumps(code_cells()),
-        env={**os.environ, "PYTHONPATH": str(ROOT), **given},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert ran.returncode == 0, ran.stderr
-    told = json.loads(ran.stdout.splitlines()[-1])
+    said, told_file = tmp_path / "said", tmp_path / "told"
+    environment = {**os.environ, **given}
+    ran = Forked(run_cells, code_cells(), told_file, environment=environment, err=said)
+    assert ran.wait(600) == 0, said.read_text()
+    told = json.loads(told_file.read_text())
     assert told["refused"] == 1
     assert (told["country"], told["judged"]) == ("Arvandia", 2)
     assert {"full", "scpo_tuned"} <= set(told["arms"])

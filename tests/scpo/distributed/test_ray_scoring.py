@@ -115,7 +115,7 @@ def test_rewards_are_those_of_one_device_and_are_kept_whoever_dies(
     np.testing.assert_array_equal(alone.rewards, again.rewards)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_worker_that_always_dies_ends_the_call(
     cluster, mortal_folder, texts, keys, tmp_path, monkeypatch
 ):

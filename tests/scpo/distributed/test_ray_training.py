@@ -33,7 +33,7 @@ CONFIG = TrainingConfig(learning_rate=1e-3, epochs=1.0, precision="fp32", centri
 LONG = CONFIG.model_copy(update={"epochs": 2.0, "pairs_per_step": 4, "checkpoint_every": 10})
 
 
-@pytest.fixture(params=[*(pytest.param(n, marks=pytest.mark.exhaustive) for n in (1, 2)), 3])
+@pytest.fixture(params=[1, 2, 3])
 def stage(request):
     return request.param
 
@@ -120,26 +120,37 @@ def kill_a_worker_after_its_first_checkpoint(folder, killed):
         threading.Event().wait(0.01)
 
 
-@pytest.mark.slow
-def test_a_killed_worker_costs_no_bit(stage, cluster, model_folder, training_set, tmp_path):
-    """Against ranks that nothing disturbs, which need no Ray; and two workers do as one device."""
-    model, data = model_folder("bert"), training_set(num_interactions=24)
-    folder, out, whole = tmp_path / "checkpoints", tmp_path / "killed", tmp_path / "whole"
-    case = {"model": str(model), "data": data, "config": LONG, "stage": stage, "out": whole}
-    (undisturbed,) = run_ranks(tmp_path / "ranks", [case], 2)
-    killed = []
+def train_and_kill(model, data, stage, folder):
+    """Train on two workers, of which one is killed; return what that and one device say."""
+    checkpoints, killed = folder / "checkpoints", []
     killer = threading.Thread(
-        target=kill_a_worker_after_its_first_checkpoint, args=(folder, killed)
+        target=kill_a_worker_after_its_first_checkpoint, args=(checkpoints, killed)
     )
     killer.start()
-    group = WorkerGroup(2, zero_stage=stage)
-    result = train_on_ray(model, data, LONG, group, out=out, checkpoints=folder)
+    group, out = WorkerGroup(2, zero_stage=stage), folder / "killed"
+    result = train_on_ray(model, data, LONG, group, out=out, checkpoints=checkpoints)
     killer.join()
     assert killed  # in the midst
     assert 0 < result.resumed_from < len(result.losses)
+    return result, check_as_one_device(result, out, model, data)
+
+
+@pytest.mark.slow
+def test_a_killed_worker_costs_nothing(cluster, model_folder, training_set, tmp_path):
+    train_and_kill(model_folder("bert"), training_set(num_interactions=24), 3, tmp_path)
+
+
+@pytest.mark.exhaustive
+def test_a_killed_worker_costs_no_bit(stage, cluster, model_folder, training_set, tmp_path):
+    """Against ranks that nothing disturbs, which need no Ray; and two workers do as one device."""
+    model, data = model_folder("bert"), training_set(num_interactions=24)
+    whole = tmp_path / "whole"
+    case = {"model": str(model), "data": data, "config": LONG, "stage": stage, "out": whole}
+    (undisturbed,) = run_ranks(tmp_path / "ranks", [case], 2)
+    result, alone = train_and_kill(model, data, stage, tmp_path)
     assert result.losses == undisturbed["losses"]
-    assert hash_file(out / "model.safetensors") == hash_file(whole / "model.safetensors")
-    alone = check_as_one_device(result, out, model, data)
+    files = [folder / "model.safetensors" for folder in (tmp_path / "killed", whole)]
+    assert hash_file(files[0]) == hash_file(files[1])
     assert undisturbed["pairs_seen"] == alone.pairs_seen == 2 * len(data.chosen)
     assert 0 < undisturbed["real_tokens"] < alone.real_tokens  # the other rank has the rest
 

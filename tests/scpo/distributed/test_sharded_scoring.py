@@ -12,7 +12,7 @@ from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_sharded_rewards_are_those_of_one_device_and_are_kept(
     cluster, model_folder, training_set, tmp_path
 ):

@@ -76,19 +76,16 @@ class KeptTracker:
         self.sent.append(finished)
 
 
-def test_trackers_of_the_configuration_take_every_record_and_the_files(
+def test_a_sweep_that_stopped_says_so_and_trackers_take_every_record_and_the_files(
     swept, records, tmp_path, monkeypatch
 ):
     kept = KeptTracker()
     monkeypatch.setitem(delivery._TRACKERS, "mlflow", ("json", lambda: kept))
-    scpo.sweep({**VALUES, "report_to": ["mlflow"]}, tmp_path / "run")
+    values = {**VALUES, "report_to": ["mlflow"], "search": {"max_wall_s": 1}}
+    run = scpo.sweep(values, tmp_path / "run", resume=True)
+    assert (run.stopped, swept[0][1]) == ("max_wall_s", True)
     assert kept.sent[:3] == [record.trial_id for record in records[:3]]
     assert {"report.html", "leaderboard.csv", True} <= set(kept.sent[3:])
-
-
-def test_what_stopped_a_sweep_is_told(swept, tmp_path):
-    run = scpo.sweep(VALUES, tmp_path / "run", overrides={"search.max_wall_s": 1}, resume=True)
-    assert (run.stopped, swept[0][1]) == ("max_wall_s", True)
 
 
 def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):

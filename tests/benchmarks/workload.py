@@ -9,6 +9,7 @@ some of its interactions are a second work.
 """
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -132,9 +133,22 @@ def draw_lengths(num_interactions: int, generator: np.random.Generator) -> IntAr
     return lengths.clip(SHORTEST_TOKENS, LONGEST_TOKENS)
 
 
+def make_countries(countries: Sequence[str], users: int, *, seed: int) -> pa.Table:
+    """Return the interactions of synthetic countries, by name, three a user."""
+    world = make_synthetic(
+        SyntheticConfig(
+            num_countries=len(countries),
+            users_per_country=users,
+            interactions_per_user=3,
+            responses_per_interaction=NUM_RESPONSES,
+            seed=seed,
+        )
+    )
+    return _with_lengths(world.interactions, seed)
+
+
 def _make_interactions(num_interactions: int, seed: int) -> pa.Table:
     """Return an interactions table whose responses have been brought to drawn lengths."""
-    generator = np.random.default_rng(seed)
     world = make_synthetic(
         SyntheticConfig(
             num_countries=1,
@@ -143,7 +157,13 @@ def _make_interactions(num_interactions: int, seed: int) -> pa.Table:
             seed=seed,
         )
     )
-    rows = world.interactions.slice(0, num_interactions).to_pylist()
+    return _with_lengths(world.interactions.slice(0, num_interactions), seed)
+
+
+def _with_lengths(interactions: pa.Table, seed: int) -> pa.Table:
+    """Bring responses to drawn lengths and give them scores in a random order."""
+    generator = np.random.default_rng(seed)
+    rows = interactions.to_pylist()
     words = " ".join(text for row in rows for text in row["responses"]).split()
     for row, lengths in zip(rows, draw_lengths(len(rows), generator), strict=True):
         room = np.maximum(1, WORDS_PER_TOKEN * (lengths - len(row["prompt"].split())))

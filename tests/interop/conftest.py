@@ -1,7 +1,9 @@
 """Exported models for the programs that others read them with, and our rewards of them."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -44,3 +46,11 @@ def our_rewards(folder: Path) -> np.ndarray:
 
 def assert_equal(theirs: object, ours: object) -> None:
     np.testing.assert_allclose(np.asarray(theirs, float), ours, atol=1e-5, rtol=0)
+
+
+def require(name: str) -> ModuleType:
+    """Import a program; without it nothing is shown, which is a failure and no skip."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        pytest.fail(f"{name} cannot be imported ({error}). `make interop` installs it.")

@@ -13,7 +13,7 @@ import torch
 from transformers import AutoTokenizer
 
 from tests.dialogues import CONVERSATIONS
-from tests.interop.conftest import Exports, assert_equal, our_rewards
+from tests.interop.conftest import Exports, assert_equal, our_rewards, require
 
 UNUSED = {
     "flash_attn": (),
@@ -25,14 +25,13 @@ UNUSED = {
 
 @pytest.fixture
 def openrlhf(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    pytest.importorskip("openrlhf", reason="`make interop` installs it")
     for name, members in UNUSED.items():
         module = ModuleType(name)
         module.__spec__ = ModuleSpec(name, None)
         for member in members:
             setattr(module, member, None)
         monkeypatch.setitem(sys.modules, name, module)
-    models = pytest.importorskip("openrlhf.models", reason="OpenRLHF's own packages")
+    models = require("openrlhf.models")
     monkeypatch.setattr("openrlhf.utils.utils.convert_to_torch_dtype", lambda _: torch.float32)
     return models
 

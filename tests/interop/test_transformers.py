@@ -3,11 +3,6 @@
 `tests/scpo/models/folder/test_contract.py` has AutoModel of transformers 5.
 """
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,33 +10,19 @@ from transformers import AutoTokenizer, pipeline
 
 from tests.dialogues import CONVERSATIONS, as_pair
 from tests.interop.conftest import Exports, assert_equal, our_rewards, require
+from tests.interop.old_readers import run_old
 
-ROOT = Path(__file__).parents[2]
-OLD = Path(os.environ.get("SCPO_TRANSFORMERS4", ROOT / ".venv/transformers4/bin/python"))
-Old = dict[tuple[str, str], list[float]]
+Old = dict[tuple[str, str], list[float] | str]
 KINDS = ("bert", "deberta", "llama", "qwen2")
 
 
 @pytest.fixture(scope="module")
 def read_old(exports: Exports) -> Old:
     """Rewards by reader and kind, all of one process."""
-    assert OLD.is_file(), f"transformers 4.51 and rewardbench: no {OLD}; `make interop` makes it"
     jobs = [("transformers", kind) for kind in KINDS]
     jobs += [("rewardbench", kind) for kind in ("llama", "qwen2", "deberta")]
-    given = {
-        "jobs": [(reader, str(exports(kind))) for reader, kind in jobs],
-        "turns": CONVERSATIONS,
-        "pairs": [*map(as_pair, CONVERSATIONS)],
-    }
-    ran = subprocess.run(
-        [OLD, Path(__file__).with_name("read_old.py")],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return dict(zip(jobs, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    rewards = run_old([(reader, exports(kind)) for reader, kind in jobs])
+    return dict(zip(jobs, rewards, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])

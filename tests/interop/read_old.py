@@ -1,10 +1,12 @@
 """Rewards as transformers 4 and rewardbench give them; jobs and conversations come on stdin.
 
-It runs in the environment of `make_environment.sh`, without this project.
+It runs in the environment of `make_environment.sh`, without this project. A job is a reader and a
+folder; what a reader raises stands in the place of its rewards.
 """
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,18 +18,25 @@ from transformers import (
 )
 
 
-def read_with_transformers(folder: str, given: dict[str, Any]) -> list[float]:
-    """Return rewards of the templates' conversations, or of BERT's text pairs."""
+def read_with_transformers(
+    folder: str, given: dict[str, Any], *, rendered: bool = False
+) -> list[float]:
+    """Return rewards of the templates' conversations, or of an encoder's text pairs."""
     tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForSequenceClassification.from_pretrained(folder).eval()
     shape = {"padding": True, "return_tensors": "pt"}
-    if model.config.model_type == "bert":
+    if not rendered and (Path(folder) / "modules.json").is_file():  # as of a CrossEncoder
         inputs = tokenizer(given["pairs"], **shape)
     else:
         inputs = tokenizer.apply_chat_template(given["turns"], return_dict=True, **shape)
         inputs.pop("token_type_ids", None)
     with torch.no_grad():
         return model(**inputs).logits[:, 0].tolist()
+
+
+def read_with_template(folder: str, given: dict[str, Any]) -> list[float]:
+    """Return rewards of the templates' conversations."""
+    return read_with_transformers(folder, given, rendered=True)
 
 
 def read_with_rewardbench(folder: str, given: dict[str, Any]) -> list[float]:
@@ -48,8 +57,22 @@ def read_with_rewardbench(folder: str, given: dict[str, Any]) -> list[float]:
     return scorer(texts, truncation=False, padding=True, max_length=2048)[:, 0].tolist()
 
 
+READERS = {
+    "transformers": read_with_transformers,
+    "template": read_with_template,
+    "rewardbench": read_with_rewardbench,
+}
+
+
+def read(reader: str, folder: str, given: dict[str, Any]) -> list[float] | str:
+    """Return the rewards of a reader, or what it raised."""
+    try:
+        return READERS[reader](folder, given)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+
+
 if __name__ == "__main__":
     assert __version__.startswith("4.51."), __version__
-    readers = {"transformers": read_with_transformers, "rewardbench": read_with_rewardbench}
     given = json.load(sys.stdin)
-    print(json.dumps([readers[reader](folder, given) for reader, folder in given["jobs"]]))
+    print(json.dumps([read(*job, given) for job in given["jobs"]]))

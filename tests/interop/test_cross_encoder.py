@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.dialogues import CONVERSATIONS, as_pair
-from tests.interop.conftest import Exports, assert_equal, our_rewards
+from tests.interop.conftest import Exports, assert_equal, our_rewards, require
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta"])
 def test_cross_encoder_gives_our_raw_rewards(exports: Exports, kind: str) -> None:
-    library = pytest.importorskip("sentence_transformers", reason="`make interop` installs it")
+    library = require("sentence_transformers")
     model = library.CrossEncoder(str(exports(kind)), device="cpu")
     assert_equal(model.predict([*map(as_pair, CONVERSATIONS)]), our_rewards(exports(kind)))
 

@@ -3,26 +3,16 @@
 `tests/scpo/models/folder/test_contract.py` has AutoModel of transformers 5.
 """
 
-import json
-import os
-import subprocess
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
 from transformers import AutoTokenizer, pipeline
 
 from tests.dialogues import CONVERSATIONS, as_pair
-from tests.interop.conftest import Exports, assert_equal, our_rewards
+from tests.interop.conftest import Exports, assert_equal, our_rewards, require
+from tests.interop.old_readers import run_old
 
-ROOT = Path(__file__).parents[2]
-OLD = Path(os.environ.get("SCPO_TRANSFORMERS4", ROOT / ".venv/transformers4/bin/python"))
-needs_old = pytest.mark.skipif(
-    not OLD.is_file(),
-    reason=f"transformers 4.51 and rewardbench: no {OLD}; `make interop` makes it",
-)
-Old = dict[tuple[str, str], list[float]]
+Old = dict[tuple[str, str], list[float] | str]
 KINDS = ("bert", "deberta", "llama", "qwen2")
 
 
@@ -31,20 +21,8 @@ def read_old(exports: Exports) -> Old:
     """Rewards by reader and kind, all of one process."""
     jobs = [("transformers", kind) for kind in KINDS]
     jobs += [("rewardbench", kind) for kind in ("llama", "qwen2", "deberta")]
-    given = {
-        "jobs": [(reader, str(exports(kind))) for reader, kind in jobs],
-        "turns": CONVERSATIONS,
-        "pairs": [*map(as_pair, CONVERSATIONS)],
-    }
-    ran = subprocess.run(
-        [OLD, Path(__file__).with_name("read_old.py")],
-        input=json.dumps(given),
-        capture_output=True,
-        text=True,
-        env={name: text for name, text in os.environ.items() if name != "PYTHONPATH"},
-    )
-    assert ran.returncode == 0, ran.stderr[-3000:]
-    return dict(zip(jobs, json.loads(ran.stdout.splitlines()[-1]), strict=True))
+    rewards = run_old([(reader, exports(kind)) for reader, kind in jobs])
+    return dict(zip(jobs, rewards, strict=True))
 
 
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
@@ -59,7 +37,7 @@ def test_the_pipeline_reads_rendered_conversations(exports: Exports, kind: str) 
 
 @pytest.mark.parametrize("kind", ["bert", "llama"])
 def test_peft_reads_an_adapter(exports: Exports, kind: str) -> None:
-    peft = pytest.importorskip("peft", reason="peft: the extra `lora` installs it")
+    peft = require("peft")
     folder = exports(kind, lora=True)
     model = peft.AutoPeftModelForSequenceClassification.from_pretrained(folder, num_labels=1)
     tokenizer = AutoTokenizer.from_pretrained(folder)
@@ -73,19 +51,16 @@ def test_peft_reads_an_adapter(exports: Exports, kind: str) -> None:
     assert_equal(theirs, our_rewards(folder))
 
 
-@needs_old
 @pytest.mark.parametrize("kind", KINDS)
 def test_transformers_4_gives_our_rewards(exports: Exports, read_old: Old, kind: str) -> None:
     assert_equal(read_old["transformers", kind], our_rewards(exports(kind)))
 
 
-@needs_old
 @pytest.mark.parametrize("kind", ["llama", "qwen2"])
 def test_rewardbench_gives_our_rewards(exports: Exports, read_old: Old, kind: str) -> None:
     assert_equal(read_old["rewardbench", kind], our_rewards(exports(kind)))
 
 
-@needs_old
 def test_rewardbench_cannot_read_encoders_and_the_card_says_so(
     exports: Exports, read_old: Old
 ) -> None:

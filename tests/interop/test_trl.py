@@ -12,7 +12,7 @@ from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
 
 import scpo
 from tests.dialogues import ANSWERS, COMPLETIONS, PLAIN, PROMPTS, SAID, TURNS
-from tests.interop.conftest import Exports, assert_equal, our_rewards
+from tests.interop.conftest import Exports, assert_equal, our_rewards, require
 from tests.scpo.conftest import VOCABULARY, make_chat_tokenizer
 
 QUIET: dict[str, Any] = {
@@ -29,8 +29,7 @@ QUIET: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def trl() -> ModuleType:
-    library: ModuleType = pytest.importorskip("trl", reason="`make interop` installs it")
-    return library
+    return require("trl")
 
 
 @pytest.fixture(scope="module")

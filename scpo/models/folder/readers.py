@@ -14,6 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from scpo.files.atomic import write_json, write_text
 from scpo.models.folder.checks import CONFIG_FILE, read_object
 from scpo.models.folder.contract import ModelFacts
+from scpo.models.folder.transformers4 import old_fields, old_note
 from scpo.tokens.pair_layout import pair_template, reads_pairs
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
@@ -38,6 +39,8 @@ CROSS_ENCODER: dict[str, Any] = {
         "activation_fn": "torch.nn.modules.linear.Identity",
     },
 }
+# Learned positions that begin at the left end of a row, whether padding stands there or not.
+PLACED = ("ctrl", "gpt2", "gpt_bigcode", "gpt_neo", "openai-gpt")
 RAW_REWARDS = {"activation_fn": "torch.nn.modules.linear.Identity"}  # no sigmoid
 
 
@@ -49,6 +52,8 @@ def tell_readers(folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelF
     config = read_object(folder / TOKENIZER_CONFIG)
     if config.get("tokenizer_class") == "TokenizersBackend":  # of transformers 5 alone
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
+    config["model_input_names"] = list(tokenizer.model_input_names)  # versions differ in defaults
+    config["padding_side"] = "right"  # positions are counted from the left
     if facts.max_tokens is not None:
         config["model_max_length"] = facts.max_tokens
     if isinstance(special := config.pop("extra_special_tokens", None), list):
@@ -71,7 +76,7 @@ def reader_notes(folder: Path, facts: ModelFacts) -> list[str]:
     """Return, for a card, what other programs do otherwise with a written folder."""
     config = read_object(folder / TOKENIZER_CONFIG)
     template = config.get("chat_template")
-    notes = []
+    notes = _notes_on_model(folder)
     if facts.prompt_prefix is not None:
         notes.append(f"Prompts must be given as `{facts.prompt_prefix}`; scpo does so by itself.")
     if facts.max_tokens is not None:
@@ -99,22 +104,33 @@ def reader_notes(folder: Path, facts: ModelFacts) -> list[str]:
     return notes
 
 
+def _notes_on_model(folder: Path) -> list[str]:
+    """Return what other programs do otherwise with this kind of model."""
+    if not (folder / CONFIG_FILE).is_file():
+        return [
+            "This is an adapter: peft and transformers 5 read it, others only when it is merged "
+            "into its base model."
+        ]
+    config = read_object(folder / CONFIG_FILE)
+    notes = [note] if (note := old_note(config)) else []
+    if config.get("model_type") in PLACED:
+        notes.append(
+            f"Padding at the left (rewardbench) moves the positions of a {config['model_type']} "
+            "model, so that its rewards change. Pad at the right."
+        )
+    return notes
+
+
 def read_types(config: dict[str, Any]) -> list[str]:
     """Return the model's inputs that a tokenizer's configuration declares."""
     return list(config.get("model_input_names") or ("token_type_ids",))
 
 
 def _with_reward_fields(config: dict[str, Any]) -> dict[str, Any]:
-    """Return a configuration of raw rewards, with the rotary base where transformers 4 looks."""
-    rope = config.get("rope_parameters") or {}
-    old: dict[str, Any] = {}
-    if "rope_theta" in rope:
-        old["rope_theta"] = rope["rope_theta"]
-        if rope.get("rope_type", "default") != "default":
-            old["rope_scaling"] = {k: v for k, v in rope.items() if k != "rope_theta"}
+    """Return a configuration of raw rewards, for transformers 4 too."""
     return {
         **config,
-        **old,
+        **old_fields(config),
         "problem_type": "regression",
         "id2label": {"0": "reward"},
         "label2id": {"reward": 0},

@@ -8,106 +8,23 @@ import pytest
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, pre_tokenizers, processors
-from tokenizers.models import WordLevel
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from scpo.countries.scoring import score_texts
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
+from tests.model_kinds import (
+    DECODERS,
+    ENCODERS,
+    POSITIONS,
+    SIZES,
+    make_tokenizer,
+    write_kind,
+)
 from tests.saved_model import save_reward_model
 
-POSITIONS = 48
-SIZES = {
-    "vocab_size": 32,
-    "hidden_size": 16,
-    "intermediate_size": 24,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "max_position_embeddings": POSITIONS,
-    "initializer_range": 0.4,
-    "num_labels": 1,
-    "pad_token_id": 0,
-    "bos_token_id": 2,
-    "eos_token_id": 3,
-}
-GROUPED = {"num_key_value_heads": 1, "head_dim": 8}
-DEBERTA = {
-    "type_vocab_size": 0,
-    "relative_attention": True,
-    "pos_att_type": ["p2c", "c2p"],
-    "position_biased_input": False,
-}
-NARROW = {"embedding_size": 8}
-GPT2 = {"n_positions": POSITIONS, "n_embd": 16, "n_layer": 2, "n_head": 2}
-ENCODERS = {
-    "Bert": {},
-    "Albert": NARROW,
-    "Electra": NARROW,
-    "DistilBert": {"dim": 16, "hidden_dim": 24, "n_layers": 2, "n_heads": 2},
-    "Roberta": {"pad_token_id": 1, "type_vocab_size": 1},
-    "XLMRoberta": {"pad_token_id": 1, "type_vocab_size": 1},
-    "Camembert": {"pad_token_id": 1, "type_vocab_size": 1},
-    "ModernBert": {"cls_token_id": 2, "sep_token_id": 3, "global_attn_every_n_layers": 2},
-    "Deberta": DEBERTA,
-    "DebertaV2": DEBERTA
-    | {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True},
-    "MPNet": {"pad_token_id": 1},
-    "RemBert": {"input_embedding_size": 8, "output_embedding_size": 8},
-}
-DECODERS = {
-    "Llama": GROUPED,
-    "Qwen2": GROUPED,
-    "Qwen3": GROUPED,
-    "Mistral": GROUPED | {"sliding_window": 6},
-    "Gemma": GROUPED,
-    "Gemma2": GROUPED | {"sliding_window": 6, "query_pre_attn_scalar": 8},
-    "Phi3": {"num_key_value_heads": 1},
-    "GPT2": GPT2,
-    "GPTNeoX": {},
-    "Bloom": {"n_layer": 2, "n_head": 2},
-    "OPT": {"ffn_dim": 24, "word_embed_proj_dim": 16},
-    "Falcon": {},
-    "GPTNeo": {
-        "num_layers": 2,
-        "attention_types": [[["global", "local"], 1]],
-        "num_heads": 2,
-        "window_size": 6,
-    },
-}
-WORDS = "a b c d e f g h good bad user assistant system :".split()
-TEMPLATE = "{% for m in messages %}{{ m['role'] }} : {{ m['content'] }} <eos> {% endfor %}"
 PROMPTS = ["a b c", "d", "e f g h a b c d e", "a", "b b", "c d e"]
 RESPONSES = ["good", "bad bad a", "h", "a c b d a b", "a", "good bad"]
-
-
-def make_tokenizer(*, pad_id=0, chat, types=True, pad="<pad>"):
-    first = ["<pad>", "<unk>"] if pad_id == 0 else ["<unk>", "<pad>"]
-    words = [*first, "<bos>", "<eos>", *WORDS]
-    backend = Tokenizer(WordLevel({word: n for n, word in enumerate(words)}, unk_token="<unk>"))
-    backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    if not chat:
-        backend.post_processor = processors.BertProcessing(("<eos>", 3), ("<bos>", 2))
-        if not types:
-            backend.post_processor = processors.RobertaProcessing(
-                ("<eos>", 3), ("<bos>", 2), add_prefix_space=False
-            )
-    names = ["input_ids", *(["token_type_ids"] if types else []), "attention_mask"]
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend,
-        unk_token="<unk>",
-        pad_token=pad,
-        eos_token="<eos>",
-        model_input_names=names,
-    )
-    if chat:
-        tokenizer.chat_template = TEMPLATE
-    return tokenizer
-
-
-def make_config(kind):
-    own = {**ENCODERS, **DECODERS}[kind]
-    return getattr(transformers, f"{kind}Config")(**(SIZES | own))
 
 
 @pytest.fixture(scope="module")
@@ -117,20 +34,7 @@ def folders(tmp_path_factory):
 
     def folder_of(kind, pad="<pad>"):
         if (kind, pad) not in made:
-            torch.manual_seed(0)
-            config = make_config(kind)
-            chat = kind in DECODERS
-            types = kind in ("Bert", "Albert", "Electra", "RemBert")
-            tokenizer = make_tokenizer(pad_id=config.pad_token_id, chat=chat, types=types, pad=pad)
-            config.pad_token_id = tokenizer.pad_token_id
-            model = getattr(transformers, f"{kind}ForSequenceClassification")(config)
-            with torch.no_grad():  # heads that begin at zero would score all texts alike
-                for weight in model.parameters():
-                    weight.add_(0.1 * torch.randn_like(weight))
-            folder = tmp_path_factory.mktemp(kind) / "model"
-            model.save_pretrained(folder)
-            tokenizer.save_pretrained(folder)
-            made[kind, pad] = folder
+            made[kind, pad] = write_kind(tmp_path_factory.mktemp(kind) / "model", kind, pad=pad)
         return made[kind, pad]
 
     return folder_of

@@ -12,6 +12,7 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer, pipe
 
 import scpo
 from scpo.models.folder.contract import FACTS_FILE
+from scpo.models.folder.transformers4 import old_fields, old_note
 from scpo.models.loading import load_reward_model
 from tests.dialogues import (
     ANSWERS,
@@ -24,6 +25,9 @@ from tests.dialogues import (
     as_pair,
     export_model,
 )
+from tests.model_kinds import write_kind
+
+HALF = {"partial_rotary_factor": 0.5}
 
 
 @pytest.fixture(scope="module")
@@ -193,3 +197,56 @@ def test_an_adapter_is_verified_with_its_base(exports, tmp_path):
     (folder / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match=r"base/model\.safetensors is not what was exported"):
         load_reward_model(str(folder))
+
+
+@pytest.mark.parametrize(
+    ("config", "old", "noted"),
+    [
+        ({"model_type": "bert"}, {}, None),
+        (
+            {"model_type": "gpt_neox", "rope_parameters": {"rope_theta": 5, **HALF}},
+            {"rope_theta": 5, "rotary_emb_base": 5, "rotary_pct": 0.5, **HALF},
+            None,
+        ),
+        (
+            {
+                "model_type": "modernbert",
+                "rope_parameters": {
+                    "full_attention": {"rope_theta": 7},
+                    "sliding_attention": {"rope_theta": 3},
+                },
+            },
+            {"global_rope_theta": 7, "local_rope_theta": 3},
+            None,
+        ),
+        (
+            {"model_type": "llama", "rope_parameters": {"rope_theta": 5, "rope_type": "yarn"}},
+            {"rope_theta": 5, "rope_scaling": {"rope_type": "yarn"}},
+            "a llama model with yarn positions",
+        ),
+        (
+            {"model_type": "qwen3", "layer_types": ["full_attention", "sliding_attention"]},
+            {},
+            "a qwen3 model with sliding windows",
+        ),
+        ({"model_type": "mixtral"}, {}, "a mixtral model other rewards"),
+        ({"model_type": "gemma2"}, {}, "a gemma2 model other rewards"),
+    ],
+)
+def test_what_transformers_4_reads(config, old, noted):
+    assert old_fields(config) == old
+    note = old_note(config)
+    assert (note is None) == (noted is None)
+    assert noted is None or noted in note
+
+
+def test_readers_are_told_the_inputs_and_where_padding_stands(exports):
+    tokenizer = read(exports("bert") / "tokenizer_config.json")
+    assert tokenizer["model_input_names"] == ["input_ids", "token_type_ids", "attention_mask"]
+    assert tokenizer["padding_side"] == "right"
+
+
+def test_the_card_names_positions_that_padding_moves_and_adapters(exports, tmp_path):
+    folder = export_model(write_kind(tmp_path / "base", "GPT2"), tmp_path / "out")
+    assert "moves the positions of a gpt2 model" in (folder / "README.md").read_text()
+    assert "This is an adapter" in (exports("bert", lora=True) / "README.md").read_text()

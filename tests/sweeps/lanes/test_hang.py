@@ -5,7 +5,6 @@ import signal
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest

@@ -10,7 +10,6 @@ import pytest
 import ray
 
 from scpo.pulse import pulse
-from sweeps.lanes.hangs import lane_watch
 from sweeps.lanes.hangs.lane_watch import LaneWatch
 from sweeps.lanes.hangs.signs import Signs, Watched
 

@@ -23,6 +23,7 @@ from sweeps.lanes.hangs.signs import Process
 
 _EVERY_S = 1.0
 _ANSWER_S = 30.0  # of a node, which may have to start a process
+_END_S = 2.0  # of the thread
 _SAME_S = 30.0  # by which a clock may be set while a process lives
 
 
@@ -53,11 +54,14 @@ class LaneWatch:
 
     def __exit__(self, *_: object) -> None:
         self._ended.set()
-        self._thread.join(_ANSWER_S)
-        ray.kill(self.book)
+        self._thread.join(_END_S)
+        if ray.is_initialized():
+            with suppress(RayError):
+                ray.kill(self.book)
 
     def _run(self) -> None:
-        while not self._ended.wait(_EVERY_S):
+        # Ray would start anew for a question to a cluster that a signal has ended.
+        while not self._ended.wait(_EVERY_S) and ray.is_initialized():
             with suppress(RayError):  # an actor that starts again, or a cluster that ends
                 self._look(ray.get(self.book.read.remote(), timeout=_ANSWER_S))
 

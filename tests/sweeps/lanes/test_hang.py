@@ -18,8 +18,8 @@ from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import JobList
 
 ACTOR, RANK = "Trainable.train", "RayTrainWorker"  # as Ray calls their processes
-ONE = LanesConfig(hang_s=5.0, num_lanes=1)
-TWO = LanesConfig(hang_s=5.0, num_lanes=1, workers=2, cpus=0.9)
+ONE = LanesConfig(hang_s=15.0, num_lanes=1)
+TWO = LanesConfig(hang_s=15.0, num_lanes=1, workers=2, cpus=0.9)
 
 
 def stop_one(name: str, run: Path, lanes: LanesConfig, stopped: list[int]) -> None:

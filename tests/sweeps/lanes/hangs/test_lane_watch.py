@@ -42,7 +42,7 @@ def test_what_is_stopped_or_stands_still_is_killed_and_what_goes_on_is_not(clust
         if len(said) == 2:
             both_told.set()
 
-    with LaneWatch(4.0, say) as watch:
+    with LaneWatch(8.0, say) as watch:
         make = ray.remote(Lane).options(num_cpus=0)
         lanes: dict[str, Any] = {
             name: make.remote(watch.book, name, name != "looping")

@@ -193,6 +193,11 @@ class LanesConfig(Config):
         0.0, ge=0, description="GPUs of a worker; a fraction shares one, where workers = 1"
     )
     num_lanes: int | None = Field(None, ge=1, description="none: as many as the cluster fits")
+    hang_s: Positive | None = Field(
+        None,
+        description="seconds without progress after which a lane is replaced; none: 300, or 20 "
+        "times the longest step so far",
+    )
 
     @property
     def needs(self) -> dict[str, float]:
@@ -296,6 +301,13 @@ class FinalConfig(LanesOfStage):
 
 class PooledModelConfig(GlobalModelConfig, LanesOfStage):
     """The global model of a sweep, and the lanes that train it."""
+
+    @field_validator("lanes")
+    @classmethod
+    def _refuse_hang_s(cls, lanes: LanesConfig | None) -> LanesConfig | None:
+        if lanes is not None and lanes.hang_s is not None:
+            raise ValueError("hang_s has no meaning where the global model trains. Remove it.")
+        return lanes
 
 
 class SweepConfig(Config):

@@ -18,6 +18,7 @@ from scpo.distributed.shard_weights import shard_weights
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import LoadedModel
+from scpo.pulse import pulse
 from scpo.training.engines import Optimization, gather_from_ranks
 
 STATE_TAG = "state"
@@ -121,6 +122,7 @@ class DeepSpeedEngine:
             gathered = [tensor] if self.zero_stage == 3 and hasattr(tensor, "ds_id") else []
             with deepspeed.zero.GatheredParameters(gathered, enabled=bool(gathered)):
                 whole = tensor.detach().float().cpu().clone() if self.rank == 0 else None
+            pulse.beat()
             if whole is not None:
                 yield name, whole
 

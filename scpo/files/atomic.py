@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from scpo.pulse import pulse
+
 MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
 MARKER_FORMAT = 1
 _HASHES: dict[tuple[int, ...], str] = {}  # of this process, of `hash_once`
@@ -144,7 +146,9 @@ def write_json(path: Path, value: Any) -> None:
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+        digest = hashlib.file_digest(handle, "sha256").hexdigest()
+    pulse.beat()
+    return digest
 
 
 def hash_once(path: Path) -> str:

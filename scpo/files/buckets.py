@@ -23,6 +23,7 @@ from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
 from scpo.files.atomic import atomic_folder, atomic_path, hash_file
 from scpo.files.places import Place, first_line, home, is_remote, open_store
+from scpo.pulse import pulse
 
 MANIFEST = "MANIFEST.json"
 _THREADS = 8
@@ -86,11 +87,13 @@ class RemoteFolder:
         """Copy a local file to `name`."""
         with self._asked("written") as (system, root):
             copy_files(str(path), f"{root}/{name}", _LOCAL, system, chunk_size=_CHUNK_BYTES)
+        pulse.beat()
 
     def get(self, name: str, path: Path) -> None:
         """Copy a file to a local path, whole or not at all."""
         with atomic_path(path) as temporary, self._asked("read") as (system, root):
             copy_files(f"{root}/{name}", str(temporary), system, _LOCAL, chunk_size=_CHUNK_BYTES)
+        pulse.beat()
 
     def names(self) -> list[str]:
         """Return the names of all files below, sorted."""

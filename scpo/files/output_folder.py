@@ -2,9 +2,9 @@
 
 A folder belongs to the command that wrote it, by `.scpo.json`: its kind, a hash of what it was
 made from, and whether it is finished. While a command writes, a lock names it (user, host,
-process) and is touched every few seconds. The kernel frees the lock of a process that dies; a lock
-of another host, or on a file system without locks, is free once it was not touched for a minute,
-which supposes that clocks agree to some seconds.
+process) and is touched every few seconds, and the marker as long as the work goes on. The kernel
+frees the lock of a process that dies; a lock of another host, or on a file system without locks,
+is free once it was not touched for a minute, which supposes that clocks agree to some seconds.
 """
 
 import errno
@@ -18,11 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from scpo.files.atomic import MARKER, MARKER_FORMAT, read_marker, refuse_other_files, write_json
 from scpo.files.provenance import utc_now
+from scpo.pulse import pulse
 
 LOCK = ".scpo.lock"
 _BEAT_S = 10.0
@@ -94,7 +96,8 @@ def output_folder(
         if not replaced:
             write_json(out / MARKER, {**own, "finished": False})
         try:
-            yield facts
+            with heartbeat(_touch_at_progress(out / MARKER)):
+                yield facts
         finally:
             if not replaced and not _holds_more(out):
                 (out / MARKER).unlink(missing_ok=True)
@@ -145,6 +148,36 @@ def heartbeat(beat: Callable[[], None]) -> Iterator[None]:
         thread.join()
 
 
+@dataclass(frozen=True)
+class Writer:
+    """Who writes a folder.
+
+    Attributes:
+        owner: As of `this_owner`; empty where the lock names nobody.
+        silent_s: Seconds since the last sign of life of the process.
+        still_s: Seconds since it was last seen to go on with its work.
+    """
+
+    owner: dict[str, Any]
+    silent_s: float
+    still_s: float
+
+
+def find_writer(out: Path) -> Writer | None:
+    """Return who writes a folder, None where nobody does, or did and has ended on this machine."""
+    try:
+        with (out / LOCK).open(encoding="utf-8") as handle:
+            owner = _read_owner(handle)
+            silent_s = time.time() - os.fstat(handle.fileno()).st_mtime
+    except FileNotFoundError:
+        return None
+    if is_dead(owner):
+        return None
+    with suppress(FileNotFoundError):
+        return Writer(owner, silent_s, time.time() - (out / MARKER).stat().st_mtime)
+    return Writer(owner, silent_s, silent_s)
+
+
 def this_owner() -> dict[str, Any]:
     """Return who writes: user, host, process and the time."""
     try:
@@ -177,6 +210,19 @@ def describe_owner(what: object, owner: dict[str, Any], age_s: float) -> str:
         f"until it ends, or end it. If its machine is gone, the folder is free {STALE_S:.0f} s "
         "after the last sign of life."
     )
+
+
+def _touch_at_progress(file: Path) -> Callable[[], None]:
+    """Return what touches a file where the process has gone on since it was last called."""
+    seen = pulse.count
+
+    def touch() -> None:
+        nonlocal seen
+        if pulse.count != seen:
+            seen = pulse.count
+            os.utime(file)
+
+    return touch
 
 
 def _take(lock: Path, what: object) -> TextIO:

@@ -29,6 +29,7 @@ from scipy.special import log_expit
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
+from scpo.pulse import pulse
 
 Heads = NDArray[np.floating]
 
@@ -187,6 +188,7 @@ def _descend(
         age[on] = torch.where(uphill, 0.0, age[on] + 1.0)
         moved[on] = reached
         ahead[on] = reached + age[on] / (age[on] + 3.0) * move
+        pulse.beat()
     return moved
 
 

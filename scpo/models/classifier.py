@@ -30,6 +30,8 @@ from transformers.modeling_layers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
+from scpo.pulse import pulse
+
 # Exactly these classes: a subclass may pool otherwise. DeBERTa's convolution over all tokens comes
 # after its first layer.
 FIRST_TOKEN_CLASSES = (BertForSequenceClassification, DebertaV2ForSequenceClassification)
@@ -49,6 +51,7 @@ def compute_rewards(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
         Shape (B,), or (B, R) of packed rows.
     """
     rewards: Tensor = model(**_pad_at_right(batch)).logits
+    pulse.beat()
     return rewards.squeeze(-1).float()
 
 

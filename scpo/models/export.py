@@ -27,6 +27,7 @@ from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import LoadedModel, takes_token_types
+from scpo.pulse import pulse
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
 FILE_BYTES = 5 * 10**9  # of a file of weights, at most
@@ -152,6 +153,7 @@ def write_weights(weights: Iterable[tuple[str, Tensor]], folder: Path, file_byte
         part[name] = tensor
         held += tensor.nbytes
         total += tensor.nbytes
+        pulse.beat()
     write()
     if len(files) == 1:
         (folder / "part-0").rename(folder / SAFE_WEIGHTS_NAME)

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
+from scpo.pulse import pulse
 from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.training.checkpoints import (
     Checkpoints,
@@ -134,6 +135,7 @@ def train_reward_model(
         last = number == num_steps  # kept until the model is written
         if checkpoints is not None and (last or number % checkpoints.every == 0):
             save_checkpoint(engine, checkpoints, step=number, losses=result.losses)
+        pulse.beat()
         if report is not None:
             report(Progress(number, num_steps, result.losses[-1], len(step)))
     result.train_s = time.perf_counter() - started

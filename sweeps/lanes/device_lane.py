@@ -40,7 +40,9 @@ class DeviceLane(Lane):
 
     def run_fold(self, job: Job, fold: int) -> TrialRecord:
         """Train from the base weights on one fold."""
-        self.reward.model.load_state_dict(self.base)
-        for parameter in self.reward.model.parameters():
-            parameter.grad = None
-        return run_job(job, self.folds[fold], self.reward, self.workspace.training, engine="torch")
+        with self.signs.working(job.trial_id):
+            self.reward.model.load_state_dict(self.base)
+            for parameter in self.reward.model.parameters():
+                parameter.grad = None
+            data, training = self.folds[fold], self.workspace.training
+            return run_job(job, data, self.reward, training, engine="torch")

@@ -8,6 +8,7 @@ failed record and the lane continues; a lane that is lost raises, and its job go
 import math
 from abc import abstractmethod
 from typing import Any
+from uuid import uuid4
 
 from ray.tune import Trainable
 
@@ -16,6 +17,7 @@ from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of, pool_folds
 from sweeps.jobs.job import Job, rung_job
 from sweeps.jobs.job_records import failed_record
+from sweeps.lanes.hangs.signs import Signs, Watched
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.run.workspace import Workspace
@@ -46,8 +48,11 @@ class Lane(Trainable):
         workspace: Workspace | None = None,
         lanes: LanesConfig | None = None,
         folder: Place | None = None,
+        book: Any = None,
     ) -> None:
         """Prepare what jobs share, and the first job.
+
+        `book` is the actor of a `SignBook` that watches the lane, None for none.
 
         Raises:
             ValueError: `tune.with_parameters` gave no workspace.
@@ -58,6 +63,8 @@ class Lane(Trainable):
         self.workspace = workspace
         self.lanes = lanes
         self.folder = folder  # of the run, as every node reaches it
+        self.watched = None if book is None else Watched(book, uuid4().hex)
+        self.signs = Signs(self.watched)
         self.open()
         self._start_job(config)
 
@@ -76,6 +83,10 @@ class Lane(Trainable):
 
     def recover(self) -> None:
         """Make ready for the next job, after one that failed."""
+
+    def cleanup(self) -> None:
+        """End the lane; Tune calls it when it has no job left for it."""
+        self.signs.close()
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Start the next job."""

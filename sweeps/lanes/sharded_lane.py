@@ -21,7 +21,8 @@ class ShardedLane(Lane):
 
     def open(self) -> None:
         """Start the workers."""
-        self.group = StandingGroup(self.workspace, worker_group(self.lanes), self.folder)
+        group = worker_group(self.lanes)
+        self.group = StandingGroup(self.workspace, group, self.folder, self.watched)
 
     def run_fold(self, job: Job, fold: int) -> TrialRecord:
         """Train in the group; every rank judges a share of the pairs.
@@ -35,7 +36,8 @@ class ShardedLane(Lane):
         return self.group.train(job, fold)
 
     def cleanup(self) -> None:
-        """End the workers; Tune calls it when it has no job left for this lane."""
+        """End the workers too."""
         if self.group is not None:
             self.group.close()
             self.group = None
+        super().cleanup()

@@ -9,6 +9,7 @@ the worker, and Ray Train restarts all of them.
 
 import gc
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -33,14 +34,20 @@ from scpo.training.loop import TrainingResult, count_steps
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import train_and_evaluate
+from sweeps.lanes.hangs.signs import Signs
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
 
 def run_worker(settings: dict[str, Any]) -> str | None:
     """Run job after job on one worker; return why the lane must end, None when it was closed."""
-    queue, group = settings["queue"], settings["group"]
     rank = int(torch.distributed.get_rank())
+    with closing(Signs(settings["watched"], rank)) as signs:
+        return _run_jobs(settings, rank, signs)
+
+
+def _run_jobs(settings: dict[str, Any], rank: int, signs: Signs) -> str | None:
+    queue, group = settings["queue"], settings["group"]
     # Before anything that may fail, so that the queue counts this start.
     begun = _begin(queue) if rank == 0 else None
     index, fault = gather_from_ranks(begun)[0]
@@ -59,7 +66,9 @@ def run_worker(settings: dict[str, Any]) -> str | None:
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
     while (taken := ray.get(queue.take.remote(index, rank))) is not None:
-        outcome = worker.run(Job(**taken["job"]), taken["fold"])
+        job = Job(**taken["job"])
+        with signs.working(job.trial_id):
+            outcome = worker.run(job, taken["fold"])
         if rank == 0:
             ray.get(queue.report.remote(index, outcome))
         index += 1

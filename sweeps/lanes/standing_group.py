@@ -28,6 +28,7 @@ from scpo.distributed.ray_training import WorkerGroup, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from sweeps.jobs.job import Job
+from sweeps.lanes.hangs.signs import Watched
 from sweeps.lanes.job_queue import DeathNotes, JobQueue
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
 from sweeps.lanes.sharded_worker import checkpoints_of, run_worker
@@ -47,12 +48,15 @@ class StandingGroup:
         workspace: Model and data.
         group: The workers; `max_failures` is how often they are restarted without a job done.
         run: The run's folder, which every worker reaches, or its URI.
+        watched: Where the workers send signs of life; None for nowhere.
 
     Raises:
         LaneNotStarted: The cluster cannot hold the workers.
     """
 
-    def __init__(self, workspace: Workspace, group: WorkerGroup, run: Place) -> None:
+    def __init__(
+        self, workspace: Workspace, group: WorkerGroup, run: Place, watched: Watched | None = None
+    ) -> None:
         start_ray()
         os.environ.setdefault(*START_TIMEOUT)  # Ray Train's controller takes it from here
         try:
@@ -72,6 +76,7 @@ class StandingGroup:
                 "workspace": ray.put(workspace),
                 "group": group,
                 "folder": self.folder,
+                "watched": watched,
             },
             group,
             name="lane",

@@ -17,10 +17,12 @@ from ray.tune.search import ConcurrencyLimiter
 from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
 from scpo.interrupts import Stopped
+from scpo.pulse import pulse
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record, untrained_record
 from sweeps.lanes.device_lane import DeviceLane
+from sweeps.lanes.hangs.lane_watch import LaneWatch
 from sweeps.lanes.lane import RECORD_KEY, LaneNotStarted
 from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes
 from sweeps.lanes.sharded_lane import ACTOR_NEEDS, ShardedLane
@@ -92,7 +94,10 @@ def run_trials(
         limiter, lanes, most, may_request=lanes.num_lanes is not None and can_grow()
     )
     kind, needs = (ShardedLane, ACTOR_NEEDS) if lanes.workers > 1 else (DeviceLane, lanes.needs)
-    lane = tune.with_parameters(kind, workspace=workspace, lanes=lanes, folder=folder)
+    watch = LaneWatch(lanes.hang_s)
+    lane = tune.with_parameters(
+        kind, workspace=workspace, lanes=lanes, folder=folder, book=watch.book
+    )
     tuner = tune.Tuner(
         tune.with_resources(lane, needs),
         tune_config=TuneConfig(
@@ -113,7 +118,8 @@ def run_trials(
         ),
     )
     try:
-        tuner.fit()
+        with watch:
+            tuner.fit()
     finally:
         lane_count.release()
     remove_place(storage)
@@ -134,6 +140,10 @@ class LedgerCallback(Callback):
         self.on_record = on_record
         self.source = source
         self.has_result = False
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        """Tell that the driver goes on."""
+        pulse.beat()
 
     def on_trial_result(
         self,

@@ -1,7 +1,8 @@
 """A sweep followed from its folder, by another process than the one that runs it.
 
 Everything comes from the configuration and the ledger. A sweep runs as long as its lock is
-touched, which it is every few seconds.
+touched, which it is every few seconds; a process that is stopped touches nothing, and one that
+makes no progress does not touch the folder's marker.
 """
 
 import time
@@ -13,7 +14,7 @@ from pathlib import Path
 from rich.console import Console, Group
 from rich.live import Live
 
-from scpo.files.output_folder import LOCK, STALE_S
+from scpo.files.output_folder import STALE_S, find_writer
 from sweeps.config import SweepConfig
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.progress.progress_table import describe_record, progress_table
@@ -21,6 +22,7 @@ from sweeps.run.run_folder import read_run_config
 
 _STEP_S = 1.0
 _SHOWN = 3  # failures
+_STILL_S = 300.0  # without progress, which is told
 
 
 def watch_run(run: Path, console: Console, *, once: bool = False) -> None:
@@ -32,7 +34,7 @@ def watch_run(run: Path, console: Console, *, once: bool = False) -> None:
     """
     config, records = read_run_config(run), _records_of(run)
     if once or not is_running(run):
-        console.print(watch_view(config, records, running=is_running(run)))
+        _show(config, records, run, console)
         return
     if not console.is_terminal:
         _follow_lines(run, console)
@@ -42,15 +44,17 @@ def watch_run(run: Path, console: Console, *, once: bool = False) -> None:
             while running := is_running(run):
                 if size != (size := _size_of(run)):
                     records = _records_of(run)
-                live.update(watch_view(config, records, running=running))
+                live.update(watch_view(config, records, running, describe_state(run)))
                 time.sleep(_STEP_S)
-            live.update(watch_view(config, _records_of(run), running=False))
+            live.update(watch_view(config, _records_of(run), running, describe_state(run)))
             return
-    console.print(watch_view(config, _records_of(run), running=False))
+    _show(config, _records_of(run), run, console)
 
 
-def watch_view(config: SweepConfig, records: Sequence[TrialRecord], *, running: bool) -> Group:
-    """Return the table of the search, and lines of the other stages and of failures."""
+def watch_view(
+    config: SweepConfig, records: Sequence[TrialRecord], running: bool, state: str
+) -> Group:
+    """Return the table of the search, and lines of other stages, of failures and of the state."""
     search = [record for record in records if record.purpose == "search"]
     to_do = dict.fromkeys(config.countries, config.search.num_trials)
     done = Counter(record.purpose for record in records if record.state != "failed")
@@ -63,15 +67,39 @@ def watch_view(config: SweepConfig, records: Sequence[TrialRecord], *, running: 
         "where the search has trained some",
         f"final: {done['final']} of {num_final} models",
         *(describe_record(record) for record in failed[-_SHOWN:]),
-        f"{config.name} {'is running' if running else 'does not run'}",
+        f"{config.name} {state}",
     ]
     return Group(progress_table(search, to_do, _elapsed_s(search, running)), *lines)
 
 
 def is_running(run: Path) -> bool:
     """Tell whether a process of any machine writes a run's folder."""
-    lock = run / LOCK
-    return lock.is_file() and time.time() - lock.stat().st_mtime <= STALE_S
+    writer = find_writer(run)
+    return writer is not None and writer.silent_s <= STALE_S
+
+
+def describe_state(run: Path) -> str:
+    """Return whether a run's folder is being written, and whether its process hangs."""
+    writer = find_writer(run)
+    if writer is None or (writer.silent_s > STALE_S and not writer.owner):
+        return "does not run"
+    who = "its process"
+    if writer.owner:
+        who = "process {pid} of {user} on {host}".format(**writer.owner)
+    if writer.silent_s > STALE_S:
+        return (
+            f"hangs, or its machine is gone: {who} gave no sign of life for "
+            f"{writer.silent_s:.0f} s. End it, then resume with --resume"
+        )
+    if writer.still_s > _STILL_S:
+        return f"is running, but {who} has made no progress for {writer.still_s:.0f} s"
+    return "is running"
+
+
+def _show(
+    config: SweepConfig, records: Sequence[TrialRecord], run: Path, console: Console
+) -> None:
+    console.print(watch_view(config, records, is_running(run), describe_state(run)))
 
 
 def _follow_lines(run: Path, console: Console) -> None:

@@ -1,7 +1,12 @@
 """A run followed from its folder, on a terminal and in lines, until its sweep ends."""
 
 import io
+import json
 import os
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -10,10 +15,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from scpo.files.atomic import MARKER
 from scpo.files.output_folder import LOCK, STALE_S
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.progress import watch
-from sweeps.progress.watch import is_running, watch_run
+from sweeps.progress.watch import describe_state, is_running, watch_run
 
 CONFIG = """
 name: demo
@@ -76,6 +82,61 @@ def test_it_runs_while_its_lock_is_touched(run: Path) -> None:
     old = time.time() - STALE_S - 1
     os.utime(run / LOCK, (old, old))
     assert not is_running(run)
+
+
+def test_a_driver_that_hangs_is_told(run: Path) -> None:
+    lock, marker = run / LOCK, run / MARKER
+    own = {"user": "ann", "host": "far-away", "pid": 4711, "since": "2026-05-04T09:30:00+00:00"}
+    lock.write_text(json.dumps(own))
+    marker.write_text("{}")
+    assert describe_state(run) == "is running"
+
+    long_ago = time.time() - 400
+    os.utime(marker, (long_ago, long_ago))
+    assert describe_state(run) == (
+        "is running, but process 4711 of ann on far-away has made no progress for 400 s"
+    )
+
+    stopped = time.time() - STALE_S - 10
+    os.utime(lock, (stopped, stopped))
+    words = "hangs, or its machine is gone: process 4711 of ann on far-away gave no sign of life"
+    assert describe_state(run) == f"{words} for 70 s. End it, then resume with --resume"
+
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    lock.write_text(json.dumps({**own, "host": socket.gethostname(), "pid": ended.pid}))
+    assert describe_state(run) == "does not run"
+
+
+def test_a_stopped_sweep_is_told_once_its_lock_is_old(
+    run: Path,
+) -> None:
+    """A real process that holds the lock and is stopped."""
+    program = (
+        "import sys; from pathlib import Path; from scpo.files.output_folder import one_writer\n"
+        "with one_writer(Path(sys.argv[1]), 'run'): print('held', flush=True); sys.stdin.read()"
+    )
+    writer = subprocess.Popen(
+        [sys.executable, "-c", program, str(run / LOCK)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    assert writer.stdin is not None
+    assert writer.stdout.readline() == "held\n"
+    os.kill(writer.pid, signal.SIGSTOP)
+    assert describe_state(run) == "is running"
+    stopped = time.time() - STALE_S - 1
+    os.utime(run / LOCK, (stopped, stopped))
+    out = io.StringIO()
+    watch_run(run, Console(file=out, width=200))
+    assert f"demo hangs, or its machine is gone: process {writer.pid} of " in out.getvalue()
+    os.kill(writer.pid, signal.SIGCONT)
+    writer.stdin.close()
+    assert writer.wait(30) == 0
+    assert describe_state(run) == "does not run"
+    writer.stdout.close()
 
 
 @pytest.mark.parametrize("terminal", [True, False])

@@ -101,7 +101,10 @@ def test_one_process_scores_trains_and_judges_by_name(prepared: Road) -> None:
     assert models["global"]["model"] == DEBERTA
 
 
-def test_plan_probe_and_doctor_take_the_configuration_of_prism(prepared: Road) -> None:
+def test_plan_probe_and_doctor_take_the_configuration_of_prism(
+    prepared: Road, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cluster.doctor.doctor.HANG_S", 120.0)  # other tests run beside this one
     assert "Chile" in prepared.sweep("plan", "planned")
     assert "Written: probed/probe.csv" in prepared.sweep("probe", "probed", "cache=probe-cache")
     words = [word for setting in SMALL for word in ("--set", setting)]

@@ -51,6 +51,17 @@ def start_ray() -> None:
             )
 
 
+def check_cluster() -> None:
+    """Refuse a RAY_ADDRESS that does not answer, before long work whose next step is on Ray.
+
+    Raises:
+        RuntimeError, ValueError: As of `start_ray`.
+    """
+    address = os.environ.get("RAY_ADDRESS", "").strip()
+    if address and not ray.is_initialized():
+        check_answers(address)
+
+
 def own_paths_only() -> JobConfig:
     """Return a job whose workers import nothing from the current directory: data may lie there.
 

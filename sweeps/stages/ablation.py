@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from scpo.distributed.ray_start import check_cluster
 from scpo.method.arms import TRAINED_ARMS
 from sweeps.config import Say, SweepConfig
 from sweeps.jobs.job import Job
@@ -54,6 +55,7 @@ def run_ablation(
         RuntimeError: The cluster does not hold one lane.
     """
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
+    check_cluster()
     folder = run / _FOLDER
     ledger = open_run(config, folder, resume=resume)
     asked = () if tuple(arms) == ARMS else tuple(arms)

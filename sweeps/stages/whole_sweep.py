@@ -9,6 +9,7 @@ that is finished. Only the final trainings see the test users, once.
 from collections.abc import Callable
 from pathlib import Path
 
+from scpo.distributed.ray_start import check_cluster
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
@@ -52,6 +53,7 @@ def run_sweep(
         OSError: The object store does not answer, or the disk has no room for the models.
         RuntimeError: The cluster does not hold one lane, or a global training went wrong.
     """
+    check_cluster()
     if mirror is None:
         check_room(config, run)
     config = kept_folds(config, run)

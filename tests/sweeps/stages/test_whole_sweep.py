@@ -11,12 +11,13 @@ from pathlib import Path
 
 import optuna
 import pytest
+import ray
 import yaml
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from transformers import AutoModelForSequenceClassification
 
-from scpo.config import parse_config
+from scpo.config import load_config, parse_config
 from scpo.files.buckets import RemoteFolder
 from sweeps.config import SweepConfig
 from sweeps.curves.points import curve_points
@@ -24,6 +25,7 @@ from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.ledger.same_setting import is_full
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import open_run
+from sweeps.stages.whole_sweep import run_sweep
 from tests.forked import Forked, run_scpo, start_scpo
 from tests.sweeps.stages.test_killed_often import (
     check_equal,
@@ -268,3 +270,21 @@ def test_run_of_another_configuration_is_refused(tmp_path: Path) -> None:
     other = first.model_copy(update={"tau": 0.6})
     with pytest.raises(ValueError, match="differs from the configuration given"):
         open_run(other, tmp_path, resume=True)
+
+
+def test_a_cluster_that_is_not_there_is_named_before_anything_is_trained(
+    tmp_path: Path, tiny_backbone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster is here
+    config = load_config(SweepConfig, write_config(tmp_path, tiny_backbone))
+    with pytest.raises(RuntimeError, match=r"must answer at RAY_ADDRESS=127\.0\.0\.1:1, but got"):
+        run_sweep(
+            config,
+            tmp_path / "run",
+            resume=False,
+            say=print,
+            mirror=None,
+            on_ledger=lambda ledger: None,
+        )
+    assert not (tmp_path / "run").exists()

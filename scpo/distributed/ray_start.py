@@ -38,10 +38,9 @@ def start_ray() -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault(*START_TIMEOUT)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 is silent only without it
-    address = os.environ.get("RAY_ADDRESS", "").strip()
+    check_cluster()
     with keep_handlers():  # Ray's own ends the process without a word
-        if address:
-            check_answers(address)
+        if address := _named_address():
             ray.init(address=address, **quiet)
         else:
             if short := shorten_ray_temp():
@@ -57,9 +56,12 @@ def check_cluster() -> None:
     Raises:
         RuntimeError, ValueError: As of `start_ray`.
     """
-    address = os.environ.get("RAY_ADDRESS", "").strip()
-    if address and not ray.is_initialized():
+    if not ray.is_initialized() and (address := _named_address()):
         check_answers(address)
+
+
+def _named_address() -> str:
+    return os.environ.get("RAY_ADDRESS", "").strip()
 
 
 def own_paths_only() -> JobConfig:

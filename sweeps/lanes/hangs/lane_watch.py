@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.text.terminal import warn
 from sweeps.lanes.hangs.rules import Hang, find_hangs, limit_s, tell_s
-from sweeps.lanes.hangs.sign_book import Reading, SignBook
+from sweeps.lanes.hangs.sign_book import Overview, SignBook
 from sweeps.lanes.hangs.signs import Process
 
 _EVERY_S = 1.0
@@ -65,12 +65,12 @@ class LaneWatch:
             with suppress(RayError):  # an actor that starts again, or a cluster that ends
                 self._look(ray.get(self.book.read.remote(), timeout=_ANSWER_S))
 
-    def _look(self, reading: Reading) -> None:
+    def _look(self, reading: Overview) -> None:
         """Tell of lanes that hang, and end those that do for too long."""
         told_s, least_s = tell_s(reading.longest_s), limit_s(self.hang_s, reading.longest_s)
         hangs = find_hangs(reading.heard, min(told_s, least_s))
         for lane in self.told.keys() - {hang.lane for hang in hangs}:
-            self.say(f"{describe(self.told.pop(lane))} goes on.")
+            self.say(f"{describe_hang(self.told.pop(lane))} goes on.")
         for hang in hangs:
             most_s = limit_s(self.hang_s, reading.longest_s, self.num_hangs[hang.job])
             if hang.age_s >= most_s:
@@ -85,8 +85,8 @@ class LaneWatch:
             return
         self.told[hang.lane] = hang
         self.say(
-            f"{describe(hang, state)} has made no progress for {hang.age_s:.0f} s; it is replaced "
-            f"after {most_s:.0f} s (lanes.hang_s)."
+            f"{describe_hang(hang, state)} has made no progress for {hang.age_s:.0f} s; it is "
+            f"replaced after {most_s:.0f} s (lanes.hang_s)."
         )
 
     def _replace(self, hang: Hang) -> None:
@@ -96,7 +96,7 @@ class LaneWatch:
         if found := [state for state in states if state is not None]:
             self.num_hangs[hang.job] += 1
             self.say(
-                f"{describe(hang, found[0])} made no progress for {hang.age_s:.0f} s and was "
+                f"{describe_hang(hang, found[0])} made no progress for {hang.age_s:.0f} s and was "
                 "killed (lanes.hang_s); its training goes on in another process."
             )
 
@@ -105,7 +105,7 @@ class LaneWatch:
             self.book.forget.remote(process)
 
 
-def describe(hang: Hang, state: str = "") -> str:
+def describe_hang(hang: Hang, state: str = "") -> str:
     """Return which process of which lane hangs, given its state by psutil."""
     sign = hang.culprit.sign
     where = "the lane" if sign.rank is None else f"rank {sign.rank} of the lane"
@@ -114,7 +114,7 @@ def describe(hang: Hang, state: str = "") -> str:
     return f"{where}{of} (process {sign.process.pid} on {sign.process.host}{stopped})"
 
 
-def look_at(process: Process, *, end: bool) -> str | None:
+def inspect_process(process: Process, *, end: bool) -> str | None:
     """Return the state of a process of this machine, None where it has ended; perhaps kill it."""
     try:
         found = psutil.Process(process.pid)
@@ -129,9 +129,9 @@ def look_at(process: Process, *, end: bool) -> str | None:
 
 
 def _ask_node(process: Process, *, end: bool) -> str | None:
-    """Return `look_at` of a process, by its node; "" where the node does not answer."""
+    """Return `inspect_process`, by its node; "" where the node does not answer."""
     there = NodeAffinitySchedulingStrategy(process.node, soft=False)
-    look: Any = look_at
+    look: Any = inspect_process
     task = ray.remote(look).options(num_cpus=0, max_retries=0, scheduling_strategy=there)
     try:
         answer: str | None = ray.get(task.remote(process, end=end), timeout=_ANSWER_S)

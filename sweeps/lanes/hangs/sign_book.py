@@ -18,7 +18,7 @@ class Heard(NamedTuple):
     still_s: float  # since the last that told of progress, or of another job
 
 
-class Reading(NamedTuple):
+class Overview(NamedTuple):
     """What is known of all processes at one time."""
 
     heard: tuple[Heard, ...]
@@ -56,7 +56,7 @@ class SignBook:
         for kept in (self.signs, self.heard_at, self.moved_at):
             kept.pop(process, None)
 
-    def read(self) -> Reading:
+    def read(self) -> Overview:
         """Return what is known now; time in which nobody asked counts as no silence."""
         now = self.clock()
         if (held_up_s := now - self.read_at) > _HELD_UP_S:
@@ -68,4 +68,4 @@ class SignBook:
             Heard(sign, now - self.heard_at[process], now - self.moved_at[process])
             for process, sign in self.signs.items()
         )
-        return Reading(heard, self.longest_s)
+        return Overview(heard, self.longest_s)

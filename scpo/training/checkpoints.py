@@ -9,6 +9,8 @@ nothing, and its `latest` file is not used.
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,13 +61,18 @@ class Resumption:
 def save_checkpoint(
     engine: Engine, checkpoints: Checkpoints, *, step: int, losses: list[float]
 ) -> None:
-    """Write a checkpoint after some steps, with the loss of each; every rank must call."""
+    """Write a checkpoint after some steps, with the loss of each; every rank must call.
+
+    Raises:
+        OSError: It cannot be written whole; those before it stay.
+    """
     steps = open_steps(checkpoints.folder)
     name = f"step-{step:08d}"
     with steps.writing(name, engine.rank) as folder:
         engine.gather(None)
-        engine.save_state(folder)
-        torch.save(_random_states(engine.device), folder / f"random-rank-{engine.rank:05d}.pt")
+        with _full_disk_named(checkpoints.folder):
+            engine.save_state(folder)
+            torch.save(_random_states(engine.device), folder / f"random-rank-{engine.rank:05d}.pt")
         engine.gather(None)
         mine = steps.keep(name, folder, engine.rank, engine.world_size)
         written: dict[str, Any] = {}
@@ -86,6 +93,20 @@ def save_checkpoint(
             for old in steps.names()[KEPT:]:
                 steps.remove(old)
         engine.gather(None)
+
+
+@contextmanager
+def _full_disk_named(folder: Place) -> Iterator[None]:
+    """Turn torch's RuntimeError about a write that failed into an OSError that says where."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "inline_container" not in str(error):
+            raise
+        raise OSError(
+            f"A checkpoint could not be written whole to {folder}. Is the disk full? Make room, "
+            "then run the same command again."
+        ) from error
 
 
 def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:

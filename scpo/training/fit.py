@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from scpo.config import TrainingConfig
-from scpo.files.buckets import remove_place, written_to
+from scpo.files.buckets import written_to
 from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
@@ -24,6 +24,7 @@ from scpo.models.folder.contract import ModelFacts
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet
+from scpo.training.checkpoint_storage import remove_checkpoints
 from scpo.training.checkpoints import Checkpoints, TrainingStopped
 from scpo.training.engines import Engine, Optimization, TorchEngine
 from scpo.training.forward_passes import BatchInputs, model_inputs, plain_forward
@@ -176,7 +177,7 @@ def export_trained(
     if (fault := engine.gather(fault)[0]) is not None:
         raise TrainingStopped(fault)
     if engine.rank == 0 and checkpoints is not None:
-        remove_place(checkpoints)
+        remove_checkpoints(checkpoints)
 
 
 def plan_optimization(

@@ -11,6 +11,7 @@ from sweeps.config import SearchConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 from sweeps.search.country_study import CountryStudy, new_storage
+from tests.interop.conftest import require
 
 FACTS = {"country": "South Africa", "sweep": "demo", "arm": "scpo_tuned"}
 ONE_VALUE = {  # figures of one objective
@@ -86,11 +87,12 @@ def test_what_breaks_a_constraint_is_no_best_trial(study: optuna.Study) -> None:
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
 @pytest.mark.filterwarnings("ignore:PedAnova.*:UserWarning")
-@pytest.mark.parametrize("backend", ["matplotlib", "plotly"])
+@pytest.mark.parametrize(
+    "backend", ["matplotlib", pytest.param("plotly", marks=pytest.mark.interop)]
+)
 def test_every_figure_of_optuna_can_be_drawn(study: optuna.Study, backend: str) -> None:
     mpl.use("Agg")
     if backend == "plotly":
-        pytest.importorskip("plotly")
         tools = optuna.visualization
     else:
         tools = optuna.visualization.matplotlib
@@ -114,8 +116,9 @@ def test_every_figure_of_optuna_can_be_drawn(study: optuna.Study, backend: str) 
             mpl.pyplot.close("all")
 
 
+@pytest.mark.interop
 def test_the_dashboard_reads_names_constraints_and_facts(journal: Path) -> None:
-    dashboard = pytest.importorskip("optuna_dashboard")
+    dashboard = require("optuna_dashboard")
     backend = optuna.storages.journal.JournalFileBackend(str(journal))
     app = dashboard.wsgi(optuna.storages.JournalStorage(backend))
 

@@ -1,4 +1,4 @@
-"""The adapters against the packages themselves, where these are installed; nothing is uploaded."""
+"""The adapters against the packages themselves, for `make interop`; nothing is uploaded."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,13 @@ import pytest
 
 from sweeps.ledger.records import TrialRecord
 from sweeps.tracking.delivery import send_run
+from tests.interop.conftest import require
 from tests.sweeps.conftest import write_ledger
 
-# Of these packages and what they load.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [
+    pytest.mark.interop,
+    pytest.mark.filterwarnings("ignore"),  # of these packages and what they load
+]
 
 
 @pytest.fixture
@@ -33,7 +36,7 @@ def few(records: list[TrialRecord], run: Path) -> list[TrialRecord]:
 def test_mlflow_has_a_parent_with_files_and_a_child_a_training(
     run: Path, few: list[TrialRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mlflow = pytest.importorskip("mlflow")
+    mlflow = require("mlflow")
     store = f"sqlite:///{run.parent / 'mlflow.db'}"
     monkeypatch.chdir(run.parent)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
@@ -65,12 +68,11 @@ def test_mlflow_has_a_parent_with_files_and_a_child_a_training(
 def test_tensorboard_has_a_folder_a_training_with_its_setting_and_scalars(
     run: Path, few: list[TrialRecord]
 ) -> None:
-    pytest.importorskip("tensorboardX")
     assert send_run(["tensorboard"], run, few) == {"tensorboard": 3}
     folders = {path.parent.name for path in run.rglob("events.out.tfevents.*")}
     assert folders == {"tensorboard", *(record.trial_id for record in few)}
 
-    loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    loader = require("tensorboard.backend.event_processing.event_accumulator")
     events = loader.EventAccumulator(str(run / "tensorboard" / few[1].trial_id))
     events.Reload()
     (scalar,) = events.Scalars("validation/overall")
@@ -85,7 +87,6 @@ def test_tensorboard_has_a_folder_a_training_with_its_setting_and_scalars(
 def test_wandb_offline_has_a_run_for_the_sweep_and_each_training(
     run: Path, few: list[TrialRecord], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytest.importorskip("wandb")
     monkeypatch.setenv("WANDB_MODE", "offline")
     assert send_run(["wandb"], run, few) == {"wandb": 3}
     assert send_run(["wandb"], run, few) == {"wandb": 0}
@@ -104,7 +105,7 @@ def test_trackio_has_a_run_for_the_sweep_and_each_training(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setenv("TRACKIO_DIR", str(run.parent / "trackio"))
-    trackio = pytest.importorskip("trackio")
+    trackio = require("trackio")
     if Path(str(trackio.TRACKIO_DIR)) != run.parent / "trackio":
         pytest.skip("trackio was imported before, with another folder")
     assert send_run(["trackio"], run, few) == {"trackio": 3}

@@ -3,6 +3,7 @@
 import gc
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from multiprocessing import forkserver
@@ -31,6 +32,9 @@ os.environ["RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"] = "0"
 os.environ["RAY_prestart_worker_first_driver"] = "0"
 # Ray's workers would wait for every other process of a busy machine.
 os.environ["RAY_worker_niceness"] = "0"
+# Shells let what they start in the background ignore Ctrl-C, and every command would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -258,6 +258,25 @@ def load_everywhere(
     return reward
 
 
+class NoticeOfLoss:
+    """Tells once of each node of the run that its cloud is about to take away.
+
+    Ray hears of it from a node that drains: one of a spot market, of an autoscaler or of
+    `ray drain-node`. Every rank must ask as often.
+    """
+
+    def __init__(self) -> None:
+        self.known: set[str] = set()
+
+    def __call__(self) -> bool:
+        """Return whether a node was named since the last call."""
+        info = ray.train.get_preemption_info()
+        going = set() if info is None else set(info.preempted_node_ids)
+        is_new = not going <= self.known
+        self.known |= going
+        return is_new
+
+
 def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
     """Train and export on one worker; rank 0 returns the result."""
     group, config, data = job["group"], job["config"], job["data"]
@@ -278,7 +297,13 @@ def _train_worker(job: dict[str, Any]) -> dict[str, Any]:
         device = group.device()
         reward = fresh_model(base, device, stays_mapped=group.zero_stage == 3)
         fitted = fit_with(
-            make_engine, reward, data, config, device=device, checkpoints=job["checkpoints"]
+            make_engine,
+            reward,
+            data,
+            config,
+            device=device,
+            checkpoints=job["checkpoints"],
+            save_now=NoticeOfLoss(),
         )
         export_trained(fitted, data, config, job["out"], checkpoints=job["checkpoints"])
     except (TrainingStopped, ValueError, FileNotFoundError) as error:

@@ -9,7 +9,7 @@ nothing, and its `latest` file is not used.
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,16 +37,23 @@ class Checkpoints:
     """Where, and after how many optimizer steps, a training is saved.
 
     `folder` is one that every rank reaches, or an object store's URI; `identity` is what must be
-    equal for a training to resume from a checkpoint, by name.
+    equal for a training to resume from a checkpoint, by name. `ask` is asked after every step
+    whether to save at once, since a node is about to go; every rank gets the same answer.
     """
 
     folder: Place
     every: int
     identity: dict[str, Any] = field(default_factory=dict)
+    ask: Callable[[], bool] | None = None
 
     def __post_init__(self) -> None:
         if self.every < 1:
             raise ValueError(f"`every >= 1` must hold, but got {self.every}.")
+
+    def is_due(self, step: int) -> bool:
+        """Return whether to save after a step; every rank must call, once a step."""
+        is_asked = self.ask is not None and self.ask()
+        return is_asked or step % self.every == 0
 
 
 @dataclass(frozen=True)

@@ -87,13 +87,14 @@ def fit_with(
     *,
     device: torch.device | None = None,
     checkpoints: Place | None = None,
+    save_now: Callable[[], bool] | None = None,
     report: Callable[[Progress], None] | None = None,
 ) -> Fitted[EngineType]:
     """Train through an engine made for the purpose; every rank must call.
 
     `make_engine` is an engine's class, or a partial of it. `device` is where the engine computes,
-    None for where the model lies. Further arguments as of `fit_on_device`, but the checkpoints
-    stay.
+    None for where the model lies; `save_now` is `Checkpoints.ask`. Further arguments as of
+    `fit_on_device`, but the checkpoints stay.
 
     Raises:
         TrainingStopped: As of `scpo.training.loop.train_reward_model`, or ranks disagree.
@@ -124,7 +125,9 @@ def fit_with(
         seed=config.seed,
         centring=config.centring,
         checkpoints=(
-            None if checkpoints is None else Checkpoints(checkpoints, config.checkpoint_every, own)
+            None
+            if checkpoints is None
+            else Checkpoints(checkpoints, config.checkpoint_every, own, save_now)
         ),
         report=report,
     )

@@ -11,7 +11,7 @@ its part by the number of ranks; the loss does not depend on how pairs were deal
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -129,11 +129,12 @@ def train_reward_model(
         result.warm_start = prove_warm_start(engine, data, inputs)
     loop = _Loop(engine, data, inputs, centring, result)
     started = time.perf_counter()
+    passes = loop.count_passes(steps)
     for number in range(start.step + 1, num_steps + 1):
         step = steps[number - 1]
-        result.losses.append(loop.take_step(number, step))
+        result.losses.append(loop.take_step(number, step, passes[number - 1]))
         last = number == num_steps  # kept until the model is written
-        if checkpoints is not None and (last or number % checkpoints.every == 0):
+        if checkpoints is not None and (last or checkpoints.is_due(number)):
             save_checkpoint(engine, checkpoints, step=number, losses=result.losses)
         pulse.beat()
         if report is not None:
@@ -153,11 +154,11 @@ class _Loop:
     centring: float
     result: TrainingResult
 
-    def take_step(self, number: int, step: IntArray) -> float:
+    def take_step(self, number: int, step: IntArray, passes: Sequence[int]) -> float:
         engine, accumulation = self.engine, self.engine.optimization.accumulation
         own_loss = 0.0
         for micro in range(accumulation):
-            mine, forwards, batches = self._prepare(step, micro)
+            mine, forwards, batches = self._prepare(step, micro, passes[micro])
             started = time.perf_counter()
             rewards = self._rewards(forwards, batches)
             part = self._loss(mine, len(step), rewards)
@@ -174,28 +175,42 @@ class _Loop:
             self._stop(number, f"norm of the gradient is {norm}", step, mine, rewards)
         return loss
 
-    def _prepare(
-        self, step: IntArray, micro: int
-    ) -> tuple[IntArray, list[Forward], list[dict[str, Tensor]]]:
-        """Return this rank's pairs of a micro-batch, its forward passes and their tensors."""
+    def count_passes(self, steps: Sequence[IntArray]) -> list[list[int]]:
+        """Return the passes of each micro-batch of each step: the most that a rank needs.
+
+        Every rank must run as many, since each gathers sharded weights; so all must call. A rank
+        plans no shard but its own, however many ranks there are.
+        """
+        micros = range(self.engine.optimization.accumulation)
+        if self.engine.world_size == 1:
+            return [[0 for _ in micros] for _ in steps]
+        own = [[len(self._plan(step, micro)[1]) for micro in micros] for step in steps]
+        most = np.max(self.engine.gather(own), axis=0)
+        return [[int(number) for number in step] for step in most]
+
+    def _plan(self, step: IntArray, micro: int) -> tuple[IntArray, list[Forward]]:
+        """Return this rank's pairs of a micro-batch and its forward passes."""
         engine, data = self.engine, self.data
-        num_shards = engine.world_size * engine.optimization.accumulation
-        plans = []
-        for rank in range(engine.world_size):  # sharded weights: every rank must run as many
-            shard = shard_step(
-                data, step, shard=micro * engine.world_size + rank, num_shards=num_shards
-            )
-            plans.append(
-                (shard, plan_forwards(data, shard, self.inputs, max_tokens=self.inputs.max_tokens))
-            )
-        mine, forwards = plans[engine.rank]
+        shard = shard_step(
+            data,
+            step,
+            shard=micro * engine.world_size + engine.rank,
+            num_shards=engine.world_size * engine.optimization.accumulation,
+        )
+        return shard, plan_forwards(data, shard, self.inputs, max_tokens=self.inputs.max_tokens)
+
+    def _prepare(
+        self, step: IntArray, micro: int, passes: int
+    ) -> tuple[IntArray, list[Forward], list[dict[str, Tensor]]]:
+        """Return what `_plan` does, and the tensors of the passes, as many as asked at least."""
+        mine, forwards = self._plan(step, micro)
         self.result.real_tokens += sum(forward.real_tokens for forward in forwards)
         self.result.padded_tokens += sum(forward.padded_tokens for forward in forwards)
-        dummies = max(len(plan) for _, plan in plans) - len(forwards)
-        dummy = plain_forward(forwards[-1].texts[-1:], data.texts.lengths)
+        texts = self.data.texts
+        dummy = plain_forward(forwards[-1].texts[-1:], texts.lengths)
         batches = [
-            forward_inputs(data.texts, forward, self.inputs, engine.device)
-            for forward in forwards + [dummy] * dummies
+            forward_inputs(texts, forward, self.inputs, self.engine.device)
+            for forward in forwards + [dummy] * (passes - len(forwards))
         ]
         return mine, forwards, batches
 

@@ -22,7 +22,12 @@ from ray.exceptions import RayActorError
 from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.distributed.ray_training import WorkerGroup, load_everywhere, start_deepspeed
+from scpo.distributed.ray_training import (
+    NoticeOfLoss,
+    WorkerGroup,
+    load_everywhere,
+    start_deepspeed,
+)
 from scpo.distributed.sharded_scoring import rewards_of_all
 from scpo.files.places import Place, below
 from scpo.models.reward_model import LoadedModel, fresh_model
@@ -125,7 +130,13 @@ class JobWorker:
         def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
             checkpoints = self.checkpoints_for(job, fold, pairs, config)
             fitted = fit_with(
-                make_engine, fresh, pairs, config, device=device, checkpoints=checkpoints
+                make_engine,
+                fresh,
+                pairs,
+                config,
+                device=device,
+                checkpoints=checkpoints,
+                save_now=NoticeOfLoss(),
             )
             if job.save_to is not None:
                 export_trained(fitted, pairs, config, job.save_to)

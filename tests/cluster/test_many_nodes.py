@@ -16,7 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -350,11 +350,31 @@ def test_zero3_over_two_nodes_gives_the_losses_of_one(
     assert (tmp_path / "two" / "model.safetensors").stat().st_size > 0
 
 
+def wait_for_step(folder: Path, training: "Future[TrainingResult]", *, beside: int = 0) -> int:
+    """Return the step of the newest checkpoint, one that is no multiple of `beside`."""
+    while True:
+        steps = [int(step.name.partition("-")[2]) for step in folder.glob("step-*")]
+        if found := [step for step in steps if beside == 0 or step % beside]:
+            return max(found)
+        assert not training.done(), training.result()
+        time.sleep(0.02)
+
+
 @pytest.mark.exhaustive
+@pytest.mark.parametrize("is_told", [False, True], ids=["dies", "is told first"])
 def test_a_sharded_training_goes_on_from_its_checkpoint_when_a_node_dies(
-    nodes: RayCluster, workspace: Workspace, tmp_path: Path
+    nodes: RayCluster,
+    workspace: Workspace,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_told: bool,
 ) -> None:
-    """The losses are the same to the bit; at most the steps since the last checkpoint are anew."""
+    """The losses are the same to the bit; at most the steps since the last checkpoint are anew.
+
+    A node whose end is told beforehand costs the steps since the notice.
+    """
+    monkeypatch.setenv("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "1")
+    monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.5")
     every = 20
     config = workspace.training.model_copy(
         update={"checkpoint_every": every, "pairs_per_step": 4, "epochs": 12.0}
@@ -376,11 +396,26 @@ def test_a_sharded_training_goes_on_from_its_checkpoint_when_a_node_dies(
     whole = train("whole", None)
     with ThreadPoolExecutor(1) as driver:
         training = driver.submit(train, "killed", folder)
-        while not (saved := [int(step.name.partition("-")[2]) for step in folder.glob("step-*")]):
-            assert not training.done()
-            time.sleep(0.02)
+        saved = wait_for_step(folder, training)
+        if is_told:
+            tell_its_end(nodes, second)
+            saved = wait_for_step(folder, training, beside=every)
         nodes.remove_node(second, allow_graceful=False)
         nodes.add_node(num_cpus=1, **NODE)
         killed = training.result()
-    assert max(saved) <= killed.resumed_from <= max(saved) + every < len(whole.losses)
+    assert saved <= killed.resumed_from <= saved + every < len(whole.losses)
     assert killed.losses == whole.losses
+
+
+def tell_its_end(nodes: RayCluster, node: Any) -> None:
+    """Announce a node's end in two minutes, as a cloud does for a spot instance."""
+    subprocess.run(
+        [
+            *(str(Path(sys.executable).with_name("ray")), "drain-node"),
+            *("--address", nodes.address, "--node-id", node.node_id),
+            *("--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot"),
+            *("--deadline-remaining-seconds", "120"),
+        ],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )

@@ -12,13 +12,19 @@ import pytest
 import ray
 import ray.train
 import torch
+from ray.train import PreemptionInfo
 from ray.train.torch import TorchTrainer
 
 from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.distributed import ray_start, ray_training
 from scpo.distributed.ray_start import start_ray
-from scpo.distributed.ray_training import WorkerGroup, load_everywhere, train_on_ray
+from scpo.distributed.ray_training import (
+    NoticeOfLoss,
+    WorkerGroup,
+    load_everywhere,
+    train_on_ray,
+)
 from scpo.files.atomic import hash_file
 from scpo.files.places import shorten_ray_temp
 from scpo.models.loading import load_reward_model
@@ -162,6 +168,18 @@ def test_what_would_fail_again_is_not_tried_again(cluster, model_folder, trainin
     with pytest.raises(TrainingStopped, match="Chile must start from the model that gave"):
         train_on_ray(model_folder("bert"), data, CONFIG, WorkerGroup(1), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_node_that_is_about_to_go_is_told_once(monkeypatch):
+    told = iter([None, {"a": [0]}, {"a": [0]}, {"a": [0], "b": [1]}, {"a": [0], "b": [1]}])
+
+    def info():
+        nodes = next(told)
+        return nodes and PreemptionInfo(deadline_ms=None, preempted_node_to_ranks=nodes)
+
+    monkeypatch.setattr(ray.train, "get_preemption_info", info)
+    notice = NoticeOfLoss()
+    assert [notice() for _ in range(5)] == [False, True, False, True, False]
 
 
 def world_of_two(monkeypatch, other):

@@ -12,8 +12,8 @@ from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.files.buckets import MANIFEST, RemoteFolder
 from scpo.models.loading import load_reward_model
-from scpo.training import fit
-from scpo.training.checkpoint_storage import DAMAGED
+from scpo.training import checkpoint_storage, fit
+from scpo.training.checkpoint_storage import DAMAGED, refuse_other_folder
 from scpo.training.checkpoints import (
     Checkpoints,
     TrainingStopped,
@@ -340,6 +340,51 @@ def test_what_was_not_wholly_put_in_a_bucket_is_never_taken(fresh, data, bucket,
             fit_on_device(fresh(), data, CONFIG, checkpoints=place)
     assert "step-00000003/engine.pt" in RemoteFolder(place).names()
     assert fit_on_device(fresh(), data, CONFIG, checkpoints=place).resumed_from == 0
+
+
+def test_a_notice_is_saved_at_once(fresh, data, tmp_path):
+    """A node is about to go: the steps since the last checkpoint are kept too."""
+    answers = iter([False, True] + [False] * 100)
+
+    def train(report):
+        make_engine, folder = TorchEngine, tmp_path / "steps"
+        fit.fit_with(
+            *(make_engine, fresh(), data, CONFIG.model_copy(update={"checkpoint_every": 50})),
+            checkpoints=folder,
+            save_now=lambda: next(answers),
+            report=report,
+        )
+
+    with pytest.raises(Killed):
+        train(kill_at(5))
+    assert [path.name for path in (tmp_path / "steps").iterdir()] == ["step-00000002"]
+
+
+def test_a_kill_while_a_checkpoint_is_removed_leaves_one_that_goes_on(
+    fresh, data, tmp_path, monkeypatch
+):
+    """What is half removed is nobody's else, and goes with the next checkpoint."""
+
+    def die_in_the_middle(folder):
+        (folder / MANIFEST).unlink()
+        raise Killed
+
+    monkeypatch.setattr(checkpoint_storage.shutil, "rmtree", die_in_the_middle)
+    with pytest.raises(Killed):
+        fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
+    monkeypatch.undo()
+    refuse_other_folder(tmp_path)
+    assert fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path).resumed_from == 9
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_full_disk_is_named(fresh, data, tmp_path, monkeypatch):
+    def fill(self, folder):
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0")
+
+    monkeypatch.setattr(TorchEngine, "save_state", fill)
+    with pytest.raises(OSError, match=f"not be written whole to {tmp_path}. Is the disk full"):
+        fit_on_device(fresh(), data, CONFIG, checkpoints=tmp_path)
 
 
 def test_checkpoints_must_be_some_steps_apart(tmp_path):

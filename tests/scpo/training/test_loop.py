@@ -9,9 +9,9 @@ from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
-from scpo.tokens.batches import TrainingSet, plan_steps
+from scpo.tokens.batches import TrainingSet, plan_steps, shard_step
 from scpo.tokens.encoding import encode_texts, pad_texts
-from scpo.training import forward_passes
+from scpo.training import forward_passes, loop
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Optimization, TorchEngine
 from scpo.training.fit import fit_on_device
@@ -86,11 +86,19 @@ def test_every_step_has_the_naive_loss(tiny_bert, training_set, centring):
 
 
 class RankEngine(TorchEngine):
-    """One rank of a world whose other ranks run elsewhere: it sums over itself only."""
+    """One rank of a world whose other ranks run elsewhere: it sums over itself only.
 
-    def __init__(self, reward, rank, world_size):
+    `told` is what ranks have gathered so far, by rank.
+    """
+
+    def __init__(self, reward, rank, world_size, told=None):
         super().__init__(reward, Optimization(1e-30, 4))
         self.rank, self.world_size, self.backward_losses = rank, world_size, []
+        self.told = {} if told is None else told
+
+    def gather(self, value):
+        self.told[self.rank] = value
+        return list(self.told.values())
 
     def backward(self, loss):
         self.backward_losses.append(loss.item())
@@ -101,11 +109,13 @@ class RankEngine(TorchEngine):
 def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_interactions):
     data = training_set(num_interactions=num_interactions)
     steps = plan_steps(data, pairs_per_step=10, num_steps=4, seed=0)
-    parts, averaged, forward_passes = [], [], []
-    for rank in range(3):  # with fewer interactions than ranks some have no pair
+    parts, averaged, forward_passes, told = [], [], [], {}
+    for rank in (0, 1, 2, 0, 1, 2):  # with fewer interactions than ranks some have no pair
+        if rank == 0:  # the second time every rank knows what the others told
+            parts, averaged, forward_passes = [], [], []
         calls = []
         hook = tiny_bert.model.register_forward_pre_hook(lambda *inputs, c=calls: c.append(0))
-        engine = RankEngine(tiny_bert, rank, 3)
+        engine = RankEngine(tiny_bert, rank, 3, told)
         result = train_reward_model(
             engine,
             data,
@@ -123,6 +133,20 @@ def test_the_parts_of_ranks_sum_to_the_naive_loss(tiny_bert, training_set, num_i
     np.testing.assert_allclose(np.sum(parts, axis=0), naive, rtol=1e-5)
     np.testing.assert_allclose(np.mean(averaged, axis=0), naive, rtol=1e-5)  # as ranks average
     assert len(set(forward_passes)) == 1  # sharded weights: every rank gathers as often
+
+
+def test_a_rank_plans_its_own_shards_however_many_there_are(tiny_bert, training_set, monkeypatch):
+    data, planned = training_set(num_interactions=16), []
+    monkeypatch.setattr(
+        loop,
+        "shard_step",
+        lambda *given, **which: planned.append(which) or shard_step(*given, **which),
+    )
+    engine = RankEngine(tiny_bert, 5, 512)
+    inputs = model_inputs(tiny_bert)
+    train_reward_model(engine, data, inputs, pairs_per_step=10, seed=0)
+    assert {which["shard"] for which in planned} == {5}
+    assert len(planned) == 2 * engine.optimization.num_steps  # to count passes, and to train
 
 
 def test_a_weight_scales_its_pair_and_not_the_others(tiny_bert, training_set):

@@ -58,6 +58,9 @@ def _run_jobs(settings: dict[str, Any], rank: int, signs: Signs) -> str | None:
     index, fault = gather_from_ranks(begun)[0]
     if fault is not None:
         return str(fault)
+    if rank == 0 and signs.watched is not None:
+        room, watched = ray.util.get_current_placement_group(), signs.watched
+        watched.book.keep_room.remote(watched.lane, room, queue)
     start_deepspeed(group.backend)
     from scpo.distributed.deepspeed_engine import DeepSpeedEngine
 

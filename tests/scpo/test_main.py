@@ -24,6 +24,7 @@ def run_cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["scpo", *map(str, arguments)])
+        capsys.readouterr()  # what fixtures said
         with pytest.raises(SystemExit) as caught:
             command_line.main()
         out, err = capsys.readouterr()

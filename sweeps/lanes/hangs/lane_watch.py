@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.text.terminal import warn
+from sweeps.lanes.hangs.rooms import Rooms
 from sweeps.lanes.hangs.rules import Hang, find_hangs, limit_s, tell_s
 from sweeps.lanes.hangs.sign_book import Overview, SignBook
 from sweeps.lanes.hangs.signs import Process
@@ -41,6 +42,7 @@ class LaneWatch:
             num_cpus=0, max_restarts=-1, scheduling_strategy=here
         )
         self.book: Any = make_book.remote()
+        self.rooms = Rooms(self.book)
         self.hang_s = hang_s
         self.say = say
         self.told: dict[str, Hang] = {}  # by lane
@@ -64,6 +66,7 @@ class LaneWatch:
         while not self._ended.wait(_EVERY_S) and ray.is_initialized():
             with suppress(RayError):  # an actor that starts again, or a cluster that ends
                 self._look(ray.get(self.book.read.remote(), timeout=_ANSWER_S))
+                self.rooms.free(_ANSWER_S)
 
     def _look(self, reading: Overview) -> None:
         """Tell of lanes that hang, and end those that do for too long."""

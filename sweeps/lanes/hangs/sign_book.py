@@ -1,8 +1,11 @@
-"""What was heard of each process, how long ago, and the longest time between two steps so far."""
+"""What was heard of each process, how long ago, and the longest time between two steps so far.
+
+It also keeps what a lane's workers hold of the cluster, so that this is freed if the lane dies.
+"""
 
 import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from sweeps.lanes.hangs.signs import Process, Sign
 
@@ -39,6 +42,7 @@ class SignBook:
         self.moved_at: dict[Process, float] = {}
         self.longest_s = 0.0
         self.read_at = clock()
+        self.rooms: dict[str, tuple[Any, Any]] = {}  # by lane
 
     def hear(self, sign: Sign) -> None:
         """Keep a sign."""
@@ -55,6 +59,18 @@ class SignBook:
         """Leave out a process that has ended."""
         for kept in (self.signs, self.heard_at, self.moved_at):
             kept.pop(process, None)
+
+    def keep_room(self, lane: str, room: Any, queue: Any) -> None:
+        """Keep the placement group of a lane's workers, and the queue that lives as long."""
+        self.rooms[lane] = (room, queue)
+
+    def take_room(self, lane: str) -> None:
+        """Leave out the room of a lane that is gone."""
+        self.rooms.pop(lane, None)
+
+    def read_rooms(self) -> dict[str, tuple[Any, Any]]:
+        """Return the placement group and the queue of each lane of workers."""
+        return self.rooms
 
     def read(self) -> Overview:
         """Return what is known now; time in which nobody asked counts as no silence."""

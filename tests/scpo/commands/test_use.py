@@ -18,6 +18,7 @@ from scpo.data.interactions import write_interactions
 def run_cli(monkeypatch, capsys):
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["scpo", *map(str, arguments)])
+        capsys.readouterr()  # what fixtures said
         with pytest.raises(SystemExit) as caught:
             command_line.main()
         return (caught.value.code or 0, *capsys.readouterr())

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
 from transformers import AutoModelForSequenceClassification
 
 from scpo import __main__ as command_line
@@ -224,6 +225,30 @@ def test_bad_training_is_refused_in_words(
     assert code == 2
     assert message in err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score --data none --global-model none --workers 2",
+        "score --data none --global-model none --workers 0",
+        "score --data none --global-model none --workers 2 --sharded",
+        "train --data none --global-model none --country Chile --out m --workers 2",
+        "train --data none --global-model none --country Chile --out m --workers 2 --zero-stage 3",
+        "probe demo --set global_model.backbone=none --out m",
+        "ablate demo --set global_model.backbone=none --out m",
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named_before_anything_is_prepared(
+    command: str, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster is here
+    code, _, err = run_cli(*command.split())
+    assert code == 2
+    assert "must answer at RAY_ADDRESS=127.0.0.1:1, but got" in err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_backbone_is_no_global_model(

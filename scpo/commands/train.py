@@ -271,11 +271,11 @@ def train(
         "encoder": encoder.model_dump(),
         "training": training.model_dump(exclude={"checkpoint_every"}),
     }
-    checkpoints = out.with_name(f"{out.name}.checkpoints")
-    refuse_other_folder(checkpoints)
     with output_folder(
         out, "model", made_from, overwrite=overwrite, replaced=True, keep=[data, global_model]
     ) as marker:
+        checkpoints = out.with_name(f"{out.name}.checkpoints")
+        refuse_other_folder(checkpoints)
         ready = ready_training(
             data,
             global_model,

@@ -173,7 +173,8 @@ def _translated_names(languages: tuple[str, ...]) -> dict[str, str]:
     english = {
         text: known[name_key(text)]
         for country in pycountry.countries
-        for text in (country.name, getattr(country, "common_name", country.name))
+        for field in ("name", "common_name", "official_name")
+        if (text := getattr(country, field, None))
     }
     meant: dict[str, set[str]] = defaultdict(set)
     for language in languages:

@@ -72,6 +72,7 @@ SPELLINGS = {
     "Trinidad and Tobago": ("Trinidad & Tobago",),
     "Saint Lucia": ("St. Lucia",),
     "Norway": ("NO", "Norge"),
+    "Chile": ("República de Chile", "Republik Chile"),
     "Spain": ("España", "Espana"),
     "Egypt": ("Egypt, Arab Rep.",),
     "Venezuela": ("Venezuela, RB",),

@@ -196,6 +196,29 @@ def test_a_full_disk_says_what_to_do(
     assert not (tmp_path / "data" / "interactions.parquet").exists()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_reference_rewards_are_of_the_precision_of_training(
+    precision: str, prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    common = ["--data", prepared, "--global-model", global_model, "--max-tokens", 96]
+    common += ["--cache", tmp_path / "cache", "--country", "Arvandia", "--out", tmp_path / "m"]
+    code, _, err = run_cli("train", *common, "--set", f"precision={precision}")
+    assert code == 0, err
+    (folder,) = (tmp_path / "cache" / "reference").iterdir()
+    code, out, _ = run_cli(
+        "score",
+        *common[:6],
+        "--cache",
+        tmp_path / "cache",
+        "--countries",
+        "Arvandia",
+        "--precision",
+        precision,
+    )
+    assert out.startswith("0 texts scored, 96 from the cache")
+    assert str(folder) in out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

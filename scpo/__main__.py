@@ -10,14 +10,15 @@ SIGTERM. A fault with a traceback has it in a file, which that line names.
 import logging
 import os
 import sys
+import warnings
 from importlib.metadata import version
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
 from scpo.commands import cluster, evaluation, research, results, sweep, train, use
 from scpo.commands.endings import LastLine
-from scpo.text.terminal import console
+from scpo.text.terminal import console, warn
 
 COMMANDS = {
     "Data": (train.prepare,),
@@ -58,8 +59,21 @@ def main() -> None:
     os.environ.setdefault("PYTHONSAFEPATH", "1")
     if not os.environ.get("RAY_ADDRESS", "set").strip():
         del os.environ["RAY_ADDRESS"]  # empty is unset, for Ray too
-    with LastLine(sys.argv[1:]) as ending:
+    with LastLine(sys.argv[1:]) as ending, warnings.catch_warnings():
+        warnings.showwarning = _show_warning
         ending.run(make_app())
+
+
+def _show_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Show a warning as one line, without the line of code that gave it."""
+    warn(str(message))
 
 
 def _show_version(wanted: bool) -> None:

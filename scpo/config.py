@@ -347,7 +347,10 @@ def _explain(kind: type[Config], fault: Any, places: Mapping[KeyPath, str]) -> s
     if fault["type"] != "extra_forbidden":
         choices = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
         near = nearest(given, choices) if isinstance(given, str) else None
-        said = f"{where}: {fault['msg']}" if where else str(fault["msg"])
+        said = str(fault["msg"]).replace("a valid tuple", "a list, such as [a, b]")
+        if not where:  # of several settings together, which the message names
+            return said.removeprefix("Value error, ")
+        said = f"{where}: {said}"
         hint = f"; did you mean {near!r}?" if near else ""
         return f"{line}{said} (got {reprlib.repr(given)}){hint}"
     fields: Mapping[str, Any] = kind.model_fields

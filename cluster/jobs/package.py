@@ -132,17 +132,21 @@ def list_package(
         root = working_dir.resolve()
         return working_dir / found.relative_to(root if found.is_relative_to(root) else "/")
 
+    def has_token(path: Path) -> bool:  # a file that Ray would not take is refused unread
+        return path.stat().st_size <= _MAX_BYTES and holds_token(path)
+
     excluded = packer._get_excludes(working_dir, [e for e in excludes if e not in SECRET_FILES])
     asked = set(walk_files(working_dir, included))
     wanted = asked | set(walk_files(working_dir, named))
     tracked = list_git_files(working_dir, "--cached", "--recurse-submodules")
     links: list[str] = []
+    no_files: list[str] = []
     if tracked is None:
-        paths = _travel(packer, working_dir, excluded, links)
+        paths = _travel(packer, working_dir, excluded, links, no_files)
     else:
         paths = list(walk_files(working_dir, tracked))
     rules: dict[str, Callable[[Path], bool]] = {
-        _SECRET: lambda path: is_secret(path) or is_secret(target_of(path)) or holds_token(path),
+        _SECRET: lambda path: is_secret(path) or is_secret(target_of(path)) or has_token(path),
         "links that lead out": lambda path: path not in wanted and leads_out(path, working_dir),
         "of the patterns": lambda path: path not in asked and excluded(path),
         "of git's own": lambda path: path.name == ".gitignore",  # Ray would obey it
@@ -155,12 +159,18 @@ def list_package(
             "and logs what it gets. Set the secret on the cluster."
         )
     untracked = list_git_files(working_dir, "--others", "--exclude-standard") if tracked else None
+    left_out["links to nothing, or pipes"] = no_files
     left_out["untracked by git"] = [name for name in untracked or () if name not in files]
     return Package(dict(sorted(files.items())), left_out, tuple(links))
 
 
-def _travel(packer: Any, working_dir: Path, excluded: Any, links: list[str]) -> list[Path]:
-    """Return the files of a folder without git, as Ray finds them; links without end are noted."""
+def _travel(
+    packer: Any, working_dir: Path, excluded: Any, links: list[str], no_files: list[str]
+) -> list[Path]:
+    """Return the files of a folder without git, as Ray finds them.
+
+    Links without end are noted, and what is neither a file nor a folder.
+    """
     found: list[Path] = []
 
     def leaves_out(path: Path) -> bool:
@@ -172,8 +182,10 @@ def _travel(packer: Any, working_dir: Path, excluded: Any, links: list[str]) -> 
         return False
 
     def keep(path: Path) -> None:
-        if not path.is_dir():
+        if path.is_file():
             found.append(path)
+        elif not path.is_dir():
+            no_files.append(path.relative_to(working_dir).as_posix())
 
     packer._dir_travel(
         working_dir, [excluded, leaves_out], keep, include_gitignore=True, logger=_QUIET

@@ -21,6 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from scpo.api.row_files import refuse_other_rows
 from scpo.arrays import FloatArray
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig
@@ -38,6 +39,7 @@ from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import content_hash
 from scpo.tokens.prompts import Prompt, prompt_turns
 
+_COLUMNS = ("prompt", "chosen", "rejected", "weight", "margin", "country", "user", "part")
 _TURNS = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
 
@@ -82,11 +84,13 @@ def export_pairs(
         say: Called with a line for each country.
 
     Raises:
-        ValueError: A country is absent, the ending is another, or no pair is left.
+        ValueError: A country is absent, the ending is another, no pair is left, or `out` is there
+            and holds no exported pairs.
         FileNotFoundError: No such model.
     """
     if out.suffix not in (".jsonl", ".parquet"):
         raise ValueError(f"Pairs are exported to .jsonl or .parquet, but got {out}.")
+    refuse_other_rows(out, _COLUMNS)
     rows = rows_of(table, list(countries)) if countries else table
     names = sorted(set(rows["country"].to_pylist()))
     blocks = _weighted(rows, names, data, weighting) if weighting else _plain(rows, names, data)
@@ -163,13 +167,8 @@ def _join(
 ) -> pa.Table:
     has_turns = rows["messages"].null_count < rows.num_rows
     said = _TURNS if has_turns else pa.string()
-    schema = pa.schema(
-        [
-            *((name, said) for name in ("prompt", "chosen", "rejected")),
-            *((name, pa.float64()) for name in ("weight", "margin")),
-            *((name, pa.string()) for name in ("country", "user", "part")),
-        ]
-    )
+    kinds = [*[said] * 3, *[pa.float64()] * 2, *[pa.string()] * 3]
+    schema = pa.schema(list(zip(_COLUMNS, kinds, strict=True)))
     tables = [schema.empty_table()]
     for block in blocks:
         kept = [n for n, own in enumerate(block.part) if part in (None, own)]

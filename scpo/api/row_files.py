@@ -9,7 +9,8 @@ made again.
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,9 +18,10 @@ from typing import Any, TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.data.reading.bad_rows import BadRows
+from scpo.data.reading.bad_rows import BadRows, RowFault
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.files.atomic import atomic_path, hash_file, hash_values, write_json
+from scpo.files.output_folder import one_writer
 
 ROWS_OF_PART = 1024
 _TELL_S = 5.0  # between two lines of progress
@@ -35,6 +37,7 @@ def transform_file(
     work: Work,
     *,
     columns: Sequence[str],
+    adds: Sequence[str],
     key: Mapping[str, Any],
     say: Callable[[str], None],
     rows_of_part: int = ROWS_OF_PART,
@@ -46,6 +49,7 @@ def transform_file(
         out: The file to write, of the same kind.
         work: Given numbered rows, returns the new columns, a value a row.
         columns: What `work` reads; of a Parquet file no others become Python values.
+        adds: Names of the new columns: a file that lacks them is not written over.
         key: Plain values that, with the source, shape the result.
         say: Called with a line of progress every few seconds.
         rows_of_part: Rows that are worked on at once, and kept when the run is interrupted.
@@ -53,7 +57,8 @@ def transform_file(
     Raises:
         FileNotFoundError: No such source.
         ValueError: The kinds differ or are others, the two are one file, a line is no JSON
-            object, or the source has a column that is to be added.
+            object, the source has a column that is to be added, or `out` holds something else
+            or is being written by another process.
     """
     is_parquet = _is_parquet(source)
     if _is_parquet(out) != is_parquet or out.suffix == ".gz":
@@ -64,8 +69,44 @@ def transform_file(
         raise FileNotFoundError(f"No file at {source}.")
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file that is read. Choose another output.")
+    refuse_other_rows(out, adds)
     whole_key = {**key, "source": hash_file(source), "rows_of_part": rows_of_part}
-    parts = _open_parts(out, whole_key)
+    with one_writer(out.with_name(f".{out.name}.lock"), out):
+        return _transform(source, out, work, columns, whole_key, say)
+
+
+def refuse_other_rows(out: Path, names: Sequence[str]) -> None:
+    """Refuse to write over a file unless its rows have these columns, as those of before had.
+
+    Raises:
+        ValueError: It is another file, or a folder.
+    """
+    if not out.exists() or (out.is_file() and out.stat().st_size == 0):
+        return
+    found: Iterable[str] = ()
+    with suppress(ValueError, OSError, RowFault):
+        if _is_parquet(out):
+            found = pq.read_schema(out).names
+        elif out.is_file():
+            _, row = next(read_jsonl(out, BadRows("stop")), (0, {}))
+            found = row
+    if not set(names) <= set(found):
+        raise ValueError(
+            f"{out} is there and has no rows with {', '.join(names)}, so it is not written over. "
+            "Choose another --out, or move it away."
+        )
+
+
+def _transform(
+    source: Path,
+    out: Path,
+    work: Work,
+    columns: Sequence[str],
+    key: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> int:
+    parts = _open_parts(out, key)
+    is_parquet, rows_of_part = _is_parquet(source), key["rows_of_part"]
     started_s = told_s = time.monotonic()
     num_rows, num_new, files = 0, 0, []
     chunks = _parquet_chunks if is_parquet else _json_chunks
@@ -99,10 +140,16 @@ def _is_parquet(path: Path) -> bool:
 
 
 def _open_parts(out: Path, key: Mapping[str, Any]) -> Path:
-    """Return the folder of finished parts, emptied where they are of something else."""
+    """Return the folder of finished parts, emptied where they are of something else.
+
+    Raises:
+        ValueError: It holds files, and was not made for parts.
+    """
     parts = out.with_name(f".{out.name}.parts")
     held = parts / _KEY_FILE
     wanted = hash_values(key)
+    if parts.is_dir() and not held.is_file() and any(parts.iterdir()):
+        raise ValueError(f"{parts} is for unfinished rows, but holds other files. Move it away.")
     if parts.is_dir() and not (held.is_file() and wanted in held.read_text(encoding="utf-8")):
         shutil.rmtree(parts)
     parts.mkdir(parents=True, exist_ok=True)

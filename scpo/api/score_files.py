@@ -47,6 +47,7 @@ def score_file(
         out,
         work,
         columns=[prompt, response],
+        adds=[column],
         key={**_key(model), "columns": [prompt, response, column]},
         say=say,
     )
@@ -97,6 +98,7 @@ def rerank_file(
         out,
         work,
         columns=[prompt, responses],
+        adds=["rewards", "ranking"],
         key={**_key(model), "columns": [prompt, responses], "top_k": top_k},
         say=say,
         rows_of_part=128,

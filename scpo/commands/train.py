@@ -188,6 +188,7 @@ def score(
     score_on = None
     if sharded and workers < 2:
         raise ValueError(f"--sharded needs --workers of 2 or more, but got {workers}.")
+    _check_cluster(workers)
     if sharded:
         score_on = _sharded_scoring(workers, "none", cache)
     elif workers != 1:
@@ -254,6 +255,7 @@ def train(
     training = parse_options(TrainingConfig, {}, set_)
     stop_if_dry_run(training, dry_run)
     check_workers(workers, zero_stage, offload)  # type: ignore[arg-type]  # checked there
+    _check_cluster(workers)
     is_sharded = workers > 1 and zero_stage == 3  # no device need hold the whole model
     if user_strength is not None and arm != "user":
         raise ValueError(f"--user-strength is of the arm user, but got --arm {arm}.")
@@ -269,11 +271,11 @@ def train(
         "encoder": encoder.model_dump(),
         "training": training.model_dump(exclude={"checkpoint_every"}),
     }
-    checkpoints = out.with_name(f"{out.name}.checkpoints")
-    refuse_other_folder(checkpoints)
     with output_folder(
         out, "model", made_from, overwrite=overwrite, replaced=True, keep=[data, global_model]
     ) as marker:
+        checkpoints = out.with_name(f"{out.name}.checkpoints")
+        refuse_other_folder(checkpoints)
         ready = ready_training(
             data,
             global_model,
@@ -327,6 +329,14 @@ def train(
             **{"train_s": result.train_s, "last_loss": result.losses[-1]},
         },
     )
+
+
+def _check_cluster(workers: int) -> None:
+    """Refuse a dead RAY_ADDRESS before anything is prepared for workers of Ray."""
+    if workers != 1:
+        from scpo.distributed.ray_start import check_cluster
+
+        check_cluster()
 
 
 def _group(workers: int, zero_stage: int, offload: str) -> Any:

@@ -27,7 +27,7 @@ def start_ray() -> None:
     Raises:
         RuntimeError: No cluster answers at RAY_ADDRESS within 10 s; Ray itself would wait for
             many minutes.
-        ValueError: RAY_ADDRESS is that of a dashboard.
+        ValueError: RAY_ADDRESS is that of a dashboard, or no address.
     """
     if ray.is_initialized():
         return
@@ -86,16 +86,21 @@ def check_answers(address: str) -> None:
 
     Raises:
         RuntimeError: Nothing that speaks Ray's protocol answers within 10 s.
-        ValueError: The address is that of a dashboard.
+        ValueError: The address is that of a dashboard, or none.
     """
     if address.startswith(("http://", "https://")):
         raise ValueError(
             f"RAY_ADDRESS={address} is the address of a dashboard, which takes jobs: use `scpo "
             "submit`. To run here unset RAY_ADDRESS; to join from a node give HOST:6379."
         )
-    host, colon, port = address.removeprefix("ray://").rpartition(":")
-    if not colon:  # such as "auto" and "local"
+    if address in ("auto", "local"):
         return
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdecimal():
+        raise ValueError(
+            f"RAY_ADDRESS must be HOST:PORT, ray://HOST:PORT, auto or local, but got {address!r}. "
+            "Correct it; unset it to run on this machine alone."
+        )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_ANSWER_S).close()
         if os.environ.get("RAY_USE_TLS", "0") in ("", "0"):

@@ -6,6 +6,7 @@ of arm scpo, "Mexico" its only one, any other label one model for all countries.
 """
 
 import difflib
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,7 +45,7 @@ def parse_models(texts: Iterable[str]) -> dict[str, str]:
     models: dict[str, str] = {}
     for text in texts:
         label, _, model = (part.strip() for part in text.partition("="))
-        if not label or not model:
+        if not label or not model or _is_model_alone(text):
             raise ValueError(
                 f"A model is given as LABEL=MODEL, such as Mexico=models/mexico, but got {text!r}."
             )
@@ -53,8 +54,13 @@ def parse_models(texts: Iterable[str]) -> dict[str, str]:
                 f"Each label must come once, but {label!r} is given to {models[label]} and to "
                 f"{model}."
             )
-        models[label] = model
+        models[label] = os.path.expanduser(model)
     return models
+
+
+def _is_model_alone(text: str) -> bool:
+    """Return whether a text has no label: a folder's name may hold "=" as well."""
+    return "=" not in text or text.startswith((".", "/", "~")) or Path(text).is_dir()
 
 
 def models_to_judge(
@@ -81,14 +87,14 @@ def models_to_judge(
             "sweep."
         )
     owners = tuple(countries or ())
-    alone = [text for text in texts if "=" not in text]
+    alone = [text for text in texts if _is_model_alone(text)]
     if len(alone) > 1 or (alone and len(owners) != 1):
         raise ValueError(
             "A model without a label is that of one --country, but there are "
             f"{len(alone)} without and {len(owners)} countries. Give LABEL=MODEL instead, "
             "such as Mexico/scpo=models/mexico."
         )
-    models = parse_models(f"{owners[0]}={text}" if "=" not in text else text for text in texts)
+    models = parse_models(f"{owners[0]}={text}" if text in alone else text for text in texts)
     given = {name for name in (global_model, models.pop(GLOBAL, None)) if name is not None}
     if len(given) != 1:
         raise ValueError(

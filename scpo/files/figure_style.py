@@ -1,9 +1,14 @@
 """Matplotlib figures as files, without global state.
 
 Figures are `matplotlib.figure.Figure` objects, never pyplot's. SVG is deterministic: ids come
-from a fixed salt, no date is written.
+from a fixed salt, no date is written. Names in letters that the font of figures lacks are drawn in
+an installed one that has them; where there is none, that is said once.
 """
 
+import functools
+import logging
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +18,12 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from scipy.optimize import isotonic_regression
 
 from scpo.files.atomic import atomic_path
+
+_log = logging.getLogger(__name__)
 
 INK = "#1f2430"
 MUTED = "#6b7280"
@@ -31,7 +39,6 @@ _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
     "svg.hashsalt": "scpo",
     "svg.fonttype": "none",
     "text.parse_math": False,
-    "font.family": "sans-serif",
     "font.size": 9.0,
     "text.color": INK,
     "axes.edgecolor": MUTED,
@@ -52,18 +59,26 @@ _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
     "legend.frameon": False,
 }
 
+_FONTS_OF_OTHER_LETTERS = (
+    *("Noto Sans CJK JP", "Noto Sans CJK SC", "Noto Sans Arabic", "Noto Sans Devanagari"),
+    *("Noto Sans Thai", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "Malgun Gothic"),
+    *("Hiragino Sans", "Arial Unicode MS", "Unifont"),
+)
+
 
 @contextmanager
 def drawing_style() -> Iterator[None]:
     """Draw and save inside this block with the project's look."""
-    with matplotlib.rc_context(_STYLE):
+    there = set(get_font_names())
+    fonts = ["DejaVu Sans", *(name for name in _FONTS_OF_OTHER_LETTERS if name in there)]
+    with matplotlib.rc_context(_STYLE | {"font.family": fonts}):
         yield
 
 
 def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     """Write `path_stem`.svg and `path_stem`.png, each whole or not at all; return both paths."""
     svg, png = path_stem.with_suffix(".svg"), path_stem.with_suffix(".png")
-    with drawing_style():
+    with drawing_style(), _missing_letters_told():
         figure.draw_without_rendering()  # places everything, once for both files
         figure.set_layout_engine("none")
         with atomic_path(svg) as temporary:
@@ -71,6 +86,27 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
         with atomic_path(png) as temporary:
             figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
     return svg, png
+
+
+@contextmanager
+def _missing_letters_told() -> Iterator[None]:
+    """Say in one line what Matplotlib warns of at each letter that no font has."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for each in caught:
+        if re.match(r"Glyph \d+", str(each.message)):
+            _tell_missing_letters()
+        else:
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+
+
+@functools.cache
+def _tell_missing_letters() -> None:
+    _log.warning(
+        "A name has letters that no font of this machine has: figures show boxes in their place. "
+        "Install one that has them, such as Noto Sans CJK."
+    )
 
 
 def spread_positions(positions: Sequence[float], gap: float) -> list[float]:

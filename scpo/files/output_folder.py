@@ -44,6 +44,13 @@ _UNMARKED = {
     "truth": (("truth.csv",),),
     "map": (("map.csv",),),
 }
+_WORDS = {
+    "data": "prepared data",
+    "evaluation": "an evaluation",
+    "opinions": "compared opinions",
+    "truth": "the claims of science",
+    "map": "the map of science",
+}
 
 
 @contextmanager
@@ -307,10 +314,11 @@ def _refuse_kind(out: Path, kind: str, *, unless_locked: bool = False) -> None:
         return
     if not marker and any(names.issuperset(ours) for ours in _UNMARKED.get(kind, ())):
         return
-    held = f"a {marker['kind']}" if marker else f"other files ({', '.join(sorted(names)[:3])})"
+    others = f"other files ({', '.join(sorted(names)[:3])})"
+    held = _WORDS.get(marker["kind"], f"a {marker['kind']}") if marker else others
     raise ValueError(
-        f"{out} holds {held}, and a {kind} is written there. Choose another --out, or move what "
-        "it holds away."
+        f"{out} holds {held}, and this command writes {_WORDS.get(kind, f'a {kind}')} there. "
+        "Choose another --out, or move what it holds away."
     )
 
 

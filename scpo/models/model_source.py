@@ -91,10 +91,11 @@ def find_model(name: str | Path | ModelSource, *, revision: str | None = None) -
             f"{ADAPTER_CONFIG} is {base!r}. Set it to the folder or hub name of the base."
         )
     try:
-        found = find_model(base, revision=adapter.get("revision"))
+        found = _find(base, adapter.get("revision"))
+        is_whole = _adapter_config(found) is None
     except (OSError, ValueError) as error:
         raise type(error)(f"The base of the adapter {source}: {error}") from error
-    if found.base is not None:
+    if not is_whole:
         raise ValueError(
             f"{source}: the base of an adapter must be a whole model, but {found} is an adapter "
             "too. Merge that one into a model first."

@@ -130,8 +130,15 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
 
     Raises:
         ValueError: The template does not parse, raises or does not end, begins with more than
-            one BOS, or does not show the prompt and then the response.
+            one BOS, or does not show the prompt and then the response; or of several none is the
+            default.
     """
+    named = tokenizer.chat_template
+    if isinstance(named, dict) and "default" not in named:
+        raise ValueError(
+            f"One chat template of {_name_of(tokenizer)} must be named default, but there are "
+            f"{', '.join(named)}. Name one so in tokenizer_config.json."
+        )
     bos = _missing_bos(tokenizer)
     fixed = [PROBES[0]] * len(PROBES)
     by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
@@ -142,7 +149,7 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
     num_between = num_head - (length - num_after)
     if max(num_start, num_head) >= length or num_between < 0:
         raise ValueError(
-            f"The chat template of {type(tokenizer).__name__} must show the user's text and then "
+            f"The chat template of {_name_of(tokenizer)} must show the user's text and then "
             "the assistant's, but other texts change nothing or in another order. Mend the "
             "template."
         )
@@ -159,7 +166,7 @@ def _missing_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
     if first == [bos, bos]:
         raise ValueError(
             f"A conversation must begin with one {tokenizer.bos_token}, but the chat template of "
-            f"{type(tokenizer).__name__} begins with two or more. Remove it from the template."
+            f"{_name_of(tokenizer)} begins with two or more. Remove it from the template."
         )
     begins_text = tokenizer(PROBES[0])["input_ids"][:1] == [bos]
     return bos if begins_text and first[:1] != [bos] else None

@@ -17,6 +17,7 @@ from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.data.splits import SPLIT_FILE
 from scpo.distributed.ray_scoring import score_on_ray
+from scpo.distributed.ray_start import check_cluster
 from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
 from scpo.files.atomic import write_json
@@ -49,7 +50,9 @@ def prepare_table_and_model(
 
     Raises:
         ValueError: They are others than those pinned in the run.
+        RuntimeError: No cluster answers at RAY_ADDRESS, which would be needed next.
     """
+    check_cluster()
     out = run / "data"
     given = Path(str(config.data.path)) if config.data.source == "prepared" else out
     file = given if given.is_file() else given / "interactions.parquet"

@@ -67,14 +67,19 @@ def compare_pin(run: Path, name: str, value: object) -> None:
 
 
 def pin_file(run: Path, name: str, file: Path) -> None:
-    """Pin a file by its sha256, or compare it; one in the run is named relative to it."""
+    """Pin a file by its sha256, or compare it; one in the run is named relative to it.
+
+    Raises:
+        ValueError: It differs; or `run.json` is damaged.
+    """
     is_inside = file.resolve().is_relative_to(run.resolve())
     path = file.resolve().relative_to(run.resolve()) if is_inside else file.resolve()
     held = read_run_file(run).get("pins", {}).get(name)
     value = {"file": str(path), "sha256": hash_file(file)}
-    if held is not None and held["sha256"] == value["sha256"]:
-        return  # the same content elsewhere is the same
-    pin(run, name, value)
+    if held is None:
+        pin(run, name, value)
+    elif held["sha256"] != value["sha256"]:  # the same content elsewhere is the same
+        raise ValueError(_refusal(run, name, held["sha256"], value["sha256"], file))
 
 
 @contextmanager

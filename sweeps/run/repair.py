@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from scpo.files.atomic import hash_file, write_text
+from scpo.files.atomic import MARKER, hash_file, read_marker, write_text
 from scpo.models.reward_model import content_hash
 from sweeps.ledger.records import LEDGER_NAME, read_records
 from sweeps.ledger.salvage import salvage_lines
-from sweeps.run.pins import is_made, read_run_file
+from sweeps.run.pins import RUN_FILE, is_made, read_run_file
 
 SET_ASIDE = "set-aside"
 
@@ -38,11 +38,12 @@ def repair_run(run: Path) -> list[Part]:
 
     Raises:
         FileNotFoundError: There is no ledger.
+        ValueError: Its folder is no sweep's.
     """
     if not (run / LEDGER_NAME).is_file():
         raise FileNotFoundError(f"No ledger at {run / LEDGER_NAME}. Is {run} a sweep's folder?")
     ledger = _repair_ledger(run)
-    return [ledger, *_pinned_parts(run), *_final_parts(run)]
+    return [ledger, *_marker_parts(run), *_pinned_parts(run), *_final_parts(run)]
 
 
 def _repair_ledger(run: Path) -> Part:
@@ -50,6 +51,8 @@ def _repair_ledger(run: Path) -> Part:
     found = salvage_lines(file)
     if found.is_chained:
         return Part(LEDGER_NAME, "sound", f"{found.num_sound} records.")
+    if found.num_sound == 0 and not (run / RUN_FILE).is_file():
+        raise ValueError(f"{file} holds no record of a sweep. Is {run} a sweep's folder?")
     kept = _free_path(run / SET_ASIDE / LEDGER_NAME)
     kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(file.read_bytes())
@@ -63,6 +66,16 @@ def _repair_ledger(run: Path) -> Part:
         f"{found.num_sound} records kept, {len(found.set_aside)} lines set aside: {lost} "
         f"The ledger as it was: {kept.relative_to(run)}.",
     )
+
+
+def _marker_parts(run: Path) -> Iterator[Part]:
+    """Move a damaged marker of the folder away: the sweep's other files tell what it is."""
+    try:
+        read_marker(run)
+    except ValueError:
+        yield Part(
+            MARKER, "repaired", f"{_move_away(run, run / MARKER)}; --resume writes it again."
+        )
 
 
 def _pinned_parts(run: Path) -> Iterator[Part]:

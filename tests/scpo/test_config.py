@@ -115,6 +115,7 @@ def test_nan_and_infinity_are_refused(write, key, value):
         (DataConfig, {"source": "csv"}, "source: Input should be 'prism'"),
         (DataConfig, {"on_bad_rows": "skip"}, "on_bad_rows: Input should be 'quarantine' or"),
         (GlobalModelConfig, {"max_pairs": 0}, "max_pairs: Input should be greater"),
+        (Whole, {"names": "a"}, r"names: Input should be a list, such as \[a, b\] \(got 'a'\)"),
     ],
 )
 def test_values_out_of_range_are_refused(kind, values, message):

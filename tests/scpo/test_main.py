@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import ray
 from transformers import AutoModelForSequenceClassification
 
 from scpo import __main__ as command_line
@@ -196,6 +197,29 @@ def test_a_full_disk_says_what_to_do(
     assert not (tmp_path / "data" / "interactions.parquet").exists()
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_reference_rewards_are_of_the_precision_of_training(
+    precision: str, prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
+) -> None:
+    common = ["--data", prepared, "--global-model", global_model, "--max-tokens", 96]
+    common += ["--cache", tmp_path / "cache", "--country", "Arvandia", "--out", tmp_path / "m"]
+    code, _, err = run_cli("train", *common, "--set", f"precision={precision}")
+    assert code == 0, err
+    (folder,) = (tmp_path / "cache" / "reference").iterdir()
+    code, out, _ = run_cli(
+        "score",
+        *common[:6],
+        "--cache",
+        tmp_path / "cache",
+        "--countries",
+        "Arvandia",
+        "--precision",
+        precision,
+    )
+    assert out.startswith("0 texts scored, 96 from the cache")
+    assert str(folder) in out
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -225,6 +249,30 @@ def test_bad_training_is_refused_in_words(
     assert code == 2
     assert message in err
     assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "score --data none --global-model none --workers 2",
+        "score --data none --global-model none --workers 0",
+        "score --data none --global-model none --workers 2 --sharded",
+        "train --data none --global-model none --country Chile --out m --workers 2",
+        "train --data none --global-model none --country Chile --out m --workers 2 --zero-stage 3",
+        "probe demo --set global_model.backbone=none --out m",
+        "ablate demo --set global_model.backbone=none --out m",
+    ],
+)
+def test_a_cluster_that_is_not_there_is_named_before_anything_is_prepared(
+    command: str, run_cli: RunCli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)  # another test's cluster is here
+    code, _, err = run_cli(*command.split())
+    assert code == 2
+    assert "must answer at RAY_ADDRESS=127.0.0.1:1, but got" in err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_backbone_is_no_global_model(

@@ -21,19 +21,24 @@ ROLES = {
 _UNREAD_FIELDS = (
     *("tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning"),
     *("thinking", "refusal", "audio", "image", "images", "video", "videos"),
+    *("documents", "files", "attachments", "experimental_attachments", "parts"),
 )
 _TRANSCRIPT_ROLE = re.compile(r"(?:^|(?:\r?\n){2,})(Human|Assistant):")
 _TRANSCRIPT = re.compile(r"\s*(Human|Assistant):")
+# Python's and numpy's print, JSON within JSON, and objects such as ChatMessage(role='user', ...).
 _PRINTED_MESSAGES = re.compile(
-    r"\s*[\[(]?\s*\{(?=.*['\"](role|from)['\"]\s*:\s*['\"](system|user|assistant|human|gpt)['\"])",
-    re.DOTALL,
+    r"(?:\s*array\()?[\s\"\[(]*(?:\{|\w*Message\()"
+    r"(?=.*(?:['\"](?:role|from)\\?['\"]\s*:|\brole=)\s*\\?['\"]"
+    rf"(?:{'|'.join(ROLES)}|tool|function)\\?['\"])"
+    r"(?=.*(?:['\"](?:content|value|text|parts)\\?['\"]\s*:|\bcontent=))",
+    re.DOTALL | re.IGNORECASE,
 )
 
-# How texts begin that a chat template has rendered already: it would be rendered twice.
-_RENDERED = re.compile(
-    r"\s*(<s>|<bos>|<\|begin_of_text\|>)?\s*"
-    r"(<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>|\[INST\]|<\|(user|system|assistant)\|>)"
-)
+# How texts begin or end that a chat template has rendered already: it would be rendered twice.
+_MARK = r"<[|\uff5c][^<>\s]{1,60}[|\uff5c]>"
+_RENDERED = re.compile(rf"\s*(?:<s>|<bos>)?\s*(?:{_MARK}|<start_of_turn>|\[INST\]|<<SYS>>)")
+_RENDERED_END = re.compile(rf"(?:{_MARK}|<end_of_turn>|<eos>|</s>)\s*$")
+_LONGEST_END = 100  # characters
 
 
 class Message(NamedTuple):
@@ -94,13 +99,15 @@ def refuse_rendered(text: str, field: str) -> None:
     """Refuse a text that a chat template has rendered.
 
     Raises:
-        RowFault: It begins as one.
+        RowFault: It begins or ends as one.
     """
-    if _RENDERED.match(text):
+    end = _RENDERED_END.search(text[-_LONGEST_END:])
+    is_struck = end is not None and end[0].startswith("</s>") and "<s>" in text  # HTML
+    if _RENDERED.match(text) or (end and not is_struck):
         raise RowFault(
             "rendered_template",
             "A text, or a list of messages, must stand here, got what a chat template has "
-            f"rendered: {reprlib.repr(text)}. Give the messages.",
+            f"rendered: {reprlib.repr(text)}. Give the messages, or the text without marks.",
             field,
         )
 

@@ -19,6 +19,7 @@ COUNTRY_ALIASES = {
     "British Virgin Islands": ("Virgin Islands, British",),
     "Brunei": ("Brunei Darussalam",),
     "Cabo Verde": ("Cape Verde",),
+    "China": ("Mainland China",),
     "Czechia": ("Czech Republic",),
     "Democratic Republic of the Congo": ("CD", "DRC", "Congo-Kinshasa", "Zaire"),
     "Eswatini": ("Swaziland",),
@@ -29,7 +30,7 @@ COUNTRY_ALIASES = {
     "Ireland": ("Republic of Ireland", "Eire"),
     "Ivory Coast": ("Côte d'Ivoire", "Cote d Ivoire"),
     "Kosovo": ("XK", "XKX"),
-    "Macau": ("Macao", "Macao SAR", "Macau SAR", "Macao, China"),
+    "Macau": ("Macao", "Macao SAR", "Macau SAR", "Macao, China", "Macau SAR China"),
     "Micronesia": ("FM", "Micronesia, Fed. Sts."),
     "Myanmar": ("Burma",),
     "Netherlands": ("The Netherlands", "Holland"),
@@ -46,6 +47,7 @@ COUNTRY_ALIASES = {
     ),
     "Republic of the Congo": ("CG", "Congo-Brazzaville"),
     "Russia": ("Russian Federation",),
+    "Saudi Arabia": ("KSA",),
     "Slovakia": ("Slovak Republic",),
     "South Korea": ("ROK",),
     "Taiwan": ("Taiwan ROC", "Taiwan, China"),
@@ -66,12 +68,14 @@ NO_COUNTRY = (
     *("no country", "not listed", "other", "others", "other country", "prefer not to say"),
     *("prefer not to answer", "prefer not to disclose", "rather not say", "declined"),
     *("declined to answer", "decline to answer", "refused", "don't know", "DK/Refused"),
-    *("not sure", "empty", "blank", "redacted", "removed", "deleted", "error", "tbd", "todo"),
+    *("unknown country", "refused to answer", "please specify", "multiple", "multiple countries"),
+    *("several", "several countries", "not sure", "empty", "blank", "redacted", "removed"),
+    *("deleted", "error", "tbd", "todo"),
 )
 
 _WRITTEN_OUT = {
     **{"n": "north", "s": "south", "st": "saint", "is": "islands", "eq": "equatorial"},
-    **{"rep": "republic", "dem": "democratic", "dr": "democratic republic"},
+    **{"fed": "federation", "rep": "republic", "dem": "democratic", "dr": "democratic republic"},
     **{"pr": "peoples republic", "dpr": "democratic peoples republic"},
     **{"pdr": "peoples democratic republic", "sar": "special administrative region"},
 }
@@ -89,8 +93,8 @@ _NO_TRANSLATION = frozenset({"island", "korea"})  # German for Iceland; either K
 def find_name(label: str) -> str | None:
     """Return the short name of the country that a label names, None where it names none.
 
-    Names in other languages are looked up last; two names of one country, the second in brackets,
-    are one.
+    Names in other languages are looked up last; two names of one country, the second in brackets
+    or after a slash, are one.
     """
     if label.strip() in ("NO", "N.O."):  # Norway's code; "No" and "no" are answers
         return "Norway"
@@ -98,7 +102,7 @@ def find_name(label: str) -> str | None:
         return None
     key = name_key(label)
     found = names_by_key().get(key)
-    if found is None and (parts := re.fullmatch(r"([^()]+)\(([^()]+)\)\s*", label)):
+    if found is None and (parts := re.fullmatch(r"([^()/]+)[(/]([^()/]+)\)?\s*", label)):
         outer, inner = (find_name(part) for part in parts.groups())
         found = outer if outer == inner else None
     if found is None and key.isascii() and len(key) >= _MIN_TRANSLATED:
@@ -112,13 +116,17 @@ def name_in_other_letters(label: str) -> str | None:
 
 
 def says_no_country(label: str) -> bool:
-    """Return whether a label is a mark of a missing answer, such as "nan", "-", "[NO]" or "1"."""
+    """Return whether a label is a mark of a missing answer, such as "nan", "-", "[NO]" or "1".
+
+    So is an error of a spreadsheet ("#REF!"), and several such marks ("Unknown / other").
+    """
     text = label.strip()
-    if re.fullmatch(r"\[.*\]|<.*>|\{.*\}", text):
+    if re.fullmatch(r"\[.*\]|<.*>|\{.*\}|#[\w/]+[!?]?", text):
         return True
     if not any(character.isalpha() for character in text):
         return re.fullmatch(r"\d{3}", text) is None or text not in names_by_key()
-    return text != "NO" and name_key(text) in _no_country_keys()
+    marks = [text], re.split(r"[/(]", text)
+    return text != "NO" and any(all(name_key(m) in _no_country_keys() for m in ms) for ms in marks)
 
 
 def name_key(label: str) -> str:
@@ -165,7 +173,8 @@ def _translated_names(languages: tuple[str, ...]) -> dict[str, str]:
     english = {
         text: known[name_key(text)]
         for country in pycountry.countries
-        for text in (country.name, getattr(country, "common_name", country.name))
+        for field in ("name", "common_name", "official_name")
+        if (text := getattr(country, field, None))
     }
     meant: dict[str, set[str]] = defaultdict(set)
     for language in languages:

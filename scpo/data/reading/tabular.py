@@ -54,7 +54,7 @@ def read_csv(path: Path, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, str
         except StopIteration:
             return
         except csv.Error as error:
-            _refuse_broken(current.lines, str(error), path, start, bad_rows)
+            _refuse_broken(current.lines, _in_words(error), path, start, bad_rows)
             continue
         if record and len(record) != len(header):
             message = f"{len(header)} fields must hold ({shown}), got {len(record)}."
@@ -175,6 +175,16 @@ def _refuse_broken(
         )
 
 
+def _in_words(error: csv.Error) -> str:
+    """Return what csv says; of line ends it advises what only a Python program could do."""
+    if "new-line character" in str(error):
+        return (
+            "a carriage return (CR) stands outside of quotes, and other lines end otherwise. Make "
+            "the line ends alike: tr '\\r' '\\n' < FILE > NEW"
+        )
+    return str(error)
+
+
 def column_names(path: Path) -> list[str]:
     """Return the names of a Parquet file's columns, and what is nested in them as "meta.user"."""
     schema = pq.read_schema(path)
@@ -196,7 +206,9 @@ def _read_header(reader: Iterator[list[str]], first: _CsvRecord, path: Path) -> 
     try:
         header = [name.strip() for name in next(reader, [])]
     except csv.Error as error:
-        raise ValueError(f"{path}:1: a CSV header must stand here, but: {error}.") from error
+        raise ValueError(
+            f"{path}:1: a CSV header must stand here, but: {_in_words(error)}."
+        ) from error
     if first.faults:
         raise ValueError(f"{path}:1: {first.faults[0].message}")
     if len(set(header)) != len(header):

@@ -35,6 +35,10 @@ _NO_PROMPT = (
     "A prompt must be there: its own column, or a beginning that chosen and rejected share.",
 )
 _PROMPT_ALONE = ("prompt_alone", "A response must follow the prompt, got none.")
+_ANSWERED = (
+    "prompt_answered",
+    "The turn before the response must not be the assistant's own, as that of this prompt is.",
+)
 _PROMPTS_DIFFER = ("prompts_differ", "Chosen and rejected must answer one prompt, got several.")
 
 
@@ -60,7 +64,7 @@ def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: st
     Raises:
         RowFault: A field is missing, of a wrong type or without visible text; the responses are
             the same, answer different prompts, are no single turn of the assistant, or hold what
-            is no text; or there is no prompt.
+            is no text; or there is no prompt, or one that the assistant has answered.
     """
     asked, first, second = _read_columns(row, prompt, chosen, rejected)
     if first == second:
@@ -70,6 +74,8 @@ def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: st
     turns, answers = _split_turns(
         asked, _as_turns(first, "assistant"), _as_turns(second, "assistant"), (chosen, rejected)
     )
+    if turns[-1].role == "assistant":
+        raise RowFault(*_ANSWERED, prompt)
     clean_text(turns[-1].content, prompt)
     prompt_text = clean_text(render_messages(turns), prompt)
     texts = clean_text(answers[0], chosen), clean_text(answers[1], rejected)

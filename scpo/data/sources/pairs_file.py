@@ -30,7 +30,8 @@ from scpo.data.reading.trl_columns import PairTexts, extract_texts
 from scpo.data.sources.vetted import take_vetted
 
 NUM_FIRST_ROWS = 1000  # of which one must have both responses: a file of others is not read on
-_IGNORED = ("tools", "chat_template_kwargs")
+_IGNORED = ("tools", "functions", "documents", "chat_template_kwargs")
+_NO_TEXT = ("image", "images", "video", "videos", "audio", "audios")  # what a row is about
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def read_pairs_file(
     """
     names = options.get("columns") or PairColumns()
     wanted = [name.partition(".")[0] for name in names.named().values()]
-    columns = list(dict.fromkeys([*wanted, *_IGNORED, *sorted(KNOWN_COLUMNS)]))
+    columns = list(dict.fromkeys([*wanted, *_IGNORED, *_NO_TEXT, *sorted(KNOWN_COLUMNS)]))
     rows = open_rows(path, bad_rows, columns=columns, subset=subset)
     return read_pair_rows(rows, path, bad_rows, **options)
 
@@ -134,7 +135,7 @@ def read_pair_rows(
         _check_columns(present, list(texts) if first_rows else [], path)
     found = set(present)
     laid_out = lay_out(
-        _watch(chain(first_rows, rows), found, bad_rows),
+        _watch(chain(first_rows, rows), found, path, bad_rows),
         layout,
         present,
         names.named(),
@@ -163,11 +164,17 @@ def read_pair_rows(
 
 
 def _watch(
-    rows: NumberedRows, found: set[str], bad_rows: BadRows
+    rows: NumberedRows, found: set[str], path: Path, bad_rows: BadRows
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield rows, noting their columns and what of them is not read."""
+    """Yield rows of text, noting their columns and what of them is not read."""
     for line, row in rows:
         found.update(row)
+        if no_text := [name for name in _NO_TEXT if row.get(name)]:
+            message = (
+                f"A pair must be of texts alone, got {', '.join(no_text)}, which are not read."
+            )
+            bad_rows.reject(RowFault("unread_content", message, no_text[0]), path, line, dict(row))
+            continue
         if any(row.get(name) for name in _IGNORED):
             bad_rows.note("ignored_tools")
         yield line, row
@@ -195,7 +202,7 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
         found = column_names(path) if is_file else sorted(present)
         raise ValueError(
             f"{path} must have the columns {needed}, but {absent} are in no row; "
-            f"found {show_names(found)}."
+            f"found {show_names(found)}. Name your own (--chosen-column ...) or the --layout."
         )
 
 

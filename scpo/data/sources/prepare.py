@@ -223,6 +223,8 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
         files += [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
     elif Path(path).is_dir():
         files += sorted(file for file in Path(path).rglob("*") if file.is_file())
+    elif not Path(path).is_file():
+        raise FileNotFoundError(f"No file, folder or data set of the hub at {path}.")
     else:
         files.append(Path(path))
     return {str(file): hash_file(file) for file in files}

@@ -5,6 +5,7 @@ by the colour-blind: blue is better than the global model, vermillion worse, and
 the heatmap carries its numbers.
 """
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ from scpo.statistics.wording import country_title
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
 _NUM_COLUMNS = 3
+_LONGEST_NAME = 60  # characters of a figure's file
 SMALLEST_WIDTH = 5.6
 RELIABILITY_CAPTION = (
     "lines up and down: 95 % interval by user; bars: share of the pairs; dashed: calibrated"
@@ -54,8 +56,15 @@ def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
         figures[f"knob-{arm}"] = knob_figure(tables, arm)
     paths: list[Path] = []
     for name, figure in figures.items():
-        paths += save_figure(figure, folder / re.sub(r"[^\w-]+", "_", name))
+        paths += save_figure(figure, folder / _file_name(name))
     return paths
+
+
+def _file_name(name: str) -> str:
+    """Return a name for a file; different names have different ones, in any letters' case."""
+    plain = re.sub(r"[^a-z0-9_-]+", "_", name[:_LONGEST_NAME])
+    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return name if name == plain else f"{plain}_{digest}"
 
 
 def reliability_figure(tables: Tables) -> Figure:

@@ -1,6 +1,7 @@
 """A planned job: its command, its name, what is sent and what is refused."""
 
 import hashlib
+import os
 import sys
 from pathlib import Path
 
@@ -304,3 +305,12 @@ def test_what_is_too_large_is_named(
 def test_a_secret_is_not_part_of_the_job_s_command(config: Path, key: str) -> None:
     with pytest.raises(ValueError, match="a command line must carry no secret"):
         checked(config, overrides=[key])
+
+
+def test_links_to_nothing_and_pipes_are_left_out(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "gone.py").symlink_to("nowhere.py")
+    os.mkfifo(tmp_path / "pipe")
+    package = list_package(tmp_path, ())
+    assert package.left_out["links to nothing, or pipes"] == ["gone.py", "pipe"]
+    assert not {"gone.py", "pipe"} & package.files.keys()
+    assert "2 links to nothing, or pipes" in package.summary()

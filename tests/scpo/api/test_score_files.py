@@ -2,6 +2,7 @@
 
 import gzip
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 import scpo
 from scpo.api import row_files
 from scpo.api.score_files import rerank_file, score_file
+from scpo.files.output_folder import one_writer
 
 ROWS = [
     {"id": number, "prompt": f"{'abcdefgh'[number % 8]} b", "response": text, "note": None}
@@ -157,3 +159,39 @@ def test_files_that_cannot_be_meant_are_refused(model, tmp_path):
     (tmp_path / "bad.parquet").write_text("no")
     with pytest.raises(ValueError, match="must be a whole Parquet file"):
         score_file(model, tmp_path / "bad.parquet", tmp_path / "out.parquet")
+
+
+def test_files_of_others_are_not_written_over(model, tmp_path):
+    (tmp_path / "in.jsonl").write_text(lines(ROWS))
+    pq.write_table(pa.Table.from_pylist(ROWS), tmp_path / "in.parquet")
+    for name in ("mine.jsonl", "mine.parquet"):
+        source = tmp_path / f"in{Path(name).suffix}"
+        for content in (b"my notes\n", b'{"prompt": "a"}\n', b"\xff\x00"):
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(
+                ValueError, match=r"mine\.\w+ is there and has no rows with reward,"
+            ):
+                score_file(model, source, tmp_path / name)
+            with pytest.raises(ValueError, match=r"no rows with rewards, ranking, so it is not"):
+                rerank_file(model, source, tmp_path / name)
+            assert (tmp_path / name).read_bytes() == content
+        (tmp_path / name).write_bytes(b"")
+        assert score_file(model, source, tmp_path / name) == 7
+        assert score_file(model, source, tmp_path / name) == 7  # its own is made again
+    (tmp_path / ".new.jsonl.parts").mkdir()
+    (tmp_path / ".new.jsonl.parts" / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match="is for unfinished rows, but holds other files"):
+        score_file(model, tmp_path / "in.jsonl", tmp_path / "new.jsonl")
+    assert (tmp_path / ".new.jsonl.parts" / "thesis.tex").exists()
+
+
+def test_a_second_writer_of_a_file_is_refused(model, tmp_path):
+    source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    source.write_text(lines(ROWS))
+    with (
+        one_writer(tmp_path / ".out.jsonl.lock", out),
+        pytest.raises(ValueError, match=r"out\.jsonl is being written by process \d+ of"),
+    ):
+        score_file(model, source, out)
+    assert score_file(model, source, out) == 7
+    assert not (tmp_path / ".out.jsonl.lock").exists()

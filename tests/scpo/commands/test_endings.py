@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 
 import psutil
@@ -189,6 +190,20 @@ def test_the_version_is_shown(
         command_line.main()
     assert caught.value.code == 0
     assert capsys.readouterr().out.startswith("scpo 0.")
+
+
+def test_a_warning_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    app.command("rank")(lambda: warnings.warn("[/x] is cut.\nTwice.", stacklevel=1))
+    monkeypatch.setattr(command_line, "make_app", lambda: app)
+    monkeypatch.setattr(sys, "argv", ["scpo", "rank"])
+    warnings.simplefilter("always")
+    with pytest.raises(SystemExit):
+        command_line.main()
+    assert capsys.readouterr().err == "scpo: [/x] is cut. Twice.\n"
 
 
 def test_an_empty_address_is_none(monkeypatch: pytest.MonkeyPatch) -> None:

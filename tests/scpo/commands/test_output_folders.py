@@ -70,7 +70,7 @@ def test_the_split_stays_when_users_come_and_who_trained_never_tests(
 
 
 def test_a_folder_of_models_and_notes_is_not_replaced(
-    run: Run, model: Path, tmp_path: Path
+    run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(*prepare(8, tmp_path / "data"))
     kept = tmp_path / "models"
@@ -80,9 +80,10 @@ def test_a_folder_of_models_and_notes_is_not_replaced(
     before = sorted(path.name for path in kept.rglob("*"))
     train = ["train", "--data", tmp_path / "data", "--global-model", model, "--country"]
     train += ["Arvandia", "--cache", tmp_path / "cache", "--max-tokens", 96, "--out"]
-    for folder in (kept, tmp_path / "data", model, tmp_path):
+    monkeypatch.chdir(model)
+    for folder in (kept, tmp_path / "data", model, tmp_path, ".", "..", "/"):
         for flag in ([], ["--overwrite"]):
-            run(*train, folder, *flag, refused=True)
+            assert "traceback" not in run(*train, folder, *flag, refused=True)
     assert "checkpoints of this training, but holds" in _with_checkpoints(run, train, tmp_path)
     for command in ("evaluate", "opinions"):
         label = f"Arvandia={model}"

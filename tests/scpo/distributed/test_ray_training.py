@@ -258,7 +258,10 @@ def test_start_ray_joins_what_is_named_and_starts_one_otherwise(monkeypatch):
     [
         ("127.0.0.1:1", r"must answer at RAY_ADDRESS=127\.0\.0\.1:1, but got: .*refused"),
         ("ray://127.0.0.1:1", "must answer at RAY_ADDRESS=ray://127.0.0.1:1, but got"),
-        ("127.0.0.1:x", "must answer at RAY_ADDRESS=127.0.0.1:x, but got: invalid literal"),
+        ("127.0.0.1:x", "must be HOST:PORT, ray://HOST:PORT, auto or local, but got '127.0.0.1:x"),
+        ("127.0.0.1", "must be HOST:PORT, ray://HOST:PORT, auto or local, but got '127.0.0.1'"),
+        ("ray://:1", "must be HOST:PORT, ray://HOST:PORT, auto or local, but got 'ray://:1'"),
+        ("a..b:1", "must answer at RAY_ADDRESS=a..b:1, but got"),
         ("127.0.0.1:99999", "must answer at RAY_ADDRESS=127.0.0.1:99999, but got"),
         ("http://127.0.0.1:8265", "is the address of a dashboard, which takes jobs: use `scpo su"),
     ],

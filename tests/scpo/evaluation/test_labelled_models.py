@@ -34,6 +34,18 @@ def test_a_text_without_label_or_model_is_refused(text):
         parse_models([text])
 
 
+def test_a_folder_whose_name_has_an_equals_sign_is_a_model(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("lr=1/chile").mkdir(parents=True)
+    for text in ("lr=1/chile", "./lr=2/chile", f"{tmp_path}/lr=3"):
+        assert label_models([text], "g", ["Chile"]) == ("g", {"Chile": text})
+        with pytest.raises(ValueError, match="A model is given as LABEL=MODEL, such as"):
+            parse_models([text])
+    assert parse_models(["Chile=lr=1/chile"]) == {"Chile": "lr=1/chile"}
+    monkeypatch.setenv("HOME", "/home/eva")
+    assert parse_models(["Chile/own=~/m"]) == {"Chile/own": "/home/eva/m"}
+
+
 def test_a_label_twice_is_refused():
     with pytest.raises(ValueError, match="'Chile' is given to a and to b"):
         parse_models(["Chile=a", "Chile=b"])

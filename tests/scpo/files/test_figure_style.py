@@ -1,6 +1,8 @@
 import pytest
+from matplotlib.figure import Figure
 
-from scpo.files.figure_style import spread_positions
+from scpo.files import figure_style
+from scpo.files.figure_style import save_figure, spread_positions
 
 
 @pytest.mark.parametrize(
@@ -18,3 +20,14 @@ from scpo.files.figure_style import spread_positions
 )
 def test_labels_move_apart_as_little_as_needed(positions, expected):
     assert spread_positions(positions, 1.0) == pytest.approx(expected)
+
+
+def test_letters_that_no_font_has_are_told_once(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(figure_style, "_FONTS_OF_OTHER_LETTERS", ())
+    figure_style._tell_missing_letters.cache_clear()
+    for name in ("中国", "日本"):
+        figure = Figure()
+        figure.text(0.5, 0.5, name)
+        svg, _ = save_figure(figure, tmp_path / "figure")
+        assert name in svg.read_text()  # a browser finds a font
+    assert [record.message[:24] for record in caplog.records] == ["A name has letters that "]

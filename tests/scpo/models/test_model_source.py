@@ -97,6 +97,17 @@ def test_an_adapter_takes_its_base_along(hub_here: HubServer, tmp_path: Path) ->
         find_model(folder)
 
 
+def test_the_base_of_an_adapter_is_no_adapter(tmp_path: Path) -> None:
+    for name, base in (("itself", "itself"), ("other", "itself")):
+        (tmp_path / name).mkdir()
+        text = json.dumps({"base_model_name_or_path": str(tmp_path / base)})
+        (tmp_path / name / ADAPTER_CONFIG).write_text(text)
+        with pytest.raises(
+            ValueError, match=f"{name}: the base of an adapter must be a whole mod"
+        ):
+            find_model(tmp_path / name)
+
+
 def test_doctor_sees_what_the_hub_gives(
     hub_here: HubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:

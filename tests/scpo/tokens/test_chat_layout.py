@@ -148,6 +148,17 @@ def test_templates_that_hide_or_swap_the_contents_are_refused(with_template):
             said(with_template(template), "a", "b")
 
 
+def test_several_templates_need_a_default(with_template):
+    tokenizer = with_template(TURNS)
+    expected = said(tokenizer, "a", "b")
+    tokenizer.chat_template = {"tool_use": "x", "default": TURNS}
+    assert said(tokenizer, "a", "b") == expected
+    tokenizer.chat_template = {"tool_use": TURNS, "rag": TURNS}
+    tokenizer.name_or_path = "models/x"
+    with pytest.raises(ValueError, match="of models/x must be named default, but there are tool_"):
+        said(tokenizer, "a", "b")
+
+
 @pytest.fixture(scope="module")
 def byte_tokenizer():
     """Byte-level pairs, newlines merged, with BOS before plain text, as Llama 3 has it."""

@@ -2,10 +2,11 @@
 
 import json
 
+import pytest
 from typer.testing import CliRunner
 
 from scpo.__main__ import make_app
-from scpo.files.atomic import write_text
+from scpo.files.atomic import MARKER, write_text
 from scpo.models.reward_model import content_hash
 from sweeps.ledger.records import LEDGER_NAME, Ledger, read_records
 from sweeps.run.pins import check_pins, made_file, pin_file
@@ -71,6 +72,23 @@ def test_a_damaged_file_that_is_made_again_is_set_aside(tmp_path, trial):
     assert (tmp_path / "set-aside" / file.name).read_text() == "{!"
     check_pins(tmp_path)
     assert [p.state for p in repair_run(tmp_path) if p.name == file.name] == ["repaired"]
+
+
+def test_a_damaged_marker_is_set_aside(tmp_path, trial):
+    make_run(tmp_path, trial)
+    (tmp_path / MARKER).write_text('{"kind": "ru')
+    assert [p.state for p in repair_run(tmp_path) if p.name == MARKER] == ["repaired"]
+    assert (tmp_path / "set-aside" / MARKER).read_text() == '{"kind": "ru'
+    assert not (tmp_path / MARKER).exists()
+
+
+def test_a_file_of_another_tool_is_left_alone(tmp_path):
+    for content in (b'{"trial": 1}\n', b"no json\n"):
+        (tmp_path / LEDGER_NAME).write_bytes(content)
+        with pytest.raises(ValueError, match="holds no record of a sweep"):
+            repair_run(tmp_path)
+        assert [path.name for path in tmp_path.iterdir()] == [LEDGER_NAME]
+        assert (tmp_path / LEDGER_NAME).read_bytes() == content
 
 
 def test_what_cannot_be_made_again_is_named_with_exit_code_1(tmp_path, trial):

@@ -42,7 +42,7 @@ SPELLINGS = {
         "Great Britain",
         "Great Britain (UK)",
     ),
-    "Turkey": ("Türkiye", "Tu\u0308rkiye", "Turkiye", "TR", "Republic of Turkey"),
+    "Turkey": ("Türkiye", "Tu\u0308rkiye", "Turkiye", "TR", "Turkey/Türkiye"),
     "Ivory Coast": ("Côte d'Ivoire", "Côte d\u2019Ivoire", "Cote D'Ivoire", "Cote d Ivoire", "CI"),
     "South Korea": (
         *("Korea, Rep.", "Republic of Korea", "Korea, Republic of", "KR", "S. Korea", "S.Korea"),
@@ -51,7 +51,7 @@ SPELLINGS = {
     "North Korea": ("Korea, Dem. People's Rep.", "Korea, Dem. People\u2019s Rep.", "DPR Korea"),
     "Czechia": ("Czech Republic", "Czech Rep.", "Česko"),
     "Vietnam": ("Viet Nam", "viet-nam", "VNM"),
-    "Russia": ("Russian Federation", "Russian Federation (the)"),
+    "Russia": ("Russian Federation", "Russian Fed.", "Russian Federation (the)"),
     "Germany": ("germany", "Deutschland", "DE", "Alemania"),
     "Brazil": ("Brasil", "brazil", "076"),
     "Gambia": ("The Gambia", "Gambia, The", "Gambia (the)"),
@@ -68,16 +68,20 @@ SPELLINGS = {
     "Bolivia": ("Bolivia (Plurinational State of)",),
     "Palestine": ("State of Palestine", "Occupied Palestinian Territory", "Palest. ter."),
     "Laos": ("Lao PDR", "Lao People's Democratic Republic"),
-    "Myanmar": ("Burma", "Myanmar (Burma)"),
+    "Myanmar": ("Burma", "Myanmar (Burma)", "Burma/Myanmar"),
     "Trinidad and Tobago": ("Trinidad & Tobago",),
     "Saint Lucia": ("St. Lucia",),
     "Norway": ("NO", "Norge"),
+    "Chile": ("República de Chile", "Republik Chile"),
     "Spain": ("España", "Espana"),
     "Egypt": ("Egypt, Arab Rep.",),
     "Venezuela": ("Venezuela, RB",),
     "India": ("India (Current national sample)",),
     "Netherlands": ("The Netherlands", "Holland", "NL"),
     "Kosovo": ("XK",),
+    "Saudi Arabia": ("KSA", "K.S.A.", "Kingdom of Saudi Arabia"),
+    "China": ("Mainland China", "P.R. China", "China, People's Republic of"),
+    "Macau": ("Macau SAR China",),
 }
 
 
@@ -117,6 +121,8 @@ def test_other_labels_pass_unchanged(label: str) -> None:
         ),
         *("?", "[NO]", "[deleted]", "<NA>", "(none)", "No", "Not specified", "not  Stated", "1"),
         *("76", "999", "#", "Don\u2019t know", "DK/Refused", "Other"),
+        *("#REF!", "#N/A", "#DIV/0!", "#NAME?", "unknown/other", "Other (please specify)"),
+        *("Unknown country", "Refused to answer", "multiple countries"),
     ],
 )
 def test_labels_that_say_no_country(label: str) -> None:

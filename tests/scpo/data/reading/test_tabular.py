@@ -76,6 +76,14 @@ def test_record_without_end_is_refused_with_its_line(
         read(tmp_path, b'a,b\n8,9\n1,"x\n' + b"2,3\n" * 300_000)
 
 
+def test_line_ends_of_two_kinds_are_told_in_words(tmp_path: Path) -> None:
+    rows, bad_rows = read(tmp_path, b"a,b\n1,2\r3,4\n5,6\n")
+    assert rows == [(3, {"a": "5", "b": "6"})]
+    assert "a carriage return (CR) stands outside of quotes" in bad_rows.rejected[0]["message"]
+    with pytest.raises(ValueError, match=r"1: a CSV header must .* carriage return .* tr '.r'"):
+        read(tmp_path, b"a,b\r1,2\r3,4\n")
+
+
 @pytest.mark.parametrize(
     "content",
     [

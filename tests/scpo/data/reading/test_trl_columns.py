@@ -1,5 +1,6 @@
 """One dialogue is one prompt and two responses in every layout; what is none is refused."""
 
+import json
 from typing import Any
 
 import pytest
@@ -136,12 +137,20 @@ def test_lone_message_of_the_user_is_its_text(
             ("The sky is", "blue.", "black."),
         ),
         (
+            {"prompt": "User: eva\nDisk: full", "chosen": "User: eva", "rejected": "b"},
+            ("User: eva\nDisk: full", "User: eva", "b"),
+        ),
+        (
             {"prompt": "List two", "chosen": "['a', 'b']", "rejected": "a, b"},
             ("List two", "['a', 'b']", "a, b"),
         ),
         (
             {"prompt": "JSON?", "chosen": '{"from": "Lima"}', "rejected": "[1]"},
             ("JSON?", '{"from": "Lima"}', "[1]"),
+        ),
+        (
+            {"prompt": "JSON?", "chosen": '{"role": "user", "id": 1}', "rejected": "<s>x</s>"},
+            ("JSON?", '{"role": "user", "id": 1}', "<s>x</s>"),
         ),
     ],
 )
@@ -241,6 +250,17 @@ LIST = str(CHAT)
             "prompts_differ",
             "chosen",
         ),
+        # A response to a turn of the assistant.
+        (
+            {"prompt": CHAT, "chosen": answer("b"), "rejected": answer("c")},
+            "prompt_answered",
+            "prompt",
+        ),
+        (
+            {"chosen": [*CHAT, *answer("b")], "rejected": [*CHAT, *answer("c")]},
+            "prompt_answered",
+            "prompt",
+        ),
         # More than one response.
         (
             {"prompt": "Sky?", "chosen": answer("a") + CHAT, "rejected": answer("b")},
@@ -333,6 +353,44 @@ def test_unusable_pair_is_refused(row: dict[str, Any], reason: str, field: str) 
     with pytest.raises(RowFault, match="must") as caught:
         extract(**row)
     assert (caught.value.reason, caught.value.field) == (reason, field)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"array({LIST}, dtype=object)",
+        json.dumps(json.dumps(CHAT)),
+        "ChatCompletionMessage(content='blue', role='assistant')",
+        "[{'role': 'Assistant', 'content': 'blue'}]",
+        "[{'role': 'bot', 'content': 'blue'}]",
+        "[{'from': 'gpt', 'value': 'blue'}]",
+        "{'content': [{'type': 'text', 'text': 'blue'}], 'role': 'tool'}",
+    ],
+)
+def test_however_messages_were_printed_they_are_no_text(text: str) -> None:
+    with pytest.raises(RowFault, match="a printed list") as caught:
+        extract(prompt="Sky?", chosen=text, rejected="red")
+    assert caught.value.reason == "printed_messages"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "<|im_start|>assistant\nblue<|im_end|>",
+        "blue<|im_end|>\n",
+        "blue<|eot_id|>",
+        "blue</s>",
+        "blue<end_of_turn>",
+        "<|START_OF_TURN_TOKEN|><|CHATBOT_TOKEN|>blue",
+        "<\uff5cAssistant\uff5c>blue",
+        "<|start|>assistant<|channel|>final<|message|>blue",
+    ],
+)
+def test_marks_of_templates_at_either_end_are_refused(text: str) -> None:
+    for response in (text, answer(text)):
+        with pytest.raises(RowFault, match="what a chat template has rendered") as caught:
+            extract(prompt="Sky?", chosen=response, rejected="red")
+        assert caught.value.reason == "rendered_template"
 
 
 @pytest.mark.parametrize(

@@ -340,6 +340,21 @@ def test_tools_that_are_not_read_are_counted(tmp_path: Path) -> None:
     assert bad_rows.notes == {"ignored_tools": 1}
 
 
+def test_documents_are_counted_and_pairs_about_images_refused(tmp_path: Path) -> None:
+    none = {"documents": None, "functions": None, "images": None}
+    given = [{"documents": [{"text": "x"}]}, {"functions": ["f"]}, {"images": ["x.png"]}]
+    rows = [pair("a", "bcd"[n], **none | more) for n, more in enumerate(given)]
+    rows.append(pair("a", "e", **none | {"images": []}))
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
+    of_parquet = BadRows()
+    read_pairs_file(tmp_path / "p.parquet", of_parquet)
+    for bad_rows in (read(tmp_path, rows)[1], of_parquet):
+        assert bad_rows.counts == {"unread_content": 1}
+        assert bad_rows.rejected[0]["line"] == 3
+        assert bad_rows.rejected[0]["field"] == "images"
+    assert read(tmp_path, rows)[1].notes["ignored_tools"] == 2
+
+
 def test_other_columns_of_a_parquet_file_are_named(tmp_path: Path) -> None:
     rows = [{"meta": {"user": "u"}, "chosen": "a", "answer": "b"}]
     pq.write_table(pa.Table.from_pylist(rows), tmp_path / "p.parquet")
@@ -434,8 +449,12 @@ def test_real_hh_rlhf(data_folder: Path) -> None:
     path = data_folder / "hh_rlhf" / "both_test.jsonl.gz"
     table = read_pairs_file(path, bad_rows, default_country="Everywhere")
     assert bad_rows.num_rows_read == 4043
-    assert bad_rows.counts == {"empty_text": 6, "chosen_equals_rejected": 2}
-    assert count_pairs(table) == 4035
+    assert bad_rows.counts == {
+        "empty_text": 6,
+        "chosen_equals_rejected": 2,
+        "prompt_answered": 6,  # turns of "Human:" within those of the assistant
+    }
+    assert count_pairs(table) == 4029
     assert not any("Human:" in prompt[:6] for prompt in table["prompt"].to_pylist())
     responses = [text for texts in table["responses"].to_pylist() for text in texts]
     assert not any(text.startswith("Assistant:") for text in responses)

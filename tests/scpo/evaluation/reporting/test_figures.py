@@ -110,10 +110,12 @@ def test_files_are_svg_and_png_and_the_same_twice(tables, tmp_path):
 
 
 def test_one_country_and_models_for_all_draw_what_there_is(scored_countries, tmp_path):
-    scores = scored_countries(("Chile",), arms=("a/b c",), parts=("test",))
+    arms = ("a/b c", "a_b_c", "A_B_C", "日本", "x" * 80)
+    scores = scored_countries(("Chile",), arms=arms, parts=("test",))
     paths = draw_evaluation(evaluate_models(scores), tmp_path)
-    stems = {path.stem for path in paths}
-    assert stems == {"reliability", "length", "matrix-a_b_c", "knob-a_b_c"}
+    stems = {path.stem.casefold() for path in paths}
+    assert {"reliability", "length", "matrix-a_b_c", "knob-a_b_c"} <= stems
+    assert len(stems) == 2 + 2 * len(arms) == len(paths) / 2  # each arm has its own
     assert all(path.parent == tmp_path for path in paths)
     with pytest.raises(ValueError, match="A heatmap needs countries' models, but none has"):
         matrix_figure(evaluate_models(scores), "scpo")

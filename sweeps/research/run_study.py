@@ -20,7 +20,7 @@ from sweeps.research.study.frozen_cells import run_frozen
 from sweeps.research.study.study_config import FrozenConfig, StudyConfig, TunedConfig
 from sweeps.research.study_page.methods import describe_heads, describe_tuning
 from sweeps.research.study_page.rows import DataSetResult, study_rows
-from sweeps.research.study_page.study_page import write_results
+from sweeps.research.study_page.study_page import refuse_other_page, write_results
 from sweeps.research.study_page.survey_table import kin_remark, similarity_remark, similarity_table
 from sweeps.run.run_folder import keep_config
 
@@ -45,7 +45,8 @@ def run_study(
 
     Raises:
         FileNotFoundError: Data or backbone are missing; the message names all files.
-        ValueError: No such data set, or the folder holds a study of another configuration.
+        ValueError: No such data set, the folder holds a study of another configuration, or `page`
+            is a file that no study wrote.
     """
     config = load_config(StudyConfig, file)
     sets: dict[str, FrozenConfig | TunedConfig] = {**config.frozen, **config.fine_tuned}
@@ -53,6 +54,8 @@ def run_study(
     if unknown:
         raise ValueError(f"Data sets must be of {', '.join(sets)}, but got {unknown}.")
     require_files(config)
+    page = page or run / "STUDY.md"
+    refuse_other_page(page)
     keep_config(config, run)
     results: dict[str, DataSetResult] = {}
     for name, data_set in sets.items():
@@ -62,7 +65,7 @@ def run_study(
         results[name] = _compute(config, name, data_set, folder, file, say, workers)
         (folder / _DONE_FILE).touch()
         missing = [sets[other].title for other in sets if other not in results]
-        write_results(list(results.values()), run, page or run / "STUDY.md", missing, file)
+        write_results(list(results.values()), run, page, missing, file)
         say(f"{data_set.title}: done")
     return list(results.values())
 

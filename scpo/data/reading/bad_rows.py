@@ -17,6 +17,7 @@ from typing import Any, Literal, TypeVar, get_args
 from scpo.files.atomic import atomic_path
 
 MAX_LISTED = 100_000
+_LISTED = '{"reason": '  # how each line of quarantine.jsonl begins
 _MAX_CHARS = 10_000  # of a text of a refused row in quarantine.jsonl
 _MAX_ITEMS = 1_000  # of a list or an object in it
 _MOST_BAD = 0.99  # of so many rows that no more are listed
@@ -219,9 +220,32 @@ class BadRows:
         return f"{message} See {quarantine}."
 
     def write(self, path: Path) -> None:
-        """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order."""
+        """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order.
+
+        Raises:
+            ValueError: As of `refuse_other_list`.
+        """
+        refuse_other_list(path)
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in self.rejected)
+
+
+def refuse_other_list(path: Path) -> None:
+    """Refuse to write over a file that is no list of refused rows, nor empty.
+
+    Raises:
+        ValueError: It is another file, or a folder.
+    """
+    if not path.exists():
+        return
+    first = ""
+    if path.is_file():
+        with path.open(encoding="utf-8", errors="replace") as file:
+            first = file.readline(_MAX_CHARS)
+    if path.is_dir() or (first and not first.startswith(_LISTED)):
+        raise ValueError(
+            f"{path} is where refused rows are listed, but holds something else. Move it away."
+        )
 
 
 def join_counts(counts: Mapping[str, int]) -> str:

@@ -18,6 +18,7 @@ from sweeps.research.study_page import paragraphs
 from sweeps.research.study_page.rows import STUDY_BASELINES, DataSetResult
 from sweeps.research.study_page.study_claims import CLAIMS, judge_claims
 
+_TITLE = "# Study: "  # the first line of STUDY.md.j2
 _CSV = [
     *("data_set", "unit", "country", "arm", "accuracy", "accuracy_low", "accuracy_high"),
     *("seed_sd", "num_seeds", "distinctive", "distinctive_low", "distinctive_high"),
@@ -42,6 +43,23 @@ def write_results(
     write_text(page, study_page(results, missing=missing, machine=machine, config=str(file)))
     rows = [_columns(result, row) for result in results for row in result.rows]
     write_columns(_CSV if rows else [], rows, run / "study.csv")
+
+
+def refuse_other_page(page: Path) -> None:
+    """Refuse to write over a file that no study wrote.
+
+    Raises:
+        ValueError: It is one, or a folder.
+    """
+    if page.is_file() and page.stat().st_size:
+        with page.open(encoding="utf-8", errors="replace") as file:
+            if file.readline(200).startswith(_TITLE):
+                return
+    elif not page.exists() or page.is_file():
+        return
+    raise ValueError(
+        f"{page} is no page of a study, so it is not written over. Choose another --page."
+    )
 
 
 def study_page(

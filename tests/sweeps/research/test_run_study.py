@@ -11,6 +11,7 @@ from scpo.data.sources.synthetic import make_synthetic
 from sweeps.ledger.words import HEAD_ARMS, USER
 from sweeps.research.run_study import read_wall, require_files, run_study
 from sweeps.research.study.study_config import StudyConfig
+from sweeps.research.study_page.study_page import refuse_other_page
 
 SYNTHETIC = {"num_countries": 3, "users_per_country": 6, "interactions_per_user": 2}
 HEADS = {"num_settings": 4, "inner_folds": 2, "l2": [0.1]}
@@ -90,6 +91,20 @@ def test_missing_files_are_named(tiny_backbone: Path, tmp_path: Path) -> None:
     config = StudyConfig(name="x", backbone=str(tiny_backbone), files=(str(there), str(gone)))
     with pytest.raises(FileNotFoundError, match=rf"does not find {gone}\. .*make study DATA="):
         require_files(config)
+
+
+def test_a_page_that_no_study_wrote_stays(tmp_path: Path) -> None:
+    page = tmp_path / "notes.md"
+    refuse_other_page(page)
+    page.touch()
+    refuse_other_page(page)
+    page.write_text("# Study: every arm on real data\n")
+    refuse_other_page(page)
+    page.write_text("# Notes\n")
+    with pytest.raises(ValueError, match=r"notes\.md is no page of a study, so it is not written"):
+        refuse_other_page(page)
+    with pytest.raises(ValueError, match="is no page of a study"):
+        refuse_other_page(tmp_path)
 
 
 def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) -> None:

@@ -119,3 +119,18 @@ def test_codes_and_policy_are_checked() -> None:
 
 def test_every_reason_has_a_one_line_description() -> None:
     assert all(name.islower() and text and "\n" not in text for name, text in REASONS.items())
+
+
+def test_a_file_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None:
+    notes = tmp_path / "quarantine.jsonl"
+    notes.write_text("my notes\n")
+    with pytest.raises(
+        ValueError, match="is where refused rows are listed, but holds"
+    ):
+        BadRows().write(notes)
+    assert notes.read_text() == "my notes\n"
+    notes.unlink()
+    bad_rows = BadRows()
+    bad_rows.reject(RowFault("empty_text", "No text.", "x"), "a.jsonl", 3, {"x": 1})
+    bad_rows.write(notes)
+    bad_rows.write(notes)

@@ -279,7 +279,7 @@ def search_and_lose_a_node(workspace: Workspace, run: Path) -> None:
         assert len(before[0]) == 2
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_node_that_dies_in_mid_search_costs_no_trial(
     lone: None, workspace: Workspace, tmp_path: Path
 ) -> None:

@@ -90,7 +90,7 @@ def search_on_one_and_two(workspace: Workspace, folder: Path) -> None:
         search_run(config, workspace, folder / "two")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_search_over_two_nodes_in_one_lane_finds_the_same(
     lone: None, workspace: Workspace, tmp_path: Path
 ) -> None:

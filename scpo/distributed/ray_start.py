@@ -68,8 +68,16 @@ def own_paths_only() -> JobConfig:
     """Return a job whose workers import nothing from the current directory: data may lie there.
 
     Ray would put it before everything else. It stays where this package is run from its sources.
+
+    Raises:
+        RuntimeError: This version of Ray keeps the paths elsewhere; its setting is a private one.
     """
     config = JobConfig()
+    if not isinstance(getattr(config, "_py_driver_sys_path", None), list):
+        raise RuntimeError(
+            f"Ray {ray.__version__} would let its workers import files of the current directory. "
+            "Install a release that scpo names, below 2.61."
+        )
     config._py_driver_sys_path = _OwnPaths()
     return config
 

@@ -160,7 +160,7 @@ def features_of_all(
     scorer: ShardedScorer, texts: TokenizedTexts, inputs: BatchInputs, *, pooling: Pooling
 ) -> FeatureArray:
     """Return the features of each of U texts, shape (U, D), on every rank; all must call."""
-    from deepspeed.zero import GatheredParameters
+    from deepspeed.runtime.zero import GatheredParameters
 
     shares = share_forwards(texts.lengths, scorer.world_size, scorer.device)
     with reading_vectors(scorer.reward, pooling) as read:

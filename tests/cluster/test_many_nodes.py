@@ -377,7 +377,11 @@ def test_a_sharded_training_goes_on_from_its_checkpoint_when_a_node_dies(
     monkeypatch.setenv("RAY_TRAIN_PREEMPTION_POLL_INTERVAL_S", "0.5")
     every = 20
     config = workspace.training.model_copy(
-        update={"checkpoint_every": every, "pairs_per_step": 4, "epochs": 12.0}
+        update={
+            "checkpoint_every": every,
+            "pairs_per_step": 4,
+            "epochs": 60.0 if is_told else 12.0,  # the notice takes seconds to arrive
+        }
     )
     folder = tmp_path / "checkpoints"
 

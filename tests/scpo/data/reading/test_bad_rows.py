@@ -124,9 +124,7 @@ def test_every_reason_has_a_one_line_description() -> None:
 def test_a_file_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None:
     notes = tmp_path / "quarantine.jsonl"
     notes.write_text("my notes\n")
-    with pytest.raises(
-        ValueError, match="is where refused rows are listed, but holds"
-    ):
+    with pytest.raises(ValueError, match="is where refused rows are listed, but holds"):
         BadRows().write(notes)
     assert notes.read_text() == "my notes\n"
     notes.unlink()

@@ -88,7 +88,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> None:
     leave_ray()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")  # the workers take over what the cluster starts with
-        # As the other clusters that tests start in this process: Ray keeps the first mode it meets.
+        # As all clusters that tests start in this process: Ray keeps the first mode it meets.
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
         ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)

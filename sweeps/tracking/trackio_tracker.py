@@ -20,9 +20,11 @@ class TrackioTracker:
     def __init__(self) -> None:
         import trackio
         import trackio.run
+        import trackio.utils
 
-        for module in (trackio, sys.modules["trackio.run"]):
-            vars(module)["print"] = _print_nothing  # four lines a run, and no option against it
+        # Seven lines a run, and no option against them; other threads may print meanwhile.
+        for module in (trackio, sys.modules["trackio.run"], sys.modules["trackio.utils"]):
+            vars(module)["print"] = _print_nothing
         self.trackio: Any = trackio
         self.sweep: SentSweep | None = None
 

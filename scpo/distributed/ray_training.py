@@ -29,6 +29,7 @@ from scpo.distributed.ray_start import (
     places_by_node,
     start_ray,
 )
+from scpo.distributed.worker_loop import call_by_name
 from scpo.files.places import Place, absolute, below
 from scpo.interrupts import keep_handlers
 from scpo.models.devices import pick_device
@@ -177,7 +178,8 @@ def make_trainer(
     """Return a Ray Train run of a loop on every worker of a cluster.
 
     Args:
-        loop: What each worker runs; what rank 0's returns is the run's result.
+        loop: What each worker runs, a function of a module; what rank 0's returns is the run's
+            result.
         settings: Its argument.
         group: The workers.
         name: Of the run, unique in its storage: Ray would resume an older one.
@@ -190,8 +192,11 @@ def make_trainer(
     if not group.use_gpu:
         environment["DS_ACCELERATOR"] = "cpu"
     return TorchTrainer(
-        loop,
-        train_loop_config=settings,
+        call_by_name,
+        train_loop_config={
+            "loop": f"{loop.__module__}:{loop.__qualname__}",
+            "settings": ray.put(settings),
+        },
         torch_config=TorchConfig(backend=group.backend),
         scaling_config=ScalingConfig(
             num_workers=group.number,

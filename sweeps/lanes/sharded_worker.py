@@ -70,7 +70,7 @@ def _run_jobs(settings: dict[str, Any], rank: int, signs: Signs) -> str | None:
     except TrainingStopped as error:
         return str(error)
     make_engine = partial(DeepSpeedEngine, zero_stage=group.zero_stage, offload=group.offload)
-    worker = JobWorker(workspace, group, settings["folder"], base, make_engine)
+    worker = JobWorker(workspace, group, settings["folder"], base, make_engine, NoticeOfLoss)
     gc.collect()
     gc.freeze()  # imports and base weights stay: after a job only its own objects are looked at
     while (taken := ray.get(queue.take.remote(index, rank))) is not None:
@@ -100,6 +100,7 @@ class JobWorker:
     folder: Place  # of the checkpoints of jobs in flight
     base: LoadedModel  # the base weights, mapped from files
     make_engine: Callable[[LoadedModel, Optimization], Any]  # it has a method `release`
+    make_notice: Callable[[], Callable[[], bool]] | None = None  # of a job; as `Checkpoints.ask`
     engine: Any = None  # of the job in flight
 
     def run(self, job: Job, fold: int = 0) -> dict[str, str]:
@@ -139,7 +140,7 @@ class JobWorker:
                 config,
                 device=device,
                 checkpoints=checkpoints,
-                save_now=NoticeOfLoss(),
+                save_now=None if self.make_notice is None else self.make_notice(),
             )
             if job.save_to is not None:
                 export_trained(fitted, pairs, config, job.save_to)

@@ -126,7 +126,7 @@ def _transform(
             say(f"{num_rows:,} rows, {speed:,.0f} rows/s")
     with atomic_path(out) as temporary:
         (_join_parquet if is_parquet else _join_json)(files, source, temporary)
-    shutil.rmtree(parts)
+    _remove_parts(parts)
     return num_rows
 
 
@@ -148,14 +148,23 @@ def _open_parts(out: Path, key: Mapping[str, Any]) -> Path:
     parts = out.with_name(f".{out.name}.parts")
     held = parts / _KEY_FILE
     wanted = hash_values(key)
-    if parts.is_dir() and not held.is_file() and any(parts.iterdir()):
+    held_names = [file.name for file in parts.iterdir()] if parts.is_dir() else []
+    if _KEY_FILE not in held_names and any(not name.endswith(".tmp") for name in held_names):
         raise ValueError(f"{parts} is for unfinished rows, but holds other files. Move it away.")
     if parts.is_dir() and not (held.is_file() and wanted in held.read_text(encoding="utf-8")):
-        shutil.rmtree(parts)
+        _remove_parts(parts)
     parts.mkdir(parents=True, exist_ok=True)
     if not held.is_file():
         write_json(held, {"made_from": wanted})
     return parts
+
+
+def _remove_parts(parts: Path) -> None:
+    """Remove the folder of parts; what says that it is one goes last, should this be killed."""
+    for file in parts.iterdir():
+        if file.name != _KEY_FILE:
+            file.unlink()
+    shutil.rmtree(parts)
 
 
 def _find_part(parts: Path, number: int) -> Path | None:

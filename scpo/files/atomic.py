@@ -5,6 +5,7 @@ what a file holds. A folder that is replaced as a whole carries a marker, `.scpo
 its files, so that nothing is replaced that was not written here.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -19,6 +20,7 @@ from scpo.pulse import pulse
 
 MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
 MARKER_FORMAT = 1
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # which name no file where a write meets them
 _HASHES: dict[tuple[int, ...], str] = {}  # of this process, of `hash_once`
 
 
@@ -34,6 +36,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         yield temporary
         sync_file(temporary)
         temporary.replace(path)
+    except OSError as error:
+        if error.errno in _NO_ROOM and error.filename is None:
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from error
+        raise
     finally:
         temporary.unlink(missing_ok=True)
     sync_folder(path.parent)

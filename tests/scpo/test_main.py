@@ -193,7 +193,8 @@ def test_a_full_disk_says_what_to_do(
     monkeypatch.setattr(os, "fsync", fill)
     code, _, err = run_cli("prepare", "synthetic", "--out", tmp_path / "data")
     assert code == 2
-    assert "No space left on device. The disk or your quota is full." in err
+    assert "No space left on device: '" in err
+    assert "'. The disk or your quota is full." in err
     assert not (tmp_path / "data" / "interactions.parquet").exists()
 
 

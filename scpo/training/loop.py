@@ -11,8 +11,9 @@ its part by the number of ranks; the loss does not depend on how pairs were deal
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,6 +40,8 @@ from scpo.training.forward_passes import (
 )
 from scpo.training.loss import centring_losses, pair_losses
 from scpo.training.warm_start import prove_warm_start
+
+_STEPS_AHEAD = 64  # that are planned at once
 
 
 @dataclass(frozen=True)
@@ -129,10 +132,10 @@ def train_reward_model(
         result.warm_start = prove_warm_start(engine, data, inputs)
     loop = _Loop(engine, data, inputs, centring, result)
     started = time.perf_counter()
-    passes = loop.count_passes(steps)
-    for number in range(start.step + 1, num_steps + 1):
-        step = steps[number - 1]
-        result.losses.append(loop.take_step(number, step, passes[number - 1]))
+    left = steps[start.step :]
+    shards = loop.plan_shards(left)
+    for number, (step, planned) in enumerate(zip(left, shards, strict=True), start.step + 1):
+        result.losses.append(loop.take_step(number, step, planned))
         last = number == num_steps  # kept until the model is written
         if checkpoints is not None and (last or checkpoints.is_due(number)):
             save_checkpoint(engine, checkpoints, step=number, losses=result.losses)
@@ -142,6 +145,17 @@ def train_reward_model(
     result.train_s = time.perf_counter() - started
     result.pairs_seen = sum(map(len, steps))
     return result
+
+
+class _Shard(NamedTuple):
+    """What one rank computes of a micro-batch.
+
+    `passes` are the most that a rank needs: each gathers sharded weights, so all run as many.
+    """
+
+    pairs: IntArray
+    forwards: list[Forward]
+    passes: int
 
 
 @dataclass(frozen=True)
@@ -154,11 +168,11 @@ class _Loop:
     centring: float
     result: TrainingResult
 
-    def take_step(self, number: int, step: IntArray, passes: Sequence[int]) -> float:
+    def take_step(self, number: int, step: IntArray, planned: Sequence["_Shard"]) -> float:
         engine, accumulation = self.engine, self.engine.optimization.accumulation
         own_loss = 0.0
-        for micro in range(accumulation):
-            mine, forwards, batches = self._prepare(step, micro, passes[micro])
+        for micro, (mine, forwards, passes) in enumerate(planned):
+            batches = self._prepare(forwards, passes)
             started = time.perf_counter()
             rewards = self._rewards(forwards, batches)
             part = self._loss(mine, len(step), rewards)
@@ -175,18 +189,22 @@ class _Loop:
             self._stop(number, f"norm of the gradient is {norm}", step, mine, rewards)
         return loss
 
-    def count_passes(self, steps: Sequence[IntArray]) -> list[list[int]]:
-        """Return the passes of each micro-batch of each step: the most that a rank needs.
+    def plan_shards(self, steps: Sequence[IntArray]) -> Iterator[list["_Shard"]]:
+        """Yield this rank's shard of each micro-batch, step by step; every rank must take as many.
 
-        Every rank must run as many, since each gathers sharded weights; so all must call. A rank
-        plans no shard but its own, however many ranks there are.
+        A rank plans no shard but its own, however many ranks there are, some steps ahead: ranks
+        agree on the passes of these at once.
         """
         micros = range(self.engine.optimization.accumulation)
-        if self.engine.world_size == 1:
-            return [[0 for _ in micros] for _ in steps]
-        own = [[len(self._plan(step, micro)[1]) for micro in micros] for step in steps]
-        most = np.max(self.engine.gather(own), axis=0)
-        return [[int(number) for number in step] for step in most]
+        for first in range(0, len(steps), _STEPS_AHEAD):
+            own = [
+                [self._plan(step, micro) for micro in micros]
+                for step in steps[first : first + _STEPS_AHEAD]
+            ]
+            counts = [[len(forwards) for _, forwards in step] for step in own]
+            most = np.max(self.engine.gather(counts), axis=0)
+            for step, passes in zip(own, most, strict=True):
+                yield [_Shard(*each, int(n)) for each, n in zip(step, passes, strict=True)]
 
     def _plan(self, step: IntArray, micro: int) -> tuple[IntArray, list[Forward]]:
         """Return this rank's pairs of a micro-batch and its forward passes."""
@@ -199,20 +217,16 @@ class _Loop:
         )
         return shard, plan_forwards(data, shard, self.inputs, max_tokens=self.inputs.max_tokens)
 
-    def _prepare(
-        self, step: IntArray, micro: int, passes: int
-    ) -> tuple[IntArray, list[Forward], list[dict[str, Tensor]]]:
-        """Return what `_plan` does, and the tensors of the passes, as many as asked at least."""
-        mine, forwards = self._plan(step, micro)
+    def _prepare(self, forwards: list[Forward], passes: int) -> list[dict[str, Tensor]]:
+        """Return the tensors of forward passes, and of as many dummies as are missing."""
         self.result.real_tokens += sum(forward.real_tokens for forward in forwards)
         self.result.padded_tokens += sum(forward.padded_tokens for forward in forwards)
         texts = self.data.texts
         dummy = plain_forward(forwards[-1].texts[-1:], texts.lengths)
-        batches = [
+        return [
             forward_inputs(texts, forward, self.inputs, self.engine.device)
             for forward in forwards + [dummy] * (passes - len(forwards))
         ]
-        return mine, forwards, batches
 
     def _rewards(self, forwards: list[Forward], batches: list[dict[str, Tensor]]) -> Tensor:
         """Return rewards at their text numbers; dummy passes add nothing but their graph."""

@@ -149,6 +149,24 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
 
 
+def may_write_over(path: Path, beginning: str) -> bool:
+    """Return whether a path holds nothing of somebody else's: no file, an empty one, or ours.
+
+    Ours are text files that start with `beginning`.
+    """
+    if not path.exists():
+        return True
+    if not path.is_file():
+        return False
+    with path.open(encoding="utf-8", errors="replace") as file:
+        return file.read(len(beginning)) in ("", beginning)
+
+
+def hash_name(name: str) -> str:
+    """Return 10 hexadecimal digits that tell a name from others, in whatever letters it is."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+
+
 def hash_file(path: Path) -> str:
     """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
     with path.open("rb") as handle:

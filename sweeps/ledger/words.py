@@ -1,9 +1,9 @@
 """The fixed words of records: arms, objectives, the row over all countries, names for files."""
 
-import hashlib
 import re
 
 from scpo.choices import POOLED as POOLED
+from scpo.files.atomic import hash_name
 from scpo.method.arms import TRAINED_ARMS
 
 TUNED_ARM = "scpo_tuned"
@@ -45,5 +45,4 @@ def slug(name: str) -> str:
     is_known = _OWN_WORDS.isdisjoint(parts) and words not in _RESERVED
     if name and name == spelt and is_known and len(words) <= _LONGEST:
         return words
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return f"{words[:_LONGEST].strip('-') or 'name'}_{digest}"
+    return f"{words[:_LONGEST].strip('-') or 'name'}_{hash_name(name)}"

@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from scpo.files.atomic import atomic_path
+from scpo.files.atomic import atomic_path, may_write_over
 
 MAX_LISTED = 100_000
 _LISTED = '{"reason": '  # how each line of quarantine.jsonl begins
@@ -223,29 +223,14 @@ class BadRows:
         """Write quarantine.jsonl atomically: one JSON object a refused row, in reading order.
 
         Raises:
-            ValueError: As of `refuse_other_list`.
+            ValueError: The path is that of something else.
         """
-        refuse_other_list(path)
+        if not may_write_over(path, _LISTED):
+            raise ValueError(
+                f"{path} is where refused rows are listed, but holds something else. Move it away."
+            )
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
             file.writelines(json.dumps(entry) + "\n" for entry in self.rejected)
-
-
-def refuse_other_list(path: Path) -> None:
-    """Refuse to write over a file that is no list of refused rows, nor empty.
-
-    Raises:
-        ValueError: It is another file, or a folder.
-    """
-    if not path.exists():
-        return
-    first = ""
-    if path.is_file():
-        with path.open(encoding="utf-8", errors="replace") as file:
-            first = file.readline(_MAX_CHARS)
-    if path.is_dir() or (first and not first.startswith(_LISTED)):
-        raise ValueError(
-            f"{path} is where refused rows are listed, but holds something else. Move it away."
-        )
 
 
 def join_counts(counts: Mapping[str, int]) -> str:

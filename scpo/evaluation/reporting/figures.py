@@ -5,7 +5,6 @@ by the colour-blind: blue is better than the global model, vermillion worse, and
 the heatmap carries its numbers.
 """
 
-import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from scpo.arrays import Row
 from scpo.evaluation.pair_scores import LENGTH
 from scpo.evaluation.reporting.matrix_figure import matrix_figure
 from scpo.evaluation.tables import VALIDATION, Tables
+from scpo.files.atomic import hash_name
 from scpo.files.figure_style import (
     BLUE,
     GREEN,
@@ -63,8 +63,7 @@ def draw_evaluation(tables: Tables, folder: Path) -> list[Path]:
 def _file_name(name: str) -> str:
     """Return a name for a file; different names have different ones, in any letters' case."""
     plain = re.sub(r"[^a-z0-9_-]+", "_", name[:_LONGEST_NAME])
-    digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
-    return name if name == plain else f"{plain}_{digest}"
+    return name if name == plain else f"{plain}_{hash_name(name)}"
 
 
 def reliability_figure(tables: Tables) -> Figure:

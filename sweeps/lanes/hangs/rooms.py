@@ -38,4 +38,4 @@ class Rooms:
                 ray.get(self.asked.pop(lane))
             except RayActorError:
                 remove_placement_group(room)
-                self.book.take_room.remote(lane)
+                self.book.forget_room.remote(lane)

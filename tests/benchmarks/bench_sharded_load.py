@@ -7,10 +7,6 @@ imported; pages of the mapped files are shared by all ranks of a node and in no 
 
 import argparse
 import json
-import os
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import warnings
@@ -24,6 +20,7 @@ from figures import figure_line, machine
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import LlamaConfig, LlamaForSequenceClassification, PreTrainedTokenizerFast
+from workload import run_ranks
 
 from scpo.tokens.encoding import encode_texts
 
@@ -124,37 +121,6 @@ def run_rank(model: Path, out: Path) -> dict[str, float]:
     return peaks | {"export_mb": peak.look()}
 
 
-def run_apart(model: Path, out: Path) -> list[dict[str, float]]:
-    """Return what each rank measured.
-
-    Raises:
-        RuntimeError: A rank failed; its errors are shown.
-    """
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    command = [sys.executable, __file__, "--model", str(model), "--out", str(out)]
-    shared = {
-        "DS_ACCELERATOR": "cpu",
-        "WORLD_SIZE": str(NUM_RANKS),
-        "MASTER_ADDR": "127.0.0.1",
-        "MASTER_PORT": str(port),
-        "OMP_NUM_THREADS": "1",
-    }
-    ranks = [
-        subprocess.Popen(
-            command,
-            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(NUM_RANKS)
-    ]
-    outputs = [rank.communicate()[0] for rank in ranks]
-    if any(rank.returncode for rank in ranks):
-        raise RuntimeError("A rank of the benchmark failed.")
-    return [json.loads(text.splitlines()[-1]) for text in outputs]
-
-
 def main() -> None:
     """Measure and print the lines, or run as one rank."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -169,7 +135,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / "model"
         whole_mb = save_llama(model, arguments.layers)
-        peaks = run_apart(model, Path(folder) / "out")
+        command = [__file__, "--model", str(model), "--out", str(Path(folder) / "out")]
+        peaks = run_ranks(command, NUM_RANKS)
     for what in ("load", "export"):
         most = max(rank[f"{what}_mb"] for rank in peaks)
         print(

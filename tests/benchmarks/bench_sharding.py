@@ -7,16 +7,12 @@ the rest, which is the exchange of gradients and weights and waiting for each ot
 
 import argparse
 import json
-import os
-import socket
-import subprocess
-import sys
 import warnings
 from functools import partial
 
 import torch
 from figures import figure_line, machine
-from workload import load_minilm, make_workload
+from workload import load_minilm, make_workload, run_ranks
 
 from scpo.config import TrainingConfig
 from scpo.training.engines import TorchEngine
@@ -91,34 +87,9 @@ def main() -> None:
 
 def _train_apart(way: str, world_size: int) -> float:
     """Return the seconds of the training loop, the slowest rank's."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    ranks = []
-    for rank in range(world_size):
-        environment = os.environ | {
-            "DS_ACCELERATOR": "cpu",
-            "RANK": str(rank),
-            "LOCAL_RANK": str(rank),
-            "WORLD_SIZE": str(world_size),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
-            "OMP_NUM_THREADS": "2" if way == "torch" else "1",
-        }
-        command = [sys.executable, __file__, "--way", way]
-        ranks.append(
-            subprocess.Popen(
-                command,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                text=True,
-            )
-        )
-    outputs = [rank.communicate()[0] for rank in ranks]
-    if any(rank.returncode for rank in ranks):
-        raise RuntimeError(f"A {way} process of the benchmark failed; run it with --way {way}.")
-    return max(float(json.loads(text.splitlines()[-1])["train_s"]) for text in outputs)
+    threads = 2 if way == "torch" else 1
+    done = run_ranks([__file__, "--way", way], world_size, threads=threads)
+    return max(float(rank["train_s"]) for rank in done)
 
 
 if __name__ == "__main__":

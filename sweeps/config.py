@@ -350,6 +350,13 @@ class SweepConfig(Config):
         asking = [name for name, given in arms.items() if "user" in given]
         return (*asking, "search.user_strength") if self.search.weighs_users else tuple(asking)
 
+    @property
+    def may_read_features(self) -> bool:
+        """Tell whether features may be read: for heads, the probe or users' weights."""
+        is_open = self.search.user_strength is None  # the data decide
+        heads = self.final.heads is not None or self.search.probe_points > 0
+        return heads or is_open or bool(self.asks_for_users)
+
     def lanes_of(self, purpose: str, country: str) -> LanesConfig:
         """Return the lanes of a job, given its purpose and country."""
         stage = {"final": self.final, "curve": self.curves}.get(purpose)

@@ -17,12 +17,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from scpo.arrays import IntArray
+from scpo.arrays import FloatArray, IntArray
 from scpo.choices import Pooling, Precision
 from scpo.countries.pooling import reading_vectors
 from scpo.countries.reference_cache import plan_missing
-from scpo.countries.scoring import run_forwards
+from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
@@ -46,6 +47,39 @@ class FeatureReport:
     num_quarantined: int
 
 
+@dataclass(frozen=True)
+class KeptFeatures:
+    """Features that are kept from the pass that scores the texts.
+
+    Attributes:
+        folder: Of `features_folder`, created when missing.
+        pooling: The one in the folder's key.
+    """
+
+    folder: Path
+    pooling: Pooling
+
+    def write(self, texts: TokenizedTexts, which: IntArray, features: FeatureArray) -> None:
+        """Add the features of named texts, shape (B, D), to the cache."""
+        _write_features(self.folder, token_keys(texts, which), features)
+
+    def score(
+        self,
+        reward: LoadedModel,
+        texts: TokenizedTexts,
+        which: IntArray,
+        *,
+        precision: Precision = "auto",
+    ) -> FloatArray:
+        """Return the rewards of named texts as `score_texts` does, and keep their features."""
+        rewards, features = score_and_pool(
+            reward, texts, which, pooling=self.pooling, precision=precision
+        )
+        if features is not None:
+            self.write(texts, which, features)
+        return rewards
+
+
 def compute_features(
     reward: LoadedModel,
     texts: TokenizedTexts,
@@ -63,17 +97,53 @@ def compute_features(
 
     Raises:
         ValueError: As of `scpo.countries.pooling.reading_vectors`.
-        RuntimeError: A feature is not finite.
+        RuntimeError: A reward or a feature is not finite.
     """
+    return _score_and_pool(reward, texts, which, pooling=pooling, precision=precision)[1]
+
+
+def score_and_pool(
+    reward: LoadedModel,
+    texts: TokenizedTexts,
+    which: IntArray,
+    *,
+    pooling: Pooling,
+    precision: Precision = "auto",
+) -> tuple[FloatArray, FeatureArray | None]:
+    """Return the reward and the pooled vector of each named text, from one pass.
+
+    Arguments as of `compute_features`. The features are None where the model gives none: whoever
+    needs them says why.
+
+    Raises:
+        ValueError: A text is longer than the model has positions.
+        RuntimeError: A reward or a feature is not finite.
+    """
+    try:
+        return _score_and_pool(reward, texts, which, pooling=pooling, precision=precision)
+    except ValueError:
+        return score_texts(reward, texts, which, precision=precision), None
+
+
+def _score_and_pool(
+    reward: LoadedModel,
+    texts: TokenizedTexts,
+    which: IntArray,
+    *,
+    pooling: Pooling,
+    precision: Precision,
+) -> tuple[FloatArray, FeatureArray]:
     row = np.zeros(len(texts), dtype=np.int64)
     parts: list[FeatureArray] = []
-    start = 0
     with torch.inference_mode(), reading_vectors(reward, pooling) as read:
-        for forward, rewards in run_forwards(reward, texts, which, precision=precision):
+
+        def keep(forward: IntArray, rewards: Tensor) -> None:
+            start = sum(map(len, parts))
             row[forward] = np.arange(start, start + len(forward))
-            start += len(forward)
             parts.append(read(rewards).cpu().numpy())
-    return finite_features(np.concatenate(parts)[row[which]])
+
+        rewards = score_texts(reward, texts, which, precision=precision, on_pass=keep)
+    return rewards, finite_features(np.concatenate(parts)[row[which]])
 
 
 def finite_features(features: FeatureArray) -> FeatureArray:

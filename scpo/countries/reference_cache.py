@@ -7,7 +7,7 @@ then cost an array operation, not a forward pass.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -94,11 +94,12 @@ def score_with_cache(
     folder: Path,
     *,
     precision: Precision = "auto",
+    score: Callable[..., FloatArray] = score_texts,
 ) -> ScoringReport:
     """Return the reward of each of U texts, from the cache where it has it.
 
     `keys` are their `text_keys`; `folder` is that of `cache_folder`, created when missing, and
-    `precision` the one in its key.
+    `precision` the one in its key. `score` is as of `score_texts`.
 
     Raises:
         RuntimeError: A reward is not finite.
@@ -106,7 +107,7 @@ def score_with_cache(
     plan = plan_scoring(texts, keys, folder)
     for shard in plan.shards:
         part = [keys[number] for number in shard]
-        rewards = score_texts(reward, texts, shard, precision=precision)
+        rewards = score(reward, texts, shard, precision=precision)
         write_rewards(folder, part, rewards)
         plan.known.update(zip(part, rewards.tolist(), strict=True))
     return plan.report(keys)

@@ -1,6 +1,6 @@
 """Rewards of texts by one model: evaluation mode, no gradients, sorted by length."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -23,11 +23,12 @@ def score_texts(
     which: IntArray,
     *,
     precision: Precision = "auto",
+    on_pass: Callable[[IntArray, Tensor], None] | None = None,
 ) -> FloatArray:
     """Return the rewards of the texts that `which`, shape (B,), names, in its order.
 
     The model is on the device to use; `precision` is that of the matrix products, the head is
-    float32.
+    float32. `on_pass` is called after each forward pass with its texts and their rewards.
 
     Returns:
         Shape (B,), float64 holding float32 values.
@@ -39,6 +40,8 @@ def score_texts(
     rewards = np.zeros(len(texts), dtype=np.float64)
     for forward, given in run_forwards(reward, texts, which, precision=precision):
         rewards[forward] = given.cpu().numpy()
+        if on_pass is not None:
+            on_pass(forward, given)
     scored = rewards[which]
     if not np.all(np.isfinite(scored)):
         bad = which[~np.isfinite(scored)]

@@ -6,7 +6,7 @@ own, so nodes need not share the cache. A dead actor is restarted and scores its
 dead driver loses only the shards in flight, at most one an actor.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,9 @@ import torch
 from ray.exceptions import RayActorError, RayTaskError
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.choices import Precision
-from scpo.countries.reference_cache import ScoringPlan, ScoringReport, plan_scoring, write_rewards
+from scpo.choices import Pooling, Precision
+from scpo.countries.features import FeatureArray, KeptFeatures, score_and_pool
+from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray
 from scpo.models.devices import pick_device
@@ -39,6 +40,7 @@ def score_on_ray(
     workers: int | None = None,
     use_gpu: bool = False,
     trust_remote_code: bool = False,
+    kept: KeptFeatures | None = None,
 ) -> ScoringReport:
     """Return the reward of each text; what the cache lacks is scored on a Ray cluster.
 
@@ -53,6 +55,7 @@ def score_on_ray(
         workers: Devices to use at most; None for all of the cluster. Never more than shards.
         use_gpu: One GPU a worker; else one CPU and one thread.
         trust_remote_code: Whether the checkpoint may bring its own Python code.
+        kept: Where the features of the texts scored are kept too; None for nowhere.
 
     Raises:
         ValueError: `workers >= 1` does not hold, or the model cannot be loaded.
@@ -79,12 +82,21 @@ def score_on_ray(
             | ({} if use_gpu else {"OMP_NUM_THREADS": "1"})
         },
     )
+    pooling = None if kept is None else kept.pooling
     actors: list[Any] = [
-        make_actor.remote(source, texts_ref, precision, use_gpu, trust_remote_code)
+        make_actor.remote(source, texts_ref, precision, use_gpu, trust_remote_code, pooling)
         for _ in range(num_actors)
     ]
+
+    def keep(shard: IntArray, rewards: FloatArray, features: FeatureArray | None) -> None:
+        if kept is not None and features is not None:
+            kept.write(texts, shard, features)
+        scored = [keys[number] for number in shard]
+        write_rewards(folder, scored, rewards)
+        plan.known.update(zip(scored, rewards.tolist(), strict=True))
+
     try:
-        _score_shards(actors, plan, keys, folder)
+        _score_shards(actors, plan.shards, keep)
     finally:
         for actor in actors:
             ray.kill(actor)
@@ -100,6 +112,7 @@ class Scorer:
     precision: Precision  # of the matrix products
     use_gpu: bool  # else one thread of a CPU
     trust_remote_code: bool
+    pooling: Pooling | None = None  # of the features to return; None for none
     reward: LoadedModel | None = None  # once loaded; a restarted actor loads it again
 
     def load(self) -> None:
@@ -113,11 +126,15 @@ class Scorer:
             device
         )
 
-    def score(self, shard: IntArray) -> FloatArray:
-        """Return the rewards of a shard, shape (B,)."""
+    def score(self, shard: IntArray) -> tuple[FloatArray, FeatureArray | None]:
+        """Return the rewards of a shard, shape (B,), and its features, shape (B, D)."""
         self.load()
         assert self.reward is not None
-        return score_texts(self.reward, self.texts, shard, precision=self.precision)
+        if self.pooling is None:
+            return score_texts(self.reward, self.texts, shard, precision=self.precision), None
+        return score_and_pool(
+            self.reward, self.texts, shard, pooling=self.pooling, precision=self.precision
+        )
 
 
 def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
@@ -134,28 +151,27 @@ def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
 
 
 def _score_shards(
-    actors: Sequence[Any], plan: ScoringPlan, keys: Sequence[str], folder: Path
+    actors: Sequence[Any], shards: Sequence[IntArray], keep: Callable[..., None]
 ) -> None:
-    """Distribute the shards until all rewards are in the cache and in `plan.known`.
+    """Distribute the shards; `keep` takes each with what `Scorer.score` returns of it.
 
     An actor gets a shard only once its model is loaded, so that an actor which is pending for a
     busy device delays no shard.
     """
-    remaining = list(reversed(plan.shards))
+    remaining = list(reversed(shards))
     num_open = len(remaining)
-    running: dict[Any, tuple[Any, list[str]]]
-    running = {actor.load.remote(): (actor, []) for actor in actors}
+    running: dict[Any, tuple[Any, IntArray | None]]
+    running = {actor.load.remote(): (actor, None) for actor in actors}
     while num_open:
         [done], _ = ray.wait(list(running), num_returns=1)
         actor, scored = running.pop(done)
-        rewards = _result_of(done)
-        if scored:
-            write_rewards(folder, scored, rewards)
-            plan.known.update(zip(scored, rewards.tolist(), strict=True))
+        given = _result_of(done)
+        if scored is not None:
+            keep(scored, *given)
             num_open -= 1
         if remaining:
             shard = remaining.pop()
-            running[actor.score.remote(shard)] = (actor, [keys[number] for number in shard])
+            running[actor.score.remote(shard)] = (actor, shard)
 
 
 def _result_of(task: Any) -> Any:

@@ -3,28 +3,23 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 
 from scpo.arrays import IntArray
-from scpo.choices import Pooling, ResolvedPrecision
+from scpo.choices import ResolvedPrecision
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import (
-    FeatureArray,
-    features_folder,
-    features_with_cache,
-)
+from scpo.countries.features import FeatureArray, KeptFeatures, features_with_cache
 from scpo.countries.pooling import reward_head
 from scpo.distributed.sharded_scoring import features_sharded
 from scpo.files.places import absolute, below
-from scpo.files.shared_cache import local_cache
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
-from scpo.models.reward_model import LoadedModel, content_hash
+from scpo.models.reward_model import LoadedModel
 from sweeps.config import Say, SweepConfig
+from sweeps.run.inputs import kept_features
 from sweeps.run.worker_group import worker_group
 
 
@@ -36,9 +31,8 @@ class FeatureStore:
     """
 
     reward: LoadedModel
-    folder: Path  # of `features_folder`
+    kept: KeptFeatures
     precision: ResolvedPrecision  # of the matrix products
-    pooling: Pooling
     compute: Callable[..., FeatureArray] | None
 
 
@@ -57,14 +51,7 @@ def open_features(config: SweepConfig, model: ModelSource) -> FeatureStore:
     else:
         reward = reward.to(pick_device())
     precision = resolve_precision(config.training.precision, pick_device())
-    pooling = config.features.pooling
-    folder = features_folder(
-        local_cache(config.cache),
-        model_hash=content_hash(model),
-        precision=precision,
-        pooling=pooling,
-    )
-    return FeatureStore(reward, folder, precision, pooling, compute)
+    return FeatureStore(reward, kept_features(config, model), precision, compute)
 
 
 def probe_parts(
@@ -95,9 +82,9 @@ def texts_features(
         store.reward,
         data.texts,
         which,
-        store.folder,
+        store.kept.folder,
         precision=store.precision,
-        pooling=store.pooling,
+        pooling=store.kept.pooling,
         compute=store.compute,
     )
     say(
@@ -124,7 +111,7 @@ def probe_pairs(store: FeatureStore, data: CountryData, which: IntArray, say: Sa
     differences = features[chosen] - features[rejected]
     margin = data.reference_margin[which]
     user = data.user[which]
-    if store.pooling == "mean":  # the reward is not linear in them: heads add to it
+    if store.kept.pooling == "mean":  # the reward is not linear in them: heads add to it
         return ProbedPairs(differences, margin, margin, user)
     weight = reward_head(store.reward).weight[0].detach().cpu().numpy().astype(np.float64)
     return ProbedPairs(differences, differences @ weight, margin, user)

@@ -12,7 +12,9 @@ import pyarrow as pa
 
 from scpo.arrays import FloatArray
 from scpo.config import DataConfig, TrainingConfig
-from scpo.countries.build import SteeredCountries, encoder_differences, steer_countries
+from scpo.countries.build import Score, SteeredCountries, encoder_differences, steer_countries
+from scpo.countries.features import KeptFeatures, features_folder
+from scpo.countries.reference_cache import score_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.sources.prepare import prepare_source
 from scpo.data.splits import SPLIT_FILE
@@ -22,11 +24,11 @@ from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.sharded_scoring import score_sharded, score_texts_sharded
 from scpo.files.atomic import write_json
 from scpo.files.places import Place, absolute, below
-from scpo.files.shared_cache import shared_cache
-from scpo.models.devices import pick_device
+from scpo.files.shared_cache import local_cache, shared_cache
+from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
-from scpo.models.reward_model import content_hash
+from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.global_model import TrainElsewhere, pool_interactions, train_global_model
@@ -157,6 +159,38 @@ def _sharded_training(config: SweepConfig) -> TrainElsewhere | None:
     return train
 
 
+def kept_features(config: SweepConfig, model: ModelSource) -> KeptFeatures:
+    """Return where this node keeps the global model's features, and how they are pooled."""
+    pooling = config.features.pooling
+    folder = features_folder(
+        local_cache(config.cache),
+        model_hash=content_hash(model),
+        precision=resolve_precision(config.training.precision, pick_device()),
+        pooling=pooling,
+    )
+    return KeptFeatures(folder, pooling)
+
+
+def _scoring(
+    config: SweepConfig, model: ModelSource, shared: ModelSource, reward: LoadedModel, run: Path
+) -> Score | None:
+    """Return who scores: the workers of a sharded lane, all devices of a cluster, or `reward`.
+
+    Whoever holds the whole model keeps its features from the same pass, if they may be read.
+    """
+    trusted = config.global_model.trust_remote_code
+    if config.lanes.workers > 1:
+        group, storage = worker_group(config.lanes), _ray_files(run)
+        return partial(
+            score_sharded, shared, group=group, storage=storage, trust_remote_code=trusted
+        )
+    kept = kept_features(config, model) if config.may_read_features else None
+    use_gpu = config.lanes.gpus > 0
+    if use_gpu or os.environ.get("RAY_ADDRESS"):
+        return partial(score_on_ray, shared, use_gpu=use_gpu, kept=kept, trust_remote_code=trusted)
+    return None if kept is None else partial(score_with_cache, reward, score=kept.score)
+
+
 def prepare_countries(
     config: SweepConfig,
     table: pa.Table,
@@ -176,21 +210,9 @@ def prepare_countries(
     reward = load_reward_model(model, as_stored=is_sharded, trust_remote_code=trusted)
     for difference in encoder_differences(reward, config.encoder):
         say(f"global model: {difference}")
-    use_gpu = config.lanes.gpus > 0
-    score = None  # in this process
-    if is_sharded:
-        group = worker_group(config.lanes)
-        score = partial(
-            score_sharded,
-            shared or model,
-            group=group,
-            storage=_ray_files(run),
-            trust_remote_code=trusted,
-        )
-    elif use_gpu or os.environ.get("RAY_ADDRESS"):
-        score = partial(score_on_ray, shared or model, use_gpu=use_gpu, trust_remote_code=trusted)
     if not is_sharded:
         reward = reward.to(pick_device())
+    score = _scoring(config, model, shared or model, reward, run)
     split = run / SPLIT_FILE
     if was_split := split.is_file():
         pin_file(run, "split", split)

@@ -27,6 +27,7 @@ from workload import LONGEST_TOKENS, WORDS_PER_TOKEN, draw_lengths, load_minilm,
 from scpo.config import SplitConfig, SyntheticConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.country_data import CountryData
+from scpo.countries.features import KeptFeatures
 from scpo.countries.pooling import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
@@ -104,7 +105,7 @@ def find_features(
     reward: LoadedModel, countries: dict[str, CountryData], folder: Path
 ) -> list[Probed]:
     """Return each country's pairs on the features of their texts."""
-    store = FeatureStore(reward, folder, "fp32", "head", None)
+    store = FeatureStore(reward, KeptFeatures(folder, "head"), "fp32", None)
     return [(data, *probe_parts(store, data, lambda _: None)) for data in countries.values()]
 
 

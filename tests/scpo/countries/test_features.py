@@ -7,6 +7,7 @@ import torch
 
 from scpo.countries import scoring
 from scpo.countries.features import (
+    KeptFeatures,
     compute_features,
     features_folder,
     features_with_cache,
@@ -14,6 +15,7 @@ from scpo.countries.features import (
     token_keys,
 )
 from scpo.countries.pooling import reward_head
+from scpo.countries.reference_cache import score_with_cache
 from scpo.files.atomic import hash_file
 from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import encode_texts
@@ -88,6 +90,33 @@ def test_parts_carry_the_hash_of_their_bytes(tiny_bert, texts, tmp_path):
     assert part.name == f"part-{hash_file(part)[:16]}.arrow"
 
 
+@pytest.mark.parametrize("pooling", ["head", "mean"])
+def test_the_pass_that_scores_keeps_the_features(tiny_bert, texts, tmp_path, small_parts, pooling):
+    kept = KeptFeatures(tmp_path / "features", pooling)
+    keys = [str(number) for number in ALL]
+    report = score_with_cache(
+        tiny_bert, texts, keys, tmp_path / "rewards", precision="fp32", score=kept.score
+    )
+    alone = scoring.score_texts(tiny_bert, texts, ALL, precision="fp32")
+    np.testing.assert_allclose(report.rewards, alone, atol=1e-6)
+    found = features_with_cache(None, texts, ALL, kept.folder, pooling=pooling)
+    assert (found.num_computed, found.num_cached) == (0, 30)
+    expected = compute_features(tiny_bert, texts, ALL, precision="fp32", pooling=pooling)
+    np.testing.assert_allclose(found.features, expected, atol=1e-6)
+
+
+def test_a_model_without_such_features_is_scored_all_the_same(
+    tiny_bert, texts, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("scpo.countries.pooling._TOLERANCE", -1.0)  # no head makes these rewards
+    kept = KeptFeatures(tmp_path / "features", "head")
+    rewards = kept.score(tiny_bert, texts, ALL, precision="fp32")
+    np.testing.assert_array_equal(
+        rewards, scoring.score_texts(tiny_bert, texts, ALL, precision="fp32")
+    )
+    assert not kept.folder.exists()
+
+
 def test_keys_are_of_tokens_and_types(texts):
     keys = token_keys(texts, ALL)
     assert len(set(keys)) == 30
@@ -108,6 +137,6 @@ def test_every_model_pooling_and_precision_has_its_own_folder(tmp_path):
 def test_features_that_are_not_finite_stop_and_are_not_cached(tiny_bert, texts, tmp_path):
     with torch.no_grad():
         tiny_bert.model.bert.pooler.dense.bias.fill_(math.nan)
-    with pytest.raises(RuntimeError, match="Features must be finite"):
+    with pytest.raises(RuntimeError, match=r"^Rewards must be finite, but 30 of 30 texts"):
         features_with_cache(tiny_bert, texts, ALL, tmp_path, pooling="head")
     assert parts(tmp_path) == []

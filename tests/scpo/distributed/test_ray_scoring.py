@@ -5,6 +5,7 @@ import pytest
 import ray
 import torch
 
+from scpo.countries.features import KeptFeatures, features_with_cache
 from scpo.countries.reference_cache import score_with_cache, text_keys
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_scoring import score_on_ray
@@ -85,7 +86,10 @@ def test_rewards_are_those_of_one_device_and_are_kept_whoever_dies(
     """On two workers, of which one is killed once: it costs at most its shard."""
     mortal, tmp_path = mortal_folder(num_deaths=1), tmp_path / "cache"
     exact = {"precision": "fp32", "trust_remote_code": True}
-    report = score_on_ray(mortal, texts, keys, tmp_path, **exact)
+    kept = KeptFeatures(tmp_path / "features", "mean")
+    report = score_on_ray(mortal, texts, keys, tmp_path, kept=kept, **exact)
+    found = features_with_cache(None, texts, np.arange(60), kept.folder, pooling="mean")
+    assert (found.num_computed, found.num_cached) == (0, 60)
     np.testing.assert_allclose(
         report.rewards, expected_rewards(model_folder("bert"), texts), atol=1e-5
     )

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 
 from scpo.countries.country_data import build_country
+from scpo.countries.features import KeptFeatures
 from scpo.countries.pooling import reward_head
 from scpo.countries.scoring import score_texts
 from scpo.data.interactions import INTERACTIONS_SCHEMA
@@ -42,7 +43,7 @@ def data(reward):
 
 @pytest.mark.parametrize("pooling", ["mean", "head"])
 def test_a_head_that_did_not_move_is_the_global_model(pooling, reward, data, tmp_path):
-    store = FeatureStore(reward, tmp_path / pooling, "fp32", pooling, None)
+    store = FeatureStore(reward, KeptFeatures(tmp_path / pooling, pooling), "fp32", None)
     which = np.array([4, 0, 2])
     said: list[str] = []
     pairs = probe_pairs(store, data, which, said.append)
@@ -57,7 +58,7 @@ def test_a_head_that_did_not_move_is_the_global_model(pooling, reward, data, tmp
 
 
 def test_a_mean_pooled_head_adds_to_the_global_model_s_rewards(reward, data, tmp_path):
-    store = FeatureStore(reward, tmp_path, "fp32", "mean", None)
+    store = FeatureStore(reward, KeptFeatures(tmp_path, "mean"), "fp32", None)
     pairs = probe_pairs(store, data, np.arange(3), lambda _: None)
     weight = reward_head(reward).weight[0].detach().numpy()
     made = head_margins(weight, pairs) - data.reference_margin[:3]

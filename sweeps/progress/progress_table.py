@@ -25,16 +25,16 @@ def follow_progress(
 
     Args:
         say: Takes a line, where there is no terminal.
-        to_do: Trainings still to come, by country.
+        to_do: Trainings still to come, by country; read at each record.
         console: Where the table goes; None for standard output.
     """
     console = console or TextConsole()
     started = time.monotonic()
     records: list[TrialRecord] = []
-    total = sum(to_do.values())
 
     def say_line(record: TrialRecord) -> None:
         records.append(record)
+        total = sum(to_do.values())
         left = time_left(time.monotonic() - started, len(records), total)
         say(f"  [{len(records)}/{total}, {left:.0f} s left] {describe_record(record)}")
 

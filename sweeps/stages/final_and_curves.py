@@ -3,13 +3,13 @@
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from scpo.files.atomic import adopt_folder
 from scpo.files.places import Place, absolute, below
-from sweeps.config import Say, SweepConfig
+from sweeps.config import LanesConfig, Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
@@ -23,28 +23,78 @@ from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
 
 
-def train_finals_and_curves(
-    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
-) -> None:
-    """Train the final models and the points of the curves that the ledger lacks."""
-    records = ledger.read()
-    place = workspace.place or run
-    jobs = [*final_jobs(config, records, place, say), *curve_jobs(config)]
-    missing = missing_jobs(jobs, [r for r in records if workspace.place or _has_model(r, run)])
-    num_final = sum(job.purpose == "final" for job in missing)
-    for country in sorted({job.country for job in missing if job.tested_before}):
-        say(
-            f"{country}: another setting is recommended than was tested, so it is trained and "
-            "tested too. Its test figure is no longer of a first look, and the page says so."
-        )
-    _adopt_models(missing, records, run)
-    set_aside_models(missing, run, say)
-    if missing:
-        say(
-            f"final: {num_final} models, tested once; curves: {len(missing) - num_final} trainings"
-        )
-    with follow_progress(say, Counter(job.country for job in missing)) as on_record:
-        run_jobs(missing, workspace, config, ledger, run, on_record)
+@dataclass
+class FinalTrainings:
+    """The final trainings and points of the curves that a ledger lacks; each is tried once.
+
+    Those of a country may begin in the lanes of its search as soon as that is over.
+    """
+
+    config: SweepConfig
+    workspace: Workspace
+    ledger: Ledger
+    run: Path
+    say: Say
+    tried: set[str] = field(default_factory=set)  # trial ids
+
+    def most_of(self, lanes: LanesConfig, countries: Sequence[str]) -> int:
+        """Return how many trainings `begin_in` makes at most."""
+        finals = len(self.config.final.seeds) * (1 + len(self.config.final.arms))
+        points = self._in_lanes(lanes, countries, curve_jobs(self.config))
+        return len(countries) * finals + len(points)
+
+    def begin_in(
+        self, lanes: LanesConfig, countries: Sequence[str], to_do: dict[str, int]
+    ) -> list[Job]:
+        """Return the trainings of countries whose search is over, of these lanes.
+
+        `to_do`, by country, is raised by their number.
+        """
+        missing = self._missing(say=lambda _: None)
+        jobs = self._begin(self._in_lanes(lanes, countries, missing))
+        for job in jobs:
+            to_do[job.country] += 1
+        return jobs
+
+    def train_rest(self) -> None:
+        """Train all that is missing and was not tried."""
+        jobs = self._begin(self._missing(say=self.say))
+        with follow_progress(self.say, Counter(job.country for job in jobs)) as on_record:
+            run_jobs(jobs, self.workspace, self.config, self.ledger, self.run, on_record)
+
+    def _in_lanes(
+        self, lanes: LanesConfig, countries: Sequence[str], jobs: Sequence[Job]
+    ) -> list[Job]:
+        return [
+            job
+            for job in jobs
+            if job.country in countries
+            and not job.is_untrained
+            and self.config.lanes_of(job.purpose, job.country) == lanes
+        ]
+
+    def _missing(self, say: Say) -> list[Job]:
+        config, place, run = self.config, self.workspace.place, self.run
+        records = self.ledger.read()
+        jobs = [*final_jobs(config, records, place or run, say), *curve_jobs(config)]
+        kept = [record for record in records if place or _has_model(record, run)]
+        return [job for job in missing_jobs(jobs, kept) if job.trial_id not in self.tried]
+
+    def _begin(self, jobs: list[Job]) -> list[Job]:
+        """Tell of jobs that are about to be trained, and make room for their models."""
+        self.tried.update(job.trial_id for job in jobs)
+        for country in sorted({job.country for job in jobs if job.tested_before}):
+            self.say(
+                f"{country}: another setting is recommended than was tested, so it is trained and "
+                "tested too. Its test figure is no longer of a first look, and the page says so."
+            )
+        _adopt_models(jobs, self.ledger.read(), self.run)
+        set_aside_models(jobs, self.run, self.say)
+        if jobs:
+            models = sum(job.purpose == "final" for job in jobs)
+            points = len(jobs) - models
+            self.say(f"final: {models} models, tested once; curves: {points} trainings")
+        return jobs
 
 
 def _has_model(record: TrialRecord, run: Path) -> bool:

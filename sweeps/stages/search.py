@@ -31,14 +31,21 @@ from sweeps.search.space import (
     describe_base,
     search_of,
 )
+from sweeps.stages.final_and_curves import FinalTrainings
 
 
 def search_countries(
-    config: SweepConfig, workspace: Workspace, ledger: Ledger, run: Path, say: Say
+    config: SweepConfig,
+    workspace: Workspace,
+    ledger: Ledger,
+    run: Path,
+    say: Say,
+    finals: FinalTrainings | None = None,
 ) -> str | None:
     """Run the search trials that the ledger lacks, countries of like lanes at once.
 
-    A trial that failed with its lane is tried again.
+    A trial that failed with its lane is tried again. Final trainings of the same lanes follow at
+    once, so that these need not start anew, unless a limit may end the sweep before.
 
     Returns:
         Which limit ended the search, None where it came to its end.
@@ -49,10 +56,10 @@ def search_countries(
     searched = [record for record in ledger.read() if record.purpose == "search"]
     known = [record for record in searched if not record.lane_lost]
     remaining = {
-        country: config.search.num_trials - sum(r.country == country for r in known)
+        country: max(0, config.search.num_trials - sum(r.country == country for r in known))
         for country in config.countries
     }
-    if max(remaining.values()) <= 0:
+    if not any(remaining.values()):
         return None
     if words := describe_base(config):
         say(words)
@@ -94,14 +101,19 @@ def search_countries(
     started = time.monotonic()
     spent_s = sum(r.devices * float(r.times.get("wall_s", 0.0)) for r in ledger.read())
     ended: dict[str, str] = {}
+    if config.search.max_wall_s is not None or config.search.max_device_hours is not None:
+        finals = None
     with follow_progress(say, remaining) as on_record:
         for lanes, counts in by_lanes.items():
-            if (trials := sum(max(0, count) for count in counts.values())) == 0:
+            if (trials := sum(counts.values())) == 0:
                 continue
             which = describe_lanes(lanes, num_jobs=trials)
             say(f"search: {trials} trials of {len(counts)} countries in {which}")
             own = {country: studies[country] for country in counts}
             search = CountrySearch(own, counts, make_job, config.search, spent_s, started)
+            if finals is not None:
+                follow = partial(finals.begin_in, lanes, tuple(counts), remaining)
+                search.follow_with(follow, at_most=finals.most_of(lanes, tuple(counts)))
             scheduler = RungScheduler(config.search.reduction, ledger.read())
             run_trials(search, workspace, lanes, ledger, run, on_record, scheduler=scheduler)
             spent_s = search.spent_s

@@ -18,7 +18,7 @@ from sweeps.probe.user_features import weigh_users
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
 from sweeps.run.workspace import open_workspace
-from sweeps.stages.final_and_curves import train_finals_and_curves
+from sweeps.stages.final_and_curves import FinalTrainings
 from sweeps.stages.heads import check_heads, compare_heads
 from sweeps.stages.search import search_countries
 
@@ -70,8 +70,9 @@ def run_sweep(
         say(describe_folds(folds))
     if mirror is not None:
         mirror.push()
-    if limit := search_countries(config, workspace, ledger, run, say):
+    finals = FinalTrainings(config, workspace, ledger, run, say)
+    if limit := search_countries(config, workspace, ledger, run, say, finals):
         return limit
-    train_finals_and_curves(config, workspace, ledger, run, say)
+    finals.train_rest()
     compare_heads(config, workspace, ledger, say)
     return None

@@ -1,16 +1,23 @@
 """Planned trainings: which final models and curve points a configuration asks for."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from scpo.config import parse_config
-from sweeps.config import SweepConfig
+from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
-from sweeps.ledger.records import TrialRecord
+from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import KEPT_GLOBAL
-from sweeps.stages.final_and_curves import final_jobs, missing_jobs, set_aside_models
+from sweeps.stages.final_and_curves import (
+    FinalTrainings,
+    final_jobs,
+    missing_jobs,
+    set_aside_models,
+)
 
 CONFIG = parse_config(
     SweepConfig,
@@ -212,3 +219,36 @@ def test_a_model_of_an_earlier_recommendation_is_set_aside(tmp_path: Path) -> No
         assert [each.name for each in (tmp_path / "models").iterdir()] == ["mexico.earlier"]
         assert (tmp_path / "models" / "mexico.earlier" / "number").read_text() == str(number)
     assert "the model of an earlier recommendation is now" in said[1]
+
+
+def test_finals_of_the_lanes_of_a_search_begin_there_and_are_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wide = LanesConfig(workers=2)
+    curves = CONFIG.curves.model_copy(update={"lanes": wide})
+    config = CONFIG.model_copy(update={"curves": curves})
+    ledger = Ledger(tmp_path)
+    ledger.append(search_record("Mexico", 0.7, 40, "complete"))
+    workspace: Any = SimpleNamespace(place=None, countries={})
+    said: list[str] = []
+    finals = FinalTrainings(config, workspace, ledger, tmp_path, said.append)
+    to_do = {"South Africa": 3, "Mexico": 2}
+    first = finals.begin_in(config.lanes, ("Mexico",), to_do)
+    names = ["mexico-final-full", "mexico-final-scpo", "mexico-final-scpo_tuned"]
+    assert [job.trial_id for job in first] == names
+    assert (to_do, said) == (
+        {"South Africa": 3, "Mexico": 5},
+        ["final: 3 models, tested once; curves: 0 trainings"],
+    )
+    assert finals.most_of(config.lanes, ("Mexico",)) == 3
+    assert finals.most_of(wide, ("Mexico",)) >= len(finals.begin_in(wide, ("Mexico",), to_do)) == 8
+
+    rest: list[str] = []
+    monkeypatch.setattr(
+        "sweeps.stages.final_and_curves.run_jobs",
+        lambda jobs, *_: rest.extend(job.trial_id for job in jobs),
+    )
+    finals.train_rest()
+    assert rest[:2] == ["south-africa-final-global", "south-africa-final-full"]
+    assert "mexico-final-global" in rest  # it trains nothing
+    assert not {job.trial_id for job in first} & set(rest)

@@ -135,8 +135,9 @@ def _score_and_pool(
 ) -> tuple[FloatArray, FeatureArray]:
     row = np.zeros(len(texts), dtype=np.int64)
     parts: list[FeatureArray] = []
-    with torch.inference_mode(), reading_vectors(reward, pooling) as read:
+    with reading_vectors(reward, pooling) as read:
 
+        @torch.inference_mode()
         def keep(forward: IntArray, rewards: Tensor) -> None:
             start = sum(map(len, parts))
             row[forward] = np.arange(start, start + len(forward))

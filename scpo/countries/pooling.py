@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from scpo.choices import Pooling
-from scpo.models.classifier import all_positions, is_backbone, plain_model
+from scpo.models.classifier import is_backbone, plain_model, reading_states
 from scpo.models.reward_model import LoadedModel
 
 # Takes the rewards (B,) of the passes since the last call; returns their texts' vectors (B, D).
@@ -68,9 +68,9 @@ def reading_vectors(reward: LoadedModel, pooling: Pooling) -> Iterator[ReadVecto
             hook = head.register_forward_pre_hook(lambda _, given: seen.append(given[0].float()))
         else:
             model = plain_model(reward.model)
-            until.enter_context(all_positions(model))
+            read_states = until.enter_context(reading_states(model))
             hook = model.base_model.register_forward_hook(
-                lambda _, given, named, out: seen.append(_mean_state(named, out)),
+                lambda _, given, named, out: seen.append(_mean_state(named, read_states(out))),
                 with_kwargs=True,
             )
         until.callback(hook.remove)
@@ -85,9 +85,9 @@ def reading_vectors(reward: LoadedModel, pooling: Pooling) -> Iterator[ReadVecto
         yield read
 
 
-def _mean_state(named: dict[str, Any], out: Any) -> Tensor:
+def _mean_state(named: dict[str, Any], states: Tensor | None) -> Tensor:
     """Return the mean of the states over the attention mask, shape (B, D), in float32."""
-    states, mask = getattr(out, "last_hidden_state", None), named.get("attention_mask")
+    mask = named.get("attention_mask")
     if states is None or mask is None or states.shape[:2] != mask.shape:
         raise ValueError(
             "Mean pooling needs a backbone that gives one hidden state for each token of its "

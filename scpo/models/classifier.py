@@ -11,7 +11,7 @@ an import or an attribute fails; a changed forward pass fails the check before a
 
 import hashlib
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from typing import Any
@@ -115,16 +115,37 @@ def enable_activation_checkpointing(model: nn.Module) -> None:
 
 
 @contextmanager
-def all_positions(model: nn.Module) -> Iterator[None]:
-    """Have the backbone compute its last hidden state of every token, not of the scored ones."""
-    cut = [module for module in model.modules() if isinstance(module, _FirstTokenOnly)]
-    for module in cut:
-        module.whole = True
+def reading_states(model: nn.Module) -> Iterator[Callable[[Any], Tensor | None]]:
+    """Yield what returns the last hidden states of all tokens, given a backbone's output.
+
+    It must be called after each forward pass. The rewards are the same to the bit as without.
+    Returns None for an output without such states.
+    """
+    whole: list[Tensor] = []
+
+    def see(layer: Any, attended: Tensor, residual: Tensor) -> None:
+        states = layer.attention.output.whole(attended, residual)
+        whole.append(layer.output(layer.intermediate(states), states))
+
+    def read(out: Any) -> Tensor | None:
+        return whole.pop() if hooks else getattr(out, "last_hidden_state", None)
+
+    layers: list[Any] = [
+        layer
+        for layer in model.modules()
+        if isinstance(getattr(getattr(layer, "attention", None), "output", None), _FirstTokenOnly)
+    ]
+    hooks = [
+        layer.attention.output.register_forward_hook(
+            lambda _, given, __, layer=layer: see(layer, *given)
+        )
+        for layer in layers
+    ]
     try:
-        yield
+        yield read
     finally:
-        for module in cut:
-            module.whole = False
+        for hook in hooks:
+            hook.remove()
 
 
 def takes_packed_rows(model: nn.Module) -> bool:
@@ -184,14 +205,13 @@ class _FirstTokenOnly(nn.Module):
     Behind that attention no token sees another; a seventh of MiniLM's work is spared.
     """
 
-    whole = False  # within `all_positions`
-
     def forward(self, attended: Tensor, residual: Tensor) -> Tensor:
-        if self.whole:
-            states: Tensor = super().forward(attended, residual)
-            return states
-        kept: Tensor = super().forward(attended[:, :1], residual[:, :1])
-        return kept
+        return self.whole(attended[:, :1], residual[:, :1])
+
+    def whole(self, attended: Tensor, residual: Tensor) -> Tensor:
+        """Return the output for every position."""
+        states: Tensor = super().forward(attended, residual)
+        return states
 
 
 class _MaskPooling(nn.Module):

@@ -1,5 +1,6 @@
 """Jobs that no search chooses: points of the curves, and final trainings of named arms."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sweeps.config import SweepConfig
@@ -7,8 +8,11 @@ from sweeps.jobs.job import Job
 from sweeps.ledger.words import USER, slug
 
 
-def curve_jobs(config: SweepConfig) -> list[Job]:
-    """Return the points of the data-efficiency curves: arms at nested budgets."""
+def curve_jobs(config: SweepConfig, countries: Sequence[str] | None = None) -> list[Job]:
+    """Return the points of the data-efficiency curves: arms at nested budgets.
+
+    `countries` are some of the configuration's, None for all.
+    """
     return [
         replace(
             arm_job(config, country, arm, f"curve-{arm}-{budget:g}-{seed}"),
@@ -17,7 +21,7 @@ def curve_jobs(config: SweepConfig) -> list[Job]:
             folds=config.search.num_folds,
             seed=seed,
         )
-        for country in config.countries
+        for country in countries or config.countries
         for seed in config.curves.seeds
         for arm in config.curves.arms
         for budget in config.curves.budgets

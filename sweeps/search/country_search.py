@@ -5,7 +5,8 @@ the first trials.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from optuna.trial import Trial
@@ -52,9 +53,37 @@ class CountrySearch(JobSource):
         self.started = time.monotonic() if started is None else started
         self.trials: dict[str, Trial] = {}  # Optuna's, by the job's trial id
         self.ended: dict[str, str] = {}
+        self.to_follow: list[str] = []  # countries
+        self.following: deque[Job] = deque()
+        self._make_following: Callable[[str], Sequence[Job]] | None = None
+
+    def follow_with(self, make: Callable[[str], Sequence[Job]], *, at_most: int) -> None:
+        """Give further jobs of each country once its search is over, in the same lanes.
+
+        Args:
+            make: Called once a country; not called if Tune ends before.
+            at_most: Jobs that it makes at most, of all countries.
+        """
+        self._make_following = make
+        self.to_follow = list(self.studies)
+        self.num_jobs += at_most
 
     def next_job(self) -> Job | None:
-        """Return the next job, or None when all are given or a limit is reached."""
+        """Return the next trial, or else the next job that follows a country's search."""
+        return self._next_trial() or self._next_following()
+
+    def _next_following(self) -> Job | None:
+        searching = {job.country for job in (*self.given.values(), *self.lost)}
+        for country in tuple(self.to_follow):
+            if self._make_following is None or self.following:
+                break
+            if not self.remaining[country] and country not in searching:
+                self.to_follow.remove(country)
+                self.following.extend(self._make_following(country))
+        return self.following.popleft() if self.following else None
+
+    def _next_trial(self) -> Job | None:
+        """Return the next trial, or None when all are given or a limit is reached."""
         if (limit := self._limit_reached()) is not None:
             self.ended[""] = limit
             self.remaining = dict.fromkeys(self.remaining, 0)
@@ -68,11 +97,13 @@ class CountrySearch(JobSource):
         return job
 
     def has_more(self) -> bool:
-        """Tell whether a country has trials to give."""
-        return any(self.remaining.values())
+        """Tell whether a country has trials to give, or jobs that follow them."""
+        return bool(any(self.remaining.values()) or self.following or self.to_follow)
 
     def job_done(self, job: Job, result: dict[str, Any] | None) -> None:
         """Tell the country's study, and end its search at the target accuracy."""
+        if job.trial_id not in self.trials:  # it follows the search
+            return
         country = job.country
         self.studies[country].tell(self.trials.pop(job.trial_id), result)
         if result is None:

@@ -5,7 +5,7 @@ do: a trial that finds its reused actor dead, it ends with an error whatever `ma
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -30,19 +30,6 @@ class JobSource(Searcher):
         self.given: dict[str, Job] = {}  # by Tune's trial id
         self.lost: list[Job] = []
         self.losses: Counter[str] = Counter()  # by the job's own trial id
-        self.following: deque[Job] = deque()
-        self.followed: set[str] = set()  # the trial ids of jobs that follow
-        self._make_following: Callable[[], Sequence[Job]] | None = None
-
-    def follow_with(self, make: Callable[[], Sequence[Job]], *, at_most: int) -> None:
-        """Give further jobs in the same lanes, made once all others are done; they teach nothing.
-
-        Args:
-            make: Called once; not called if Tune ends before.
-            at_most: Jobs that it makes at most.
-        """
-        self._make_following = make
-        self.num_jobs += at_most
 
     @property
     def max_trials(self) -> int:
@@ -52,12 +39,11 @@ class JobSource(Searcher):
     @property
     def is_interrupted(self) -> bool:
         """Whether jobs are left, once Tune has ended: Ctrl-C ends it without an error."""
-        more = self.has_more() or self.following or self._make_following is not None
-        return bool(self.given or self.lost or more)
+        return bool(self.given or self.lost or self.has_more())
 
     def suggest(self, trial_id: str) -> Any:
         """Return the next job as a Tune configuration, `FINISHED`, or None while some may fail."""
-        job = self.lost.pop(0) if self.lost else self.next_job() or self._next_following()
+        job = self.lost.pop(0) if self.lost else self.next_job()
         if job is None:
             return None if self.given else self.FINISHED
         self.given[trial_id] = job
@@ -78,19 +64,12 @@ class JobSource(Searcher):
         self.losses[job.trial_id] += error
         if error and self.losses[job.trial_id] <= MAX_LOSSES:
             self.lost.append(job)
-        elif job.trial_id not in self.followed:
+        else:
             self.job_done(job, None if error else result)
 
     def is_given_again(self, job_id: str) -> bool:
         """Tell whether a job that lost its lane is still to be given."""
         return any(job.trial_id == job_id for job in self.lost)
-
-    def _next_following(self) -> Job | None:
-        if self._make_following is not None and not self.given:
-            self.following.extend(self._make_following())
-            self.followed = {job.trial_id for job in self.following}
-            self._make_following = None
-        return self.following.popleft() if self.following else None
 
     def next_job(self) -> Job | None:
         """Return the next job, or None if there is no more."""

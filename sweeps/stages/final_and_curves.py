@@ -37,46 +37,35 @@ class FinalTrainings:
     say: Say
     tried: set[str] = field(default_factory=set)  # trial ids
 
-    def most_of(self, lanes: LanesConfig, countries: Sequence[str]) -> int:
-        """Return how many trainings `begin_in` makes at most."""
+    def most_of(self, country: str) -> int:
+        """Return how many trainings a country has at most."""
         finals = len(self.config.final.seeds) * (1 + len(self.config.final.arms))
-        points = self._in_lanes(lanes, countries, curve_jobs(self.config))
-        return len(countries) * finals + len(points)
+        return finals + len(curve_jobs(self.config, [country]))
 
-    def begin_in(
-        self, lanes: LanesConfig, countries: Sequence[str], to_do: dict[str, int]
-    ) -> list[Job]:
-        """Return the trainings of countries whose search is over, of these lanes.
+    def begin_in(self, lanes: LanesConfig, country: str, *, to_do: dict[str, int]) -> list[Job]:
+        """Return the trainings of a country whose search is over, of these lanes.
 
         `to_do`, by country, is raised by their number.
         """
-        missing = self._missing(say=lambda _: None)
-        jobs = self._begin(self._in_lanes(lanes, countries, missing))
-        for job in jobs:
-            to_do[job.country] += 1
-        return jobs
+        jobs = [
+            job
+            for job in self._missing([country], say=lambda _: None)
+            if not job.is_untrained and self.config.lanes_of(job.purpose, country) == lanes
+        ]
+        to_do[country] += len(jobs)
+        return self._begin(jobs)
 
     def train_rest(self) -> None:
         """Train all that is missing and was not tried."""
-        jobs = self._begin(self._missing(say=self.say))
+        jobs = self._begin(self._missing(self.config.countries, say=self.say))
         with follow_progress(self.say, Counter(job.country for job in jobs)) as on_record:
             run_jobs(jobs, self.workspace, self.config, self.ledger, self.run, on_record)
 
-    def _in_lanes(
-        self, lanes: LanesConfig, countries: Sequence[str], jobs: Sequence[Job]
-    ) -> list[Job]:
-        return [
-            job
-            for job in jobs
-            if job.country in countries
-            and not job.is_untrained
-            and self.config.lanes_of(job.purpose, job.country) == lanes
-        ]
-
-    def _missing(self, say: Say) -> list[Job]:
+    def _missing(self, countries: Sequence[str], say: Say) -> list[Job]:
         config, place, run = self.config, self.workspace.place, self.run
-        records = self.ledger.read()
-        jobs = [*final_jobs(config, records, place or run, say), *curve_jobs(config)]
+        records = [record for record in self.ledger.read() if record.country in countries]
+        finals = final_jobs(config, records, place or run, say, countries)
+        jobs = [*finals, *curve_jobs(config, countries)]
         kept = [record for record in records if place or _has_model(record, run)]
         return [job for job in missing_jobs(jobs, kept) if job.trial_id not in self.tried]
 
@@ -92,8 +81,11 @@ class FinalTrainings:
         set_aside_models(jobs, self.run, self.say)
         if jobs:
             models = sum(job.purpose == "final" for job in jobs)
-            points = len(jobs) - models
-            self.say(f"final: {models} models, tested once; curves: {points} trainings")
+            which = ", ".join(sorted({job.country for job in jobs}))
+            self.say(
+                f"final: {models} models of {which}, tested once; "
+                f"curves: {len(jobs) - models} trainings"
+            )
         return jobs
 
 
@@ -152,12 +144,19 @@ def _curve_key(country: str, seed: int, config: Mapping[str, Any]) -> tuple[Any,
 
 
 def final_jobs(
-    config: SweepConfig, records: list[TrialRecord], place: Place, say: Say
+    config: SweepConfig,
+    records: list[TrialRecord],
+    place: Place,
+    say: Say,
+    countries: Sequence[str] | None = None,
 ) -> list[Job]:
-    """Return the final trainings: global, the named arms and each answer to train."""
+    """Return the final trainings: global, the named arms and each answer to train.
+
+    `countries` are some of the configuration's, None for all.
+    """
     rankings = {each.country: each for each in rank_records(records, rule=rule_of(config))}
     jobs = []
-    for country in config.countries:
+    for country in countries or config.countries:
         jobs.append(arm_job(config, country, GLOBAL, f"final-{GLOBAL}"))
         for arm in config.final.arms:
             jobs += _of_every_seed(arm_job(config, country, arm, f"final-{arm}"), config)

@@ -44,8 +44,8 @@ def search_countries(
 ) -> str | None:
     """Run the search trials that the ledger lacks, countries of like lanes at once.
 
-    A trial that failed with its lane is tried again. Final trainings of the same lanes follow at
-    once, so that these need not start anew, unless a limit may end the sweep before.
+    A trial that failed with its lane is tried again. A country's final trainings of the same
+    lanes follow at once, so that these need not start anew, unless a limit may end the sweep.
 
     Returns:
         Which limit ended the search, None where it came to its end.
@@ -112,8 +112,8 @@ def search_countries(
             own = {country: studies[country] for country in counts}
             search = CountrySearch(own, counts, make_job, config.search, spent_s, started)
             if finals is not None:
-                follow = partial(finals.begin_in, lanes, tuple(counts), remaining)
-                search.follow_with(follow, at_most=finals.most_of(lanes, tuple(counts)))
+                follow = partial(finals.begin_in, lanes, to_do=remaining)
+                search.follow_with(follow, at_most=sum(map(finals.most_of, counts)))
             scheduler = RungScheduler(config.search.reduction, ledger.read())
             run_trials(search, workspace, lanes, ledger, run, on_record, scheduler=scheduler)
             spent_s = search.spent_s

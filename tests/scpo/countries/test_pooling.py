@@ -79,17 +79,18 @@ def test_an_adapter_s_states_are_read(tiny_bert, texts):
     assert np.abs(moved - plain).max() > 0.01
 
 
-def test_states_that_are_not_one_a_token_are_refused(tiny_bert, texts, monkeypatch):
-    forward = type(tiny_bert.model.bert).forward
+def test_states_that_are_not_one_a_token_are_refused(model_folder, monkeypatch):
+    reward = load_reward_model(str(model_folder("llama")))
+    forward = type(reward.model.base_model).forward
 
     def shorter(self, *given, **named):
         out = forward(self, *given, **named)
         out.last_hidden_state = out.last_hidden_state[:, :1]
         return out
 
-    monkeypatch.setattr(type(tiny_bert.model.bert), "forward", shorter)
+    monkeypatch.setattr(type(reward.model.base_model), "forward", shorter)
     with pytest.raises(ValueError, match=r"one hidden state for each token.*pooling: head"):
-        compute_features(tiny_bert, texts, ALL, pooling="mean", precision="fp32")
+        compute_features(reward, encode(reward), ALL, pooling="mean", precision="fp32")
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta", "llama", "qwen2"])

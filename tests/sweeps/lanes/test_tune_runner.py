@@ -70,28 +70,6 @@ def test_a_job_that_lost_its_lane_is_given_again_without_its_done_rungs() -> Non
     assert source.suggest("t3") == source.FINISHED
 
 
-def test_jobs_that_follow_are_made_once_all_others_are_done_and_teach_nothing() -> None:
-    first, second, third = (
-        Job(name, "search", "Mexico", "full", 1e-5, 1.0, seed=0) for name in "abc"
-    )
-    source, learned, made = JobList([first]), [], []
-    source.job_done = lambda job, result: learned.append(job.trial_id)
-    source.follow_with(lambda: made.append(len(learned)) or [second, third], at_most=3)
-    assert source.num_jobs == 4
-    assert source.suggest("t1")["trial_id"] == "a"
-    assert source.suggest("t2") is None  # the first is not done
-    source.on_trial_complete("t1", {})
-    assert source.is_interrupted  # what follows was not made
-    assert source.suggest("t2")["trial_id"] == "b"
-    assert made == [1]
-    source.on_trial_complete("t2", error=True)
-    assert [source.suggest(name)["trial_id"] for name in ("t3", "t4")] == ["b", "c"]
-    for name in ("t3", "t4"):
-        source.on_trial_complete(name, {})
-    assert source.suggest("t5") == source.FINISHED
-    assert (learned, made, source.is_interrupted) == (["a"], [1], False)
-
-
 def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
     file = tmp_path / "error.txt"
     file.write_text("Traceback\nsweeps.lanes.lane.LaneNotStarted: 3 workers need 3 x (1 CPU).\n")

@@ -204,6 +204,50 @@ def make_search(limits: SearchConfig, spent_s: float = 0.0) -> CountrySearch:
     return CountrySearch({"Mexico": study}, {"Mexico": 5}, make_job, limits, spent_s)
 
 
+def test_what_follows_a_country_begins_when_its_search_is_over_and_teaches_nothing() -> None:
+    def make_job(country: str, number: int, point: dict[str, float]) -> Job:
+        return final_of(country, f"{country}-{number}")
+
+    def final_of(country: str, name: str) -> Job:
+        return Job(name, "search", country, "scpo_tuned", 1e-5, 1.0, seed=0)
+
+    studies = {
+        name: CountryStudy(name, CONFIG, InMemoryStorage(), (FULL,), allow)
+        for name in ("Mexico", "Israel", "Chile")
+    }
+    search = CountrySearch(studies, {"Mexico": 1, "Israel": 1, "Chile": 0}, make_job, CONFIG)
+    made: list[str] = []
+
+    def follow(country: str) -> list[Job]:
+        made.append(country)
+        return [] if country == "Chile" else [final_of(country, f"{country}-final")]
+
+    search.follow_with(follow, at_most=5)
+    assert search.num_jobs == 7
+    record = make_record(FULL).model_dump_json()
+    done = {**OBJECTIVE_VALUES, "record": record}
+    assert search.suggest("a")["trial_id"] == "Mexico-0"
+    assert search.suggest("b")["trial_id"] == "Israel-0"
+    assert search.suggest("c") is None
+    assert made == ["Chile"]  # nothing to search, and nothing to train
+    search.on_trial_complete("b", done)
+    assert search.suggest("c")["trial_id"] == "Israel-final"
+    search.on_trial_complete("c", error=True)
+    assert search.suggest("d")["trial_id"] == "Israel-final"
+    search.on_trial_complete("d", done)
+    assert search.suggest("e") is None
+    search.on_trial_complete("a", error=True)
+    assert search.suggest("f")["trial_id"] == "Mexico-0"  # in another lane
+    search.on_trial_complete("f", done)
+    assert search.is_interrupted  # what follows was not made
+    assert search.suggest("g")["trial_id"] == "Mexico-final"
+    search.on_trial_complete("g", done)
+    assert search.suggest("h") == Searcher.FINISHED
+    assert (made, search.is_interrupted) == (["Chile", "Israel", "Mexico"], False)
+    states = [[trial.state.name for trial in trials_of(study)] for study in studies.values()]
+    assert states == [["COMPLETE"], ["COMPLETE"], ["WAITING"]]
+
+
 def test_device_hours_end_the_search() -> None:
     search = make_search(CONFIG.model_copy(update={"max_device_hours": 1.0}), spent_s=1800.0)
     assert isinstance(search.suggest("a"), dict)

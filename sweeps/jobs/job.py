@@ -17,7 +17,7 @@ from scpo.files.atomic import hash_values
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.tokens.batches import TrainingSet
 from sweeps.ledger.records import Purpose, TrialRecord
-from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM, UNTRAINED, USER
+from sweeps.ledger.words import BASELINE, KEPT_GLOBAL, TUNED_ARM, UNTRAINED, USER
 
 RECORDED = (
     "retention strength user_strength tau beta learning_rate epochs lora_rank budget folds"
@@ -87,6 +87,13 @@ class Job:
         if theirs.get("user_strength") == 0:
             del theirs["user_strength"]
         return mine == theirs
+
+    def equals_full(self, full: "Job") -> bool:
+        """Tell whether this point of the search is the same training as one of the arm `full`."""
+        is_plain = (self.retention, self.strength, self.user_strength or 0) == (1, 0, 0)
+        names = ("trial_id", "arm", "retention", "strength", "user_strength", "tau", "beta")
+        as_full = {name: getattr(full, name) for name in (*names, "save_to", "tested_before")}
+        return is_plain and full.arm == BASELINE and replace(self, **as_full) == full
 
     def is_in_place_of(self, record: TrialRecord) -> bool:
         """Tell whether a record is of this training but for the setting."""

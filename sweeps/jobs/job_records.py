@@ -130,6 +130,26 @@ def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
     )
 
 
+def same_training_record(record: TrialRecord, job: Job) -> TrialRecord:
+    """Return the record of a job whose training and users are those of another record.
+
+    It holds no times and no model, so that nothing counts twice.
+    """
+    return record.model_copy(
+        update={
+            "trial_id": job.trial_id,
+            "arm": job.arm,
+            "config": job.config,
+            "config_hash": job.config_hash,
+            "times": {name: t for name, t in record.times.items() if name == "started"},
+            "model_path": None,
+            "model_hash": None,
+            "tested_before": job.tested_before,
+            "trained_as": record.trial_id,
+        }
+    )
+
+
 def failed_record(job: Job, error: str, *, lane_lost: bool = False) -> TrialRecord:
     """Return the record of a training that failed, by itself or with its lane.
 

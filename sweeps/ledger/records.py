@@ -124,6 +124,9 @@ class TrialRecord(LedgerModel):
     )
     model_path: str | None = None
     model_hash: str | None = Field(None, description="content hash of the model at `model_path`")
+    trained_as: str | None = Field(
+        None, description="trial_id of the one training of two arms with the same setting"
+    )
     tested_before: _Number = Field(
         0, description="other settings of this name that the same test users judged before"
     )

@@ -5,13 +5,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from scpo.files.atomic import adopt_folder
 from scpo.files.places import Place, absolute, below
 from sweeps.config import LanesConfig, Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
+from sweeps.jobs.job_records import same_training_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.lanes.tune_runner import run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
@@ -21,6 +22,13 @@ from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import rule_of
 from sweeps.run.workspace import Workspace
 from sweeps.search.space import point_of
+
+
+class _Planned(NamedTuple):
+    """Jobs to train, and jobs with the one whose training is theirs too."""
+
+    trained: list[Job]
+    shared: list[tuple[Job, Job]]
 
 
 @dataclass
@@ -47,9 +55,10 @@ class FinalTrainings:
 
         `to_do`, by country, is raised by their number.
         """
+        planned = self._plan([country], say=lambda _: None)
         jobs = [
             job
-            for job in self._missing([country], say=lambda _: None)
+            for job in planned.trained
             if not job.is_untrained and self.config.lanes_of(job.purpose, country) == lanes
         ]
         to_do[country] += len(jobs)
@@ -57,17 +66,26 @@ class FinalTrainings:
 
     def train_rest(self) -> None:
         """Train all that is missing and was not tried."""
-        jobs = self._begin(self._missing(self.config.countries, say=self.say))
+        planned = self._plan(self.config.countries, say=self.say)
+        jobs = self._begin(planned.trained)
         with follow_progress(self.say, Counter(job.country for job in jobs)) as on_record:
             run_jobs(jobs, self.workspace, self.config, self.ledger, self.run, on_record)
+        records = self.ledger.read()
+        for job, other in planned.shared:
+            for record in [record for record in records if other.is_of(record)][-1:]:
+                self.ledger.append(same_training_record(record, job))
+                self.say(f"{job.trial_id}: the same training as {other.trial_id}")
 
-    def _missing(self, countries: Sequence[str], say: Say) -> list[Job]:
+    def _plan(self, countries: Sequence[str], say: Say) -> _Planned:
         config, place, run = self.config, self.workspace.place, self.run
         records = [record for record in self.ledger.read() if record.country in countries]
         finals = final_jobs(config, records, place or run, say, countries)
         jobs = [*finals, *curve_jobs(config, countries)]
         kept = [record for record in records if place or _has_model(record, run)]
-        return [job for job in missing_jobs(jobs, kept) if job.trial_id not in self.tried]
+        missing = [job for job in missing_jobs(jobs, kept) if job.trial_id not in self.tried]
+        shared = [(job, other) for job in missing for other in finals if other.equals_full(job)]
+        others = {job.trial_id for job, _ in shared}
+        return _Planned([job for job in missing if job.trial_id not in others], shared)
 
     def _begin(self, jobs: list[Job]) -> list[Job]:
         """Tell of jobs that are about to be trained, and make room for their models."""

@@ -1,6 +1,7 @@
 """One training as a job: nested budgets, selections, and records equal in every lane."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,7 +14,12 @@ from scpo.method.user_weights import user_weights
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
-from sweeps.jobs.job_records import failed_record, run_job, untrained_record
+from sweeps.jobs.job_records import (
+    failed_record,
+    run_job,
+    same_training_record,
+    untrained_record,
+)
 from sweeps.ledger.same_setting import setting_identity
 from sweeps.run.workspace import Workspace
 
@@ -97,6 +103,33 @@ def test_second_job_of_a_lane_equals_the_first_of_another(
     assert again.evaluation == first.evaluation
     assert again.objectives == first.objectives
     assert again.counts == first.counts
+
+
+def test_plain_fine_tuning_is_one_training_under_two_names(
+    country: CountryData, reward: LoadedModel, tmp_path: Path
+) -> None:
+    base = {name: value.clone() for name, value in reward.model.state_dict().items()}
+    numbers = {"purpose": "final", "retention": None, "strength": None}
+    full = make_job(arm="full", trial_id="full", tau=0.7, beta=1.0, **numbers)
+    plain = {"purpose": "final", "retention": 1.0, "strength": 0.0}
+    tuned = make_job(**plain, user_strength=0.0, save_to=str(tmp_path / "model"))
+    assert tuned.equals_full(full)
+    for other in ({"strength": 0.1}, {"retention": 0.9}, {"user_strength": 1.0}, {"epochs": 9.0}):
+        assert not replace(tuned, **other).equals_full(full), other
+    assert not tuned.equals_full(replace(full, arm="scpo"))
+    assert not tuned.equals_full(replace(full, seed=7))
+
+    trained = run_job(tuned, country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
+    again = run_job(full, country, reward, TRAINING, engine="torch")
+    reward.model.load_state_dict(base)
+    shared = same_training_record(trained, full)
+    assert shared.trained_as == trained.trial_id
+    assert shared.model_path is None
+    assert set(shared.times) == {"started"}
+    differ = {"times": {}, "trained_as": None}
+    assert shared.model_copy(update=differ) == again.model_copy(update=differ)
+    assert full.is_of(shared)
 
 
 def test_a_job_must_find_the_base_weights(country: CountryData, reward: LoadedModel) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from scpo.config import parse_config
 from sweeps.config import LanesConfig, SweepConfig
+from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
@@ -252,3 +253,40 @@ def test_finals_of_the_lanes_of_a_search_begin_there_and_are_tried_once(
     assert rest[:2] == ["south-africa-final-global", "south-africa-final-full"]
     assert "mexico-final-global" in rest  # it trains nothing
     assert not {job.trial_id for job in first} & set(rest)
+
+
+def test_where_plain_fine_tuning_is_recommended_it_is_trained_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = CONFIG.training.model_copy(update={"learning_rate": 3e-5, "epochs": 0.5})
+    curves = CONFIG.curves.model_copy(update={"arms": ()})
+    config = CONFIG.model_copy(
+        update={"training": numbers, "curves": curves, "countries": ("Mexico",)}
+    )
+    ledger = Ledger(tmp_path)
+    found = search_record("Mexico", 0.7, 40, "complete")
+    plain = {**found.config, "retention": 1.0, "strength": 0.0, "budget": 1.0, "folds": 1}
+    ledger.append(found.model_copy(update={"config": plain}))
+    workspace: Any = SimpleNamespace(place=None, countries={})
+
+    def run_jobs(jobs: list[Job], *_: object) -> None:
+        trained.extend(job.trial_id for job in jobs)
+        for job in jobs:
+            record = failed_record(job, "no room") if fails else done(job)
+            ledger.append(record)
+
+    def done(job: Job) -> TrialRecord:
+        return failed_record(job, "").model_copy(update={"state": "complete", "error": None})
+
+    monkeypatch.setattr("sweeps.stages.final_and_curves.run_jobs", run_jobs)
+    for fails in (True, False, False):
+        trained: list[str] = []
+        said: list[str] = []
+        finals = FinalTrainings(config, workspace, ledger, tmp_path, said.append)
+        finals.train_rest()
+        states = {record.trial_id: record.state for record in ledger.read()}
+        assert states["mexico-final-full"] == ("failed" if fails else "complete")
+        line = "mexico-final-full: the same training as mexico-final-scpo_tuned"
+        assert (line in said) == bool(trained)
+        assert "mexico-final-full" not in trained
+    assert trained == []

@@ -8,4 +8,5 @@ from numpy.typing import NDArray
 FloatArray: TypeAlias = NDArray[np.float64]
 BoolArray: TypeAlias = NDArray[np.bool_]
 IntArray: TypeAlias = NDArray[np.int64]
+FeatureArray: TypeAlias = NDArray[np.float32]
 Row: TypeAlias = dict[str, Any]  # plain values by column

@@ -340,7 +340,7 @@ def _check_cluster(workers: int) -> None:
 
 
 def _group(workers: int, zero_stage: int, offload: str) -> Any:
-    from scpo.distributed.ray_training import WorkerGroup
+    from scpo.distributed.worker_group import WorkerGroup
     from scpo.models.devices import pick_device
 
     return WorkerGroup(

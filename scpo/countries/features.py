@@ -11,15 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.choices import Pooling, Precision
 from scpo.countries.pooling import reading_vectors
 from scpo.countries.reference_cache import plan_missing
@@ -27,8 +25,6 @@ from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import LoadedModel
 from scpo.tokens.encoding import TokenizedTexts
-
-FeatureArray: TypeAlias = NDArray[np.float32]
 
 FEATURE_SCHEME = 3  # version of what a feature is, and of the cache's files
 

@@ -13,12 +13,12 @@ from typing import Any, NotRequired, TypedDict, Unpack
 
 import numpy as np
 
-from scpo.arrays import IntArray
+from scpo.arrays import FeatureArray, IntArray
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, FeaturesConfig, TrainingConfig
 from scpo.countries.build import encoder_of, score_table, steer_countries
 from scpo.countries.country_data import CountryData, rows_of
-from scpo.countries.features import FeatureArray, features_folder, features_with_cache
+from scpo.countries.features import features_folder, features_with_cache
 from scpo.countries.reference_cache import ScoringReport
 from scpo.countries.user_agreement import (
     add_differences,

@@ -12,9 +12,8 @@ from functools import cache
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import FeatureArray
 from scpo.data.interactions import PROMPT_USER
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.heads.user_margins import MIN_USERS, agreement_of_users, gate_users

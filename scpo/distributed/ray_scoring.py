@@ -15,9 +15,9 @@ import ray
 import torch
 from ray.exceptions import RayActorError, RayTaskError
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.choices import Pooling, Precision
-from scpo.countries.features import FeatureArray, KeptFeatures, score_and_pool
+from scpo.countries.features import KeptFeatures, score_and_pool
 from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray

@@ -15,17 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.choices import Pooling, Precision, ResolvedPrecision
-from scpo.countries.features import FeatureArray, finite_features
+from scpo.countries.features import finite_features
 from scpo.countries.pooling import head_parameters, reading_vectors
 from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
-from scpo.distributed.ray_training import (
-    WorkerGroup,
-    load_everywhere,
-    run_on_workers,
-    start_deepspeed,
-)
+from scpo.distributed.ray_training import load_everywhere, start_deepspeed
+from scpo.distributed.worker_group import WorkerGroup, run_on_workers
 from scpo.files.places import Place
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast, forward_tokens, resolve_precision
@@ -37,6 +33,8 @@ from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import ScoringEngine, gather_from_ranks
 from scpo.training.forward_passes import BatchInputs, Forward, model_inputs, plain_forward
 from scpo.training.warm_start import rewards_through
+
+_SCORE_WORKER = f"{__name__}:_score_worker"
 
 
 class ShardOptions(TypedDict, total=False):
@@ -214,7 +212,7 @@ def _on_shards(
         "trust_remote_code": options.get("trust_remote_code", False),
     }
     group, storage = options["group"], options["storage"]
-    outcome = run_on_workers(_score_worker, settings, group, task="Scoring", storage=storage)
+    outcome = run_on_workers(_SCORE_WORKER, settings, group, task="Scoring", storage=storage)
     if isinstance(outcome, str):
         raise RuntimeError(outcome)
     return np.asarray(outcome)

@@ -11,7 +11,7 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import run_job
+from sweeps.jobs.run_job import run_job
 from sweeps.lanes.lane import Lane, LaneNotStarted
 from sweeps.ledger.records import TrialRecord
 

@@ -12,6 +12,9 @@ from typing import Any
 
 from ray.train import UserCallback
 
+from scpo.files.places import Place, below
+from sweeps.jobs.job import Job
+
 _MAX_ATTEMPTS = 2  # of a job
 _ERROR_CHARS = 160  # of a rank
 
@@ -123,3 +126,8 @@ def describe_deaths(errors: Mapping[int, Exception]) -> str:
         f"rank {rank}: {first[0][:_ERROR_CHARS] if first else type(errors[rank]).__name__}"
         for rank, first in sorted(lines.items())
     )
+
+
+def checkpoints_of(job: Job, fold: int, folder: Place) -> Place:
+    """Return the folder of a job's checkpoints, which another setting never resumes from."""
+    return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}-{fold}")

@@ -9,7 +9,7 @@ from sweeps.jobs.job import Job
 from sweeps.lanes.lane import Lane, LaneLost
 from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
-from sweeps.run.worker_group import worker_group
+from sweeps.run.workspace import worker_group
 
 ACTOR_NEEDS = {"node:__internal_head__": 0.001}  # Tune refuses an actor that needs nothing
 

@@ -22,14 +22,10 @@ from ray.exceptions import RayActorError
 from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
 from scpo.countries.country_data import CountryData
-from scpo.distributed.ray_training import (
-    NoticeOfLoss,
-    WorkerGroup,
-    load_everywhere,
-    start_deepspeed,
-)
+from scpo.distributed.ray_training import NoticeOfLoss, load_everywhere, start_deepspeed
 from scpo.distributed.sharded_scoring import rewards_of_all
-from scpo.files.places import Place, below
+from scpo.distributed.worker_group import WorkerGroup
+from scpo.files.places import Place
 from scpo.models.reward_model import LoadedModel, fresh_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
@@ -38,8 +34,9 @@ from scpo.training.fit import Fitted, export_trained, fit_with
 from scpo.training.loop import TrainingResult, count_steps
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import train_and_evaluate
+from sweeps.jobs.run_job import train_and_evaluate
 from sweeps.lanes.hangs.signs import Signs
+from sweeps.lanes.job_queue import checkpoints_of
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
@@ -177,8 +174,3 @@ def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:
     pairs = data.training_set(which, np.ones(len(which)))
     rewards = rewards_of_all(fitted.engine, pairs.texts, fitted.inputs)
     return rewards[pairs.chosen] - rewards[pairs.rejected]
-
-
-def checkpoints_of(job: Job, fold: int, folder: Place) -> Place:
-    """Return the folder of a job's checkpoints, which another setting never resumes from."""
-    return below(folder, "checkpoints", f"{job.trial_id}-{job.config_hash}-{fold}")

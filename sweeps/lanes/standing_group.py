@@ -24,17 +24,17 @@ from scpo.distributed.ray_start import (
     describe_needs,
     start_ray,
 )
-from scpo.distributed.ray_training import WorkerGroup, make_trainer
+from scpo.distributed.worker_group import WorkerGroup, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from sweeps.jobs.job import Job
 from sweeps.lanes.hangs.signs import Watched
-from sweeps.lanes.job_queue import DeathNotes, JobQueue
+from sweeps.lanes.job_queue import DeathNotes, JobQueue, checkpoints_of
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
-from sweeps.lanes.sharded_worker import checkpoints_of, run_worker
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 
+_WORKER = "sweeps.lanes.sharded_worker:run_worker"  # imported by workers alone
 _FOLDER = ".sharded"  # in the run's folder: checkpoints of jobs in flight, Ray's own files
 _CHECK_S = 1.0  # how often it is checked that a group still runs
 _CLOSE_S = 20.0  # how long workers may take to end
@@ -70,7 +70,7 @@ class StandingGroup:
         make_queue = ray.remote(JobQueue).options(num_cpus=0, scheduling_strategy=here)
         self.queue: Any = make_queue.remote(group.max_failures)
         trainer = make_trainer(
-            run_worker,
+            _WORKER,
             {
                 "queue": self.queue,
                 "workspace": ray.put(workspace),

@@ -6,10 +6,10 @@ from functools import partial
 
 import numpy as np
 
-from scpo.arrays import IntArray
+from scpo.arrays import FeatureArray, IntArray
 from scpo.choices import ResolvedPrecision
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import FeatureArray, KeptFeatures, features_with_cache
+from scpo.countries.features import KeptFeatures, features_with_cache
 from scpo.countries.pooling import reward_head
 from scpo.distributed.sharded_scoring import features_sharded
 from scpo.files.places import absolute, below
@@ -20,7 +20,7 @@ from scpo.models.model_source import ModelSource
 from scpo.models.reward_model import LoadedModel
 from sweeps.config import Say, SweepConfig
 from sweeps.run.inputs import kept_features
-from sweeps.run.worker_group import worker_group
+from sweeps.run.workspace import worker_group
 
 
 @dataclass(frozen=True)

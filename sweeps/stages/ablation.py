@@ -21,8 +21,8 @@ from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import ARMS, UNTRAINED, USER
 from sweeps.probe.user_features import weigh_users
 from sweeps.progress.progress_table import follow_progress
+from sweeps.run.inputs import open_workspace
 from sweeps.run.run_folder import open_run
-from sweeps.run.workspace import open_workspace
 
 _SEEDS = (0, 1, 2)
 _FOLDER = "ablation"

@@ -15,9 +15,9 @@ from sweeps.cost.needs import check_room
 from sweeps.jobs.folds import choose_folds, describe_folds
 from sweeps.ledger.records import Ledger
 from sweeps.probe.user_features import weigh_users
+from sweeps.run.inputs import open_workspace
 from sweeps.run.mirror import Mirror
 from sweeps.run.run_folder import keep_folds, kept_folds, open_run
-from sweeps.run.workspace import open_workspace
 from sweeps.stages.final_and_curves import FinalTrainings
 from sweeps.stages.heads import check_heads, compare_heads
 from sweeps.stages.search import search_countries

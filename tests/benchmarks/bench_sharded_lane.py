@@ -23,7 +23,8 @@ from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig
 from scpo.countries.build import steer_countries
 from scpo.countries.scoring import score_pairs
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.distributed.ray_training import WorkerGroup, train_on_ray
+from scpo.distributed.ray_training import train_on_ray
+from scpo.distributed.worker_group import WorkerGroup
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model

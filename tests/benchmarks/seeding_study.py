@@ -20,8 +20,8 @@ from sweeps.config import SweepConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.pareto import hypervolume
 from sweeps.ranking.ranking import REFERENCE
+from sweeps.run.inputs import open_workspace
 from sweeps.run.run_folder import open_run
-from sweeps.run.workspace import open_workspace
 from sweeps.stages.search import search_countries
 
 COUNTRIES = ("Arvandia", "Belmora", "Cestria")

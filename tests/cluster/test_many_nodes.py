@@ -28,7 +28,8 @@ from ray.cluster_utils import Cluster as RayCluster
 from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.distributed.ray_training import WorkerGroup, train_on_ray
+from scpo.distributed.ray_training import train_on_ray
+from scpo.distributed.worker_group import WorkerGroup
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash

@@ -20,9 +20,10 @@ from sweeps.probe.user_features import weigh_users
 from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import rule_of
 from sweeps.report.model_names import MODELS_FILE, write_model_names
-from sweeps.run.inputs import prepare_countries, prepare_table_and_model
+from sweeps.run.inputs import prepare_countries
 from sweeps.run.pins import made_file
 from sweeps.run.run_folder import open_run
+from sweeps.run.table_and_model import prepare_table_and_model
 from sweeps.run.workspace import Workspace
 
 COUNTRY = "Arvandia"

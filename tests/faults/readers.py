@@ -17,8 +17,9 @@ import numpy as np
 
 from scpo.__main__ import main, make_app
 from scpo.models.loading import load_reward_model
-from sweeps.run.inputs import prepare_countries, prepare_table_and_model
+from sweeps.run.inputs import prepare_countries
 from sweeps.run.run_folder import open_run, read_run_config
+from sweeps.run.table_and_model import prepare_table_and_model
 from tests.faults.finished_run import MODEL
 
 _TRACEBACK = ("Traceback", "The traceback is in")

@@ -29,8 +29,9 @@ from sweeps.probe.probed_pairs import open_features, probe_pairs
 from sweeps.probe.user_features import with_user_features
 from sweeps.progress.progress_table import follow_progress
 from sweeps.research.study.study_config import StudyConfig
+from sweeps.run.inputs import open_workspace
 from sweeps.run.run_folder import open_run
-from sweeps.run.workspace import Workspace, open_workspace
+from sweeps.run.workspace import Workspace
 
 
 class Fold(NamedTuple):

@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.config import EncoderConfig
 from scpo.countries.country_data import utterance_texts
-from scpo.countries.features import FeatureArray, features_folder, features_with_cache
+from scpo.countries.features import features_folder, features_with_cache
 from scpo.data.interactions import read_interactions
 from scpo.data.pairs import Pairs, build_pairs, utterance_interactions
 from scpo.data.reading.bad_rows import BadRows, RowFault

@@ -13,10 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from scpo.arrays import FloatArray
+from scpo.arrays import FeatureArray, FloatArray
 from scpo.config import parse_config
 from scpo.countries.country_data import CountryData, build_country, pair_margins, rows_of
-from scpo.countries.features import FeatureArray
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import FeatureArray
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.opinions.answers import arrange_rewards, score_answers
 from scpo.opinions.kinship import INNER_FOLDS, KIN, deal_questions, predict_kin

@@ -19,12 +19,8 @@ from scpo.config import TrainingConfig
 from scpo.countries.scoring import score_texts
 from scpo.distributed import ray_start, ray_training
 from scpo.distributed.ray_start import start_ray
-from scpo.distributed.ray_training import (
-    NoticeOfLoss,
-    WorkerGroup,
-    load_everywhere,
-    train_on_ray,
-)
+from scpo.distributed.ray_training import NoticeOfLoss, load_everywhere, train_on_ray
+from scpo.distributed.worker_group import WorkerGroup
 from scpo.files.atomic import hash_file
 from scpo.files.places import shorten_ray_temp
 from scpo.models.loading import load_reward_model

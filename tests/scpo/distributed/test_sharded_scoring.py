@@ -6,8 +6,8 @@ import pytest
 from scpo.countries.features import compute_features
 from scpo.countries.reference_cache import cache_folder, text_keys
 from scpo.countries.scoring import score_texts
-from scpo.distributed.ray_training import WorkerGroup
 from scpo.distributed.sharded_scoring import features_sharded, score_sharded
+from scpo.distributed.worker_group import WorkerGroup
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 

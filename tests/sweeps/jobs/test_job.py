@@ -16,10 +16,10 @@ from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
 from sweeps.jobs.job_records import (
     failed_record,
-    run_job,
     same_training_record,
     untrained_record,
 )
+from sweeps.jobs.run_job import run_job
 from sweeps.ledger.same_setting import setting_identity
 from sweeps.run.workspace import Workspace
 

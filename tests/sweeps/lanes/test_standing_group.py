@@ -23,8 +23,8 @@ import torch
 from ray.train.torch import TorchTrainer
 
 from scpo.countries.scoring import score_pairs
-from scpo.distributed.ray_training import WorkerGroup
 from scpo.distributed.sharded_scoring import share_forwards
+from scpo.distributed.worker_group import WorkerGroup
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.atomic import hash_file
 from scpo.models.loading import load_reward_model
@@ -35,12 +35,9 @@ from scpo.training.forward_passes import model_inputs
 from scpo.training.loop import TrainingResult
 from sweeps.jobs.job import Job
 from sweeps.lanes import standing_group
+from sweeps.lanes.job_queue import checkpoints_of
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
-from sweeps.lanes.sharded_worker import (
-    JobWorker,
-    checkpoints_of,
-    score_part,
-)
+from sweeps.lanes.sharded_worker import JobWorker, score_part
 from sweeps.lanes.standing_group import StandingGroup
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace

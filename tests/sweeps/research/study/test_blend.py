@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from scpo.arrays import FeatureArray
 from scpo.config import FeaturesConfig, load_config
 from scpo.countries.country_data import CountryData
-from scpo.countries.features import FeatureArray
 from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs, head_margins
 from scpo.statistics.bootstrap import Interval, interval

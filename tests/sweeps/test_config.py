@@ -8,7 +8,8 @@ from scpo.config import dump_config, load_config, parse_config
 from sweeps.config import SweepConfig
 
 FOLDER = Path(__file__).parents[2] / "sweeps" / "configs"
-CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem != "study")
+STUDIES = ("study", "study-whole")
+CONFIGS = sorted(path for path in FOLDER.glob("*.yaml") if path.stem not in STUDIES)
 LEAST = {"name": "x", "countries": ["A"], "global_model": {"name": "m"}}
 
 

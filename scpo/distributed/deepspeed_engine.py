@@ -16,7 +16,7 @@ from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
 from scpo.distributed.deepspeed_internals import release_engine
 from scpo.distributed.shard_weights import shard_weights
 from scpo.models.classifier import compute_rewards
-from scpo.models.devices import autocast
+from scpo.models.devices import autocast, trim_memory
 from scpo.models.reward_model import LoadedModel
 from scpo.pulse import pulse
 from scpo.training.engines import Optimization, gather_from_ranks
@@ -118,10 +118,13 @@ class DeepSpeedEngine:
         module: Any = self.engine.module
         saved = set(module.state_dict())
         buffers = [(name, buffer) for name, buffer in module.named_buffers() if name in saved]
+        trim_memory()  # of what training and scoring left
         for name, tensor in [*module.named_parameters(), *buffers]:
             gathered = [tensor] if self.zero_stage == 3 and hasattr(tensor, "ds_id") else []
             with deepspeed.zero.GatheredParameters(gathered, enabled=bool(gathered)):
                 whole = tensor.detach().float().cpu().clone() if self.rank == 0 else None
+            if gathered:
+                trim_memory()  # of the whole tensor, which lay on every rank
             pulse.beat()
             if whole is not None:
                 yield name, whole

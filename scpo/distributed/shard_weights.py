@@ -11,6 +11,8 @@ import deepspeed
 import torch
 from torch import nn
 
+from scpo.models.devices import trim_memory
+
 
 def shard_weights(model: nn.Module, device: torch.device, config: dict[str, Any]) -> None:
     """Divide the weights of a model among all ranks, in place, one tensor at a time.
@@ -26,6 +28,8 @@ def shard_weights(model: nn.Module, device: torch.device, config: dict[str, Any]
             weight.data = weight.data.to(device, torch.float32, copy=True)
         if own:
             deepspeed.zero.Init(module=module, config_dict_or_path=config)
+            if device.type == "cpu":
+                trim_memory()
 
 
 def _is_sharded(weight: nn.Parameter) -> bool:

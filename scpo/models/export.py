@@ -21,6 +21,7 @@ from transformers.utils import logging as transformers_logging
 from scpo.arrays import FloatArray
 from scpo.files.atomic import atomic_folder, write_json
 from scpo.models.classifier import compute_rewards, plain_model
+from scpo.models.devices import trim_memory
 from scpo.models.folder.card import write_export_card
 from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.folder.readers import tell_readers
@@ -145,6 +146,7 @@ def write_weights(weights: Iterable[tuple[str, Tensor]], folder: Path, file_byte
         save_file(_without_sharing(part), folder / f"part-{len(files)}", metadata={"format": "pt"})
         files.append(list(part))
         part.clear()
+        trim_memory()
 
     for name, tensor in weights:
         if part and held + tensor.nbytes > file_bytes:

@@ -87,7 +87,7 @@ def run_rank(model: Path, out: Path) -> dict[str, float]:
     from scpo.distributed.deepspeed_internals import skip_compilation
     from scpo.distributed.ray_training import load_everywhere
     from scpo.distributed.sharded_scoring import ShardedScorer, rewards_of_all
-    from scpo.models.export import export_reward_model
+    from scpo.models.export import export_reward_model, size_of_file
     from scpo.models.model_source import find_model
     from scpo.models.reward_model import fresh_model
     from scpo.training.forward_passes import model_inputs
@@ -97,6 +97,7 @@ def run_rank(model: Path, out: Path) -> dict[str, float]:
     deepspeed.init_distributed(dist_backend="gloo", verbose=False)
     cpu, peak = torch.device("cpu"), Peak()
     base = load_everywhere(find_model(model), trust_remote_code=False)
+    num_weights = sum(weight.numel() for weight in base.model.parameters())
     scorer = ShardedScorer(fresh_model(base, cpu, stays_mapped=True), cpu, "fp32")
     peaks = {"load_mb": peak.look()}
     prompts = [f"w{number} w{number + 1}" for number in range(4)]
@@ -112,7 +113,7 @@ def run_rank(model: Path, out: Path) -> dict[str, float]:
             texts=texts,
             expected=np.asarray(expected),
             weights=weights,
-            file_bytes=FILE_BYTES,
+            file_bytes=size_of_file(num_weights, NUM_RANKS),
         )
     else:
         for _ in weights:

@@ -1,3 +1,7 @@
+import platform
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -39,3 +43,33 @@ def test_autocast_is_what_was_asked_for():
 def test_the_cpu_serves_where_there_is_no_gpu(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert pick_device() == CPU
+
+
+_KEPT_AND_FREED = """
+import torch
+from scpo.models.devices import trim_memory
+
+def own_mb():
+    lines = open("/proc/self/status").read().splitlines()
+    return next(int(line.split()[1]) / 1e3 for line in lines if line.startswith("RssAnon"))
+
+del (largest := [torch.ones(8_000_000)])[0]  # from here on glibc keeps what is smaller
+start, kept, freed = own_mb(), [], []
+for _ in range(60):
+    freed.append(torch.ones(1_000_000))
+    kept.append(torch.ones(1_000))
+freed.clear()
+held = own_mb() - start
+trim_memory()
+print(held, own_mb() - start)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="of glibc")
+def test_freed_tensors_between_kept_ones_are_given_back() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _KEPT_AND_FREED], capture_output=True, text=True, check=True
+    )
+    held, left = map(float, done.stdout.split())
+    assert held > 200
+    assert left < 50

@@ -1,4 +1,4 @@
-"""The map of when SCPO pays: cells of worlds, CSV and two figures.
+"""The map of when SCPO pays: cells of worlds, CSV and figures.
 
 The map spans cultural shift, outlier share, labelled pairs and the global model's quality; each
 cell is computed by `compute_map_cell` and kept in a file.
@@ -41,7 +41,7 @@ SIZES = {
         outlier_shares=(0.0, 0.1, 0.2, 0.3, 0.4),
         num_users=(8, 24, 72, 216),
         global_cosines=(0.6, 0.8, 1.0),
-        num_worlds=24,
+        num_worlds=12,
         tuning=Tuning(),
     ),
 }
@@ -79,11 +79,12 @@ def again_cells(axes: MapAxes) -> dict[str, MapCell]:
 def run_map(
     out: Path, axes: MapAxes, say: Say, *, num_processes: int | None = None
 ) -> list[MapRow]:
-    """Compute the map; write CSV files and a figure a measure.
+    """Compute the map; write CSV files and figures.
 
     `map.csv` and `again.csv` (the region where it pays, on fresh worlds) hold every comparison,
-    `map.svg` and `map.png` show typical users, `map_overall.svg` and `map_overall.png` all test
-    users. Cells that `out`/cells holds are not computed again.
+    `map.svg` and `map.png` show typical users for the middle quality of the global model,
+    `map_overall.*` all test users. The other qualities have theirs with the cosine in the name.
+    Cells that `out`/cells holds are not computed again.
 
     Returns:
         Rows of both; `variant` is "" in the map, or FRESH.
@@ -106,6 +107,9 @@ def run_map(
     again = [row for row in rows if row.variant == FRESH]
     for name, table in (("map.csv", of_map), ("again.csv", again)):
         write_csv(list(columns_of(rows[0])), [columns_of(row) for row in table], out / name)
-    save_figure(map_figure(of_map, "truth"), out / "map")
-    save_figure(map_figure(of_map, "overall"), out / "map_overall")
+    middle = axes.global_cosines[len(axes.global_cosines) // 2]
+    for cosine in axes.global_cosines:
+        end = "" if cosine == middle else f"_cosine{cosine:g}"
+        save_figure(map_figure(of_map, "truth", cosine), out / f"map{end}")
+        save_figure(map_figure(of_map, "overall", cosine), out / f"map_overall{end}")
     return rows

@@ -1,25 +1,31 @@
-"""One cell of the map: four arms tuned alike on worlds of one kind, and their differences.
+"""One cell of the map: arms tuned alike on worlds of one kind, and their differences.
 
-    scpo      retention, strength, L2 and steps searched; full where no setting is surely better
-    full      every pair: L2 and steps searched
-    random_k  as many random pairs as scpo chose to keep: L2 and steps searched
-    paper     tau and beta of the paper: L2 and steps searched
+    scpo         retention, strength, L2 and steps searched; full where no setting is surely better
+    full         every pair: L2 and steps searched
+    random_k     as many random pairs as scpo chose to keep: L2 and steps searched
+    paper        tau and beta of the paper: L2 and steps searched
+    user         every pair, weights of users: L2 and steps searched; full where users are too few
+    scpo + user  what scpo chose and weights of users: L2 and steps searched
 
 Each tries as many settings, judged by the same left-out users.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from scpo.heads.linear_heads import Heads
+from scpo.heads.user_margins import MIN_USERS, gated_strength
 from scpo.method.arms import select_arm
 from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.probe.choose_heads import Select
+from sweeps.probe.head_settings import HeadSettings
 from sweeps.research.worlds.world_arms import (
     MEASURES,
+    TunedArm,
     Tuning,
     draw_plain,
     judge_world,
@@ -27,12 +33,15 @@ from sweeps.research.worlds.world_arms import (
     tune_arm,
     tune_scpo,
 )
-from sweeps.research.worlds.worlds import WorldSettings, make_world, mean_interval
+from sweeps.research.worlds.worlds import WorldPairs, WorldSettings, make_world, mean_interval
 
+BOTH = "scpo + user"
 COMPARED = (
     ("scpo", "full"),
     ("scpo", "random_k"),
     ("paper", "full"),
+    ("user", "full"),
+    (BOTH, "full"),
     ("scpo", "global"),
     ("full", "global"),
 )
@@ -112,5 +121,29 @@ def _compute_world(cell: MapCell, seed: int) -> dict[str, list[float]]:
         selectors["random_k"] = select_random(retention, num_settings, seed)
     for name, select in selectors.items():
         heads[name] = tune_arm(world.train, select, plain, tuning)[1]
+    heads |= _tune_users(world.train, arms, plain, tuning)
     judged = {name: judge_world(moved, world.test)[0].tolist() for name, moved in heads.items()}
     return {"chosen": [retention, strength], **judged}
+
+
+def _tune_users(
+    pairs: WorldPairs, arms: Mapping[str, TunedArm], plain: HeadSettings, tuning: Tuning
+) -> dict[str, Heads]:
+    """Return the heads with weights of users, from `full` and from what scpo chose.
+
+    Where the gate of the weights is shut, or users are too few, they are those arms themselves.
+    """
+    is_known = len(np.unique(pairs.user)) >= MIN_USERS
+    user_strength = gated_strength(pairs) if is_known else 0.0
+    heads = {}
+    for name, arm in (("user", arms["full"]), (BOTH, arms["scpo"])):
+        heads[name] = arm.moved
+        if user_strength and arm.retention > KEPT_GLOBAL:
+            settings = replace(
+                plain,
+                retention=np.full(len(plain), arm.retention),
+                strength=np.full(len(plain), arm.strength),
+                user_strength=np.full(len(plain), user_strength),
+            )
+            heads[name] = tune_arm(pairs, settings.select, settings, tuning)[1]
+    return heads

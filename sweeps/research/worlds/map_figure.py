@@ -1,9 +1,9 @@
-"""The map as a figure for print: tuned scpo minus tuned full, and minus random_k, in points.
+"""The map as a figure for print: what each arm gains on tuned full, in points.
 
-A panel is one number of pairs (across) and one quality of the global model (down); in it,
-cultural shift runs to the right and the share of outliers upwards. Blue is better and vermillion
-worse, which the colour-blind tell apart. A solid line encloses the cells whose 95 % interval
-lies above 0, a dashed line those below; both kinds carry their number.
+A panel is one arm (down) and one number of pairs (across), for one quality of the global model;
+in it, cultural shift runs to the right and the share of outliers upwards. Blue is better and
+vermillion worse, which the colour-blind tell apart. A solid line encloses the cells whose 95 %
+interval lies above 0, a dashed line those below; both kinds carry their number.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,21 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, QuadMesh
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from scpo.arrays import BoolArray, FloatArray
 from scpo.files.figure_style import BLUE, INK, MUTED, PAPER, VERMILLION, drawing_style
-from sweeps.research.worlds.map_cells import MapRow
+from sweeps.research.worlds.map_cells import BOTH, MapRow
 
 _COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
 _SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
-AGAINST = {"full": "training on every pair", "random_k": "as many random pairs"}
+SHOWN = {
+    "paper": "scpo, the paper's constants",
+    "scpo": "scpo, chosen by the rule",
+    "user": "weights of users",
+    BOTH: "both",
+}
 MEASURED = {
     "truth": "expected accuracy on typical users' choices",
     "overall": "accuracy on all test users' choices, outliers included",
@@ -29,42 +34,43 @@ MEASURED = {
 _DARK = 0.6  # of the span, above which numbers are light
 
 
-def map_figure(rows: Sequence[MapRow], measure: str) -> Figure:
-    """Return the figure: a block of panels for each arm that scpo is held against.
+def map_figure(rows: Sequence[MapRow], measure: str, global_cosine: float) -> Figure:
+    """Return the figure of one quality of the global model: a line of panels an arm.
 
     `measure` is "truth" or "overall"; rows of other studies than the map are left out.
 
     Raises:
-        ValueError: There is no row of that measure.
+        ValueError: There is no row of that measure and cosine.
     """
+    kind = ("", measure, "full", global_cosine)
     shown = [
         row
         for row in rows
-        if (row.variant, row.model, row.measure) == ("", "scpo", measure)
-        and row.against in AGAINST
+        if (row.variant, row.measure, row.against, row.global_cosine) == kind
+        and row.model in SHOWN
     ]
     if not shown:
-        raise ValueError(f"A map needs rows of scpo with measure {measure!r}, but has none.")
+        raise ValueError(f"A map needs rows of {kind[1:]}, but has none.")
     span = max(_SMALLEST_SPAN, *(abs(row.difference.value or 0.0) for row in shown))
-    across, down = _values(shown, "pairs"), _values(shown, "global_cosine")[::-1]
-    height = 0.75 + 1.4 * len(down)
+    across = _values(shown, "pairs")
     with drawing_style():
-        figure = Figure(figsize=(2.2 + 2.0 * len(across), 2 * height + 0.5), layout="constrained")
-        blocks = figure.subfigures(len(AGAINST), 1, squeeze=False, hspace=0.04)
-        for block, against in zip(blocks.flat, AGAINST, strict=True):
-            of_arm = [row for row in shown if row.against == against]
-            mesh = _draw_block(block, of_arm, across, down, span)
-            bar = block.colorbar(mesh, ax=block.axes, shrink=0.9, pad=0.015, aspect=28)
-            bar.set_label("points", labelpad=2)
-            bar.ax.yaxis.set_major_formatter(FuncFormatter(_points))
-            bar.outline.set_visible(False)
-            block.suptitle(
-                f"tuned scpo minus tuned {against} ({AGAINST[against]})",
-                x=0.01,
-                ha="left",
-                fontweight="bold",
-                fontsize=10,
-            )
+        size = (2.2 + 2.0 * len(across), 1.0 + 1.45 * len(SHOWN))
+        figure = Figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(SHOWN), len(across), sharex=True, sharey=True, squeeze=False)
+        for line, (model, words) in enumerate(SHOWN.items()):
+            for column, pairs in enumerate(across):
+                axes = panels[line, column]
+                own = [row for row in shown if (row.model, row.pairs) == (model, pairs)]
+                mesh = _draw_panel(axes, own, span)
+                if line == 0:
+                    axes.set_title(f"{pairs:,.0f} labelled pairs", fontsize=9)
+                if line == len(SHOWN) - 1:
+                    axes.set_xlabel("cultural shift")
+            panels[line, 0].set_ylabel(f"{words}\n\noutlier users", fontsize=8)
+        bar = figure.colorbar(mesh, ax=panels, shrink=0.6, pad=0.015, aspect=40)
+        bar.set_label("points of accuracy above plain fine-tuning", labelpad=2)
+        bar.ax.yaxis.set_major_formatter(FuncFormatter(_points))
+        bar.outline.set_visible(False)
         figure.supxlabel(_caption(shown, measure), x=0.01, ha="left", fontsize=8, color=MUTED)
     return figure
 
@@ -83,29 +89,6 @@ def region_edges(mask: BoolArray) -> FloatArray:
                 along = np.array([abs(step_y), abs(step_x)]) / 2
                 segments.append([middle - along, middle + along])
     return np.array(segments).reshape(-1, 2, 2)
-
-
-def _draw_block(
-    block: SubFigure,
-    rows: Sequence[MapRow],
-    across: Sequence[float],
-    down: Sequence[float],
-    span: float,
-) -> QuadMesh:
-    # one panel's colours are returned for the colour bar
-    panels = block.subplots(len(down), len(across), sharex=True, sharey=True, squeeze=False)
-    for line, cosine in enumerate(down):
-        for column, pairs in enumerate(across):
-            axes = panels[line, column]
-            own = [row for row in rows if (row.global_cosine, row.pairs) == (cosine, pairs)]
-            mesh = _draw_panel(axes, own, span)
-            if line == 0:
-                axes.set_title(f"{pairs:,.0f} labelled pairs", fontsize=9)
-            if line == len(down) - 1:
-                axes.set_xlabel("cultural shift")
-            if column == 0:
-                axes.set_ylabel(f"global cosine {cosine:g}\noutlier users")
-    return mesh
 
 
 def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
@@ -147,16 +130,16 @@ def _draw_panel(axes: Axes, rows: Sequence[MapRow], span: float) -> QuadMesh:
 
 
 def _caption(rows: Sequence[MapRow], measure: str) -> str:
-    chance = 0.025 * len(rows) / len(AGAINST)
+    cells = len(rows) // len(SHOWN)
     return (
-        f"Colour: {MEASURED[measure]}, in points; mean of {rows[0].num_worlds} worlds a cell, "
-        "other worlds in each cell.\n"
+        f"Colour: {MEASURED[measure]}, minus that of plain fine-tuning (tuned full), in points; "
+        f"mean of {rows[0].num_worlds} worlds a cell.\n"
         "Solid line: 95 % interval above 0; dashed: below 0. By chance alone about "
-        f"{chance:.0f} of {len(rows) // len(AGAINST)} cells would be within each.\n"
+        f"{0.025 * cells:.0f} of {cells} cells of an arm would be within each.\n"
         "Shift: length of the country's own utility, in lengths of the consensus. Outliers "
         "choose against the consensus.\n"
-        "Global cosine: of the global model to the consensus, 1 is perfect. Every arm tries as "
-        "many settings, judged by left-out users."
+        f"The global model's cosine to the consensus is {rows[0].global_cosine:g}; 1 is perfect. "
+        "Every arm tries as many settings, judged by left-out users."
     )
 
 

@@ -98,7 +98,9 @@ def test_mean_pooling_beats_the_pooler(study: StudyConfig, folder: Path) -> None
     gains = [mean - head for mean, head in zip(right["mean"], right["head"], strict=True)]
     gain = difference(gains, counts)
     print(gain)
+    assert gain.value is not None
     assert gain.low is not None
+    assert gain.value >= 0.015
     assert gain.low > 0.0
 
 

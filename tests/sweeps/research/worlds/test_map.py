@@ -1,6 +1,7 @@
 """The map: its cells, comparisons, counts and figure, on made-up figures and tiny worlds."""
 
 import csv
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,8 +18,15 @@ from sweeps.research.worlds.map import (
     map_cells,
     run_map,
 )
-from sweeps.research.worlds.map_cells import COMPARED, MapCell, MapRow, cell_rows, compute_map_cell
-from sweeps.research.worlds.map_figure import map_figure, region_edges
+from sweeps.research.worlds.map_cells import (
+    BOTH,
+    COMPARED,
+    MapCell,
+    MapRow,
+    cell_rows,
+    compute_map_cell,
+)
+from sweeps.research.worlds.map_figure import SHOWN, map_figure, region_edges
 from sweeps.research.worlds.map_table import count_regions, regions_table
 from sweeps.research.worlds.world_arms import Tuning, judge_world
 from sweeps.research.worlds.worlds import WorldSettings, make_world
@@ -28,15 +36,15 @@ AXES = MapAxes((0.0, 1.0), (0.0, 0.4), (8,), (0.8, 1.0), 2, TUNING)
 
 
 def made_up_rows(differences, *, spread=0.001):
-    """Rows of scpo against full and random_k over shift (columns) and outliers (rows)."""
+    """Rows of arms against full over shift (columns) and outliers (rows), every second negated."""
     rows = []
-    for against, sign in (("full", 1), ("random_k", -1)):
+    for model, sign in zip(SHOWN, (1, -1, 1, -1), strict=True):
         for line, column in np.ndindex(differences.shape):
             value = sign * float(differences[line, column])
             difference = Interval(value, value - spread, value + spread, 9)
             rows.append(
                 MapRow(
-                    *("", float(column), line / 10, 96, 1.0, "scpo", against, "truth"),
+                    *("", float(column), line / 10, 96, 1.0, model, "full", "truth"),
                     *(difference, 0.7, 0.7 - value, 0.5, 1.0, 9),
                 )
             )
@@ -72,13 +80,24 @@ def test_a_cell_holds_every_arm_of_every_world() -> None:
     for number, seed in enumerate((5, 6)):
         expected = judge_world(unmoved, make_world(cell.world, seed).test)[0]
         np.testing.assert_allclose(result["global"][number], expected)
-        for arm in ("scpo", "full", "random_k", "paper"):
+        for arm in ("scpo", "full", "random_k", "paper", "user", BOTH):
             assert len(result[arm][number]) == len(expected)
+    assert result["user"] == result["full"]  # too few users to weigh
+    assert result[BOTH] == result["scpo"]
+
+
+def test_weights_of_users_are_tried_where_there_are_enough() -> None:
+    world = WorldSettings(num_users=30, outlier_share=0.3)
+    never = replace(TUNING, caution=math.inf)  # scpo is full, so both are the arm user
+    result = compute_map_cell(MapCell(world, never, num_worlds=1))
+    assert result["chosen"] == [[1.0, 0.0]]
+    assert result["user"] != result["full"]
+    assert result[BOTH] == result["user"]
 
 
 def test_rows_are_paired_differences_of_a_cell() -> None:
     cell = MapCell(WorldSettings(shift=0.5), TUNING, num_worlds=3)
-    arms = {"scpo": 0.8, "full": 0.7, "random_k": 0.6, "paper": 0.5}
+    arms = {"scpo": 0.8, "full": 0.7, "random_k": 0.6, "paper": 0.5, "user": 0.75, BOTH: 0.85}
     luck = np.array([0.0, 0.1, -0.1])[:, None] * np.ones(4)
     result = {arm: (value + luck).tolist() for arm, value in arms.items()}
     result |= {"global": (0.65 + luck).tolist(), "chosen": [[0.5, 1.0], [0.7, 2.0], [0.6, 0.0]]}
@@ -113,12 +132,14 @@ def test_the_outline_of_one_cell_is_its_square() -> None:
 
 def test_the_figure_outlines_and_numbers_what_is_sure() -> None:
     differences = np.array([[0.0, 0.03], [-0.02, 0.0005]])
-    figure = map_figure(made_up_rows(differences), "truth")
-    panels = [axes for block in figure.subfigs for axes in block.axes]
-    panels = [axes for axes in panels if axes.get_xlabel() == "cultural shift"]
-    assert len(panels) == 2
-    for sign, axes in zip((1, -1), panels, strict=True):
-        mesh = next(c for c in axes.collections if isinstance(c, QuadMesh))
+    figure = map_figure(made_up_rows(differences), "truth", 1.0)
+    meshes = {
+        axes: next(c for c in axes.collections if isinstance(c, QuadMesh))
+        for axes in figure.axes
+        if axes.get_ylabel().endswith("outlier users")
+    }
+    assert [axes.get_ylabel().splitlines()[0] for axes in meshes] == list(SHOWN.values())
+    for sign, (axes, mesh) in zip((1, -1, 1, -1), meshes.items(), strict=True):
         np.testing.assert_allclose(mesh.get_array(), sign * differences)
         assert mesh.get_clim() == pytest.approx((-0.03, 0.03))
         numbers = {text.get_position(): text.get_text() for text in axes.texts}
@@ -127,20 +148,21 @@ def test_the_figure_outlines_and_numbers_what_is_sure() -> None:
         assert [len(line.get_segments()) for line in lines] == [4, 4]
 
 
-def test_a_map_without_its_measure_is_refused() -> None:
-    with pytest.raises(ValueError, match="needs rows of scpo with measure 'overall'"):
-        map_figure(made_up_rows(np.zeros((2, 2))), "overall")
+@pytest.mark.parametrize(("measure", "cosine"), [("overall", 1.0), ("truth", 0.5)])
+def test_a_map_without_its_measure_or_cosine_is_refused(measure: str, cosine: float) -> None:
+    with pytest.raises(ValueError, match=f"needs rows of .'{measure}', 'full', {cosine}"):
+        map_figure(made_up_rows(np.zeros((2, 2))), measure, cosine)
 
 
 def test_regions_count_what_is_sure() -> None:
     rows = made_up_rows(np.array([[0.01, 0.02], [-0.02, 0.0]]))
-    full, random_k = count_regions(rows, "truth")
-    assert (full.num_above, full.num_below, full.num_cells) == (2, 1, 4)
-    assert full.mean.difference.value == pytest.approx(0.0025)
+    first, second, *others = count_regions(rows, "truth")
+    assert (first.num_above, first.num_below, first.num_cells) == (2, 1, 4)
+    assert first.mean.difference.value == pytest.approx(0.0025)
     # four means of one standard error: their mean has half of it
-    assert (full.mean.difference.low, full.mean.difference.high) == pytest.approx((0.002, 0.003))
-    assert (random_k.num_above, random_k.num_below) == (1, 2)
-    assert regions_table([full, random_k]).row_count == 2
+    assert (first.mean.difference.low, first.mean.difference.high) == pytest.approx((0.002, 0.003))
+    assert (second.num_above, second.num_below) == (1, 2)
+    assert regions_table([first, second, *others]).row_count == 4
     assert count_regions(rows, "overall") == []
 
 

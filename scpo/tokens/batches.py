@@ -8,17 +8,28 @@ nearly one length. The same seed gives the same steps on every rank.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.arrays import FloatArray, IntArray
+from scpo.arrays import BoolArray, FloatArray, IntArray
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.flat_tokens import range_positions
 
 WINDOW_STEPS = 16
 LENGTH_SLACK = 0.85  # a forward pass holds texts down to this share of its longest
+
+
+class _Interactions(NamedTuple):
+    """The I interactions of P pairs."""
+
+    is_first: BoolArray  # whether a pair is the first of its interaction, shape (P,)
+    number: IntArray  # which interaction a pair is of, shape (P,)
+    starts: IntArray  # number of the first pair, shape (I,)
+    counts: IntArray  # of pairs, shape (I,)
+    tokens: IntArray  # of all pairs together, shape (I,)
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,16 @@ class TrainingSet:
     country: str = ""
     pair_ids: NDArray[np.str_] | None = None
     facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def interactions(self) -> _Interactions:
+        """Return where the pairs of each interaction lie, computed once."""
+        is_first = np.append(True, np.diff(self.interaction) > 0)
+        starts = np.flatnonzero(is_first)
+        lengths = self.texts.lengths
+        tokens = np.add.reduceat(lengths[self.chosen] + lengths[self.rejected], starts)
+        counts = np.diff(np.append(starts, len(self.chosen)))
+        return _Interactions(is_first, np.cumsum(is_first) - 1, starts, counts, tokens)
 
     def names(self, pairs: IntArray) -> str:
         """Return the names of some pairs for a message, at most eight."""
@@ -106,8 +127,7 @@ def plan_epoch(
     data: TrainingSet, *, pairs_per_step: int, rng: np.random.Generator
 ) -> list[IntArray]:
     """Return the pair numbers of each step of one pass over all interactions."""
-    starts = np.concatenate([[0], np.flatnonzero(np.diff(data.interaction)) + 1])
-    counts = np.diff(np.append(starts, len(data.chosen)))
+    starts, counts = data.interactions.starts, data.interactions.counts
     lengths = data.texts.lengths
     longest = np.maximum(lengths[data.chosen], lengths[data.rejected])
     size = np.maximum.reduceat(longest, starts)
@@ -123,15 +143,14 @@ def plan_epoch(
 def shard_step(data: TrainingSet, step: IntArray, *, shard: int, num_shards: int) -> IntArray:
     """Return one shard's pairs of a step: whole interactions, dealt in turn, longest first.
 
-    A shard is what one rank computes at once; like lengths keep the ranks equally busy.
+    A shard is what one rank computes at once; like lengths keep the ranks equally busy. `step`
+    holds whole interactions, as a step of `plan_steps` does.
     """
-    _, number = np.unique(data.interaction[step], return_inverse=True)
-    lengths = data.texts.lengths
-    tokens = np.bincount(number, lengths[data.chosen[step]] + lengths[data.rejected[step]])
-    rank = np.empty(len(tokens), dtype=np.int64)
-    rank[np.argsort(-tokens, kind="stable")] = np.arange(len(tokens))
-    mine: IntArray = step[rank[number] % num_shards == shard]
-    return mine
+    table = data.interactions
+    number = table.number[step[table.is_first[step]]]  # of each interaction of the step
+    longest_first = np.argsort(number - table.tokens[number] * len(table.tokens))
+    mine = number[np.sort(longest_first[shard::num_shards])]  # in the order of the step
+    return range_positions(table.starts[mine], table.counts[mine])
 
 
 def texts_of_step(data: TrainingSet, step: IntArray) -> IntArray:

@@ -18,7 +18,7 @@ _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
 def rank(run: RunPlace, as_json: Json = False) -> None:
     """Rank the settings of a sweep and recommend one per country."""
     from sweeps.ledger.records import read_records
-    from sweeps.ranking.ranking import rank_run
+    from sweeps.ranking.ranking import rank_searched
     from sweeps.ranking.regret import describe_regret, regret_table, write_regret
     from sweeps.report.leaderboard import (
         describe,
@@ -29,9 +29,10 @@ def rank(run: RunPlace, as_json: Json = False) -> None:
     from sweeps.run.mirror import working_folder
 
     with working_folder(run) as (folder, _):
-        rankings = rank_run(folder, rule=_rule(folder))
+        records = read_records(folder)
+        rankings = rank_searched(records, folder, rule=_rule(folder))
         write_leaderboard(rankings, folder / "leaderboard.csv")
-        regret = regret_table(read_records(folder), rankings)
+        regret = regret_table(records, rankings)
         write_regret(regret, folder / "regret.csv")
     console.print(leaderboard_table(rankings))
     for ranking in rankings:
@@ -94,7 +95,7 @@ def _write_report(run: str, as_json: bool) -> None:
         notes = describe_tests(records, rankings)
         rows = arm_rows(records)
         write_arms(rows, folder / "arms.csv", notes)
-        page = write_report(folder, rule=rule, rankings=rankings)
+        page = write_report(folder, rule=rule, records=records, rankings=rankings)
     console.print(f"Written: {page}, {run}/arms.csv")
     show_json(as_json, {"page": str(page), "arms": arm_columns(rows, notes)})
 

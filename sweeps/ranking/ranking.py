@@ -22,7 +22,7 @@ import numpy as np
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import Interval
 from sweeps.config import Answer
-from sweeps.ledger.records import EvaluationRecord, TrialRecord, read_records
+from sweeps.ledger.records import EvaluationRecord, TrialRecord
 from sweeps.ledger.same_setting import is_full
 from sweeps.ledger.user_counts import UserMatrix, align_by_user, evaluation_of
 from sweeps.ranking.consensus import ConsensusVerdict, judge_consensus
@@ -191,14 +191,15 @@ def rank_records(
     return [rank_country(records, country, rule=rule) for country in countries]
 
 
-def rank_run(run: Path, *, rule: ChoiceRule = DEFAULT_RULE) -> list[CountryRanking]:
-    """Rank every searched country of a run's ledger; arguments as `rank_country`.
+def rank_searched(
+    records: Sequence[TrialRecord], run: Path, *, rule: ChoiceRule = DEFAULT_RULE
+) -> list[CountryRanking]:
+    """Rank every country that a run has searched; arguments as `rank_country`.
 
     Raises:
-        FileNotFoundError: The run has no ledger.
-        ValueError: The ledger holds no search trial, or as `rank_country`.
+        ValueError: The records hold no search trial, or as `rank_country`.
     """
-    rankings = rank_records(read_records(run), rule=rule)
+    rankings = rank_records(records, rule=rule)
     if not rankings:
         raise ValueError(f"No search trial is in {run}. Run `scpo sweep` first.")
     return rankings

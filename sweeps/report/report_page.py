@@ -45,17 +45,20 @@ def write_report(
     run: Path,
     *,
     rule: ChoiceRule = DEFAULT_RULE,
+    records: Sequence[TrialRecord] | None = None,
     rankings: Sequence[CountryRanking] | None = None,
 ) -> Path:
     """Write `report.html` into a run's folder and return its path; a `config.yaml` there is shown.
 
-    `rule` says how settings are chosen; `rankings` are those of the run, None to make them.
+    `rule` says how settings are chosen; `records` and `rankings` are those of the run, None to
+    read and to make them.
 
     Raises:
         FileNotFoundError: The run has no ledger.
         ValueError: The ledger is empty, a line is broken, or its records do not fit together.
     """
-    records = read_records(run)
+    if records is None:
+        records = read_records(run)
     if not records:
         raise ValueError(f"The ledger of {run} has no trial yet, so there is nothing to report.")
     config = run / "config.yaml"

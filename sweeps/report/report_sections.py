@@ -122,8 +122,9 @@ def _front(ranking: CountryRanking) -> Plot:
         ]
 
     trained, tied = ranking.trained, [each for each in ranking.settings if each.indistinguishable]
-    rest = [each for each in ranking.settings if each not in tied and each.feasible]
-    broken = [each for each in ranking.settings if each not in tied and not each.feasible]
+    others = [each for each in ranking.settings if not each.indistinguishable]
+    rest = [each for each in others if each.feasible]
+    broken = [each for each in others if not each.feasible]
     return Plot(
         ranking.country,
         "pairs trained on",

@@ -55,5 +55,5 @@ def write_outputs(run: Path, *, rule: ChoiceRule) -> Outputs:
         write_arms(heads, run / "heads.csv")
         save_figure(heads_figure(heads), run / "heads")
     is_complete = not any(is_stale(records, ranking) for ranking in rankings)
-    page = write_report(run, rule=rule, rankings=rankings)
+    page = write_report(run, rule=rule, records=records, rankings=rankings)
     return Outputs(rankings, rows, heads, regret, page, notes, is_complete)

@@ -37,7 +37,8 @@ from sweeps.run.workspace import Workspace
 COUNTRY = "Arvandia"
 NUM_TRIALS = 20
 MEMORY_AFTER = 2  # trials
-LONG_TRIAL_S, NUM_LONG = 5.0, 4  # seconds of training, for the share of time that a lane trains
+LONG_TRIAL_S, NUM_LONG = 5.0, 4  # seconds of training, for the share of time that a lane works
+MODEL_TRIAL = 5  # whose training is made so long, and repeated with other seeds
 TRAINING = TrainingConfig(pairs_per_step=24, precision="fp32")
 CLUSTER = WorkerGroup(2, zero_stage=2)
 
@@ -135,9 +136,9 @@ def main() -> None:
                 evaluations.append(float(record.times["evaluate_s"]))
                 trainings.append(float(record.times["train_s"]))
                 memory[number] = workers_bytes()
-            epochs = LONG_TRIAL_S / statistics.median(trainings[1:])
+            job = make_job(MODEL_TRIAL, LONG_TRIAL_S / trainings[MODEL_TRIAL - 1])
             start = time.perf_counter()
-            long = [lane.train(make_job(1 + 10 * n, epochs)) for n in range(NUM_LONG)]
+            long = [lane.train(replace(job, seed=seed)) for seed in range(NUM_LONG)]
             long_wall_s = time.perf_counter() - start
         nested = [
             train_nested(replace(make_job(number), save_to=None), workspace, root / f"n{number}")
@@ -163,16 +164,18 @@ def main() -> None:
             },
         )
     )
-    long_s = sum(float(record.times["train_s"]) for record in long)
+    long_s = sum(
+        float(record.times[name]) for record in long for name in ("train_s", "evaluate_s")
+    )
     print(
         figure_line(
-            "share of time that a sharded lane trains, trials one after another",
+            "share of time that a sharded lane trains and evaluates, trials one after another",
             long_s / long_wall_s,
             "of the time",
             reach=">= 0.9",
             against="the driver's wall time",
             on=machine("fp32"),
-            detail={"train_s": long_s / NUM_LONG, "trials": NUM_LONG},
+            detail={"work_s": long_s / NUM_LONG, "trials": NUM_LONG},
         )
     )
     early, late = memory[min(MEMORY_AFTER, arguments.trials)], memory[arguments.trials]

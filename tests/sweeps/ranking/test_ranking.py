@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import draw_users, widened_tail
-from sweeps.ranking.ranking import rank_country, rank_records, rank_run
+from sweeps.ledger.records import read_records
+from sweeps.ranking.ranking import rank_country, rank_records, rank_searched
 from sweeps.ranking.recommendation import ChoiceRule
 
 
@@ -293,7 +294,7 @@ def test_a_missing_or_foreign_evaluation_is_refused(records, trial):
 
 
 def test_a_run_is_ranked_country_by_country(run_folder, records):
-    rankings = rank_run(run_folder)
+    rankings = rank_searched(read_records(run_folder), run_folder)
     assert [r.country for r in rankings] == ["Chile", "Mexico", "South Africa"]
     assert [len(r.settings) for r in rankings] == [8, 8, 8]
     assert [r.num_failed for r in rankings] == [1, 0, 0]
@@ -303,6 +304,4 @@ def test_a_run_is_ranked_country_by_country(run_folder, records):
 def test_a_run_without_search_is_refused(tmp_path):
     (tmp_path / "trials.jsonl").write_text("")
     with pytest.raises(ValueError, match=r"No search trial is in .* Run `scpo sweep` first"):
-        rank_run(tmp_path)
-    with pytest.raises(FileNotFoundError, match="No ledger at"):
-        rank_run(tmp_path / "absent")
+        rank_searched(read_records(tmp_path), tmp_path)

@@ -9,7 +9,7 @@ dead driver loses only the shards in flight, at most one an actor.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import ray
 import torch
@@ -30,17 +30,22 @@ from scpo.tokens.encoding import TokenizedTexts
 _MAX_RESTARTS = 3  # of each actor
 
 
+class RayOptions(TypedDict, total=False):
+    """Keyword arguments of `score_on_ray`; each may be left out."""
+
+    precision: Precision  # of the matrix products, the one in the folder's key; "auto"
+    workers: int | None  # devices to use at most, never more than shards; None for all there are
+    use_gpu: bool  # one GPU a worker; else one CPU and one thread
+    trust_remote_code: bool  # whether the checkpoint may bring its own Python code
+    kept: KeptFeatures | None  # where the features of the texts scored are kept too
+
+
 def score_on_ray(
     model: str | Path | ModelSource,
     texts: TokenizedTexts,
     keys: Sequence[str],
     folder: Path,
-    *,
-    precision: Precision = "auto",
-    workers: int | None = None,
-    use_gpu: bool = False,
-    trust_remote_code: bool = False,
-    kept: KeptFeatures | None = None,
+    **options: Unpack[RayOptions],
 ) -> ScoringReport:
     """Return the reward of each text; what the cache lacks is scored on a Ray cluster.
 
@@ -51,11 +56,7 @@ def score_on_ray(
         texts: U tokenised texts.
         keys: Content key of each text (`scpo.countries.reference_cache.text_keys`), length U.
         folder: Folder of `scpo.countries.reference_cache.cache_folder`; created when missing.
-        precision: Precision of the matrix products; the one in the folder's key.
-        workers: Devices to use at most; None for all of the cluster. Never more than shards.
-        use_gpu: One GPU a worker; else one CPU and one thread.
-        trust_remote_code: Whether the checkpoint may bring its own Python code.
-        kept: Where the features of the texts scored are kept too; None for nowhere.
+        options: As of `RayOptions`.
 
     Raises:
         ValueError: `workers >= 1` does not hold, or the model cannot be loaded.
@@ -63,6 +64,7 @@ def score_on_ray(
         RuntimeError: The cluster has fewer devices than asked for, or none; an actor died too
             often; or a reward is not finite.
     """
+    workers, use_gpu = options.get("workers"), options.get("use_gpu", False)
     if workers is not None and workers < 1:
         raise ValueError(f"`workers >= 1` must hold, but got {workers}.")
     plan = plan_scoring(texts, keys, folder)
@@ -70,8 +72,6 @@ def score_on_ray(
         return plan.report(keys)
     start_ray()
     num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
-    source = find_model(model)
-    texts_ref = ray.put(texts)
     make_actor = ray.remote(Scorer).options(
         num_gpus=1 if use_gpu else 0,
         num_cpus=0 if use_gpu else CPUS_PER_WORKER,
@@ -82,11 +82,16 @@ def score_on_ray(
             | ({} if use_gpu else {"OMP_NUM_THREADS": "1"})
         },
     )
-    pooling = None if kept is None else kept.pooling
-    actors: list[Any] = [
-        make_actor.remote(source, texts_ref, precision, use_gpu, trust_remote_code, pooling)
-        for _ in range(num_actors)
-    ]
+    kept = options.get("kept")
+    given = (
+        find_model(model),
+        ray.put(texts),
+        options.get("precision", "auto"),
+        use_gpu,
+        options.get("trust_remote_code", False),
+        None if kept is None else kept.pooling,
+    )
+    actors: list[Any] = [make_actor.remote(*given) for _ in range(num_actors)]
 
     def keep(shard: IntArray, rewards: FloatArray, features: FeatureArray | None) -> None:
         if kept is not None and features is not None:

@@ -65,7 +65,7 @@ def run_study(
         results[name] = _compute(config, name, data_set, folder, file, say, workers)
         (folder / _DONE_FILE).touch()
         missing = [sets[other].title for other in sets if other not in results]
-        write_results(list(results.values()), run, page, missing, file)
+        write_results(list(results.values()), run, page, missing, file, note=config.note)
         say(f"{data_set.title}: done")
     return list(results.values())
 
@@ -141,4 +141,5 @@ def _compute(
         read_wall(folder),
         table,
         remark,
+        isinstance(data_set, FrozenConfig) and data_set.annotators is not None,
     )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from scpo.arrays import FeatureArray, FloatArray
 from scpo.config import parse_config
@@ -29,6 +30,7 @@ from sweeps.lanes.cells import finish_cells
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, HEAD_ARMS, UNTRAINED, USER, slug
 from sweeps.probe.choose_heads import ChosenHead, choose_heads
+from sweeps.research.study.annotators import simulate_annotators
 from sweeps.research.study.frozen_arrays import (
     FrozenArrays,
     count_units,
@@ -76,7 +78,9 @@ def run_frozen(
             f"One country at least must have {config.min_units} {config.unit}s with pairs, but "
             f"the most is {max(counts.values(), default=0)}. Lower min_units."
         )
-    rest = (steered, study.backbone, study.seeds, study.folds, config.model_dump(mode="json"))
+    unset = {"annotators"} if config.annotators is None else set()  # cells of before lack it
+    dumped = config.model_dump(mode="json", exclude=unset)
+    rest = (steered, study.backbone, study.seeds, study.folds, dumped)
     cells = {slug(country): FrozenCell(str(folder), country, *rest) for country in steered}
     say(f"{config.title}: {len(cells)} countries, heads on frozen features")
     results = finish_cells(
@@ -166,16 +170,22 @@ def out_of_fold(
         fold_of_text[end] = fold
     margin = data.reference_margin
     pairs = ProbedPairs(pair_differences(features, data.pairs), margin, margin, data.user)
-    seen_users = len(np.unique(data.user)) * (folds - 1) // folds
-    weighs_users = config.unit == "user" and seen_users >= MIN_USERS
+    judges: NDArray[np.str_] | None = data.judges
+    train, is_of_users = pairs, config.unit == "user"
+    if config.annotators is not None:
+        train, is_of_users, judges = (
+            simulate_annotators(pairs, config.annotators, seed),
+            True,
+            None,
+        )
+    seen_users = len(np.unique(train.user)) * (folds - 1) // folds
+    weighs_users = is_of_users and seen_users >= MIN_USERS
     arms = [arm for arm in HEAD_ARMS if arm != USER or weighs_users]
     rewards = {arm: data.reference.copy() for arm in arms}
     chosen: dict[str, list[ChosenHead]] = {arm: [] for arm in arms}
     for number in range(folds):
         seen = np.flatnonzero(fold != number)
-        heads = choose_heads(
-            pairs.take(seen), config.heads, seed=seed, arms=arms, judges=data.judges
-        )
+        heads = choose_heads(train.take(seen), config.heads, seed=seed, arms=arms, judges=judges)
         held = fold_of_text == number
         for arm, head in heads.items():
             rewards[arm][held] += features[held].astype(np.float64) @ head.moved

@@ -6,10 +6,22 @@ from pydantic import Field, model_validator
 
 from scpo.choices import Precision
 from scpo.config import Config, Count, DataConfig, EncoderConfig, FeaturesConfig
-from sweeps.config import Country, HeadsConfig
+from sweeps.config import Country, HeadsConfig, Share
 
 Unit = Literal["user", "question"]
 Pool = Literal["not steered", "others"]
+
+
+class AnnotatorsConfig(Config):
+    """People made up who label the pairs: some of them cannot be relied on."""
+
+    number: Count = Field(40, description="annotators; each labels questions of its own")
+    unreliable: Share = Field(description="share of them that chooses otherwise")
+    choice: Literal["reversed", "against global"] = Field(
+        "reversed",
+        description="what these choose: always the other response, or the one that the global "
+        "model likes less",
+    )
 
 
 class FrozenConfig(Config):
@@ -30,6 +42,9 @@ class FrozenConfig(Config):
     has_shares: bool = Field(False, description="scores are shares of people: compare with them")
     encoder: EncoderConfig = EncoderConfig(max_tokens=256)
     heads: HeadsConfig = HeadsConfig()
+    annotators: AnnotatorsConfig | None = Field(
+        None, description="who labels the pairs that arms are trained on; none: as the data say"
+    )
 
     @model_validator(mode="after")
     def _parts_agree(self) -> "FrozenConfig":
@@ -54,6 +69,7 @@ class StudyConfig(Config):
     """The whole study."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="of the study")
+    note: str = Field("", description="what a reader of the page must know of its choices")
     seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
         (0, 1, 2, 3, 4), min_length=1, description="repetitions, over which figures are averaged"
     )

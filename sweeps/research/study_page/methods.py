@@ -37,7 +37,23 @@ def describe_heads(
         "`scpo_tuned` is `full`, or the global head where that is shown to be better, unless one "
         f"of {heads.num_settings} settings of pull, retention and strength gains more than "
         f"{heads.caution:g} standard errors on it there. "
+        + _annotators(data_set)
         + _scales([cell["margin_scale"] for cell in cells])
+    )
+
+
+def _annotators(data_set: FrozenConfig) -> str:
+    """Return who labels, where these are made up."""
+    made_up = data_set.annotators
+    if made_up is None:
+        return ""
+    what = "the other response"
+    if made_up.choice == "against global":
+        what = "the response that the global head likes less"
+    return (
+        f"Annotators are simulated: each of {made_up.number} labels questions of its own, and "
+        f"{100 * made_up.unreliable:g} % of them choose {what}. Arms train on what they say; the "
+        f"pairs as they are judge. "
     )
 
 

@@ -27,6 +27,7 @@ class DataSetResult:
     wall_s: float  # wall time of all calls that worked on it
     similarity: str = ""  # a further table in Markdown, "" for none
     remark: str = ""  # a sentence on that table for the closing paragraphs
+    is_simulated: bool = False  # made up in part: it stands in no claim about real data
 
     @property
     def countries(self) -> list[str]:

@@ -6,8 +6,9 @@ every sentence with one is made from the rows. The page's form is `STUDY.md.j2`.
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scpo.arrays import Row
 from scpo.files.atomic import may_write_over, write_text
@@ -29,18 +30,25 @@ _CSV = [
 
 
 def write_results(
-    results: Sequence[DataSetResult], run: Path, page: Path, missing: Sequence[str], file: Path
+    results: Sequence[DataSetResult],
+    run: Path,
+    page: Path,
+    missing: Sequence[str],
+    file: Path,
+    *,
+    note: str = "",
 ) -> None:
     """Write the page of what is done and, into the run's folder, `study.csv` with every row.
 
     `missing` are titles of data sets that are not done; the page's commands name the configuration
-    `file`.
+    `file`, and `note` is the study's own.
     """
     machine = (
         f"Machine: {os.cpu_count()} cores, {platform.machine()}, whatever else ran on it at the "
         "time; wall times are of this machine and include that."
     )
-    write_text(page, study_page(results, missing=missing, machine=machine, config=str(file)))
+    about = {"missing": missing, "machine": machine, "config": str(file), "note": note}
+    write_text(page, study_page(results, about))
     rows = [_columns(result, row) for result in results for row in result.rows]
     write_columns(_CSV if rows else [], rows, run / "study.csv")
 
@@ -57,24 +65,25 @@ def refuse_other_page(page: Path) -> None:
         )
 
 
-def study_page(
-    results: Sequence[DataSetResult], *, missing: Sequence[str], machine: str, config: str
-) -> str:
-    """Return the page of the data sets that are done; `missing` are titles of the others."""
+def study_page(results: Sequence[DataSetResult], about: Mapping[str, Any]) -> str:
+    """Return the page of the data sets that are done.
+
+    `about` holds `missing`, titles of the others, `machine`, `config` and `note`.
+    """
     environment = open_templates("sweeps.research", "study_page")
     environment.filters["against"] = _against
-    judged = judge_claims({result.title: result.rows for result in results})
+    real = [result for result in results if not result.is_simulated]
+    judged = judge_claims({result.title: result.rows for result in real})
     return environment.get_template("STUDY.md.j2").render(
         results=results,
-        missing=missing,
-        machine=machine,
-        config=config,
+        real=real,
+        **about,
         claims=CLAIMS,
         judged=judged,
         cells={(one.claim, one.data_set): one for one in judged},
         held=paragraphs.what_held(judged),
         did_not=paragraphs.what_did_not(judged),
-        cannot_say=paragraphs.what_cannot_be_said(judged, results),
+        cannot_say=paragraphs.what_cannot_be_said(judged, real),
     )
 
 

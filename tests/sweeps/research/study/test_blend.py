@@ -17,9 +17,10 @@ from scpo.heads.linear_heads import ProbedPairs, head_margins
 from scpo.statistics.bootstrap import Interval, interval
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import choose_heads
+from sweeps.research.study.annotators import simulate_annotators
 from sweeps.research.study.frozen_arrays import load_arrays, pair_differences, prepare_arrays
 from sweeps.research.study.frozen_cells import FrozenCell, country_arrays
-from sweeps.research.study.study_config import StudyConfig
+from sweeps.research.study.study_config import AnnotatorsConfig, StudyConfig
 
 STUDY = Path(__file__).parents[4] / "sweeps" / "configs" / "study.yaml"
 COUNTRIES = (
@@ -32,7 +33,7 @@ COUNTRIES = (
     "United Kingdom",
     "United States",
 )
-NUM_ANNOTATORS, REVERSED, NUM_DRAWS = 40, 0.3, 3
+REVERSED, NUM_DRAWS = 0.3, 3
 
 pytestmark = [pytest.mark.data, pytest.mark.exhaustive]
 
@@ -131,17 +132,7 @@ def test_weights_of_users_gain_where_annotators_reverse_their_choices(
 
 def gain_of_users(clean: ProbedPairs, config: HeadsConfig, draw: int) -> np.ndarray:
     """Return, of each held-out pair as it is, what the arm `user` gains on `full`, shape (P,)."""
-    _, question = np.unique(clean.user, return_inverse=True)
-    rng = np.random.default_rng(draw)
-    annotator = rng.integers(NUM_ANNOTATORS, size=question.max() + 1)[question]
-    bad = rng.choice(NUM_ANNOTATORS, round(REVERSED * NUM_ANNOTATORS), replace=False)
-    sign = np.where(np.isin(annotator, bad), -1.0, 1.0)
-    spoilt = ProbedPairs(
-        (clean.differences * sign[:, None]).astype(clean.differences.dtype),
-        clean.offset * sign,
-        clean.reference_margin * sign,
-        np.char.mod("a%02d", annotator),
-    )
+    spoilt = simulate_annotators(clean, AnnotatorsConfig(unreliable=REVERSED), draw)
     fold = deal_users(clean.user, 5, seed=0)
     better = np.empty(len(clean))
     for number in range(5):

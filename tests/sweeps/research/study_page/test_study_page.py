@@ -34,6 +34,10 @@ def verdicts() -> dict[tuple[str, str], str]:
     return {(f.claim.text, f.data_set): f.verdict for f in judge_claims(ROWS)}
 
 
+def about(**given: object) -> dict[str, object]:
+    return {"missing": [], "machine": "", "config": "s.yaml", "note": "", **given}
+
+
 def test_verdicts_follow_the_side_of_the_interval() -> None:
     assert verdicts() == {
         ("`full` above `global`", "A"): "held",
@@ -77,8 +81,9 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
         result("a", RECORDS, similarity="| nearness |", remark="Far."),
         result("b", BELOW, failed=2),
     ]
-    text = study_page(results, missing=["C"], machine="Here.", config="s.yaml")
+    text = study_page(results, about(missing=["C"], note="Chosen on A."))
     lines = text.splitlines()
+    assert "Chosen on A." in lines
     assert "**Not done yet:** C. Run the same command again to continue." in lines
     assert (
         "| A | 2 | 40 | 4 users | 2 | `scpo study s.yaml --out runs/study --only a` | 1.5 min |"
@@ -98,6 +103,7 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
         "## B",
         "## What held",
         "## What did not",
+        "## The authors' own figures",
         "## What the data cannot say",
     ]
     for claim in CLAIMS:
@@ -105,17 +111,28 @@ def test_the_page_has_every_arm_its_command_and_what_is_missing() -> None:
     assert lines[-1] == "*B.* What it is."
 
 
+def test_what_is_simulated_has_a_section_and_no_part_in_the_claims() -> None:
+    real, made_up = result("a", RECORDS), result("b", BELOW, is_simulated=True)
+    text = study_page([real, made_up], about())
+    assert "## B" in text.splitlines()
+    assert "| difference in points, 95 % interval | A |" in text.splitlines()
+    alone = study_page([real], about())
+    for title in ("## What held", "## What did not"):
+        first, second = (each.partition(title)[2].partition("## ")[0] for each in (text, alone))
+        assert first == second
+
+
 def test_layers_are_told_with_their_intervals() -> None:
     given = result("a", RECORDS)
     wide = Interval(0.4, 0.31, 0.52, 4)
     rows = [replace(row, distinctive=wide, consensus=NO_PAIRS) for row in given.rows]
-    text = study_page([replace(given, rows=rows)], missing=[], machine="", config="s.yaml")
+    text = study_page([replace(given, rows=rows)], about(missing=[], machine=""))
     line = next(line for line in text.splitlines() if line.startswith("| `scpo` | 77.5 %"))
     assert "| 40.0 % (31.0-52.0) | no pairs |" in line
 
 
 def test_an_empty_page_says_what_is_missing() -> None:
-    text = study_page([], missing=["A", "B"], machine="Here.", config="s.yaml")
+    text = study_page([], about(missing=["A", "B"], machine="Here."))
     assert "**Not done yet:** A, B." in text
     assert "## " not in text
 

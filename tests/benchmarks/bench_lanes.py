@@ -38,7 +38,7 @@ from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import run_job
+from sweeps.jobs.run_job import run_job
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
 from sweeps.stages.search import search_countries

@@ -13,8 +13,9 @@ from scpo.config import parse_config
 from scpo.models.loading import load_reward_model
 from sweeps.config import SweepConfig
 from sweeps.jobs.job import Job
-from sweeps.jobs.job_records import run_job, untrained_record
+from sweeps.jobs.job_records import untrained_record
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
+from sweeps.jobs.run_job import run_job
 from sweeps.ledger.words import GLOBAL, TUNED_ARM
 from sweeps.probe.user_features import weigh_users
 from sweeps.ranking.ranking import rank_records

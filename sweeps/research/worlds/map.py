@@ -83,7 +83,7 @@ def run_map(
 
     `map.csv` and `again.csv` (the region where it pays, on fresh worlds) hold every comparison,
     `map.svg` and `map.png` show typical users for the middle quality of the global model,
-    `map_overall.*` all test users. The other qualities have theirs with the cosine in the name.
+    `map_overall.*` all test users. The other qualities have theirs with the cosine in percent.
     Cells that `out`/cells holds are not computed again.
 
     Returns:
@@ -109,7 +109,7 @@ def run_map(
         write_csv(list(columns_of(rows[0])), [columns_of(row) for row in table], out / name)
     middle = axes.global_cosines[len(axes.global_cosines) // 2]
     for cosine in axes.global_cosines:
-        end = "" if cosine == middle else f"_cosine{cosine:g}"
+        end = "" if cosine == middle else f"_cosine{100 * cosine:.0f}"  # a dot would end the name
         save_figure(map_figure(of_map, "truth", cosine), out / f"map{end}")
         save_figure(map_figure(of_map, "overall", cosine), out / f"map_overall{end}")
     return rows

@@ -22,8 +22,8 @@ from sweeps.research.worlds.map_cells import BOTH, MapRow
 _COLOURS = LinearSegmentedColormap.from_list("pays", [VERMILLION, PAPER, BLUE])
 _SMALLEST_SPAN = 0.02  # of the colours: 2 points, so that noise does not look like much
 SHOWN = {
-    "paper": "scpo, the paper's constants",
-    "scpo": "scpo, chosen by the rule",
+    "paper": "the paper's scpo",
+    "scpo": "scpo by the rule",
     "user": "weights of users",
     BOTH: "both",
 }

@@ -38,7 +38,7 @@ def score_texts(
         ValueError: A text is longer than the model has positions.
     """
     rewards = np.zeros(len(texts), dtype=np.float64)
-    for forward, given in run_forwards(reward, texts, which, precision=precision):
+    for forward, given in _run_forwards(reward, texts, which, precision=precision):
         rewards[forward] = given.cpu().numpy()
         if on_pass is not None:
             on_pass(forward, given)
@@ -53,7 +53,7 @@ def score_texts(
     return scored
 
 
-def run_forwards(
+def _run_forwards(
     reward: LoadedModel, texts: TokenizedTexts, which: IntArray, *, precision: Precision
 ) -> Iterator[tuple[IntArray, Tensor]]:
     """Yield the texts of each forward pass, of nearly one length, and their rewards.

@@ -25,10 +25,11 @@ from sweeps.search.space import point_of
 
 
 class _Planned(NamedTuple):
-    """Jobs to train, and jobs with the one whose training is theirs too."""
+    """Jobs to train, jobs with the one whose training is theirs too, and what was known."""
 
     trained: list[Job]
     shared: list[tuple[Job, Job]]
+    records: list[TrialRecord]
 
 
 @dataclass
@@ -62,12 +63,12 @@ class FinalTrainings:
             if not job.is_untrained and self.config.lanes_of(job.purpose, country) == lanes
         ]
         to_do[country] += len(jobs)
-        return self._begin(jobs)
+        return self._begin(jobs, planned.records)
 
     def train_rest(self) -> None:
         """Train all that is missing and was not tried."""
         planned = self._plan(self.config.countries, say=self.say)
-        jobs = self._begin(planned.trained)
+        jobs = self._begin(planned.trained, planned.records)
         with follow_progress(self.say, Counter(job.country for job in jobs)) as on_record:
             run_jobs(jobs, self.workspace, self.config, self.ledger, self.run, on_record)
         records = self.ledger.read()
@@ -85,9 +86,10 @@ class FinalTrainings:
         missing = [job for job in missing_jobs(jobs, kept) if job.trial_id not in self.tried]
         shared = [(job, other) for job in missing for other in finals if other.equals_full(job)]
         others = {job.trial_id for job, _ in shared}
-        return _Planned([job for job in missing if job.trial_id not in others], shared)
+        trained = [job for job in missing if job.trial_id not in others]
+        return _Planned(trained, shared, records)
 
-    def _begin(self, jobs: list[Job]) -> list[Job]:
+    def _begin(self, jobs: list[Job], records: Sequence[TrialRecord]) -> list[Job]:
         """Tell of jobs that are about to be trained, and make room for their models."""
         self.tried.update(job.trial_id for job in jobs)
         for country in sorted({job.country for job in jobs if job.tested_before}):
@@ -95,7 +97,7 @@ class FinalTrainings:
                 f"{country}: another setting is recommended than was tested, so it is trained and "
                 "tested too. Its test figure is no longer of a first look, and the page says so."
             )
-        _adopt_models(jobs, self.ledger.read(), self.run)
+        _adopt_models(jobs, records, self.run)
         set_aside_models(jobs, self.run, self.say)
         if jobs:
             models = sum(job.purpose == "final" for job in jobs)

@@ -108,8 +108,7 @@ def score_with_cache(
     for shard in plan.shards:
         part = [keys[number] for number in shard]
         rewards = score(reward, texts, shard, precision=precision)
-        write_rewards(folder, part, rewards)
-        plan.known.update(zip(part, rewards.tolist(), strict=True))
+        keep_rewards(plan, folder, part, rewards)
     return plan.report(keys)
 
 
@@ -141,6 +140,14 @@ def plan_missing(
         len({key for key in keys if key in known}),
         num_quarantined,
     )
+
+
+def keep_rewards(
+    plan: ScoringPlan, folder: Path, keys: Sequence[str], rewards: FloatArray
+) -> None:
+    """Write the rewards of B texts, shape (B,), to the cache, and add them to what is known."""
+    write_rewards(folder, keys, rewards)
+    plan.known.update(zip(keys, rewards.tolist(), strict=True))
 
 
 def write_rewards(folder: Path, keys: Sequence[str], rewards: FloatArray) -> None:

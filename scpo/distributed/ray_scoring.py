@@ -18,7 +18,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.choices import Pooling, Precision
 from scpo.countries.features import KeptFeatures, score_and_pool
-from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
+from scpo.countries.reference_cache import ScoringReport, keep_rewards, plan_scoring
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray
 from scpo.models.devices import pick_device
@@ -96,9 +96,7 @@ def score_on_ray(
     def keep(shard: IntArray, rewards: FloatArray, features: FeatureArray | None) -> None:
         if kept is not None and features is not None:
             kept.write(texts, shard, features)
-        scored = [keys[number] for number in shard]
-        write_rewards(folder, scored, rewards)
-        plan.known.update(zip(scored, rewards.tolist(), strict=True))
+        keep_rewards(plan, folder, [keys[number] for number in shard], rewards)
 
     try:
         _score_shards(actors, plan.shards, keep)

@@ -2,9 +2,9 @@
 
 The driver sends every worker the same arrays and configuration; each worker loads the model,
 joins the process group and runs the one training loop. Rank 0 writes the Hugging Face folder.
-When a worker dies, Ray Train restarts all of
-them and they resume from the newest checkpoint that verifies. The checkpoints are ours: a damaged
-one wedges Ray's own index, and DeepSpeed's `latest` is not verified.
+When a worker dies, Ray Train restarts all of them and they resume from the newest checkpoint that
+verifies. The checkpoints are ours: a damaged one wedges Ray's own index, and DeepSpeed's `latest`
+is not verified.
 """
 
 import os

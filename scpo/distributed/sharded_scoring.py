@@ -19,7 +19,7 @@ from scpo.arrays import FeatureArray, FloatArray, IntArray
 from scpo.choices import Pooling, Precision, ResolvedPrecision
 from scpo.countries.features import finite_features
 from scpo.countries.pooling import head_parameters, reading_vectors
-from scpo.countries.reference_cache import ScoringReport, plan_scoring, write_rewards
+from scpo.countries.reference_cache import ScoringReport, keep_rewards, plan_scoring
 from scpo.distributed.ray_training import load_everywhere, start_deepspeed
 from scpo.distributed.worker_group import WorkerGroup, run_on_workers
 from scpo.files.places import Place
@@ -67,9 +67,7 @@ def score_sharded(
         return plan.report(keys)
     missing = np.concatenate(plan.shards)
     rewards = score_texts_sharded(model, texts.take(missing), **options)
-    scored = [keys[number] for number in missing]
-    write_rewards(folder, scored, rewards)
-    plan.known.update(zip(scored, rewards.tolist(), strict=True))
+    keep_rewards(plan, folder, [keys[number] for number in missing], rewards)
     return plan.report(keys)
 
 

@@ -12,6 +12,7 @@ Each tries as many settings, judged by the same left-out users.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -135,15 +136,20 @@ def _tune_users(
     """
     is_known = len(np.unique(pairs.user)) >= MIN_USERS
     user_strength = gated_strength(pairs) if is_known else 0.0
-    heads = {}
-    for name, arm in (("user", arms["full"]), (BOTH, arms["scpo"])):
-        heads[name] = arm.moved
-        if user_strength and arm.retention > KEPT_GLOBAL:
-            settings = replace(
-                plain,
-                retention=np.full(len(plain), arm.retention),
-                strength=np.full(len(plain), arm.strength),
-                user_strength=np.full(len(plain), user_strength),
-            )
-            heads[name] = tune_arm(pairs, settings.select, settings, tuning)[1]
-    return heads
+
+    @cache  # scpo is full almost everywhere
+    def weigh(retention: float, strength: float) -> Heads:
+        settings = replace(
+            plain,
+            retention=np.full(len(plain), retention),
+            strength=np.full(len(plain), strength),
+            user_strength=np.full(len(plain), user_strength),
+        )
+        return tune_arm(pairs, settings.select, settings, tuning)[1]
+
+    return {
+        name: weigh(arm.retention, arm.strength)
+        if user_strength and arm.retention > KEPT_GLOBAL
+        else arm.moved
+        for name, arm in (("user", arms["full"]), (BOTH, arms["scpo"]))
+    }

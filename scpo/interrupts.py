@@ -30,11 +30,11 @@ class Terminated(KeyboardInterrupt):
 class Interruption:
     """Watches for signals while a command runs; use it as a context.
 
-    `signal_number` is the first that came, None for none. `last_words` are called with it before
-    a process that does not end by itself is ended by force.
+    `signal_number` is the first that came, None for none. `last_words` are called with what
+    stopped the command before a process that does not end by itself is ended by force.
     """
 
-    def __init__(self, last_words: Callable[[int], None]) -> None:
+    def __init__(self, last_words: Callable[[str], None]) -> None:
         self.signal_number: int | None = None
         self._last_words = last_words
         self._ended = threading.Event()
@@ -44,6 +44,7 @@ class Interruption:
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is not threading.main_thread():
             return self
+        _running.append(self)
         self._children = frozenset(child.pid for child in _descendants())
         self._reading, self._writing = os.pipe()
         os.set_blocking(self._writing, False)
@@ -61,6 +62,7 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
+        _running.remove(self)
         signal.set_wakeup_fd(self._wakeup)
         os.write(self._writing, b"\0")
         self._watcher.join()  # what came before is known now
@@ -80,6 +82,9 @@ class Interruption:
             ending = threading.Thread(target=ray.shutdown, daemon=True)
             ending.start()
             ending.join(_RAY_S)
+        self._kill(started)
+
+    def _kill(self, started: list[psutil.Process]) -> None:
         started += [child for child in _descendants() if child.pid not in self._children]
         for child in started:
             with suppress(OSError):
@@ -101,16 +106,42 @@ class Interruption:
     def _force(self, number: int) -> None:
         if self._ended.wait(GRACE_S):
             return
-        self._last_words(number)
+        self._last_words(name_of_signal(number))
         with suppress(OSError, ValueError):
             sys.stdout.flush()
         self.end_children()
         os._exit(128 + number)
 
+    def end(self, cause: str) -> None:
+        """End the process at once, with exit code 2, without Ray: it cannot be shut down."""
+        self._last_words(cause)
+        with suppress(OSError, ValueError):
+            sys.stdout.flush()
+        self._kill([])
+        os._exit(2)
+
+    def is_here(self) -> bool:
+        """Return whether the command runs in this process, not in one that forked it."""
+        return os.getpid() == self._owner
+
     def _forget(self) -> None:
         if os.getpid() != self._owner and not self._ended.is_set():
             signal.set_wakeup_fd(-1)  # its signals are not ours
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # its parent ends it
+
+
+_running: list[Interruption] = []  # that of the command of this process, if any
+
+
+def end_command(cause: str) -> None:
+    """End the command of this process, where one runs, with a line that says why."""
+    if _running and _running[0].is_here():
+        _running[0].end(cause)
+
+
+def name_of_signal(number: int) -> str:
+    """Return what stopped a command, e.g. "Ctrl-C"."""
+    return "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
 
 
 @contextmanager

@@ -21,7 +21,7 @@ import typer
 
 import scpo
 from scpo.files.places import home
-from scpo.interrupts import Interruption, Stopped
+from scpo.interrupts import Interruption, Stopped, name_of_signal
 from scpo.text.secrets import has_secret, mask_secrets
 from scpo.text.terminal import one_line, warn
 
@@ -57,7 +57,7 @@ class LastLine:
         self.arguments = arguments
         self.command = next((word for word in arguments if not word.startswith("-")), "")
         self.exit_code: int | None = None  # none: it has not come to its end
-        self.interruption = Interruption(self._say_interrupted)
+        self.interruption = Interruption(self._say_stopped)
 
     def __enter__(self) -> "LastLine":
         for stream in (sys.stdout, sys.stderr):
@@ -92,7 +92,7 @@ class LastLine:
         by_ctrl_c = isinstance(error, KeyboardInterrupt) or self.exit_code == _CTRL_C
         if by_ctrl_c or (number is not None and self.exit_code != 0):
             number = number or signal.SIGINT
-            self._say_interrupted(number)
+            self._say_stopped(name_of_signal(number))
             raise SystemExit(128 + number) from None
         if self.exit_code is not None:
             raise SystemExit(self.exit_code)
@@ -113,8 +113,7 @@ class LastLine:
             return said
         return f"{_short(error)} The traceback is in {_keep_traceback(error)}."
 
-    def _say_interrupted(self, number: int) -> None:
-        cause = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+    def _say_stopped(self, cause: str) -> None:
         warn(f"stopped by {cause}. {_TO_GO_ON.get(self.command, _AGAIN)}")
 
 

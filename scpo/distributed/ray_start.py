@@ -9,11 +9,13 @@ from typing import Any
 
 import grpc
 import ray.train
+import ray.util.client
 from ray.job_config import JobConfig
 
 import scpo
 from scpo.files.places import shorten_ray_temp
 from scpo.interrupts import keep_handlers
+from scpo.lost_cluster import ClusterWatch
 from scpo.text.terminal import warn
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
@@ -48,6 +50,22 @@ def start_ray() -> None:
             ray.init(
                 address="local", include_dashboard=False, job_config=own_paths_only(), **quiet
             )
+    _watch_cluster(is_own=not address)
+
+
+def _watch_cluster(*, is_own: bool) -> None:
+    """Have the command end in time, and in words, where the cluster dies under it."""
+    if ray.util.client.ray.is_connected():
+        return  # by ray://, whose server tells the client
+    context = ray.get_runtime_context()
+    [node] = [node for node in ray.nodes() if node["NodeID"] == context.get_node_id()]
+    host, _, port = context.gcs_address.rpartition(":")
+    ClusterWatch(
+        (host.strip("[]"), int(port)),
+        (node["NodeManagerAddress"], node["NodeManagerPort"]),
+        is_own=is_own,
+        is_connected=ray.is_initialized,
+    ).start()
 
 
 def check_cluster() -> None:

@@ -14,13 +14,13 @@ Reference:
     Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, stdtrit
 
 from scpo.arrays import FloatArray, IntArray
@@ -28,6 +28,8 @@ from scpo.arrays import FloatArray, IntArray
 NUM_RESAMPLES = 10_000
 LEVEL = 0.95
 COUNTS_AT_ONCE = 1 << 20  # of the (R, U) draws, so that many users cost no more memory
+COUNTS_IN_CACHE = 1 << 16  # of these, as float64 in the processor's cache
+COUNTS_KEPT = 1 << 22
 ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
 
 
@@ -153,20 +155,37 @@ def resample_sums(
     if num_users < 1:
         raise ValueError("`users >= 1` must hold for a resample, but there is none.")
     num_resamples = num_resamples or NUM_RESAMPLES
-    at_once = max(1, COUNTS_AT_ONCE // num_users)
-    if num_resamples <= at_once:
-        return _few_draws(seed, num_resamples, num_users) @ sums.T
-    rng = np.random.default_rng(seed)
     drawn = np.empty((num_resamples, len(sums)))
-    for start in range(0, num_resamples, at_once):
-        rows = drawn[start : start + at_once]
-        np.matmul(draw_users(rng, len(rows), num_users).astype(np.float64), sums.T, out=rows)
+    start = 0
+    for counts in _resamples(seed, num_resamples, num_users):
+        for rows in np.array_split(counts, -(-counts.size // COUNTS_IN_CACHE)):
+            ending = start + len(rows)
+            np.matmul(rows.astype(np.float64), sums.T, out=drawn[start:ending])
+            start = ending
     return drawn
 
 
-@lru_cache(maxsize=4)  # a table asks for the same draws arm by arm; 8 MB each
-def _few_draws(seed: int, num_resamples: int, num_users: int) -> FloatArray:
-    return draw_users(np.random.default_rng(seed), num_resamples, num_users).astype(np.float64)
+def _resamples(seed: int, num_resamples: int, num_users: int) -> Iterable[NDArray[np.uint16]]:
+    """Return the draws block by block; those of few users are kept for the next call."""
+    if num_resamples * num_users <= COUNTS_KEPT:
+        return _kept_resamples(seed, num_resamples, num_users)
+    return _draw_blocks(seed, num_resamples, num_users)
+
+
+@lru_cache(maxsize=8)  # a page asks for the same draws country by country; at most 8 MB each
+def _kept_resamples(
+    seed: int, num_resamples: int, num_users: int
+) -> tuple[NDArray[np.uint16], ...]:
+    return tuple(_draw_blocks(seed, num_resamples, num_users))
+
+
+def _draw_blocks(seed: int, num_resamples: int, num_users: int) -> Iterator[NDArray[np.uint16]]:
+    """Yield blocks of rows; a count fits in 16 bits: it is 1 on average."""
+    rng = np.random.default_rng(seed)
+    at_once = max(1, COUNTS_AT_ONCE // num_users)
+    for start in range(0, num_resamples, at_once):
+        num_rows = min(at_once, num_resamples - start)
+        yield draw_users(rng, num_rows, num_users).astype(np.uint16)
 
 
 def draw_users(rng: np.random.Generator, num_resamples: int, num_users: int) -> IntArray:

@@ -217,7 +217,7 @@ def _table_lines(ranking: CountryRanking) -> Iterator[tuple[object, ...]]:
         ranking.recommended is None,
         ("the global model", "", "0", format_accuracy(baseline.interval)),
         format_difference(ranking.global_difference),
-        [_names(ranking, None), "base" if ranking.base is None else ""],
+        [*_names(ranking, None), "base" if ranking.base is None else ""],
     )
     shown = [s for s in ranking.settings if s.on_front or s.answers or s.is_base]
     for setting in sorted(shown, key=lambda one: one.pairs_trained):
@@ -233,7 +233,7 @@ def _table_lines(ranking: CountryRanking) -> Iterator[tuple[object, ...]]:
             ),
             format_difference(setting.difference),
             [
-                _names(ranking, setting),
+                *_names(ranking, setting),
                 "base" if setting.is_base else "",
                 "knee" if setting.is_knee else "",
                 setting.consensus.words,
@@ -253,9 +253,9 @@ def _line(
     return tuple(Text(cell, "bold") for cell in line) if is_bold else line
 
 
-def _names(ranking: CountryRanking, setting: RankedSetting | None) -> str:
+def _names(ranking: CountryRanking, setting: RankedSetting | None) -> list[str]:
     """Return the answers that a setting is, None for the global model."""
-    return " ".join(name for name, chosen in ranking.answers.items() if chosen is setting)
+    return [name for name, chosen in ranking.answers.items() if chosen is setting]
 
 
 def _columns(ranking: CountryRanking, setting: RankedSetting) -> Row:
@@ -272,7 +272,7 @@ def _columns(ranking: CountryRanking, setting: RankedSetting) -> Row:
         "country": ranking.country,
         "trial_id": record.trial_id,
         "base": setting.is_base,
-        "answers": _names(ranking, setting),
+        "answers": " ".join(_names(ranking, setting)),
         "consensus_told": setting.consensus.told,
         "knee": setting.is_knee,
         "optimism": ranking.optimism if setting.recommended else None,
@@ -293,7 +293,7 @@ def _global_columns(ranking: CountryRanking) -> Row:
         "country": ranking.country,
         "trial_id": GLOBAL,
         "base": ranking.base is None,
-        "answers": _names(ranking, None),
+        "answers": " ".join(_names(ranking, None)),
         "recommended": ranking.recommended is None,
         "feasible": True,
         "pairs_trained": 0,

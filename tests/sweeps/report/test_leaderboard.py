@@ -154,7 +154,7 @@ def test_table_has_fronts_recommendations_and_failures(records, trial):
     text = printed(leaderboard_table(rankings))
     shown = sum(bool(s.on_front or s.answers or s.is_base) for r in rankings for s in r.settings)
     assert text.count(" % of the pairs") == shown
-    assert text.count("the global model") == text.count("accuracy thrift") + 1 == 3
+    assert text.count("the global model") == text.count("accuracy, thrift") + 1 == 3
     assert "[red]Peru[/red]" in text
     assert "none: 1 trials failed" in text
 

@@ -19,6 +19,8 @@ from scpo.lost_cluster import ClusterWatch
 from scpo.text.terminal import warn
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
+# Records and errors say it better; Tune logs a traceback for every lane that dies.
+_LOGS = {"ray": logging.ERROR, "ray.train": logging.ERROR, "ray.tune": logging.CRITICAL}
 _ANSWER_S = 5.0  # for a connection, and again for Ray's protocol
 START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120")  # of a group, twice
 
@@ -34,8 +36,8 @@ def start_ray() -> None:
     if ray.is_initialized():
         return
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    for name in ("ray", "ray.tune", "ray.train"):
-        logging.getLogger(name).setLevel(logging.ERROR)  # records and errors say it better
+    for name, level in _LOGS.items():
+        logging.getLogger(name).setLevel(level)
     # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault(*START_TIMEOUT)

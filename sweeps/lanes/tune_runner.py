@@ -18,6 +18,7 @@ from scpo.files.buckets import remove_place
 from scpo.files.places import absolute, below
 from scpo.interrupts import Stopped
 from scpo.pulse import pulse
+from scpo.text.terminal import one_line, warn
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.jobs.job_records import failed_record, pruned_record, untrained_record
@@ -181,7 +182,9 @@ class LedgerCallback(Callback):
         if not self.has_result and (unstarted := f"{LaneNotStarted.__name__}: ") in error:
             raise RuntimeError(error.partition(unstarted)[2])
         job = Job(**trial.config)
-        if not self.source.is_given_again(job.trial_id):
+        if self.source.is_given_again(job.trial_id):
+            warn(f"{job.trial_id}: its lane died ({one_line(error)}), so it is trained again.")
+        else:
             self._add(failed_record(job, error, lane_lost=True))
 
     def _add(self, record: TrialRecord) -> None:

@@ -83,6 +83,25 @@ def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
     assert [record.state for record in Ledger(tmp_path).read()] == ["failed"]
 
 
+def test_a_lane_that_died_is_told_where_its_job_is_trained_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text("Traceback\nthe actor's node was terminated unexpectedly\n")
+    job = Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0)
+    source = JobList([job])
+    source.suggest("t1")
+    source.on_trial_complete("t1", error=True)
+    trial: Any = SimpleNamespace(config=vars(job), error_file=str(file))
+    LedgerCallback(Ledger(tmp_path), print, source).on_trial_error(0, [], trial)
+    assert capsys.readouterr() == (
+        "",
+        "scpo: a: its lane died (the actor's node was terminated unexpectedly), so it is trained "
+        "again.\n",
+    )
+    assert Ledger(tmp_path).read() == []
+
+
 def test_what_trains_nothing_is_recorded_and_the_rest_goes_to_its_lanes(
     tmp_path: Path, workspace: Workspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:

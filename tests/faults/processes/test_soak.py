@@ -196,7 +196,7 @@ class Soak:
 @pytest.mark.parametrize(
     ("num_trials", "every_s", "seconds"),
     [
-        pytest.param(8, 8.0, 30.0, marks=pytest.mark.exhaustive, id="few"),
+        pytest.param(8, 20.0, 30.0, marks=pytest.mark.exhaustive, id="few"),
         pytest.param(NUM_TRIALS, 60.0, SECONDS, marks=pytest.mark.faults, id="full"),
     ],
 )

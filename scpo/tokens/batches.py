@@ -147,9 +147,11 @@ def shard_step(data: TrainingSet, step: IntArray, *, shard: int, num_shards: int
     holds whole interactions, as a step of `plan_steps` does.
     """
     table = data.interactions
-    number = table.number[step[table.is_first[step]]]  # of each interaction of the step
-    longest_first = np.argsort(number - table.tokens[number] * len(table.tokens))
-    mine = number[np.sort(longest_first[shard::num_shards])]  # in the order of the step
+    first = step.take(np.flatnonzero(table.is_first.take(step)))
+    number = table.number.take(first)  # of each interaction of the step
+    places = np.arange(shard, len(number), num_shards)  # where the longest comes first
+    length_order = np.argpartition(number - table.tokens[number] * len(table.tokens), places)
+    mine = number[np.sort(length_order[places])]  # in the order of the step
     return range_positions(table.starts[mine], table.counts[mine])
 
 

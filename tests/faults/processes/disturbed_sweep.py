@@ -6,7 +6,7 @@ import os
 import resource
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ HANG_S = 10.0
 ACTOR, RANK = "Trainable.train", "RayTrainWorker"  # as Ray calls their processes
 RAYLET, GCS = "raylet/raylet", "gcs/gcs_server"
 LIMIT_S = 300.0  # until what must come has come
-_INTERPRETERS = ("python", "ray::")
+AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # end a minute after their raylet
 
 
 def write_config(folder: Path, backbone: Path, num_trials: int) -> Path:
@@ -124,13 +124,20 @@ class DisturbedSweep:
         self.note_family()
         return [process for process in list(self.family.values()) if _is_alive(process, name)]
 
-    def wait_for(self, name: str, but: Iterator[int] | tuple[int, ...] = ()) -> int:
+    def workers(self) -> list[int]:
+        """Return the processes of the family that train or hold devices; Ray's agents do not."""
+        return [
+            process.pid
+            for process in self.living()
+            if not any(name in " ".join(process.cmdline()) for name in AGENTS)
+        ]
+
+    def wait_for(self, name: str, but: tuple[int, ...] = ()) -> int:
         """Wait for a process of this name other than some, and return its number."""
-        others = {*but}
 
         def find() -> int:
             pids = [process.pid for process in self.living(name)]
-            return next((pid for pid in pids if pid not in others), 0)
+            return next((pid for pid in pids if pid not in but), 0)
 
         return self._await(find, f"no {name} came")
 

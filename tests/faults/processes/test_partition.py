@@ -49,7 +49,9 @@ class Network:
             _ip("-n", space, "link", "set", cable, "up")
             _ip("-n", space, "link", "set", "lo", "up")
 
-    def start(self, where: int, *words: str, err: Path, **environment: str) -> "subprocess.Popen":
+    def start(
+        self, where: int, *words: str, err: Path, **environment: str
+    ) -> "subprocess.Popen[bytes]":
         """Start a program in one of the namespaces."""
         command = ["ip", "netns", "exec", self.spaces[where], *words]
         with err.open("ab") as file:
@@ -110,7 +112,7 @@ def two_nodes(folder: Path) -> Iterator[Network]:
         network.end()
 
 
-def await_records(process: "subprocess.Popen", run: Path, number: int, err: Path) -> None:
+def await_records(process: "subprocess.Popen[bytes]", run: Path, number: int, err: Path) -> None:
     deadline = time.monotonic() + LIMIT_S
     while count_lines(run / LEDGER_NAME) < number:
         assert process.poll() is None, err.read_text()[-3000:]

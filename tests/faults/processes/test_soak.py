@@ -60,9 +60,9 @@ def kill_driver(sweep: DisturbedSweep) -> float:
     """Kill the driver alone, as the kernel does that is out of memory; its workers must end."""
     pid = sweep.driver.process.pid
     assert pid is not None
-    sweep.note_family()
+    workers = sweep.workers()
     sweep.signal(pid, signal.SIGKILL)
-    gone_s = sweep.wait_until_gone([*sweep.family])
+    gone_s = sweep.wait_until_gone(workers)
     sweep.driver.process.join(10)
     return gone_s
 
@@ -77,8 +77,8 @@ def interrupt(sweep: DisturbedSweep) -> float:
 
 def _end(sweep: DisturbedSweep, number: signal.Signals, code: int) -> float:
     sweep.note_family()
-    sweep.driver.signal(number)
     started = time.monotonic()
+    sweep.driver.signal(number)
     assert sweep.driver.wait(60) == code, sweep.said.read_text()[-2000:]
     assert "with --resume to go on" in sweep.said.read_text()
     sweep.wait_until_gone([*sweep.family])
@@ -95,15 +95,16 @@ def kill_gcs(sweep: DisturbedSweep) -> float:
 
 def _kill_part(sweep: DisturbedSweep, name: str) -> float:
     """Kill a part of the cluster without which no lane works; the driver must say so and end."""
+    workers = sweep.workers()
     sweep.signal(sweep.wait_for(name), signal.SIGKILL)
     started = time.monotonic()
     code = sweep.driver.wait(120)
     said = sweep.said.read_text()
     assert code == 2, f"{code}: {said[-2000:]}"
     assert "--resume" in said, said[-2000:]
-    noticed = time.monotonic() - started
-    sweep.wait_until_gone([*sweep.family])
-    return noticed
+    noticed_s = time.monotonic() - started
+    sweep.wait_until_gone(workers)
+    return noticed_s
 
 
 def fill_disk(sweep: DisturbedSweep) -> float:
@@ -148,6 +149,7 @@ class Soak:
     noticed: dict[Fault, list[float]] = field(default_factory=dict)
     late: dict[Fault, list[str]] = field(default_factory=dict)
     growth: list[str] = field(default_factory=list)
+    grown: list[str] = field(default_factory=list)  # more than may be
 
     def disturb(self, sweep: DisturbedSweep, faults: "itertools.cycle[Fault]") -> None:
         """Inject the next fault, and resume the sweep where it ended the driver."""
@@ -189,7 +191,8 @@ class Soak:
         for what in ("memory", "handles"):
             before, after = (median(getattr(s, what) for s in some) for some in (early, late))
             self.growth.append(f"{what} {after / before:.2f}")
-            assert after <= before * GROWTH, f"{what}: {before} -> {after}"
+            if after > before * GROWTH:
+                self.grown.append(f"{what}: {before} -> {after}")
 
 
 @pytest.mark.slow
@@ -224,14 +227,27 @@ def test_a_fault_a_minute_changes_nothing(
         soak.end_of(sweep, num_records // 2, of_drivers, of_lanes)
         assert result_of(sweep.run) == (expected, num_records)
     took_s = time.monotonic() - began
-    for fault, noticed in soak.noticed.items():
-        late = soak.late.get(fault, [])
-        says = f"a sweep's result is the undisturbed one's, {expected[:12]}"
-        tell(fault.kind, len(noticed), late, noticed_s=median(noticed), says=says)
     says = (
         f"{rounds} sweeps in {took_s / 60:.0f} min, goodput {rounds * quiet_s / took_s:.2f}, "
         f"last drivers grew: {', '.join(soak.growth) or 'too short to tell'}"
     )
-    tell(
-        "a fault a minute, sweep after sweep", sum(map(len, soak.noticed.values())), [], says=says
-    )
+    total = sum(map(len, soak.noticed.values()))
+    rows = [("a fault a minute, sweep after sweep", total, soak.grown, None, says)]
+    says = f"a sweep's result is the undisturbed one's, {expected[:12]}"
+    for fault, noticed in soak.noticed.items():
+        late = soak.late.get(fault, [])
+        rows.append((fault.kind, len(noticed), late, median(noticed), says))
+    tell_all(tell, rows)
+
+
+def tell_all(
+    tell: Callable[..., None], rows: list[tuple[str, int, list[str], float | None, str]]
+) -> None:
+    """Add every row, then fail for those that hold something bad."""
+    wrong = []
+    for kind, times, bad, noticed_s, says in rows:
+        try:
+            tell(kind, times, bad, noticed_s=noticed_s, says=says)
+        except AssertionError as error:
+            wrong.append(f"{kind}: {error}")
+    assert not wrong, wrong

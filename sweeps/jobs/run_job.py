@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from scpo.arrays import FloatArray
 from scpo.config import TrainingConfig
@@ -16,6 +17,7 @@ from scpo.models.reward_model import LoadedModel, content_hash
 from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
+from scpo.training.warm_start import ProvenStarts
 from sweeps.jobs.job import Job, job_training, select_pairs, training_set
 from sweeps.jobs.job_records import new_record
 from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
@@ -23,19 +25,29 @@ from sweeps.ledger.records import EvaluationRecord, TrialRecord
 
 
 def run_job(
-    job: Job, data: CountryData, reward: LoadedModel, training: TrainingConfig, *, engine: str
+    job: Job,
+    data: CountryData,
+    reward: LoadedModel,
+    training: TrainingConfig,
+    *,
+    engine: str,
+    starts: ProvenStarts | None = None,
 ) -> TrialRecord:
     """Train the model in place as the job asks, evaluate it, and return the record.
 
-    `training` has what the job does not set, `engine` names where this runs.
+    `training` has what the job does not set, `engine` names where this runs, and `starts` has the
+    proofs of earlier trainings from the same weights.
 
     Raises:
         ValueError: Too few pairs, or a setting out of range.
         RuntimeError: A loss or a reward is not finite.
     """
+    prove = None
+    if starts is not None:
+        prove = partial(starts.prove, texts=data.texts, reference=data.reference)
 
     def fit(pairs: TrainingSet, config: TrainingConfig) -> TrainingResult:
-        return fit_on_device(reward, pairs, config, out=job.save_to)
+        return fit_on_device(reward, pairs, config, out=job.save_to, prove=prove)
 
     def score() -> FloatArray:
         return score_pairs(reward, data, data.pairs_in(job.part), precision=training.precision)

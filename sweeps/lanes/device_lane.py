@@ -10,6 +10,7 @@ from torch import Tensor
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
+from scpo.training.warm_start import ProvenStarts
 from sweeps.jobs.job import Job
 from sweeps.jobs.run_job import run_job
 from sweeps.lanes.lane import Lane, LaneNotStarted
@@ -21,6 +22,7 @@ class DeviceLane(Lane):
 
     reward: LoadedModel
     base: dict[str, Tensor]
+    starts: ProvenStarts
 
     def open(self) -> None:
         """Load the model and keep its base weights."""
@@ -31,6 +33,7 @@ class DeviceLane(Lane):
             raise LaneNotStarted(str(error)) from error
         weights = self.reward.model.state_dict()
         self.base = {name: value.clone() for name, value in weights.items()}
+        self.starts = ProvenStarts(self.base)
 
     def recover(self) -> None:
         """Load the model: adapters may still be in it."""
@@ -45,4 +48,4 @@ class DeviceLane(Lane):
             for parameter in self.reward.model.parameters():
                 parameter.grad = None
             data, training = self.folds[fold], self.workspace.training
-            return run_job(job, data, self.reward, training, engine="torch")
+            return run_job(job, data, self.reward, training, engine="torch", starts=self.starts)

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -9,12 +10,17 @@ from scpo.countries.scoring import score_texts
 from scpo.models.loading import load_reward_model
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import encode_texts
-from scpo.training import forward_passes
+from scpo.training import forward_passes, warm_start
 from scpo.training.checkpoints import TrainingStopped
 from scpo.training.engines import Optimization, TorchEngine
 from scpo.training.fit import fit_on_device
 from scpo.training.forward_passes import BatchInputs, model_inputs
-from scpo.training.warm_start import TOLERANCE, prove_warm_start, sample_texts
+from scpo.training.warm_start import (
+    TOLERANCE,
+    ProvenStarts,
+    prove_warm_start,
+    sample_texts,
+)
 
 CONFIG = TrainingConfig(learning_rate=1e-3, precision="fp32")
 KINDS = ("bert", "deberta", "llama", "qwen2")
@@ -230,3 +236,47 @@ def _pairs(texts, rewards):
     return TrainingSet(
         texts, 2 * number, 2 * number + 1, number, np.ones(len(number)), reference=rewards
     )
+
+
+@pytest.fixture
+def counted(monkeypatch):
+    """The proofs that were made by forward passes."""
+    made = []
+
+    def prove(*given):
+        made.append(given)
+        return prove_warm_start(*given)
+
+    monkeypatch.setattr(warm_start, "prove_warm_start", prove)
+    return made
+
+
+def start_again(starts, reward, data, texts, reference):
+    proof = partial(starts.prove, texts=texts, reference=reference)
+    return fit_on_device(reward, data, CONFIG, prove=proof).warm_start
+
+
+def test_a_start_is_proven_once_for_the_same_weights_and_texts(referred, counted):
+    reward, data = referred()
+    base = {name: weight.clone() for name, weight in reward.model.state_dict().items()}
+    starts = ProvenStarts(base)
+    differences = []
+    for _ in range(3):
+        reward.model.load_state_dict(base)
+        differences.append(start_again(starts, reward, data, data.texts, data.reference))
+    assert len(counted) == 1
+    assert differences == differences[:1] * 3
+
+    reward.model.load_state_dict(base)
+    start_again(starts, reward, data, data.texts, data.reference.copy())  # of another country
+    assert len(counted) == 2
+
+
+def test_other_weights_are_never_taken_as_proven(referred, counted):
+    reward, data = referred()
+    base = {name: weight.clone() for name, weight in reward.model.state_dict().items()}
+    starts = ProvenStarts(base)
+    start_again(starts, reward, data, data.texts, data.reference)
+    with pytest.raises(TrainingStopped, match="must start from the model that gave"):
+        start_again(starts, reward, data, data.texts, data.reference)  # trained meanwhile
+    assert len(counted) == 2

@@ -36,9 +36,7 @@ class Kept:
 
 
 @pytest.fixture(scope="session")
-def make(
-    finished_run: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Callable[[str], Kept]:
+def make(finished_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Kept]:
     """Writes a kind, once."""
     texts, made = encode(finished_run), {}
 

@@ -83,7 +83,7 @@ COMMANDS = {
         starts_anew=True,
     ),
     "score": Command(
-        ("score", *_TRAIN[:4], "--cache", "cache"), ("cache/reference/*/*.parquet",), "cache"
+        ("score", *_TRAIN[:4], "--cache", "kept"), ("kept/reference/*/*.parquet",), "kept"
     ),
     "evaluate": Command(
         ("evaluate", "--run", "run", "--out", "judged", "--cache", "cache"),

@@ -1,4 +1,4 @@
-"""What is damaged beside the records is made again, or refused by name: the numbers are as sound."""
+"""What is damaged beside the records is made again or refused by name: no number is another."""
 
 import random
 import shutil

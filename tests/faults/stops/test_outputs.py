@@ -19,6 +19,7 @@ from scpo.__main__ import main
 from tests.faults.readers import TRACEBACK
 from tests.faults.stops.commands import COMMANDS, EACH_COMMAND, Place
 from tests.faults.table import injected, shorten
+from tests.forked import Forked
 
 _CAPABILITIES = 0x20080522  # version 3 of the kernel's interface
 
@@ -57,7 +58,7 @@ def test_what_stands_in_the_way_is_named(
     code, said = place.finish(name)
     bad = [] if out.name in said else [f"unnamed: {said}"]
     bad += filter(None, [_refusal_fault(code, said)])
-    if not out.exists() or out.suffix and not (out / "kept").exists():
+    if not out.exists() or (out.suffix and not (out / "kept").exists()):
         bad.append("deleted")
     out.rename(place.folder / "away")
     bad += filter(None, [place.differs(name, expected)])
@@ -99,8 +100,30 @@ def test_a_stream_that_takes_nothing_stops_no_work(
     bad = [f"{code} {said}"] if code or any(word in said for word in TRACEBACK) else []
     if COMMANDS[name].results(place.folder) != expected:
         bad.append("other files")
+    if (stream, output) == ("output", "full") and "could not be written" not in said:
+        bad.append(f"no word: {said}")
     kind = f"a {output} standard {stream} of `scpo {name}`"
     tell(kind, 1, bad, says=_last_line(said, place) or "the files are the same")
+
+
+@pytest.mark.parametrize("name", ["rank", "curves", "report", "evaluate", "score-file"])
+@pytest.mark.faults
+def test_a_result_that_cannot_be_printed_is_told_unless_its_reader_has_gone(
+    name: str, place: Place, tell: Callable[..., None]
+) -> None:
+    for output, call, expected in (
+        ("closed", _with_closed_pipe, 0),
+        ("full", _with_full_device, 2),
+    ):
+        place.afresh()
+        words = (*COMMANDS[name].words, "--json")
+        code, said = place.wait(Forked(call, words, 1, err=place.folder / "said"))
+        bad = [] if code == expected else [f"{code} {said}"]
+        bad += filter(None, [_refusal_fault(code, said) if code else None])
+        if output == "full" and "standard output" not in said:
+            bad.append(f"unnamed: {said}")
+        kind = f"a {output} standard output of `scpo {name} --json`"
+        tell(kind, 1, bad, says=_last_line(said, place) or "nothing: its reader has gone")
 
 
 def _refusal_fault(code: int, said: str) -> str | None:

@@ -11,7 +11,6 @@ import resource
 import signal
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -160,10 +159,17 @@ def _with_closed_pipe(words: tuple[object, ...], number: int) -> None:
     """Run a command one of whose streams is a pipe that nobody reads any more."""
     reading, writing = os.pipe()
     os.close(reading)
-    os.dup2(writing, number)
+    _put(writing, number)
     _scpo(words)
 
 
 def _with_full_device(words: tuple[object, ...], number: int) -> None:
-    os.dup2(os.open(Path("/dev/full"), os.O_WRONLY), number)
+    _put(os.open("/dev/full", os.O_WRONLY), number)
     _scpo(words)
+
+
+def _put(file: int, number: int) -> None:
+    """Put an open file in place of a standard stream, as if it had been there at the start."""
+    os.dup2(file, number)
+    stream = open(number, "w", buffering=1, closefd=False)
+    setattr(sys, {1: "stdout", 2: "stderr"}[number], stream)

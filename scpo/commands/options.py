@@ -76,9 +76,24 @@ Json = Annotated[
 
 
 def show_json(wanted: bool, result: object) -> None:
-    """Print a command's result as JSON, where that is wanted; what is not finite is null."""
-    if wanted:
+    """Print a command's result as JSON, where that is wanted; what is not finite is null.
+
+    A reader that has gone, such as `head`, wants no more of it.
+
+    Raises:
+        OSError: The standard output cannot be written.
+    """
+    if not wanted:
+        return
+    try:
         typer.echo(json.dumps(_finite(result), ensure_ascii=False, default=str))
+    except BrokenPipeError:
+        console.on_broken_pipe()
+    except OSError as error:
+        console.on_broken_pipe()  # what is left to be written would fail again at the end
+        raise OSError(
+            error.errno, f"The standard output: {os.strerror(error.errno or 0)}"
+        ) from error
 
 
 def _finite(value: Any) -> Any:

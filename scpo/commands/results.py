@@ -7,7 +7,7 @@ import typer
 from typer import Argument, Option
 
 from scpo.commands.options import Json, RunPlace, in_home, show_json
-from scpo.text.terminal import console
+from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
     from scpo.arrays import Row
@@ -88,9 +88,12 @@ def _write_report(run: str, as_json: bool) -> None:
     from sweeps.report.arms_table import arm_columns, arm_rows, write_arms
     from sweeps.report.report_page import write_report
     from sweeps.run.mirror import working_folder
+    from sweeps.run.pins import absent_files
 
     with working_folder(run) as (folder, _):
         rule, records = _rule(folder), read_records(folder)
+        for file in absent_files(folder):
+            warn(f"{file} is missing, and left out; the sweep writes it again with --resume.")
         rankings = rank_records(records, rule=rule)
         notes = describe_tests(records, rankings)
         rows = arm_rows(records)

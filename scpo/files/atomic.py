@@ -116,13 +116,15 @@ def read_marker(folder: Path) -> dict[str, Any]:
 def read_versioned(file: Path, formats: range, damaged: str) -> dict[str, Any]:
     """Return a JSON object whose `format`, 0 where it says none, is one that is read.
 
-    Nothing where there is no file. `damaged` says what to do with one that is no such object.
+    Nothing where there is nothing. `damaged` says what to do with what is no such object.
 
     Raises:
         ValueError: It is damaged, or of another version.
     """
-    if not file.is_file():
+    if not os.path.lexists(file):
         return {}
+    if not file.is_file():
+        raise ValueError(f"{file} is no file, {damaged}")
     try:
         held = dict(json.loads(file.read_text(encoding="utf-8")))
         version, wrote = int(held.get("format", 0)), dict(held.get("versions", {})).get("scpo")

@@ -43,7 +43,8 @@ class TextConsole(Console):
         try:
             super().print(*objects, **options)
         except OSError as error:
-            self.quiet = True
+            with suppress(OSError, ValueError):  # what is left would fail again at the end
+                self.on_broken_pipe()
             warn(f"the output could not be written ({error.strerror}); the work goes on.")
 
     def on_broken_pipe(self) -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from scpo.statistics.bootstrap import Interval
 from sweeps.ledger.chain import Chain, refuse_flipped_end
+from sweeps.ledger.end_file import LedgerEnd, read_end, write_end
 
 LEDGER_NAME = "trials.jsonl"
 
@@ -165,11 +166,17 @@ class Ledger:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / LEDGER_NAME
 
+        end = read_end(folder)
         _cut_torn_line(self.path)
         self._chain = Chain()
-        if self.path.exists():
+        links = []
+        if os.path.lexists(self.path):
             for line, where in _lines_of(self.path):
                 self._chain.follow(line, where)
+                links.append(self._chain.link)
+        if end is not None:
+            end.check(self.path, self._chain.run, links)
+        self._num_lines = len(links)
         if self._chain.run is None:
             self._chain.run = uuid4().hex[:8]
         self.run = self._chain.run
@@ -178,6 +185,9 @@ class Ledger:
     def append(self, record: TrialRecord) -> None:
         """Add one record and make it durable, then tell the listeners."""
         self._write(self._chain.add(_encode(record)) + b"\n")
+        self._num_lines += 1
+        end = LedgerEnd(self.run, self._num_lines, self._chain.link)
+        write_end(self.path.parent, end)
         for listener in self.listeners:
             listener(record)
 
@@ -213,14 +223,7 @@ def read_records(path: Path) -> list[TrialRecord]:
     if not file.is_file():
         raise FileNotFoundError(f"No ledger at {file}. Is {path} the folder of a sweep?")
     records: dict[str, TrialRecord] = {}
-    chain = Chain()
-    for line, where in _lines_of(file):
-        try:
-            record = decode_record(chain.follow(line, where), where)
-        except ValueError as error:
-            raise ValueError(
-                f"{error} See what is sound with: scpo repair {file.parent}"
-            ) from None
+    for record, where in _sound_records(file):
         older = records.get(record.trial_id)
         if older is not None and older.state != "failed":
             if record.state == "failed":
@@ -232,6 +235,21 @@ def read_records(path: Path) -> list[TrialRecord]:
                 )
         records[record.trial_id] = record
     return list(records.values())
+
+
+def _sound_records(file: Path) -> Iterator[tuple[TrialRecord, str]]:
+    """Yield each record of a ledger with its place; the last after a look at the ledger's end."""
+    chain = Chain()
+    links = []
+    try:
+        end = read_end(file.parent) if file.name == LEDGER_NAME else None
+        for line, where in _lines_of(file):
+            yield decode_record(chain.follow(line, where), where), where
+            links.append(chain.link)
+        if end is not None:
+            end.check(file, chain.run, links)
+    except ValueError as error:
+        raise ValueError(f"{error} See what is sound with: scpo repair {file.parent}") from None
 
 
 def decode_record(body: bytes, where: str) -> TrialRecord:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sweeps.ledger.chain import Chain, check_line, run_of_line
+from sweeps.ledger.end_file import LedgerEnd
 from sweeps.ledger.records import decode_record
 
 
@@ -16,21 +17,30 @@ class SalvagedLedger:
         sound: The content of a ledger of the sound lines, chained anew.
         num_sound: How many they are.
         set_aside: The other lines, each with why it cannot be used.
-        is_chained: Whether all lines are as they were written, one after the other.
+        fault: Why the ledger is not as it was written, None where it is.
+        end: Where a ledger of the sound lines ends.
     """
 
     sound: bytes
     num_sound: int
     set_aside: tuple[tuple[bytes, str], ...]
-    is_chained: bool
+    fault: str | None
+    end: LedgerEnd
 
 
-def salvage_lines(file: Path) -> SalvagedLedger:
-    """Return what is sound of a ledger, which is only read."""
+def salvage_lines(file: Path, end: LedgerEnd | None = None) -> SalvagedLedger:
+    """Return what is sound of a ledger, which is only read; `end` is what it had at least.
+
+    Raises:
+        ValueError: The end is that of another run.
+    """
     content = file.read_bytes()
     lines = content.split(b"\n")
     runs = Counter(run for line in lines if (run := run_of_line(line)) is not None)
     own = runs.most_common(1)[0][0] if runs else None
+    if end is not None:
+        end.check_run(file, own)
+        own = end.run
     bodies: dict[bytes, None] = {}
     set_aside = []
     for number, line in enumerate(lines, 1):
@@ -44,7 +54,8 @@ def salvage_lines(file: Path) -> SalvagedLedger:
         b"".join(line + b"\n" for line in sound),
         len(sound),
         tuple(set_aside),
-        is_chained=not set_aside and _is_chained(lines[:-1]),
+        fault=set_aside[0][1] if set_aside else _fault_of_order(lines[:-1], file, end),
+        end=LedgerEnd(own, len(sound), chain.link),
     )
 
 
@@ -68,11 +79,16 @@ def _chain_or_keep(chain: Chain, body: bytes) -> bytes:
     return body if chain.run is None else chain.add(body)
 
 
-def _is_chained(lines: list[bytes]) -> bool:
+def _fault_of_order(lines: list[bytes], file: Path, end: LedgerEnd | None) -> str | None:
+    """Return why sound lines are not all, or not in their order; None where they are."""
     chain = Chain()
+    links = []
     try:
-        for line in lines:
-            chain.follow(line, "")
-    except ValueError:
-        return False
-    return True
+        for number, line in enumerate(lines, 1):
+            chain.follow(line, f"{file.name}:{number}")
+            links.append(chain.link)
+        if end is not None:
+            end.check(Path(file.name), chain.run, links)
+    except ValueError as error:
+        return str(error)
+    return None

@@ -25,6 +25,7 @@ from scpo.files.buckets import (
     put_folder,
 )
 from scpo.files.places import Place, home, is_remote
+from sweeps.ledger.end_file import END_NAME
 from sweeps.ledger.records import LEDGER_NAME, Ledger
 from sweeps.run.bucket_lock import one_remote_writer
 
@@ -113,7 +114,7 @@ class Mirror:
             name
             for name in files_below(self.folder)
             if (name.partition("/")[0] not in _NOT_MIRRORED or _is_card_of_final(name))
-            and name != LEDGER_NAME
+            and name not in (LEDGER_NAME, END_NAME)
             and not name.endswith((".tmp", ".lock"))
         ]
 
@@ -130,6 +131,7 @@ class Mirror:
         theirs = b"".join(line + b"\n" for line in lines)
         path = self.folder / LEDGER_NAME
         if not (path.is_file() and path.read_bytes().startswith(theirs)):
+            (self.folder / END_NAME).unlink(missing_ok=True)  # of the other ledger
             path.write_bytes(theirs)
 
 

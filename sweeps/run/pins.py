@@ -134,6 +134,13 @@ def check_pins(run: Path) -> None:
             raise ValueError(_refusal(run, name, held["sha256"], hash_file(file), file))
 
 
+def absent_files(run: Path) -> list[Path]:
+    """Return the files that a sweep made and would write again, but that are not there."""
+    pins = read_run_file(run).get("pins", {}).values()
+    made = [run / held["file"] for held in pins if isinstance(held, dict) and is_made(held)]
+    return [file for file in made if not file.is_file()]
+
+
 def is_made(held: Mapping[str, Any]) -> bool:
     """Tell whether a pinned file is one that a resumed sweep writes again."""
     return held.get(_MADE) is True
@@ -142,8 +149,8 @@ def is_made(held: Mapping[str, Any]) -> bool:
 def _refusal(run: Path, name: str, before: object, now: object, file: Path | None = None) -> str:
     where = "" if file is None else f" ({file})"
     return (
-        f"The {name}{where} of {run} must be what the run was begun with, but differs: it was "
-        f"{_short(before)}, and is {_short(now)}. {_RESTORE}"
+        f"The {name}{where} of {run} must be what the run was begun with ({RUN_FILE}), but "
+        f"differs: it was {_short(before)}, and is {_short(now)}. {_RESTORE}"
     )
 
 

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from scpo.files.atomic import MARKER, hash_file, read_marker, write_text
 from scpo.models.reward_model import content_hash
+from sweeps.ledger.end_file import END_NAME, read_end, write_end
 from sweeps.ledger.records import LEDGER_NAME, read_records
-from sweeps.ledger.salvage import salvage_lines
+from sweeps.ledger.salvage import SalvagedLedger, salvage_lines
 from sweeps.run.pins import RUN_FILE, is_made, read_run_file
 
 SET_ASIDE = "set-aside"
@@ -38,18 +39,29 @@ def repair_run(run: Path) -> list[Part]:
 
     Raises:
         FileNotFoundError: There is no ledger.
-        ValueError: Its folder is no sweep's.
+        ValueError: Its folder is no sweep's, or the ledger's end is of another run.
     """
     if not (run / LEDGER_NAME).is_file():
         raise FileNotFoundError(f"No ledger at {run / LEDGER_NAME}. Is {run} a sweep's folder?")
-    ledger = _repair_ledger(run)
-    return [ledger, *_marker_parts(run), *_pinned_parts(run), *_final_parts(run)]
+    ledger = list(_ledger_parts(run))
+    return [*ledger, *_marker_parts(run), *_pinned_parts(run), *_final_parts(run)]
 
 
-def _repair_ledger(run: Path) -> Part:
+def _ledger_parts(run: Path) -> Iterator[Part]:
+    """Yield the state of the ledger, and of what says where it ends if that is damaged."""
+    try:
+        end = read_end(run)
+    except ValueError:
+        end = None
+        found = salvage_lines(run / LEDGER_NAME)
+        yield Part(END_NAME, "repaired", f"{_move_away(run, run / END_NAME)}, and written again.")
+        write_end(run, found.end)
+    yield _repair_ledger(run, salvage_lines(run / LEDGER_NAME, end))
+
+
+def _repair_ledger(run: Path, found: SalvagedLedger) -> Part:
     file = run / LEDGER_NAME
-    found = salvage_lines(file)
-    if found.is_chained:
+    if found.fault is None:
         return Part(LEDGER_NAME, "sound", f"{found.num_sound} records.")
     if found.num_sound == 0 and not (run / RUN_FILE).is_file():
         raise ValueError(f"{file} holds no record of a sweep. Is {run} a sweep's folder?")
@@ -57,9 +69,10 @@ def _repair_ledger(run: Path) -> Part:
     kept.parent.mkdir(exist_ok=True)
     kept.write_bytes(file.read_bytes())
     write_text(file, found.sound.decode())
+    write_end(run, found.end)
     faults = " ".join(fault for _, fault in found.set_aside[:3])
     more = f" And {len(found.set_aside) - 3} more." if len(found.set_aside) > 3 else ""
-    lost = faults + more if faults else "Lines are missing or moved."
+    lost = faults + more if faults else found.fault
     return Part(
         LEDGER_NAME,
         "repaired",
@@ -83,8 +96,11 @@ def _pinned_parts(run: Path) -> Iterator[Part]:
     try:
         pins = read_run_file(run).get("pins", {})
     except ValueError as error:
-        yield Part("run.json", "damaged", str(error))
+        yield Part(RUN_FILE, "damaged", str(error))
         return
+    if not pins:
+        word = "It pins nothing, so data and models were not compared; --resume pins them."
+        yield Part(RUN_FILE, "damaged", word)
     for name, held in pins.items():
         if not (isinstance(held, dict) and "file" in held):
             continue
@@ -94,7 +110,7 @@ def _pinned_parts(run: Path) -> Iterator[Part]:
         elif not file.is_file():
             yield Part(held["file"], "damaged", f"The {name} is missing.")
         elif hash_file(file) != held["sha256"]:
-            word = f"The {name} has other bytes than the run was begun with."
+            word = f"The {name} has other bytes than the run was begun with, by {RUN_FILE}."
             yield Part(held["file"], "damaged", word)
         else:
             yield Part(held["file"], "sound", f"The {name}.")

@@ -48,3 +48,9 @@ def finished_run(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_HUB_OFFLINE", "1")
         yield make_finished_run(tmp_path_factory.mktemp("faults"), tiny_backbone)
+
+
+@pytest.fixture(scope="session")
+def other_run(finished_run: Path, tiny_backbone: Path) -> Path:
+    """The folder of another finished run, with other people and texts; do not write to it."""
+    return make_finished_run(finished_run.parent / "other", tiny_backbone, seed=1)

@@ -31,14 +31,13 @@ COUNTRY = "Arvandia"
 MODEL = "models/arvandia"
 
 
-def make_config(folder: Path, backbone: Path) -> SweepConfig:
+def make_config(folder: Path, backbone: Path, seed: int) -> SweepConfig:
+    world = {"num_countries": 2, "users_per_country": 16, "interactions_per_user": 2, "seed": seed}
     raw = {
         "name": "finished",
         "countries": [COUNTRY],
-        "data": {
-            "source": "synthetic",
-            "synthetic": {"num_countries": 2, "users_per_country": 16, "interactions_per_user": 2},
-        },
+        "data": {"source": "synthetic", "synthetic": world},
+        "split": {"seed": seed},
         "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 30},
         "encoder": {"max_tokens": 96},
         "training": {"pairs_per_step": 100, "learning_rate": 1e-3, "precision": "fp32"},
@@ -70,10 +69,10 @@ def jobs_of(config: SweepConfig, run: Path) -> list[Job]:
     ]
 
 
-def make_finished_run(folder: Path, backbone: Path) -> Path:
-    """Train and write everything of a run, and return its folder."""
+def make_finished_run(folder: Path, backbone: Path, seed: int = 0) -> Path:
+    """Train and write everything of a run on a world of its own, and return its folder."""
     torch.set_num_threads(1)
-    config, run = make_config(folder, backbone), folder / "run"
+    config, run = make_config(folder, backbone, seed), folder / "run"
     ledger = open_run(config, run, resume=False)
     table, model = prepare_table_and_model(config, run, str)
     countries = prepare_countries(config, table, model, run, str).countries

@@ -22,7 +22,7 @@ from sweeps.run.run_folder import open_run, read_run_config
 from sweeps.run.table_and_model import prepare_table_and_model
 from tests.faults.finished_run import MODEL
 
-_TRACEBACK = ("Traceback", "The traceback is in")
+TRACEBACK = ("Traceback", "The traceback is in")
 
 
 _APP = make_app()  # to make it takes longer than most refusals
@@ -42,7 +42,7 @@ class Ended:
 
     @property
     def has_traceback(self) -> bool:
-        return self.code not in (0, 1, 2) or any(word in self.said for word in _TRACEBACK)
+        return self.code not in (0, 1, 2) or any(word in self.said for word in TRACEBACK)
 
 
 def run_command(*words: object) -> Ended:

@@ -52,6 +52,19 @@ def injected(few: int, full: int) -> pytest.MarkDecorator:
     )
 
 
+def in_turn(kinds: Sequence[object], step: int, few: int) -> list[Any]:
+    """Return arguments `kind` and `few` of a test: all with None, which is many, on `make faults`.
+
+    By default it injects every `step`th kind `few` times.
+    """
+    named = [
+        (kind, "-".join(map(str, kind)) if isinstance(kind, tuple) else kind) for kind in kinds
+    ]
+    quick = [pytest.param(kind, few, id=f"{name}-few") for kind, name in named[::step]]
+    marks = pytest.mark.faults
+    return quick + [pytest.param(k, None, marks=marks, id=f"{name}-full") for k, name in named]
+
+
 def shorten(said: str, *places: Path) -> str:
     """Return a message for the table: in one line, without the folders of a test."""
     for place in places:

@@ -22,6 +22,7 @@ from scpo.tokens import chat_template
 from scpo.tokens.chat_template import TemplateFailure, render_conversations
 from scpo.training.checkpoints import _restore_random_states
 from scpo.training.engines import STATE_FILE, TorchEngine
+from sweeps.ledger.end_file import END_NAME
 from sweeps.run.pins import RUN_FILE, update_run_file
 from sweeps.run.run_folder import read_run_config
 from tests.faults.finished_run import MODEL
@@ -186,7 +187,8 @@ def trusted(run: Path, canary: Path) -> Path:
     for model in (run / "global", run / MODEL):
         (model / FACTS_FILE).unlink()
         bring_code(model, canary)
-    (run / RUN_FILE).unlink()
+    for name in (RUN_FILE, END_NAME):
+        (run / name).unlink()
     lines = (run / "trials.jsonl").read_text().splitlines()
     bodies = [line.partition(', "sum": ')[0] + "}" for line in lines]  # as before checksums
     records = [{**json.loads(body), "model_hash": None} for body in bodies]

@@ -9,6 +9,7 @@ from scpo.config import dump_config, load_config
 from sweeps.api import configurations, start
 from sweeps.api.configurations import CONFIGURATIONS, find_configuration
 from sweeps.config import SweepConfig
+from sweeps.ledger.end_file import END_NAME
 from sweeps.ledger.records import Ledger
 from sweeps.tracking import delivery
 
@@ -33,6 +34,7 @@ def swept(monkeypatch, records):
         for record in records[:3]:
             ledger.append(record)
         ledger.listeners = []
+        (run / END_NAME).unlink()
         ledger.path.write_text("".join(r.model_dump_json() + "\n" for r in records))
         return "max_wall_s" if config.search.max_wall_s else None
 

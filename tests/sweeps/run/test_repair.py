@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 from scpo.__main__ import make_app
 from scpo.files.atomic import MARKER, write_text
 from scpo.models.reward_model import content_hash
+from sweeps.ledger.end_file import END_NAME
 from sweeps.ledger.records import LEDGER_NAME, Ledger, read_records
 from sweeps.run.pins import check_pins, made_file, pin_file
 from sweeps.run.repair import repair_run
@@ -98,3 +99,28 @@ def test_what_cannot_be_made_again_is_named_with_exit_code_1(tmp_path, trial):
     assert result.exit_code == 1
     assert "damaged  split.json: The split has other bytes" in result.output
     assert "Restore split.json, or start a new run" in result.output
+
+
+def test_lines_lost_at_the_ledgers_end_are_told_and_no_longer_missed(tmp_path, trial):
+    make_run(tmp_path, trial)
+    ledger = tmp_path / LEDGER_NAME
+    ledger.write_bytes(ledger.read_bytes().splitlines(keepends=True)[0])
+    part = repair_run(tmp_path)[0]
+    assert part.state == "repaired"
+    assert "ends after 1 lines, but 2 were written" in part.word
+    assert [record.trial_id for record in read_records(tmp_path)] == ["t0"]
+
+
+def test_a_damaged_end_of_the_ledger_is_written_again(tmp_path, trial):
+    make_run(tmp_path, trial)
+    (tmp_path / END_NAME).write_text("{")
+    assert repair_run(tmp_path)[0].name == END_NAME
+    assert len(read_records(tmp_path)) == 2
+    assert repair_run(tmp_path)[0].name == LEDGER_NAME
+
+
+def test_a_run_without_pins_is_told(tmp_path, trial):
+    make_run(tmp_path, trial)
+    (tmp_path / "run.json").unlink()
+    parts = {part.name: part for part in repair_run(tmp_path)}
+    assert "pins nothing" in parts["run.json"].word

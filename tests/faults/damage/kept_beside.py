@@ -1,10 +1,8 @@
-"""Flipped bits of what a run keeps beside its records: caches, checkpoints, cells of a study.
+"""What a run keeps beside its records: caches, checkpoints, cells of a study, prepared data.
 
-A damaged part is made again, or refused by name: the numbers are those of sound files.
+Each maker writes one kind of it into a folder, and returns what says how the folder is read.
 """
 
-import random
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +22,10 @@ from scpo.tokens.token_store import load_or_encode
 from scpo.training.checkpoints import find_damage
 from scpo.training.fit import fit_on_device
 from sweeps.lanes.cells import finish_cells
-from tests.faults.table import injected
-from tests.faults.test_damage import flip_bit
 
 PROMPTS, RESPONSES = ["a b", "c", "d e f"] * 20, ["g", "h i", "j"] * 20
-Check = Callable[[Path], str | None]  # what is wrong after a flip, None for nothing
+Check = Callable[[Path], str | None]  # what is wrong with what is read, None for nothing
+Make = Callable[[Path, Path, TokenizedTexts], Check]
 
 
 @dataclass(frozen=True)
@@ -44,9 +41,9 @@ def third(cell: Cell) -> dict[str, float]:
     return {"mean": cell.number / 3}
 
 
-@pytest.fixture(scope="module")
-def texts(finished_run: Path) -> TokenizedTexts:
-    return encode_texts(tokenizer_of(finished_run), PROMPTS, RESPONSES, max_tokens=32)
+def encode(run: Path) -> TokenizedTexts:
+    """Return the texts as a run's global model reads them."""
+    return encode_texts(tokenizer_of(run), PROMPTS, RESPONSES, max_tokens=32)
 
 
 def tokenizer_of(run: Path) -> AutoTokenizer:
@@ -58,8 +55,8 @@ def rewards(folder: Path, run: Path, texts: TokenizedTexts) -> Check:
     write_rewards(folder, list(known), np.array(list(known.values())))
 
     def check(place: Path) -> str | None:
-        found, num_aside = read_cache(place)
-        return None if found == known or (num_aside == 1 and found == {}) else "other rewards"
+        found, _ = read_cache(place)
+        return None if found.items() <= known.items() else "other rewards"
 
     return check
 
@@ -130,10 +127,7 @@ def cells(folder: Path, run: Path, texts: TokenizedTexts) -> Check:
     sound = finish_cells(wanted, third, folder, str, num_processes=1)
 
     def check(place: Path) -> str | None:
-        try:
-            found = finish_cells(wanted, third, place, str, num_processes=1)
-        except ValueError as error:
-            return None if "cell-" in str(error) else f"unnamed: {error}"
+        found = finish_cells(wanted, third, place, str, num_processes=1)
         return None if found == sound else "other results"
 
     return check
@@ -145,16 +139,13 @@ def interactions(folder: Path, run: Path, texts: TokenizedTexts) -> Check:
     write_interactions(sound, folder / "interactions.parquet")
 
     def check(place: Path) -> str | None:
-        try:
-            found = read_interactions(place)
-        except ValueError as error:
-            return None if "interactions.parquet" in str(error) else f"unnamed: {error}"
+        found = read_interactions(place)
         return None if found.to_pylist() == sound.to_pylist() else "other interactions"
 
     return check
 
 
-KINDS: dict[str, Callable[[Path, Path, TokenizedTexts], Check]] = {
+KINDS: dict[str, Make] = {
     "cached reference rewards": rewards,
     "stored tokens": tokens,
     "cached features": features,
@@ -162,27 +153,3 @@ KINDS: dict[str, Callable[[Path, Path, TokenizedTexts], Check]] = {
     "a study's cells": cells,
     "prepared interactions": interactions,
 }
-
-
-@injected(5, 400)
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_flipped_bit_beside_the_records_changes_nothing(
-    kind: str,
-    times: int,
-    finished_run: Path,
-    texts: TokenizedTexts,
-    tmp_path: Path,
-    tell: Callable[..., None],
-) -> None:
-    sound, place = tmp_path / "sound", tmp_path / "place"
-    check = KINDS[kind](sound, finished_run, texts)
-    files = sorted(path for path in sound.rglob("*") if path.is_file())
-    draw, bad = random.Random(kind), []
-    for number in range(times):
-        shutil.rmtree(place, ignore_errors=True)
-        shutil.copytree(sound, place)
-        file = place / files[number % len(files)].relative_to(sound)
-        at, bit = flip_bit(file, draw)
-        if fault := check(place):
-            bad.append(f"{file.name}, byte {at} bit {bit}: {fault}")
-    tell(f"a flipped bit of {kind}", times, bad, says="made again, or refused by name")

@@ -6,11 +6,13 @@ lines there are and the chain at the last. It is written after the line: a kill 
 a ledger of one line more, which is sound.
 """
 
+import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scpo.files.atomic import hash_values, read_versioned, write_json
+from scpo.files.atomic import hash_values, read_versioned
 
 END_NAME = "trials.end.json"
 _FORMAT = 1
@@ -68,6 +70,8 @@ def read_end(folder: Path) -> LedgerEnd | None:
         ValueError: The file is damaged, or of a later version.
     """
     file = folder / END_NAME
+    if file.is_file() and file.stat().st_size == 0:
+        return None
     held = read_versioned(file, range(1, _FORMAT + 1), _DAMAGED)
     if not held:
         return None
@@ -78,6 +82,13 @@ def read_end(folder: Path) -> LedgerEnd | None:
 
 
 def write_end(folder: Path, end: LedgerEnd) -> None:
-    """Write where the ledger of a folder ends."""
+    """Write where the ledger of a folder ends.
+
+    It is not forced to the disk, as the line is: that would cost every trial as much again. After
+    a power cut the file may tell of an earlier line, which is sound, or be empty.
+    """
     held = {"format": _FORMAT, "run": end.run, "lines": end.lines, "link": end.link}
-    write_json(folder / END_NAME, {**held, "sum": hash_values(held)[:16]})
+    text = json.dumps({**held, "sum": hash_values(held)[:16]}, indent=2)
+    temporary = folder / f".{END_NAME}.{os.getpid()}.tmp"
+    temporary.write_text(f"{text}\n", encoding="utf-8")
+    temporary.replace(folder / END_NAME)

@@ -75,3 +75,9 @@ def test_without_one_the_chain_alone_counts(folder):
     (folder / END_NAME).unlink()
     assert read_end(folder) is None
     assert len(read_records(folder)) == 4
+
+
+def test_an_end_that_a_power_cut_left_empty_says_nothing(tmp_path):
+    write_end(tmp_path, LedgerEnd("a", 1, "b"))
+    (tmp_path / END_NAME).write_bytes(b"")
+    assert read_end(tmp_path) is None

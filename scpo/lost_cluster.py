@@ -12,7 +12,7 @@ from collections.abc import Callable
 from scpo.interrupts import end_command
 from scpo.text.terminal import warn
 
-Address = tuple[str, int]
+HostPort = tuple[str, int]
 POLL_S = 1.0
 _TELL_S = 10.0  # of a head that others run, which may come back
 _CONNECT_S = 5.0
@@ -26,7 +26,7 @@ class ClusterWatch:
     """
 
     def __init__(
-        self, head: Address, raylet: Address, *, is_own: bool, is_connected: Callable[[], bool]
+        self, head: HostPort, raylet: HostPort, *, is_own: bool, is_connected: Callable[[], bool]
     ) -> None:
         self._head, self._raylet = head, raylet
         self._is_own, self._is_connected = is_own, is_connected
@@ -49,7 +49,7 @@ class ClusterWatch:
                 self._tell_of_head()
             time.sleep(POLL_S)
 
-    def _has_died(self, address: Address) -> bool:
+    def _has_died(self, address: HostPort) -> bool:
         """Return whether nothing listens there, asked twice, while the driver needs it."""
         if _is_listening(address):
             return False
@@ -74,7 +74,7 @@ class ClusterWatch:
             )
 
 
-def _is_listening(address: Address) -> bool:
+def _is_listening(address: HostPort) -> bool:
     """Return whether a connection is taken; one that only takes long is not refused."""
     try:
         socket.create_connection(address, timeout=_CONNECT_S).close()
@@ -85,5 +85,5 @@ def _is_listening(address: Address) -> bool:
     return True
 
 
-def _text(address: Address) -> str:
+def _text(address: HostPort) -> str:
     return f"{address[0]}:{address[1]}"

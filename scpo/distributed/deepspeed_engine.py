@@ -4,7 +4,7 @@ The process group exists before (Ray Train makes it). Rewards and loss are float
 torch's, so nothing is compiled at start. On a CPU set DS_ACCELERATOR=cpu and use gloo.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ class DeepSpeedEngine:
         zero_stage: 0 replicates, 1 shards the optimizer, 2 gradients too, 3 weights too.
         offload: What lies in CPU memory between uses.
     """
+
+    prove: Callable[..., float] | None = None
 
     def __init__(
         self,

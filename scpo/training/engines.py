@@ -5,7 +5,7 @@ batch, backward passes, an optimizer step, its state for a checkpoint and, at th
 weights. AdamW with gradient clipping, as in the paper's runs. Rewards and loss are float32.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -82,6 +82,7 @@ class Engine(ScoringEngine, Protocol):
 
     kind: str
     optimization: Optimization
+    prove: Callable[..., float] | None  # the warm start; None for `prove_warm_start`
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`, which ranks average."""
@@ -115,9 +116,17 @@ class TorchEngine:
     rank = 0
     world_size = 1
     kind = "torch"
+    prove: Callable[..., float] | None = None
 
-    def __init__(self, reward: LoadedModel, optimization: Optimization) -> None:
+    def __init__(
+        self,
+        reward: LoadedModel,
+        optimization: Optimization,
+        *,
+        prove: Callable[..., float] | None = None,
+    ) -> None:
         self.model = reward.model
+        self.prove = prove
         self.device = reward.model.device
         self.optimization = optimization
         self.optimizer, self.scheduler = optimization.make_optimizer(self.model, fused=True)

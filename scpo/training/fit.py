@@ -8,7 +8,8 @@ import hashlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Generic
+from functools import partial
+from typing import Any, Generic, TypeVar
 
 import torch
 from safetensors import SafetensorError
@@ -29,15 +30,12 @@ from scpo.training.checkpoints import Checkpoints, TrainingStopped
 from scpo.training.engines import Engine, Optimization, TorchEngine
 from scpo.training.forward_passes import BatchInputs, model_inputs, plain_forward
 from scpo.training.loop import Progress, TrainingResult, count_steps, train_reward_model
-from scpo.training.warm_start import (
-    EngineType,
-    Prove,
-    rewards_through,
-    sample_texts,
-)
+from scpo.training.warm_start import rewards_through, sample_texts
 
 # What a checkpoint must share with the training that resumes from it: beginnings of the names.
 IDENTITY = ("training.", "data", "head", "precision", "num_steps")
+
+EngineType = TypeVar("EngineType", bound=Engine)
 
 
 @dataclass(frozen=True)
@@ -63,24 +61,20 @@ def fit_on_device(
     out: Place | None = None,
     checkpoints: Place | None = None,
     report: Callable[[Progress], None] | None = None,
-    prove: Prove[TorchEngine] | None = None,
+    prove: Callable[..., float] | None = None,
 ) -> TrainingResult:
     """Train `reward` in place, on its device; adapters are merged into it at the end.
 
     `out` is a folder or URI of the trained model, or None. `checkpoints` is one to save to and
     resume from, or None for neither; it is removed once the model is written. `report` is called
-    after every step. `prove` proves the warm start, None for `prove_warm_start`.
+    after every step, and `prove` proves the warm start, None for `prove_warm_start`.
 
     Raises:
         TrainingStopped: As of `scpo.training.loop.train_reward_model`, or the model written does
             not give the rewards of the one trained.
     """
-    fitted = fit_with(
-        *(TorchEngine, reward, data, config),
-        checkpoints=checkpoints,
-        report=report,
-        prove=prove,
-    )
+    make_engine = partial(TorchEngine, prove=prove)
+    fitted = fit_with(make_engine, reward, data, config, checkpoints=checkpoints, report=report)
     if out is not None:
         export_trained(fitted, data, config, out, checkpoints=checkpoints)
     if config.lora is not None:
@@ -98,7 +92,6 @@ def fit_with(
     checkpoints: Place | None = None,
     save_now: Callable[[], bool] | None = None,
     report: Callable[[Progress], None] | None = None,
-    prove: Prove[EngineType] | None = None,
 ) -> Fitted[EngineType]:
     """Train through an engine made for the purpose; every rank must call.
 
@@ -140,7 +133,6 @@ def fit_with(
             else Checkpoints(checkpoints, config.checkpoint_every, own, save_now)
         ),
         report=report,
-        prove=prove,
     )
     result.settings = settings
     return Fitted(engine, reward, inputs, result, size_of_file(num_weights, engine.world_size))

@@ -39,7 +39,7 @@ from scpo.training.forward_passes import (
     plan_forwards,
 )
 from scpo.training.loss import centring_losses, pair_losses
-from scpo.training.warm_start import EngineType, Prove, prove_warm_start
+from scpo.training.warm_start import prove_warm_start
 
 _STEPS_AHEAD = 64  # that are planned at once
 
@@ -102,7 +102,7 @@ def count_steps(data: TrainingSet, *, epochs: float, pairs_per_step: int, seed: 
 
 
 def train_reward_model(
-    engine: EngineType,
+    engine: Engine,
     data: TrainingSet,
     inputs: BatchInputs,
     *,
@@ -111,13 +111,12 @@ def train_reward_model(
     centring: float = 0.0,
     checkpoints: Checkpoints | None = None,
     report: Callable[[Progress], None] | None = None,
-    prove: Prove[EngineType] | None = None,
 ) -> TrainingResult:
     """Train the engine's model on weighted pairs, from the start or the newest checkpoint.
 
     Every rank calls with the same arguments. `pairs_per_step` are aimed at over all ranks; `seed`
     is that of the order of the data, `centring` the coefficient c. `report` is called after every
-    step, `prove` before the first, where the data have reference rewards.
+    step.
 
     Raises:
         TrainingStopped: A loss or gradient is not finite, the model is not the one that gave
@@ -130,7 +129,8 @@ def train_reward_model(
         losses=start.losses, resumed_from=start.step, moved_aside=start.moved_aside
     )
     if data.reference is not None and start.step == 0:
-        result.warm_start = (prove or prove_warm_start)(engine, data, inputs)
+        prove = engine.prove or prove_warm_start
+        result.warm_start = prove(engine, data, inputs)
     loop = _Loop(engine, data, inputs, centring, result)
     started = time.perf_counter()
     left = steps[start.step :]

@@ -6,8 +6,7 @@ template or truncation, dropout, another pooling or precision all show here, and
 does not start.
 """
 
-from collections.abc import Callable, Mapping
-from typing import TypeVar
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -31,10 +30,6 @@ from scpo.training.forward_passes import (
 SAMPLE_TEXTS = 8
 SAMPLE_TOKENS = 4096  # of the rows that share a prompt
 TOLERANCE = {"fp32": 1e-3, "bf16": 5e-2}
-
-
-EngineType = TypeVar("EngineType", bound=Engine)
-Prove = Callable[[EngineType, TrainingSet, BatchInputs], float]  # as `prove_warm_start`
 
 
 def prove_warm_start(engine: Engine, data: TrainingSet, inputs: BatchInputs) -> float:

@@ -59,17 +59,27 @@ def read_yaml(path: Path) -> YamlValue:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is larger than 1 MiB or no YAML, holds several documents, or see
-            `parse_yaml`; the message names file and line.
+        ValueError: It holds several documents, or as of `read_documents`.
+    """
+    documents = read_documents(path)
+    if len(documents) > 1:
+        raise ValueError(f"{path} must hold one YAML document, but holds {len(documents)}.")
+    return documents[0] if documents else YamlValue(None, {})
+
+
+def read_documents(path: Path) -> list[YamlValue]:
+    """Return the documents of a file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It is larger than 1 MiB or no YAML, or see `parse_yaml`; the message names file
+            and line.
     """
     with path.open("rb") as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise ValueError(f"{path} must be a small YAML file, but is larger than 1 MiB.")
-    documents = parse_yaml(content, str(path))
-    if len(documents) > 1:
-        raise ValueError(f"{path} must hold one YAML document, but holds {len(documents)}.")
-    return documents[0] if documents else YamlValue(None, {})
+    return parse_yaml(content, str(path))
 
 
 def parse_yaml(content: bytes | str, origin: str) -> list[YamlValue]:

@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from scpo.text.json_text import load_json
 from sweeps.ledger.records import TrialRecord
 from sweeps.tracking.sent_values import fingerprint
 
@@ -32,7 +33,7 @@ class SentMemory:
         held = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
         for line in held.split("\n")[:-1]:
             with suppress(ValueError, KeyError):
-                entry = json.loads(line)
+                entry = load_json(line)
                 self.run = entry.get("run", self.run)
                 self.taken[entry["trial"]] = entry["sent"]
         if not self.taken:

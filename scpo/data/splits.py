@@ -216,8 +216,11 @@ def _read_kept(file: Path) -> dict[str, dict[str, str]]:
     try:
         held = load_json(file.read_bytes())
         countries = held["countries"]
-        whole = held["sum"] == hash_values(countries)[:16]
-    except (ValueError, KeyError, TypeError):
+        whole = held["sum"] == hash_values(countries)[:16] and all(
+            side in SIDES for sides in countries.values() for side in dict(sides).values()
+        )
+        json.dumps(countries, ensure_ascii=False).encode("utf-8")  # no half of a pair
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ValueError(

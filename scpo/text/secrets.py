@@ -18,7 +18,8 @@ _COUNTS = re.compile(r"(?:max|min|num|new)_\w{0,40}tokens|tokens_per", re.IGNORE
 _URI_USER = r"(?P<b1>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:]*:[^\s/@]+(?=@)"
 _WEB_USER = r"(?P<b2>\bhttps?://)[^\s/@]+(?=@)"
 _BUCKET_USER = (
-    r"(?P<b3>\b(?:s3|s3a|gs|gcs|az|abfss?)://)(?:[^\s@:]{0,500}:[^\s@]{0,500}|[^\s/@]+)(?=@)"
+    r"(?P<b3>\b(?:s3|s3a|gs|gcs|az|abfss?)://)"
+    r"(?:[^\s@:]*+:(?:(?!://)[^\s@])*+|[^\s/@]+)(?=@)"
 )
 _SETTING = (
     r"(?P<b4>(?:^|[?&;,\s])(?:password|passwd|pwd|token|access_token|auth_token|secret|api_?key"

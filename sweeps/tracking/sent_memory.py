@@ -30,9 +30,9 @@ class SentMemory:
         self.file = folder / MEMORY_FOLDER / f"{tracker}.jsonl"
         self.run = run
         self.taken: dict[str, str] = {}  # hash by trial
-        held = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
+        held = self.file.read_text("utf-8", "replace") if self.file.is_file() else ""
         for line in held.split("\n")[:-1]:
-            with suppress(ValueError, KeyError):
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
                 entry = load_json(line)
                 self.run = entry.get("run", self.run)
                 self.taken[entry["trial"]] = entry["sent"]

@@ -6,7 +6,7 @@ and `rejected`, whose texts and messages `scpo.data.reading.trl_columns` takes a
 
 import math
 import reprlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeAlias
@@ -119,7 +119,7 @@ def take_choice(row: RawRow, field: str, choices: Mapping[Any, Any]) -> Any:
     if value is None:
         raise RowFault("missing_field", "The field must be there and not be null.", field)
     key = value.strip() if isinstance(value, str) else value
-    if key not in choices:
+    if not isinstance(key, Hashable) or key not in choices:
         known = ", ".join(str(choice) for choice in choices)
         message = f"One of {known} must stand here, got {reprlib.repr(value)}."
         raise RowFault("wrong_type", message, field)

@@ -24,7 +24,7 @@ from scpo.text.near_words import nearest
 _log = logging.getLogger(__name__)
 
 MISSPELT = 0.76  # difflib's ratio; "mean" and "Oman" have 0.75
-_MOST_NAMES = 300  # of no country that are looked at: a file of more has another column there
+_MOST_NAMES = 50  # of no country that are looked at: a file of more has another column there
 _NEAR = 0.82  # the same for names that may be invented: "Kestovia" and "Estonia" have 0.8
 
 

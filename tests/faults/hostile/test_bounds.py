@@ -1,5 +1,7 @@
 """Small or endless inputs that ask for too much: each is read or refused within 10 s and 256 MiB.
 
+Seconds are those of the processor, since machines are shared; one that waits ends after 30 s.
+
 `make faults` makes each whole, in a process of its own, whose memory is measured over its imports
 and the size of the input. By default small forms are read in this process.
 """
@@ -9,7 +11,6 @@ import io
 import json
 import os
 import resource
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -71,7 +72,7 @@ def _make_texts(text: str) -> Make:
 
 
 def _make_countries(file: Path, is_whole: bool) -> None:
-    rows = range(100_000 if is_whole else 1_000)
+    rows = range(50_000 if is_whole else 1_000)
     lines = (json.dumps({**_PAIR, "country": f"Qx{row}zq"}) + "\n" for row in rows)
     _write(file.with_name("rows.jsonl"), "".join(lines).encode())
 
@@ -135,7 +136,7 @@ _DATA: dict[str, Make] = {
     "100,000 responses in a row": _make_responses,
     "texts of a million spaces": _make_texts(" "),
     "texts of a million line breaks": _make_texts("\n\n"),
-    "100,000 names of countries": _make_countries,
+    "50,000 names of countries": _make_countries,
     "a quote over 100,000 rows": _many("rows.csv", b"a,b,c,Chile\n", 10**4, 10**5, _HEAD + b'a,"'),
     "100,000 columns": _make_columns,
     "Parquet that unpacks to 16 GiB": _make_parquet_bomb,
@@ -182,7 +183,7 @@ def _render(template: str, folder: Path) -> None:
 
 def _measure(read: Callable[..., None], arguments: tuple[Any, ...], answer: Path) -> None:
     """Write how a reader ended, its seconds, and how far its memory rose."""
-    before, started = _peak(), time.monotonic()
+    before, started = _peak(), _cpu_s()
     try:
         read(*arguments)
         said = "read"
@@ -190,7 +191,12 @@ def _measure(read: Callable[..., None], arguments: tuple[Any, ...], answer: Path
         said = one_line(str(error))
     except BaseException as error:
         said = f"Traceback {error!r}"
-    answer.write_text(json.dumps([said, time.monotonic() - started, _peak() - before]))
+    answer.write_text(json.dumps([said, _cpu_s() - started, _peak() - before]))
+
+
+def _cpu_s() -> float:
+    own, children = os.times(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return own.user + own.system + children.ru_utime + children.ru_stime
 
 
 def _peak() -> int:

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scpo.files.places import is_remote
-from scpo.text.yaml_files import parse_yaml
+from scpo.text.yaml_files import parse_yaml, read_documents
 
 PROFILES = Path(__file__).parents[1] / "profiles"
 SHIPPED = ("local", "kuberay-raycluster", "aws", "gcp")
@@ -82,7 +82,7 @@ def load_profile(name: str) -> Profile:
     path = find_profile(name)
     settings = None
     if path.suffix in (".yaml", ".yml"):
-        documents = parse_yaml(path.read_bytes(), str(path))
+        documents = read_documents(path)
         settings = _find_settings([document.value for document in documents], str(path))
     if settings is None:
         raise ValueError(

@@ -8,13 +8,13 @@ back through the Jobs API, so no other port or login is needed.
 import base64
 import hashlib
 import io
-import json
 import shutil
 import tarfile
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path, PurePath
+from typing import Any
 from uuid import uuid4
 
 from cluster.jobs.client import FETCHED_RUN, job_status, submit_job
@@ -23,6 +23,7 @@ from cluster.jobs.packing import ARCHIVE_PREFIX, is_left_out
 from cluster.jobs.submission import Submission
 from scpo.files.buckets import RemoteFolder
 from scpo.files.places import is_remote
+from scpo.text.json_text import load_json
 
 LEFT_OUT = ("models", "global", "cache", "data", "checkpoints", "*.checkpoints", "*.tmp", "*.lock")
 """Large or rebuildable; `models` can be asked for."""
@@ -86,7 +87,7 @@ def unpack(log: str, source: str, to: Path) -> int:
     lines = [
         line[len(ARCHIVE_PREFIX) :] for line in log.splitlines() if line.startswith(ARCHIVE_PREFIX)
     ]
-    header = json.loads(lines[0]) if lines else {}
+    header = _header_of(lines, source)
     if "missing" in header or header.get("num_files") == 0:
         raise FileNotFoundError(_no_outputs(source))
     if "too_large" in header:
@@ -95,7 +96,7 @@ def unpack(log: str, source: str, to: Path) -> int:
             f"{header['size'] >> 20} MiB. Fetch without --models, or copy the folder with rsync, "
             "kubectl cp or ray rsync-down."
         )
-    content = b"".join(map(base64.b64decode, lines[1:]))
+    content = _decode(lines[1:])
     if hashlib.sha256(content).hexdigest() != header.get("sha256"):
         raise RuntimeError(
             f"The files of {source} arrived damaged: {len(content)} of "
@@ -108,6 +109,24 @@ def unpack(log: str, source: str, to: Path) -> int:
     except tarfile.TarError as error:
         raise RuntimeError(f"The archive of {source} is not unpacked: {error}.") from error
     return int(header["num_files"])
+
+
+def _header_of(lines: list[str], source: str) -> dict[str, Any]:
+    try:
+        header = dict(load_json(lines[0])) if lines else {}
+        if "too_large" in header:
+            header["size"] = int(header["size"])
+    except (ValueError, TypeError, KeyError) as error:
+        raise RuntimeError(f"The archive of {source} did not arrive whole. Try again.") from error
+    return header
+
+
+def _decode(lines: list[str]) -> bytes:
+    """Return the bytes of lines; of other lines none, whose checksum is another."""
+    try:
+        return b"".join(map(base64.b64decode, lines))
+    except ValueError:
+        return b""
 
 
 def _pack_on_cluster(

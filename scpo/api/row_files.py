@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
 from scpo.data.reading.jsonl import read_jsonl
+from scpo.data.reading.tabular import read_batches
 from scpo.files.atomic import atomic_path, hash_file, hash_values, write_json
 from scpo.files.output_folder import one_writer
 
@@ -183,11 +184,14 @@ def _json_chunks(source: Path, size: int) -> Iterator[list[tuple[int, FileRow]]]
 
 
 def _parquet_chunks(source: Path, size: int) -> Iterator[pa.Table]:
-    try:
-        for batch in pq.ParquetFile(source).iter_batches(batch_size=size):
-            yield pa.Table.from_batches([batch])
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{source} must be a whole Parquet file, but: {error}.") from error
+    batches: list[pa.RecordBatch] = []
+    for batch in read_batches(source):
+        batches.append(batch)
+        if sum(map(len, batches)) >= size:
+            yield pa.Table.from_batches(batches)
+            batches = []
+    if batches:
+        yield pa.Table.from_batches(batches)
 
 
 def _write_part(chunk: Any, work: Work, columns: Sequence[str], file: Path) -> None:
@@ -200,7 +204,10 @@ def _write_part(chunk: Any, work: Work, columns: Sequence[str], file: Path) -> N
                 handle.write(json.dumps({**row, **more}, ensure_ascii=False) + "\n")
         return
     present = [name for name in columns if name in chunk.schema.names]
-    rows = list(enumerate(chunk.select(present).to_pylist(), start=1))
+    try:
+        rows = list(enumerate(chunk.select(present).to_pylist(), start=1))
+    except (ValueError, OverflowError) as error:
+        raise ValueError(f"{' and '.join(present)} must hold texts, but: {error}.") from error
     for name, values in _new_columns(work(rows), set(chunk.schema.names)).items():
         chunk = chunk.append_column(name, pa.array(values))
     pq.write_table(chunk, file)

@@ -48,6 +48,10 @@ def read_response(response: Said) -> str:
     """Return the text of a response: a text, or one message of the assistant."""
     if isinstance(response, str):
         return response
+    if isinstance(response, Mapping):
+        raise ValueError(
+            "A response must be a text, or a list of one message, but is one message."
+        )
     if len(response) != 1 or _role(response[0]) != "assistant":
         roles = ", ".join(map(_role, response)) or "none"
         raise ValueError(

@@ -9,6 +9,7 @@ a request's texts are scored in batches by length. GET /health says that the ser
 """
 
 import json
+import reprlib
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,7 @@ from typing import Any
 
 from scpo.api.models import RewardModel
 from scpo.api.said import read_said
+from scpo.text.json_text import load_json
 
 MAX_BODY_BYTES = 32 << 20
 MAX_QUERIES = 4096
@@ -73,8 +75,8 @@ class RewardServer(ThreadingHTTPServer):
             ValueError: The body is no such request.
         """
         try:
-            given = json.loads(body)
-        except (ValueError, RecursionError) as error:
+            given = load_json(body)
+        except ValueError as error:
             raise ValueError(f"The body must be JSON, but: {error}.") from error
         queries = given.get("query") if isinstance(given, dict) else None
         if not isinstance(queries, list) or not queries:
@@ -105,7 +107,7 @@ def _split_messages(queries: list[Any]) -> tuple[list[Any], list[Any]]:
         if not isinstance(query, list) or len(query) < 2:
             raise ValueError(
                 "A query must be a text, or a list of two messages or more whose last is the "
-                f"assistant's, but got {query!r:.80}."
+                f"assistant's, but got {reprlib.repr(query)}."
             )
     return [query[:-1] for query in queries], [query[-1:] for query in queries]
 

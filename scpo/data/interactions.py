@@ -42,7 +42,6 @@ INTERACTIONS_SCHEMA = pa.schema(
         pa.field("prompt_prefix", pa.string()),
     ]
 )
-MAX_RESPONSES = 128  # of an interaction with scores: every two make a pair
 PROMPT_USER = "prompt-"  # begins the user of a prompt, in data that name no users
 _LATER_COLUMNS = (
     "margins",

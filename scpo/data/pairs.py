@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.data.interactions import MAX_RESPONSES
+from scpo.data.reading.fields import MAX_RESPONSES
 
 CHUNK_ROWS = 1 << 15  # interactions turned into pairs at once: what is in between stays small
 

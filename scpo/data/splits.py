@@ -19,6 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from scpo.arrays import IntArray
 from scpo.files.atomic import hash_values, write_json
+from scpo.text.json_text import load_json
 
 SIDES = ("train", "validation", "test")
 _SHARE = 0.15  # of users that test, and of those that validate
@@ -152,7 +153,7 @@ def read_split(file: Path) -> dict[str, str]:
         ValueError: The file is damaged.
     """
     try:
-        parts = dict(json.loads(file.read_text(encoding="utf-8")))
+        parts = dict(load_json(file.read_bytes()))
         whole = set(parts.values()) <= set(SIDES)
     except (ValueError, TypeError):
         whole = False
@@ -213,10 +214,13 @@ def _read_kept(file: Path) -> dict[str, dict[str, str]]:
     if not file.is_file():
         return {}
     try:
-        held = json.loads(file.read_text(encoding="utf-8"))
+        held = load_json(file.read_bytes())
         countries = held["countries"]
-        whole = held["sum"] == hash_values(countries)[:16]
-    except (ValueError, KeyError, TypeError):
+        whole = held["sum"] == hash_values(countries)[:16] and all(
+            side in SIDES for sides in countries.values() for side in dict(sides).values()
+        )
+        json.dumps(countries, ensure_ascii=False).encode("utf-8")  # no half of a pair
+    except (ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ValueError(

@@ -128,7 +128,7 @@ def read_versioned(file: Path, formats: range, damaged: str) -> dict[str, Any]:
     try:
         held = dict(json.loads(file.read_text(encoding="utf-8")))
         version, wrote = int(held.get("format", 0)), dict(held.get("versions", {})).get("scpo")
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
         raise ValueError(f"{file} is damaged, {damaged}") from error
     if version < formats.start:
         raise ValueError(f"{file} is damaged, {damaged}")

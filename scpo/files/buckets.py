@@ -195,7 +195,7 @@ def local_copy(uri: str) -> Path:
         raise FileNotFoundError(f"{uri} is not there, or not whole: no {MANIFEST}.") from error
     try:
         files = json.loads(manifest)["files"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{uri}/{MANIFEST} is damaged.") from error
     target = home() / "fetched" / hashlib.sha256(uri.encode() + b"\0" + manifest).hexdigest()[:32]
     target.parent.mkdir(parents=True, exist_ok=True)

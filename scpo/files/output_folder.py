@@ -276,7 +276,7 @@ def _read_owner(handle: TextIO) -> dict[str, Any]:
     try:
         owner = json.loads(handle.read())
         return dict(owner) if {"user", "host", "pid", "since"} <= owner.keys() else {}
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         return {}
 
 

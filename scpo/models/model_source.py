@@ -4,7 +4,6 @@
 process and on every node. Each node makes its own copy of what is not a folder.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from scpo.files.hub import download_model, resolve_commit
 from scpo.files.places import is_remote
 from scpo.models.folder.checks import CONFIG_FILE, in_one_line, read_object
 from scpo.models.folder.contract import MODEL_FILES
+from scpo.text.json_text import load_json
 
 ADAPTER_CONFIG = "adapter_config.json"
 CONFIG_PATTERNS = (CONFIG_FILE, ADAPTER_CONFIG, "*.py")
@@ -115,7 +115,7 @@ def pin_model(name: str, *, revision: str | None = None, file: Path) -> ModelSou
     asked = {"name": name, "revision": revision}
     if file.is_file():
         try:
-            held = json.loads(file.read_text(encoding="utf-8"))
+            held = load_json(file.read_bytes())
             if held["asked"] == asked:
                 return _source_of(held["source"])
         except (ValueError, KeyError, TypeError) as error:
@@ -182,4 +182,4 @@ def _adapter_config(source: ModelSource) -> dict[str, Any] | None:
             return None
         return read_object(file)
     with in_one_line(f"{source}/{ADAPTER_CONFIG}"):
-        return dict(json.loads(text))
+        return dict(load_json(text))

@@ -10,17 +10,21 @@ MAX_BRACKETS = 1 << 20  # of one text: an empty list takes 2 characters and some
 PairsHook = Callable[[list[tuple[str, Any]]], Any]
 
 
-def load_json(text: str, pairs_hook: PairsHook | None = None) -> Any:
-    """Return what a JSON text holds.
+def load_json(text: str | bytes, pairs_hook: PairsHook | None = None) -> Any:
+    """Return what a JSON text holds; bytes are UTF-8.
 
     Raises:
         ValueError: It is no JSON, or beyond the bounds.
-        RecursionError: It is nested deeper than Python reads.
     """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
     num_brackets = text.count("{") + text.count("[")
     if num_brackets > MAX_BRACKETS:
         raise ValueError(f"over {MAX_BRACKETS:,} lists and objects")
-    value = json.loads(text, object_pairs_hook=pairs_hook)
+    try:
+        value = json.loads(text, object_pairs_hook=pairs_hook)
+    except RecursionError:
+        raise _too_deep() from None
     if num_brackets > MAX_DEPTH:
         refuse_deep(value)
     return value
@@ -40,4 +44,8 @@ def refuse_deep(value: Any) -> None:
         level = [
             each for item in inner for each in (item.values() if isinstance(item, dict) else item)
         ]
-    raise ValueError(f"lists and objects nested over {MAX_DEPTH} deep")
+    raise _too_deep()
+
+
+def _too_deep() -> ValueError:
+    return ValueError(f"lists and objects nested over {MAX_DEPTH} deep")

@@ -11,12 +11,16 @@ from collections.abc import Mapping
 _PARTS = r"token|secret|passw(?:or)?d|passphrase|credential|api_?key|private_?key"
 _WORDS = r"key|keys|pass|pwd|pw|auth|pat|creds|cookie|dsn"
 _NAME = re.compile(rf"(?:{_PARTS})(?!izer)|(?:^|[^a-z])(?:{_WORDS})(?:$|[^a-z])", re.IGNORECASE)
-_COUNTS = re.compile(r"(?:max|min|num|new)_\w*tokens|tokens_per", re.IGNORECASE)
+_COUNTS = re.compile(r"(?:max|min|num|new)_\w{0,40}tokens|tokens_per", re.IGNORECASE)
 
-# The groups before and after what is masked; a slash may stand in the secret key of a bucket.
-_URI_USER = r"(?P<b1>\b[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]+(?=@)"
+# The groups before and after what is masked; a slash may stand in the secret key of a bucket. What
+# may begin anywhere in a run of characters is bounded: a long run would take quadratic time.
+_URI_USER = r"(?P<b1>\b[a-z][a-z0-9+.-]{0,30}://)[^\s/@:]*:[^\s/@]+(?=@)"
 _WEB_USER = r"(?P<b2>\bhttps?://)[^\s/@]+(?=@)"
-_BUCKET_USER = r"(?P<b3>\b(?:s3|s3a|gs|gcs|az|abfss?)://)(?:[^\s@]*:[^\s@]*|[^\s/@]+)(?=@)"
+_BUCKET_USER = (
+    r"(?P<b3>\b(?:s3|s3a|gs|gcs|az|abfss?)://)"
+    r"(?:[^\s@:]*+:(?:(?!://)[^\s@])*+|[^\s/@]+)(?=@)"
+)
 _SETTING = (
     r"(?P<b4>(?:^|[?&;,\s])(?:password|passwd|pwd|token|access_token|auth_token|secret|api_?key"
     r"|access_key|secret_key|sig|signature|x-amz-signature|x-amz-security-token)=)[^&;\s]+"
@@ -31,14 +35,14 @@ _TOKEN = (  # nosec B105  # shapes, no token
     r"|[rs]k_(?:live|test)_\w{16,}|SG\.[\w-]{16,}\.[\w-]{16,}|do[op]_v1_[a-f0-9]{32,}"
     r"|wandb_v1_\w{20,}|dckr_[po]at_\w{20,}|dapi[a-f0-9]{32}|hv[sbr]\.[\w-]{24,}|gsk_\w{40,}"
     r"|r8_\w{30,}|xai-[\w-]{40,}|pplx-\w{30,}|gl(?:sa|c)_\w{30,}|AGE-SECRET-KEY-1[0-9A-Z]{50,}"
-    r"|eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{10,})"
+    r"|eyJ[\w-]{10,1000}\.eyJ[\w-]{10,}\.[\w-]{10,})"
     r"|-----BEGIN[ A-Z]*PRIVATE KEY(?: BLOCK)?-----[\w+/=\s\\]*(?:-----END[ A-Z]*-----)?"
     r"|\bhooks\.slack\.com/services/[\w/]{20,}"
     r"|\b(?:Account|SharedAccess)Key=[\w+/]{40,}"
 )
 # In files beside tokens: URIs with passwords, and what curl, kubectl, Docker and AWS keep.
 _KEPT = (
-    r"\b[a-z][a-z0-9+.-]*://[^\s/@:\"'{}<>$]*:[^\s/@\"'{}<>$*]{8,}@[\w.-]+"
+    r"\b[a-z][a-z0-9+.-]{0,30}://[^\s/@:\"'{}<>$]*:[^\s/@\"'{}<>$*]{8,}@[\w.-]+"
     r"|\bmachine\s+\S+\s+login\s+\S+\s+password\s+\S+|\bclient-key-data:\s*[\w+/=]{24,}"
     r"|\"auth\":\s*\"[\w+/=]{16,}\"|[?&]sig=[\w%+/-]{32,}"
     r"|\baws_secret_access_key[\"']?\s*[:=]\s*[\"']?[\w/+]{40}"

@@ -15,7 +15,7 @@ import yaml
 
 KeyPath = tuple[str | int, ...]  # keys and indices from the top
 
-_MAX_BYTES = 2**20
+_MAX_BYTES = 2**18  # what pure Python parses in a second or two
 _MAX_VALUES = 20_000
 _LARGEST = 2**63 - 1
 _TAG = "tag:yaml.org,2002:"
@@ -59,17 +59,27 @@ def read_yaml(path: Path) -> YamlValue:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It is larger than 1 MiB or no YAML, holds several documents, or see
-            `parse_yaml`; the message names file and line.
+        ValueError: It holds several documents, or as of `read_documents`.
+    """
+    documents = read_documents(path)
+    if len(documents) > 1:
+        raise ValueError(f"{path} must hold one YAML document, but holds {len(documents)}.")
+    return documents[0] if documents else YamlValue(None, {})
+
+
+def read_documents(path: Path) -> list[YamlValue]:
+    """Return the documents of a file.
+
+    Raises:
+        FileNotFoundError: No such file.
+        ValueError: It is larger than 256 KiB or no YAML, or see `parse_yaml`; the message names
+            file and line.
     """
     with path.open("rb") as file:
         content = file.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
-        raise ValueError(f"{path} must be a small YAML file, but is larger than 1 MiB.")
-    documents = parse_yaml(content, str(path))
-    if len(documents) > 1:
-        raise ValueError(f"{path} must hold one YAML document, but holds {len(documents)}.")
-    return documents[0] if documents else YamlValue(None, {})
+        raise ValueError(f"{path} must be a small YAML file, but is larger than 256 KiB.")
+    return parse_yaml(content, str(path))
 
 
 def parse_yaml(content: bytes | str, origin: str) -> list[YamlValue]:

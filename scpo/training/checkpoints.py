@@ -22,6 +22,7 @@ from scpo.files.atomic import hash_file, hash_values
 from scpo.files.buckets import MANIFEST, describe_files
 from scpo.files.places import Place, below
 from scpo.files.provenance import installed_versions, utc_now
+from scpo.text.json_text import load_json
 from scpo.training.checkpoint_storage import Steps, open_steps
 from scpo.training.engines import Engine
 
@@ -133,7 +134,7 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
         folder, fault = _fetch(engine, steps, name)
         found = [fault for fault in engine.gather(fault) if fault]
         if not found and folder is not None:
-            manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+            manifest = load_json((folder / MANIFEST).read_bytes())
             _check_same(engine, checkpoints, checkpoint, manifest)
             engine.load_state(folder)
             _restore_random_states(folder / f"random-rank-{engine.rank:05d}.pt", engine.device)
@@ -150,7 +151,7 @@ def resume_training(engine: Engine, checkpoints: Checkpoints) -> Resumption:
 def find_damage(folder: Path, *, share: int = 0, num_shares: int = 1) -> str | None:
     """Return what is wrong with a checkpoint, or None; each rank reads one share of its files."""
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        manifest = load_json((folder / MANIFEST).read_bytes())
         files = manifest["files"]
         whole = manifest.pop("sha256") == hash_values(manifest)
     except FileNotFoundError:

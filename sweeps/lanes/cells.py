@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import torch
 
 from scpo.files.atomic import hash_values, write_json
+from scpo.text.json_text import load_json
 from sweeps.config import Say
 
 CellT = TypeVar("CellT")
@@ -96,11 +97,11 @@ def _read(folder: Path, name: str) -> dict[str, Any]:
     """Return the cell and the result of a file; those of earlier versions have no checksum."""
     file = _file(folder, name)
     try:
-        held = dict(json.loads(file.read_text(encoding="utf-8")))
+        held = dict(load_json(file.read_bytes()))
         told = held.pop("sum", None)
         if {*held} != {"cell", "result"} or told not in (None, hash_values(held)[:16]):
             raise ValueError("its checksum is another")
-    except (ValueError, TypeError, RecursionError) as error:
+    except (ValueError, TypeError) as error:
         raise ValueError(
             f"{file} has other bytes than were written ({error}). Remove it: the same command "
             "computes it again."

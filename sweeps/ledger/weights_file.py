@@ -5,8 +5,9 @@ users: `scpo.method.user_weights.USER_WARNING` stands wherever they are shown.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from pathlib import Path
 
 from scpo.files.csv_files import write_csv
@@ -42,15 +43,23 @@ def read_user_weights(run: Path) -> dict[str, list[UserWeight]]:
     found: dict[str, list[UserWeight]] = {}
     if not file.is_file():
         return found
-    with file.open(encoding="utf-8", newline="") as handle:
-        for number, row in enumerate(csv.DictReader(handle), 2):
-            try:
-                numbers = (int(row["pairs"]), float(row["agreement"]), float(row["weight"]))
-                user = UserWeight(row["country"], row["user"], *numbers)
-            except (KeyError, TypeError, ValueError) as error:
-                raise ValueError(f"{file}:{number}: not a user's weight ({error!r}).") from error
-            found.setdefault(user.country, []).append(user)
+    number = 1
+    try:
+        with file.open(encoding="utf-8", newline="") as handle:
+            for row in csv.DictReader(handle):
+                number += 1
+                user = _user_of(row)
+                found.setdefault(user.country, []).append(user)
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
+        raise ValueError(f"{file}:{number}: not a user's weight ({error!r}).") from error
     return found
+
+
+def _user_of(row: Mapping[str, str]) -> UserWeight:
+    numbers = (int(row["pairs"]), float(row["agreement"]), float(row["weight"]))
+    if not (isfinite(numbers[1]) and 0 <= numbers[2] <= 1):
+        raise ValueError("agreement must be finite, and the weight in 0..1")
+    return UserWeight(row["country"], row["user"], *numbers)
 
 
 def count_weights(rows: Sequence[UserWeight]) -> tuple[int, ...]:

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from scpo.files.buckets import RemoteFolder
 from scpo.files.output_folder import STALE_S, describe_owner, heartbeat, is_dead, this_owner
+from scpo.text.json_text import load_json
 
 FOLDER = "writers"
 _PAUSE_S = 0.2
@@ -72,6 +73,6 @@ def _number_of(name: str) -> int:
 
 def _read_owner(tickets: RemoteFolder, name: str) -> dict[str, Any]:
     try:
-        return dict(json.loads(tickets.read(name)))
+        return dict(load_json(tickets.read(name)))
     except (FileNotFoundError, ValueError):
         return {}

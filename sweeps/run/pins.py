@@ -34,6 +34,8 @@ def read_run_file(run: Path) -> dict[str, Any]:
     held = read_versioned(file, range(_FORMAT + 1), f"and pins the run's inputs. {_RESTORE}")
     if ("sum" in held or "format" in held) and held.get("sum") != _sum_of(held):
         raise ValueError(f"{file} has other bytes than were written. {_RESTORE}")
+    if not _are_pins(held.get("pins", {})):
+        raise ValueError(f"{file} must pin files by path and sha256, but does not. {_RESTORE}")
     return held
 
 
@@ -139,6 +141,15 @@ def absent_files(run: Path) -> list[Path]:
     pins = read_run_file(run).get("pins", {}).values()
     made = [run / held["file"] for held in pins if isinstance(held, dict) and is_made(held)]
     return [file for file in made if not file.is_file()]
+
+
+def _are_pins(held: object) -> bool:
+    """Tell whether these are pins by name; one of a file has texts as path and sha256."""
+    return isinstance(held, dict) and all(
+        isinstance(each.get("file"), str) and isinstance(each.get("sha256"), str)
+        for each in held.values()
+        if isinstance(each, dict) and {"file", "sha256"} & each.keys()
+    )
 
 
 def is_made(held: Mapping[str, Any]) -> bool:

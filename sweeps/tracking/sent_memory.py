@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from scpo.text.json_text import load_json
 from sweeps.ledger.records import TrialRecord
 from sweeps.tracking.sent_values import fingerprint
 
@@ -29,10 +30,10 @@ class SentMemory:
         self.file = folder / MEMORY_FOLDER / f"{tracker}.jsonl"
         self.run = run
         self.taken: dict[str, str] = {}  # hash by trial
-        held = self.file.read_text(encoding="utf-8") if self.file.is_file() else ""
+        held = self.file.read_text("utf-8", "replace") if self.file.is_file() else ""
         for line in held.split("\n")[:-1]:
-            with suppress(ValueError, KeyError):
-                entry = json.loads(line)
+            with suppress(ValueError, KeyError, TypeError, AttributeError):
+                entry = load_json(line)
                 self.run = entry.get("run", self.run)
                 self.taken[entry["trial"]] = entry["sent"]
         if not self.taken:

@@ -5,12 +5,14 @@ and `rejected`, whose texts and messages `scpo.data.reading.trl_columns` takes a
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import reprlib
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeAlias
 
 from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.fields import MAX_RESPONSES
 
 RawRow: TypeAlias = Mapping[str, Any]
 NumberedRows: TypeAlias = Iterable[tuple[int, dict[str, Any]]]
@@ -56,9 +58,16 @@ def make_pair(
 
 
 def make_rated_pairs(prompt: Any, rated: Iterable[tuple[Any, float]]) -> list[dict[str, Any]]:
-    """Return a pair of every two responses with different scores, the higher one chosen."""
-    pairs = []
-    for (first, high), (second, low) in combinations(rated, 2):
+    """Return a pair of every two responses with different scores, the higher one chosen.
+
+    Raises:
+        RowFault: The responses are more than `MAX_RESPONSES`.
+    """
+    pairs, listed = [], list(rated)
+    if len(listed) > MAX_RESPONSES:
+        message = f"At most {MAX_RESPONSES} responses with scores must be in a row or of a prompt"
+        raise RowFault("too_many_responses", f"{message}, got {len(listed):,}.")
+    for (first, high), (second, low) in combinations(listed, 2):
         if low > high:
             first, second, high, low = second, first, low, high
         if high > low:
@@ -77,8 +86,8 @@ def take_number(row: RawRow, field: str) -> float:
         raise RowFault("missing_field", "A number must stand here.", field)
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        message = f"A number must stand here, got {value!r:.40}."
+    except (TypeError, ValueError, OverflowError):
+        message = f"A number must stand here, got {reprlib.repr(value)}."
         raise RowFault("wrong_type", message, field) from None
     if not math.isfinite(number):
         raise RowFault("score_not_finite", f"A score must be finite, got {value}.", field)
@@ -95,7 +104,7 @@ def take_items(row: RawRow, field: str) -> list[RawRow]:
     if value is None:
         raise RowFault("missing_field", "A list of objects must stand here.", field)
     if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        message = f"A list of objects must stand here, got {value!r:.40}."
+        message = f"A list of objects must stand here, got {reprlib.repr(value)}."
         raise RowFault("wrong_type", message, field)
     return value
 
@@ -110,8 +119,8 @@ def take_choice(row: RawRow, field: str, choices: Mapping[Any, Any]) -> Any:
     if value is None:
         raise RowFault("missing_field", "The field must be there and not be null.", field)
     key = value.strip() if isinstance(value, str) else value
-    if key not in choices:
+    if not isinstance(key, Hashable) or key not in choices:
         known = ", ".join(str(choice) for choice in choices)
-        message = f"One of {known} must stand here, got {value!r:.40}."
+        message = f"One of {known} must stand here, got {reprlib.repr(value)}."
         raise RowFault("wrong_type", message, field)
     return choices[key]

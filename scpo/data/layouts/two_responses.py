@@ -3,11 +3,11 @@
 HelpSteer2 (preferences) and HelpSteer3, PKU-SafeRLHF, SHP, and the comparisons of arenas.
 """
 
-import json
 from typing import Any
 
 from scpo.data.layouts.layout import Layout, RawRow, make_pair, take_choice, take_number
 from scpo.data.reading.bad_rows import RowFault
+from scpo.text.json_text import load_json
 
 FIRST, SECOND, TIE = "first", "second", "tie"
 _BY_NUMBER = {0: FIRST, 1: SECOND, "0": FIRST, "1": SECOND}
@@ -149,7 +149,7 @@ def _take_turns(row: RawRow, field: str) -> list[Any]:
     value = row.get(field)
     if isinstance(value, str):
         try:
-            value = json.loads(value)
+            value = load_json(value)
         except ValueError:
             value = None
     if not isinstance(value, list) or not value:

@@ -23,7 +23,8 @@ _UNREAD_FIELDS = (
     *("thinking", "refusal", "audio", "image", "images", "video", "videos"),
     *("documents", "files", "attachments", "experimental_attachments", "parts"),
 )
-_TRANSCRIPT_ROLE = re.compile(r"(?:^|(?:\r?\n){2,})(Human|Assistant):")
+# Each pattern is tried at one place of a run of white space only: texts may have very long ones.
+_TRANSCRIPT_ROLE = re.compile(r"(?:^|(?<=\n)\r?\n)(Human|Assistant):")
 _TRANSCRIPT = re.compile(r"\s*(Human|Assistant):")
 # Python's and numpy's print, JSON within JSON, and objects such as ChatMessage(role='user', ...).
 _PRINTED_MESSAGES = re.compile(
@@ -36,7 +37,7 @@ _PRINTED_MESSAGES = re.compile(
 
 # How texts begin or end that a chat template has rendered already: it would be rendered twice.
 _MARK = r"<[|\uff5c][^<>\s]{1,60}[|\uff5c]>"
-_RENDERED = re.compile(rf"\s*(?:<s>|<bos>)?\s*(?:{_MARK}|<start_of_turn>|\[INST\]|<<SYS>>)")
+_RENDERED = re.compile(rf"(?:<s>|<bos>)?\s*(?:{_MARK}|<start_of_turn>|\[INST\]|<<SYS>>)")
 _RENDERED_END = re.compile(rf"(?:{_MARK}|<end_of_turn>|<eos>|</s>)\s*$")
 _LONGEST_END = 100  # characters
 
@@ -103,7 +104,7 @@ def refuse_rendered(text: str, field: str) -> None:
     """
     end = _RENDERED_END.search(text[-_LONGEST_END:])
     is_struck = end is not None and end[0].startswith("</s>") and "<s>" in text  # HTML
-    if _RENDERED.match(text) or (end and not is_struck):
+    if _RENDERED.match(text.lstrip()) or (end and not is_struck):
         raise RowFault(
             "rendered_template",
             "A text, or a list of messages, must stand here, got what a chat template has "

@@ -24,6 +24,7 @@ from scpo.text.near_words import nearest
 _log = logging.getLogger(__name__)
 
 MISSPELT = 0.76  # difflib's ratio; "mean" and "Oman" have 0.75
+_MOST_NAMES = 50  # of no country that are looked at: a file of more has another column there
 _NEAR = 0.82  # the same for names that may be invented: "Kestovia" and "Estonia" have 0.8
 
 
@@ -101,6 +102,13 @@ def tell_near_names(countries: Sequence[str]) -> None:
     """
     known = sorted(set(names_by_key().values()))
     unknown = sorted(name for name in set(countries) if find_name(name) is None)
+    if len(unknown) > _MOST_NAMES:
+        _log.warning(
+            "%s different names are of no country, such as %r. Is it the right column?",
+            f"{len(unknown):,}",
+            unknown[0],
+        )
+        unknown = unknown[:_MOST_NAMES]
     for name in unknown:
         other = None if name.isascii() else name_in_other_letters(name)
         if near := other or nearest(name, known, _NEAR):

@@ -90,6 +90,7 @@ _MIN_TRANSLATED = 4  # letters of a name in another language; a shorter one may 
 _NO_TRANSLATION = frozenset({"island", "korea"})  # German for Iceland; either Korea
 
 
+@functools.cache
 def find_name(label: str) -> str | None:
     """Return the short name of the country that a label names, None where it names none.
 
@@ -115,6 +116,7 @@ def name_in_other_letters(label: str) -> str | None:
     return _translated_names(_OTHER_LETTERS).get(name_key(label))
 
 
+@functools.cache
 def says_no_country(label: str) -> bool:
     """Return whether a label is a mark of a missing answer, such as "nan", "-", "[NO]" or "1".
 

@@ -15,6 +15,7 @@ from scpo.data.reading.bad_rows import RowFault
 
 MIN_SCORE = 1
 MAX_SCORE = 100
+MAX_RESPONSES = 128  # of an interaction with scores: every two make a pair
 MAX_MARGIN = 1e4  # reward differences are of the order of 1: what is beyond is no margin
 _MAX_EXACT = 2**53  # beyond it a float has lost digits of an identifier
 _GAPS = frozenset({"nan", "null", "none", "<na>"})  # of a table, printed

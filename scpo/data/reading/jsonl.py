@@ -129,7 +129,7 @@ def _parse_line(content: bytes, offset: int) -> dict[str, Any]:
         if is_cut and not content.rstrip().endswith(b"}"):
             raise RowFault("torn_line", f"A whole line must hold. {fault.message}") from fault
         raise
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         is_torn = is_cut and isinstance(error, json.JSONDecodeError)
         raise RowFault(
             "torn_line" if is_torn else "invalid_json", f"One JSON object must hold: {error}."

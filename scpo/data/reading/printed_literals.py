@@ -12,6 +12,7 @@ from typing import Any
 from scpo.data.reading.bad_rows import RowFault
 
 PRINTED_DEFAULTDICT = re.compile(r"defaultdict\([^{]*?, (\{.*\})\)", re.DOTALL)
+_MAX_BITS = 1024  # of a whole number: no float holds more, and none is printed
 MAX_LITERAL = 1 << 17  # characters: parsed, a text takes a hundred times its memory
 NOT_FINITE = {"nan": math.nan, "inf": math.inf}
 
@@ -30,7 +31,7 @@ def parse_printed(text: str, field: str) -> Any:
     found = PRINTED_DEFAULTDICT.fullmatch(text)
     try:
         tree = ast.parse(found[1] if found else text, mode="eval")
-        return ast.literal_eval(_NotFinite().visit(tree))
+        return ast.literal_eval(_Numbers().visit(tree))
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise RowFault(
             "invalid_literal",
@@ -39,8 +40,15 @@ def parse_printed(text: str, field: str) -> Any:
         ) from error
 
 
-class _NotFinite(ast.NodeTransformer):
+class _Numbers(ast.NodeTransformer):
+    """Reads `nan` and `inf`, and refuses whole numbers that nobody can show or add."""
+
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id not in NOT_FINITE:
             return node
         return ast.copy_location(ast.Constant(NOT_FINITE[node.id]), node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.expr:
+        if isinstance(node.value, int) and node.value.bit_length() >= _MAX_BITS:
+            raise ValueError(f"a whole number of over {_MAX_BITS} bits")
+        return node

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from scpo.data.reading.bad_rows import BadRows, RowFault
@@ -81,32 +82,59 @@ def read_parquet(
         ValueError: Not a Parquet file, a damaged one, or one that unpacks to more than
             `MAX_RATIO` times its size; or a bad row under the policy "stop".
     """
+    line = 0
+    for batch in read_batches(path, columns):
+        present = batch.schema.names
+        for scalars in zip(*batch.columns, strict=True):
+            line += 1
+            bad_rows.num_rows_read += 1
+            try:
+                values = [scalar.as_py() for scalar in scalars]
+            except UnicodeDecodeError as error:
+                message = f"UTF-8 must hold, got {error.object[:40]!r}: {error.reason}."
+                bad_rows.reject(RowFault("not_utf8", message), path, line, error.object)
+            except (ValueError, OverflowError) as error:  # a date of the year 300,000
+                kinds = {name: str(each.type) for name, each in zip(present, scalars, strict=True)}
+                message = f"A value that Python has must stand here, but: {error}."
+                bad_rows.reject(RowFault("wrong_type", message), path, line, kinds)
+            else:
+                yield line, dict(zip(present, values, strict=True))
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[pa.RecordBatch]:
+    """Yield a Parquet file's rows, a few at a time; all columns, or those named that it has.
+
+    Raises:
+        FileNotFoundError, ValueError: As of `read_parquet`, for the file.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"No file at {path}.")
-    line = 0
     most = _FREE_BYTES + MAX_RATIO * path.stat().st_size
     try:
         file = pq.ParquetFile(path)
-        present = [name for name in columns if name in file.schema_arrow.names]
+        names = file.schema_arrow.names
+        present = names if columns is None else [name for name in columns if name in names]
         groups = range(file.num_row_groups)
         size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
         _refuse_bomb(size, most, path)
         size = 0
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present):
-            size += batch.nbytes
+            size += sum(map(_unpacked_bytes, batch.columns))
             _refuse_bomb(size, most, path)
-            for scalars in zip(*batch.columns, strict=True):
-                line += 1
-                bad_rows.num_rows_read += 1
-                try:
-                    values = [scalar.as_py() for scalar in scalars]
-                except UnicodeDecodeError as error:
-                    message = f"UTF-8 must hold, got {error.object[:40]!r}: {error.reason}."
-                    bad_rows.reject(RowFault("not_utf8", message), path, line, error.object)
-                else:
-                    yield line, dict(zip(present, values, strict=True))
-    except (pa.ArrowInvalid, OSError) as error:
+            yield batch
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(f"{path} must be a whole Parquet file, but: {error}.") from error
+
+
+def _unpacked_bytes(column: pa.Array) -> int:
+    """Return the bytes of a column's values, each of those that stand once for many rows."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    values = column.dictionary
+    if not (pa.types.is_string(values.type) or pa.types.is_large_string(values.type)):
+        return len(column) * int(values.nbytes)
+    lengths = pc.binary_length(values).take(column.indices)
+    return int(pc.sum(lengths).as_py() or 0)
 
 
 def _refuse_bomb(size: int, most: int, path: Path) -> None:

@@ -15,11 +15,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from scpo.data.interactions import INTERACTIONS_SCHEMA, MAX_RESPONSES
+from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.layouts.hub_rows import read_hub_rows
 from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
-from scpo.data.reading.fields import take_id, take_score, take_text, take_turn
+from scpo.data.reading.fields import MAX_RESPONSES, take_id, take_score, take_text, take_turn
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.sources.prism_survey import read_countries
 

@@ -13,6 +13,7 @@ import pyarrow as pa
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.reading.bad_rows import RowFault
 from scpo.data.reading.fields import is_absent
+from scpo.data.reading.lines import read_text
 
 _YES, _NO = {"true", "yes", "1"}, {"false", "no", "0"}
 
@@ -39,19 +40,18 @@ def mark_vetted(table: pa.Table, file: Path) -> pa.Table:
 
     Raises:
         FileNotFoundError: No such file.
-        ValueError: It names nobody, or users that are not in the table.
+        ValueError: It is no UTF-8 text, names nobody, or users that are not in the table.
     """
     if not file.is_file():
         raise FileNotFoundError(f"No file of vetted users at {file} (data.vetted.file).")
-    lines = file.read_text(encoding="utf-8-sig").splitlines()
-    named = {line.strip() for line in lines} - {""}
+    named = {line.strip() for line in "".join(read_text(file)).splitlines()} - {""}
     if not named:
         raise ValueError(f"{file} must name vetted users, one id a line, but names nobody.")
     users = table["user_id"].to_pylist()
     if unknown := sorted(named - set(users)):
         raise ValueError(
             f"{file} names {len(unknown)} of {len(named)} users that have no usable interaction "
-            f"(the first is {unknown[0]!r}). Give ids as in interactions.parquet."
+            f"(the first is {unknown[0]!r:.80}). Give ids as in interactions.parquet."
         )
     return set_vetted(table, [user in named for user in users])
 

@@ -91,8 +91,8 @@ def read_object(file: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"{file} is missing. Copy or download the model again.")
     _refuse_huge(file, MAX_OBJECT_BYTES)
     try:
-        held = load_json(file.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        held = load_json(file.read_bytes())
+    except ValueError as error:
         raise ValueError(f"{file} must be JSON, but {error}. Copy it again.") from error
     if not isinstance(held, dict):
         raise ValueError(f"{file} must hold a JSON object, but holds a {type(held).__name__}.")

@@ -93,7 +93,7 @@ def verify_folder(folder: Path) -> ModelFacts | None:
             f"{file} must be of kind {KIND!r} and format {PREFIX_FORMAT} at most, but is of "
             f"{held.get('kind')!r} and {held.get('format')!r}. Update scpo to read it."
         )
-    if held.pop("sha256", None) != hash_values(held):
+    if held.pop("sha256", None) != hash_values(held) or not isinstance(held.get("files"), dict):
         raise _changed(file)
     there = {path.name: path for path in _told_files(folder)}
     is_first = os.environ.get("LOCAL_RANK", "0") == "0"  # its refusal ends the others

@@ -92,5 +92,5 @@ def test_a_file_holds_one_document_of_its_size(tmp_path: Path) -> None:
     file.write_text("")
     assert read_yaml(file).value is None
     file.write_text("#" * (2**20 + 1))
-    with pytest.raises(ValueError, match="larger than 1 MiB"):
+    with pytest.raises(ValueError, match="larger than 256 KiB"):
         read_yaml(file)

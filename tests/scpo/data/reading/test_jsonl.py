@@ -39,7 +39,7 @@ def test_unicode_line_separator_does_not_split(tmp_path: Path) -> None:
         (b'{"a": 1} {"b": 2}\n', "invalid_json", "Extra data"),
         (b"[1]\n", "invalid_json", "got a list"),
         (b'{"a": 1, "a": 2}\n', "invalid_json", "'a' comes twice"),
-        (b'{"a": ' + b"[" * 100_000 + b"\n", "invalid_json", "recursion"),
+        (b'{"a": ' + b"[" * 100_000 + b"\n", "invalid_json", "nested over 64 deep"),
         (b'{"a": ' + b"[" * 64 + b"]" * 64 + b"}\n", "invalid_json", "nested over 64 deep"),
         (b'{"a": ' + b"9" * 5000 + b"}\n", "invalid_json", "4300 digits"),
         (b'{"a": "\0"}\n', "nul_character", "NUL at byte offset 14"),

@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import BoolArray, IntArray
 from scpo.choices import Overlong
+from scpo.text.progress import Progress
 from scpo.tokens.chat_layout import ChatLayout, learn_chat_layout
 from scpo.tokens.flat_tokens import offsets_of, positions_within, range_positions
 from scpo.tokens.pair_layout import PairLayout, learn_pair_layout, reads_pairs
@@ -101,6 +102,7 @@ def encode_texts(
         )
     ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     lengths, before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    progress = Progress(f"tokenising {len(prompts):,} texts", len(prompts))
     for whole in layout.encode(tokenizer, prompts, responses, max_tokens):
         keep = positions_within(
             whole.sides, whole.offsets, max_tokens=max_tokens, overlong=overlong
@@ -109,6 +111,7 @@ def encode_texts(
         types.append(whole.types[keep])
         lengths.append(np.minimum(np.diff(whole.offsets), max_tokens))
         before.append(whole.lengths)
+        progress.add(len(whole.lengths))
     return TokenizedTexts(
         np.concatenate(ids),
         np.concatenate(types),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scpo.data.reading.bad_rows import RowFault
+from scpo.text.progress import Progress
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 MAX_LINE_BYTES = 1 << 25  # of a line, and of a CSV record: no row of texts comes near
@@ -144,7 +145,8 @@ def _decode_wide(
 
 
 def _read_bytes(path: Path) -> Iterator[bytes]:
-    line, size = 1, 0
+    line, size, place = 1, 0, 0
+    progress = Progress(f"reading {path.name}", path.stat().st_size)
     with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as handle:
         try:
             while chunk := handle.read(_CHUNK_BYTES):
@@ -156,6 +158,8 @@ def _read_bytes(path: Path) -> Iterator[bytes]:
                     )
                 yield chunk
                 line += chunk.count(b"\n")
+                progress.add(raw.tell() - place)
+                place = raw.tell()
         except (EOFError, gzip.BadGzipFile, zlib.error) as error:
             raise ValueError(
                 f"{path}:{line}: the gzip stream is damaged ({error}). Fetch the file again."

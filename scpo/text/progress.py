@@ -1,0 +1,31 @@
+"""How far a long work has come, in a line every few seconds, and about how long the rest takes."""
+
+import time
+
+from scpo.text.terminal import console, warn
+
+EVERY_S = 5.0
+
+
+class Progress:
+    """Tells on standard error how far a work has come; nothing of one that takes under 5 s.
+
+    `what` names it, such as "reading rows.jsonl"; `total` is all of it, in any unit.
+    """
+
+    def __init__(self, what: str, total: float) -> None:
+        self._what, self._total = what, total
+        self._done = 0.0
+        self._started = self._told = time.monotonic()
+
+    def add(self, done: float) -> None:
+        """Count what was done since the last call."""
+        self._done += done
+        now = time.monotonic()
+        if now - self._told < EVERY_S or not 0 < self._done < self._total:
+            return
+        self._told = now
+        share = self._done / self._total
+        left_s = (now - self._started) * (1 / share - 1)
+        if not console.quiet:
+            warn(f"{self._what}: {100 * share:.0f} %, about {left_s:.0f} s left")

@@ -1,10 +1,10 @@
-"""How far a long work has come, in a line every few seconds, and about how long the rest takes."""
+"""How far a long work has come, in a line now and then, and about how long the rest takes."""
 
 import time
 
 from scpo.text.terminal import console, warn
 
-EVERY_S = 5.0
+EVERY_S = 5.0  # between two lines; later a tenth of the time so far, so that a day has few
 
 
 class Progress:
@@ -22,7 +22,8 @@ class Progress:
         """Count what was done since the last call."""
         self._done += done
         now = time.monotonic()
-        if now - self._told < EVERY_S or not 0 < self._done < self._total:
+        due_s = max(EVERY_S, (now - self._started) / 10)
+        if now - self._told < due_s or not 0 < self._done < self._total:
             return
         self._told = now
         share = self._done / self._total

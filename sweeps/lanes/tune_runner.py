@@ -95,7 +95,7 @@ def run_trials(
         limiter, lanes, most, may_request=lanes.num_lanes is not None and can_grow()
     )
     kind, needs = (ShardedLane, ACTOR_NEEDS) if lanes.workers > 1 else (DeviceLane, lanes.needs)
-    watch = LaneWatch(lanes.hang_s)
+    watch = LaneWatch(lanes)
     lane = tune.with_parameters(
         kind, workspace=workspace, lanes=lanes, folder=folder, book=watch.book
     )

@@ -17,6 +17,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.text.terminal import warn
+from sweeps.config import LanesConfig
 from sweeps.lanes.hangs.rooms import Rooms
 from sweeps.lanes.hangs.rules import Hang, find_hangs, limit_s, tell_s
 from sweeps.lanes.hangs.sign_book import Overview, SignBook
@@ -32,18 +33,18 @@ class LaneWatch:
     """Watches the lanes of an experiment; use it as a context.
 
     Args:
-        hang_s: Seconds without progress after which a lane is replaced; None as of `limit_s`.
+        lanes: Their size, and after how many seconds without progress one is replaced.
         say: Takes a line.
     """
 
-    def __init__(self, hang_s: float | None, say: Callable[[str], None] = warn) -> None:
+    def __init__(self, lanes: LanesConfig, say: Callable[[str], None] = warn) -> None:
         here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
         make_book = ray.remote(SignBook).options(
             num_cpus=0, max_restarts=-1, scheduling_strategy=here
         )
         self.book: Any = make_book.remote()
-        self.rooms = Rooms(self.book)
-        self.hang_s = hang_s
+        self.rooms = Rooms(self.book, lanes)
+        self.hang_s = lanes.hang_s
         self.say = say
         self.told: dict[str, Hang] = {}  # by lane
         self.num_hangs: Counter[str | None] = Counter()  # by trial
@@ -57,6 +58,7 @@ class LaneWatch:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join(_END_S)
+        self.rooms.close()
         if ray.is_initialized():
             with suppress(RayError):
                 ray.kill(self.book)

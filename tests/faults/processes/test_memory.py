@@ -38,6 +38,7 @@ def test_a_trial_without_memory_fails_alone(
     sweep.start()
     sweep.wait_for_record()
     pid = sweep.wait_for(ACTOR)
+    assert pid
     starve(pid)
     started = time.monotonic()
     while psutil.pid_exists(pid) and not has_failed(sweep.run) and not sweep.driver.ended():

@@ -33,25 +33,27 @@ NUM_TRIALS = int(os.environ.get("SCPO_SOAK_TRIALS", "120"))  # a country, in a s
 SECONDS = float(os.environ.get("SCPO_SOAK_S", "3600"))
 
 
-def kill_lane(sweep: DisturbedSweep) -> float:
+def kill_lane(sweep: DisturbedSweep) -> float | None:
     return _replace(sweep, ACTOR, signal.SIGKILL)
 
 
-def hang_lane(sweep: DisturbedSweep) -> float:
+def hang_lane(sweep: DisturbedSweep) -> float | None:
     return _replace(sweep, ACTOR, signal.SIGSTOP)
 
 
-def kill_rank(sweep: DisturbedSweep) -> float:
+def kill_rank(sweep: DisturbedSweep) -> float | None:
     return _replace(sweep, RANK, signal.SIGKILL)
 
 
-def hang_rank(sweep: DisturbedSweep) -> float:
+def hang_rank(sweep: DisturbedSweep) -> float | None:
     return _replace(sweep, RANK, signal.SIGSTOP)
 
 
-def _replace(sweep: DisturbedSweep, name: str, number: signal.Signals) -> float:
-    """Strike a process of a lane, and return the seconds until it is gone and told."""
+def _replace(sweep: DisturbedSweep, name: str, number: signal.Signals) -> float | None:
+    """Strike a process of a lane, and return the seconds until it is gone."""
     pid = sweep.wait_for(name)
+    if not pid:
+        return None
     sweep.signal(pid, number)
     return sweep.wait_until_gone([pid])
 
@@ -118,10 +120,13 @@ def fill_disk(sweep: DisturbedSweep) -> float:
 
 @dataclass(frozen=True)
 class Fault:
-    """A kind of fault: how it strikes, and within how many seconds it must be noticed."""
+    """A kind of fault: how it strikes, and within how many seconds it must be noticed.
+
+    `strike` returns after how many it was, None where what it strikes is not there.
+    """
 
     kind: str
-    strike: Callable[[DisturbedSweep], float]
+    strike: Callable[[DisturbedSweep], float | None]
     within_s: float
 
 
@@ -158,6 +163,8 @@ class Soak:
             return
         fault = next(faults)
         noticed_s = fault.strike(sweep)
+        if noticed_s is None:
+            return
         self.noticed.setdefault(fault, []).append(noticed_s)
         print(f"{time.strftime('%X')} {fault.kind}: {noticed_s:.1f} s", flush=True)
         if noticed_s > fault.within_s:

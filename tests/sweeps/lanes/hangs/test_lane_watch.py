@@ -10,6 +10,7 @@ import pytest
 import ray
 
 from scpo.pulse import pulse
+from sweeps.config import LanesConfig
 from sweeps.lanes.hangs.lane_watch import LaneWatch
 from sweeps.lanes.hangs.signs import Signs, Watched
 
@@ -42,7 +43,7 @@ def test_what_is_stopped_or_stands_still_is_killed_and_what_goes_on_is_not(clust
         if len(said) == 2:
             both_told.set()
 
-    with LaneWatch(8.0, say) as watch:
+    with LaneWatch(LanesConfig(hang_s=8.0), say) as watch:
         make = ray.remote(Lane).options(num_cpus=0)
         lanes: dict[str, Any] = {
             name: make.remote(watch.book, name, name != "looping")

@@ -15,9 +15,9 @@ import yaml
 
 from sweeps.ledger.records import LEDGER_NAME, read_records
 from tests.forked import Forked, start_scpo
-from tests.sweeps.stages.test_killed_often import count_lines
+from tests.sweeps.stages.test_killed_often import COUNTRIES, count_lines
+from tests.sweeps.stages.test_killed_often import write_config as write_search
 
-COUNTRIES = ("Arvandia", "Belmora")  # in a lane of one device, and in a sharded one
 HANG_S = 20.0
 ACTOR, RANK = "Trainable.train", "RayTrainWorker"  # as Ray calls their processes
 RAYLET, GCS = "raylet/raylet", "gcs/gcs_server"
@@ -27,31 +27,17 @@ AGENTS = ("ray::DashboardAgent", "ray::RuntimeEnvAgent")  # end a minute after t
 
 def write_config(folder: Path, backbone: Path, num_trials: int) -> Path:
     """Write a sweep of search, curves and finals, whose result is the same in any order."""
-    sharded = {"workers": 2, "zero_stage": 2, "cpus": 0.5, "num_lanes": 1, "hang_s": HANG_S}
-    config = {
-        "name": "disturbed",
-        "countries": list(COUNTRIES),
-        "data": {
-            "source": "synthetic",
-            "synthetic": {"num_countries": 3, "users_per_country": 12, "interactions_per_user": 2},
-        },
-        "global_model": {"backbone": str(backbone), "learning_rate": 1e-3, "max_pairs": 200},
-        "encoder": {"max_tokens": 96},
-        "training": {"pairs_per_step": 8, "learning_rate": 1e-3, "precision": "fp32"},
-        "search": {
-            "num_trials": num_trials,
-            "folds": 1,
-            "sampler": "random",
-            "learning_rate": [1e-4, 1e-2],
-            "epochs": [4.0, 8.0],
-        },
-        "lanes": {"num_lanes": 1, "cpus": 0.5, "hang_s": HANG_S},
-        "country_lanes": {COUNTRIES[1]: sharded},
+    search = {"num_trials": num_trials, "epochs": [4.0, 8.0]}
+    path = write_search(folder, backbone, "random", str(folder / "cache"), **search)
+    config = yaml.safe_load(path.read_text())
+    config["training"]["precision"] = "fp32"
+    lanes = {"num_lanes": 1, "cpus": 0.5, "hang_s": HANG_S}
+    config |= {
+        "lanes": lanes,
+        "country_lanes": {COUNTRIES[1]: {**lanes, "workers": 2, "zero_stage": 2}},
         "curves": {"arms": ["full", "scpo"], "budgets": [0.5, 1.0]},
         "final": {"arms": ["full"]},
-        "cache": str(folder / "cache"),
     }
-    path = folder / "sweep.yaml"
     path.write_text(yaml.safe_dump(config))
     return path
 

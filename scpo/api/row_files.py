@@ -194,14 +194,22 @@ def _parquet_chunks(source: Path, size: int) -> Iterator[pa.Table]:
         yield pa.Table.from_batches(batches)
 
 
+def _encode_row(row: FileRow) -> bytes:
+    """Return a row as JSON in UTF-8; half of a surrogate pair stays as it was escaped."""
+    try:
+        return json.dumps(row, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        return json.dumps(row).encode("ascii")
+
+
 def _write_part(chunk: Any, work: Work, columns: Sequence[str], file: Path) -> None:
     """Write a chunk with its new columns."""
     if not isinstance(chunk, pa.Table):
         added = _new_columns(work(chunk), {name for _, row in chunk for name in row})
-        with file.open("w", encoding="utf-8") as handle:
+        with file.open("wb") as handle:
             for number, (_, row) in enumerate(chunk):
                 more = {name: values[number] for name, values in added.items()}
-                handle.write(json.dumps({**row, **more}, ensure_ascii=False) + "\n")
+                handle.write(_encode_row({**row, **more}) + b"\n")
         return
     present = [name for name in columns if name in chunk.schema.names]
     try:

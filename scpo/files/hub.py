@@ -78,9 +78,9 @@ def explain_hub_errors(kind: str, name: str, revision: str | None = None) -> Ite
     whole = f"{name}@{revision}" if revision else name
     try:
         yield
-    except HFValidationError as error:
+    except (HFValidationError, httpx2.InvalidURL) as error:
         raise FileNotFoundError(
-            f"{whole!r} is no name of a {kind} on the hub (OWNER/NAME): {first_line(error)}"
+            f"{whole!r:.200} is no name of a {kind} on the hub (OWNER/NAME): {first_line(error)}"
         ) from error
     except (RevisionResolutionError, httpx2.HTTPError, OSError) as error:
         if getattr(error, "errno", None) in OWN_DISK:

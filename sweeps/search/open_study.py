@@ -24,7 +24,7 @@ def open_study(run: Path, country: str) -> optuna.Study:
         return optuna.load_study(study_name=country, storage=storage)
     except KeyError as error:
         raise FileNotFoundError(f"{journal} has no study of {country}.") from error
-    except (ValueError, TypeError, AssertionError) as error:
+    except (ValueError, TypeError, AssertionError, RecursionError) as error:
         raise ValueError(
             f"{journal} is damaged: {error}. `scpo sweep --resume` makes it again from the "
             "records."

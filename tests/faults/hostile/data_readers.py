@@ -104,7 +104,7 @@ def _parquet_of(rows: Any) -> bytes:
     sink = io.BytesIO()
     try:
         pq.write_table(pa.Table.from_pylist(rows), sink)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError, AttributeError):
+    except (pa.ArrowException, TypeError, ValueError, LookupError, OverflowError, AttributeError):
         return json.dumps(rows, default=repr).encode()
     return sink.getvalue()
 

@@ -65,6 +65,14 @@ def test_json_lines_and_parquet_get_the_same_rewards(model, rewards, small_parts
     ]
 
 
+def test_a_column_that_is_no_text_of_utf8_stays_as_it_was(model, tmp_path):
+    row = {"prompt": "a", "response": "é", "note": "half of a pair: \ud800"}
+    (tmp_path / "in.jsonl").write_text(json.dumps(row) + "\n")
+    score_file(model, tmp_path / "in.jsonl", tmp_path / "out.jsonl")
+    [found] = read(tmp_path / "out.jsonl")
+    assert {name: found[name] for name in row} == row
+
+
 def test_an_interrupted_run_goes_on(model, rewards, small_parts, tmp_path, monkeypatch):
     source, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
     source.write_text(lines(ROWS))

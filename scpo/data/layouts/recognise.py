@@ -112,6 +112,19 @@ def lay_out(
             yield line, pair
 
 
+def _with_needed(
+    rows: NumberedRows, layout: Layout, reject: Callable[[RowFault, int, RawRow], None]
+) -> NumberedRows:
+    """Yield the rows that have every field of their layout."""
+    for line, row in rows:
+        lacking = [name for name in sorted(layout.needs) if row.get(name) is None]
+        if lacking:
+            message = "The field must be there and not be null."
+            reject(RowFault("missing_field", message, lacking[0]), line, row)
+        else:
+            yield line, row
+
+
 def _read_all(
     rows: NumberedRows,
     layout: Layout,
@@ -121,11 +134,9 @@ def _read_all(
 ) -> Iterator[tuple[int, dict[str, Any], list[dict[str, Any]]]]:
     """Yield number, row and pairs of every row that can be read."""
     own = {"user": layout.user, "country": layout.country}
-    for line, row in layout.gather(rows) if layout.gather else rows:
+    whole = _with_needed(rows, layout, reject)
+    for line, row in layout.gather(whole) if layout.gather else whole:
         try:
-            for name in sorted(layout.needs):
-                if row.get(name) is None:
-                    raise RowFault("missing_field", "The field must not be null.", name)
             pairs = layout.read_pairs(row)
         except RowFault as fault:
             reject(fault, line, row)

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from scpo.files.atomic import atomic_path, may_write_over
+from scpo.text.json_text import load_json
 
 MAX_LISTED = 100_000
 _LISTED = '{"reason": '  # how each line of quarantine.jsonl begins
@@ -230,7 +231,17 @@ class BadRows:
                 f"{path} is where refused rows are listed, but holds something else. Move it away."
             )
         with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-            file.writelines(json.dumps(entry) + "\n" for entry in self.rejected)
+            file.writelines(_encode_entry(entry) + "\n" for entry in self.rejected)
+
+
+def _encode_entry(entry: dict[str, Any]) -> str:
+    """Return an entry as JSON; a row nested so deep that it cannot be read back is a text."""
+    text = json.dumps(entry)
+    try:
+        load_json(text)
+    except ValueError:
+        return json.dumps({**entry, "row": json.dumps(entry["row"])})
+    return text
 
 
 def join_counts(counts: Mapping[str, int]) -> str:

@@ -200,6 +200,18 @@ def test_one_response_a_row_is_gathered_by_prompt() -> None:
     assert {row["user_id"] for row in rows} == {"u"}
 
 
+def test_a_row_without_a_response_is_refused_alone_where_rows_are_gathered() -> None:
+    rows, bad_rows = read(
+        [
+            {"prompt": "Sky?", "completion": "blue", "label": True},
+            {"prompt": "Sky?", "label": False},
+            {"prompt": "Sky?", "completion": "red", "label": False},
+        ]
+    )
+    assert pairs_of(rows) == {("Sky?", "blue", "red", None)}
+    assert bad_rows.counts == {"missing_field": 1}
+
+
 def test_the_arena_has_users_and_turns() -> None:
     earlier = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
     same = ARENA | {

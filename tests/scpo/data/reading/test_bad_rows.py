@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from scpo.data.reading.bad_rows import REASONS, BadRows, RowFault
+from scpo.data.reading.jsonl import read_jsonl
 
 
 def test_counts_by_reason_and_writes_one_object_a_row(tmp_path: Path) -> None:
@@ -132,3 +134,14 @@ def test_a_file_of_somebody_elses_is_not_written_over(tmp_path: Path) -> None:
     bad_rows.reject(RowFault("empty_text", "No text.", "x"), "a.jsonl", 3, {"x": 1})
     bad_rows.write(notes)
     bad_rows.write(notes)
+
+
+def test_a_refused_row_can_be_read_back_however_deep(tmp_path: Path) -> None:
+    deep: Any = "a"
+    for _ in range(63):  # a row of 64 may be read
+        deep = [deep]
+    bad = BadRows("quarantine")
+    bad.reject(RowFault("missing_field", "x", "y"), "rows.jsonl", 1, {"deep": deep})
+    bad.write(tmp_path / "quarantine.jsonl")
+    [(_, found)] = read_jsonl(tmp_path / "quarantine.jsonl", BadRows("stop"))
+    assert json.loads(found["row"]) == {"deep": deep}

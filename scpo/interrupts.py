@@ -76,17 +76,19 @@ class Interruption:
 
     def end_children(self) -> None:
         """End Ray, and kill what this command started and is still there."""
-        started = [child for child in _descendants() if child.pid not in self._children]
+        started = self._started()
         ray = sys.modules.get("ray")
         if ray is not None and started:
             ending = threading.Thread(target=ray.shutdown, daemon=True)
             ending.start()
             ending.join(_RAY_S)
-        self._kill(started)
+        self._kill([*started, *self._started()])  # Ray's may be nobody's children by now
 
-    def _kill(self, started: list[psutil.Process]) -> None:
-        started += [child for child in _descendants() if child.pid not in self._children]
-        for child in started:
+    def _started(self) -> list[psutil.Process]:
+        return [child for child in _descendants() if child.pid not in self._children]
+
+    def _kill(self, processes: list[psutil.Process]) -> None:
+        for child in processes:
             with suppress(OSError):
                 if child.is_running():  # and is no later process of the same number
                     os.kill(child.pid, signal.SIGKILL)
@@ -117,7 +119,7 @@ class Interruption:
         self._last_words(cause)
         with suppress(OSError, ValueError):
             sys.stdout.flush()
-        self._kill([])
+        self._kill(self._started())
         os._exit(2)
 
     def is_here(self) -> bool:

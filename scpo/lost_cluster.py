@@ -51,14 +51,14 @@ class ClusterWatch:
 
     def _has_died(self, address: HostPort) -> bool:
         """Return whether nothing listens there, asked twice, while the driver needs it."""
-        if _is_listening(address):
+        if not _is_refused(address):
             return False
         time.sleep(POLL_S)
-        return self._is_connected() and not _is_listening(address)
+        return self._is_connected() and _is_refused(address)
 
     def _tell_of_head(self) -> None:
         """Say once when the head stops answering, and when it answers again."""
-        if _is_listening(self._head):
+        if _fault_of(self._head) is None:
             if self._told:
                 warn(f"Ray's head at {_text(self._head)} answers again.")
             self._silent_since, self._told = None, False
@@ -74,15 +74,18 @@ class ClusterWatch:
             )
 
 
-def _is_listening(address: HostPort) -> bool:
-    """Return whether a connection is taken; one that only takes long is not refused."""
+def _is_refused(address: HostPort) -> bool:
+    """Return whether nothing listens there; what only takes long is not refused."""
+    return isinstance(_fault_of(address), ConnectionRefusedError)
+
+
+def _fault_of(address: HostPort) -> OSError | None:
+    """Return why no connection is taken, None where one is."""
     try:
         socket.create_connection(address, timeout=_CONNECT_S).close()
-    except ConnectionRefusedError:
-        return False
     except OSError as error:
-        return not isinstance(error, TimeoutError)
-    return True
+        return error
+    return None
 
 
 def _text(address: HostPort) -> str:

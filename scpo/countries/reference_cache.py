@@ -21,7 +21,7 @@ from scpo.choices import Precision
 from scpo.countries.scoring import score_texts
 from scpo.files.part_files import find_parts, keyed_folder, write_part
 from scpo.models.reward_model import LoadedModel
-from scpo.text.progress import Progress
+from scpo.text.progress import ProgressLines
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, prompt_key
 
@@ -107,7 +107,7 @@ def score_with_cache(
     """
     plan = plan_scoring(texts, keys, folder)
     tokens = [float(texts.lengths[shard].sum()) for shard in plan.shards]
-    progress = Progress(f"scoring {sum(map(len, plan.shards)):,} texts", sum(tokens))
+    progress = ProgressLines(f"scoring {sum(map(len, plan.shards)):,} texts", sum(tokens))
     for shard, size in zip(plan.shards, tokens, strict=True):
         part = [keys[number] for number in shard]
         rewards = score(reward, texts, shard, precision=precision)

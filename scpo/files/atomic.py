@@ -25,16 +25,18 @@ _HASHES: dict[tuple[int, ...], str] = {}  # of this process, of `hash_once`
 
 
 @contextmanager
-def atomic_path(path: Path) -> Iterator[Path]:
+def atomic_path(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it becomes `path` when the block ends well.
 
-    Missing folders are created. When the block raises, `path` is untouched.
+    Missing folders are created. When the block raises, `path` is untouched. One that is not
+    `durable` waits for no disk: after a power cut it may be as before, or empty.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        sync_file(temporary)
+        if durable:
+            sync_file(temporary)
         temporary.replace(path)
     except OSError as error:
         if error.errno in _NO_ROOM and error.filename is None:
@@ -42,7 +44,8 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
-    sync_folder(path.parent)
+    if durable:
+        sync_folder(path.parent)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from scpo.text.terminal import console, warn
 EVERY_S = 5.0  # between two lines; later a tenth of the time so far, so that a day has few
 
 
-class Progress:
+class ProgressLines:
     """Tells on standard error how far a work has come; nothing of one that takes under 5 s.
 
     `what` names it, such as "reading rows.jsonl"; `total` is all of it, in any unit.

@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerBase
 
 from scpo.arrays import BoolArray, IntArray
 from scpo.choices import Overlong
-from scpo.text.progress import Progress
+from scpo.text.progress import ProgressLines
 from scpo.tokens.chat_layout import ChatLayout, learn_chat_layout
 from scpo.tokens.flat_tokens import offsets_of, positions_within, range_positions
 from scpo.tokens.pair_layout import PairLayout, learn_pair_layout, reads_pairs
@@ -102,7 +102,7 @@ def encode_texts(
         )
     ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     lengths, before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    progress = Progress(f"tokenising {len(prompts):,} texts", len(prompts))
+    progress = ProgressLines(f"tokenising {len(prompts):,} texts", len(prompts))
     for whole in layout.encode(tokenizer, prompts, responses, max_tokens):
         keep = positions_within(
             whole.sides, whole.offsets, max_tokens=max_tokens, overlong=overlong

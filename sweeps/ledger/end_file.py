@@ -7,12 +7,11 @@ a ledger of one line more, which is sound.
 """
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scpo.files.atomic import hash_values, read_versioned
+from scpo.files.atomic import atomic_path, hash_values, read_versioned
 
 END_NAME = "trials.end.json"
 _FORMAT = 1
@@ -89,6 +88,5 @@ def write_end(folder: Path, end: LedgerEnd) -> None:
     """
     held = {"format": _FORMAT, "run": end.run, "lines": end.lines, "link": end.link}
     text = json.dumps({**held, "sum": hash_values(held)[:16]}, indent=2)
-    temporary = folder / f".{END_NAME}.{os.getpid()}.tmp"
-    temporary.write_text(f"{text}\n", encoding="utf-8")
-    temporary.replace(folder / END_NAME)
+    with atomic_path(folder / END_NAME, durable=False) as temporary:
+        temporary.write_text(f"{text}\n", encoding="utf-8")

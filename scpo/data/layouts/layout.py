@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import Any, TypeAlias
 
 from scpo.data.reading.bad_rows import RowFault
-from scpo.data.reading.fields import MAX_RESPONSES
+from scpo.data.reading.fields import MAX_RESPONSES, take_given
 
 RawRow: TypeAlias = Mapping[str, Any]
 NumberedRows: TypeAlias = Iterable[tuple[int, dict[str, Any]]]
@@ -115,9 +115,7 @@ def take_choice(row: RawRow, field: str, choices: Mapping[Any, Any]) -> Any:
     Raises:
         RowFault: The field is absent, or its value is none of the choices.
     """
-    value = row.get(field)
-    if value is None:
-        raise RowFault("missing_field", "The field must be there and not be null.", field)
+    value = take_given(row, field)
     key = value.strip() if isinstance(value, str) else value
     if not isinstance(key, Hashable) or key not in choices:
         known = ", ".join(str(choice) for choice in choices)

@@ -19,6 +19,7 @@ from scpo.data.layouts.layout import SCORES, Layout, NumberedRows, RawRow, take_
 from scpo.data.layouts.many_responses import MANY_RESPONSES
 from scpo.data.layouts.two_responses import TWO_RESPONSES
 from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.data.reading.fields import take_given
 
 PLAIN = "chosen_rejected"
 LAYOUTS = (*TWO_RESPONSES, *MANY_RESPONSES, COMMUNITY)
@@ -117,10 +118,11 @@ def _with_needed(
 ) -> NumberedRows:
     """Yield the rows that have every field of their layout."""
     for line, row in rows:
-        lacking = [name for name in sorted(layout.needs) if row.get(name) is None]
-        if lacking:
-            message = "The field must be there and not be null."
-            reject(RowFault("missing_field", message, lacking[0]), line, row)
+        try:
+            for name in sorted(layout.needs):
+                take_given(row, name)
+        except RowFault as fault:
+            reject(fault, line, row)
         else:
             yield line, row
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from scpo.files.atomic import atomic_path, may_write_over
-from scpo.text.json_text import load_json
+from scpo.text.json_text import refuse_deep
 
 MAX_LISTED = 100_000
 _LISTED = '{"reason": '  # how each line of quarantine.jsonl begins
@@ -236,12 +236,11 @@ class BadRows:
 
 def _encode_entry(entry: dict[str, Any]) -> str:
     """Return an entry as JSON; a row nested so deep that it cannot be read back is a text."""
-    text = json.dumps(entry)
     try:
-        load_json(text)
+        refuse_deep(entry)
     except ValueError:
-        return json.dumps({**entry, "row": json.dumps(entry["row"])})
-    return text
+        entry = {**entry, "row": json.dumps(entry["row"])}
+    return json.dumps(entry)
 
 
 def join_counts(counts: Mapping[str, int]) -> str:

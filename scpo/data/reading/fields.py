@@ -56,7 +56,7 @@ def take_text(row: Mapping[str, Any], field: str) -> str:
     Raises:
         RowFault: The field is absent or null, or `clean_text` refuses it.
     """
-    return clean_text(_take(row, field), field)
+    return clean_text(take_given(row, field), field)
 
 
 def is_absent(value: object) -> bool:
@@ -71,7 +71,7 @@ def take_id(row: Mapping[str, Any], field: str) -> str:
         RowFault: The field is absent, null or the "nan" of a table's gap, or neither a whole
             number nor a usable text.
     """
-    value = _take(row, field)
+    value = take_given(row, field)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
         value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
@@ -88,7 +88,7 @@ def take_turn(row: Mapping[str, Any], field: str) -> int:
     Raises:
         RowFault: The field is absent or null, or no whole number in 0..2**31-1.
     """
-    value = _take(row, field)
+    value = take_given(row, field)
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**31:
         raise RowFault(
             "wrong_type", f"A whole number >= 0 must stand here, got {reprlib.repr(value)}.", field
@@ -102,7 +102,7 @@ def take_score(row: Mapping[str, Any], field: str) -> float:
     Raises:
         RowFault: The field is absent or null, not a number, not finite, or out of range.
     """
-    value = _take(row, field)
+    value = take_given(row, field)
     if not isinstance(value, int | float) or isinstance(value, bool):
         raise RowFault("wrong_type", f"A number must stand here, got {value!r:.40}.", field)
     if isinstance(value, float) and not math.isfinite(value):
@@ -143,8 +143,12 @@ def take_margin(row: Mapping[str, Any], field: str) -> float | None:
     return float(number) + 0.0  # -0.0 becomes 0.0: equal margins are equal bytes
 
 
-def _take(row: Mapping[str, Any], field: str) -> Any:
-    """Return `row[field]`, which must be there and not be null."""
+def take_given(row: Mapping[str, Any], field: str) -> Any:
+    """Return `row[field]`.
+
+    Raises:
+        RowFault: It is absent or null.
+    """
     value = row.get(field)
     if value is None:
         raise RowFault("missing_field", "The field must be there and not be null.", field)

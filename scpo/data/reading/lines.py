@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from scpo.data.reading.bad_rows import RowFault
-from scpo.text.progress import Progress
+from scpo.text.progress import ProgressLines
 
 BYTE_ORDER_MARK = codecs.BOM_UTF8
 MAX_LINE_BYTES = 1 << 25  # of a line, and of a CSV record: no row of texts comes near
@@ -146,7 +146,7 @@ def _decode_wide(
 
 def _read_bytes(path: Path) -> Iterator[bytes]:
     line, size, place = 1, 0, 0
-    progress = Progress(f"reading {path.name}", path.stat().st_size)
+    progress = ProgressLines(f"reading {path.name}", path.stat().st_size)
     with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as handle:
         try:
             while chunk := handle.read(_CHUNK_BYTES):

@@ -24,7 +24,7 @@ from scpo.data.reading.lines import (
     decode_line,
     read_lines,
 )
-from scpo.text.progress import Progress
+from scpo.text.progress import ProgressLines
 
 _MAX_NAMES, _MAX_NAME = 40, 80  # shown in a message; characters of each
 _BATCH_ROWS = 64  # a text of a few bytes in the file may stand in each row
@@ -118,7 +118,7 @@ def read_batches(path: Path, columns: Sequence[str] | None = None) -> Iterator[p
         groups = range(file.num_row_groups)
         size = sum(file.metadata.row_group(number).total_byte_size for number in groups)
         _refuse_bomb(size, most, path)
-        size, progress = 0, Progress(f"reading {path.name}", file.metadata.num_rows)
+        size, progress = 0, ProgressLines(f"reading {path.name}", file.metadata.num_rows)
         for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=present):
             size += sum(map(_unpacked_bytes, batch.columns))
             _refuse_bomb(size, most, path)

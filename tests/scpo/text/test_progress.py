@@ -3,7 +3,7 @@
 import pytest
 
 from scpo.text import progress
-from scpo.text.progress import Progress
+from scpo.text.progress import ProgressLines
 from scpo.text.terminal import console
 
 
@@ -17,7 +17,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_it_tells_the_share_and_the_rest_every_five_seconds(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    work = Progress("reading rows.jsonl", 1000)
+    work = ProgressLines("reading rows.jsonl", 1000)
     for clock[0] in (1.0, 5.0, 7.0, 10.0, 20.0):
         work.add(200)
     assert capsys.readouterr().err.splitlines() == [
@@ -30,7 +30,7 @@ def test_it_says_nothing_where_only_errors_are_wanted(
     clock: list[float], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "quiet", True)
-    work = Progress("x", 10)
+    work = ProgressLines("x", 10)
     clock[0] = 6.0
     work.add(5)
     assert capsys.readouterr().err == ""

@@ -47,7 +47,8 @@ test-fast: setup
 test-exhaustive: setup
 	$(BIN)/python -m pytest -m exhaustive
 
-# Faults of every kind, injected few and many times: prints the table and writes it to a page.
+# Faults of every kind, injected few and many times: prints the table and writes it to a page. Hours:
+# SCPO_SOAK_S (of the soak, 3600) and SCPO_FUZZ_S (of each reader, 60) make it shorter.
 faults: setup
 	SCPO_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest -m '' tests/faults
 

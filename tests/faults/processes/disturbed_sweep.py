@@ -2,9 +2,7 @@
 
 import hashlib
 import json
-import os
 import resource
-import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -140,20 +138,16 @@ class DisturbedSweep:
             lambda: count_lines(self.ledger) > known or self.driver.ended(), "no record came"
         )
 
-    def _await(self, ready: Callable[[], object], why: str) -> int:
+    def _await(self, ready: Callable[[], bool], why: str) -> None:
         deadline = time.monotonic() + LIMIT_S
-        while not (found := ready()):
+        while not ready():
             assert time.monotonic() < deadline, f"{why}: {self.said.read_text()[-2000:]}"
             time.sleep(0.05)
-        return int(found)  # type: ignore[call-overload]
 
     def limit_files(self, room: int) -> None:
         """Let no file of the driver grow beyond its size now and some bytes, as a full disk."""
         limit = self.ledger.stat().st_size + room
         resource.prlimit(self.driver.process.pid or 0, resource.RLIMIT_FSIZE, (limit, limit))
-
-    def signal(self, pid: int, number: signal.Signals) -> None:
-        os.kill(pid, number)
 
 
 def _is_alive(process: psutil.Process, name: str = "") -> bool:

@@ -54,7 +54,7 @@ def _replace(sweep: DisturbedSweep, name: str, number: signal.Signals) -> float 
     pid = sweep.wait_for(name)
     if not pid:
         return None
-    sweep.signal(pid, number)
+    os.kill(pid, number)
     return sweep.wait_until_gone([pid])
 
 
@@ -63,7 +63,7 @@ def kill_driver(sweep: DisturbedSweep) -> float:
     pid = sweep.driver.process.pid
     assert pid is not None
     workers = sweep.workers()
-    sweep.signal(pid, signal.SIGKILL)
+    os.kill(pid, signal.SIGKILL)
     gone_s = sweep.wait_until_gone(workers)
     sweep.driver.process.join(10)
     return gone_s
@@ -98,7 +98,7 @@ def kill_gcs(sweep: DisturbedSweep) -> float:
 def _kill_part(sweep: DisturbedSweep, name: str) -> float:
     """Kill a part of the cluster without which no lane works; the driver must say so and end."""
     workers = sweep.workers()
-    sweep.signal(sweep.wait_for(name), signal.SIGKILL)
+    os.kill(sweep.wait_for(name), signal.SIGKILL)
     started = time.monotonic()
     code = sweep.driver.wait(120)
     said = sweep.said.read_text()

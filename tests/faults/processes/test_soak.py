@@ -28,6 +28,7 @@ from tests.faults.processes.disturbed_sweep import (
     write_config,
 )
 
+Told = tuple[str, int, list[str], float | None, str]  # a row: kind, times, bad, seconds, words
 GROWTH = 1.05  # of memory and handles, at most
 NUM_TRIALS = int(os.environ.get("SCPO_SOAK_TRIALS", "120"))  # a country, in a sweep of the hour
 SECONDS = float(os.environ.get("SCPO_SOAK_S", "3600"))
@@ -239,7 +240,7 @@ def test_a_fault_a_minute_changes_nothing(
         f"last drivers grew: {', '.join(soak.growth) or 'too short to tell'}"
     )
     total = sum(map(len, soak.noticed.values()))
-    rows = [("a fault a minute, sweep after sweep", total, soak.grown, None, says)]
+    rows: list[Told] = [("a fault a minute, sweep after sweep", total, soak.grown, None, says)]
     says = f"a sweep's result is the undisturbed one's, {expected[:12]}"
     for fault, noticed in soak.noticed.items():
         late = soak.late.get(fault, [])
@@ -247,9 +248,7 @@ def test_a_fault_a_minute_changes_nothing(
     tell_all(tell, rows)
 
 
-def tell_all(
-    tell: Callable[..., None], rows: list[tuple[str, int, list[str], float | None, str]]
-) -> None:
+def tell_all(tell: Callable[..., None], rows: list[Told]) -> None:
     """Add every row, then fail for those that hold something bad."""
     wrong = []
     for kind, times, bad, noticed_s, says in rows:

@@ -10,11 +10,11 @@ Legend: P pairs, U responses.
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import spearmanr
 
-from scpo.arrays import FloatArray, Row
+from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL, PairScores, own_labels, split_label
 from scpo.statistics.bootstrap import intervals_by_user
+from scpo.statistics.rank_correlation import rank_correlation
 
 
 def country_matrix(scores: Sequence[PairScores]) -> list[Row]:
@@ -105,21 +105,16 @@ def movements(scores: Sequence[PairScores]) -> list[Row]:
         agreements = intervals_by_user(alike, each.user)
         for (arm, label), agreement in zip(labels.items(), agreements, strict=True):
             rewards = each.rewards[label].ravel()[once]
+            found = rank_correlation(rewards, reference)
             rows.append(
                 {
                     "model": label,
                     "arm": arm,
                     "country": each.country,
-                    "rank_correlation": _rank_correlation(rewards, reference),
+                    "rank_correlation": None if np.isnan(found) else found,
                     **agreement.columns("agreement", "agreement_"),
                     "responses": len(reference),
                     "pairs": len(each),
                 }
             )
     return rows
-
-
-def _rank_correlation(rewards: FloatArray, reference: FloatArray) -> float | None:
-    if np.ptp(rewards) == 0 or np.ptp(reference) == 0:
-        return None
-    return float(spearmanr(rewards, reference).statistic)

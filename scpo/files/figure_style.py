@@ -17,6 +17,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
 from scipy.optimize import isotonic_regression
@@ -34,6 +36,9 @@ VERMILLION = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
 ORANGE = "#e69f00"
+
+_SVG_DPI = 72  # the unit of Matplotlib's SVG is a point
+_PNG_DPI = 160
 
 _STYLE: Any = {  # Any: Matplotlib types its settings as 300 literal keys
     "svg.hashsalt": "scpo",
@@ -79,12 +84,16 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     """Write `path_stem`.svg and `path_stem`.png, each whole or not at all; return both paths."""
     svg, png = path_stem.with_suffix(".svg"), path_stem.with_suffix(".png")
     with drawing_style(), _missing_letters_told():
-        figure.draw_without_rendering()  # places everything, once for both files
-        figure.set_layout_engine("none")
+        if layout := figure.get_layout_engine():
+            layout.execute(figure)  # once for both files
+            figure.set_layout_engine("none")
+        # The canvases themselves: Figure.savefig draws twice a file.
+        figure.set_dpi(_SVG_DPI)
         with atomic_path(svg) as temporary:
-            figure.savefig(temporary, format="svg", metadata={"Date": None, "Creator": None})
+            FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": None})  # type: ignore[no-untyped-call]
+        figure.set_dpi(_PNG_DPI)
         with atomic_path(png) as temporary:
-            figure.savefig(temporary, format="png", dpi=160, metadata={"Software": None})
+            FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return svg, png
 
 

@@ -14,7 +14,9 @@ Reference:
     Hesterberg, What Teachers Should Know About the Bootstrap, 2015: the expanded percentile.
 """
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -30,6 +32,7 @@ LEVEL = 0.95
 COUNTS_AT_ONCE = 1 << 20  # of the (R, U) draws, so that many users cost no more memory
 COUNTS_IN_CACHE = 1 << 16  # of these, as float64 in the processor's cache
 COUNTS_KEPT = 1 << 22
+_THREADS = min(4, os.cpu_count() or 1)
 ROWS_AT_ONCE = 128  # keeps 10 000 draws of thousands of rows within 10 MB at a time
 
 
@@ -85,11 +88,19 @@ def intervals(
     totals, pairs = np.take_along_axis(totals, order, axis=1), np.sort(pairs)
     tail = widened_tail(num_users)
     ends = np.empty((2, len(totals)))
-    for start in range(0, len(totals), ROWS_AT_ONCE):
+
+    def find_ends(start: int) -> None:
         rows = slice(start, start + ROWS_AT_ONCE)
         sums = np.vstack([totals[rows], pairs])
         drawn = resample_sums(sums, num_resamples=num_resamples, seed=seed)
         ends[:, rows] = np.quantile(drawn[:, :-1] / drawn[:, -1:], [tail, 1 - tail], axis=0)
+
+    starts = range(0, len(totals), ROWS_AT_ONCE)
+    if len(starts) > 1:
+        with ThreadPoolExecutor(_THREADS) as pool:  # NumPy works outside the interpreter's lock
+            list(pool.map(find_ends, starts))
+    else:
+        find_ends(0)
     return [
         Interval(value, low, high, num_users)
         for value, low, high in zip(values, *ends.tolist(), strict=True)

@@ -8,19 +8,15 @@ Legend: K sizes, n numbers of pairs on the grid, R resamples.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.statistics.bootstrap import Interval, drawn_interval
 from sweeps.curves.fits import CurveFit, fit_curve, refit_errors
-from sweeps.curves.points import CurvePoint
+from sweeps.curves.points import Axis, CurvePoint
 from sweeps.curves.resampled_lines import CurveLine
 from sweeps.curves.shapes import Merged, merge_sizes, num_parameters
-
-Axis = Literal["trained", "labelled"]
-AXES: tuple[Axis, ...] = ("trained", "labelled")
 
 _GRID_SIZE = 129
 

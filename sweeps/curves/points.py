@@ -9,11 +9,15 @@ interval downstream comes from.
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from sweeps.curves.runs import curve_trials
 from sweeps.ledger.pooled import Cell, PooledRow, gather_cells, pool_cells, sort_arms
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import CURVE_ORDER, POOLED
+
+Axis = Literal["trained", "labelled"]
+AXES: tuple[Axis, ...] = ("trained", "labelled")
 
 Cells = Mapping[tuple[str, float], Sequence[Cell]]  # by arm and budget, one a country
 
@@ -48,6 +52,32 @@ def curve_points(records: Sequence[TrialRecord]) -> list[CurvePoint]:
     for country, cells in countries.items():
         points += _points(country, cells)
     return points
+
+
+def pairs_of(point: CurvePoint, axis: Axis) -> float:
+    """Return a point's number of pairs on an axis."""
+    pairs = point.pairs_trained if axis == "trained" else point.pairs_labelled
+    return pairs or 0.0
+
+
+def missing_curve(points: Sequence[CurvePoint]) -> str | None:
+    """Return why there is nothing to draw, in a sentence; None when there is."""
+    budgets = sorted({point.budget for point in points})
+    if len(budgets) > 1:
+        return None
+    found = f"only {budgets[0]:g}" if budgets else "none"
+    return (
+        f"A curve needs at least two budgets, but the run has {found}. "
+        "Give `curves.budgets` several shares of the labelled pairs and run again."
+    )
+
+
+def missing_layers(points: Sequence[CurvePoint]) -> str | None:
+    """Return why there are no layers to draw, in a sentence; None when there are."""
+    problem = missing_curve(points)
+    if problem is None and not any(point.distinctive_pairs for point in points):
+        return "No validation pair is distinctive: the global model orders all of them right."
+    return problem
 
 
 def _join_countries(countries: Iterable[Cells]) -> Cells:

@@ -18,8 +18,6 @@ from scpo.arrays import Row
 from scpo.files.csv_files import write_csv
 from sweeps.curves.fits import describe_fit
 from sweeps.curves.fitted_curves import (
-    AXES,
-    Axis,
     Trace,
     area_gain,
     area_interval,
@@ -27,7 +25,7 @@ from sweeps.curves.fitted_curves import (
     trace_line,
 )
 from sweeps.curves.pairs_to_target import Bounds, describe_pairs, describe_ratio, reach_target
-from sweeps.curves.points import CurvePoint
+from sweeps.curves.points import AXES, Axis, CurvePoint
 from sweeps.curves.resampled_lines import NUM_REFITS, CurveLine, curve_lines, resample_line
 from sweeps.ledger.words import BASELINE
 

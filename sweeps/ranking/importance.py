@@ -17,9 +17,9 @@ import numpy as np
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.importance import PedAnovaImportanceEvaluator
-from scipy.stats import spearmanr
 
 from scpo.arrays import FloatArray
+from scpo.statistics.rank_correlation import rank_correlation
 from sweeps.ranking.ranking import CountryRanking
 
 MIN_TRIALS = 8
@@ -60,7 +60,7 @@ def country_importance(ranking: CountryRanking) -> CountryImportance:
             missing = "the best trials spread over every parameter as all trials do"
         else:
             found = [
-                ParameterImportance(name, share, float(spearmanr(values[name], accuracy)[0]))
+                ParameterImportance(name, share, rank_correlation(values[name], accuracy))
                 for name, share in shares.items()
             ]
             parameters = tuple(sorted(found, key=lambda one: (-one.share, one.name)))

@@ -7,9 +7,7 @@ from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_f
 from scpo.page.page import Section, join, paragraph
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.wording import country_title, format_accuracy
-from sweeps.curves.output.curve_panels import pairs_of
-from sweeps.curves.output.figure import missing_curve
-from sweeps.curves.points import CurvePoint
+from sweeps.curves.points import CurvePoint, missing_curve, pairs_of
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM

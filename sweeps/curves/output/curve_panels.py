@@ -7,8 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
 
 from scpo.files.figure_style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, spread_positions
-from sweeps.curves.fitted_curves import Axis
-from sweeps.curves.points import CurvePoint
+from sweeps.curves.points import Axis, CurvePoint, pairs_of
 
 ARM_COLOURS = {
     "full": BLUE,
@@ -46,12 +45,6 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
     if least < most:
         return f"{least} to {most} seeds"
     return f"{most} seed" if most == 1 else f"{most} seeds"
-
-
-def pairs_of(point: CurvePoint, axis: Axis) -> float:
-    """Return a point's number of pairs on an axis."""
-    pairs = point.pairs_trained if axis == "trained" else point.pairs_labelled
-    return pairs or 0.0
 
 
 def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: str) -> None:

@@ -17,7 +17,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from scpo.files.figure_style import MUTED, drawing_style
 from scpo.statistics.wording import country_title
-from sweeps.curves.fitted_curves import AXES, Axis, trace_line
+from sweeps.curves.fitted_curves import trace_line
 from sweeps.curves.output.curve_panels import (
     LABEL_GAP,
     Label,
@@ -27,34 +27,20 @@ from sweeps.curves.output.curve_panels import (
     draw_seeds,
     finish_pairs_axis,
     label_lines,
+)
+from sweeps.curves.points import (
+    AXES,
+    Axis,
+    CurvePoint,
+    missing_curve,
+    missing_layers,
     pairs_of,
 )
-from sweeps.curves.points import CurvePoint
 from sweeps.curves.resampled_lines import curve_lines
 
 _LAYERS = ("consensus", "distinctive")
 _LAYER_SHARE = 0.62  # height of a layer's panel against one of all pairs
 _BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
-
-
-def missing_curve(points: Sequence[CurvePoint]) -> str | None:
-    """Return why there is nothing to draw, in a sentence; None when there is."""
-    budgets = sorted({point.budget for point in points})
-    if len(budgets) > 1:
-        return None
-    found = f"only {budgets[0]:g}" if budgets else "none"
-    return (
-        f"A curve needs at least two budgets, but the run has {found}. "
-        "Give `curves.budgets` several shares of the labelled pairs and run again."
-    )
-
-
-def missing_layers(points: Sequence[CurvePoint]) -> str | None:
-    """Return why there are no layers to draw, in a sentence; None when there are."""
-    problem = missing_curve(points)
-    if problem is None and not any(point.distinctive_pairs for point in points):
-        return "No validation pair is distinctive: the global model orders all of them right."
-    return problem
 
 
 def curves_figure(points: Sequence[CurvePoint]) -> Figure:

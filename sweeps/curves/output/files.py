@@ -5,9 +5,9 @@ from pathlib import Path
 
 from scpo.arrays import Row
 from scpo.files.figure_style import save_figure
-from sweeps.curves.output.figure import curves_figure, layers_figure, missing_curve, missing_layers
+from sweeps.curves.output.figure import curves_figure, layers_figure
 from sweeps.curves.output.latex import write_latex
-from sweeps.curves.points import CurvePoint
+from sweeps.curves.points import CurvePoint, missing_curve, missing_layers
 from sweeps.curves.summary import curve_summary, write_summary
 from sweeps.ledger.pooled import write_columns
 

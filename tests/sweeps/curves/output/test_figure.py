@@ -21,11 +21,9 @@ from sweeps.curves.output.curve_panels import (
 from sweeps.curves.output.figure import (
     curves_figure,
     layers_figure,
-    missing_curve,
-    missing_layers,
 )
 from sweeps.curves.output.files import write_curve_files, write_points
-from sweeps.curves.points import curve_points
+from sweeps.curves.points import curve_points, missing_curve, missing_layers
 from sweeps.ledger.words import POOLED
 from tests.sweeps.curves.worlds import make_point, make_world, power_truth
 

@@ -3,7 +3,7 @@
 A rank cuts its own shard out of a step, cuts its texts into forward passes and pads these into
 tensors, whatever the others do.
 Every rank has as many pairs a step at each number of ranks, so a step of 512 ranks is 256 times
-as large as one of two.
+as large as one of two. Steps are of the same data, in an order of their own as in training.
 """
 
 import argparse
@@ -42,9 +42,13 @@ def make_set(num_pairs: int) -> TrainingSet:
     return TrainingSet(texts, chosen, rejected, interaction, np.ones(len(chosen)))
 
 
-def plan_ms(data: TrainingSet, num_ranks: int, rank: int) -> float:
-    """Return milliseconds in which a rank prepares its shard of one step of all pairs."""
-    inputs, step = BatchInputs(0, with_types=True), np.arange(len(data.chosen))
+def plan_ms(data: TrainingSet, num_ranks: int, number: int) -> float:
+    """Return milliseconds in which a rank prepares its shard of one step."""
+    inputs = BatchInputs(0, with_types=True)
+    ordered = np.random.default_rng(number).permutation(len(data.chosen) // PAIRS_OF_INTERACTION)
+    some = ordered[: num_ranks * PAIRS_OF_A_RANK // PAIRS_OF_INTERACTION, None]
+    step = (PAIRS_OF_INTERACTION * some + np.arange(PAIRS_OF_INTERACTION)).ravel()
+    rank = number % num_ranks
     started = time.perf_counter()
     shard = shard_step(data, step, shard=rank, num_shards=num_ranks)
     for forward in plan_forwards(data, shard, inputs, max_tokens=8192):
@@ -55,11 +59,12 @@ def plan_ms(data: TrainingSet, num_ranks: int, rank: int) -> float:
 def main() -> None:
     """Measure and print the lines."""
     argparse.ArgumentParser(description=__doc__).parse_args()
-    sets = {ranks: make_set(ranks * PAIRS_OF_A_RANK) for ranks in RANKS}
+    data = make_set(max(RANKS) * PAIRS_OF_A_RANK)
+    assert data.interactions.starts.size  # computed once a training
     times: dict[int, list[float]] = {ranks: [] for ranks in RANKS}
     for number in range(ROUNDS):
-        for ranks, data in sets.items():
-            times[ranks].append(plan_ms(data, ranks, number % ranks))
+        for ranks in RANKS:
+            times[ranks].append(plan_ms(data, ranks, number))
     few = RANKS[0]
     for ranks in RANKS[1:]:
         print(

@@ -20,6 +20,7 @@ from scpo.choices import ResolvedPrecision, ScheduleKind
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast
 from scpo.models.reward_model import LoadedModel
+from scpo.training.word_gradients import WordGradients
 
 STATE_FILE = "engine.pt"
 
@@ -130,16 +131,19 @@ class TorchEngine:
         self.device = reward.model.device
         self.optimization = optimization
         self.optimizer, self.scheduler = optimization.make_optimizer(self.model, fused=True)
+        self._word_gradients = WordGradients(self.model)
 
     def rewards(
         self, batch: Mapping[str, Tensor], *, precision: ResolvedPrecision | None = None
     ) -> Tensor:
         """Return the rewards of B texts, shape (B,), float32, with gradients."""
-        with autocast(self.device, precision or self.optimization.precision):
+        matrices = autocast(self.device, precision or self.optimization.precision)
+        with matrices, self._word_gradients.of_rows():
             return compute_rewards(self.model, batch)
 
     def backward(self, loss: Tensor) -> None:
         """Add the gradients of `loss`."""
+        self._word_gradients.start()
         loss.backward()
 
     def step(self, *, last: bool) -> float | None:
@@ -149,6 +153,7 @@ class TorchEngine:
         """
         if not last:
             return None
+        self._word_gradients.join()
         norm = float(
             torch.nn.utils.clip_grad_norm_(
                 self.model.parameters(), self.optimization.max_grad_norm

@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from scpo.models.classifier import compute_rewards
 from scpo.models.loading import load_reward_model
 from scpo.training.engines import Optimization, TorchEngine
 
@@ -184,3 +185,19 @@ def test_the_learning_rate_rises_once_and_then_never(kind, warmup_share):
     assert found[: peak + 1] == sorted(found[: peak + 1])
     assert found[peak:] == sorted(found[peak:], reverse=True)
     assert 0.0 <= min(found) <= max(found) == 1.0
+
+
+def test_words_get_the_gradients_that_pytorch_gives(tiny_bert):
+    """Over several passes and steps, with a word that stands twice in a text."""
+    engine = make_engine(tiny_bert, num_steps=3, max_grad_norm=1e9)
+    words = tiny_bert.model.get_input_embeddings()
+    passes = [{"input_ids": torch.tensor([ids])} for ids in ([2, 9, 9, 3], [2, 5, 3, 0, 0])]
+    seen = []
+    engine.optimizer.register_step_pre_hook(lambda *rest: seen.append(words.weight.grad.clone()))
+    for _ in range(3):
+        loss = sum(compute_rewards(tiny_bert.model, batch).sum() for batch in passes)
+        [expected] = torch.autograd.grad(loss, [words.weight])
+        engine.backward(sum(engine.rewards(batch).sum() for batch in passes))
+        assert not words.sparse  # a user's own optimizer may know no sparse gradients
+        engine.step(last=True)
+        torch.testing.assert_close(seen[-1], expected)

@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from scpo.arrays import BoolArray, FloatArray
-from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_retention
+from scpo.method.strength import beta_of_strength, margin_scale, retention_mask, tau_of_mask
 from scpo.method.user_weights import user_weights
 from scpo.method.weighting import (
     INVERSE_BETA,
@@ -122,10 +122,11 @@ def select_setting(
     """
     beta = beta_of_strength(strength, margin_scale(reference_margin))
     weights = pair_weights(reference_margin, beta)
+    keep = retention_mask(reference_margin, retention)
     selection = _selection(
-        retention_mask(reference_margin, retention),
+        keep,
         _weights_of_users(weights, agreement, user_strength),
-        tau_of_retention(reference_margin, retention),
+        tau_of_mask(reference_margin, keep),
         None if math.isinf(beta) else beta,
     )
     return replace(selection, user_strength=user_strength)

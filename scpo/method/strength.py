@@ -54,7 +54,7 @@ def retention_mask(reference_margin: ArrayLike, retention: float) -> BoolArray:
     if margin.size == 0:
         raise ValueError("At least one pair must be given to set a retention, but got none.")
     num_kept = max(1, round(retention * margin.size))
-    return np.asarray(margin <= np.sort(margin)[num_kept - 1])
+    return np.asarray(margin <= np.partition(margin, num_kept - 1)[num_kept - 1])
 
 
 def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
@@ -66,9 +66,13 @@ def tau_of_retention(reference_margin: ArrayLike, retention: float) -> float:
     Raises:
         ValueError: As of `retention_mask`.
     """
-    keep = retention_mask(reference_margin, retention)
+    return tau_of_mask(reference_margin, retention_mask(reference_margin, retention))
+
+
+def tau_of_mask(reference_margin: ArrayLike, keep: BoolArray) -> float:
+    """Return the tau that keeps what `retention_mask` does, shape (P,); see `tau_of_retention`."""
     if keep.all():
         return 1.0
-    margin = finite_array(reference_margin)
+    margin = np.asarray(reference_margin, dtype=np.float64)
     tau = float(expit(0.5 * (margin[keep].max() + margin[~keep].min())))
     return min(max(tau, math.nextafter(0.0, 1.0)), math.nextafter(1.0, 0.0))

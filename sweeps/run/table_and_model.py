@@ -34,10 +34,12 @@ def prepare_table_and_model(
     """Return a run's interactions and the source of its global model, both as it was begun with.
 
     Raises:
+        FileNotFoundError: No such model, told before data are prepared.
         ValueError: They are others than those pinned in the run.
         RuntimeError: No cluster answers at RAY_ADDRESS, which would be needed next.
     """
     check_cluster()
+    _find_start(config, run)
     out = run / "data"
     given = Path(str(config.data.path)) if config.data.source == "prepared" else out
     file = given if given.is_file() else given / "interactions.parquet"
@@ -51,6 +53,15 @@ def prepare_table_and_model(
         pin_file(run, "source of the global model", source)
     pin(run, "global model", content_hash(model))
     return table, model
+
+
+def _find_start(config: SweepConfig, run: Path) -> None:
+    """Find the global model, or the backbone that it is still to be trained from."""
+    given = config.global_model
+    if given.name is not None:
+        pin_model(given.name, revision=given.revision, file=run / PIN_FILE)
+    elif not (run / "global" / "config.json").is_file():
+        find_model(str(given.backbone), revision=given.revision)
 
 
 def prepare_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:

@@ -18,6 +18,6 @@ def test_a_missing_model_is_told_first(field: str, tmp_path: Path) -> None:
         "global_model": {field: str(tmp_path / "no-model")},
     }
     config = parse_config(SweepConfig, given, "early.yaml")
-    with pytest.raises(FileNotFoundError, match="No model folder at .*no-model"):
+    with pytest.raises(FileNotFoundError, match="No model folder at"):
         prepare_table_and_model(config, tmp_path, print)
     assert not list(tmp_path.iterdir())

@@ -8,14 +8,14 @@ continues in another, from its last rung. Tune's own snapshots are never read ba
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
-from scpo.files.buckets import remove_place
-from scpo.files.places import absolute, below
+from scpo.files.places import absolute
 from scpo.interrupts import Stopped
 from scpo.pulse import pulse
 from scpo.text.terminal import one_line, warn
@@ -31,8 +31,6 @@ from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import JobList, JobSource
 from sweeps.search.rung_scheduler import RungScheduler
-
-_TUNE_FOLDER = ".tune"  # Tune's own files while an experiment runs; nothing reads them back
 
 
 def run_jobs(
@@ -88,7 +86,6 @@ def run_trials(
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
     count_lanes(lanes, num_jobs=source.num_jobs)  # refuses what never fits
     folder = absolute(workspace.place or run)
-    storage = below(folder, _TUNE_FOLDER)
     most = min(lanes.num_lanes or source.num_jobs, source.num_jobs)
     limiter = ConcurrencyLimiter(source, most)
     lane_count = LaneCount(
@@ -99,31 +96,29 @@ def run_trials(
     lane = tune.with_parameters(
         kind, workspace=workspace, lanes=lanes, folder=folder, book=watch.book
     )
-    tuner = tune.Tuner(
-        tune.with_resources(lane, needs),
-        tune_config=TuneConfig(
-            search_alg=limiter,
-            scheduler=scheduler,
-            num_samples=source.max_trials,
-            reuse_actors=True,
-        ),
-        run_config=RunConfig(
-            storage_path=str(storage),
-            callbacks=[
-                LedgerCallback(ledger, on_record, source),
-                StartTimeout(lanes.needs),
-                lane_count,
-            ],
+    tune_config = TuneConfig(
+        search_alg=limiter,
+        scheduler=scheduler,
+        num_samples=source.max_trials,
+        reuse_actors=True,
+    )
+    callbacks = [LedgerCallback(ledger, on_record, source), StartTimeout(lanes.needs), lane_count]
+    # Tune's own files, which nothing reads back, stay off slow disks and buckets.
+    with TemporaryDirectory(prefix="scpo-tune-") as storage:
+        run_config = RunConfig(
+            storage_path=storage,
+            callbacks=callbacks,
             failure_config=FailureConfig(max_failures=0),  # the source gives a lost job again
             verbose=0,
-        ),
-    )
-    try:
-        with watch:
-            tuner.fit()
-    finally:
-        lane_count.release()
-    remove_place(storage)
+        )
+        tuner = tune.Tuner(
+            tune.with_resources(lane, needs), tune_config=tune_config, run_config=run_config
+        )
+        try:
+            with watch:
+                tuner.fit()
+        finally:
+            lane_count.release()
     if source.is_interrupted:
         raise Stopped(
             "Stopped by an interrupt: finished trainings are kept, and nothing further was "

@@ -93,7 +93,7 @@ def run(num_lanes: int, num_trials: int, sampler: str) -> Ends:
     ):
         root = Path(folder)
         workspace = make_workspace(root)
-        with mock.patch("sweeps.lanes.progress.Console", return_value=plain):
+        with mock.patch("sweeps.progress.progress_table.TextConsole", return_value=plain):
             search_countries(config, workspace, Ledger(root / "run"), root / "run", ends.note)
     return ends
 

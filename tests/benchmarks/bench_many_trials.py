@@ -160,7 +160,7 @@ def run(num_trials: int, clock: Clock) -> None:
     ):
         root = Path(folder)
         workspace = make_workspace(root)
-        with mock.patch("sweeps.lanes.progress.Console", return_value=plain):
+        with mock.patch("sweeps.progress.progress_table.TextConsole", return_value=plain):
             search_countries(config, workspace, Ledger(root / "run"), root / "run", clock.note)
 
 

@@ -94,11 +94,13 @@ def sweep_s(config: Path, run: Path | str, env: Mapping[str, str] | None = None)
     return time.perf_counter() - began
 
 
-def accuracies(run: Path | str) -> dict[str, float | None]:
-    """Return the accuracy of each trial of the search."""
+def objectives(run: Path | str) -> dict[str, dict[str, float]]:
+    """Return what each trial of the search reached."""
     with working_folder(str(run)) as (folder, _):
         found = read_records(folder)
-    return {record.trial_id: record.accuracy for record in found if record.purpose == "search"}
+    return {
+        record.trial_id: dict(record.objectives) for record in found if record.purpose == "search"
+    }
 
 
 def main() -> None:
@@ -122,7 +124,7 @@ def main() -> None:
             (f"bucket of {BUCKET_S * 1000:.0f} ms a request", f"{bucket}/run", None),
         ):
             took_s = sweep_s(config, run, env)
-            if accuracies(run) != accuracies(folder / "fast"):
+            if objectives(run) != objectives(folder / "fast"):
                 raise RuntimeError(f"The sweep into a {name} must find what the fast one finds.")
             line = figure_line(
                 f"a sweep into a {name}",

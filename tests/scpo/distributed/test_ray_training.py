@@ -139,7 +139,7 @@ def train_and_kill(model, data, stage, folder):
 
 @pytest.mark.slow
 def test_a_killed_worker_costs_nothing(cluster, model_folder, training_set, tmp_path):
-    train_and_kill(model_folder("bert"), training_set(num_interactions=24), 3, tmp_path)
+    train_and_kill(model_folder("bert"), training_set(num_interactions=12), 3, tmp_path)
 
 
 @pytest.mark.exhaustive

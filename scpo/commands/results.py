@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from scpo.arrays import Row
 
 _CHOICE = ("non_inferiority", "caution", "max_consensus_drop")
-_MANY_OBJECTS = 100_000
+_MANY_OBJECTS = 100_000  # made since the last look; Python's own bound is 700
 
 
 def rank(run: RunPlace, as_json: Json = False) -> None:

@@ -100,7 +100,8 @@ def intervals(
         with ThreadPoolExecutor(_THREADS) as pool:  # NumPy works outside the interpreter's lock
             list(pool.map(find_ends, starts))
     else:
-        find_ends(0)
+        for start in starts:  # none where there is no statistic
+            find_ends(start)
     return [
         Interval(value, low, high, num_users)
         for value, low, high in zip(values, *ends.tolist(), strict=True)

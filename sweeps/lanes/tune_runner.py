@@ -104,7 +104,7 @@ def run_trials(
     )
     callbacks = [LedgerCallback(ledger, on_record, source), StartTimeout(lanes.needs), lane_count]
     # Tune's own files, which nothing reads back, stay off slow disks and buckets.
-    with TemporaryDirectory(prefix="scpo-tune-") as storage:
+    with TemporaryDirectory(prefix="scpo-tune-", ignore_cleanup_errors=True) as storage:
         run_config = RunConfig(
             storage_path=storage,
             callbacks=callbacks,

@@ -116,15 +116,20 @@ def main() -> None:
         source = Path(__file__).with_name("slow_folder.cpp")
         subprocess.run(["c++", "-shared", "-fPIC", "-o", shim, source, "-ldl"], check=True)
         config = write_config(folder, given.trials, given.epochs)
-        slow = {"LD_PRELOAD": str(shim), "SLOW_FOLDER": str(folder / "slow"), "SLOW_MS": "20"}
+        slow = {
+            "LD_PRELOAD": str(shim),
+            "SLOW_FOLDER": str(folder / "slow"),
+            "SLOW_MS": str(SLOW_MS),
+        }
         sweep_s(config, folder / "warm")  # which fills the caches of texts and rewards
         fast_s = sweep_s(config, folder / "fast")
+        expected = objectives(folder / "fast")
         for name, run, env in (
             (f"folder of {SLOW_MS} ms a call", folder / "slow", slow),
             (f"bucket of {BUCKET_S * 1000:.0f} ms a request", f"{bucket}/run", None),
         ):
             took_s = sweep_s(config, run, env)
-            if objectives(run) != objectives(folder / "fast"):
+            if objectives(run) != expected:
                 raise RuntimeError(f"The sweep into a {name} must find what the fast one finds.")
             line = figure_line(
                 f"a sweep into a {name}",

@@ -50,6 +50,7 @@ test-exhaustive: setup
 # Faults of every kind, injected few and many times: prints the table and writes it to a page. Hours:
 # SCPO_SOAK_S (of the soak, 3600) and SCPO_FUZZ_S (of each reader, 60) make it shorter.
 faults: setup
+	$(PIP_INSTALL) --editable '.[faults]'
 	SCPO_FAULTS_PAGE=docs/reliability.md $(BIN)/python -m pytest -m '' tests/faults
 
 # Other programs read an exported model (TRL, sentence-transformers, OpenRLHF, peft, rewardbench), a

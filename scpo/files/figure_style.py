@@ -17,10 +17,12 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 from matplotlib.font_manager import get_font_names
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 from scipy.optimize import isotonic_regression
 
 from scpo.files.atomic import atomic_path
@@ -116,6 +118,12 @@ def _tell_missing_letters() -> None:
         "A name has letters that no font of this machine has: figures show boxes in their place. "
         "Install one that has them, such as Noto Sans CJK."
     )
+
+
+def show_percent(axis: Axis) -> None:
+    """Show fractions as percentages, at ticks whose labels are exact."""
+    axis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10]))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g} %"))
 
 
 def spread_positions(positions: Sequence[float], gap: float) -> list[float]:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
 
 from scpo.arrays import Row
 from scpo.evaluation.pair_scores import LENGTH
@@ -29,6 +28,7 @@ from scpo.files.figure_style import (
     drawing_style,
     label_right,
     save_figure,
+    show_percent,
 )
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.wording import country_title
@@ -120,7 +120,7 @@ def length_figure(tables: Tables) -> Figure:
         axes.set_xlabel("length of the chosen response minus the other's, characters (deciles)")
         axes.set_ylabel("accuracy")
         axes.set_ylim(0, 1)
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        show_percent(axes.yaxis)
         axes.set_title(_whose_pairs(shown, line), loc="left", fontsize=9.0, color=MUTED)
         label_right(axes, labels, gap=0.065)
     return figure
@@ -164,7 +164,7 @@ def _draw_reliability(axes: Axes, rows: Sequence[Row]) -> None:
     axes.set_xlim(0.5, 1.0)
     axes.set_ylim(0.0, 1.0)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        show_percent(axis)
     axes.set_xticks([0.5, 0.6, 0.7, 0.8, 0.9])  # a 100 % would touch the next panel's 50 %
 
 
@@ -185,7 +185,7 @@ def _draw_steering(axes: Axes, rows: Sequence[Row], preferred: float | None) -> 
         axes.axvline(preferred, color=INK, linewidth=1.2, linestyle=":", clip_on=False)
     axes.set_xlim(0, 1)
     axes.set_ylim(0, 1.02)
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    show_percent(axes.yaxis)
     label_right(axes, labels, gap=0.1)
 
 

@@ -3,10 +3,24 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator, PercentFormatter
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import TextToPath
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
-from scpo.files.figure_style import BLUE, GREEN, INK, ORANGE, PURPLE, VERMILLION, spread_positions
+from scpo.files.figure_style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    VERMILLION,
+    show_percent,
+    spread_positions,
+)
 from sweeps.curves.points import Axis, CurvePoint, pairs_of
 
 ARM_COLOURS = {
@@ -24,6 +38,12 @@ _AXIS_NAMES: dict[Axis, str] = {
 }
 LABEL_GAP = 0.085  # of a panel's height, for panels of the usual height
 _TICK_GAP = 0.13  # of a panel's width, between the labels of two numbers of pairs
+
+_NAME_SIZE = 8.5  # of the names in the right margin, points
+_NAME_START = 1.045  # of a panel's width: where they begin
+_LEFT_INCHES = 0.80  # for the numbers and the name of the y axis
+_APART_INCHES = 0.24  # names of the left panel to the right one
+_NOTE_INCHES = 0.28  # below all rows
 
 Label = tuple[str, float, float, str]  # text, pairs and accuracy where its line ends, colour
 
@@ -45,6 +65,33 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
     if least < most:
         return f"{least} to {most} seeds"
     return f"{most} seed" if most == 1 else f"{most} seeds"
+
+
+def place_panels(
+    figure: Figure,
+    panels: npt.NDArray[np.object_],
+    names: Sequence[str],
+    around: Sequence[tuple[float, float]],
+) -> None:
+    """Place rows of panels (rows, 2), each with room for any of the `names` at its right.
+
+    `around` is the room above and below each row, inches. A layout engine of Matplotlib measures
+    each text of each panel instead, and takes as long as drawing them.
+    """
+    width, height = figure.get_size_inches()
+    font = FontProperties(size=_NAME_SIZE)
+    measure = TextToPath().get_text_width_height_descent
+    room = max(measure(name, font, False)[0] for name in names) / 72 + _APART_INCHES
+    panel_width = (width - _LEFT_INCHES - 2 * room) / (2 * _NAME_START)
+    panel_height = (height - _NOTE_INCHES - sum(map(sum, around))) / len(around)
+    lefts = [_LEFT_INCHES, _LEFT_INCHES + _NAME_START * panel_width + room]
+    bottom = height
+    for row, (above, below) in zip(panels, around, strict=True):
+        bottom -= above + panel_height
+        for axes, left in zip(row, lefts, strict=True):
+            box = (left / width, bottom / height, panel_width / width, panel_height / height)
+            axes.set_position(box)
+        bottom -= below
 
 
 def draw_seeds(axes: Axes, axis: Axis, points: Sequence[CurvePoint], measure: str) -> None:
@@ -79,7 +126,7 @@ def finish_pairs_axis(
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_major_formatter(FixedFormatter([f"{tick:,.0f}" for tick in ticks]))
     axes.xaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    show_percent(axes.yaxis)
     axes.tick_params(labelbottom=named)
     if named:
         axes.set_xlabel(_AXIS_NAMES[axis])
@@ -122,13 +169,13 @@ def label_lines(
             clip_on=False,
         )
         axes.text(
-            1.045,
+            _NAME_START,
             height,
             text,
             transform=axes.get_yaxis_transform(),
             color=colour,
             va="center",
-            fontsize=8.5,
+            fontsize=_NAME_SIZE,
         )
 
 

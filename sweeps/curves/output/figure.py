@@ -13,7 +13,6 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from scpo.files.figure_style import MUTED, drawing_style
 from scpo.statistics.wording import country_title
@@ -27,6 +26,7 @@ from sweeps.curves.output.curve_panels import (
     draw_seeds,
     finish_pairs_axis,
     label_lines,
+    place_panels,
 )
 from sweeps.curves.points import (
     AXES,
@@ -38,8 +38,12 @@ from sweeps.curves.points import (
 )
 from sweeps.curves.resampled_lines import curve_lines
 
+_ALL_PAIRS = ("accuracy",)
 _LAYERS = ("consensus", "distinctive")
+_BASELINES = ("global model", "longer wins")
+_TITLE_INCHES, _NAME_INCHES, _GAP_INCHES = 0.28, 0.52, 0.2  # above a row and below it
 _LAYER_SHARE = 0.62  # height of a layer's panel against one of all pairs
+_NOTE_STYLE = {"ha": "left", "va": "bottom", "fontsize": 7.5, "color": MUTED}
 _BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
 
 
@@ -53,7 +57,7 @@ def curves_figure(points: Sequence[CurvePoint]) -> Figure:
         raise ValueError(problem)
     names = list(dict.fromkeys(point.country for point in points))
     note = "Lines: fits, dashed up to twice the most pairs. Bands: 95 % intervals by user."
-    return _draw_rows(points, names, ["accuracy"], note, height=2.9 * len(names) + 0.5)
+    return _draw_rows(points, names, _ALL_PAIRS, note, height=2.9 * len(names) + 0.5)
 
 
 def layers_figure(points: Sequence[CurvePoint]) -> Figure:
@@ -80,16 +84,28 @@ def _draw_rows(
     """Return a figure with a row for each country and measure, a field of the points."""
     rows = [(country, measure) for country in countries for measure in measures]
     with drawing_style():
-        layout = ConstrainedLayoutEngine(wspace=0.06, hspace=0.08)
-        figure = Figure(figsize=(9.0, height), layout=layout)
+        figure = Figure(figsize=(9.0, height))
         panels = figure.subplots(len(rows), len(AXES), sharey="row", squeeze=False)
+        names = [*dict.fromkeys(point.arm for point in points)]
+        names += [] if measures is _LAYERS else _BASELINES
+        tops = [_TITLE_INCHES if _is_titled(measure) else 0.0 for _, measure in rows]
+        bottoms = [_NAME_INCHES if _is_named(measure) else _GAP_INCHES for _, measure in rows]
+        place_panels(figure, panels, names, list(zip(tops, bottoms, strict=True)))
         for row, (country, measure) in zip(panels, rows, strict=True):
             of_country = [point for point in points if point.country == country]
             _draw_row(list(row), of_country, measure)
         several = any(point.num_seeds > 1 for point in points)
         marks = "Markers: means over seeds; small dots: single seeds." if several else "One seed."
-        figure.supxlabel(f"{marks} {note}", x=0.01, ha="left", fontsize=7.5, color=MUTED)
+        figure.supxlabel(f"{marks} {note}", x=0.01, y=0.06 / height, **_NOTE_STYLE)
     return figure
+
+
+def _is_titled(measure: str) -> bool:
+    return measure != _LAYERS[1]
+
+
+def _is_named(measure: str) -> bool:
+    return measure != _LAYERS[0]
 
 
 def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> None:
@@ -106,13 +122,12 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
             for accuracy, style in zip(known, ("--", ":"), strict=True):
                 axes.axhline(accuracy, color=MUTED, linewidth=0.9, linestyle=style)
         reach = max((label[1] for label in ends[-1]), default=0.0)
-        finish_pairs_axis(axes, axis, means, reach, named=measure != _LAYERS[0])
+        finish_pairs_axis(axes, axis, means, reach, named=_is_named(measure))
     panels[0].set_ylabel(f"accuracy, {measure if is_layer else 'validation pairs'}")
-    if measure != _LAYERS[1]:
+    if _is_titled(measure):
         panels[0].set_title(_title(means, is_layer), loc="left", fontweight="bold", fontsize=9.5)
     baselines: list[Label] = [
-        (name, 0.0, accuracy, MUTED)
-        for name, accuracy in zip(("global model", "longer wins"), known, strict=True)
+        (name, 0.0, accuracy, MUTED) for name, accuracy in zip(_BASELINES, known, strict=True)
     ]
     gap = LABEL_GAP / _LAYER_SHARE if is_layer else LABEL_GAP
     for axes, names in zip(panels, ends, strict=True):

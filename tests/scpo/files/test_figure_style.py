@@ -2,7 +2,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from scpo.files import figure_style
-from scpo.files.figure_style import save_figure, spread_positions
+from scpo.files.figure_style import save_figure, show_percent, spread_positions
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,13 @@ def test_letters_that_no_font_has_are_told_once(tmp_path, monkeypatch, caplog):
         svg, _ = save_figure(figure, tmp_path / "figure")
         assert name in svg.read_text()  # a browser finds a font
     assert [record.message[:24] for record in caplog.records] == ["A name has letters that "]
+
+
+@pytest.mark.parametrize("ends", [(0.523, 0.71), (0.62, 0.645), (0.0, 1.0), (0.81, 0.925)])
+def test_a_percentage_at_a_tick_is_the_tick(ends):
+    axes = Figure(figsize=(4, 2.2)).subplots()
+    show_percent(axes.yaxis)
+    axes.set_ylim(*ends)
+    ticks = axes.yaxis.get_majorticklocs()
+    labels = axes.yaxis.get_major_formatter().format_ticks(ticks)
+    assert [float(label.removesuffix(" %")) / 100 for label in labels] == pytest.approx(ticks)

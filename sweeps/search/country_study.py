@@ -1,21 +1,19 @@
 """The Optuna study of one country: it proposes points and learns from their results.
 
 Objectives are validation accuracy (maximise) and pairs trained (minimise). The studies of a run
-share one journal file, which only the driver writes and optuna-dashboard opens. They are rebuilt
-from the ledger at every start, so a damaged journal costs nothing and no trial is left running.
+share one journal (`sweeps.search.journal`). They are rebuilt from the ledger at every start, so a
+damaged journal costs nothing and no trial is left running.
 """
 
 import itertools
 import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.exceptions import ExperimentalWarning
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages import BaseStorage
 from optuna.trial import Trial, TrialState
 
 from sweeps.config import SearchConfig
@@ -24,22 +22,12 @@ from sweeps.ledger.words import OBJECTIVES
 from sweeps.search.samplers import make_sampler
 from sweeps.search.space import Point, point_of, search_space, space_hash
 
-JOURNAL = "optuna.journal"  # in a run's folder
 _MAX_REFUSED = 200
 _STATES = {
     "complete": TrialState.COMPLETE,
     "pruned": TrialState.PRUNED,
     "failed": TrialState.FAIL,
 }
-
-
-def new_storage(run: Path) -> JournalStorage:
-    """Return the empty storage of a run's studies, in place of an older one."""
-    journal = run / JOURNAL
-    for file in run.glob(f"{journal.name}*"):
-        file.unlink()  # its locks too: one of a killed driver would block this one
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(JournalFileBackend(str(journal)))
 
 
 class CountryStudy:

@@ -6,7 +6,7 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from sweeps.search.country_study import JOURNAL
+from sweeps.search.journal import JOURNAL
 
 
 def open_study(run: Path, country: str) -> optuna.Study:

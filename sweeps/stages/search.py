@@ -22,7 +22,8 @@ from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.progress.progress_table import follow_progress
 from sweeps.run.workspace import Workspace
 from sweeps.search.country_search import CountrySearch
-from sweeps.search.country_study import CountryStudy, new_storage
+from sweeps.search.country_study import CountryStudy
+from sweeps.search.journal import new_storage
 from sweeps.search.rung_scheduler import RungScheduler
 from sweeps.search.space import (
     Point,

@@ -23,7 +23,7 @@ from sweeps.ledger.weights_file import (
     write_user_weights,
 )
 from sweeps.run.pins import RUN_FILE, check_pins, read_run_file
-from sweeps.search.country_study import JOURNAL
+from sweeps.search.journal import JOURNAL
 from sweeps.search.open_study import open_study
 from tests.faults.hostile.json_readers import is_plain, json_file, with_sum
 from tests.faults.hostile.refusals import Reader

@@ -17,7 +17,8 @@ from sweeps.ranking.ranking import rank_records
 from sweeps.ranking.recommendation import rule_of
 from sweeps.report.arms_table import arm_rows, write_arms
 from sweeps.report.leaderboard import write_leaderboard
-from sweeps.search.country_study import CountryStudy, new_storage
+from sweeps.search.country_study import CountryStudy
+from sweeps.search.journal import new_storage
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ import pytest
 from sweeps.config import SearchConfig
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
-from sweeps.search.country_study import CountryStudy, new_storage
+from sweeps.search.country_study import CountryStudy
+from sweeps.search.journal import new_storage
 from tests.interop.conftest import require
 
 FACTS = {"country": "South Africa", "sweep": "demo", "arm": "scpo_tuned"}

@@ -287,7 +287,6 @@ def train(
             features_on=_sharded_features(workers, offload, global_model, cache)
             if is_sharded and arm == "user"
             else None,
-            is_sharded=is_sharded,
             **setting,
         )
         if workers == 1:

@@ -124,20 +124,19 @@ def ready_training(
     training: TrainingConfig,
     score_on: Callable[..., ScoringReport] | None = None,
     features_on: Callable[..., FeatureArray] | None = None,
-    is_sharded: bool = False,
     **setting: Unpack[ArmSetting],
 ) -> CountryTraining:
     """Select and weigh one country's training pairs; rewards are of the training's precision.
 
-    `score_on` and `is_sharded` as of `score_data`; `features_on` is `compute` of
-    `features_with_cache`, for the arm `user`.
+    `score_on` as of `score_data`, but sharded: with it, this process only maps the model's files.
+    `features_on` is `compute` of `features_with_cache`, for the arm `user`.
 
     Raises:
         FileNotFoundError: No such data or model.
         ValueError: The country is absent or too small, a setting is out of range, no pair is
             kept, or its users cannot be weighed.
     """
-    source, reward = _load(global_model, is_sharded=is_sharded)
+    source, reward = _load(global_model, is_sharded=score_on is not None)
     encoder = encoder_of(reward, encoder)
     table = read_interactions(data)
     (country,) = find_countries([country], table["country"].unique().to_pylist())

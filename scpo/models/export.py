@@ -51,7 +51,6 @@ def export_reward_model(
     weights: Iterable[tuple[str, Tensor]] | None = None,
     merge: bool = True,
     file_bytes: int = FILE_BYTES,
-    trust_remote_code: bool = False,
     facts: ModelFacts | None = None,
 ) -> Path:
     """Write a float32 model folder that scores as expected, and return it.
@@ -66,7 +65,6 @@ def export_reward_model(
         weights: By name, as an engine yields them; they are written as they come.
         file_bytes: Size of a file of weights; no more than it is held at a time.
         merge: Write a LoRA model as one whole model; else as an adapter that names its base.
-        trust_remote_code: Whether the model brings its own Python code.
         facts: What the model is, for its scpo.json and its card.
 
     Raises:
@@ -90,7 +88,7 @@ def export_reward_model(
         write_facts(temporary, facts)
         write_export_card(temporary, facts, plain_model(reward.model).name_or_path or "")
         try:
-            again = load_reward_model(str(temporary), trust_remote_code=trust_remote_code)
+            again = load_reward_model(str(temporary), trust_remote_code=reward.trust_remote_code)
         except ValueError as error:
             raise RuntimeError(f"The exported folder must load, but {error}") from error
         allowed = _TOLERANCE * (float(np.abs(expected).max()) or 1.0)
@@ -98,7 +96,7 @@ def export_reward_model(
         if not difference <= allowed:
             raise RuntimeError(_describe("the exported folder", difference, allowed))
         if not has_lora(again):
-            plain = _load_plain(temporary, trust_remote_code=trust_remote_code)
+            plain = _load_plain(temporary, trust_remote_code=reward.trust_remote_code)
             difference = _largest_difference(replace(again, model=plain), texts, expected)
             if not difference <= allowed:
                 raise RuntimeError(_describe("plain transformers", difference, allowed))

@@ -173,7 +173,6 @@ def export_trained(
                     weights=weights,
                     file_bytes=fitted.file_bytes,
                     merge=config.lora is None or config.lora.merge,
-                    trust_remote_code=fitted.reward.trust_remote_code,
                     facts=ModelFacts(**data.facts),
                 )
         except (RuntimeError, ValueError, OSError, SafetensorError) as error:

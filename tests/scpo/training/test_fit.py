@@ -7,6 +7,7 @@ from safetensors import SafetensorError
 
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.scoring import score_texts
+from scpo.models import export
 from scpo.models.loading import load_reward_model
 from scpo.training import fit
 from scpo.training.checkpoints import TrainingStopped
@@ -192,10 +193,15 @@ def test_a_model_with_its_own_code_is_read_back_with_it(
     model_folder, training_set, tmp_path, monkeypatch, trusted
 ):
     given = []
-    monkeypatch.setattr(fit, "export_reward_model", lambda *rest, **named: given.append(named))
+
+    def load(*rest, **named):
+        given.append(named["trust_remote_code"])
+        return load_reward_model(*rest, **named)
+
+    monkeypatch.setattr(export, "load_reward_model", load)
     reward = load_reward_model(str(model_folder("bert")), trust_remote_code=trusted)
     fit_on_device(reward, training_set(), CONFIG, out=tmp_path / "out")
-    assert [named["trust_remote_code"] for named in given] == [trusted]
+    assert given == [trusted]
 
 
 @pytest.mark.parametrize("error", [SafetensorError, OSError])

@@ -26,6 +26,7 @@ _FREE = (
     *("search.num_trials", "search.max_wall_s", "search.max_device_hours"),
     *("search.target_accuracy", "training.checkpoint_every", "final.which", "report_to"),
 )
+_WORDS = ("title", "about", "note")  # of a study's page
 _INPUTS = {"data", "split", "countries", "global_countries", "encoder", "training", "global_model"}
 
 
@@ -75,7 +76,7 @@ def keep_config(config: Config, run: Path) -> bool:
         return True
     check_pins(run)
     changed = _changed_keys(_read_again(config, file, run), config)
-    fixed = [key for key in changed if not any(f"{key}.".startswith(f"{f}.") for f in _FREE)]
+    fixed = [key for key in changed if not _is_free(key)]
     if fixed:
         words = "; ".join(f"{k}: {changed[k][0]} there, {changed[k][1]} here" for k in fixed)
         raise ValueError(
@@ -86,6 +87,12 @@ def keep_config(config: Config, run: Path) -> bool:
         write_text(file, dump_config(config))
         _pin_config(run)
     return False
+
+
+def _is_free(key: str) -> bool:
+    return key.rpartition(".")[2] in _WORDS or any(
+        f"{key}.".startswith(f"{free}.") for free in _FREE
+    )
 
 
 def kept_folds(config: SweepConfig, run: Path) -> SweepConfig:

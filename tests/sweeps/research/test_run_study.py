@@ -124,6 +124,9 @@ def test_heads_of_every_arm_and_going_on(tiny_backbone: Path, tmp_path: Path) ->
     assert (made.name, again.rows) == ("made", result.rows)
     assert (run / "asked" / "cells" / "chile.json").stat() == first
     assert read_wall(run / "asked") > clock
+    noted = write_study(tmp_path, tiny_backbone, note="Read with care.")
+    run_study(noted, run, said.append, only=("asked",), workers=1)
+    assert "Read with care." in (run / "STUDY.md").read_text()
     other = write_study(tmp_path, tiny_backbone, seeds=[5])
     with pytest.raises(ValueError, match="a run has one configuration"):
         run_study(other, run, said.append)

@@ -37,7 +37,21 @@ def _check_arms(arms: tuple[str, ...]) -> tuple[str, ...]:
         near = nearest(unknown[0], TRAINED_ARMS)
         hint = f"; did you mean {near!r}?" if near else ""
         raise ValueError(f"arms must be of {', '.join(TRAINED_ARMS)}, but got {unknown}{hint}")
-    return arms
+    return _once(arms)
+
+
+def _once(values: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse values that come twice, as the names of trainings have them: to six digits."""
+    names = [f"{value:g}" if isinstance(value, float) else value for value in values]
+    if len(set(names)) < len(names):
+        raise ValueError(f"each must come once, but got {list(values)}")
+    return values
+
+
+def _check_range(name: str, ends: tuple[float, float]) -> None:
+    low, high = ends
+    if not 0 <= low <= high:
+        raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
 
 
 def check_trackers(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -75,6 +89,7 @@ def _name_lanes(lanes: Any) -> Any:
 Country = Annotated[str, BeforeValidator(_name_country)]
 Arms = Annotated[tuple[str, ...], AfterValidator(_check_arms)]
 Trackers = Annotated[tuple[str, ...], AfterValidator(check_trackers)]
+Seeds = Annotated[tuple[Annotated[int, Field(ge=0)], ...], AfterValidator(_once)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Caution = Annotated[float, Field(ge=0, allow_inf_nan=True)]  # `.inf` keeps the base always
 Answer = Literal["accuracy", "thrift", "balance"]
@@ -165,9 +180,7 @@ class SearchConfig(Config):
     @model_validator(mode="after")
     def _ranges_ascend(self) -> "SearchConfig":
         for name in self.parameters:
-            low, high = getattr(self, name)
-            if not 0 <= low <= high:
-                raise ValueError(f"`0 <= low <= high` must hold for {name}, but got {low}, {high}")
+            _check_range(name, getattr(self, name))
         users = self.user_strength or (0.0, 0.0)
         if self.retention[1] < 1 or self.strength[0] > 0 or users[0] > 0:
             raise ValueError(
@@ -230,17 +243,19 @@ class CurvesConfig(LanesOfStage):
     arms: Arms = Field(
         ("full", "scpo", "random_k"), description=f"a curve each; of {', '.join(TRAINED_ARMS)}"
     )
-    budgets: tuple[Share, ...] = Field(
+    budgets: Annotated[tuple[Share, ...], AfterValidator(_once)] = Field(
         (0.25, 0.5, 1.0), description="shares of the labelled pairs, a point each"
     )
-    seeds: tuple[int, ...] = Field((0,), description="trainings of each point")
+    seeds: Seeds = Field((0,), description="trainings of each point")
 
 
 class HeadsConfig(Config):
     """Arms that train a linear head on frozen features, each with a pull chosen within folds."""
 
     l2: tuple[Positive, ...] = Field(
-        (0.003, 0.03, 0.3, 3.0), description="pulls to the global head that every arm chooses from"
+        (0.003, 0.03, 0.3, 3.0),
+        min_length=1,
+        description="pulls to the global head that every arm chooses from",
     )
     num_settings: Count = Field(64, description="settings that `scpo_tuned` chooses from")
     retention: tuple[Share, Share] = Field(
@@ -261,6 +276,12 @@ class HeadsConfig(Config):
     global_l2: Positive = Field(0.01, description="pull of the global head to nothing")
     max_global_pairs: Count = Field(20_000, description="pairs that train it, at most")
 
+    @model_validator(mode="after")
+    def _ranges_ascend(self) -> "HeadsConfig":
+        for name in ("retention", "strength", "user_strength"):
+            _check_range(name, getattr(self, name))
+        return self
+
 
 class FinalConfig(LanesOfStage):
     """Trainings that are tested, once, on the test users."""
@@ -269,7 +290,7 @@ class FinalConfig(LanesOfStage):
         ("full", "filter", "weight", "inverse", "scpo"),
         description="trained and tested beside the chosen setting, `scpo_tuned`; as `curves.arms`",
     )
-    seeds: tuple[Annotated[int, Field(ge=0)], ...] = Field(
+    seeds: Seeds = Field(
         (1,), min_length=1, description="not the search's; the first gives the model"
     )
     whole: bool = Field(
@@ -349,6 +370,11 @@ class SweepConfig(Config):
         arms = {"curves.arms": self.curves.arms, "final.arms": self.final.arms}
         asking = [name for name, given in arms.items() if "user" in given]
         return (*asking, "search.user_strength") if self.search.weighs_users else tuple(asking)
+
+    @property
+    def trains_adapters(self) -> bool:
+        """Tell whether the search trains low-rank adapters."""
+        return self.search.lora_rank is not None or self.training.lora is not None
 
     @property
     def may_read_features(self) -> bool:

@@ -1,5 +1,6 @@
 """Commands of many trainings: sweep, probe, plan, ablate."""
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
@@ -69,10 +70,12 @@ def sweep(
         is_complete, result = _show_run(outputs, folder, out)
     show_json(as_json, {**result, "stopped": stopped})
     if stopped:
+        looked = outputs.arms or outputs.heads
         console.print(
-            f"The sweep stopped: {stopped}. Test users were not looked at. To search on, run the "
-            "same command with --resume and a larger limit; to end with what there is, with "
-            "--resume and --set search.num_trials=1."
+            f"The sweep stopped: {stopped}. Test users were not looked at"
+            f"{' again' if looked else ''}. To search on, run the same command with --resume and "
+            "a larger limit; to end with what there is, with --resume and --set "
+            "search.num_trials=1."
         )
     elif not is_complete:
         raise typer.Exit(1)
@@ -81,7 +84,7 @@ def sweep(
 def probe(
     config: ConfigFile,
     out: Out,
-    settings: Annotated[int, Option(help="Settings per country.")] = 1024,
+    settings: Annotated[int, Option(min=1, help="Settings per country.")] = 1024,
     draw: Annotated[bool, Option("--curves", help="Draw learning curves instead.")] = False,
     set_: Set = None,
     dry_run: DryRun = False,
@@ -113,7 +116,9 @@ def plan(
     ledger: Annotated[
         Path | None, Option(help="Earlier run to take the speed from.", callback=in_home)
     ] = None,
-    lanes: Annotated[int | None, Option(help="Parallel trainings; default: as fit here.")] = None,
+    lanes: Annotated[
+        int | None, Option(min=1, help="Parallel trainings; default: as fit here.")
+    ] = None,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
@@ -138,14 +143,17 @@ def ablate(
     config: ConfigFile,
     out: Out,
     seed: Annotated[
-        list[int] | None, Option(metavar="N", help="Repeatable; default: 0, 1, 2.")
+        list[int] | None, Option(metavar="N", min=0, help="Repeatable; default: 0, 1, 2.")
     ] = None,
     part: Annotated[str, Option(help="Users to test on: validation or test.")] = "validation",
     resume: Resume = False,
     set_: Set = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train all arms on the same splits and seeds, and compare them."""
+    """Train all arms on the same splits and seeds, and compare them.
+
+    Exit code 1 if a training fails.
+    """
     resolved = _load_sweep(config, set_, dry_run)
     from sweeps.report.arms_table import ablation_rows, ablation_table, write_ablation
     from sweeps.stages.ablation import run_ablation
@@ -157,6 +165,8 @@ def ablate(
         write_ablation(rows, out / "ablation.csv")
     console.print(ablation_table(rows, part))
     console.print(f"Written: {out / 'ablation.csv'}")
+    if _tell_failed(records, "ablation"):
+        raise typer.Exit(1)
 
 
 def _run_folder(out: str | Path, config: Any) -> AbstractContextManager[Any]:
@@ -197,14 +207,9 @@ def _show_run(outputs: Any, run: Path, out: str) -> tuple[bool, dict[str, Any]]:
     for ranking in outputs.rankings:
         console.print(f"- {describe(ranking)}")
     console.print(describe_regret(outputs.regret))
-    console.print(f"Models: {out}/models, named in {out}/models.json. Report: {outputs.page}")
+    console.print(f"{_describe_models(outputs, out)} Report: {outputs.page}")
     trainings = [r for r in read_records(run) if r.purpose in ("final", "curve")]
-    failed = [record for record in trainings if record.state == "failed"]
-    if failed:
-        console.print(
-            f"{len(failed)} of {len(trainings)} final and curve trainings failed, the first: "
-            f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
-        )
+    failed = _tell_failed(trainings, "final and curve")
     settings = leaderboard_rows(outputs.rankings)
     result = {
         "recommended": [row for row in settings if row["recommended"]],
@@ -213,3 +218,24 @@ def _show_run(outputs: Any, run: Path, out: str) -> tuple[bool, dict[str, Any]]:
         "report": str(outputs.page),
     }
     return not failed and outputs.is_complete, result
+
+
+def _describe_models(outputs: Any, out: str) -> str:
+    """Return where the models are, if any was trained."""
+    from sweeps.ledger.words import TUNED_ARM
+
+    tested = {row.country for row in outputs.arms if row.arm == TUNED_ARM}
+    if any(each.trained is not None and each.country in tested for each in outputs.rankings):
+        return f"Models: {out}/models, named in {out}/models.json."
+    return f"No model was trained; {out}/models.json says what to use."
+
+
+def _tell_failed(trainings: Sequence[Any], kind: str) -> bool:
+    """Print how many trainings failed, and why the first did; return whether any failed."""
+    failed = [record for record in trainings if record.state == "failed"]
+    if failed:
+        console.print(
+            f"{len(failed)} of {len(trainings)} {kind} trainings failed, the first: "
+            f"{failed[0].trial_id}: {failed[0].error} Run the same command with --resume to retry."
+        )
+    return bool(failed)

@@ -45,7 +45,8 @@ def estimate_needs(config: SweepConfig) -> tuple[list[ProcessNeeds], int]:
         OSError, ValueError, RuntimeError: As of `model_cost`.
     """
     cost = model_cost(config)
-    whole = cost if config.search.lora_rank is None else model_cost(config, whole=True)
+    differ = config.search.lora_rank is not None or config.final.whole
+    whole = model_cost(config, whole=True) if config.trains_adapters and differ else cost
     return process_needs(config, cost, whole), disk_needs(config, whole)
 
 
@@ -95,7 +96,7 @@ def model_cost(config: SweepConfig, *, whole: bool = False) -> ModelCost:
         RuntimeError: It cannot be traced, or LoRA is asked for and peft not installed.
     """
     model, training = config.global_model, config.training
-    lora = training.lora
+    lora = None if whole and config.final.whole else training.lora
     if config.search.lora_rank is not None and not whole:
         lora = (lora or LoraConfig()).model_copy(update={"rank": config.search.lora_rank[1]})
     return measure_model(

@@ -46,7 +46,8 @@ class Job:
     budget: float = 1.0  # share of the country's labelled training pairs that may be used, nested
     max_consensus_drop: float = 1.0  # bound of the constraint
     min_pairs: int = 1  # fewer pairs than this are refused
-    lora_rank: int | None = None  # of low-rank adapters; None: as the training configuration says
+    # Of low-rank adapters; None: as the training configuration says; 0: none whatever it says.
+    lora_rank: int | None = None
     folds: int = 1  # times the setting is trained, each judged on other users; 1 for the split
     save_to: str | None = None  # folder or URI for the trained model
     rungs: tuple[int, ...] = ()  # labelled pairs at which the trial may be stopped, ascending
@@ -172,6 +173,8 @@ def job_training(job: Job, training: TrainingConfig) -> TrainingConfig:
     own = {"learning_rate": job.learning_rate, "epochs": job.epochs, "seed": job.seed}
     if job.lora_rank is None:
         return training.model_copy(update=own)
+    if job.lora_rank == 0:
+        return training.model_copy(update={**own, "lora": None})
     lora = training.lora or LoraConfig()
     alpha = lora.alpha / lora.rank * job.lora_rank  # adapters act as strongly at every rank
     lora = lora.model_copy(update={"rank": job.lora_rank, "alpha": alpha})

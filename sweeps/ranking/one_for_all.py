@@ -17,7 +17,8 @@ from scpo.arrays import FloatArray
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import Identity, is_whole, setting_identity
 from sweeps.ledger.user_counts import align_by_user, evaluation_of
-from sweeps.ranking.ranking import CountryRanking, candidates_of
+from sweeps.ranking.consensus import judge_consensus
+from sweeps.ranking.ranking import CountryRanking, RankedSetting, candidates_of
 from sweeps.ranking.recommendation import GLOBAL_ROW, Candidates
 
 _ARMS = ("full", "filter", "weight", "scpo", "scpo_tuned")  # those that a (tau, beta) describes
@@ -32,6 +33,7 @@ class SharedSettings:
     shared: FloatArray  # shape (K, U), right pairs of the shared settings, seeds averaged
     pairs_trained: FloatArray  # shape (K,), pairs the shared settings trained on
     feasible: NDArray[np.bool_]  # shape (K,), whether they keep the constraint here
+    keys: Sequence[Identity]  # what identifies the shared settings
 
     @property
     def pairs(self) -> FloatArray:
@@ -42,15 +44,27 @@ class SharedSettings:
     def pairs_tuned(self) -> float:
         """Pairs that the recommended setting trained on; 0 where it is the global model."""
         chosen = self.ranking.recommended
+        if (row := self._shared_row(chosen)) is not None:
+            return float(self.pairs_trained[row])
         return 0.0 if chosen is None else chosen.pairs_trained
 
     def right_pairs(self, common: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return right pairs by user of the recommended, the best and a shared setting, (U,)."""
-        rows = self.candidates.rows
-        chosen, best = self.ranking.recommended, self.ranking.best
-        assert best is not None  # shared_settings leaves out countries without settings
-        tuned = rows[GLOBAL_ROW if chosen is None else chosen.rank - 1]
-        return tuned, rows[best.rank - 1], self.shared[common]
+        tuned, best = map(self._right_pairs, (self.ranking.recommended, self.ranking.best))
+        return tuned, best, self.shared[common]
+
+    def _right_pairs(self, setting: RankedSetting | None) -> FloatArray:
+        """Return those of an own setting, seeds averaged as of the shared one that it equals."""
+        rows, row = self.shared, self._shared_row(setting)
+        if row is None:
+            rows = self.candidates.rows
+            row = GLOBAL_ROW if setting is None else setting.rank - 1
+        found: FloatArray = rows[row]
+        return found
+
+    def _shared_row(self, setting: RankedSetting | None) -> int | None:
+        identity = None if setting is None else setting_identity(setting.record)
+        return self.keys.index(identity) if identity in self.keys else None
 
 
 def shared_settings(
@@ -119,13 +133,15 @@ def _align(
     for row, record in enumerate(tried):
         rows[setting_identity(record)].append(row)
     cost = [record.objectives["pairs_trained"] for record in tried]
-    keeps = [all(value <= 0 for value in record.constraints.values()) for record in tried]
+    verdicts = judge_consensus(tried, counts, ranking.rule.max_consensus_drop)
+    keeps = [verdict.violation == 0 for verdict in verdicts]
     return SharedSettings(
         ranking=ranking,
         candidates=candidates_of(ranking.settings),
         shared=np.array([counts.correct[rows[key]].mean(axis=0) for key in keys]),
         pairs_trained=np.array([np.mean([cost[row] for row in rows[key]]) for key in keys]),
         feasible=np.array([all(keeps[row] for row in rows[key]) for key in keys], dtype=bool),
+        keys=keys,
     )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sweeps.ledger.records import TrialRecord
-from sweeps.ledger.words import KEPT_GLOBAL, TUNED_ARM
+from sweeps.ledger.words import KEPT_GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.ranking import CountryRanking
 
 _SETTING = ("retention", "strength", "user_strength", "epochs")
@@ -22,13 +22,19 @@ def describe_tests(
 ) -> dict[str, str]:
     """Return what must be said beside the test figures of `scpo_tuned`, by country.
 
-    A country of which nothing is to be said is left out.
+    A country of which nothing is to be said is left out. Where several are pooled, so are theirs.
     """
     notes = {}
+    stale = [ranking.country for ranking in rankings if is_stale(records, ranking)]
+    if stale and len(rankings) > 1:
+        notes[POOLED] = (
+            f"The test figure holds models of settings that were recommended before: "
+            f"{', '.join(stale)}."
+        )
     for ranking in rankings:
         finals = _finals(records, ranking.country)
         before = max((final.tested_before for final in finals), default=0)
-        if is_stale(records, ranking):
+        if ranking.country in stale:
             notes[ranking.country] = (
                 "The model and the test figure are of a setting that was recommended before. "
                 "Resume the sweep to train and test the one recommended now."
@@ -51,7 +57,8 @@ def _is_trained(final: TrialRecord, ranking: CountryRanking) -> bool:
     if kept or ranking.trained is None:
         return kept and ranking.trained is None
     searched, names = ranking.trained.record, [*_SETTING]
-    if (final.config.get("lora_rank") is None) == (searched.config.get("lora_rank") is None):
+    ranks = [record.config.get("lora_rank") for record in (final, searched)]
+    if ranks[0] != 0 and (ranks[0] is None) == (ranks[1] is None):
         names += _OF_TRAINING
     # Records of before weigh no users.
     return all((final.config.get(n) or 0) == (searched.config.get(n) or 0) for n in names)

@@ -19,7 +19,7 @@ from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.weights_file import UserWeight, read_user_weights
-from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
+from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.importance import country_importance
 from sweeps.ranking.ranking import CountryRanking, rank_records
 from sweeps.ranking.recommendation import DEFAULT_RULE, ChoiceRule
@@ -98,6 +98,8 @@ def render_report(
     rows = arm_rows(records)
     notes = describe_tests(records, rankings)
     stale = {ranking.country for ranking in rankings if is_stale(records, ranking)}
+    if stale:
+        stale.add(POOLED)  # it holds their models too
     current = [row for row in rows if row.arm != TUNED_ARM or row.country not in stale]
     weights = user_block(users or {})
     sections = [
@@ -133,6 +135,11 @@ def _verdicts(
     entries = []
     for ranking in rankings:
         words = f"{describe_evidence(ranking)} {describe_optimism(ranking)}"
+        if ranking.settings and ranking.trained is not ranking.recommended:
+            which = ranking.rule.which
+            words += (
+                f" Trained and tested is the answer by {which}: {describe_answer(ranking, which)}."
+            )
         if ranking.settings and ranking.trained is None:
             words += " No model of its own is trained: use the global model."
         if ranking.settings and ranking.country not in tested:

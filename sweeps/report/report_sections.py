@@ -189,6 +189,11 @@ def bias_section(rankings: Sequence[CountryRanking], rows: Sequence[PooledRow]) 
         expected = None
         if ranking.optimism is not None and ranking.accuracy is not None:
             expected = ranking.accuracy - ranking.optimism
+        test: TableCell | str = (
+            "not tested yet" if tested is None else accuracy_cell(tested.accuracy)
+        )
+        if ranking.trained is not ranking.recommended:
+            test = f"not tested: the answer by {ranking.rule.which} is"
         bias = "one user" if ranking.optimism is None else difference_cell(ranking.optimism)
         lines.append(
             (
@@ -196,7 +201,7 @@ def bias_section(rankings: Sequence[CountryRanking], rows: Sequence[PooledRow]) 
                 accuracy_cell(ranking.accuracy),
                 bias,
                 "" if expected is None else accuracy_cell(expected),
-                "not tested yet" if tested is None else accuracy_cell(tested.accuracy),
+                test,
             )
         )
     if not lines:

@@ -20,6 +20,21 @@ from sweeps.search.job_source import JobSource
 from sweeps.search.space import Point
 
 
+def reaches_target(record: TrialRecord, limits: SearchConfig) -> bool:
+    """Tell whether a trial of a search is so good that its country gets no more."""
+    target = limits.target_accuracy
+    if target is None or record.state != "complete" or not record.feasible:
+        return False
+    return record.objectives[OBJECTIVES[0]] >= target
+
+
+def trials_left(known: Sequence[TrialRecord], limits: SearchConfig) -> int:
+    """Return how many trials a country is still to get, whose search has left some records."""
+    if any(reaches_target(record, limits) for record in known):
+        return 0
+    return max(0, limits.num_trials - len(known))
+
+
 class CountrySearch(JobSource):
     """Gives the trials of several studies, always of the country that has most to come.
 
@@ -110,12 +125,8 @@ class CountrySearch(JobSource):
             return
         record = TrialRecord.model_validate_json(result["record"])
         self.spent_s += record.devices * float(result.get("time_total_s", 0.0))
-        target = self.limits.target_accuracy
-        if target is None or result.get("pruned"):
-            return
-        if record.state != "complete" or not record.feasible:
-            return
-        if record.objectives[OBJECTIVES[0]] >= target:
+        if not result.get("pruned") and reaches_target(record, self.limits):
+            target = self.limits.target_accuracy
             self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
             self.remaining[country] = 0
 

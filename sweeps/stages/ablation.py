@@ -23,6 +23,7 @@ from sweeps.probe.user_features import weigh_users
 from sweeps.progress.progress_table import follow_progress
 from sweeps.run.inputs import open_workspace
 from sweeps.run.run_folder import open_run
+from sweeps.run.workspace import Workspace
 
 _SEEDS = (0, 1, 2)
 _FOLDER = "ablation"
@@ -50,17 +51,15 @@ def run_ablation(
         resume: Continue what the folder `ablation` holds.
 
     Raises:
-        ValueError: No such arm or part, no seeds, seeds that repeat, or the folder holds an
-            ablation and `resume` is off, or one of another configuration.
+        ValueError: No such arm or part, no seeds, seeds that repeat or are negative, or the
+            folder holds an ablation and `resume` is off, or one of another configuration.
         RuntimeError: The cluster does not hold one lane.
     """
     jobs = ablation_jobs(config, arms=arms, seeds=seeds, part=part)
     check_cluster()
     folder = run / _FOLDER
     ledger = open_run(config, folder, resume=resume)
-    asked = () if tuple(arms) == ARMS else tuple(arms)
-    workspace = open_workspace(config, run, say)
-    workspace = weigh_users(config, workspace, run, say, arms=asked)
+    workspace = _weigh_users(config, open_workspace(config, run, say), run, say, arms)
     can = {name for name, data in workspace.countries.items() if data.differences is not None}
     jobs = [job for job in jobs if job.arm != USER or job.country in can]
     done = [record for record in ledger.read() if record.state != "failed"]  # those try again
@@ -69,6 +68,17 @@ def run_ablation(
     with follow_progress(say, Counter(job.country for job in missing)) as on_record:
         run_jobs(missing, workspace, config, ledger, folder, on_record)
     return [record for record in ledger.read() if any(job.is_of(record) for job in jobs)]
+
+
+def _weigh_users(
+    config: SweepConfig, workspace: Workspace, run: Path, say: Say, arms: Sequence[str]
+) -> Workspace:
+    """Weigh users for the arm `user`: where it is named, else of countries that can."""
+    if tuple(arms) != ARMS:
+        return weigh_users(config, workspace, run, say, arms=arms)
+    # Which strengths a search tries is no word on the arm.
+    search = config.search.model_copy(update={"user_strength": None})
+    return weigh_users(config.model_copy(update={"search": search}), workspace, run, say)
 
 
 def ablation_jobs(
@@ -81,13 +91,13 @@ def ablation_jobs(
     """Return the trainings of an ablation, and one job for each arm that is not trained.
 
     Raises:
-        ValueError: No such arm or part, no seeds, or seeds or arms that repeat.
+        ValueError: No such arm or part, no seeds, negative ones, or seeds or arms that repeat.
     """
     unknown = [arm for arm in arms if arm not in (*TRAINED_ARMS, *UNTRAINED)]
     if unknown or len(set(arms)) != len(arms) or not arms:
         raise ValueError(f"arms must be some of {', '.join(ARMS)}, once, but got {list(arms)}.")
-    if not seeds or len(set(seeds)) != len(seeds):
-        raise ValueError(f"seeds must be given and differ, but got {list(seeds)}.")
+    if not seeds or len(set(seeds)) != len(seeds) or min(seeds) < 0:
+        raise ValueError(f"seeds must be given, differ and be 0 or more, but got {list(seeds)}.")
     if part not in ("validation", "test"):
         raise ValueError(f"part must be validation or test, but got {part!r}.")
     return [

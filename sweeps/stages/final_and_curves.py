@@ -193,8 +193,9 @@ def final_jobs(
             continue
         point = point_of(ranking.trained.record, config.search)
         tuned = replace(tuned, **point)  # type: ignore[arg-type]  # values of the fields' types
-        if config.final.whole and config.search.lora_rank is not None:
-            tuned = replace(tuned, lora_rank=None, learning_rate=config.training.learning_rate)
+        if config.final.whole and config.trains_adapters:
+            none = None if config.training.lora is None else 0
+            tuned = replace(tuned, lora_rank=none, learning_rate=config.training.learning_rate)
         first, *others = _of_every_seed(tuned, config)
         model = absolute(below(place, "models", slug(country)))
         jobs += [replace(first, save_to=model), *others]

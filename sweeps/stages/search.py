@@ -21,7 +21,7 @@ from sweeps.ledger.words import TUNED_ARM, slug
 from sweeps.probe.probe import probe_countries, probe_points
 from sweeps.progress.progress_table import follow_progress
 from sweeps.run.workspace import Workspace
-from sweeps.search.country_search import CountrySearch
+from sweeps.search.country_search import CountrySearch, trials_left
 from sweeps.search.country_study import CountryStudy
 from sweeps.search.journal import new_storage
 from sweeps.search.rung_scheduler import RungScheduler
@@ -57,7 +57,7 @@ def search_countries(
     searched = [record for record in ledger.read() if record.purpose == "search"]
     known = [record for record in searched if not record.lane_lost]
     remaining = {
-        country: max(0, config.search.num_trials - sum(r.country == country for r in known))
+        country: trials_left([r for r in known if r.country == country], config.search)
         for country in config.countries
     }
     if not any(remaining.values()):

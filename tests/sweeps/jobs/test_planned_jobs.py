@@ -6,13 +6,16 @@ from typing import Any
 
 import pytest
 
-from scpo.config import parse_config
+from scpo.config import LoraConfig, parse_config
 from sweeps.config import LanesConfig, SweepConfig
-from sweeps.jobs.job import Job
+from sweeps.jobs.job import Job, job_training
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.ledger.words import KEPT_GLOBAL
+from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.recommendation import rule_of
+from sweeps.ranking.tested import is_stale
 from sweeps.stages.final_and_curves import (
     FinalTrainings,
     final_jobs,
@@ -160,6 +163,29 @@ def test_finals_of_several_seeds_save_the_first_model(tmp_path: Path) -> None:
         ("mexico-final-scpo_tuned", 5, True),
         ("mexico-final-scpo_tuned-6", 6, False),
     ]
+
+
+@pytest.mark.parametrize("searched", [None, (2, 4)])
+@pytest.mark.parametrize("lora", [None, LoraConfig(rank=2)])
+def test_whole_finals_train_no_adapters(
+    tmp_path: Path, searched: tuple[int, int] | None, lora: LoraConfig | None
+) -> None:
+    config = CONFIG.model_copy(
+        update={
+            "final": CONFIG.final.model_copy(update={"whole": True}),
+            "search": CONFIG.search.model_copy(update={"lora_rank": searched}),
+            "training": CONFIG.training.model_copy(update={"lora": lora}),
+        }
+    )
+    found = search_record("Mexico", 0.7, 40, "complete")
+    if searched:
+        found = found.model_copy(update={"config": {**found.config, "lora_rank": 4}})
+    job = final_jobs(config, [found], tmp_path, print)[-1]
+    assert job.arm == "scpo_tuned"
+    assert job_training(job, config.training).lora is None
+    final = found.model_copy(update={"purpose": "final", "config": job.config})
+    (ranking,) = rank_records([found], rule=rule_of(config))
+    assert not is_stale([found, final], ranking)
 
 
 def test_what_the_search_trained_of_a_curve_is_not_repeated() -> None:

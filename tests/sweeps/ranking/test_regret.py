@@ -6,6 +6,7 @@ import pytest
 from scpo.statistics.bootstrap import Interval
 from sweeps.ranking.one_for_all import choose_common, shared_settings
 from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.recommendation import ChoiceRule
 from sweeps.ranking.regret import describe_regret, regret_table, write_regret
 
 NUMBERS = {"learning_rate": 1e-5, "epochs": 2}
@@ -83,6 +84,29 @@ def test_seeds_of_the_common_setting_are_averaged(trial, two_countries):
     assert (table.rows[2].seed_deviation, table.rows[2].num_repeats) == (None, 0)
     assert "Noise floor: 7.1 points" in describe_regret(table)
     assert "(1 repeat)" in describe_regret(table)
+
+
+def test_a_recommended_setting_that_is_the_common_one_loses_nothing_to_it(trial):
+    records = []
+    for country in ("Chile", "Mexico"):
+        best = trial(f"{country}-full", [9, 8, 9, 9], 100, country=country, full=True)
+        best = best.model_copy(update={"config": {"retention": 1.0, "strength": 0.0, **NUMBERS}})
+        records += [best, arm(trial, country, "full", [5] * 4, 90, seed=1)]
+    table = table_of(records)
+    assert table.setting.startswith("full")
+    assert [row.regret.value for row in table.rows] == [0.0] * 3
+    assert table.rows[1].pairs_tuned == table.rows[1].pairs_common == 95
+
+
+def test_the_common_setting_keeps_the_constraint_of_the_run(records):
+    """Whatever a curve's record says, whose job knows of no bound."""
+    rankings = rank_records(records, rule=ChoiceRule(max_consensus_drop=0.0))
+    _, countries = shared_settings(records, rankings)
+    chile = countries[0]
+    assert chile.ranking.country == "Chile"
+    assert not chile.feasible.all()
+    rankings = rank_records(records, rule=ChoiceRule(max_consensus_drop=1.0))
+    assert all(country.feasible.all() for country in shared_settings(records, rankings)[1])
 
 
 def test_equal_points_of_the_search_are_shared(trial):

@@ -2,6 +2,7 @@
 
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.ranking import rank_records
+from sweeps.ranking.recommendation import ChoiceRule
 from sweeps.ranking.tested import describe_tests, is_stale
 from sweeps.report.report_page import render_report
 
@@ -27,8 +28,11 @@ def test_a_final_of_another_setting_is_told_as_stale(records: list[TrialRecord])
         stale = change_final(records, config={**config, name: value})
         rankings = rank_records(stale)
         assert [ranking.country for ranking in rankings if is_stale(stale, ranking)] == ["Chile"]
-        assert "recommended before" in describe_tests(stale, rankings)["Chile"]
+        notes = describe_tests(stale, rankings)
+        assert "recommended before" in notes["Chile"]
+        assert notes["pooled"].endswith("recommended before: Chile.")
     page = render_report(stale, name="x", config=None)
+    assert "All countries pooled" not in page.split("Gain of the chosen setting")[1][:2000]
     assert page.count("Not tested yet") == 1
     assert page.count("not tested yet") == 1
 
@@ -44,6 +48,14 @@ def test_a_kept_global_model_and_a_trained_one_are_not_the_same(
     assert mexico.settings  # whose search keeps the global model
     assert mexico.trained is None
     assert not is_stale(kept, mexico)
+
+
+def test_a_test_figure_of_another_answer_does_not_stand_beside_the_recommended_one(
+    records: list[TrialRecord],
+) -> None:
+    page = render_report(records, name="x", config=None, rule=ChoiceRule(which="thrift"))
+    assert "Trained and tested is the answer by thrift: " in page
+    assert "not tested: the answer by thrift is" in page
 
 
 def test_looks_at_test_users_before_are_told(records: list[TrialRecord]) -> None:

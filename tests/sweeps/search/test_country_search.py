@@ -14,7 +14,7 @@ from sweeps.config import SearchConfig
 from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import slug
-from sweeps.search.country_search import CountrySearch
+from sweeps.search.country_search import CountrySearch, trials_left
 from sweeps.search.country_study import CountryStudy
 from sweeps.search.job_source import MAX_LOSSES
 from sweeps.search.space import clip_to_space, point_of, search_space, space_hash
@@ -56,6 +56,16 @@ def make_record(point: dict[str, Any], **changes: Any) -> TrialRecord:
 def finish(study: CountryStudy, trial: optuna.Trial, **objectives: float) -> None:
     record = make_record(point_of(make_record(FULL), CONFIG))
     study.tell(trial, {**objectives, "record": record.model_dump_json(), "done": True})
+
+
+def test_a_country_that_reached_the_target_gets_no_more_trials_after_a_resume() -> None:
+    limits = CONFIG.model_copy(update={"target_accuracy": 0.6})
+    keeps = {"consensus_drop": -0.1}
+    reached, failed = make_record(FULL, constraints=keeps), make_record(FULL, state="failed")
+    assert trials_left([failed, reached], limits) == 0
+    assert trials_left([failed, make_record(FULL)], limits) == 4  # it breaks the constraint
+    assert trials_left([reached] * 3, CONFIG) == 3
+    assert trials_left([reached] * 9, CONFIG) == 0
 
 
 def test_space_contains_plain_fine_tuning() -> None:

@@ -109,8 +109,9 @@ def test_test_users_judge_only_when_asked_and_under_other_names() -> None:
         ({"arms": ("full", "best")}, r"arms must be some of global, full, .* but got \['full',"),
         ({"arms": ("full", "full")}, "arms must be some of"),
         ({"arms": ()}, "arms must be some of"),
-        ({"seeds": ()}, r"seeds must be given and differ, but got \[\]"),
-        ({"seeds": (1, 1)}, r"seeds must be given and differ, but got \[1, 1\]"),
+        ({"seeds": ()}, r"seeds must be given, differ and be 0 or more, but got \[\]"),
+        ({"seeds": (1, 1)}, r"seeds must be given, differ .*, but got \[1, 1\]"),
+        ({"seeds": (-1,)}, r"seeds must be given, differ .*, but got \[-1\]"),
         ({"part": "train"}, "part must be validation or test, but got 'train'"),
     ],
 )

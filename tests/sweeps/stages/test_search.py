@@ -53,6 +53,7 @@ def test_a_point_is_a_job_of_its_numbers() -> None:
     assert lora == LoraConfig(rank=4, alpha=16.0)  # as strong as rank 8 with 32
     assert job_training(replace(job, lora_rank=None), training).lora == training.lora
     assert job_training(job, TrainingConfig()).lora == LoraConfig(rank=4, alpha=8.0)
+    assert job_training(replace(job, lora_rank=0), training).lora is None
 
 
 def test_without_adapters_no_rank_is_searched() -> None:

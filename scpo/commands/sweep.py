@@ -227,7 +227,9 @@ def _describe_models(outputs: Any, out: str) -> str:
     tested = {row.country for row in outputs.arms if row.arm == TUNED_ARM}
     if any(each.trained is not None and each.country in tested for each in outputs.rankings):
         return f"Models: {out}/models, named in {out}/models.json."
-    return f"No model was trained; {out}/models.json says what to use."
+    if any(each.settings for each in outputs.rankings):
+        return f"No model was trained; {out}/models.json says what to use."
+    return "No model was trained."
 
 
 def _tell_failed(trainings: Sequence[Any], kind: str) -> bool:

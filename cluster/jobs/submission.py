@@ -307,6 +307,8 @@ def _locate_included(path: str) -> str:
             f"--include {path}: it must be a file or folder below {Path.cwd()}. Copy it there, or "
             "put it into storage that every node reads."
         )
+    if ".git" in inside.relative_to(Path.cwd()).parts:
+        raise ValueError(f"--include {path}: what git keeps is never sent. Name another path.")
     return inside.relative_to(Path.cwd()).as_posix()
 
 

@@ -160,7 +160,7 @@ def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -
     sent = ["scpo/data/pairs.py", "sweeps/configs/prism.yaml", "scpo/runs/kept.py"]
     sent += ["tokenizer.json", "tokenizer_config.json", "scpo/text/secrets.py", "scpo/tokens/a.py"]
     dropped = [
-        *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", ".git/HEAD", "caches/a"),
+        *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", "scpo/.git/HEAD", "caches/a"),
         *("scpo/__pycache__/a.pyc", ".mypy_cache/a", "a.parquet", "scpo/model.safetensors"),
         "ignored/by_git.txt",
     ]

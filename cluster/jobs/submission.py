@@ -82,6 +82,7 @@ EXCLUDES = (
 
 _PATHS = (
     ("data", "path"),
+    ("data", "vetted", "file"),
     ("global_model", "name"),
     ("global_model", "backbone"),
     ("global_model", "extra_pairs"),
@@ -251,15 +252,16 @@ def _read_settings(config: Path, overrides: Sequence[str]) -> dict[str, Any]:
 def _files_read(settings: Mapping[str, Any]) -> list[str]:
     """Return the relative paths that a configuration names: the job reads them where it runs."""
     named = []
-    for section, key in _PATHS:
-        inner = settings.get(section)
+    for place in _PATHS:
+        inner: Any = settings
+        for section in place[:-1]:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        key = place[-1]
         value = inner.get(key) if isinstance(inner, dict) else None
         if not isinstance(value, str) or value.startswith(("$", "~")) or is_shared(value):
             continue
         is_model = key in ("name", "backbone") and _HUB_NAME.fullmatch(value)
-        is_data = (
-            isinstance(inner, dict) and inner.get("source") == "pairs" and is_data_set_name(value)
-        )
+        is_data = key == "path" and inner.get("source") == "pairs" and is_data_set_name(value)
         if Path(value).exists() or not (is_model or is_data):
             named.append(PurePosixPath(value).as_posix())
     for path in named:

@@ -189,7 +189,10 @@ def doctor(
         address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if address or profile:
         address = _use_cluster(address, profile)
-    out = out or (_load_profile(profile).storage if profile else "runs")
+    if out is None and profile:
+        out = _load_profile(profile).storage
+    elif out is None and "://" not in (address or ""):  # runs/ of a job goes with its folder
+        out = "runs"
     from cluster.doctor.doctor import HANG_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 

@@ -3,14 +3,18 @@
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cluster.access.profile import Profile
-from cluster.jobs import package
+from cluster.jobs import package, submission
 from cluster.jobs.package import check_package, list_package
 from cluster.jobs.submission import EXCLUDES, Submission, plan_submission
+from scpo.config import Config
+from sweeps.config import SweepConfig
 
 PROFILE = Profile(
     address="http://h:1",
@@ -255,6 +259,7 @@ def test_a_configuration_that_git_ignores_is_sent_since_it_is_named(
         ("data: {path: data}", "reads data, but there is no such file here"),
         ("data: {path: pairs.jsonl}", "reads pairs.jsonl, but there is no such file here"),
         ("data: {path: runs/a}", r"reads runs/a, but runs/a/interactions.parquet is not sent"),
+        ("data: {vetted: {file: users.txt}}", "reads users.txt, but there is no such file here"),
         ("global_model: {name: model}", "reads model, but model/model.safetensors is not sent"),
         ("data: {path: ../x}", "outside the working directory and is not sent"),
         ("cache: 's3://K:SECRETSECRET@b'", "line 1: cache: must carry no credentials"),
@@ -270,6 +275,21 @@ def test_what_the_job_would_lack_is_refused(
     config.write_text(written)
     with pytest.raises(ValueError, match=message):
         checked(config)
+
+
+def path_settings(kind: type[Config]) -> Iterator[tuple[str, ...]]:
+    """Yield the settings that are paths of files that are read."""
+    for name, setting in kind.model_fields.items():
+        kinds = (setting.annotation, *get_args(setting.annotation))
+        for inner in kinds:
+            if isinstance(inner, type) and issubclass(inner, Config):
+                yield from ((name, *rest) for rest in path_settings(inner))
+        if "expanduser" in repr((setting.annotation, setting.metadata)) and name != "cache":
+            yield (name,)
+
+
+def test_every_path_of_a_configuration_is_known() -> None:
+    assert set(path_settings(SweepConfig)) == {*submission._PATHS}
 
 
 def test_what_is_sent_or_elsewhere_is_no_fault(config: Path, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from cluster.access.connection import connect
+from cluster.access.connection import DOCTOR_JOB, connect
 from cluster.jobs.submission import Submission, read_environment
 
 FETCHED_RUN = "scpo_fetches"  # metadata of a job that packs the outputs of a run
@@ -96,10 +96,10 @@ def job_status(address: str | None, submission_id: str) -> JobDetails:
 
 
 def list_jobs(address: str | None) -> list[JobDetails]:
-    """Return the submitted jobs of a cluster, newest first, without those that only fetch."""
+    """Return the submitted jobs of a cluster, newest first, without those that fetch or look."""
     with connect(address) as client:
         jobs = [job for job in client.list_jobs() if job.submission_id is not None]
-    jobs = [job for job in jobs if FETCHED_RUN not in (job.metadata or {})]
+    jobs = [job for job in jobs if not {FETCHED_RUN, DOCTOR_JOB} & (job.metadata or {}).keys()]
     return sorted(jobs, key=lambda job: (-(job.start_time or 0), job.submission_id))
 
 

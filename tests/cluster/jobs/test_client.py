@@ -11,6 +11,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 
 import cluster.jobs.client
 import cluster.jobs.logs
+from cluster.access.connection import DOCTOR_JOB
 from cluster.jobs.client import (
     FETCHED_RUN,
     describe_job,
@@ -272,7 +273,8 @@ def test_log_as_it_is_now(ray: FakeCluster) -> None:
     assert job_log(None, "prism") == "log of prism\n"
 
 
-def test_list_leaves_out_what_only_fetches(ray: FakeCluster) -> None:
+def test_list_leaves_out_what_only_fetches_or_looks(ray: FakeCluster) -> None:
     ray.add("prism", JobStatus.RUNNING)
+    ray.add("doctor-1", JobStatus.SUCCEEDED, metadata={DOCTOR_JOB: "1"})
     ray.add("prism-fetch-1", JobStatus.SUCCEEDED, metadata={FETCHED_RUN: "prism"})
     assert [record.submission_id for record in list_jobs(None)] == ["prism"]

@@ -174,9 +174,14 @@ def _check_same(submission: Submission, existing: JobDetails) -> None:
     """Raise ValueError when the cluster's job runs another command or configuration."""
     command = shlex.join(submission.entrypoint)
     if existing.entrypoint != command or existing.metadata != submission.metadata:
+        name, out = submission.submission_id, (existing.metadata or {}).get("scpo_out")
+        advice = "Give another run name, or stop that job first."
+        if existing.status is JobStatus.SUCCEEDED:
+            advice = "Give another run name."
+            if out:
+                advice = f"To go on with its run, submit with --name {name}-2 --out {out}."
         raise ValueError(
-            f"A run name must stand for one command and configuration, but job "
-            f"{submission.submission_id} is {existing.status} with `{existing.entrypoint}` and "
-            f"{existing.metadata}, which differ from `{command}` and {submission.metadata}. "
-            "Give another run name, or stop that job first."
+            f"A run name must stand for one command and configuration, but job {name} is "
+            f"{existing.status} with `{existing.entrypoint}` and {existing.metadata}, which "
+            f"differ from `{command}` and {submission.metadata}. {advice}"
         )

@@ -232,6 +232,11 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
             f"{out!r}: Ray deletes the job's working directory, and a relative folder with it. "
             "Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
         )
+    if len([name for name in out.rpartition("://")[2].split("/") if name]) < 2:
+        raise ValueError(
+            "The output folder must lie below a folder or in a bucket, since the cache is put "
+            f"beside it, but got {out!r}. Give --out /mnt/scpo/runs/NAME or s3://BUCKET/runs/NAME."
+        )
     return out.rstrip("/")
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -179,6 +180,16 @@ def test_other_job_of_the_same_name_is_refused(ray: FakeCluster, fields: dict[st
     with pytest.raises(ValueError, match=r"job prism is RUNNING with.*Give another run name"):
         submit_job(SUBMISSION, address=None)
     assert ray.calls == []
+
+
+def test_a_finished_job_says_how_its_run_goes_on(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.SUCCEEDED, metadata={"scpo_out": "/mnt/runs/prism"})
+    with pytest.raises(ValueError, match=r"submit with --name prism-2 --out /mnt/runs/prism\.$"):
+        submit_job(SUBMISSION, address=None)
+    assert submit_job(replace(SUBMISSION, submission_id="prism-2"), address=None) == "submitted"
+    ray.add("prism", JobStatus.SUCCEEDED, metadata={})
+    with pytest.raises(ValueError, match=r"differ from .*\. Give another run name\.$"):
+        submit_job(SUBMISSION, address=None)
 
 
 def test_log_of_a_running_job_is_followed(

@@ -96,8 +96,21 @@ def test_run_name_of_other_characters_is_refused(
 
 
 def test_out_without_a_name_is_refused(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run name must be letters"):
+    with pytest.raises(ValueError, match="must lie below a folder"):
         plan_submission(config, out="/")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket", "gs://bucket/", "s3://", "/runs", "//runs"])
+def test_out_that_is_no_folder_below_another_is_refused(config: Path, out: str) -> None:
+    with pytest.raises(ValueError, match="must lie below a folder or in a bucket"):
+        plan_submission(config, out=out)
+
+
+def test_another_name_with_the_same_out_goes_on_with_that_run(config: Path) -> None:
+    first = plan_submission(config, out="/mnt/runs/prism")
+    again = plan_submission(config, out="/mnt/runs/prism", run_name="prism-2")
+    assert (again.submission_id, again.entrypoint) == ("prism-2", first.entrypoint)
+    assert "--resume" in again.entrypoint
 
 
 @pytest.mark.parametrize("out", ["runs/prism", "", "s3:/bucket/prism"])

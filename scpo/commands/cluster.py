@@ -11,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from scpo.commands.options import Set, in_home
-from scpo.text.terminal import console
+from scpo.text.terminal import console, warn
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
 ProfileName = Annotated[
@@ -75,6 +75,11 @@ def submit(
     submission, package = check_package(submission)
     console.print(package.summary())
     address = _use_cluster(address, profile)
+    if "scpo/__main__.py" not in package.files:
+        warn(
+            "scpo itself is not sent, since it is not tracked here: the image of the nodes must "
+            "have it. To send it, submit from the root of its repository."
+        )
     from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
     from cluster.jobs.sent_files import staged

@@ -179,7 +179,7 @@ def _check_same(submission: Submission, existing: JobDetails) -> None:
         if existing.status is JobStatus.SUCCEEDED:
             advice = "Give another run name."
             if out:
-                advice = f"To go on with its run, submit with --name {name}-2 --out {out}."
+                advice = f"Give another --name: with --out {out} it goes on with that run."
         raise ValueError(
             f"A run name must stand for one command and configuration, but job {name} is "
             f"{existing.status} with `{existing.entrypoint}` and {existing.metadata}, which "

@@ -184,7 +184,7 @@ def test_other_job_of_the_same_name_is_refused(ray: FakeCluster, fields: dict[st
 
 def test_a_finished_job_says_how_its_run_goes_on(ray: FakeCluster) -> None:
     ray.add("prism", JobStatus.SUCCEEDED, metadata={"scpo_out": "/mnt/runs/prism"})
-    with pytest.raises(ValueError, match=r"submit with --name prism-2 --out /mnt/runs/prism\.$"):
+    with pytest.raises(ValueError, match=r"another --name: with --out /mnt/runs/prism it goes on"):
         submit_job(SUBMISSION, address=None)
     assert submit_job(replace(SUBMISSION, submission_id="prism-2"), address=None) == "submitted"
     ray.add("prism", JobStatus.SUCCEEDED, metadata={})

@@ -3,12 +3,14 @@
 import re
 import shlex
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer.main
 from typer import Typer
 
 from scpo.__main__ import make_app
+from scpo.config import DataConfig
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -56,6 +58,24 @@ def test_every_command_and_option_exists(page: Path) -> None:
         for word in words[2:]:
             if word.startswith("-") and not word.lstrip("-").isdigit():
                 assert word.partition("=")[0] in options, line
+
+
+def test_every_command_and_source_is_in_the_list_of_commands() -> None:
+    lines = shown_commands(ROOT / "docs" / "commands.md")
+    shown = [re.split(r"\s{3,}", line.removeprefix("scpo "))[0] for line in lines]
+    words = {part.split()[0] for each in shown for part in each.split(" | ")}
+    commands = typer.main.get_command(make_app()).commands  # type: ignore[attr-defined]
+    assert commands.keys() <= words
+    (prepare,) = [line for line in lines if line.startswith("scpo prepare")]
+    sources = {*get_args(DataConfig.model_fields["source"].annotation)} - {"prepared"}
+    assert {source for source in sources if re.search(rf"\b{source}\b", prepare)} == sources
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    nav = (ROOT / ".mkdocs.yml").read_text().partition("nav:")[2]
+    assert {*re.findall(r"[\w-]+\.(?:md|ipynb)", nav)} == {
+        path.name for path in (ROOT / "docs").iterdir() if path.suffix in (".md", ".ipynb")
+    }
 
 
 def test_the_readme_is_short() -> None:

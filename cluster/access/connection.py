@@ -24,6 +24,7 @@ START_ADVICE = (
 )
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 CONNECT_TIMEOUT_S = 5.0
+DOCTOR_JOB = "scpo_doctor"  # metadata of a job that only looks at the cluster
 _MAX_ANSWER = 10_000  # bytes
 
 

@@ -10,12 +10,10 @@ from urllib.parse import urlsplit
 from cluster.access.connection import asks_for_token
 from cluster.doctor import node_findings as judge
 from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
-from cluster.doctor.node_findings import Finding, Severity, name_of, value_of
+from cluster.doctor.node_findings import LATE, RETRY_ADVICE, Finding, Severity, name_of, value_of
 from cluster.doctor.probes import Outcome, is_hub_name
 from cluster.doctor.transport import Collected
 
-_LATE = {"error": "no answer in time"}
-_RETRY_ADVICE = "Fix the findings above, and try again when the machines are less busy."
 _TOKEN_ADVICE = (  # nosec B105  # advice
     "Start Ray with RAY_AUTH_MODE=token and a token in ~/.ray/auth_token (mode 0600) on every "
     "node: anyone who reaches a cluster without a token can run code on it."
@@ -28,7 +26,7 @@ def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Fi
     `asked` is the outcome of running the program that has `collected` the facts.
     """
     ray = collected.facts.get("ray", {})
-    error = asked.get("error") or ray.get("error") or _LATE["error"]
+    error = asked.get("error") or ray.get("error") or LATE["error"]
     if "value" not in ray:
         return [_judge_no_ray(address, error)]
     if address == "local":
@@ -38,11 +36,16 @@ def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Fi
     found = [Finding("cluster", "ok", text)]
     if not collected.has_ended:
         text = f"{text}, but some facts are missing: {error}"
-        found = [Finding("cluster", "warning", text, _RETRY_ADVICE)]
+        found = [Finding("cluster", "warning", text, RETRY_ADVICE)]
     dashboard = address if "://" in address else ray["value"]["dashboard"]
     if dashboard:
         found.append(_judge_token(dashboard if "://" in dashboard else f"http://{dashboard}"))
-    state = collected.facts.get("state api", _LATE)
+    state = collected.facts.get("state api", LATE)
+    if state == LATE:
+        return [
+            *found,
+            Finding("state API", "warning", f"not checked: {LATE['error']}", RETRY_ADVICE),
+        ]
     advice = "Start Ray with its dashboard, and install ray[default] on the head."
     if "error" in state:
         return [*found, Finding("state API", "failure", state["error"], advice)]
@@ -68,8 +71,8 @@ def judge_nodes(
         names[known[0]["id"]] = name_of(answered[0])
     found += [judge.judge_reduction(r["backend"], r["ranks"], names) for r in collected.reduced]
     if "gloo" not in {reduced["backend"] for reduced in collected.reduced}:
-        found.append(Finding("gloo", "warning", "not checked: out of time", _RETRY_ADVICE))
-    wrote, reads = facts.get("driver wrote", _LATE), facts.get("driver reads", _LATE)
+        found.append(Finding("gloo", "warning", "not checked: out of time", RETRY_ADVICE))
+    wrote, reads = facts.get("driver wrote", LATE), facts.get("driver reads", LATE)
     found += judge.judge_storage(facts.get("storage"), wrote, answered, reads)
     found += judge.judge_disk(answered, needed_bytes)
     found += judge.judge_memory(answered)
@@ -81,15 +84,13 @@ def judge_paths(
     paths: Mapping[str, str], driver_paths: Mapping[str, str], collected: Collected
 ) -> list[Finding]:
     """Judge whether all nodes can read `paths`, and the driver `driver_paths`."""
-    nodes = {name_of(node): node.get("paths", _LATE) for node in _nodes_answered(collected)}
-    driver = {"the driver": collected.facts.get("driver paths", _LATE)}
+    nodes = {name_of(node): node.get("paths", LATE) for node in _nodes_answered(collected)}
+    driver = {"the driver": collected.facts.get("driver paths", LATE)}
     found = []
     for readers, places in ((nodes, paths), (driver, driver_paths)):
         for name, path in places.items():
-            late = {name: {"readable": False, "how": _LATE["error"]}}
-            answers = {who: facts.get("value", late)[name] for who, facts in readers.items()}
-            if answers:
-                found.append(_judge_path(name, path, answers))
+            if readers:
+                found.append(_judge_path(name, path, readers))
     return found
 
 
@@ -114,9 +115,26 @@ def judge_fit(estimate: Mapping[str, Any], collected: Collected) -> list[Finding
         return [Finding("fit", "warning", f"not estimated: {estimate['error']}", advice)]
     nodes = node_capacities(collected)
     if not nodes:
-        return [Finding("fit", "warning", "not checked: no node has answered", _RETRY_ADVICE)]
+        return [Finding("fit", "warning", "not checked: no node has answered", RETRY_ADVICE)]
     needs: Sequence[Processes] = estimate["value"][0]
-    return [judge_capacity(each, nodes) for each in needs]
+    return [_judge_places(each, nodes, collected) for each in needs]
+
+
+def _judge_places(
+    needs: Processes, nodes: Sequence[NodeCapacity], collected: Collected
+) -> Finding:
+    """Judge the capacity; that places are missing is not shown where a node did not answer."""
+    places = sum(node.num_placed(needs) for node in nodes)
+    offered = {node["id"] for node in _nodes_known(collected)}
+    silent = [name_of(node) for node in _nodes_silent(collected)]
+    for node in _nodes_answered(collected):
+        knows_gpus = node["id"] in offered or value_of(node, "devices") is not None
+        if value_of(node, "machine") is None or (needs.gpus > 0 and not knows_gpus):
+            silent.append(name_of(node))
+    if silent and places < max(1, needs.number or 1):
+        text = f"not checked: {LATE['error']} from {', '.join(silent)}"
+        return Finding(f"fit: {needs.name}", "warning", text, RETRY_ADVICE)
+    return judge_capacity(needs, nodes)
 
 
 def node_capacities(collected: Collected) -> list[NodeCapacity]:
@@ -144,12 +162,13 @@ def node_capacities(collected: Collected) -> list[NodeCapacity]:
 def _judge_no_ray(address: str, error: str) -> Finding:
     text = error.removeprefix("RuntimeError: ").removeprefix("ValueError: ")
     if address != "local":
-        return Finding("cluster", "failure", text, "Fix this first: nothing else was checked.")
+        advice = "Fix this first: nothing else was checked."
+        if text == LATE["error"]:
+            advice = f"{RETRY_ADVICE} Nothing else was checked."
+        return Finding("cluster", "failure", text, advice)
     name = "Ray on this machine"
-    if text == _LATE["error"]:
-        return Finding(
-            name, "warning", text, "Ray starts slowly: try again on a less busy machine."
-        )
+    if text == LATE["error"]:
+        return Finding(name, "warning", text, f"Ray starts slowly. {RETRY_ADVICE}")
     advice = "Read /tmp/ray/session_latest/logs: often /tmp or /dev/shm is full."
     return Finding(name, "failure", text, advice)
 
@@ -166,7 +185,9 @@ def _judge_token(url: str) -> Finding:
     return Finding("authentication", level, f"{url} needs no token", _TOKEN_ADVICE)
 
 
-def _judge_path(name: str, path: str, answers: Mapping[str, Mapping[str, Any]]) -> Finding:
+def _judge_path(name: str, path: str, readers: Mapping[str, Outcome]) -> Finding:
+    answers = {who: facts["value"][name] for who, facts in readers.items() if "value" in facts}
+    silent = [f"{who}: {facts['error']}" for who, facts in readers.items() if "value" not in facts]
     faults = [
         f"{who}: {answer['how']}" for who, answer in answers.items() if not answer["readable"]
     ]
@@ -177,6 +198,9 @@ def _judge_path(name: str, path: str, answers: Mapping[str, Mapping[str, Any]]) 
                 "Check the name, network and HF_TOKEN there, or run `hf download` there first."
             )
         return Finding(name, "failure", f"{path} is not readable: {'; '.join(faults)}", advice)
+    if silent:
+        advice = RETRY_ADVICE if LATE in readers.values() else "Check it there by hand."
+        return Finding(name, "warning", f"{path}: not checked: {'; '.join(silent)}", advice)
     return Finding(name, "ok", f"{path}: {next(iter(answers.values()))['how']}")
 
 
@@ -197,4 +221,4 @@ def _nodes_silent(collected: Collected) -> list[dict[str, Any]]:
     if "here" in answered:
         return failed
     late = [node for node in _nodes_known(collected) if node["id"] not in answered]
-    return failed + [{"id": node["id"], "failed": _LATE["error"]} for node in late]
+    return failed + [{"id": node["id"], "failed": LATE["error"]} for node in late]

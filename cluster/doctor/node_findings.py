@@ -15,6 +15,8 @@ Severity = Literal["ok", "warning", "failure"]
 Facts = Mapping[str, Any]
 GIB = 2**30
 _RAY_DISK_SHARE = 0.95  # on a disk fuller than this, Ray stores no objects
+LATE = {"error": "no answer in time"}
+RETRY_ADVICE = "Try again when the machines are less busy."
 _LITTLE_DISK_BYTES, _LITTLE_MEMORY_BYTES = 10 * GIB, 2 * GIB
 _MOUNT_ADVICE = "Mount one folder at the same path on every node, writable by Ray's user."
 _BUCKET_ADVICE = (
@@ -43,6 +45,12 @@ def name_of(facts: Facts) -> str:
     return str(value_of(facts, "machine", {}).get("host") or str(facts.get("id", "?"))[:12])
 
 
+def tell_silent(probe: str, nodes: Sequence[Facts]) -> str:
+    """Return on which nodes a probe has no value, in words; "" if it has one on all of them."""
+    silent = [name_of(node) for node in nodes if value_of(node, probe) is None]
+    return f"not checked on {', '.join(silent)}" if silent else ""
+
+
 def judge_answers(nodes: Sequence[Facts]) -> list[Finding]:
     """Return a finding for each node that failed and each probe that failed."""
     found = []
@@ -55,6 +63,8 @@ def judge_answers(nodes: Sequence[Facts]) -> list[Finding]:
             if isinstance(outcome, Mapping) and "error" in outcome and not is_judged_elsewhere:
                 text = f"{name_of(node)}: {probe}: {outcome['error']}"
                 advice = "Not checked on that node; check it there by hand."
+                if outcome == LATE:
+                    advice = RETRY_ADVICE
                 found.append(Finding(probe, "warning", text, advice))
     return found
 
@@ -80,6 +90,8 @@ def judge_versions(nodes: Sequence[Facts], *, code_is_sent: bool = False) -> Fin
     if faults:
         advice = "Install the same environment on all nodes: one container image or lock file."
         return Finding("versions", "failure", ". ".join(faults), advice)
+    if silent := tell_silent("versions", nodes):
+        return Finding("versions", "warning", silent, RETRY_ADVICE)
     same = ", ".join(f"{package} {next(iter(on))}" for package, on in by_package.items())
     return Finding("versions", "ok", f"{same}, on {_count_nodes(len(nodes))}")
 
@@ -95,6 +107,10 @@ def judge_devices(nodes: Sequence[Facts], *, wants_gpus: bool) -> Finding:
             gpus[name] = gpus.get(name, 0) + 1
     text = ", ".join(f"{number} x {name}" for name, number in gpus.items()) or "no GPU"
     found = f"{cpus} CPUs, {text}"
+    if silent := tell_silent("devices", nodes) or tell_silent("machine", nodes):
+        is_partial = any(value_of(node, "devices") for node in nodes)
+        found = f"{found}; {silent}" if is_partial else silent
+        return Finding("devices", "warning", found, RETRY_ADVICE)
     if wants_gpus and not gpus:
         advice = "Set lanes.gpus to 0, or add nodes with GPUs, a driver and a CUDA build of torch."
         return Finding("devices", "failure", f"{found}, but the configuration needs GPUs", advice)
@@ -116,6 +132,8 @@ def judge_compiler(nodes: Sequence[Facts]) -> Finding:
             "g++ and ninja, and on GPU nodes the CUDA toolkit of torch's version."
         )
         return Finding("compiler", "warning", "; ".join(missing), advice)
+    if silent := tell_silent("compiler", nodes):
+        return Finding("compiler", "warning", silent, RETRY_ADVICE)
     return Finding("compiler", "ok", "DeepSpeed can compile its ops on every node")
 
 
@@ -168,20 +186,28 @@ def judge_storage(
         advice = "Give --out, the folder of a run, to check it."
         return [Finding("storage", "warning", "not checked: no folder given", advice)]
     advice = _BUCKET_ADVICE if "://" in folder else _MOUNT_ADVICE
-    if "error" in wrote:
+    if "error" in wrote and wrote != LATE:
         return [Finding("storage", "failure", f"{folder}: {wrote['error']}", advice)]
     faults, seen = [], reads.get("value", {})
+    silent = ["the driver"] if LATE in (wrote, reads) else []
     for node in nodes:
-        outcome = node.get("storage", {"error": "no answer"})
-        if "error" in outcome:
+        outcome = node.get("storage", LATE)
+        if outcome == LATE:
+            silent.append(name_of(node))
+        elif "error" in outcome:
             faults.append(f"{name_of(node)}: {outcome['error']}")
         elif not outcome["value"]["reads"]:
-            faults.append(f"{name_of(node)} does not see the driver's file")
-        elif not seen.get(node["id"]):
+            if wrote != LATE:
+                faults.append(f"{name_of(node)} does not see the driver's file")
+        elif reads != LATE and not seen.get(node["id"]):
             why = f": {reads['error']}" if "error" in reads else ""
             faults.append(f"the driver does not see the file of {name_of(node)}{why}")
-    if faults:
-        return [Finding("storage", "failure", f"{folder}: {fault}", advice) for fault in faults]
+    found = [Finding("storage", "failure", f"{folder}: {fault}", advice) for fault in faults]
+    if silent:
+        text = f"{folder}: not checked: {LATE['error']} from {', '.join(silent)}"
+        found.append(Finding("storage", "warning", text, RETRY_ADVICE))
+    if found:
+        return found
     text = f"{folder}: written and read from {_count_nodes(len(nodes))} and the driver"
     return [Finding("storage", "ok", text)]
 
@@ -196,6 +222,9 @@ def judge_reduction(backend: str, ranks: Sequence[Facts], names: Mapping[str, st
             "Open all ports between the nodes, check that their host names resolve, and set the "
             f"network interface: {backend.upper()}_SOCKET_IFNAME."
         )
+        if all(rank.get("error", LATE["error"]) == LATE["error"] for rank in ranks):
+            advice = f"{RETRY_ADVICE} If that does not help: {advice}"
+            return Finding(backend, "warning", f"not checked: {'; '.join(faults)}", advice)
         return Finding(backend, "failure", "; ".join(faults), advice)
     slowest = max(rank["value"] for rank in ranks)
     num_nodes = len({rank["id"] for rank in ranks})

@@ -40,19 +40,39 @@ from scpo.files import places
 _PROBE_SHARE = 0.6  # of the time, for each node's probes; the rest is for checks between nodes
 _STATE_API_S = 4
 _ENDING_S = 5.0
+_REMOVE_S = 2.0
 _NodeFacts = dict[str, dict[str, Any]]
 
 
 def print_facts(request: dict[str, Any]) -> None:
     """Print all facts of the cluster that can be had in time."""
     until_s = time.monotonic() + request["limit_s"]
-    watchdog = threading.Timer(request["limit_s"] + _ENDING_S, os._exit, (1,))
+    if request["storage"] and "://" not in request["storage"]:
+        request["storage"] = str(nearest_folder(request["storage"]))
+    watchdog = threading.Timer(request["limit_s"] + _ENDING_S, _give_up, (request,))
     watchdog.daemon = True
     watchdog.start()  # a Ray that hangs ends with this process
+    try:
+        _print_all(request, until_s)
+    finally:
+        _remove_own_file(request)
+
+
+def _give_up(request: dict[str, Any]) -> None:
+    _remove_own_file(request)
+    os._exit(1)
+
+
+def _remove_own_file(request: dict[str, Any]) -> None:
+    """Remove the driver's file, if the storage answers in time."""
+    storage, token = request["storage"], request["token"]
+    if storage:
+        Probe(lambda: remove_file(storage, token, "driver")).result(time.monotonic() + _REMOVE_S)
+
+
+def _print_all(request: dict[str, Any], until_s: float) -> None:
     is_local = request["address"] == "local"
     storage, token, paths = request["storage"], request["token"], request["driver_paths"]
-    if storage and "://" not in storage:
-        request["storage"] = storage = str(nearest_folder(storage))
     _print("storage", storage)
     if storage:
         wrote = Probe(lambda: write_file(storage, token, "driver")).result(until_s - 3)
@@ -175,10 +195,11 @@ def _compare_files(request: dict[str, Any], facts: _NodeFacts, until_s: float) -
     wrote = [key for key, fact in facts.items() if "value" in fact.get("storage", {})]
 
     def compare() -> dict[str, bool]:
-        seen = {key: read_file(storage, token, key) for key in wrote}
-        for key in (*wrote, "driver"):
-            remove_file(storage, token, key)
-        return seen
+        try:
+            return {key: read_file(storage, token, key) for key in wrote}
+        finally:
+            for key in (*facts, "driver"):  # a node that was late may have written, too
+                remove_file(storage, token, key)
 
     outcome = Probe(compare).result(until_s - 2)
     for node_id, seen in outcome.get("value", {}).items():

@@ -14,11 +14,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from cluster.access.connection import CONNECT_TIMEOUT_S, connect
+from ray.job_submission import JobSubmissionClient
+
+from cluster.access.connection import CONNECT_TIMEOUT_S, DOCTOR_JOB, connect
 from cluster.doctor.probes import FACT_PREFIX
 from scpo.files.places import shorten_ray_temp
 
@@ -32,6 +35,7 @@ _SENT_FILES = (
 )
 _ROOT = Path(__file__).parents[2]
 _POLL_INTERVAL_S = 0.2
+_READ_AFTER_S = 60.0  # the log of a job that ended earlier is read by nobody
 
 
 @dataclass
@@ -102,12 +106,15 @@ def run_beside(request: Mapping[str, Any], collected: Collected) -> None:
 def run_as_job(request: Mapping[str, Any], collected: Collected) -> None:
     """Run the program as a job of a cluster, and collect its facts.
 
+    The job's record stays until the next call, because it ends after this process.
+
     Raises:
         RuntimeError: No dashboard answers, it refuses the token, or the job failed.
         ValueError: The address does not begin with http:// or https://.
     """
     logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
     with connect(request["address"]) as client, tempfile.TemporaryDirectory() as folder:
+        _delete_ended(client)
         for name in _SENT_FILES:
             (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(_ROOT / name, Path(folder) / name)
@@ -117,6 +124,7 @@ def run_as_job(request: Mapping[str, Any], collected: Collected) -> None:
             entrypoint=shlex.join(("python", "-m", MODULE, json.dumps(on_cluster))),
             submission_id=job,
             runtime_env={"working_dir": folder},
+            metadata={DOCTOR_JOB: request["token"]},
         )
         num_taken = 0
         while not collected.has_ended:
@@ -130,9 +138,17 @@ def run_as_job(request: Mapping[str, Any], collected: Collected) -> None:
                 reason = _last_line(log or str(client.get_job_info(job).message))
                 raise RuntimeError(f"the job {job} is {status}: {reason}")
             time.sleep(_POLL_INTERVAL_S)
-        while not client.get_job_status(job).is_terminal():
-            time.sleep(_POLL_INTERVAL_S)
-        client.delete_job(job)
+
+
+def _delete_ended(client: JobSubmissionClient) -> None:
+    """Delete the records of earlier calls."""
+    for job in client.list_jobs():
+        age_s = time.time() - (job.end_time or 0) / 1000
+        if job.submission_id is None or DOCTOR_JOB not in (job.metadata or {}):
+            continue
+        if job.status.is_terminal() and age_s > _READ_AFTER_S:
+            with suppress(RuntimeError):  # another call has deleted it
+                client.delete_job(job.submission_id)
 
 
 def _last_line(text: str) -> str:

@@ -18,7 +18,7 @@ from typing import Literal
 
 from ray.job_submission import JobDetails, JobStatus, JobSubmissionClient
 
-from cluster.access.connection import connect
+from cluster.access.connection import DOCTOR_JOB, connect
 from cluster.jobs.submission import Submission, read_environment
 
 FETCHED_RUN = "scpo_fetches"  # metadata of a job that packs the outputs of a run
@@ -96,10 +96,10 @@ def job_status(address: str | None, submission_id: str) -> JobDetails:
 
 
 def list_jobs(address: str | None) -> list[JobDetails]:
-    """Return the submitted jobs of a cluster, newest first, without those that only fetch."""
+    """Return the submitted jobs of a cluster, newest first, without those that fetch or look."""
     with connect(address) as client:
         jobs = [job for job in client.list_jobs() if job.submission_id is not None]
-    jobs = [job for job in jobs if FETCHED_RUN not in (job.metadata or {})]
+    jobs = [job for job in jobs if not {FETCHED_RUN, DOCTOR_JOB} & (job.metadata or {}).keys()]
     return sorted(jobs, key=lambda job: (-(job.start_time or 0), job.submission_id))
 
 
@@ -174,9 +174,14 @@ def _check_same(submission: Submission, existing: JobDetails) -> None:
     """Raise ValueError when the cluster's job runs another command or configuration."""
     command = shlex.join(submission.entrypoint)
     if existing.entrypoint != command or existing.metadata != submission.metadata:
+        name, out = submission.submission_id, (existing.metadata or {}).get("scpo_out")
+        advice = "Give another run name, or stop that job first."
+        if existing.status is JobStatus.SUCCEEDED:
+            advice = "Give another run name."
+            if out:
+                advice = f"Give another --name: with --out {out} it goes on with that run."
         raise ValueError(
-            f"A run name must stand for one command and configuration, but job "
-            f"{submission.submission_id} is {existing.status} with `{existing.entrypoint}` and "
-            f"{existing.metadata}, which differ from `{command}` and {submission.metadata}. "
-            "Give another run name, or stop that job first."
+            f"A run name must stand for one command and configuration, but job {name} is "
+            f"{existing.status} with `{existing.entrypoint}` and {existing.metadata}, which "
+            f"differ from `{command}` and {submission.metadata}. {advice}"
         )

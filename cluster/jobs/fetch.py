@@ -56,11 +56,12 @@ def fetch_run(
         )
     left_out = [name for name in LEFT_OUT if not (with_models and name == "models")]
     if is_remote(source):
-        return source, copy_remote(source, to, left_out)
-    return source, unpack(_pack_on_cluster(address, run_name, source, left_out), source, to)
+        return source, copy_remote(source, to, left_out, run_name)
+    log = _pack_on_cluster(address, run_name, source, left_out)
+    return source, unpack(log, source, to, run_name)
 
 
-def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
+def copy_remote(source: str, to: Path, left_out: Sequence[str], run_name: str) -> int:
     """Copy the files of an s3:// or gs:// folder to a local one; return their number.
 
     Raises:
@@ -70,13 +71,13 @@ def copy_remote(source: str, to: Path, left_out: Sequence[str]) -> int:
     remote = RemoteFolder(source)
     names = [name for name in remote.names() if not is_left_out(PurePath(name), left_out)]
     if not names:
-        raise FileNotFoundError(_no_outputs(source))
+        raise FileNotFoundError(_no_outputs(source, run_name))
     for name in names:
         remote.get(name, to / name)
     return len(names)
 
 
-def unpack(log: str, source: str, to: Path) -> int:
+def unpack(log: str, source: str, to: Path, run_name: str) -> int:
     """Write the files that a packing job has printed among other lines; return their number.
 
     Raises:
@@ -89,7 +90,7 @@ def unpack(log: str, source: str, to: Path) -> int:
     ]
     header = _header_of(lines, source)
     if "missing" in header or header.get("num_files") == 0:
-        raise FileNotFoundError(_no_outputs(source))
+        raise FileNotFoundError(_no_outputs(source, run_name))
     if "too_large" in header:
         raise RuntimeError(
             f"A job can return at most {MAX_BYTES >> 20} MiB, packed, but {source} has "
@@ -156,8 +157,8 @@ def _pack_on_cluster(
     return job_log(address, name)
 
 
-def _no_outputs(source: str) -> str:
+def _no_outputs(source: str, run_name: str) -> str:
     return (
         f"The run has written nothing to {source} yet. Wait until it has started, or read its "
-        "log with `scpo logs NAME`."
+        f"log with `scpo logs {run_name}`."
     )

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import ray
@@ -18,9 +18,11 @@ import ray
 from cluster.access.connection import resolve_address
 from cluster.jobs.sent_files import (
     holds_token,
+    is_of_git,
     keep_sent,
     leads_out,
     list_git_files,
+    split_listed,
     staged,
     walk_files,
 )
@@ -118,10 +120,10 @@ def list_package(
 
     In a git repository that is what git tracks, and what is `named`; elsewhere all that no
     .gitignore lists. Patterns of `excludes` leave out of both. What is `included` is sent whatever
-    they say, but a secret never.
+    they say, but a secret never, nor what git keeps.
 
     Raises:
-        ValueError: A file that is included looks like a secret.
+        ValueError: A file that is included looks like a secret, or git refuses.
         RuntimeError: This version of Ray packs in another way.
     """
     packer = _load_packer()
@@ -141,15 +143,18 @@ def list_package(
     tracked = list_git_files(working_dir, "--cached", "--recurse-submodules")
     links: list[str] = []
     no_files: list[str] = []
+    inner: list[str] = []
     if tracked is None:
         paths = _travel(packer, working_dir, excluded, links, no_files)
     else:
-        paths = list(walk_files(working_dir, tracked))
+        paths, inner = split_listed(working_dir, tracked)
     rules: dict[str, Callable[[Path], bool]] = {
+        "of git's own": lambda path: any(
+            is_of_git(each.relative_to(working_dir)) for each in (path, target_of(path))
+        ),
         _SECRET: lambda path: is_secret(path) or is_secret(target_of(path)) or has_token(path),
         "links that lead out": lambda path: path not in wanted and leads_out(path, working_dir),
         "of the patterns": lambda path: path not in asked and excluded(path),
-        "of git's own": lambda path: path.name == ".gitignore",  # Ray would obey it
     }
     files, left_out = keep_sent([*paths, *sorted(wanted)], working_dir, rules)
     refused = sorted({*included} & {*left_out[_SECRET]})
@@ -158,7 +163,11 @@ def list_package(
             f"--include {refused[0]}: it looks like a secret, and none is sent: the cluster shows "
             "and logs what it gets. Set the secret on the cluster."
         )
-    untracked = list_git_files(working_dir, "--others", "--exclude-standard") if tracked else None
+    untracked = list_git_files(working_dir, "--others", "--exclude-standard")
+    sent_folders = {folder for name in files for folder in PurePath(name).parents}
+    left_out["repositories inside this one"] = [
+        i for i in inner if PurePath(i) not in sent_folders
+    ]
     left_out["links to nothing, or pipes"] = no_files
     left_out["untracked by git"] = [name for name in untracked or () if name not in files]
     return Package(dict(sorted(files.items())), left_out, tuple(links))
@@ -197,7 +206,8 @@ def _check_sent(working_dir: Path, needed: str, package: Package) -> None:
     """Refuse when a file or folder that the job reads stays here, whole or in part."""
     path = working_dir / needed
     inside = [path] if path.is_file() else [file for file in path.rglob("*") if file.is_file()]
-    names = [file.relative_to(working_dir).as_posix() for file in inside]
+    paths = [file.relative_to(working_dir) for file in inside]
+    names = [path.as_posix() for path in paths if not is_of_git(path)]
     lacking = [name for name in names if name not in package.files]
     advice = "Name a place that every node reads: an absolute path, s3:// or gs://."
     if not path.exists():

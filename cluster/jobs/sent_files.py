@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
+from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
 
 from cluster.jobs.submission import Submission
@@ -21,16 +21,56 @@ _GIT_LIMIT_S = 60
 
 
 def list_git_files(working_dir: Path, *kinds: str) -> list[str] | None:
-    """Return the files that git knows below a folder, relative to it; None without git.
+    """Return the files that git knows below a folder, relative to it; None without a repository.
 
-    `kinds` are options of `git ls-files`, which say which ones.
+    `kinds` are options of `git ls-files`, which say which ones. A repository inside this one is
+    listed as its folder.
+
+    Raises:
+        ValueError: The folder is in a repository, but git does not list its files.
     """
+    here = working_dir.resolve()
+    if not any((folder / ".git").exists() for folder in (here, *here.parents)):
+        return None
     command = ["git", "-C", str(working_dir), "ls-files", "-z", *kinds]
     try:
         listed = subprocess.run(command, capture_output=True, check=True, timeout=_GIT_LIMIT_S)
-    except (OSError, subprocess.SubprocessError):
-        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ValueError(
+            f"{working_dir} is in a git repository, but git does not list its files: "
+            f"{_first_line(error)}. Make `git -C {working_dir} status` work, or submit from a "
+            "copy outside of any repository."
+        ) from error
     return [name.decode("utf-8", "surrogateescape") for name in listed.stdout.split(b"\0") if name]
+
+
+def _first_line(error: Exception) -> str:
+    """Return the first line of what went wrong with git."""
+    if isinstance(error, subprocess.CalledProcessError):
+        text = error.stderr.decode("utf-8", "replace").strip() or str(error)
+    elif isinstance(error, subprocess.TimeoutExpired):
+        text = f"no answer within {_GIT_LIMIT_S} s"
+    else:
+        text = str(error)
+    return text.splitlines()[0].rstrip(".")
+
+
+def split_listed(working_dir: Path, listed: Iterable[str]) -> tuple[list[Path], list[str]]:
+    """Return the files of git's list, and the folders in it: repositories inside this one.
+
+    A link to a folder is followed.
+    """
+    names: list[str] = []
+    inner: list[str] = []
+    for name in listed:
+        path = working_dir / name
+        (inner if path.is_dir() and not path.is_symlink() else names).append(name)
+    return list(walk_files(working_dir, names)), inner
+
+
+def is_of_git(name: PurePath) -> bool:
+    """Return whether a relative path is git's own: below a `.git`, or a .gitignore."""
+    return ".git" in name.parts or name.name == ".gitignore"  # Ray would obey the latter
 
 
 def walk_files(working_dir: Path, names: Iterable[str]) -> Iterator[Path]:
@@ -55,7 +95,8 @@ def holds_token(path: Path) -> bool:
     with path.open("rb") as file:
         before = b""
         while block := file.read(_BLOCK_BYTES):
-            if has_token((before + block).decode("latin-1")):
+            text = (before + block).decode("latin-1")
+            if has_token(text) or ("\0" in text and has_token(text.replace("\0", ""))):  # UTF-16
                 return True
             before = block[-_OVERLAP_BYTES:]
     return False

@@ -82,6 +82,7 @@ EXCLUDES = (
 
 _PATHS = (
     ("data", "path"),
+    ("data", "vetted", "file"),
     ("global_model", "name"),
     ("global_model", "backbone"),
     ("global_model", "extra_pairs"),
@@ -231,6 +232,11 @@ def _choose_out(out: str | None, run_name: str, profile: Profile | None) -> str:
             f"{out!r}: Ray deletes the job's working directory, and a relative folder with it. "
             "Give a folder that every node mounts: --out /mnt/scpo/runs/NAME."
         )
+    if len([name for name in out.rpartition("://")[2].split("/") if name]) < 2:
+        raise ValueError(
+            "The output folder must lie below a folder or in a bucket, since the cache is put "
+            f"beside it, but got {out!r}. Give --out /mnt/scpo/runs/NAME or s3://BUCKET/runs/NAME."
+        )
     return out.rstrip("/")
 
 
@@ -251,15 +257,16 @@ def _read_settings(config: Path, overrides: Sequence[str]) -> dict[str, Any]:
 def _files_read(settings: Mapping[str, Any]) -> list[str]:
     """Return the relative paths that a configuration names: the job reads them where it runs."""
     named = []
-    for section, key in _PATHS:
-        inner = settings.get(section)
+    for place in _PATHS:
+        inner: Any = settings
+        for section in place[:-1]:
+            inner = inner.get(section) if isinstance(inner, dict) else None
+        key = place[-1]
         value = inner.get(key) if isinstance(inner, dict) else None
         if not isinstance(value, str) or value.startswith(("$", "~")) or is_shared(value):
             continue
         is_model = key in ("name", "backbone") and _HUB_NAME.fullmatch(value)
-        is_data = (
-            isinstance(inner, dict) and inner.get("source") == "pairs" and is_data_set_name(value)
-        )
+        is_data = key == "path" and inner.get("source") == "pairs" and is_data_set_name(value)
         if Path(value).exists() or not (is_model or is_data):
             named.append(PurePosixPath(value).as_posix())
     for path in named:
@@ -307,6 +314,8 @@ def _locate_included(path: str) -> str:
             f"--include {path}: it must be a file or folder below {Path.cwd()}. Copy it there, or "
             "put it into storage that every node reads."
         )
+    if ".git" in inside.relative_to(Path.cwd()).parts:
+        raise ValueError(f"--include {path}: what git keeps is never sent. Name another path.")
     return inside.relative_to(Path.cwd()).as_posix()
 
 

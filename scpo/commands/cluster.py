@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ import typer
 from typer import Argument, Option
 
 from scpo.commands.options import Set, in_home
-from scpo.text.terminal import console
+from scpo.text.terminal import console, warn
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
 ProfileName = Annotated[
@@ -74,6 +75,11 @@ def submit(
     submission, package = check_package(submission)
     console.print(package.summary())
     address = _use_cluster(address, profile)
+    if "scpo/__main__.py" not in package.files:
+        warn(
+            "scpo itself is not sent, since it is not tracked here: the image of the nodes must "
+            "have it. To send it, submit from the root of its repository."
+        )
     from cluster.jobs.client import submit_job
     from cluster.jobs.logs import follow_logs
     from cluster.jobs.sent_files import staged
@@ -157,8 +163,14 @@ def fetch(
     from scpo.files.output_folder import output_folder
 
     to = to or Path("runs") / name
-    with output_folder(to, "fetched run", name, overwrite=None):
-        source, num_files = fetch_run(address, name, to, with_models=models)
+    created = [folder for folder in (to, *to.parents) if not folder.exists()]
+    try:
+        with output_folder(to, "fetched run", name, overwrite=None):
+            source, num_files = fetch_run(address, name, to, with_models=models)
+    finally:
+        for folder in created:
+            with suppress(OSError):
+                folder.rmdir()  # where nothing came
     console.print(f"{num_files} files of {source}: {to}")
 
 
@@ -189,7 +201,10 @@ def doctor(
         address = os.environ.get("RAY_API_SERVER_ADDRESS") or os.environ.get("RAY_ADDRESS")
     if address or profile:
         address = _use_cluster(address, profile)
-    out = out or (_load_profile(profile).storage if profile else "runs")
+    if out is None and profile:
+        out = _load_profile(profile).storage
+    elif out is None and "://" not in (address or ""):  # runs/ of a job goes with its folder
+        out = "runs"
     from cluster.doctor.doctor import HANG_S, Question, examine, findings_table, summarize
     from scpo.files.atomic import write_json
 

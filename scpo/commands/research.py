@@ -6,8 +6,9 @@ from typing import Annotated
 from typer import Argument, Option
 
 from scpo.commands.options import Out, in_home, say, split_names
-from scpo.commands.sweep import ConfigFile
 from scpo.text.terminal import console
+
+_STUDIES = ("study", "study-whole")  # those that come with the package
 
 
 def science(
@@ -33,7 +34,10 @@ def science(
 
 
 def study(
-    config: ConfigFile,
+    config: Annotated[
+        Path,
+        Argument(help=f"YAML file, or a name: {' or '.join(_STUDIES)}.", callback=in_home),
+    ],
     out: Out,
     only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
     page: Annotated[
@@ -47,9 +51,26 @@ def study(
     """
     from scpo.files.output_folder import output_folder
 
+    config = _find_study(config)
     with output_folder(out, "study", keep=[config]):
         from sweeps.research.run_study import run_study
 
         results = run_study(config, out, say, only=split_names(only), page=page, workers=workers)
     done = ", ".join(result.title for result in results)
     console.print(f"Written: {page or out / 'STUDY.md'}, {out / 'study.csv'} ({done})")
+
+
+def _find_study(config: Path) -> Path:
+    """Return the file of a study, given its path or the name of one of the package's."""
+    if config.is_file() or config.suffix or config.name != str(config):
+        return config
+    if config.name not in _STUDIES:
+        raise FileNotFoundError(
+            f"No study {config.name!r}: there is no such file, and the package has "
+            f"{', '.join(_STUDIES)}."
+        )
+    from sweeps.api.configurations import find_configuration
+
+    found, here = find_configuration(config), Path.cwd()
+    # The study's page names its file.
+    return found.relative_to(here) if found.is_relative_to(here) else found

@@ -9,5 +9,10 @@ def files_read(config: SweepConfig) -> tuple[dict[str, str], dict[str, str]]:
     model, data = config.global_model, config.data
     nodes = {} if model.name is None else {"model": model.name}
     path = None if data.path is None or is_data_set_name(data.path) else data.path
-    driver = {"backbone": model.backbone, "data": path, "extra pairs": model.extra_pairs}
+    driver = {
+        "backbone": model.backbone,
+        "data": path,
+        "vetted users": data.vetted.file if data.vetted else None,
+        "extra pairs": model.extra_pairs,
+    }
     return nodes, {name: path for name, path in driver.items() if path is not None}

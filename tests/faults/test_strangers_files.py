@@ -162,7 +162,7 @@ def test_archives_that_lead_out(canary: Path, tell: Tell) -> None:
             patch.setattr(sys, "stdout", lines)
             packing._print_archive(archive, 1, 10**6)
         try:
-            unpack(lines.getvalue(), "s", Path("unpacked"))
+            unpack(lines.getvalue(), "s", Path("unpacked"), "a")
         except RuntimeError as error:
             said = str(error)
         links = [path for path in Path("unpacked").rglob("*") if path.is_symlink()]

@@ -10,7 +10,7 @@ from scpo.__main__ import COMMANDS, make_app
 
 HEAD = """# Options of every command
 
-As `scpo COMMAND --help` shows them. [Commands](commands.md) has them all in one table.
+As `scpo COMMAND --help` shows them. [Commands](commands.md) lists them all, a line each.
 `scpo --version` shows the version, `-v` and `-q` before a command log more or less, and
 `--install-completion` teaches the shell to complete.
 """

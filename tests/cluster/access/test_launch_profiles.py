@@ -140,7 +140,8 @@ def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout.split() == [
-        *("--nodes=2", "--ntasks=2", "ray", "symmetric-run", "--address", "10.0.0.1:6379"),
+        *("--nodes=2", "--ntasks=2", "--cpus-per-task=16"),
+        *("ray", "symmetric-run", "--address", "10.0.0.1:6379"),
         *("--min-nodes", "2", "--num-cpus=16", "--num-gpus=4", "--", "python", "-u", "-m"),
         *("scpo", "sweep", "sweeps/configs/prism.yaml", "--out", "/shared/runs/prism"),
         *("--resume", "--set", "cache=/shared/runs/cache"),

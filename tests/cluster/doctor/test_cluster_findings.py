@@ -15,6 +15,7 @@ from cluster.doctor.cluster_findings import (
 )
 from cluster.doctor.probes import FACT_PREFIX
 from cluster.doctor.transport import Collected
+from sweeps.cost.needs import ProcessNeeds
 
 RAY = {
     "value": {
@@ -101,7 +102,7 @@ def test_a_cluster_that_refuses_the_token_is_all_that_is_said():
     [
         ({"error": "RuntimeError: the cluster has no dashboard"}, "no dashboard"),
         ({"value": 1}, "lists only 1 of 2 nodes"),
-        (None, "no answer in time"),
+        (None, "not checked: no answer in time"),
     ],
 )
 def test_a_state_api_that_does_not_answer_fails(dashboard, state, words):
@@ -109,7 +110,7 @@ def test_a_state_api_that_does_not_answer_fails(dashboard, state, words):
     if state is None:
         del facts.facts["state api"]
     finding = by_name(judge_cluster(dashboard[0], {}, facts))["state API"]
-    assert finding.level == "failure"
+    assert finding.level == ("warning" if state is None else "failure")
     assert words in finding.found
 
 
@@ -164,10 +165,31 @@ def test_a_model_that_the_hub_refuses_to_a_node_fails_with_its_own_advice():
     assert finding.level == "ok"
 
 
-def test_a_node_that_hangs_on_a_file_fails():
+def test_a_file_of_which_a_node_says_nothing_is_not_checked():
     hangs = answer("a") | {"paths": {"error": "no answer in time"}}
     (finding,) = judge_paths({"model": "/m"}, {}, collected(hangs))
-    assert "a: no answer in time" in finding.found
+    assert (finding.level, finding.found) == ("warning", "/m: not checked: a: no answer in time")
+    assert "less busy" in finding.advice
+    missing = answer("b", paths={"model": {"readable": False, "how": "gone"}})
+    (finding,) = judge_paths({"model": "/m"}, {}, collected(hangs, missing))
+    assert (finding.level, finding.found) == ("failure", "/m is not readable: b: gone")
+
+
+@pytest.mark.parametrize(("is_slow", "level"), [(True, "warning"), (False, "failure")])
+def test_gpus_that_a_slow_node_has_not_told_are_not_missing(is_slow, level):
+    node = answer("a") | {"id": "here"}
+    if is_slow:
+        node["devices"] = {"error": "no answer in time"}
+    lane = ProcessNeeds("lane", 1, cpus=1.0, gpus=1.0, host={}, device={})
+    facts = collected(node, ray={"value": {"nodes": [], "dashboard": ""}})
+    (finding,) = judge_fit({"value": ([lane], 0)}, facts)
+    assert (finding.name, finding.level) == ("fit: lane", level)
+
+
+def test_memory_that_lacks_on_a_node_fails_though_another_is_silent():
+    lane = ProcessNeeds("lane", 1, cpus=1.0, gpus=0.0, host={"weights": 1 << 40}, device={})
+    (finding,) = judge_fit({"value": ([lane], 0)}, collected(answer("a")))
+    assert finding.level == "failure"
 
 
 def test_relative_paths_are_refused_for_a_job():

@@ -66,6 +66,15 @@ def test_the_environment_names_the_cluster(
     assert asked[0][0] == "head:6379"
 
 
+def test_a_dashboard_is_asked_about_no_folder_unless_one_is_given(
+    doctor: Doctor, asked: list[Any]
+) -> None:
+    assert doctor("--address", "http://head:8265").exit_code == 0
+    assert doctor("--address", "http://head:8265", "--out", "/x").exit_code == 0
+    assert doctor("--address", "head:6379").exit_code == 0
+    assert [question.storage for _, question in asked] == [None, "/x", "runs"]
+
+
 def test_a_failure_has_exit_code_1_and_a_file(doctor: Doctor, tmp_path: Path) -> None:
     done = doctor("--out", "/full", "--json", tmp_path / "found.json")
     assert done.exit_code == 1

@@ -36,7 +36,7 @@ def test_dead_bucket_is_given_up_in_time_with_what_to_do(
     monkeypatch.setattr("scpo.files.places._SILENCE_S", 1)
     started = time.monotonic()
     with pytest.raises(OSError, match=rf"{dead} must be listed.*AWS_ENDPOINT_URL"):
-        copy_remote(dead, tmp_path, [])
+        copy_remote(dead, tmp_path, [], "prism")
     assert time.monotonic() - started < 60
     with pytest.raises(OSError, match=r"AWS Error NETWORK_CONNECTION"):
         write_file(dead, "token", "driver")

@@ -153,11 +153,11 @@ def test_a_storage_seen_from_everywhere_is_well():
             {"id-b": False},
             "the driver does not see the file of b",
         ),
-        ({"value": None}, {"reads": True}, None, "the file of b: no answer in time"),
+        ({"value": None}, {"reads": True}, None, "the file of b: OSError: stale"),
     ],
 )
 def test_a_storage_that_is_not_one_fails(wrote, changes, seen, words):
-    reads = {"error": "no answer in time"} if seen is None else {"value": seen}
+    reads = {"error": "OSError: stale"} if seen is None else {"value": seen}
     found = judge_storage("/mnt", wrote, [node("b", storage=changes)], reads)
     assert levels(found) == ["failure"]
     assert words in found[0].found
@@ -201,3 +201,46 @@ def test_silent_nodes_and_hanging_probes_are_named():
     assert [(f.name, f.level) for f in found] == [("nodes", "failure"), ("devices", "warning")]
     assert "0123456789ab: no answer" in found[0].found
     assert "b: devices" in found[1].found
+
+
+LATE = {"error": "no answer in time"}
+
+
+@pytest.mark.parametrize(
+    ("wrote", "probe", "reads", "who"),
+    [
+        (LATE, {"value": {"reads": False}}, {"value": {"id-a": True}}, "the driver"),
+        ({"value": None}, LATE, {"value": {}}, "a"),
+        ({"value": None}, {"value": {"reads": True}}, LATE, "the driver"),
+    ],
+)
+def test_a_slow_storage_is_not_checked(wrote, probe, reads, who):
+    (finding,) = judge_storage("/mnt", wrote, [node("a") | {"storage": probe}], reads)
+    assert (finding.level, finding.found) == (
+        *("warning", f"/mnt: not checked: no answer in time from {who}"),
+    )
+    assert finding.advice == "Try again when the machines are less busy."
+
+
+@pytest.mark.parametrize(
+    ("probe", "judge"),
+    [
+        ("versions", judge_versions),
+        ("devices", lambda nodes: judge_devices(nodes, wants_gpus=True)),
+        ("compiler", judge_compiler),
+    ],
+)
+def test_what_a_node_has_not_told_in_time_is_not_missing(probe, judge):
+    finding = judge([node("a") | {probe: LATE}])
+    assert (finding.level, finding.found) == ("warning", "not checked on a")
+    finding = judge([node("a") | {probe: LATE}, node("b")])
+    assert finding.level == "warning"
+    assert finding.found.endswith("not checked on a")
+    (told,) = judge_answers([node("a") | {probe: LATE}])
+    assert told.advice == "Try again when the machines are less busy."
+
+
+def test_ranks_that_are_late_are_no_closed_ports():
+    ranks = [{"id": "id-a", "value": 0.2}, {"id": "id-b"} | LATE]
+    finding = judge_reduction("gloo", ranks, {"id-b": "b"})
+    assert (finding.level, finding.found) == ("warning", "not checked: b: no answer in time")

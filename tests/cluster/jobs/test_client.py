@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from ray.job_submission import JobDetails, JobStatus, JobType
 
 import cluster.jobs.client
 import cluster.jobs.logs
+from cluster.access.connection import DOCTOR_JOB
 from cluster.jobs.client import (
     FETCHED_RUN,
     describe_job,
@@ -180,6 +182,16 @@ def test_other_job_of_the_same_name_is_refused(ray: FakeCluster, fields: dict[st
     assert ray.calls == []
 
 
+def test_a_finished_job_says_how_its_run_goes_on(ray: FakeCluster) -> None:
+    ray.add("prism", JobStatus.SUCCEEDED, metadata={"scpo_out": "/mnt/runs/prism"})
+    with pytest.raises(ValueError, match=r"another --name: with --out /mnt/runs/prism it goes on"):
+        submit_job(SUBMISSION, address=None)
+    assert submit_job(replace(SUBMISSION, submission_id="prism-2"), address=None) == "submitted"
+    ray.add("prism", JobStatus.SUCCEEDED, metadata={})
+    with pytest.raises(ValueError, match=r"differ from .*\. Give another run name\.$"):
+        submit_job(SUBMISSION, address=None)
+
+
 def test_log_of_a_running_job_is_followed(
     ray: FakeCluster, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -272,7 +284,8 @@ def test_log_as_it_is_now(ray: FakeCluster) -> None:
     assert job_log(None, "prism") == "log of prism\n"
 
 
-def test_list_leaves_out_what_only_fetches(ray: FakeCluster) -> None:
+def test_list_leaves_out_what_only_fetches_or_looks(ray: FakeCluster) -> None:
     ray.add("prism", JobStatus.RUNNING)
+    ray.add("doctor-1", JobStatus.SUCCEEDED, metadata={DOCTOR_JOB: "1"})
     ray.add("prism-fetch-1", JobStatus.SUCCEEDED, metadata={FETCHED_RUN: "prism"})
     assert [record.submission_id for record in list_jobs(None)] == ["prism"]

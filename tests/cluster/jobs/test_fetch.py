@@ -10,12 +10,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import cluster.jobs.fetch
+import scpo.commands.cluster
 from cluster.jobs.client import FETCHED_RUN
 from cluster.jobs.fetch import LEFT_OUT, copy_remote, fetch_run, unpack
 from cluster.jobs.packing import ARCHIVE_PREFIX, LINE_BYTES, is_left_out, pack_and_print
 from cluster.jobs.submission import Submission
+from scpo.__main__ import make_app
 from scpo.files.buckets import RemoteFolder
 
 KEPT = {"trials.jsonl": "a\n" * 40_000, "curves/models.csv": "x", "report.html": "<p>ü</p>"}
@@ -50,7 +53,7 @@ def test_what_is_packed_and_printed_comes_out_whole(
     to = tmp_path / "here"
     to.mkdir()
     (to / "notes.txt").write_text("mine")
-    assert unpack(noisy, str(run), to) == len(KEPT)
+    assert unpack(noisy, str(run), to, "prism") == len(KEPT)
     assert contents(to) == {**KEPT, "notes.txt": "mine"}
 
 
@@ -70,14 +73,14 @@ def test_what_cannot_be_fetched_is_explained(
 
     (tmp_path / "empty").mkdir()
     for folder in (tmp_path / "none", tmp_path / "empty"):
-        with pytest.raises(FileNotFoundError, match=r"written nothing to .*Wait.*scpo logs NAME"):
-            unpack(printed(folder, 2**20), str(folder), tmp_path / "here")
+        with pytest.raises(FileNotFoundError, match=r"written nothing to .*Wait.*scpo logs prism"):
+            unpack(printed(folder, 2**20), str(folder), tmp_path / "here", "prism")
     with pytest.raises(RuntimeError, match=r"at most 200 MiB.*rsync"):
-        unpack(printed(run, 10), str(run), tmp_path / "here")
+        unpack(printed(run, 10), str(run), tmp_path / "here", "prism")
     lines = printed(run, 2**20).splitlines()
     for damaged in ("", "\n".join(lines[:-1])):
         with pytest.raises(RuntimeError, match=r"arrived damaged: .*Fetch again"):
-            unpack(damaged, str(run), tmp_path / "here")
+            unpack(damaged, str(run), tmp_path / "here", "prism")
     assert not (tmp_path / "here").exists()
 
 
@@ -90,7 +93,7 @@ def test_an_archive_may_not_write_elsewhere(tmp_path: Path) -> None:
     printed = (json.dumps(header), base64.b64encode(content).decode())
     log = "".join(f"{ARCHIVE_PREFIX}{line}\n" for line in printed)
     with pytest.raises(RuntimeError, match=r"is not unpacked: .*escaped.* outside"):
-        unpack(log, "/x", tmp_path / "here")
+        unpack(log, "/x", tmp_path / "here", "prism")
     assert not (tmp_path / "escaped").exists()
 
 
@@ -98,10 +101,10 @@ def test_object_store_is_read_from_here(bucket: str, tmp_path: Path) -> None:
     remote = RemoteFolder(f"{bucket}/prism")
     for name, text in {**KEPT, **dict.fromkeys(LEFT, "large")}.items():
         remote.write(name, text.encode())
-    assert copy_remote(f"{bucket}/prism/", tmp_path / "here", LEFT_OUT) == len(KEPT)
+    assert copy_remote(f"{bucket}/prism/", tmp_path / "here", LEFT_OUT, "prism") == len(KEPT)
     assert contents(tmp_path / "here") == KEPT
     with pytest.raises(FileNotFoundError, match="has written nothing"):
-        copy_remote(f"{bucket}/none", tmp_path / "here", LEFT_OUT)
+        copy_remote(f"{bucket}/none", tmp_path / "here", LEFT_OUT, "prism")
 
 
 class FakeJobs:
@@ -164,3 +167,19 @@ def test_fetch_that_cannot_be(
     jobs.status = "FAILED"
     with pytest.raises(RuntimeError, match=r"failed to pack /mnt/x: no disk"):
         fetch_run(None, "prism", tmp_path)
+
+
+def test_a_run_without_outputs_leaves_no_folder_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def find_nothing(*_: Any, **__: Any) -> None:
+        raise FileNotFoundError("nothing yet")
+
+    monkeypatch.setattr(cluster.jobs.fetch, "fetch_run", find_nothing)
+    monkeypatch.setattr(scpo.commands.cluster, "_use_cluster", lambda address, profile: address)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()
+    for options in ([], ["--to", "mine"]):
+        done = CliRunner().invoke(make_app(), ["fetch", "prism", *options])
+        assert isinstance(done.exception, FileNotFoundError)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -35,7 +35,7 @@ def free_port() -> int:
 @pytest.fixture
 def laptop(tmp_path: Path) -> Path:
     """A folder with a configuration, data that stays, and a profile whose cluster is down."""
-    for name in ("sweep.yaml", "package/data/kept.py", "data/users.csv", "runs/a", ".git/HEAD"):
+    for name in ("sweep.yaml", "package/data/kept.py", "data/users.csv", "runs/a", "a/.git/x"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text("x")
     (tmp_path / "pins.txt").write_text("# for the job\nmoocore==0.3.2\n")

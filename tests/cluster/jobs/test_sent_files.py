@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from cluster.jobs import sent_files
 from cluster.jobs.package import Package, check_package, list_package
-from cluster.jobs.sent_files import staged
+from cluster.jobs.sent_files import holds_token, staged
 from cluster.jobs.submission import EXCLUDES, plan_submission
 
 TOKEN = "hf_" + "aB3" * 12
@@ -122,3 +123,72 @@ def test_ray_gets_copies_of_just_those_files(folder: Path) -> None:
         assert (sent.working_dir / "sweep.yaml").read_bytes() == Path("sweep.yaml").read_bytes()
         assert sent.excludes == ()
     assert not sent.working_dir.exists()
+
+
+def test_only_the_repository_s_own_files_are_sent(folder: Path) -> None:
+    """A gitlink without .gitmodules: a clone that was added as a whole."""
+    inner = folder / "vendor"
+    for name in ("tracked.py", "private.py", "sub/.git/config"):
+        write(inner / name, "x")
+    git(inner, "init", "-q")
+    git(inner, "add", "tracked.py")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    git(inner, *who, "commit", "-q", "-m", "a")
+    write(folder / "kept" / "a.py", "x")
+    (folder / "link").symlink_to("kept")
+    git(folder, "add", "vendor", "link")
+    package = checked()
+    assert not [name for name in package.files if name.startswith("vendor")]
+    assert package.left_out["repositories inside this one"] == ["vendor"]
+    assert "1 repositories inside this one" in package.summary()
+    assert "link/a.py" in package.files
+    package = checked("vendor")
+    assert {"vendor/tracked.py", "vendor/private.py"} <= {*package.files}
+    assert not [name for name in package.files if ".git" in Path(name).parts]
+    assert package.left_out["repositories inside this one"] == []
+    with pytest.raises(ValueError, match=r"--include \.git/config: what git keeps"):
+        checked(".git/config")
+
+
+def test_what_git_keeps_is_not_sent_outside_of_a_repository_either(folder: Path) -> None:
+    (folder / ".git").rename(folder.parent / "moved")
+    for name in (".git/config", "config.json", ".gitignore"):
+        write(folder / "model" / name, "")
+    write(folder / "sweep.yaml", "global_model: {name: model}\n")
+    sent = [name for name in checked().files if name.startswith("model")]
+    assert sent == ["model/config.json"]
+
+
+@pytest.mark.parametrize("fault", ["refuses", "missing", "slow"])
+def test_a_git_that_does_not_answer_is_no_missing_repository(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    if fault == "refuses":
+        monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+        words = "detected dubious ownership"
+    elif fault == "missing":
+        monkeypatch.setenv("PATH", str(folder))
+        words = "No such file or directory: 'git'"
+    else:
+        monkeypatch.setattr(sent_files, "_GIT_LIMIT_S", 0)
+        words = "no answer within 0 s"
+    below = folder / "a"
+    for place in (folder, below):
+        with pytest.raises(
+            ValueError, match=f"git does not list its files: .*{words}.* Make `git"
+        ):
+            list_package(place, EXCLUDES)
+
+
+def test_all_is_untracked_in_a_new_repository(tmp_path: Path) -> None:
+    write(tmp_path / "a.py", "x")
+    git(tmp_path, "init", "-q")
+    package = list_package(tmp_path, EXCLUDES)
+    assert package.files == {}
+    assert package.left_out["untracked by git"] == ["a.py"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "utf-32"])
+def test_a_token_in_wide_characters_is_found(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "notes.md").write_text(f"token: {TOKEN}", encoding=encoding)
+    assert holds_token(tmp_path / "notes.md")

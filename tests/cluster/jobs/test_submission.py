@@ -3,14 +3,18 @@
 import hashlib
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from cluster.access.profile import Profile
-from cluster.jobs import package
+from cluster.jobs import package, submission
 from cluster.jobs.package import check_package, list_package
 from cluster.jobs.submission import EXCLUDES, Submission, plan_submission
+from scpo.config import Config
+from sweeps.config import SweepConfig
 
 PROFILE = Profile(
     address="http://h:1",
@@ -92,8 +96,21 @@ def test_run_name_of_other_characters_is_refused(
 
 
 def test_out_without_a_name_is_refused(config: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="run name must be letters"):
+    with pytest.raises(ValueError, match="must lie below a folder"):
         plan_submission(config, out="/")
+
+
+@pytest.mark.parametrize("out", ["s3://bucket", "gs://bucket/", "s3://", "/runs", "//runs"])
+def test_out_that_is_no_folder_below_another_is_refused(config: Path, out: str) -> None:
+    with pytest.raises(ValueError, match="must lie below a folder or in a bucket"):
+        plan_submission(config, out=out)
+
+
+def test_another_name_with_the_same_out_goes_on_with_that_run(config: Path) -> None:
+    first = plan_submission(config, out="/mnt/runs/prism")
+    again = plan_submission(config, out="/mnt/runs/prism", run_name="prism-2")
+    assert (again.submission_id, again.entrypoint) == ("prism-2", first.entrypoint)
+    assert "--resume" in again.entrypoint
 
 
 @pytest.mark.parametrize("out", ["runs/prism", "", "s3:/bucket/prism"])
@@ -160,7 +177,7 @@ def test_excludes_keep_packages_and_drop_data_runs_and_secrets(tmp_path: Path) -
     sent = ["scpo/data/pairs.py", "sweeps/configs/prism.yaml", "scpo/runs/kept.py"]
     sent += ["tokenizer.json", "tokenizer_config.json", "scpo/text/secrets.py", "scpo/tokens/a.py"]
     dropped = [
-        *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", ".git/HEAD", "caches/a"),
+        *("data/a.csv", "runs/prism/trials.jsonl", ".venv/lib/x.py", "scpo/.git/HEAD", "caches/a"),
         *("scpo/__pycache__/a.pyc", ".mypy_cache/a", "a.parquet", "scpo/model.safetensors"),
         "ignored/by_git.txt",
     ]
@@ -255,6 +272,7 @@ def test_a_configuration_that_git_ignores_is_sent_since_it_is_named(
         ("data: {path: data}", "reads data, but there is no such file here"),
         ("data: {path: pairs.jsonl}", "reads pairs.jsonl, but there is no such file here"),
         ("data: {path: runs/a}", r"reads runs/a, but runs/a/interactions.parquet is not sent"),
+        ("data: {vetted: {file: users.txt}}", "reads users.txt, but there is no such file here"),
         ("global_model: {name: model}", "reads model, but model/model.safetensors is not sent"),
         ("data: {path: ../x}", "outside the working directory and is not sent"),
         ("cache: 's3://K:SECRETSECRET@b'", "line 1: cache: must carry no credentials"),
@@ -270,6 +288,21 @@ def test_what_the_job_would_lack_is_refused(
     config.write_text(written)
     with pytest.raises(ValueError, match=message):
         checked(config)
+
+
+def path_settings(kind: type[Config]) -> Iterator[tuple[str, ...]]:
+    """Yield the settings that are paths of files that are read."""
+    for name, setting in kind.model_fields.items():
+        kinds = (setting.annotation, *get_args(setting.annotation))
+        for inner in kinds:
+            if isinstance(inner, type) and issubclass(inner, Config):
+                yield from ((name, *rest) for rest in path_settings(inner))
+        if "expanduser" in repr((setting.annotation, setting.metadata)) and name != "cache":
+            yield (name,)
+
+
+def test_every_path_of_a_configuration_is_known() -> None:
+    assert set(path_settings(SweepConfig)) == {*submission._PATHS}
 
 
 def test_what_is_sent_or_elsewhere_is_no_fault(config: Path, tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def other_readers(made: Path) -> list[Reader]:
             "archive of a job",
             "log",
             changed_bytes([archive]),
-            lambda folder: unpack(_text(folder / "log"), "s", folder / "to"),
+            lambda folder: unpack(_text(folder / "log"), "s", folder / "to", "a"),
             named="",
         ),
         Reader(

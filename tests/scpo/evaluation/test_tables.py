@@ -2,7 +2,9 @@
 
 import csv
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -223,3 +225,14 @@ def test_survey_questions_are_called_questions(scores):
     mixed = [asked[0], scores[1]]
     units = {row["country"]: row["unit"] for row in evaluate_models(mixed)["accuracy"]}
     assert units == {POOLED: "user", mixed[0].country: "question", mixed[1].country: "user"}
+
+
+def test_the_page_describes_every_column(tables):
+    page = (Path(__file__).parents[3] / "docs" / "evaluation.md").read_text()
+    for name, rows in tables.items():
+        (line,) = [line for line in page.splitlines() if line.startswith(f"| `{name}.csv` |")]
+        described = re.findall(r"`(\w+)`", line.partition("|")[2].partition("|")[2])
+        assert set(described) >= {key for row in rows for key in row} - COMMON, name
+
+
+COMMON = {"country", "arm", "layer", "low", "high", "pairs", "users"}

@@ -69,8 +69,10 @@ def test_a_hub_that_does_not_give_the_model_is_left_to_who_loads_it(tmp_path, mo
 
 
 def test_what_is_read_is_told_by_who_reads_it():
-    config = sweep(data={"source": "pairs", "path": "/d.jsonl"})
-    assert files_read(config) == ({"model": "/models/m"}, {"data": "/d.jsonl"})
+    vetted = {"file": "/vetted.txt"}
+    config = sweep(data={"source": "pairs", "path": "/d.jsonl", "vetted": vetted})
+    driver = {"data": "/d.jsonl", "vetted users": "/vetted.txt"}
+    assert files_read(config) == ({"model": "/models/m"}, driver)
 
 
 def test_a_model_that_is_not_here_is_not_estimated(tmp_path):

@@ -17,6 +17,7 @@ from scpo.commands.options import (
     Overwrite,
     encoder_settings,
     in_home,
+    local_path,
     say,
     show_json,
 )
@@ -49,7 +50,7 @@ def evaluate(
     part: Annotated[str, Option(help="Users to test on: test or validation.")] = "test",
     out: Annotated[
         Path | None,
-        Option(metavar="DIR", help="Folder for tables, figures, pairs.", callback=in_home),
+        Option(metavar="DIR", help="Folder for tables, figures, pairs.", callback=local_path),
     ] = None,
     card_facts: Annotated[
         Path | None,

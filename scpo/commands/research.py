@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from scpo.commands.options import Out, in_home, say, split_names
+from scpo.commands.options import Out, local_path, say, split_names
 from scpo.commands.sweep import ConfigFile
 from scpo.text.terminal import console
 
@@ -37,7 +37,7 @@ def study(
     out: Out,
     only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
     page: Annotated[
-        Path | None, Option(help="Page to write; default: in OUT.", callback=in_home)
+        Path | None, Option(help="Page to write; default: in OUT.", callback=local_path)
     ] = None,
     workers: Annotated[int | None, Option(help="Parallel trainings; default: all cores.")] = None,
 ) -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from scpo.commands.options import Json, in_home, show_json
+from scpo.commands.options import Json, in_home, local_path, show_json
 from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ Source = Annotated[
     Path, Argument(metavar="FILE", help="Rows: .jsonl (also .gz) or .parquet.", callback=in_home)
 ]
 OutFile = Annotated[
-    Path, Option("--out", metavar="FILE", help="File of the same kind.", callback=in_home)
+    Path, Option("--out", metavar="FILE", help="File of the same kind.", callback=local_path)
 ]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 MatrixPrecision = Annotated[str, Option(help="fp32, bf16 or auto.")]
@@ -108,7 +108,7 @@ def serve(
 def export(
     source: Annotated[str, Argument(metavar="RUN_OR_DATA", help="Sweep, or prepared folder.")],
     out: Annotated[
-        Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.", callback=in_home)
+        Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.", callback=local_path)
     ],
     country: Annotated[
         list[str] | None, Option(metavar="NAME", help="Default: all; repeatable.")

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.api.row_files import refuse_other_rows
+from scpo.api.row_outputs import refuse_other_rows
 from scpo.arrays import FloatArray
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig

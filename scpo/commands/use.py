@@ -11,6 +11,7 @@ from scpo.text.terminal import console, warn
 if TYPE_CHECKING:
     from scpo.api.exported_pairs import Weighting
     from scpo.api.models import RewardModel
+    from scpo.api.row_files import Written
 
 Model = Annotated[str, Argument(metavar="MODEL", help="Folder, hub name (@REVISION) or URI.")]
 Source = Annotated[
@@ -46,8 +47,8 @@ def score_file(
 
     loaded = _load(model, device, precision, trust_remote_code=trust_remote_code)
     names = {"prompt": prompt_column, "response": response_column, "column": column}
-    rows = score_files.score_file(loaded, file, out, say=console.print, **names)
-    _tell_written(rows, loaded, out, as_json=as_json)
+    written = score_files.score_file(loaded, file, out, say=console.print, **names)
+    _tell_written(written, loaded.max_tokens, out, as_json=as_json)
 
 
 def rerank(
@@ -72,8 +73,8 @@ def rerank(
 
     loaded = _load(model, device, precision, trust_remote_code=trust_remote_code)
     names = {"prompt": prompt_column, "responses": responses_column}
-    rows = rerank_file(loaded, file, out, top_k=top_k, say=console.print, **names)
-    _tell_written(rows, loaded, out, as_json=as_json)
+    written = rerank_file(loaded, file, out, top_k=top_k, say=console.print, **names)
+    _tell_written(written, loaded.max_tokens, out, as_json=as_json)
 
 
 def serve(
@@ -199,7 +200,8 @@ def _load(name: str, device: str, precision: str, *, trust_remote_code: bool) ->
     )
 
 
-def _tell_written(rows: int, model: "RewardModel", out: Path, *, as_json: bool) -> None:
-    cut = f", {model.num_cut:,} texts cut to {model.max_tokens} tokens" if model.num_cut else ""
+def _tell_written(written: "Written", max_tokens: int, out: Path, *, as_json: bool) -> None:
+    rows, num_cut = written
+    cut = f", {num_cut:,} texts cut to {max_tokens} tokens" if num_cut else ""
     console.print(f"Written: {out}: {rows:,} rows{cut}")
-    show_json(as_json, {"rows": rows, "texts_cut": model.num_cut, "out": str(out)})
+    show_json(as_json, {"rows": rows, "texts_cut": num_cut, "out": str(out)})

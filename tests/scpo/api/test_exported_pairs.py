@@ -110,6 +110,8 @@ def test_what_cannot_be_exported_is_refused(data, tmp_path):
         export_pairs(table, tmp_path / "pairs.jsonl", data=folder, part="test")
     mine = folder / "interactions.parquet"
     before = mine.read_bytes()
-    with pytest.raises(ValueError, match=r"parquet is there and has no rows with prompt, chosen"):
+    with pytest.raises(
+        ValueError, match=r"parquet is there and has no rows with just prompt, chosen"
+    ):
         export_pairs(table, mine, data=folder)
     assert mine.read_bytes() == before

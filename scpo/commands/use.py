@@ -117,17 +117,24 @@ def export(
     global_model: Annotated[
         str | None, Option(metavar="MODEL", help="Weighs the pairs of a prepared folder.")
     ] = None,
-    arm: Annotated[str, Option(help="How pairs are kept and weighted.")] = "scpo",
+    arm: Annotated[
+        str | None, Option(help="How pairs are kept and weighted; default: scpo.")
+    ] = None,
     tau: Annotated[float | None, Option(help="Default: as the run, else 0.7.")] = None,
     beta: Annotated[float | None, Option(help="Default: as the run, else 1.1.")] = None,
-    part: Annotated[str, Option(help="Users: train, validation, test or all.")] = "train",
+    part: Annotated[
+        str | None,
+        Option(
+            help="Users: train, validation, test or all; default: train if weighted, else all."
+        ),
+    ] = None,
     trust_remote_code: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Export pairs with their weights, in the columns of TRL.
 
     prompt, chosen, rejected, weight, margin, country, user, part.
-    Without a global model, all weights are 1 and all parts are exported.
+    Without a global model, all weights are 1.
 
     Example: scpo export runs/prism --country Mexico --out mexico.parquet
     """
@@ -135,18 +142,19 @@ def export(
     from scpo.data.interactions import read_interactions
     from scpo.data.splits import SIDES
 
-    if part not in (*SIDES, "all"):
+    if part not in (None, *SIDES, "all"):
         raise ValueError(f"--part must be one of {', '.join(SIDES)}, all, but got {part!r}.")
     given = {"arm": arm, "tau": tau, "beta": beta}
     setting = {name: value for name, value in given.items() if value is not None}
     data, weighting, countries = _weighting_of(source, global_model, setting, trust_remote_code)
+    part = part or ("all" if weighting is None else "train")
     rows = export_pairs(
         read_interactions(data),
         out,
         data=data,
         countries=country or countries,
         weighting=weighting,
-        part=None if part == "all" or weighting is None else part,
+        part=None if part == "all" else part,
         say=console.print,
     )
     console.print(f"Written: {rows:,} pairs, {out}")
@@ -161,8 +169,14 @@ def _weighting_of(
 
     folder = Path(source)
     if not (folder / "config.yaml").is_file():
-        weighting = global_model and Weighting(global_model, trust_remote_code=trusted, **setting)
-        return folder, weighting or None, []
+        if global_model is None:
+            if setting:
+                raise ValueError(
+                    f"--{next(iter(setting))} weighs pairs by a global model. Give --global-model "
+                    "too."
+                )
+            return folder, None, []
+        return folder, Weighting(global_model, trust_remote_code=trusted, **setting), []
     if global_model is not None:
         raise ValueError(f"{source} is a run, which has its own global model: give none.")
     from sweeps.api.run_results import Run

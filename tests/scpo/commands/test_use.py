@@ -74,6 +74,11 @@ def test_pairs_are_exported(run_cli, interactions, model_folder, tmp_path, monke
     assert (code, json.loads(said)["pairs"]) == (0, len(rows))
     assert {(row["country"], row["part"]) for row in rows} == {("Mexico", "train")}
     assert 0 < min(row["weight"] for row in rows) < max(row["weight"] for row in rows) == 1
+    code, said, _ = run_cli("export", tmp_path / "data", "--out", out, "--part", "test")
+    assert code == 0
+    assert {row["part"] for row in pq.read_table(out).to_pylist()} == {"test"}
+    code, _, told = run_cli("export", tmp_path / "data", "--out", out, "--tau", "0.5")
+    assert (code, "--tau weighs pairs by a global model. Give --global-model" in told) == (2, True)
     code, _, told = run_cli("export", tmp_path / "data", "--out", out, "--part", "tset")
     assert (code, "--part must be one of" in told) == (2, True)
 

@@ -143,6 +143,10 @@ def test_ranking_follows_the_rewards(model, tmp_path):
         ({"prompt": "a"}, r"in\.jsonl:2: column 'response': the row has no 'response'"),
         ({"prompt": 7, "response": "a"}, r"in\.jsonl:2: column 'prompt'"),
         ({"prompt": "a", "response": [{"role": "user", "content": "b"}]}, "messages of user"),
+        (
+            {"prompt": "a", "response": "b \ud83d"},
+            r"in\.jsonl:2: column 'response': .* has '\\ud83d', half of a surrogate pair",
+        ),
         ({"prompt": "a", "response": "b", "reward": 1}, "has a column 'reward' already"),
     ],
 )

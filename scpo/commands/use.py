@@ -80,8 +80,8 @@ def rerank(
 def serve(
     model: Model,
     host: Annotated[str, Option(help="Address; 0.0.0.0 for every machine.")] = "127.0.0.1",
-    port: Annotated[int, Option(help="Port; 0 for a free one.")] = 5000,
-    max_mb: Annotated[int, Option(help="Largest request, in MiB.")] = 32,
+    port: Annotated[int, Option(min=0, max=65535, help="Port; 0 for a free one.")] = 5000,
+    max_mb: Annotated[int, Option(min=1, help="Largest request, in MiB.")] = 32,
     device: Device = "auto",
     precision: MatrixPrecision = "fp32",
     trust_remote_code: Trust = False,

@@ -83,6 +83,19 @@ def test_pairs_are_exported(run_cli, interactions, model_folder, tmp_path, monke
     assert (code, "--part must be one of" in told) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("--port", "70000"), "--port"),
+        (("--max-mb", "0"), "--max-mb"),
+        (("--device", "cuda:99"), "device is 'cuda:99', but torch finds no such device here"),
+    ],
+)
+def test_a_setting_of_a_server_is_refused_in_one_line(run_cli, model_folder, words, match):
+    code, _, told = run_cli("serve", model_folder("bert"), *words)
+    assert (code, told.count("\n"), match in told) == (2, 1, True)
+
+
 def test_a_server_ends_with_ctrl_c(model_folder):
     command = [sys.executable, "-m", "scpo", "serve", str(model_folder("bert")), "--port", "0"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

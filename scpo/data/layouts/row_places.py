@@ -55,6 +55,8 @@ def open_rows(
 def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     """Return the files of rows in a folder or its folder `data`, sorted by name.
 
+    Hidden files, whose names begin with a dot, are none.
+
     Raises:
         ValueError: There is none, or they are of several kinds.
     """
@@ -62,7 +64,10 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
         file
         for below in (folder, folder / "data")
         for file in sorted(below.glob("*"))
-        if file.is_file() and _ending(file) in _ENDINGS and file.name not in _BESIDE
+        if file.is_file()
+        and _ending(file) in _ENDINGS
+        and file.name not in _BESIDE
+        and not file.name.startswith(".")
     ]
     train = [file for file in files if file.name.lower().startswith("train")]
     if train and any(file.name.lower().startswith(_OTHER_SPLITS) for file in files):
@@ -120,7 +125,7 @@ def _read_file(path: Path, bad_rows: BadRows, columns: Sequence[str]) -> Numbere
         return read_json(path, bad_rows)
     if ending in ("csv", "tsv"):
         return read_csv(path, bad_rows)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return read_parquet(path, columns, bad_rows)
     raise ValueError(
         "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, or be a "

@@ -93,7 +93,7 @@ def extract_texts(
     clean_text(turns[-1].content, prompt)
     prompt_text = clean_text(render_messages(turns), prompt)
     texts = clean_text(answers[0], chosen), clean_text(answers[1], rejected)
-    if texts[0] == texts[1]:
+    if texts[0].replace("\r\n", "\n") == texts[1].replace("\r\n", "\n"):
         raise RowFault(*_SAME_TEXTS, rejected)
     alone = len(turns) == 1 and turns[0].role == "user"
     return PairTexts(prompt_text, *texts, None if alone else tuple(turns))

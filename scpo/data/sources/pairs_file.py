@@ -208,7 +208,7 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
     """
     absent = [name for name in needed if name not in present]
     if absent:
-        is_file = path.suffix == ".parquet" and path.is_file()
+        is_file = path.suffix.lower() == ".parquet" and path.is_file()
         found = column_names(path) if is_file else sorted(present)
         raise ValueError(
             f"{path} must have the columns {needed}, but {absent} are in no row; "

@@ -11,6 +11,7 @@ from scpo.config import EncoderConfig, TrainingConfig, parse_config
 from scpo.countries.one_country import CountryTraining, ready_training
 from scpo.countries.scoring import score_pairs
 from scpo.data.interactions import hash_interactions
+from scpo.data.reading.countries import one_names
 from scpo.data.splits import name_users
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.output_folder import output_folder
@@ -18,6 +19,7 @@ from scpo.files.places import home
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
+from scpo.models.reward_model import content_hash
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import Progress
 
@@ -87,14 +89,25 @@ def train(
     with TemporaryDirectory(prefix="scpo-train-") as temporary:
         folder = data.save(Path(temporary) / "data") if isinstance(data, Preferences) else data
         model = Path(temporary) / "model" if out is None else Path(out)
-        made_from = {
+        earlier = {
             "data": hash_interactions(Path(folder)),
             "global_model": name,
             "setting": [country, arm, tau, beta],
             "settings": dict(settings or {}),
         }
+        made_from = {
+            **earlier,
+            "global_model": content_hash(find_model(name)),
+            "setting": [*one_names([country]), arm, tau, beta],
+        }
         with output_folder(
-            model, "model", made_from, overwrite=None, replaced=True, keep=[folder, name]
+            model,
+            "model",
+            made_from,
+            earlier=earlier,
+            overwrite=None,
+            replaced=True,
+            keep=[folder, name],
         ) as marker:
             ready = ready_training(
                 Path(folder),

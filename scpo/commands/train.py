@@ -72,7 +72,12 @@ def prepare(
     Other settings by --set, such as --set margin_from_scores=true.
     """
     from scpo.config import DataConfig, parse_options
-    from scpo.data.sources.prepare import hash_sources, prepare_source, summary_table
+    from scpo.data.sources.prepare import (
+        describe_content,
+        hash_sources,
+        prepare_source,
+        summary_table,
+    )
     from scpo.files.output_folder import output_folder
 
     given = {
@@ -90,8 +95,10 @@ def prepare(
     }
     config = parse_options(DataConfig, given, set_)
     stop_if_dry_run(config, dry_run)
-    made_from = {**config.model_dump(), "files": hash_sources(config)}
-    with output_folder(out, "data", made_from, overwrite=overwrite, keep=[path]):
+    files = hash_sources(config)
+    made_from = describe_content(config, files)
+    earlier = {**config.model_dump(), "files": files}
+    with output_folder(out, "data", made_from, earlier=earlier, overwrite=overwrite, keep=[path]):
         summary = prepare_source(config, out)
     console.print(summary_table(summary))
     console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
@@ -120,9 +127,13 @@ def train_global(
     """
     from scpo.config import GlobalModelConfig, TrainingConfig, parse_options
     from scpo.data.interactions import hash_interactions, read_interactions
-    from scpo.data.reading.countries import parse_countries
+    from scpo.data.layouts.row_places import list_files
+    from scpo.data.reading.countries import one_names, parse_countries
     from scpo.data.splits import name_users
+    from scpo.files.atomic import hash_file
     from scpo.files.output_folder import output_folder
+    from scpo.models.model_source import find_model
+    from scpo.models.reward_model import content_hash
     from scpo.training.global_model import pool_interactions, train_global_model
 
     given = {
@@ -133,16 +144,24 @@ def train_global(
     model = parse_options(GlobalModelConfig, given, set_)
     stop_if_dry_run(model, dry_run)
     excluded = parse_countries(exclude)
-    made_from = {
+    earlier = {
         **model.model_dump(),
         "data": hash_interactions(data),
         "exclude": excluded,
         "max_tokens": max_tokens,
     }
+    extra = [] if model.extra_pairs is None else list_files(model.extra_pairs)
+    made_from = {
+        **earlier,
+        "backbone": content_hash(find_model(str(model.backbone), revision=model.revision)),
+        "extra_pairs": [hash_file(file) for file in extra] or model.extra_pairs,
+        "exclude": sorted(one_names(excluded)),
+    }
     with output_folder(
         out,
         "model",
         made_from,
+        earlier=earlier,
         overwrite=overwrite,
         replaced=True,
         keep=[data, backbone, extra_pairs],
@@ -247,8 +266,11 @@ def train(
     from scpo.config import TrainingConfig, parse_options
     from scpo.countries.one_country import ready_training
     from scpo.data.interactions import hash_interactions
+    from scpo.data.reading.countries import one_names
     from scpo.data.splits import name_users
     from scpo.files.output_folder import output_folder
+    from scpo.models.model_source import find_model
+    from scpo.models.reward_model import content_hash
     from scpo.training.checkpoint_storage import refuse_other_folder
     from scpo.training.fit import fit_on_device
 
@@ -263,7 +285,7 @@ def train(
     if user_strength is not None:
         setting["user_strength"] = user_strength
     encoder = encoder_settings(max_tokens, overlong)
-    made_from = {
+    earlier = {
         **setting,
         "data": hash_interactions(data),
         "global_model": global_model,
@@ -271,8 +293,19 @@ def train(
         "encoder": encoder.model_dump(),
         "training": training.model_dump(exclude={"checkpoint_every"}),
     }
+    made_from = {
+        **earlier,
+        "global_model": content_hash(find_model(global_model)),
+        "country": one_names([country]),
+    }
     with output_folder(
-        out, "model", made_from, overwrite=overwrite, replaced=True, keep=[data, global_model]
+        out,
+        "model",
+        made_from,
+        earlier=earlier,
+        overwrite=overwrite,
+        replaced=True,
+        keep=[data, global_model],
     ) as marker:
         checkpoints = out.with_name(f"{out.name}.checkpoints")
         refuse_other_folder(checkpoints)

@@ -15,12 +15,6 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-# A standard stream that was closed, as by `>&-`, is None in Python.
-if sys.stdout is None:
-    sys.stdout = open(os.devnull, "w", encoding="utf-8")
-if sys.stderr is None:
-    sys.stderr = open(os.devnull, "w", encoding="utf-8")
-
 _UNSHOWN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
@@ -79,5 +73,14 @@ def warn(text: str) -> None:
         sys.stderr.flush()
 
 
-# A file or a pipe has no width of its own.
-console = TextConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
+def _make_console() -> TextConsole:
+    """Return the console; a stream that was closed, as by `>&-`, becomes one to nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    # A file or a pipe has no width of its own.
+    return TextConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
+
+
+console = _make_console()

@@ -93,7 +93,7 @@ def train(
         }
         made_from = {
             **earlier,
-            "global_model": content_hash(find_model(name)),
+            "global_model": content_hash(name),
             "setting": [*one_names([country]), arm, tau, beta],
         }
         with output_folder(

@@ -1,8 +1,9 @@
 """Commands that evaluate models: evaluate, opinions."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -99,15 +100,12 @@ def evaluate(
         facts = read_card_facts(card_facts, known) if card_facts else known
         if out is not None:
             made_from = [[describe_content(each) for each in judged], part, facts]
-            earlier = [given, run, part, card_facts, encoder]
-            keep = [data, global_model, *(run or ())]
+            more: dict[str, Any] = {
+                "earlier": [given, run, part, card_facts, encoder],
+                "keep": [data, global_model, *(run or ())],
+            }
             stack.enter_context(
-                output_folder(
-                    *(out, "evaluation", made_from),
-                    earlier=earlier,
-                    overwrite=overwrite,
-                    keep=keep,
-                )
+                output_folder(out, "evaluation", made_from, overwrite=overwrite, **more)
             )
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
         if out is not None:
@@ -140,8 +138,6 @@ def opinions(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare reward models with survey answers of each country."""
-    from dataclasses import replace
-
     from scpo.data.reading.countries import one_names, parse_countries
     from scpo.evaluation.labelled_models import parse_models
     from scpo.files.atomic import hash_file

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -25,6 +25,9 @@ from scpo.commands.options import (
     stop_if_dry_run,
 )
 from scpo.text.terminal import console
+
+if TYPE_CHECKING:
+    from scpo.config import GlobalModelConfig
 
 GlobalModel = Annotated[
     str,
@@ -127,13 +130,9 @@ def train_global(
     """
     from scpo.config import GlobalModelConfig, TrainingConfig, parse_options
     from scpo.data.interactions import hash_interactions, read_interactions
-    from scpo.data.layouts.row_places import list_files
-    from scpo.data.reading.countries import one_names, parse_countries
+    from scpo.data.reading.countries import parse_countries
     from scpo.data.splits import name_users
-    from scpo.files.atomic import hash_file
     from scpo.files.output_folder import output_folder
-    from scpo.models.model_source import find_model
-    from scpo.models.reward_model import content_hash
     from scpo.training.global_model import pool_interactions, train_global_model
 
     given = {
@@ -150,17 +149,10 @@ def train_global(
         "exclude": excluded,
         "max_tokens": max_tokens,
     }
-    extra = [] if model.extra_pairs is None else list_files(model.extra_pairs)
-    made_from = {
-        **earlier,
-        "backbone": content_hash(find_model(str(model.backbone), revision=model.revision)),
-        "extra_pairs": [hash_file(file) for file in extra] or model.extra_pairs,
-        "exclude": sorted(one_names(excluded)),
-    }
     with output_folder(
         out,
         "model",
-        made_from,
+        {**earlier, **_content(model, excluded)},
         earlier=earlier,
         overwrite=overwrite,
         replaced=True,
@@ -269,7 +261,6 @@ def train(
     from scpo.data.reading.countries import one_names
     from scpo.data.splits import name_users
     from scpo.files.output_folder import output_folder
-    from scpo.models.model_source import find_model
     from scpo.models.reward_model import content_hash
     from scpo.training.checkpoint_storage import refuse_other_folder
     from scpo.training.fit import fit_on_device
@@ -293,15 +284,11 @@ def train(
         "encoder": encoder.model_dump(),
         "training": training.model_dump(exclude={"checkpoint_every"}),
     }
-    made_from = {
-        **earlier,
-        "global_model": content_hash(find_model(global_model)),
-        "country": one_names([country]),
-    }
+    content = {"global_model": content_hash(global_model), "country": one_names([country])}
     with output_folder(
         out,
         "model",
-        made_from,
+        {**earlier, **content},
         earlier=earlier,
         overwrite=overwrite,
         replaced=True,
@@ -361,6 +348,22 @@ def train(
             **{"train_s": result.train_s, "last_loss": result.losses[-1]},
         },
     )
+
+
+def _content(model: "GlobalModelConfig", excluded: list[str]) -> dict[str, Any]:
+    """Return what a global model is made from, by content instead of names."""
+    from scpo.data.layouts.row_places import list_files
+    from scpo.data.reading.countries import one_names
+    from scpo.files.atomic import hash_file
+    from scpo.models.model_source import find_model
+    from scpo.models.reward_model import content_hash
+
+    extra = [] if model.extra_pairs is None else list_files(model.extra_pairs)
+    return {
+        "backbone": content_hash(find_model(str(model.backbone), revision=model.revision)),
+        "extra_pairs": [hash_file(file) for file in extra] or model.extra_pairs,
+        "exclude": sorted(one_names(excluded)),
+    }
 
 
 def _check_cluster(workers: int) -> None:

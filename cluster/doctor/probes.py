@@ -152,13 +152,13 @@ def find_disk(folder: str) -> dict[str, Any]:
 
 def nearest_folder(folder: str) -> Path:
     """Return the folder, or the nearest one above it that exists."""
-    path = Path(folder).expanduser().absolute()
+    path = Path(os.path.expanduser(folder)).absolute()
     return next(parent for parent in (path, *path.parents) if parent.is_dir())
 
 
 def look_at(path: str) -> dict[str, Any]:
     """Return whether a file, a folder or a model of the hub can be read, and how or why not."""
-    file = Path(path).expanduser()
+    file = Path(os.path.expanduser(path))
     if file.exists():
         readable = os.access(file, os.R_OK)
         return {"readable": readable, "how": str(file.absolute()) if readable else "no permission"}

@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.api.row_files import refuse_other_rows
+from scpo.api.row_outputs import refuse_other_rows
 from scpo.arrays import FloatArray
 from scpo.choices import Precision
 from scpo.config import EncoderConfig, SplitConfig
@@ -80,17 +80,22 @@ def export_pairs(
         data: The folder that they come from and that keeps their split.
         countries: Whose; none for all.
         weighting: How they are weighted and filtered; None to give all of them weight 1.
-        part: Of whose users; None for all.
+        part: Of whose users; None for all. Without weighting, the folder must keep a split.
         say: Called with a line for each country.
 
     Raises:
-        ValueError: A country is absent, the ending is another, no pair is left, or `out` is there
-            and holds no exported pairs.
+        ValueError: A country is absent, the ending is another, no pair is left, the folder has
+            not divided its users into parts, or `out` is there and holds no exported pairs.
         FileNotFoundError: No such model.
     """
     if out.suffix not in (".jsonl", ".parquet"):
         raise ValueError(f"Pairs are exported to .jsonl or .parquet, but got {out}.")
     refuse_other_rows(out, _COLUMNS)
+    if part is not None and weighting is None and not _split_file(data).is_file():
+        raise ValueError(
+            f"{data} has no {SPLIT_FILE}, which says whose pairs are of the part {part!r}. Export "
+            "all parts, or weigh the pairs by a global model, which divides the users."
+        )
     rows = rows_of(table, list(countries)) if countries else table
     names = sorted(set(rows["country"].to_pylist()))
     blocks = _weighted(rows, names, data, weighting) if weighting else _plain(rows, names, data)
@@ -129,8 +134,11 @@ def _plain(rows: pa.Table, countries: Sequence[str], data: Path) -> Iterator[_Bl
 
 def _kept_parts(rows: pa.Table, countries: Sequence[str], data: Path) -> Mapping[str, str]:
     """Return the parts that a folder keeps already; none where it has not divided its users."""
-    file = (data if data.is_dir() else data.parent) / SPLIT_FILE
-    return keep_split(data, rows, countries) if file.is_file() else {}
+    return keep_split(data, rows, countries) if _split_file(data).is_file() else {}
+
+
+def _split_file(data: Path) -> Path:
+    return (data if data.is_dir() else data.parent) / SPLIT_FILE
 
 
 def _weighted(

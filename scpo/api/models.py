@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from scpo.api.said import Said, read_said
+from scpo.api.said import Said, check_text, read_said
 from scpo.api.scorer import Rewards, RewardScorer
 from scpo.choices import Overlong, Precision
 from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
-from scpo.models.devices import pick_device
+from scpo.models.devices import named_device
 from scpo.models.export import write_model_files
 from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.folder.readers import tell_readers
@@ -100,14 +100,15 @@ class RewardModel(RewardScorer):
         Raises:
             FileNotFoundError: No such model.
             OSError: The hub or the object store does not answer or refuses.
-            ValueError: It is no reward model, is damaged, or needs a country.
+            ValueError: It is no reward model, is damaged, or needs a country; or there is no
+                such device here.
 
         Example:
             >>> model = scpo.RewardModel.from_pretrained(folder)
         """
+        place = named_device(device)
         source = find_model(name, revision=revision)
         loaded = load_reward_model(source, trust_remote_code=trust_remote_code)
-        place = pick_device() if device == "auto" else torch.device(device)
         options: dict[str, Any] = {"max_tokens": max_tokens, "overlong": overlong}
         options["country"] = country
         return cls(loaded.to(place), source=source, precision=precision, **options)
@@ -153,7 +154,7 @@ class RewardModel(RewardScorer):
         its left.
 
         Raises:
-            ValueError: The model reads pairs.
+            ValueError: The model reads pairs, or a text has half of a surrogate pair.
             RuntimeError: A reward is not finite.
 
         Example:
@@ -169,7 +170,8 @@ class RewardModel(RewardScorer):
                 f"{self!r} was trained with the prompt prefix {self.facts.prompt_prefix!r}, which "
                 "cannot be put into rendered texts. Use score(prompts, responses)."
             )
-        encoded = self.loaded.tokenizer(list(texts), add_special_tokens=False, verbose=False)
+        whole = [check_text(text) for text in texts]
+        encoded = self.loaded.tokenizer(whole, add_special_tokens=False, verbose=False)
         lists = encoded["input_ids"]
         overlong = np.array([len(ids) > self.max_tokens for ids in lists], dtype=np.bool_)
         ids, offsets = flatten_tokens([ids[-self.max_tokens :] for ids in lists])

@@ -3,22 +3,23 @@
 In goes a file of JSON Lines or Parquet; out comes one of the same kind with further columns, whole
 or absent. Finished parts lie beside it, in a folder that is keyed by what they are made of: other
 input or another model starts anew. A part's name carries the hash of its bytes: a damaged one is
-made again.
+made again. It carries a count of the work too, so that a run that goes on can tell the whole.
 """
 
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from scpo.data.reading.bad_rows import BadRows, RowFault
+from scpo.api.row_outputs import columns_and_rows, is_parquet_file, refuse_other_rows
+from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.jsonl import read_jsonl
 from scpo.data.reading.tabular import read_batches
 from scpo.files.atomic import atomic_path, hash_file, hash_values, write_json
@@ -30,6 +31,14 @@ _KEY_FILE = "key.json"
 
 FileRow: TypeAlias = dict[str, Any]
 Work: TypeAlias = Callable[[Sequence[tuple[int, FileRow]]], Mapping[str, list[Any]]]
+Columns: TypeAlias = Mapping[str, pa.DataType]
+
+
+class Written(NamedTuple):
+    """Rows of a file, and the sum of what was counted in the work."""
+
+    rows: int
+    counted: int
 
 
 def transform_file(
@@ -38,11 +47,12 @@ def transform_file(
     work: Work,
     *,
     columns: Sequence[str],
-    adds: Sequence[str],
+    adds: Columns,
     key: Mapping[str, Any],
+    counted: Callable[[], int],
     say: Callable[[str], None],
     rows_of_part: int = ROWS_OF_PART,
-) -> int:
+) -> Written:
     """Write a file with the columns that `work` adds, and return its number of rows.
 
     Args:
@@ -50,8 +60,9 @@ def transform_file(
         out: The file to write, of the same kind.
         work: Given numbered rows, returns the new columns, a value a row.
         columns: What `work` reads; of a Parquet file no others become Python values.
-        adds: Names of the new columns: a file that lacks them is not written over.
+        adds: The new columns and their types in Parquet.
         key: Plain values that, with the source, shape the result.
+        counted: A counter that `work` may raise; the sum is over parts of earlier runs too.
         say: Called with a line of progress every few seconds.
         rows_of_part: Rows that are worked on at once, and kept when the run is interrupted.
 
@@ -59,10 +70,10 @@ def transform_file(
         FileNotFoundError: No such source.
         ValueError: The kinds differ or are others, the two are one file, a line is no JSON
             object, the source has a column that is to be added, or `out` holds something else
-            or is being written by another process.
+            than such rows of as many as the source, or is being written by another process.
     """
-    is_parquet = _is_parquet(source)
-    if _is_parquet(out) != is_parquet or out.suffix == ".gz":
+    is_parquet = is_parquet_file(source)
+    if is_parquet_file(out) != is_parquet or out.suffix.lower() == ".gz":
         raise ValueError(
             f"{out} must be of the kind of {source}: .jsonl for .jsonl, .parquet for .parquet."
         )
@@ -70,55 +81,42 @@ def transform_file(
         raise FileNotFoundError(f"No file at {source}.")
     if out.resolve() == source.resolve():
         raise ValueError(f"{out} is the file that is read. Choose another output.")
-    refuse_other_rows(out, adds)
+    if out.exists():
+        names, num_rows = columns_and_rows(source)
+        refuse_other_rows(out, [*names, *adds], num_rows)
     whole_key = {**key, "source": hash_file(source), "rows_of_part": rows_of_part}
     with one_writer(out.with_name(f".{out.name}.lock"), out):
-        return _transform(source, out, work, columns, whole_key, say)
-
-
-def refuse_other_rows(out: Path, names: Sequence[str]) -> None:
-    """Refuse to write over a file unless its rows have these columns, as those of before had.
-
-    Raises:
-        ValueError: It is another file, or a folder.
-    """
-    if not out.exists() or (out.is_file() and out.stat().st_size == 0):
-        return
-    found: Iterable[str] = ()
-    with suppress(ValueError, OSError, RowFault):
-        if _is_parquet(out):
-            found = pq.read_schema(out).names
-        elif out.is_file():
-            _, row = next(read_jsonl(out, BadRows("stop")), (0, {}))
-            found = row
-    if not set(names) <= set(found):
-        raise ValueError(
-            f"{out} is there and has no rows with {', '.join(names)}, so it is not written over. "
-            "Choose another --out, or move it away."
-        )
+        write = partial(_write_part, work, columns, adds)
+        return _transform(source, out, write, adds, whole_key, counted, say)
 
 
 def _transform(
     source: Path,
     out: Path,
-    work: Work,
-    columns: Sequence[str],
+    write: Callable[[Any, int, Path], None],
+    adds: Columns,
     key: Mapping[str, Any],
+    counted: Callable[[], int],
     say: Callable[[str], None],
-) -> int:
+) -> Written:
+    """Write the parts that are missing, and join all of them; `write` makes one, from a row on."""
     parts = _open_parts(out, key)
-    is_parquet, rows_of_part = _is_parquet(source), key["rows_of_part"]
+    is_parquet, rows_of_part = is_parquet_file(source), key["rows_of_part"]
     started_s = told_s = time.monotonic()
     num_rows, num_new, files = 0, 0, []
+    total = 0
     chunks = _parquet_chunks if is_parquet else _json_chunks
     for number, chunk in enumerate(chunks(source, rows_of_part)):
         file = _find_part(parts, number)
         if file is None:
+            before = counted()
             with atomic_path(parts / "new") as temporary:
-                _write_part(chunk, work, columns, temporary)
+                write(chunk, num_rows + 1, temporary)
             new = parts / "new"
-            file = new.rename(parts / f"{number:08d}-{hash_file(new)[:16]}")
+            name = f"{number:08d}-{counted() - before}-{hash_file(new)[:16]}"
+            file = new.rename(parts / name)
             num_new += len(chunk)
+        total += int(file.name.split("-")[1])
         num_rows += len(chunk)
         files.append(file)
         if time.monotonic() - told_s > _TELL_S:
@@ -126,18 +124,12 @@ def _transform(
             speed = num_new / (told_s - started_s)
             say(f"{num_rows:,} rows, {speed:,.0f} rows/s")
     with atomic_path(out) as temporary:
-        (_join_parquet if is_parquet else _join_json)(files, source, temporary)
+        if is_parquet:
+            _join_parquet(files, source, adds, temporary)
+        else:
+            _join_json(files, temporary)
     _remove_parts(parts)
-    return num_rows
-
-
-def _is_parquet(path: Path) -> bool:
-    name = path.name.lower()
-    if name.endswith(".parquet"):
-        return True
-    if name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
-        return False
-    raise ValueError(f"A file of rows must end in .jsonl or .parquet, but got {path}.")
+    return Written(num_rows, total)
 
 
 def _open_parts(out: Path, key: Mapping[str, Any]) -> Path:
@@ -170,7 +162,7 @@ def _remove_parts(parts: Path) -> None:
 
 def _find_part(parts: Path, number: int) -> Path | None:
     """Return the finished part of a number, None where there is none with the bytes written."""
-    for file in parts.glob(f"{number:08d}-*"):
+    for file in parts.glob(f"{number:08d}-*-*"):
         if file.name.endswith(hash_file(file)[:16]):
             return file
         file.unlink()
@@ -202,8 +194,10 @@ def _encode_row(row: FileRow) -> bytes:
         return json.dumps(row).encode("ascii")
 
 
-def _write_part(chunk: Any, work: Work, columns: Sequence[str], file: Path) -> None:
-    """Write a chunk with its new columns."""
+def _write_part(
+    work: Work, columns: Sequence[str], adds: Columns, chunk: Any, first_row: int, file: Path
+) -> None:
+    """Write a chunk with its new columns; rows of Parquet count from `first_row`."""
     if not isinstance(chunk, pa.Table):
         added = _new_columns(work(chunk), {name for _, row in chunk for name in row})
         with file.open("wb") as handle:
@@ -213,11 +207,11 @@ def _write_part(chunk: Any, work: Work, columns: Sequence[str], file: Path) -> N
         return
     present = [name for name in columns if name in chunk.schema.names]
     try:
-        rows = list(enumerate(chunk.select(present).to_pylist(), start=1))
+        rows = list(enumerate(chunk.select(present).to_pylist(), start=first_row))
     except (ValueError, OverflowError) as error:
         raise ValueError(f"{' and '.join(present)} must hold texts, but: {error}.") from error
     for name, values in _new_columns(work(rows), set(chunk.schema.names)).items():
-        chunk = chunk.append_column(name, pa.array(values))
+        chunk = chunk.append_column(name, pa.array(values, adds[name]))
     pq.write_table(chunk, file)
 
 
@@ -230,15 +224,21 @@ def _new_columns(added: Mapping[str, list[Any]], present: set[str]) -> Mapping[s
     return added
 
 
-def _join_json(files: Sequence[Path], source: Path, out: Path) -> None:
+def _join_json(files: Sequence[Path], out: Path) -> None:
     with out.open("wb") as handle:
         for file in files:
             with file.open("rb") as part:
                 shutil.copyfileobj(part, handle)
 
 
-def _join_parquet(files: Sequence[Path], source: Path, out: Path) -> None:
-    schema = pq.read_schema(files[0] if files else source)
+def _join_parquet(files: Sequence[Path], source: Path, adds: Columns, out: Path) -> None:
+    if files:
+        schema = pq.read_schema(files[0])
+    else:
+        schema = pq.read_schema(source)
+        _new_columns({name: [] for name in adds}, set(schema.names))
+        for name, kind in adds.items():
+            schema = schema.append(pa.field(name, kind))
     with pq.ParquetWriter(out, schema) as writer:
         for file in files:
             writer.write_table(pq.read_table(file).cast(schema))

@@ -16,7 +16,7 @@ def read_said(
 
     Raises:
         ValueError: One text or one conversation stands where a list of them must, the lists
-            differ in length, or a message is not of text.
+            differ in length, or a message is not of text that UTF-8 can hold.
     """
     for name, given in (("prompts", prompts), ("responses", responses)):
         if isinstance(given, str) or any(isinstance(each, Mapping) for each in given):
@@ -36,7 +36,7 @@ def read_said(
 def read_prompt(prompt: Said) -> Prompt:
     """Return a prompt; one message of the user is its text."""
     if isinstance(prompt, str):
-        return prompt
+        return check_text(prompt)
     turns = [Message(_role(turn), _content(turn)) for turn in prompt]
     if not turns:
         raise ValueError("A prompt must hold a message at least, but has none.")
@@ -47,7 +47,7 @@ def read_prompt(prompt: Said) -> Prompt:
 def read_response(response: Said) -> str:
     """Return the text of a response: a text, or one message of the assistant."""
     if isinstance(response, str):
-        return response
+        return check_text(response)
     if isinstance(response, Mapping):
         raise ValueError(
             "A response must be a text, or a list of one message, but is one message."
@@ -61,11 +61,27 @@ def read_response(response: Said) -> str:
     return _content(response[0])
 
 
+def check_text(text: str) -> str:
+    """Return a text that can be tokenised.
+
+    Raises:
+        ValueError: It has half of a surrogate pair, which no UTF-8 can hold.
+    """
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise ValueError(
+            f"A text must be of whole characters, but has {text[error.start]!a}, half of a "
+            f"surrogate pair, at position {error.start}. Repair or leave out the text."
+        ) from error
+    return text
+
+
 def _role(turn: Mapping[str, Any]) -> str:
     role = turn.get("role") if isinstance(turn, Mapping) else None
     if not isinstance(role, str):
         raise ValueError(f"A message must have a role and a content, but got {turn!r:.80}.")
-    return role
+    return check_text(role)
 
 
 def _content(turn: Mapping[str, Any]) -> str:
@@ -75,4 +91,4 @@ def _content(turn: Mapping[str, Any]) -> str:
             f"The content of a message must be text, but is a {type(content).__name__}: parts and "
             "tool calls are not scored."
         )
-    return content
+    return check_text(content)

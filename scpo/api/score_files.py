@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from scpo.api.models import RewardModel
-from scpo.api.row_files import FileRow, transform_file
+from scpo.api.row_files import FileRow, Written, transform_file
 from scpo.api.said import Said, read_prompt, read_response
 from scpo.models.reward_model import content_hash
 
@@ -25,11 +27,11 @@ def score_file(
     response: str = "response",
     column: str = "reward",
     say: Callable[[str], None] = print,
-) -> int:
-    """Write a file with the reward of each row in a further column; return its number of rows.
+) -> Written:
+    """Write a file with the reward of each row in a further column; return what was written.
 
-    `prompt` and `response` name the columns that are read. An interrupted run goes on where it
-    was.
+    That is the number of rows, and of texts that were cut as too long. `prompt` and `response`
+    name the columns that are read. An interrupted run goes on where it was.
 
     Raises:
         FileNotFoundError: No such file.
@@ -47,8 +49,9 @@ def score_file(
         out,
         work,
         columns=[prompt, response],
-        adds=[column],
+        adds={column: pa.float64()},
         key={**_key(model), "columns": [prompt, response, column]},
+        counted=lambda: model.num_cut,
         say=say,
     )
 
@@ -62,8 +65,8 @@ def rerank_file(
     responses: str = "responses",
     top_k: int | None = None,
     say: Callable[[str], None] = print,
-) -> int:
-    """Write a file with the rewards and the ranking of each row's responses; return its rows.
+) -> Written:
+    """Write a file with the rewards and the ranking of each row's responses, as `score_file`.
 
     `ranking` has the positions in `responses`, the best first, at most `top_k` of them; of equal
     rewards the first comes first.
@@ -98,8 +101,9 @@ def rerank_file(
         out,
         work,
         columns=[prompt, responses],
-        adds=["rewards", "ranking"],
+        adds={"rewards": pa.list_(pa.float64()), "ranking": pa.list_(pa.int64())},
         key={**_key(model), "columns": [prompt, responses], "top_k": top_k},
+        counted=lambda: model.num_cut,
         say=say,
         rows_of_part=128,
     )
@@ -108,8 +112,10 @@ def rerank_file(
 def _take(row: FileRow, name: str, read: Callable[[Any], Any], source: Path, line: int) -> Any:
     """Return what a row has under a name, once it is known to be readable."""
     try:
-        if row.get(name) is None:
+        if name not in row:
             raise ValueError(f"the row has no {name!r}, only {', '.join(row)}.")
+        if row[name] is None:
+            raise ValueError("the value is null. Fill it in, or leave the row out.")
         read(row[name])
     except (ValueError, TypeError) as error:
         raise ValueError(f"{source}:{line}: column {name!r}: {error}") from error

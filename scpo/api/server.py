@@ -10,6 +10,8 @@ a request's texts are scored in batches by length. GET /health says that the ser
 
 import json
 import reprlib
+import socket
+import sys
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +23,7 @@ from scpo.text.json_text import load_json
 
 MAX_BODY_BYTES = 32 << 20
 MAX_QUERIES = 4096
+_MOST_DIGITS = 20  # of the size of a body
 _SILENCE_S = 60.0  # of a client in the middle of its request
 
 
@@ -53,6 +56,8 @@ class RewardServer(ThreadingHTTPServer):
         self.max_bytes = max_bytes
         self.max_queries = max_queries
         self.scoring = threading.Lock()
+        if ":" in host:
+            self.address_family = socket.AF_INET6
         try:
             super().__init__((host, port), _Handler)
         except OSError as error:
@@ -66,7 +71,12 @@ class RewardServer(ThreadingHTTPServer):
     def url(self) -> str:
         """Return where the server listens."""
         host, port = self.server_address[:2]
-        return f"http://{host!s}:{port}"
+        return f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Say nothing of a client that has gone away."""
+        if not isinstance(sys.exception(), (ConnectionError, TimeoutError)):
+            super().handle_error(request, client_address)
 
     def rewards_of(self, body: bytes) -> list[float]:
         """Return the reward of each query of a request's body.
@@ -141,10 +151,11 @@ class _Handler(BaseHTTPRequestHandler):
         if not length.isdecimal():
             self._refuse(HTTPStatus.LENGTH_REQUIRED, "A request must have a Content-Length.")
             return
-        if int(length) > self.server.max_bytes:
+        if len(length) > _MOST_DIGITS or int(length) > self.server.max_bytes:
             self._refuse(
                 HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-                f"A body may have {self.server.max_bytes} bytes, but has {length}.",
+                f"A body may have {self.server.max_bytes} bytes, but has "
+                f"{length if len(length) <= _MOST_DIGITS else 'more'}.",
             )
             return
         try:

@@ -11,6 +11,7 @@ from scpo.config import EncoderConfig, TrainingConfig, parse_config
 from scpo.countries.one_country import CountryTraining, ready_training
 from scpo.countries.scoring import score_pairs
 from scpo.data.interactions import hash_interactions
+from scpo.data.reading.countries import one_names
 from scpo.data.splits import name_users
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.output_folder import output_folder
@@ -18,6 +19,7 @@ from scpo.files.places import home
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
+from scpo.models.reward_model import content_hash
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import Progress
 
@@ -46,13 +48,14 @@ def train(
         country: Whose model, by any of its names.
         global_model: The model that it continues: its folder, hub name or URI, or one loaded
             from there.
-        arm: full, filter, weight, inverse, scpo or random_k.
+        arm: full, filter, weight, inverse, scpo, random_k or user.
         tau: Filter threshold, above 0, at most 1.
         beta: Weighting temperature, above 0.
         out: Folder of the trained model; None to keep it in memory alone.
         part: Whose pairs judge the model. Look at "test" once.
         settings: Of the training (`learning_rate`, `epochs`, `lora`, ...; see
-            `scpo.config.TrainingConfig`) and `max_tokens` and `overlong`.
+            `scpo.config.TrainingConfig`) and `max_tokens` and `overlong`; of the arm user
+            `user_strength` too, else 1, or 0.5 below 30 users.
         report: Called after every step.
 
     Returns:
@@ -77,24 +80,30 @@ def train(
     Reference:
         SCPO, arXiv 2606.18606, section 3.
     """
-    given = dict(settings or {})
     name = _name_of(global_model)
-    of_texts: dict[str, Any] = {
-        name: given.pop(name) for name in ("max_tokens", "overlong") if name in given
-    }
-    encoder = parse_config(EncoderConfig, of_texts, "settings")
-    training = parse_config(TrainingConfig, given, "settings")
+    encoder, training, user_strength = _read_settings(settings or {}, arm)
     with TemporaryDirectory(prefix="scpo-train-") as temporary:
         folder = data.save(Path(temporary) / "data") if isinstance(data, Preferences) else data
         model = Path(temporary) / "model" if out is None else Path(out)
-        made_from = {
+        earlier = {
             "data": hash_interactions(Path(folder)),
             "global_model": name,
             "setting": [country, arm, tau, beta],
             "settings": dict(settings or {}),
         }
+        made_from = {
+            **earlier,
+            "global_model": content_hash(name),
+            "setting": [*one_names([country]), arm, tau, beta],
+        }
         with output_folder(
-            model, "model", made_from, overwrite=None, replaced=True, keep=[folder, name]
+            model,
+            "model",
+            made_from,
+            earlier=earlier,
+            overwrite=None,
+            replaced=True,
+            keep=[folder, name],
         ) as marker:
             ready = ready_training(
                 Path(folder),
@@ -106,10 +115,32 @@ def train(
                 arm=arm,
                 tau=tau,
                 beta=beta,
+                user_strength=user_strength,
             )
             fit_on_device(ready.reward, ready.pairs, training, out=model, report=report)
             marker["trained_on"] = name_users(ready.users)
         return _read_back(model, ready, part, is_kept=out is not None)
+
+
+def _read_settings(
+    settings: Mapping[str, Any], arm: str
+) -> tuple[EncoderConfig, TrainingConfig, float | None]:
+    """Return how texts become tokens, the training, and the strength of users' weights if given.
+
+    Raises:
+        ValueError: A setting is unknown, out of range, or of another arm.
+    """
+    given = dict(settings)
+    of_texts: dict[str, Any] = {
+        name: given.pop(name) for name in ("max_tokens", "overlong") if name in given
+    }
+    strength = given.pop("user_strength", None)
+    if strength is not None and arm != "user":
+        raise ValueError(f"user_strength in `settings` is of the arm user, but got arm={arm!r}.")
+    if strength is not None and not isinstance(strength, int | float):
+        raise ValueError(f"user_strength in `settings` must be a number, but got {strength!r}.")
+    encoder = parse_config(EncoderConfig, of_texts, "settings")
+    return encoder, parse_config(TrainingConfig, given, "settings"), strength
 
 
 def _name_of(global_model: RewardModel | str | Path) -> str:

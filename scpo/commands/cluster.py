@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from scpo.commands.options import Set, in_home
+from scpo.commands.options import Set, in_home, local_path
 from scpo.text.terminal import console, warn
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
@@ -148,7 +148,7 @@ def stop(name: RunName, profile: ProfileName = None, address: Address = None) ->
 def fetch(
     name: RunName,
     to: Annotated[
-        Path | None, Option(help="Local folder; default: runs/NAME.", callback=in_home)
+        Path | None, Option(help="Local folder; default: runs/NAME.", callback=local_path)
     ] = None,
     models: Annotated[bool, Option("--models", help="Include the trained models.")] = False,
     profile: ProfileName = None,
@@ -184,7 +184,7 @@ def doctor(
     profile: ProfileName = None,
     out: Annotated[str | None, Option(help="Output folder; default: the profile's.")] = None,
     json_file: Annotated[
-        Path | None, Option("--json", help="Write the findings as JSON.", callback=in_home)
+        Path | None, Option("--json", help="Write the findings as JSON.", callback=local_path)
     ] = None,
     set_: Set = None,
 ) -> None:

@@ -1,8 +1,9 @@
 """Commands that evaluate models: evaluate, opinions."""
 
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from typer import Option
 
@@ -17,6 +18,7 @@ from scpo.commands.options import (
     Overwrite,
     encoder_settings,
     in_home,
+    local_path,
     say,
     show_json,
 )
@@ -49,7 +51,7 @@ def evaluate(
     part: Annotated[str, Option(help="Users to test on: test or validation.")] = "test",
     out: Annotated[
         Path | None,
-        Option(metavar="DIR", help="Folder for tables, figures, pairs.", callback=in_home),
+        Option(metavar="DIR", help="Folder for tables, figures, pairs.", callback=local_path),
     ] = None,
     card_facts: Annotated[
         Path | None,
@@ -70,7 +72,7 @@ def evaluate(
     A --model without LABEL is the model of --country.
     Reports accuracy, paired tests, calibration and steering.
     """
-    from scpo.evaluation.labelled_models import models_to_judge
+    from scpo.evaluation.labelled_models import describe_content, models_to_judge
     from scpo.evaluation.reporting.card_facts import read_card_facts
     from scpo.evaluation.reporting.evaluate import run_evaluation
     from scpo.evaluation.reporting.evaluation_page import write_evaluation_page
@@ -84,13 +86,7 @@ def evaluate(
     if run and any(given):
         raise ValueError("--run has its own data, models and countries: do not give them too.")
     encoder = encoder_settings(max_tokens, overlong)
-    made_from = [given, run, part, card_facts, encoder]
     with ExitStack() as stack:
-        if out is not None:
-            keep = [data, global_model, *(run or ())]
-            stack.enter_context(
-                output_folder(out, "evaluation", made_from, overwrite=overwrite, keep=keep)
-            )
         runs = [stack.enter_context(working_folder(each, models=True))[0] for each in run or ()]
         known = card_facts_of_run(runs[0]) if len(runs) == 1 else {}
         judged = [models_of_run(each) for each in runs] or [
@@ -102,6 +98,15 @@ def evaluate(
                 "their own here. If you trust who made this run, give --trust-remote-code."
             )
         facts = read_card_facts(card_facts, known) if card_facts else known
+        if out is not None:
+            made_from = [[describe_content(each) for each in judged], part, facts]
+            more: dict[str, Any] = {
+                "earlier": [given, run, part, card_facts, encoder],
+                "keep": [data, global_model, *(run or ())],
+            }
+            stack.enter_context(
+                output_folder(out, "evaluation", made_from, overwrite=overwrite, **more)
+            )
         tables = run_evaluation(judged, out, part=part, facts=facts, say=say)
         if out is not None:
             draw_evaluation(tables, out)
@@ -133,9 +138,12 @@ def opinions(
     overwrite: Overwrite = False,
 ) -> None:
     """Compare reward models with survey answers of each country."""
-    from scpo.data.reading.countries import parse_countries
+    from scpo.data.reading.countries import one_names, parse_countries
     from scpo.evaluation.labelled_models import parse_models
+    from scpo.files.atomic import hash_file
     from scpo.files.output_folder import output_folder
+    from scpo.models.model_source import find_models
+    from scpo.models.reward_model import content_hash
     from scpo.opinions.judge_models import OpinionSettings, run_opinions
     from scpo.opinions.opinion_tables import countries_table, overall_table
 
@@ -147,9 +155,16 @@ def opinions(
         max_tokens=max_tokens,
     )
     models = parse_models(model or [])
-    made_from = [models, path, settings, on_bad_rows]
+    hashes = {label: content_hash(found) for label, found in find_models(models).items()}
+    survey = hash_file(path) if path is not None and path.is_file() else path
+    asked = replace(settings, countries=tuple(one_names(settings.countries)))
     with output_folder(
-        out, "opinions", made_from, overwrite=overwrite, keep=[path, *models.values()]
+        out,
+        "opinions",
+        [hashes, survey, asked, on_bad_rows],
+        earlier=[models, path, settings, on_bad_rows],
+        overwrite=overwrite,
+        keep=[path, *models.values()],
     ):
         records = run_opinions(
             models,

@@ -23,17 +23,22 @@ def in_home(given: Any) -> Any:
     return given if given is None else type(given)(os.path.expanduser(given))
 
 
-def _local(path: Path) -> Path:
-    """Refuse a URI where a folder is needed: it would become a folder named `s3:`."""
-    if path.parts and path.parts[0] in ("s3:", "gs:"):
+def local_path(path: Any) -> Any:
+    """Refuse a URI where a local path is needed: it would become a folder named `s3:`.
+
+    Raises:
+        ValueError: The path is of s3:// or gs://.
+    """
+    if path is not None and path.parts and path.parts[0] in ("s3:", "gs:"):
         raise ValueError(
-            "This command writes to a local folder, but got a URI. Only `scpo sweep`, `rank`, "
-            "`curves` and `report` take s3:// and gs://; give a folder."
+            f"This command writes to a local folder or file, but got the URI {path.parts[0]}//"
+            f"{'/'.join(path.parts[1:])}. Only `scpo sweep`, `rank`, `curves` and `report` take "
+            "s3:// and gs://; give a local path."
         )
-    return Path(in_home(path))
+    return in_home(path)
 
 
-Out = Annotated[Path, Option("--out", metavar="DIR", help="Output folder.", callback=_local)]
+Out = Annotated[Path, Option("--out", metavar="DIR", help="Output folder.", callback=local_path)]
 OutPlace = Annotated[
     str, Option("--out", metavar="DIR", help="Output folder or URI.", callback=in_home)
 ]
@@ -49,7 +54,7 @@ Overwrite = Annotated[
 ]
 DryRun = Annotated[bool, Option("--dry-run", help="Print the configuration and stop.")]
 Cache = Annotated[
-    Path, Option(metavar="DIR", help="Cache of reference rewards.", callback=in_home)
+    Path, Option(metavar="DIR", help="Cache of reference rewards.", callback=local_path)
 ]
 MaxTokens = Annotated[int, Option(help="Longest text, in tokens.")]
 Budget = Annotated[

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from typer import Argument, Option
 
-from scpo.commands.options import Out, in_home, say, split_names
+from scpo.commands.options import Out, in_home, local_path, say, split_names
 from scpo.text.terminal import console
 
 _STUDIES = ("study", "study-whole")  # those that come with the package
@@ -15,7 +15,7 @@ def science(
     study: Annotated[str, Argument(help="truth (test the claims) or map (where SCPO helps).")],
     out: Out,
     size: Annotated[str, Option(help="small (seconds) or large (as published).")] = "small",
-    workers: Annotated[int, Option(help="Number of processes.")] = 2,
+    workers: Annotated[int, Option(min=1, help="Number of processes.")] = 2,
 ) -> None:
     """Study SCPO on synthetic data.
 
@@ -41,9 +41,11 @@ def study(
     out: Out,
     only: Annotated[str, Option(help="Data sets, comma-separated; default: all.")] = "",
     page: Annotated[
-        Path | None, Option(help="Page to write; default: in OUT.", callback=in_home)
+        Path | None, Option(help="Page to write; default: in OUT.", callback=local_path)
     ] = None,
-    workers: Annotated[int | None, Option(help="Parallel trainings; default: all cores.")] = None,
+    workers: Annotated[
+        int | None, Option(min=1, help="Parallel trainings; default: all cores.")
+    ] = None,
 ) -> None:
     """Compare all arms on real data, and write a page.
 

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
@@ -25,6 +25,9 @@ from scpo.commands.options import (
     stop_if_dry_run,
 )
 from scpo.text.terminal import console
+
+if TYPE_CHECKING:
+    from scpo.config import GlobalModelConfig
 
 GlobalModel = Annotated[
     str,
@@ -72,7 +75,12 @@ def prepare(
     Other settings by --set, such as --set margin_from_scores=true.
     """
     from scpo.config import DataConfig, parse_options
-    from scpo.data.sources.prepare import hash_sources, prepare_source, summary_table
+    from scpo.data.sources.prepare import (
+        describe_content,
+        hash_sources,
+        prepare_source,
+        summary_table,
+    )
     from scpo.files.output_folder import output_folder
 
     given = {
@@ -90,8 +98,10 @@ def prepare(
     }
     config = parse_options(DataConfig, given, set_)
     stop_if_dry_run(config, dry_run)
-    made_from = {**config.model_dump(), "files": hash_sources(config)}
-    with output_folder(out, "data", made_from, overwrite=overwrite, keep=[path]):
+    files = hash_sources(config)
+    made_from = describe_content(config, files)
+    earlier = {**config.model_dump(), "files": files}
+    with output_folder(out, "data", made_from, earlier=earlier, overwrite=overwrite, keep=[path]):
         summary = prepare_source(config, out)
     console.print(summary_table(summary))
     console.print(f"Written: {out / 'interactions.parquet'}, {out / 'quarantine.jsonl'}")
@@ -133,7 +143,7 @@ def train_global(
     model = parse_options(GlobalModelConfig, given, set_)
     stop_if_dry_run(model, dry_run)
     excluded = parse_countries(exclude)
-    made_from = {
+    earlier = {
         **model.model_dump(),
         "data": hash_interactions(data),
         "exclude": excluded,
@@ -142,7 +152,8 @@ def train_global(
     with output_folder(
         out,
         "model",
-        made_from,
+        {**earlier, **_content(model, excluded)},
+        earlier=earlier,
         overwrite=overwrite,
         replaced=True,
         keep=[data, backbone, extra_pairs],
@@ -247,8 +258,10 @@ def train(
     from scpo.config import TrainingConfig, parse_options
     from scpo.countries.one_country import ready_training
     from scpo.data.interactions import hash_interactions
+    from scpo.data.reading.countries import one_names
     from scpo.data.splits import name_users
     from scpo.files.output_folder import output_folder
+    from scpo.models.reward_model import content_hash
     from scpo.training.checkpoint_storage import refuse_other_folder
     from scpo.training.fit import fit_on_device
 
@@ -263,7 +276,7 @@ def train(
     if user_strength is not None:
         setting["user_strength"] = user_strength
     encoder = encoder_settings(max_tokens, overlong)
-    made_from = {
+    earlier = {
         **setting,
         "data": hash_interactions(data),
         "global_model": global_model,
@@ -271,8 +284,15 @@ def train(
         "encoder": encoder.model_dump(),
         "training": training.model_dump(exclude={"checkpoint_every"}),
     }
+    content = {"global_model": content_hash(global_model), "country": one_names([country])}
     with output_folder(
-        out, "model", made_from, overwrite=overwrite, replaced=True, keep=[data, global_model]
+        out,
+        "model",
+        {**earlier, **content},
+        earlier=earlier,
+        overwrite=overwrite,
+        replaced=True,
+        keep=[data, global_model],
     ) as marker:
         checkpoints = out.with_name(f"{out.name}.checkpoints")
         refuse_other_folder(checkpoints)
@@ -328,6 +348,22 @@ def train(
             **{"train_s": result.train_s, "last_loss": result.losses[-1]},
         },
     )
+
+
+def _content(model: "GlobalModelConfig", excluded: list[str]) -> dict[str, Any]:
+    """Return what a global model is made from, by content instead of names."""
+    from scpo.data.layouts.row_places import list_files
+    from scpo.data.reading.countries import one_names
+    from scpo.files.atomic import hash_file
+    from scpo.models.model_source import find_model
+    from scpo.models.reward_model import content_hash
+
+    extra = [] if model.extra_pairs is None else list_files(model.extra_pairs)
+    return {
+        "backbone": content_hash(find_model(str(model.backbone), revision=model.revision)),
+        "extra_pairs": [hash_file(file) for file in extra] or model.extra_pairs,
+        "exclude": sorted(one_names(excluded)),
+    }
 
 
 def _check_cluster(workers: int) -> None:

@@ -5,19 +5,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from typer import Argument, Option
 
-from scpo.commands.options import Json, in_home, show_json
+from scpo.commands.options import Json, in_home, local_path, show_json
 from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
     from scpo.api.exported_pairs import Weighting
     from scpo.api.models import RewardModel
+    from scpo.api.row_files import Written
 
 Model = Annotated[str, Argument(metavar="MODEL", help="Folder, hub name (@REVISION) or URI.")]
 Source = Annotated[
     Path, Argument(metavar="FILE", help="Rows: .jsonl (also .gz) or .parquet.", callback=in_home)
 ]
 OutFile = Annotated[
-    Path, Option("--out", metavar="FILE", help="File of the same kind.", callback=in_home)
+    Path, Option("--out", metavar="FILE", help="File of the same kind.", callback=local_path)
 ]
 Device = Annotated[str, Option(help="auto, cpu or cuda.")]
 MatrixPrecision = Annotated[str, Option(help="fp32, bf16 or auto.")]
@@ -46,8 +47,8 @@ def score_file(
 
     loaded = _load(model, device, precision, trust_remote_code=trust_remote_code)
     names = {"prompt": prompt_column, "response": response_column, "column": column}
-    rows = score_files.score_file(loaded, file, out, say=console.print, **names)
-    _tell_written(rows, loaded, out, as_json=as_json)
+    written = score_files.score_file(loaded, file, out, say=console.print, **names)
+    _tell_written(written, loaded.max_tokens, out, as_json=as_json)
 
 
 def rerank(
@@ -72,15 +73,15 @@ def rerank(
 
     loaded = _load(model, device, precision, trust_remote_code=trust_remote_code)
     names = {"prompt": prompt_column, "responses": responses_column}
-    rows = rerank_file(loaded, file, out, top_k=top_k, say=console.print, **names)
-    _tell_written(rows, loaded, out, as_json=as_json)
+    written = rerank_file(loaded, file, out, top_k=top_k, say=console.print, **names)
+    _tell_written(written, loaded.max_tokens, out, as_json=as_json)
 
 
 def serve(
     model: Model,
     host: Annotated[str, Option(help="Address; 0.0.0.0 for every machine.")] = "127.0.0.1",
-    port: Annotated[int, Option(help="Port; 0 for a free one.")] = 5000,
-    max_mb: Annotated[int, Option(help="Largest request, in MiB.")] = 32,
+    port: Annotated[int, Option(min=0, max=65535, help="Port; 0 for a free one.")] = 5000,
+    max_mb: Annotated[int, Option(min=1, help="Largest request, in MiB.")] = 32,
     device: Device = "auto",
     precision: MatrixPrecision = "fp32",
     trust_remote_code: Trust = False,
@@ -108,7 +109,7 @@ def serve(
 def export(
     source: Annotated[str, Argument(metavar="RUN_OR_DATA", help="Sweep, or prepared folder.")],
     out: Annotated[
-        Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.", callback=in_home)
+        Path, Option("--out", metavar="FILE", help=".jsonl or .parquet.", callback=local_path)
     ],
     country: Annotated[
         list[str] | None, Option(metavar="NAME", help="Default: all; repeatable.")
@@ -116,17 +117,24 @@ def export(
     global_model: Annotated[
         str | None, Option(metavar="MODEL", help="Weighs the pairs of a prepared folder.")
     ] = None,
-    arm: Annotated[str, Option(help="How pairs are kept and weighted.")] = "scpo",
+    arm: Annotated[
+        str | None, Option(help="How pairs are kept and weighted; default: scpo.")
+    ] = None,
     tau: Annotated[float | None, Option(help="Default: as the run, else 0.7.")] = None,
     beta: Annotated[float | None, Option(help="Default: as the run, else 1.1.")] = None,
-    part: Annotated[str, Option(help="Users: train, validation, test or all.")] = "train",
+    part: Annotated[
+        str | None,
+        Option(
+            help="Users: train, validation, test or all; default: train if weighted, else all."
+        ),
+    ] = None,
     trust_remote_code: Trust = False,
     as_json: Json = False,
 ) -> None:
     """Export pairs with their weights, in the columns of TRL.
 
     prompt, chosen, rejected, weight, margin, country, user, part.
-    Without a global model, all weights are 1 and all parts are exported.
+    Without a global model, all weights are 1.
 
     Example: scpo export runs/prism --country Mexico --out mexico.parquet
     """
@@ -134,18 +142,19 @@ def export(
     from scpo.data.interactions import read_interactions
     from scpo.data.splits import SIDES
 
-    if part not in (*SIDES, "all"):
+    if part not in (None, *SIDES, "all"):
         raise ValueError(f"--part must be one of {', '.join(SIDES)}, all, but got {part!r}.")
     given = {"arm": arm, "tau": tau, "beta": beta}
     setting = {name: value for name, value in given.items() if value is not None}
     data, weighting, countries = _weighting_of(source, global_model, setting, trust_remote_code)
+    part = part or ("all" if weighting is None else "train")
     rows = export_pairs(
         read_interactions(data),
         out,
         data=data,
         countries=country or countries,
         weighting=weighting,
-        part=None if part == "all" or weighting is None else part,
+        part=None if part == "all" else part,
         say=console.print,
     )
     console.print(f"Written: {rows:,} pairs, {out}")
@@ -160,8 +169,14 @@ def _weighting_of(
 
     folder = Path(source)
     if not (folder / "config.yaml").is_file():
-        weighting = global_model and Weighting(global_model, trust_remote_code=trusted, **setting)
-        return folder, weighting or None, []
+        if global_model is None:
+            if setting:
+                raise ValueError(
+                    f"--{next(iter(setting))} weighs pairs by a global model. Give --global-model "
+                    "too."
+                )
+            return folder, None, []
+        return folder, Weighting(global_model, trust_remote_code=trusted, **setting), []
     if global_model is not None:
         raise ValueError(f"{source} is a run, which has its own global model: give none.")
     from sweeps.api.run_results import Run
@@ -199,7 +214,8 @@ def _load(name: str, device: str, precision: str, *, trust_remote_code: bool) ->
     )
 
 
-def _tell_written(rows: int, model: "RewardModel", out: Path, *, as_json: bool) -> None:
-    cut = f", {model.num_cut:,} texts cut to {model.max_tokens} tokens" if model.num_cut else ""
+def _tell_written(written: "Written", max_tokens: int, out: Path, *, as_json: bool) -> None:
+    rows, num_cut = written
+    cut = f", {num_cut:,} texts cut to {max_tokens} tokens" if num_cut else ""
     console.print(f"Written: {out}: {rows:,} rows{cut}")
-    show_json(as_json, {"rows": rows, "texts_cut": model.num_cut, "out": str(out)})
+    show_json(as_json, {"rows": rows, "texts_cut": num_cut, "out": str(out)})

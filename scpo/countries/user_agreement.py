@@ -6,6 +6,7 @@ all trainings of the process.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -63,8 +64,11 @@ def arm_strength(data: CountryData, which: IntArray, strength: float | None = No
     Without a `strength` it is 1, or 0.5 with fewer than 30 users.
 
     Raises:
-        ValueError: As of `country_agreement`, or fewer than ten users gave these pairs.
+        ValueError: As of `country_agreement`, fewer than ten users gave these pairs, or
+            `0 <= user_strength < inf` does not hold.
     """
+    if strength is not None and not 0 <= strength < math.inf:
+        raise ValueError(f"`0 <= user_strength < inf` must hold, but got {strength}.")
     num_users = len(np.unique(data.user[which]))
     if num_users < MIN_USERS:
         raise ValueError(

@@ -6,11 +6,11 @@ keeps its split: when users come, nobody changes sides. Where users are vetted, 
 the sides of validation and test.
 """
 
+import errno
 import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from scpo.text.json_text import load_json
 
 SIDES = ("train", "validation", "test")
 _SHARE = 0.15  # of users that test, and of those that validate
+_READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder that others own
 SPLIT_FILE = "split.json"  # beside interactions: the side of each user by country
 
 
@@ -192,8 +193,11 @@ def keep_split(folder: Path, table: pa.Table, countries: Sequence[str]) -> dict[
                 "Prepare these data into another folder, which gets its own split."
             )
     if json.dumps(kept) != before:
-        with suppress(PermissionError):  # of somebody else: the same split is made again
+        try:
             write_json(file, {"sum": hash_values(kept)[:16], "countries": kept})
+        except OSError as error:
+            if error.errno not in _READ_ONLY:  # else the same split is made again
+                raise
     return parts
 
 

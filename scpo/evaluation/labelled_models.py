@@ -10,12 +10,15 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from scpo.choices import POOLED
 from scpo.config import EncoderConfig, SplitConfig
-from scpo.data.reading.countries import canonical_country, refuse_misspelt
+from scpo.data.interactions import hash_interactions
+from scpo.data.reading.countries import canonical_country, one_names, refuse_misspelt
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH, split_label
-from scpo.models.model_source import ModelSource
+from scpo.models.model_source import ModelSource, find_model, find_models
+from scpo.models.reward_model import content_hash
 
 TAKEN = (GLOBAL, LENGTH, POOLED)
 
@@ -103,6 +106,26 @@ def models_to_judge(
         )
     (named,) = given
     return ModelsToJudge(data, named, models, cache, countries=owners, encoder=encoder)
+
+
+def describe_content(judged: ModelsToJudge) -> dict[str, Any]:
+    """Return what shapes an evaluation, wherever data and models lie: they stand by their hashes.
+
+    Raises:
+        OSError: There are no such data, or a model cannot be found.
+    """
+    sources = find_models(judged.models)
+    reference = find_model(judged.global_model, revision=judged.revision)
+    heads = {label: label.partition("/") for label in sources}
+    named = {label: "".join([*one_names([head]), *rest]) for label, (head, *rest) in heads.items()}
+    return {
+        "data": hash_interactions(judged.data),
+        "global_model": content_hash(reference),
+        "models": [[named[label], content_hash(each)] for label, each in sources.items()],
+        "countries": one_names(judged.countries),
+        "split": judged.split,
+        "encoder": judged.encoder.model_dump(),
+    }
 
 
 def name_countries(models: Mapping[str, str], present: set[str]) -> dict[str, str]:

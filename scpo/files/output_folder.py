@@ -59,6 +59,7 @@ def output_folder(
     kind: str,
     made_from: object = None,
     *,
+    earlier: object = None,
     overwrite: bool | None = False,
     replaced: bool = False,
     keep: Sequence[str | Path | None] = (),
@@ -69,6 +70,7 @@ def output_folder(
         out: The folder.
         kind: What is written, such as "model".
         made_from: Plain values that shape the content; None where the command checks by itself.
+        earlier: The same values as versions before told them, whose folders count as equal too.
         overwrite: Also write over what was made from other values; None where that cannot be.
         replaced: `atomic_folder` writes it as a whole at the end of the block.
         keep: Folders and files that the command reads; names of a hub are let pass.
@@ -81,8 +83,8 @@ def output_folder(
             it is and what to do.
     """
     _refuse_place(out, keep)
-    digest = hashlib.sha256(json.dumps(made_from, sort_keys=True, default=str).encode())
-    own = {"kind": kind, "format": MARKER_FORMAT, "made_from": digest.hexdigest()[:16]}
+    own = {"kind": kind, "format": MARKER_FORMAT, "made_from": _hash(made_from)}
+    same = {own["made_from"], _hash(earlier)} if earlier is not None else {own["made_from"]}
     if replaced:
         refuse_other_files(out, kind)
     else:
@@ -93,11 +95,12 @@ def output_folder(
         if not replaced:
             _refuse_kind(out, kind)
         held = read_marker(out)
-        is_other = made_from is not None and held.get("made_from") != own["made_from"]
+        is_other = made_from is not None and held.get("made_from") not in same
         if is_other and held.get("finished", True) and _holds_more(out) and not overwrite:
             raise ValueError(
-                f"{out} holds a {kind} that was made from other data or settings. Choose another "
-                f"--out{'' if overwrite is None else ', or give --overwrite to replace it'}."
+                f"{out} holds {_WORDS.get(kind, f'a {kind}')}, made from other data or settings. "
+                "Choose another folder"
+                f"{'' if overwrite is None else ', or give --overwrite to replace it'}."
             )
         facts: dict[str, Any] = {}
         if not replaced:
@@ -113,6 +116,11 @@ def output_folder(
     if not replaced and not was_there:
         with suppress(OSError):
             out.rmdir()  # where nothing was written
+
+
+def _hash(made_from: object) -> str:
+    text = json.dumps(made_from, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -284,19 +292,19 @@ def _refuse_place(out: Path, keep: Sequence[str | Path | None]) -> None:
     """Refuse the current directory, home, a root, and what holds them or the command's inputs."""
     target = out.resolve()
     if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file, and a folder is written there. Choose another --out.")
+        raise ValueError(f"{out} is a file, and a folder is written there. Choose another.")
     for name, path in (("the current directory", Path.cwd()), ("your home", Path.home())):
         if path.resolve().is_relative_to(target):
             which = "is" if path.resolve() == target else "holds"
             raise ValueError(
-                f"--out {out} {which} {name}, and a command writes into a folder of its own. "
+                f"{out} {which} {name}, and a command writes into a folder of its own. "
                 "Choose a folder below it."
             )
     for given in keep:
         if given is not None and Path(given).exists():
             if Path(given).resolve().is_relative_to(target):
                 raise ValueError(
-                    f"--out {out} holds {given}, which this command reads. Choose another --out."
+                    f"{out} holds {given}, which this command reads. Choose another folder."
                 )
 
 
@@ -318,7 +326,7 @@ def _refuse_kind(out: Path, kind: str, *, unless_locked: bool = False) -> None:
     held = _WORDS.get(marker["kind"], f"a {marker['kind']}") if marker else others
     raise ValueError(
         f"{out} holds {held}, and this command writes {_WORDS.get(kind, f'a {kind}')} there. "
-        "Choose another --out, or move what it holds away."
+        "Choose another folder, or move what it holds away."
     )
 
 

@@ -15,6 +15,24 @@ def pick_device() -> torch.device:
     return torch.device("cpu")
 
 
+def named_device(name: str | torch.device) -> torch.device:
+    """Return the device of a name, as torch names it; "auto" as of `pick_device`.
+
+    Raises:
+        ValueError: This machine or this torch has no such device.
+    """
+    if name == "auto":
+        return pick_device()
+    try:
+        place = torch.device(name)
+        torch.empty(0, device=place)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise ValueError(
+            f"device is {str(name)!r}, but torch finds no such device here. Use auto or cpu."
+        ) from error
+    return place
+
+
 def forward_tokens(device: torch.device) -> tuple[int, int]:
     """Return the fewest and the most padded tokens that one forward pass should have.
 

@@ -4,6 +4,7 @@
 process and on every node. Each node makes its own copy of what is not a folder.
 """
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -149,7 +150,7 @@ def _find(name: str, revision: str | None) -> ModelSource:
     """Return the source of a model or adapter, its base left out."""
     if is_remote(name):
         return ModelSource(name.rstrip("/"))
-    folder = Path(name).expanduser()
+    folder = Path(os.path.expanduser(name))  # which leaves the home of nobody as it is
     if folder.is_dir():
         if not any((folder / file).is_file() for file in (CONFIG_FILE, ADAPTER_CONFIG)):
             raise FileNotFoundError(f"{folder} holds no {CONFIG_FILE}, so it is no model folder.")

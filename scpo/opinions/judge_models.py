@@ -6,6 +6,7 @@ quarantine.jsonl. Beside the models always stand the uniform answer, the average
 what kin countries answered.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -57,6 +58,11 @@ class OpinionSettings:
     # T of the choice rule; None: fitted per model and country on the others' answers.
     temperature: float | None = 1.0
     max_tokens: int = 512
+
+    def __post_init__(self) -> None:
+        given = self.temperature
+        if given is not None and not 0 < given < math.inf:
+            raise ValueError(f"`temperature` must be finite and above 0, but got {given}.")
 
 
 def run_opinions(

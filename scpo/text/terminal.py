@@ -73,5 +73,14 @@ def warn(text: str) -> None:
         sys.stderr.flush()
 
 
-# A file or a pipe has no width of its own.
-console = TextConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
+def _make_console() -> TextConsole:
+    """Return the console; a stream that was closed, as by `>&-`, becomes one to nowhere."""
+    if sys.stdout is None:
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")
+    # A file or a pipe has no width of its own.
+    return TextConsole(soft_wrap=True, width=None if sys.stdout.isatty() else 150)
+
+
+console = _make_console()

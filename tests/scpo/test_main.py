@@ -159,7 +159,7 @@ def test_train_on_two_workers_equals_one(
         (["evaluate", "--data", "d", "--model", "global=g", "--model", "A=x", "--model", "A=y"],
          "Each label must come once, but 'A' is given to x and to y"),
         (["opinions", "--out", "x", "--model", "g"], "A model is given as LABEL=MODEL"),
-        (["probe", "sweeps/configs/demo.yaml", "--out", "s3://b/x"], "but got a URI. Only `scpo"),
+        (["probe", "sweeps/configs/demo.yaml", "--out", "s3://b/x"], "local path"),
         (["sweep", "sweeps/configs/demo.yaml", "--out", "s3://k:v@b/x"], "must carry no credent"),
         (["rank", "s3://"], "Must be s3://BUCKET/FOLDER"),
         (["rank", "none"], "none"),

@@ -16,6 +16,7 @@ from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.jsonl import read_json, read_jsonl
 from scpo.data.reading.tabular import read_csv, read_parquet
+from scpo.files.atomic import MARKER
 from scpo.files.hub import is_data_set_name
 
 SAVED = ("state.json", "dataset_dict.json")  # of `save_to_disk`
@@ -52,8 +53,32 @@ def open_rows(
     return _read_file(place, bad_rows, columns)
 
 
+def list_files(path: str | Path) -> list[Path]:
+    """Return the files that `open_rows` reads of a place; none for the hub.
+
+    Raises:
+        FileNotFoundError: No such file, folder or data set.
+        ValueError: As of `open_rows`, for a folder.
+    """
+    place = Path(path)
+    if is_data_set_name(path):
+        return []
+    if not place.exists():
+        raise FileNotFoundError(f"No file, folder or data set of the hub at {path}.")
+    if not place.is_dir():
+        return [place]
+    if any((place / name).is_file() for name in SAVED):
+        names = (*SAVED, "dataset_info.json")
+        return sorted(
+            file for file in place.rglob("*") if file.suffix == ".arrow" or file.name in names
+        )
+    return list_shards(place)
+
+
 def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     """Return the files of rows in a folder or its folder `data`, sorted by name.
+
+    Hidden files, whose names begin with a dot, are none, nor is what a command wrote to `data`.
 
     Raises:
         ValueError: There is none, or they are of several kinds.
@@ -61,8 +86,12 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     files = [
         file
         for below in (folder, folder / "data")
+        if below == folder or not (below / MARKER).is_file()
         for file in sorted(below.glob("*"))
-        if file.is_file() and _ending(file) in _ENDINGS and file.name not in _BESIDE
+        if file.is_file()
+        and _ending(file) in _ENDINGS
+        and file.name not in _BESIDE
+        and not file.name.startswith(".")
     ]
     train = [file for file in files if file.name.lower().startswith("train")]
     if train and any(file.name.lower().startswith(_OTHER_SPLITS) for file in files):
@@ -120,7 +149,7 @@ def _read_file(path: Path, bad_rows: BadRows, columns: Sequence[str]) -> Numbere
         return read_json(path, bad_rows)
     if ending in ("csv", "tsv"):
         return read_csv(path, bad_rows)
-    if path.suffix == ".parquet":
+    if path.suffix.lower() == ".parquet":
         return read_parquet(path, columns, bad_rows)
     raise ValueError(
         "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, or be a "

@@ -82,6 +82,7 @@ NOTES = {
     "repeated_response": "same text and score within an interaction, merged",
     "repeated_interaction": "interactions that repeat another one of that user, merged",
     "large_interaction": "interactions of more than four responses, kept",
+    "repeated_prompt": "rows whose responses began with the prompt, which is cut off them",
     "repeated_pair": "pairs that repeat another one of that user, merged",
     "user_in_several_countries": "user ids qualified by their country",
     "shares_rescaled": "rounded shares scaled to the sum of 1",

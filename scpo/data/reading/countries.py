@@ -52,6 +52,11 @@ def require_country(label: str) -> str:
     return name
 
 
+def one_names(labels: Iterable[str]) -> list[str]:
+    """Return the one name of each label; one that says no country stays as it is."""
+    return [canonical_country(label) or label for label in labels]
+
+
 def base_country(country: str) -> str:
     """Return the country of a sample that is named in brackets, such as "India (Sample)"."""
     outer = country.partition(" (")[0]

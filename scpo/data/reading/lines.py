@@ -147,7 +147,7 @@ def _decode_wide(
 def _read_bytes(path: Path) -> Iterator[bytes]:
     line, size, place = 1, 0, 0
     progress = ProgressLines(f"reading {path.name}", path.stat().st_size)
-    with path.open("rb") as raw, gzip.open(raw) if path.suffix == ".gz" else raw as handle:
+    with path.open("rb") as raw, gzip.open(raw) if path.suffix.lower() == ".gz" else raw as handle:
         try:
             while chunk := handle.read(_CHUNK_BYTES):
                 size += len(chunk)

@@ -55,11 +55,19 @@ class PairTexts(NamedTuple):
     messages: tuple[Message, ...] | None = None
 
 
-def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: str) -> PairTexts:
+def extract_texts(
+    row: Mapping[str, Any],
+    prompt: str,
+    chosen: str,
+    rejected: str,
+    *,
+    strips_prompt: bool = True,
+) -> PairTexts:
     """Return prompt and responses of a preference row in any layout.
 
     Given are the names of the columns; where the row lacks the prompt's, the prompt is what
-    chosen and rejected begin with.
+    chosen and rejected begin with. With `strips_prompt`, a prompt that both repeat as texts is cut
+    off them.
 
     Raises:
         RowFault: A field is missing, of a wrong type or without visible text; the responses are
@@ -70,7 +78,13 @@ def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: st
     if first == second:
         raise RowFault(*_SAME_TEXTS, rejected)
     if isinstance(first, str) and isinstance(second, str):
-        asked, first, second = _split_strings(asked, first, second, (chosen, rejected))
+        if asked is None:
+            asked, first, second = _split_shared(first, second)
+        elif strips_prompt and (rests := _rests(asked, first, second)) is not None:
+            first, second = rests
+            for rest, field in ((first, chosen), (second, rejected)):
+                if not rest:  # the other response repeats the prompt too, so this is no response
+                    raise RowFault(*_PROMPT_ALONE, field)
     turns, answers = _split_turns(
         asked, _as_turns(first, "assistant"), _as_turns(second, "assistant"), (chosen, rejected)
     )
@@ -79,10 +93,21 @@ def extract_texts(row: Mapping[str, Any], prompt: str, chosen: str, rejected: st
     clean_text(turns[-1].content, prompt)
     prompt_text = clean_text(render_messages(turns), prompt)
     texts = clean_text(answers[0], chosen), clean_text(answers[1], rejected)
-    if texts[0] == texts[1]:
+    if texts[0].replace("\r\n", "\n") == texts[1].replace("\r\n", "\n"):
         raise RowFault(*_SAME_TEXTS, rejected)
     alone = len(turns) == 1 and turns[0].role == "user"
     return PairTexts(prompt_text, *texts, None if alone else tuple(turns))
+
+
+def repeats_prompt(row: Mapping[str, Any], prompt: str, chosen: str, rejected: str) -> bool | None:
+    """Tell whether both responses of a row begin with its prompt; None where they are no texts."""
+    try:
+        asked, first, second = _read_columns(row, prompt, chosen, rejected)
+    except RowFault:
+        return None
+    if asked is None or not (isinstance(first, str) and isinstance(second, str)):
+        return None
+    return _rests(asked, first, second) is not None
 
 
 def _read_columns(
@@ -117,22 +142,18 @@ def _read_columns(
     return asked, read(chosen, "assistant"), read(rejected, "assistant")
 
 
-def _split_strings(
-    asked: str | list[Message] | None, chosen: str, rejected: str, fields: tuple[str, str]
-) -> tuple[str | list[Message], str, str]:
-    """Return prompt and responses of two texts that may or may not begin with the prompt."""
-    if asked is not None:
-        text = tidy(render_messages(_as_turns(asked, "user")))
-        rests = [tidy(full).removeprefix(text) for full in (chosen, rejected)]
-        if not all(
-            tidy(full).startswith(text) and (not rest or rest[0].isspace())
-            for full, rest in zip((chosen, rejected), rests, strict=True)
-        ):
-            return asked, chosen, rejected
-        for rest, field in zip(rests, fields, strict=True):
-            if not rest:  # the other response repeats the prompt too, so this is no echo
-                raise RowFault(*_PROMPT_ALONE, field)
-        return asked, rests[0], rests[1]
+def _rests(asked: str | list[Message], chosen: str, rejected: str) -> tuple[str, str] | None:
+    """Return two texts without the prompt; None unless both begin with it, as whole words."""
+    text = tidy(render_messages(_as_turns(asked, "user")))
+    both = tidy(chosen), tidy(rejected)
+    first, second = (full.removeprefix(text) for full in both)
+    repeats = all(full.startswith(text) for full in both)
+    ends_word = all(not rest or rest[0].isspace() for rest in (first, second))
+    return (first, second) if repeats and ends_word else None
+
+
+def _split_shared(chosen: str, rejected: str) -> tuple[str, str, str]:
+    """Return the prompt that two texts begin with, at a word's end, and what follows in each."""
     shorter = min(len(chosen), len(rejected))
     length = next((i for i in range(shorter) if chosen[i] != rejected[i]), shorter)
     shared = chosen[:length]

@@ -4,7 +4,8 @@ Rows of one user, country and prompt become one interaction with unique response
 `comparisons`, and `margins` where a row has one. Without a column of users, each prompt of a
 country is its own user, so a split by user is a split by prompt. The result does not depend on
 the order of the rows: where a user judged two responses in both directions, or with different
-margins, all those rows are refused, not only the later ones.
+margins, all those rows are refused, not only the later ones. Only whether responses repeat the
+prompt, which is cut off them then, is told by the first rows.
 """
 
 import hashlib
@@ -18,7 +19,7 @@ from typing import Any, TypedDict, Unpack
 import pyarrow as pa
 
 from scpo.data.interactions import INTERACTIONS_SCHEMA, PROMPT_USER
-from scpo.data.layouts.layout import NumberedRows
+from scpo.data.layouts.layout import Layout, NumberedRows
 from scpo.data.layouts.recognise import KNOWN_COLUMNS, find_layout, lay_out
 from scpo.data.layouts.row_places import open_rows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
@@ -26,10 +27,11 @@ from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, is_absent, take_id, take_margin
 from scpo.data.reading.tabular import column_names, show_names
-from scpo.data.reading.trl_columns import PairTexts, extract_texts
+from scpo.data.reading.trl_columns import PairTexts, extract_texts, repeats_prompt
 from scpo.data.sources.vetted import take_vetted
 
 NUM_FIRST_ROWS = 1000  # of which one must have both responses: a file of others is not read on
+_NEARLY_ALL = 0.9  # of the first rows: in such a file responses repeat the prompt
 _IGNORED = ("tools", "functions", "documents", "chat_template_kwargs")
 _NO_TEXT = ("image", "images", "video", "videos", "audio", "audios")  # what a row is about
 
@@ -133,6 +135,7 @@ def read_pair_rows(
     layout = find_layout(present, texts, options.get("layout"), path)
     if layout is None:
         _check_columns(present, list(texts) if first_rows else [], path)
+    strips_prompt = _strips_prompt(first_rows, layout, present, names)
     found = set(present)
     laid_out = lay_out(
         _watch(chain(first_rows, rows), found, path, bad_rows),
@@ -147,7 +150,9 @@ def read_pair_rows(
     for line, row in laid_out:
         found.update(row)
         try:
-            judgements.append(_parse_row(line, row, names, country))
+            judgements.append(_parse_row(line, row, names, country, strips_prompt=strips_prompt))
+            if strips_prompt and repeats_prompt(row, names.prompt, *texts):
+                bad_rows.note("repeated_prompt")
         except RowFault as fault:
             bad_rows.reject(fault, path, line, row)
     asked, usual = names.named(), PairColumns().named()
@@ -155,12 +160,17 @@ def read_pair_rows(
     _check_columns(found, by_name if first_rows else [], path)
     judgements = list(_name_users(judgements, names.user, names.user in found, path, bad_rows))
     judgements = _qualify_users(judgements, bad_rows)
-    kept = _refuse_conflicts(judgements, path, bad_rows, names.margin)
-    unvetted = {item.user for item in kept if item.vetted is False}
-    kept = [item if item.user not in unvetted else replace(item, vetted=False) for item in kept]
-    groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
-    made = [_make_interaction(group, bad_rows) for group in groups]
-    return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
+    return _make_table(_refuse_conflicts(judgements, path, bad_rows, names.margin), bad_rows)
+
+
+def _strips_prompt(
+    first_rows: NumberedRows, layout: Layout | None, present: set[str], names: PairColumns
+) -> bool:
+    """Tell whether the responses of nearly all of the first rows begin with the prompt."""
+    rows = lay_out(first_rows, layout, present, names.named(), lambda *_: None, BadRows())
+    told = [repeats_prompt(row, names.prompt, names.chosen, names.rejected) for _, row in rows]
+    known = [each for each in told if each is not None]
+    return bool(known) and sum(known) >= _NEARLY_ALL * len(known)
 
 
 def _watch(
@@ -198,7 +208,7 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
     """
     absent = [name for name in needed if name not in present]
     if absent:
-        is_file = path.suffix == ".parquet" and path.is_file()
+        is_file = path.suffix.lower() == ".parquet" and path.is_file()
         found = column_names(path) if is_file else sorted(present)
         raise ValueError(
             f"{path} must have the columns {needed}, but {absent} are in no row; "
@@ -207,10 +217,17 @@ def _check_columns(present: set[str], needed: list[str], path: Path) -> None:
 
 
 def _parse_row(
-    line: int, row: dict[str, Any], names: PairColumns, default_country: str | None
+    line: int,
+    row: dict[str, Any],
+    names: PairColumns,
+    default_country: str | None,
+    *,
+    strips_prompt: bool,
 ) -> _Judgement:
     """Return what a row says; the user is "" where it names none."""
-    texts = extract_texts(row, names.prompt, names.chosen, names.rejected)
+    texts = extract_texts(
+        row, names.prompt, names.chosen, names.rejected, strips_prompt=strips_prompt
+    )
     country, label = default_country, row.get(names.country)
     if not is_absent(label):
         country = canonical_country(clean_text(label, names.country))
@@ -300,6 +317,15 @@ def _collect_margins(judgements: list[_Judgement]) -> dict[tuple[str, str], set[
         if item.margin is not None:
             given.add(item.margin)
     return dict(margins)
+
+
+def _make_table(kept: list[_Judgement], bad_rows: BadRows) -> pa.Table:
+    """Return the interactions table; a user is vetted if all rows say so."""
+    unvetted = {item.user for item in kept if item.vetted is False}
+    kept = [item if item.user not in unvetted else replace(item, vetted=False) for item in kept]
+    groups = sorted(group_rows(kept, _Judgement.key), key=lambda group: group[0].key())
+    made = [_make_interaction(group, bad_rows) for group in groups]
+    return pa.Table.from_pylist(made, schema=INTERACTIONS_SCHEMA)
 
 
 def _make_interaction(judgements: list[_Judgement], bad_rows: BadRows) -> dict[str, Any]:

@@ -5,6 +5,7 @@ interactions.parquet, quarantine.jsonl, summary.json and, for synthetic cultures
 summary.json is written last. The interactions depend on the set of input rows, not on their order.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,11 @@ from rich.text import Text
 from scpo.config import DataConfig
 from scpo.data.interactions import write_interactions
 from scpo.data.layouts.community_alignment import COMMUNITY_HUB_NAME
+from scpo.data.layouts.row_places import list_files
 from scpo.data.pairs import build_pairs, response_counts
 from scpo.data.prefixes import prefix_prompts
 from scpo.data.reading.bad_rows import BadRows, join_counts
-from scpo.data.reading.countries import tell_near_names
+from scpo.data.reading.countries import canonical_country, tell_near_names
 from scpo.data.sources.global_opinions import OPINIONS_HUB_NAME, read_global_opinions
 from scpo.data.sources.opinion_pairs import make_opinion_interactions
 from scpo.data.sources.pairs_file import PairColumns, read_pairs_file
@@ -28,7 +30,6 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.sources.vetted import count_vetted, mark_vetted
 from scpo.files.atomic import hash_file, write_json
-from scpo.files.hub import is_data_set_name
 
 _HUB_NAMES = {
     "prism": PRISM_HUB_NAME,
@@ -214,17 +215,32 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     Raises:
         FileNotFoundError: One is not there.
     """
-    path, files = config.path, []
+    files = _source_files(config)
     if config.vetted is not None and config.vetted.file is not None:
-        files.append(Path(config.vetted.file))
-    if path is None or path in _HUB_NAMES.values() or is_data_set_name(path):
-        return {str(file): hash_file(file) for file in files}
-    if config.source == "prism":
-        files += [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
-    elif Path(path).is_dir():
-        files += sorted(file for file in Path(path).rglob("*") if file.is_file())
-    elif not Path(path).is_file():
-        raise FileNotFoundError(f"No file, folder or data set of the hub at {path}.")
-    else:
-        files.append(Path(path))
+        files = [Path(config.vetted.file), *files]
     return {str(file): hash_file(file) for file in files}
+
+
+def describe_content(config: DataConfig, files: Mapping[str, str]) -> dict[str, Any]:
+    """Return what shapes the prepared data, wherever the files lie; `files` as of `hash_sources`.
+
+    Files stand by their hashes, countries by their one name.
+    """
+    described = config.model_dump()
+    if found := _source_files(config):
+        described["path"] = [files[str(file)] for file in found]
+    if config.vetted is not None and config.vetted.file is not None:
+        described["vetted"]["file"] = files[str(Path(config.vetted.file))]
+    if config.default_country is not None:
+        country = canonical_country(config.default_country)
+        described["default_country"] = country or config.default_country
+    return described
+
+
+def _source_files(config: DataConfig) -> list[Path]:
+    path = config.path
+    if path is None or path in _HUB_NAMES.values() or config.source in ("synthetic", "prepared"):
+        return []
+    if config.source == "prism":
+        return [find_prism_file(Path(path), name) for name in ("survey", "utterances")]
+    return list_files(path)

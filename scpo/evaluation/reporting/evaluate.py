@@ -1,5 +1,6 @@
 """`scpo evaluate`: score the models, and write tables, figures' numbers and cards."""
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +38,9 @@ def run_evaluation(
     about = {"models": abouts[0]} if len(folds) == 1 else {"folds": abouts}
     tables = evaluate_models(scores, out, part=part, about=about)
     if facts:
-        named = {label: Path(each["model"]).expanduser() for label, each in abouts[0].items()}
+        named = {
+            label: Path(os.path.expanduser(each["model"])) for label, each in abouts[0].items()
+        }
         folders = {label: folder for label, folder in named.items() if folder.is_dir()}
         for path in write_model_cards(facts, tables, folders, part=part):
             say(f"Card: {path}")

@@ -8,6 +8,7 @@ Reference:
     Mitchell et al., Model Cards for Model Reporting, 2019.
 """
 
+import logging
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -18,12 +19,13 @@ from scpo.arrays import Row
 from scpo.evaluation.pair_scores import GLOBAL, LENGTH
 from scpo.evaluation.reporting.card_facts import SETTING_WORDS, CardFacts
 from scpo.evaluation.tables import Tables
-from scpo.files.atomic import write_text
+from scpo.files.atomic import MARKER, write_text
 from scpo.models.folder.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
-from scpo.models.folder.contract import verify_folder
+from scpo.models.folder.contract import FACTS_FILE, verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
 
+_log = logging.getLogger(__name__)
 ANY_ANNOTATORS = "the annotators who happened to take part"
 BASELINE_WORDS = {GLOBAL: "the global model", "full": "full", LENGTH: "the longer answer"}
 
@@ -96,7 +98,8 @@ def write_model_cards(
 ) -> list[Path]:
     """Write the cards of countries' models as README.md into their folders, and return the paths.
 
-    `facts` and `folders` are by label; the tables judge by the pairs of `part`.
+    `facts` and `folders` are by label; the tables judge by the pairs of `part`. A README.md that
+    was not written here is kept, with a warning.
 
     Raises:
         FileNotFoundError: A model has no folder here.
@@ -116,10 +119,26 @@ def write_model_cards(
         folder = folders[label]
         if not folder.is_dir():
             raise FileNotFoundError(f"A card goes beside its model, but no folder is at {folder}.")
+        if _is_card_of_others(folder):
+            _log.warning(
+                "%s was not written by scpo, so it is kept. To get a card, move it away and "
+                "evaluate again.",
+                folder / CARD_FILE,
+            )
+            continue
         card = model_card(each, tables, country=country, arm=arm, part=part, folder=folder)
         paths.append(folder / CARD_FILE)
         write_text(paths[-1], str(card))
     return paths
+
+
+def _is_card_of_others(folder: Path) -> bool:
+    """Tell whether a folder that was not written here has a README.md without our tags."""
+    card = folder / CARD_FILE
+    if not card.exists() or any((folder / name).exists() for name in (MARKER, FACTS_FILE)):
+        return False
+    text = card.read_text(encoding="utf-8", errors="replace")
+    return not all(f"\n- {tag}\n" in text for tag in TAGS)
 
 
 def _header(facts: CardFacts, overall: Row, country: str, part: str) -> ModelCardData:

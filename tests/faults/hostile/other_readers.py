@@ -54,6 +54,7 @@ class _Model:
     """Scores a text by its length."""
 
     source, max_tokens, overlong, precision, reads_pairs = None, 64, "drop", "fp32", True
+    num_cut = 0
 
     def __call__(self, prompts: list[Any], responses: list[Any]) -> list[float]:
         return [float(len(response)) for response in responses]

@@ -11,6 +11,7 @@ import pytest
 import scpo
 from scpo.api.exported_pairs import Weighting, export_pairs
 from scpo.data.interactions import INTERACTIONS_SCHEMA, write_interactions
+from scpo.data.splits import keep_split
 
 COLUMNS = ["prompt", "chosen", "rejected", "weight", "margin", "country", "user", "part"]
 
@@ -106,10 +107,15 @@ def test_what_cannot_be_exported_is_refused(data, tmp_path):
         export_pairs(table, tmp_path / "pairs.csv", data=folder)
     with pytest.raises(ValueError, match="No interactions of Peru"):
         export_pairs(table, tmp_path / "pairs.jsonl", data=folder, countries=["Peru"])
-    with pytest.raises(ValueError, match="No pair is left"):
+    with pytest.raises(ValueError, match=r"data has no split\.json, which says whose pairs are"):
         export_pairs(table, tmp_path / "pairs.jsonl", data=folder, part="test")
+    keep_split(folder, table, ["Mexico", "Chile"])
+    with pytest.raises(ValueError, match="No pair is left"):
+        export_pairs(table.slice(0, 0), tmp_path / "pairs.jsonl", data=folder, part="test")
     mine = folder / "interactions.parquet"
     before = mine.read_bytes()
-    with pytest.raises(ValueError, match=r"parquet is there and has no rows with prompt, chosen"):
+    with pytest.raises(
+        ValueError, match=r"parquet is there and has no rows with just prompt, chosen"
+    ):
         export_pairs(table, mine, data=folder)
     assert mine.read_bytes() == before

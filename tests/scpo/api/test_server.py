@@ -2,7 +2,10 @@
 
 import http.client
 import json
+import socket
+import struct
 import threading
+import time
 
 import pytest
 import torch
@@ -89,6 +92,7 @@ def test_pairs_are_told_apart_by_their_prompts(servers):
             "one message of the assistant",
         ),
         ({"query": ["a" * 5000]}, 413, "may have 4000 bytes"),
+        ({"query": ["a \ud83d"], "prompts": ["a "]}, 400, "half of a surrogate pair"),
     ],
 )
 def test_a_bad_request_is_refused_in_one_line(servers, body, status, match):
@@ -108,6 +112,38 @@ def test_other_paths_and_methods(servers):
     connection.endheaders()
     assert connection.getresponse().status == 411
     connection.close()
+
+
+@pytest.mark.parametrize("content", ["a \ud83d", [{"role": "user", "content": "\ud83d"}] * 2])
+def test_half_a_surrogate_pair_is_refused(servers, content):
+    status, value = ask(servers["llama"], {"query": [content]})
+    assert (status, "has '\\ud83d', half of a surrogate pair" in value["error"]) == (400, True)
+
+
+def test_a_length_of_many_digits_is_refused(servers):
+    headers = {"Content-Length": "9" * 5000}
+    status, value = ask(servers["bert"], b"", headers=headers)
+    assert (status, value["error"]) == (413, "A body may have 4000 bytes, but has more.")
+
+
+def test_a_client_that_resets_is_no_fault(servers, capsys):
+    client = socket.create_connection(servers["bert"].server_address[:2])
+    client.sendall(b"POST /get_reward HTTP/1.1\r\nContent-Length: 99\r\n\r\n{")
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    time.sleep(0.2)  # the server waits for the rest of the body
+    client.close()
+    time.sleep(0.2)
+    assert ask(servers["bert"], b"", path="/health", method="GET")[0] == 200
+    assert capsys.readouterr() == ("", "")
+
+
+def test_an_address_of_ipv6(servers):
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    with RewardServer(servers["bert"].model, "::1", 0) as server:
+        assert server.url == f"http://[::1]:{server.server_address[1]}"
 
 
 def test_requests_at_once_get_their_own_rewards(servers):

@@ -7,6 +7,7 @@ import pytest
 
 import scpo
 import scpo.api.training
+from scpo.countries import one_country
 
 
 @pytest.fixture
@@ -66,10 +67,38 @@ def test_what_cannot_be_trained_is_refused(data, model_folder, tmp_path):
         scpo.train(data, "Peru", folder)
     with pytest.raises(ValueError, match="unknown key 'learning_rat'; did you mean"):
         scpo.train(data, "Mexico", folder, settings={"learning_rat": 1})
+    with pytest.raises(ValueError, match="user_strength in `settings` is of the arm user, but"):
+        scpo.train(data, "Mexico", folder, settings={"user_strength": 1.0})
+    with pytest.raises(ValueError, match="user_strength in `settings` must be a number, but got"):
+        scpo.train(data, "Mexico", folder, arm="user", settings={"user_strength": "x"})
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "notes.txt").write_text("mine")
     with pytest.raises(ValueError, match=r"notes\.txt"):
         scpo.train(data, "Mexico", folder, out=tmp_path / "mine")
+
+
+def test_users_are_weighed_by_the_strength_that_is_given(interactions, model_folder, monkeypatch):
+    given = []
+
+    def strength_of(data, which, strength=None):
+        given.append(strength)
+        return 0.5
+
+    monkeypatch.setattr(one_country, "arm_strength", strength_of)
+    data = scpo.Preferences(interactions(users={"Peru": 16}, per_user=3, seed=3), "made up")
+    settings = {"max_tokens": 48, "user_strength": 2}
+    model = scpo.train(data, "Peru", model_folder("bert"), arm="user", settings=settings)
+    assert (given, model.facts.arm) == ([2], "user")
+
+
+def test_another_global_model_at_the_same_place_is_another(data, model_writer, tmp_path):
+    common = {"settings": {"max_tokens": 48}, "arm": "full", "out": tmp_path / "out"}
+    model_writer(tmp_path / "global", "bert")
+    scpo.train(data, "Mexico", tmp_path / "global", **common)
+    scpo.train(data, "MX", tmp_path / "global", **common)
+    model_writer(tmp_path / "global", "bert", seed=1)
+    with pytest.raises(ValueError, match="made from other data or settings"):
+        scpo.train(data, "Mexico", tmp_path / "global", **common)
 
 
 def test_examples_run(model_folder):

@@ -35,6 +35,22 @@ def test_home_is_known_in_every_path(command: Callable[..., Any], tmp_path: Path
         assert str(option.callback(given)) == str(Path("~/x").expanduser()), name
 
 
+@pytest.mark.parametrize("command", EVERY, ids=lambda command: command.__name__)
+def test_a_uri_is_refused_where_a_local_path_is_written(command: Callable[..., Any]) -> None:
+    kinds = {name: p.annotation for name, p in inspect.signature(command).parameters.items()}
+    written = {"out", "cache", "page", "to", "json_file"}
+    for name, option in path_options(command).items():
+        if name in written and Path in (
+            get_args(kinds[name])[0],
+            *get_args(get_args(kinds[name])[0]),
+        ):
+            for uri in ("s3://bucket/a", "gs://bucket/a"):
+                with pytest.raises(
+                    ValueError, match=f"local folder or file, but got the URI {uri}"
+                ):
+                    option.callback(Path(uri))
+
+
 def test_paths_in_home() -> None:
     home = str(Path.home())
     assert in_home(["~/a", "b~", "s3://bucket/~"]) == [f"{home}/a", "b~", "s3://bucket/~"]

@@ -69,6 +69,66 @@ def test_the_split_stays_when_users_come_and_who_trained_never_tests(
     run(*train, "--overwrite")
 
 
+def test_the_same_content_by_another_name_is_written_again(run: Run, tmp_path: Path) -> None:
+    shards = tmp_path / "shards"
+    shards.mkdir()
+    row = {"prompt": "p", "chosen": "a", "rejected": "b", "country": "Chile"}
+    (shards / "p.jsonl").write_text(json.dumps(row) + "\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(shards)
+        for path in ("p.jsonl", "./p.jsonl", shards / "p.jsonl"):
+            run("prepare", "pairs", "--path", path, "--out", tmp_path / "data")
+        for out in ("out", "data"):  # below what is read
+            for _ in range(2):
+                run("prepare", "pairs", "--path", ".", "--out", out)
+    (shards / "p.jsonl").write_text(json.dumps({**row, "chosen": "c"}) + "\n")
+    said = run(
+        *("prepare", "pairs", "--path", shards / "p.jsonl", "--out", tmp_path / "data"),
+        refused=True,
+    )
+    assert "data holds prepared data, made from other data or settings." in said
+
+
+def test_a_model_that_has_changed_at_its_place_is_another(
+    run: Run, model: Path, tmp_path: Path
+) -> None:
+    data, own = tmp_path / "data", tmp_path / "m"
+    run(*prepare(12, data))
+    common = ["--global-model", model, "--cache", tmp_path / "cache", "--max-tokens", 96]
+    train = ["train", *common, "--data", data, "--out", own, "--country"]
+    run(*train, "Arvandia")
+    run(*train, " Arvandia")  # the same country
+    judge = ["evaluate", *common, "--data", data, "--model", own, "--out", tmp_path / "judged"]
+    run(*judge, "--country", "Arvandia")
+    run(*judge, "--country", " Arvandia")
+    opinions = ["opinions", "--model", f"global={model}", "--out", tmp_path / "opinions"]
+    opinions += ["--path", _survey(tmp_path), "--min-questions", 1]
+    run(*opinions)
+    pretrain = ["train-global", "--data", data, "--backbone", model, "--out", tmp_path / "glo"]
+    extra = tmp_path / "extra.jsonl"
+    row = {"prompt": "p", "chosen": "a", "rejected": "b"}
+    extra.write_text("".join(json.dumps({**row, "prompt": f"p {n}"}) + "\n" for n in range(9)))
+    pretrain += ["--extra-pairs", extra, "--max-tokens", 96]
+    run(*pretrain)
+    extra.write_text(extra.read_text().replace("p 8", "p 9"))
+    assert "made from other data or settings" in run(*pretrain, refused=True)
+    changed = load_reward_model(str(model))
+    next(changed.model.parameters()).data.mul_(1.5)
+    save_reward_model(changed, model)
+    for again in ([*train, "Arvandia"], [*judge, "--country", "Arvandia"], opinions, pretrain):
+        assert "made from other data or settings" in run(*again, refused=True)
+
+
+def _survey(folder: Path) -> Path:
+    file = folder / "survey.csv"
+    lines = [
+        f"Q {n}?,\"defaultdict(<class 'list'>, {{'Chile': [0.{n}, 0.{10 - n}]}})\",\"['a', 'b']\""
+        for n in range(1, 10)
+    ]
+    file.write_text("\n".join(["question,selections,options", *lines]) + "\n")
+    return file
+
+
 def test_a_folder_of_models_and_notes_is_not_replaced(
     run: Run, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

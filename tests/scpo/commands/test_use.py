@@ -74,8 +74,26 @@ def test_pairs_are_exported(run_cli, interactions, model_folder, tmp_path, monke
     assert (code, json.loads(said)["pairs"]) == (0, len(rows))
     assert {(row["country"], row["part"]) for row in rows} == {("Mexico", "train")}
     assert 0 < min(row["weight"] for row in rows) < max(row["weight"] for row in rows) == 1
+    code, said, _ = run_cli("export", tmp_path / "data", "--out", out, "--part", "test")
+    assert code == 0
+    assert {row["part"] for row in pq.read_table(out).to_pylist()} == {"test"}
+    code, _, told = run_cli("export", tmp_path / "data", "--out", out, "--tau", "0.5")
+    assert (code, "--tau weighs pairs by a global model. Give --global-model" in told) == (2, True)
     code, _, told = run_cli("export", tmp_path / "data", "--out", out, "--part", "tset")
     assert (code, "--part must be one of" in told) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "match"),
+    [
+        (("--port", "70000"), "--port"),
+        (("--max-mb", "0"), "--max-mb"),
+        (("--device", "cuda:99"), "device is 'cuda:99', but torch finds no such device here"),
+    ],
+)
+def test_a_setting_of_a_server_is_refused_in_one_line(run_cli, model_folder, words, match):
+    code, _, told = run_cli("serve", model_folder("bert"), *words)
+    assert (code, told.count("\n"), match in told) == (2, 1, True)
 
 
 def test_a_server_ends_with_ctrl_c(model_folder):

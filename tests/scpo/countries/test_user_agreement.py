@@ -99,6 +99,8 @@ def test_the_strength_of_the_arm() -> None:
     assert arm_strength(data, which) in (0.0, 0.5)
     with pytest.raises(ValueError, match=r"A: the arm `user` needs 10 users, but these 20"):
         arm_strength(data, which[:20])
+    with pytest.raises(ValueError, match="`0 <= user_strength < inf` must hold, but got -1"):
+        arm_strength(data, which, -1.0)
 
 
 def test_who_cannot_be_weighed() -> None:

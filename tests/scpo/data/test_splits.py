@@ -1,3 +1,4 @@
+import errno
 import json
 import random
 from pathlib import Path
@@ -6,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from scpo.data import splits
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.splits import (
     SPLIT_FILE,
@@ -207,3 +209,20 @@ def test_countries_keep_their_own_split_and_a_damaged_file_is_refused(tmp_path: 
     trained = [user for user, side in kept.items() if side == "train"]
     with pytest.raises(ValueError, match="none is left for test, validation"):
         keep_split(tmp_path, users_of(*trained[:3]), ["Chile"])
+
+
+def test_a_folder_that_cannot_be_written_gets_the_same_split_again(tmp_path, monkeypatch):
+    table = make_table({"Peru": 9})
+
+    def refuse(number):
+        def write(path, value):
+            raise OSError(number, "no", str(path))
+
+        return write
+
+    for number in (errno.EROFS, errno.EACCES):
+        monkeypatch.setattr(splits, "write_json", refuse(number))
+        assert keep_split(tmp_path, table, ["Peru"]) == split_users(table, ["Peru"])
+    monkeypatch.setattr(splits, "write_json", refuse(errno.ENOSPC))
+    with pytest.raises(OSError, match="no"):
+        keep_split(tmp_path, table, ["Peru"])

@@ -48,8 +48,16 @@ def test_other_settings_need_overwrite(tmp_path: Path, act: type) -> None:
     with pytest.raises(ValueError, match=r"made from other data or settings.*--overwrite"):
         act(out, made_from="y")
     act(out, made_from="y", overwrite=True)
-    with pytest.raises(ValueError, match="Choose another --out"):
+    with pytest.raises(ValueError, match="Choose another folder"):
         act(out, made_from="x", overwrite=None)
+
+
+def test_a_folder_of_a_version_before_is_equal_by_what_that_told(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write(out, made_from="names alone")
+    write(out, made_from="hashes", earlier="names alone")
+    with pytest.raises(ValueError, match=r"out holds prepared data, made from other data"):
+        write(out, made_from="other hashes", earlier="names alone")
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -106,7 +114,7 @@ def test_current_home_roots_links_to_them_and_inputs_are_refused(
     bad = [".", "..", "./", "x/..", "/", "~", here, here.parent, house, house.parent]
     for out in [*bad, tmp_path / "link", tmp_path / "root"]:
         for act in (write, export):
-            with pytest.raises(ValueError, match=r"--out .* (is|holds) (the current|your home)"):
+            with pytest.raises(ValueError, match=r"(is|holds) (the current|your home)"):
                 act(Path(out).expanduser(), overwrite=True)
     data = tmp_path / "out" / "data"
     write(data)

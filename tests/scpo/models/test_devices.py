@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from scpo.models.devices import autocast, pick_device, resolve_precision
+from scpo.models.devices import autocast, named_device, pick_device, resolve_precision
 
 CPU = torch.device("cpu")
 
@@ -30,6 +30,14 @@ def test_auto_on_a_gpu(monkeypatch, supported, expected):
 def test_other_precisions_are_refused():
     with pytest.raises(ValueError, match="precision must be auto, fp32 or bf16, but got 'fp8'"):
         resolve_precision("fp8", CPU)
+
+
+def test_a_device_that_is_not_here_is_refused():
+    assert named_device("auto") == pick_device()
+    assert named_device("cpu") == named_device(CPU) == CPU
+    for name in ("cuda:99", "xyz"):
+        with pytest.raises(ValueError, match=f"device is '{name}', but torch finds no such"):
+            named_device(name)
 
 
 def test_autocast_is_what_was_asked_for():

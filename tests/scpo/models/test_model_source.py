@@ -120,3 +120,8 @@ def test_doctor_sees_what_the_hub_gives(
     hub_here.log.clear()
     find_model(DEBERTA)
     assert look_at(DEBERTA)["how"].startswith("the hub's cache")
+
+
+def test_the_home_of_nobody_is_named() -> None:
+    with pytest.raises(FileNotFoundError, match="~nobody-of-this-name"):
+        find_model("~nobody-of-this-name")

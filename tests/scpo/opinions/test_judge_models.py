@@ -141,3 +141,9 @@ def test_what_is_not_there_is_named(judged, tmp_path):
         run_opinions({}, tmp_path / "none.csv", tmp_path, SETTINGS)
     with pytest.raises(ValueError, match="shares must hold, one an option, got 0"):
         run_opinions({}, folder / "survey.csv", tmp_path, SETTINGS, on_bad_rows="stop")
+
+
+@pytest.mark.parametrize("temperature", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_temperature_that_is_none_is_refused(temperature):
+    with pytest.raises(ValueError, match="`temperature` must be finite and above 0, but got"):
+        OpinionSettings(temperature=temperature)

@@ -71,3 +71,14 @@ def test_work_goes_on_when_nobody_reads(end: str) -> None:
     assert "the work is done" in said
     assert "Traceback" not in said
     assert ("No space left" in said) == (end == "full")
+
+
+def test_a_closed_stream_is_no_fault() -> None:
+    program = (
+        "from scpo.text.terminal import console, warn\n"
+        "console.print('line')\nwarn('line')\nraise SystemExit(7)\n"
+    )
+    for closed in (">&-", "2>&-", ">&- 2>&-"):
+        line = f'"$0" -c "$1" {closed}'
+        ended = subprocess.run(["sh", "-c", line, sys.executable, program], capture_output=True)
+        assert (ended.returncode, b"Traceback" in ended.stderr) == (7, False)

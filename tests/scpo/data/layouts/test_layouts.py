@@ -1,5 +1,6 @@
 """Rows made up in the layouts of known data sets, and the interactions they become."""
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -374,6 +375,18 @@ def test_files_folders_and_saved_data_sets_give_the_same(tmp_path: Path) -> None
         assert bad_rows.notes == ({"other_split": 1} if name == "hub" else {})
     assert tables["rows.jsonl"].num_rows == 6
     assert all(table.equals(tables["rows.jsonl"]) for table in tables.values())
+
+
+def test_hidden_files_are_no_shards_and_endings_may_be_in_capitals(tmp_path: Path) -> None:
+    line = json.dumps(ORCA) + "\n"
+    (tmp_path / "a.jsonl.GZ").write_bytes(gzip.compress(line.encode()))
+    (tmp_path / "._a.jsonl").write_bytes(b"\x00\x05\x16\x07")
+    (tmp_path / ".scpo.json").write_text("{}")
+    expected = read_pairs_file(tmp_path, BadRows(), default_country="Chile")
+    assert expected.num_rows == 1
+    pq.write_table(pa.Table.from_pylist([ORCA]), tmp_path / "a.PARQUET")
+    found = read_pairs_file(tmp_path / "a.PARQUET", BadRows(), default_country="Chile")
+    assert found.equals(expected)
 
 
 def test_folders_that_are_not_clear_are_refused(tmp_path: Path) -> None:

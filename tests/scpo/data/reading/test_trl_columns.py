@@ -184,6 +184,11 @@ LIST = str(CHAT)
             "prompt",
         ),
         ({"prompt": "p", "chosen": "a", "rejected": "a "}, "chosen_equals_rejected", "rejected"),
+        (
+            {"prompt": "p", "chosen": "a\r\nb", "rejected": "a\nb"},
+            "chosen_equals_rejected",
+            "rejected",
+        ),
         ({"chosen": "a b", "rejected": "a b"}, "chosen_equals_rejected", "rejected"),
         ({"chosen": CHAT, "rejected": CHAT}, "chosen_equals_rejected", "rejected"),
         # The prompt where a response must stand.

@@ -458,3 +458,15 @@ def test_real_hh_rlhf(data_folder: Path) -> None:
     assert not any("Human:" in prompt[:6] for prompt in table["prompt"].to_pylist())
     responses = [text for texts in table["responses"].to_pylist() for text in texts]
     assert not any(text.startswith("Assistant:") for text in responses)
+
+
+def test_a_prompt_is_cut_off_only_where_nearly_all_rows_repeat_it(tmp_path: Path) -> None:
+    greeting = pair("Good day to you", "Good day my friend", prompt="Good day")
+    rows, bad_rows = read(tmp_path, [greeting, pair("blue", "red")])
+    assert rows[0]["responses"] == ["Good day my friend", "Good day to you"]
+    assert bad_rows.notes == {}
+    echoes = [pair(f"Sky? blue {n}", "Sky? red") for n in range(18)]
+    rows, bad_rows = read(tmp_path, [*echoes, greeting, pair("green", "red")])
+    assert rows[0]["responses"] == ["my friend", "to you"]
+    assert {"blue 0", "green", "red"} < set(rows[1]["responses"])
+    assert bad_rows.notes == {"repeated_prompt": 19}

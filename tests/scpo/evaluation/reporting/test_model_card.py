@@ -5,6 +5,7 @@ from huggingface_hub import ModelCard
 from scpo.evaluation.reporting.card_facts import CardFacts, read_card_facts
 from scpo.evaluation.reporting.model_card import model_card, write_model_cards
 from scpo.evaluation.tables import evaluate_models
+from scpo.files.atomic import adopt_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy
 
@@ -145,3 +146,17 @@ def test_facts_that_do_not_fit_are_refused(tmp_path, text, match):
         read_card_facts(path)
     with pytest.raises(FileNotFoundError, match="No file with the facts of model cards"):
         read_card_facts(tmp_path / "absent.yaml")
+
+
+def test_a_card_that_others_wrote_is_kept(facts, tables, tmp_path, caplog):
+    card = tmp_path / "README.md"
+    card.write_text("My own words.\n")
+    one = {"Chile/scpo": facts}, tables, {"Chile/scpo": tmp_path}
+    assert write_model_cards(*one) == []
+    assert card.read_text() == "My own words.\n"
+    assert "README.md was not written by scpo, so it is kept" in caplog.text
+    card.unlink()
+    assert write_model_cards(*one) == write_model_cards(*one) == [card]  # our own is replaced
+    card.write_text("My own words.\n")
+    adopt_folder(tmp_path)  # a folder that a command wrote
+    assert write_model_cards(*one) == [card]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm, t
 
+from scpo.statistics import bootstrap
 from scpo.statistics.bootstrap import (
     Interval,
     divide_draws,
@@ -11,6 +12,7 @@ from scpo.statistics.bootstrap import (
     interval,
     intervals,
     jackknife_interval,
+    read_interval,
     resample_sums,
     sum_by_user,
     widened_tail,
@@ -186,3 +188,30 @@ def test_coverage_with_few_users():
     assert hits["plain"] / 200 < 0.92
     assert 0.92 <= hits["widened"] / 200 <= 0.98
     assert 0.92 <= hits["jackknife"] / 200 <= 0.98
+
+
+def test_many_statistics_at_once_are_those_of_each_alone(monkeypatch):
+    totals = np.random.default_rng(1).integers(0, 9, size=(7, 6)).astype(float)
+    pairs = np.full(6, 9.0)
+    alone = [interval(row, pairs) for row in totals]
+    monkeypatch.setattr(bootstrap, "ROWS_AT_ONCE", 2)
+    assert intervals(totals, pairs) == alone
+
+
+@pytest.mark.parametrize(("kept", "at_once"), [(0, 60), (10**9, 60), (0, 10**9), (0, 1)])
+def test_draws_are_the_same_kept_or_not_and_in_blocks_of_any_size(monkeypatch, kept, at_once):
+    sums = np.random.default_rng(2).integers(9, size=(3, 5)).astype(float)
+    expected = resample_sums(sums, num_resamples=101, seed=4)
+    bootstrap._kept_resamples.cache_clear()
+    monkeypatch.setattr(bootstrap, "COUNTS_KEPT", kept)
+    monkeypatch.setattr(bootstrap, "COUNTS_AT_ONCE", at_once)
+    np.testing.assert_array_equal(resample_sums(sums, num_resamples=101, seed=4), expected)
+    bootstrap._kept_resamples.cache_clear()
+    assert resample_sums(np.ones((1, 1)), num_resamples=3).tolist() == [[1.0]] * 3
+
+
+def test_an_interval_is_read_as_it_was_written():
+    for found in (Interval(0.5, 0.4, 0.6, 7), Interval(None, None, None, 0)):
+        row = found.columns("gain", "gain_") | {"users": found.users}
+        assert read_interval(row, "gain", "gain_") == found
+    assert read_interval({"gain": 1, "low": None, "high": None}, "gain").users == 0

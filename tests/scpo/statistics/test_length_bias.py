@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from scpo.statistics.bootstrap import widened_tail
+from scpo.statistics.bootstrap import interval, widened_tail
 from scpo.statistics.length_bias import length_deciles, length_share
 
 pytestmark = pytest.mark.usefixtures("few_resamples")
@@ -121,3 +121,18 @@ def test_shapes_are_checked():
         length_deciles([], [], [])
     with pytest.raises(ValueError, match=match):
         length_share([1.0, 2.0], [1.0], [1.0, 2.0], ["a", "b"])
+
+
+def test_what_is_left_beside_length_has_an_interval_of_its_own():
+    """Each user gains alike on both sides or on none: the rest is the gain, whoever is drawn."""
+    length, user = np.tile([1, 1, -1, -1], 6), np.repeat(list("abcdef"), 4)
+    right = np.repeat([1, 1, 1, -1, 1, -1], 4)
+    row = length_share(right, -np.ones(24), length, user)
+    assert row["length_part"] == 0.0
+    ends = interval(np.array([4.0, 4, 4, 0, 4, 0]), np.full(6, 4.0))
+    assert (row["rest"], row["rest_low"], row["rest_high"]) == pytest.approx(
+        (ends.value, ends.low, ends.high)
+    )
+    everything = length_share(length, -length, length, user)  # right for long ones, wrong before
+    assert (everything["rest"], everything["rest_low"], everything["rest_high"]) == (0, 0, 0)
+    assert everything["share"] is None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import t
 
 from scpo.statistics.bootstrap import interval
 from scpo.statistics.lower_bound import (
@@ -136,3 +137,24 @@ def test_two_hundred_settings_of_two_hundred_users_take_a_tenth_of_a_second() ->
     started = time.process_time()
     choose_over_base(right, right[0], pairs)
     assert time.process_time() - started < 0.1
+
+
+@pytest.mark.parametrize("num_users", [2, 3, 5])
+def test_student_ends_of_equal_users_are_those_of_their_mean(num_users: int) -> None:
+    shares = np.random.default_rng(num_users).random(num_users)
+    pairs = np.append(np.full(num_users, 4.0), 0.0)  # the last judges nothing
+    low, high = student_ends([[*(4 * shares), 0.0]], pairs)
+    expected = t.interval(
+        0.95, num_users - 1, shares.mean(), shares.std(ddof=1) / math.sqrt(num_users)
+    )
+    assert (float(low[0]), float(high[0])) == pytest.approx(expected)
+
+
+def test_one_user_or_no_error_needs_two_users() -> None:
+    assert users_needed(0.1, error=0.0, num_users=1) == 2
+    with pytest.raises(ValueError, match="num_users > 0"):
+        users_needed(0.1, error=0.1, num_users=0)
+
+
+def test_a_bound_of_nothing_is_no_gain() -> None:
+    assert choose_over_base([[3.0, 1.0]], [1.0, 3.0], [4.0, 4.0], caution=0.0) is None

@@ -1,5 +1,5 @@
 from scpo.statistics.bootstrap import Interval
-from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.statistics.wording import country_title, format_accuracy, format_difference
 
 
 def test_figures_with_and_without_an_interval():
@@ -12,3 +12,8 @@ def test_figures_with_and_without_an_interval():
     assert format_difference(Interval(0.012, -0.008, 0.03, 9)) == "+1.2 (-0.8 to +3.0)"
     assert format_difference(Interval(-0.05, None, None, 1)) == format_difference(-0.05) == "-5.0"
     assert format_difference(None) == ""
+
+
+def test_what_is_pooled_is_named():
+    assert (country_title("pooled"), country_title("Peru")) == ("All countries pooled", "Peru")
+    assert format_accuracy(Interval(0.5, 0.4, None, 3)) == format_accuracy(0.5)

@@ -2,6 +2,7 @@
 
 import pytest
 
+from scpo.statistics.lower_bound import means_by_user
 from sweeps.ranking.power import country_power, describe_power
 from sweeps.ranking.ranking import rank_country
 
@@ -24,3 +25,10 @@ def test_one_user_or_settings_that_agree_tell_nothing(trial):
     assert country_power(rank_country(same, "Mexico")) is None
     failed = rank_country([trial("f", [1], 5, state="failed")], "Mexico")
     assert country_power(failed) is None
+
+
+def test_without_plain_fine_tuning_gains_are_on_the_global_model(trial):
+    # gains on the global model, which orders 1 2 1 2 right, of 5 4 5 0
+    power = country_power(rank_country([trial("b", [6, 6, 6, 2], 50)], "Mexico"))
+    errors = means_by_user([[5.0, 4.0, 5.0, 0.0]], [10.0] * 4)[1]
+    assert power.error == pytest.approx(float(errors[0]))

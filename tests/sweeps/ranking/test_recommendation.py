@@ -5,8 +5,16 @@ import math
 import numpy as np
 import pytest
 
+from scpo.config import parse_config
 from scpo.statistics.bootstrap import Interval
-from sweeps.ranking.recommendation import GLOBAL_ROW, Candidates, ChoiceRule, compare_settings
+from sweeps.config import SweepConfig
+from sweeps.ranking.recommendation import (
+    GLOBAL_ROW,
+    Candidates,
+    ChoiceRule,
+    compare_settings,
+    rule_of,
+)
 
 PAIRS = np.full(4, 10.0)
 POOR, GOOD = [3, 4, 3, 4], [8, 7, 8, 9]
@@ -86,3 +94,10 @@ def test_one_user_keeps_the_base() -> None:
 def test_a_margin_out_of_range_is_refused(margin: float) -> None:
     with pytest.raises(ValueError, match="`0 <= margin < 1` must hold, but got margin="):
         ChoiceRule(margin=margin)
+
+
+def test_the_rule_is_that_of_the_configuration() -> None:
+    search = {"non_inferiority": 0.02, "caution": 3.0, "max_consensus_drop": 0.1}
+    raw = {"name": "x", "countries": ["A"], "global_model": {"name": "m"}, "search": search}
+    config = parse_config(SweepConfig, {**raw, "final": {"which": "thrift"}}, "test")
+    assert rule_of(config) == ChoiceRule(0.02, 3.0, 0.1, "thrift")

@@ -180,7 +180,7 @@ def test_a_ledger_is_replaced_as_a_whole(tmp_path: Path, records: list[TrialReco
     ("curves", "found"),
     [
         ({"arms": []}, r"arms=\[\], seeds=\[0\]"),
-        ({"budgets": [0.5, 0.5]}, r"budgets=\[0\.5, 0\.5\]"),
+        ({"budgets": [0.5]}, r"budgets=\[0\.5\]"),
         ({"seeds": []}, r"seeds=\[\]"),
     ],
 )

@@ -36,10 +36,10 @@ demo: setup
 study: setup
 	SCPO_DATA=$(DATA) $(BIN)/scpo study sweeps/configs/study.yaml --out runs/study --page STUDY.md
 
-# Two workers: many tests wait for processes that they start. The files stay in the order of
-# tests/conftest.py, the slow ones first.
+# Three workers of one thread: many tests wait for processes that they start. The files stay in the
+# order of tests/conftest.py, the slow ones first.
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: setup
 	$(BIN)/python -m pytest -m 'not slow and not exhaustive and not interop and not faults'

@@ -8,6 +8,7 @@ a node. Credentials come from the machine (environment, files or instance role),
 import fcntl
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
@@ -197,10 +198,7 @@ def local_copy(uri: str) -> Path:
         files = json.loads(manifest)["files"]
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"{uri}/{MANIFEST} is damaged.") from error
-    target = home() / "fetched" / hashlib.sha256(uri.encode() + b"\0" + manifest).hexdigest()[:32]
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with target.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # the processes of a node fetch once
+    with _locked_copy(uri, manifest) as target:
         if target.is_dir() and not _is_sound(target, files):
             target.rename(target.with_name(f"{target.name}.damaged-{uuid4().hex[:8]}"))
         if not target.is_dir():
@@ -208,6 +206,35 @@ def local_copy(uri: str) -> Path:
                 get_files(remote, files, temporary)
                 (temporary / MANIFEST).write_bytes(manifest)
     return target
+
+
+def keep_copy(folder: Path, uri: str) -> None:
+    """Let this node's processes find what `put_folder` wrote from here without fetching it."""
+    manifest = RemoteFolder(uri).read(MANIFEST)
+    with _locked_copy(uri, manifest) as target:
+        if not target.is_dir():
+            with atomic_folder(target, "fetched") as temporary:
+                shutil.copytree(folder, temporary, copy_function=_copy, dirs_exist_ok=True)
+                (temporary / MANIFEST).write_bytes(manifest)
+
+
+def _copy(source: str, to: str) -> None:
+    """Copy a file; weights, which nothing changes in place, take no room twice."""
+    if source.endswith(".safetensors"):
+        with suppress(OSError):  # another disk
+            os.link(source, to)
+            return
+    shutil.copyfile(source, to)
+
+
+@contextmanager
+def _locked_copy(uri: str, manifest: bytes) -> Iterator[Path]:
+    """Yield where this node keeps its copy of a remote folder; one process at a time."""
+    target = home() / "fetched" / hashlib.sha256(uri.encode() + b"\0" + manifest).hexdigest()[:32]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield target
 
 
 def _is_sound(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> bool:

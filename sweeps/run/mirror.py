@@ -20,6 +20,7 @@ from scpo.files.buckets import (
     describe_files,
     files_below,
     get_files,
+    keep_copy,
     local_copy,
     put_files,
     put_folder,
@@ -100,6 +101,7 @@ class Mirror:
             same = False
         if not same:
             put_folder(model, target)
+        keep_copy(model, target.uri)
         return target.uri
 
     def fetch_models(self) -> None:

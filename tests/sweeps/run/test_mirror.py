@@ -178,6 +178,22 @@ def test_a_model_is_put_once(
     assert len(puts) == 1
 
 
+def test_the_node_that_put_a_model_does_not_fetch_it(
+    mirror: Mirror, tiny_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = shutil.copytree(tiny_backbone, tmp_path / "own")
+    uri = mirror.share_model(model)
+    with monkeypatch.context() as patch:
+        patch.setattr("scpo.files.buckets.get_files", None)
+        copy = local_copy(uri)
+    assert content_hash(copy) == content_hash(tiny_backbone)
+    weights = bytearray((model / "model.safetensors").read_bytes())
+    weights[-1] ^= 1
+    (model / "model.safetensors").write_bytes(weights)  # which the copy shares
+    monkeypatch.setattr("scpo.files.buckets._VERIFIED", set())  # as in another process
+    assert content_hash(local_copy(uri)) == content_hash(tiny_backbone)  # fetched after all
+
+
 def test_final_models_are_fetched_on_request(mirror: Mirror, tiny_backbone: Path) -> None:
     put_folder(tiny_backbone, mirror.remote / "models/mexico")
     with working_folder(mirror.remote.uri) as (folder, _):

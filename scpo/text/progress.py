@@ -4,6 +4,7 @@ import time
 
 from scpo.text.terminal import console, warn
 
+_LEAST_SHARE = 0.01  # of the work, from which the rest is estimated
 EVERY_S = 5.0  # between two lines; later a tenth of the time so far, so that a day has few
 
 
@@ -28,5 +29,19 @@ class ProgressLines:
         self._told = now
         share = self._done / self._total
         left_s = (now - self._started) * (1 / share - 1)
+        left = f", about {format_seconds(left_s)} left" if share >= _LEAST_SHARE else ""
         if not console.quiet:
-            warn(f"{self._what}: {100 * share:.0f} %, about {left_s:.0f} s left")
+            warn(f"{self._what}: {100 * share:.0f} %{left}")
+
+
+def format_seconds(seconds: float) -> str:
+    """Return e.g. "40 s", "12 min", "3 h 05 min" or "2 d 4 h"."""
+    if round(seconds) < 60:
+        return f"{round(seconds)} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60:02d} min"
+    days, whole_hours = divmod(round(minutes / 60), 24)
+    return f"{days} d {whole_hours} h"

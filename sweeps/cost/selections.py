@@ -21,6 +21,7 @@ from scpo.files.csv_files import write_csv
 from scpo.method.arms import select_arm
 from scpo.method.strength import margin_scale
 from scpo.method.weighting import PAPER_BETA, effective_pairs
+from scpo.text.progress import format_seconds
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Say, SweepConfig
 from sweeps.cost.planned_power import describe_power_before
@@ -200,7 +201,7 @@ def work_table(plan: SweepPlan) -> Table:
             f"{row.train_tokens:,.0f}",
             f"{row.judge_tokens:,.0f}",
             f"{row.device_h:.2f}",
-            format_hours(row.wall_h),
+            format_seconds(3600 * row.wall_h),
         )
         for row in plan.work
     ]
@@ -209,17 +210,3 @@ def work_table(plan: SweepPlan) -> Table:
     return terminal_table(
         title, ("", *columns), [[*lines, total]], left=("",), caption=plan.rate.source
     )
-
-
-def format_hours(hours: float) -> str:
-    """Return e.g. "40 s", "12 min", "3 h 05 min" or "2 d 4 h"."""
-    seconds = round(3600 * hours)
-    if seconds < 60:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 48 * 60:
-        return f"{minutes // 60} h {minutes % 60:02d} min"
-    days, whole_hours = divmod(round(minutes / 60), 24)
-    return f"{days} d {whole_hours} h"

@@ -18,7 +18,6 @@ from scpo.tokens.encoding import TokenizedTexts
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.cost.selections import (
     SweepPlan,
-    format_hours,
     histogram_bars,
     run_plan,
     selection_rows,
@@ -230,20 +229,6 @@ def test_lanes_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lanes_here(LanesConfig(cpus=4, num_lanes=5)) == 2
     with pytest.raises(RuntimeError, match=r"A lane needs 16 CPUs and 0 GPUs, but this machine"):
         lanes_here(LanesConfig(cpus=16))
-
-
-@pytest.mark.parametrize(
-    ("hours", "words"),
-    [
-        (0.004, "14 s"),
-        (0.2, "12 min"),
-        (0.9999, "1 h 00 min"),
-        (3.083, "3 h 05 min"),
-        (52.0, "2 d 4 h"),
-    ],
-)
-def test_hours_in_words(hours: float, words: str) -> None:
-    assert format_hours(hours) == words
 
 
 def test_tables_and_csv(tmp_path: Path) -> None:

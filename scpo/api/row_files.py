@@ -51,7 +51,6 @@ def transform_file(
     key: Mapping[str, Any],
     counted: Callable[[], int],
     say: Callable[[str], None],
-    rows_of_part: int = ROWS_OF_PART,
 ) -> Written:
     """Write a file with the columns that `work` adds, and return its number of rows.
 
@@ -61,10 +60,10 @@ def transform_file(
         work: Given numbered rows, returns the new columns, a value a row.
         columns: What `work` reads; of a Parquet file no others become Python values.
         adds: The new columns and their types in Parquet.
-        key: Plain values that, with the source, shape the result.
+        key: Plain values that, with the source, shape the result. `rows_of_part`, else
+            `ROWS_OF_PART`, are worked on at once, and kept when the run is interrupted.
         counted: A counter that `work` may raise; the sum is over parts of earlier runs too.
         say: Called with a line of progress every few seconds.
-        rows_of_part: Rows that are worked on at once, and kept when the run is interrupted.
 
     Raises:
         FileNotFoundError: No such source.
@@ -84,7 +83,7 @@ def transform_file(
     if out.exists():
         names, num_rows = columns_and_rows(source)
         refuse_other_rows(out, [*names, *adds], num_rows)
-    whole_key = {**key, "source": hash_file(source), "rows_of_part": rows_of_part}
+    whole_key = {"rows_of_part": ROWS_OF_PART, **key, "source": hash_file(source)}
     with one_writer(out.with_name(f".{out.name}.lock"), out):
         write = partial(_write_part, work, columns, adds)
         return _transform(source, out, write, adds, whole_key, counted, say)

@@ -102,10 +102,9 @@ def rerank_file(
         work,
         columns=[prompt, responses],
         adds={"rewards": pa.list_(pa.float64()), "ranking": pa.list_(pa.int64())},
-        key={**_key(model), "columns": [prompt, responses], "top_k": top_k},
+        key={**_key(model), "columns": [prompt, responses], "top_k": top_k, "rows_of_part": 128},
         counted=lambda: model.num_cut,
         say=say,
-        rows_of_part=128,
     )
 
 

@@ -76,7 +76,7 @@ def prepare(
     """
     from scpo.config import DataConfig, parse_options
     from scpo.data.sources.prepare import (
-        describe_content,
+        describe_source,
         hash_sources,
         prepare_source,
         summary_table,
@@ -99,7 +99,7 @@ def prepare(
     config = parse_options(DataConfig, given, set_)
     stop_if_dry_run(config, dry_run)
     files = hash_sources(config)
-    made_from = describe_content(config, files)
+    made_from = describe_source(config, files)
     earlier = {**config.model_dump(), "files": files}
     with output_folder(out, "data", made_from, earlier=earlier, overwrite=overwrite, keep=[path]):
         summary = prepare_source(config, out)

@@ -221,7 +221,7 @@ def hash_sources(config: DataConfig) -> dict[str, str]:
     return {str(file): hash_file(file) for file in files}
 
 
-def describe_content(config: DataConfig, files: Mapping[str, str]) -> dict[str, Any]:
+def describe_source(config: DataConfig, files: Mapping[str, str]) -> dict[str, Any]:
     """Return what shapes the prepared data, wherever the files lie; `files` as of `hash_sources`.
 
     Files stand by their hashes, countries by their one name.

@@ -26,7 +26,7 @@ def model(model_folder):
 
 @pytest.fixture
 def small_parts(monkeypatch):
-    monkeypatch.setattr(row_files.transform_file, "__kwdefaults__", {"rows_of_part": 3})
+    monkeypatch.setattr(row_files, "ROWS_OF_PART", 3)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import json
 import os
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -163,14 +162,8 @@ def fetch(
     from scpo.files.output_folder import output_folder
 
     to = to or Path("runs") / name
-    created = [folder for folder in (to, *to.parents) if not folder.exists()]
-    try:
-        with output_folder(to, "fetched run", name, overwrite=None):
-            source, num_files = fetch_run(address, name, to, with_models=models)
-    finally:
-        for folder in created:
-            with suppress(OSError):
-                folder.rmdir()  # where nothing came
+    with output_folder(to, "fetched run", name, overwrite=None):
+        source, num_files = fetch_run(address, name, to, with_models=models)
     console.print(f"{num_files} files of {source}: {to}")
 
 

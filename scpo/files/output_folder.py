@@ -89,9 +89,10 @@ def output_folder(
         refuse_other_files(out, kind)
     else:
         _refuse_kind(out, kind, unless_locked=True)
-    was_there, target = out.exists(), out.resolve()
+    target = out.resolve()
+    created = [] if replaced else [each for each in (out, *out.parents) if not each.exists()]
     lock = target.with_name(f".{target.name}.lock") if replaced else out / LOCK
-    with one_writer(lock, out):
+    with _removed_if_empty(created), one_writer(lock, out):
         if not replaced:
             _refuse_kind(out, kind)
         held = read_marker(out)
@@ -113,9 +114,17 @@ def output_folder(
                 (out / MARKER).unlink(missing_ok=True)
         if (out / MARKER).is_file():
             write_json(out / MARKER, {**read_marker(out), **own, "finished": True, **facts})
-    if not replaced and not was_there:
-        with suppress(OSError):
-            out.rmdir()  # where nothing was written
+
+
+@contextmanager
+def _removed_if_empty(folders: Sequence[Path]) -> Iterator[None]:
+    """Remove folders at the end, also of a block that raises, as far as nothing was written."""
+    try:
+        yield
+    finally:
+        for folder in folders:
+            with suppress(OSError):
+                folder.rmdir()
 
 
 def _hash(made_from: object) -> str:

@@ -233,3 +233,20 @@ def test_a_lock_that_a_child_of_a_dead_process_keeps_is_taken_over_in_time(tmp_p
             write(out)
         os.utime(lock, (0, 0))
         write(out)
+
+
+def fail(out, name=None):
+    with output_folder(out, "data"):
+        if name:
+            (out / name).touch()
+        raise OSError("no answer")
+
+
+def test_work_that_fails_leaves_no_empty_folder(tmp_path):
+    out = tmp_path / "runs" / "x"
+    with pytest.raises(OSError, match="no answer"):
+        fail(out)
+    assert list(tmp_path.iterdir()) == []
+    with pytest.raises(OSError, match="no answer"):
+        fail(out, "kept")
+    assert (out / "kept").is_file()

@@ -28,7 +28,7 @@ from scpo.config import EncoderConfig, SplitConfig
 from scpo.countries.build import encoder_of, steer_countries
 from scpo.countries.country_data import rows_of, utterance_texts
 from scpo.data.pairs import Pairs, build_pairs
-from scpo.data.splits import SPLIT_FILE, keep_split
+from scpo.data.splits import SPLIT_FILE, keep_split, split_file
 from scpo.files.atomic import atomic_path
 from scpo.files.places import home
 from scpo.method.arms import select_arm
@@ -91,7 +91,7 @@ def export_pairs(
     if out.suffix not in (".jsonl", ".parquet"):
         raise ValueError(f"Pairs are exported to .jsonl or .parquet, but got {out}.")
     refuse_other_rows(out, _COLUMNS)
-    if part is not None and weighting is None and not _split_file(data).is_file():
+    if part is not None and weighting is None and not split_file(data).is_file():
         raise ValueError(
             f"{data} has no {SPLIT_FILE}, which says whose pairs are of the part {part!r}. Export "
             "all parts, or weigh the pairs by a global model, which divides the users."
@@ -134,11 +134,7 @@ def _plain(rows: pa.Table, countries: Sequence[str], data: Path) -> Iterator[_Bl
 
 def _kept_parts(rows: pa.Table, countries: Sequence[str], data: Path) -> Mapping[str, str]:
     """Return the parts that a folder keeps already; none where it has not divided its users."""
-    return keep_split(data, rows, countries) if _split_file(data).is_file() else {}
-
-
-def _split_file(data: Path) -> Path:
-    return (data if data.is_dir() else data.parent) / SPLIT_FILE
+    return keep_split(data, rows, countries) if split_file(data).is_file() else {}
 
 
 def _weighted(

@@ -163,6 +163,11 @@ def read_split(file: Path) -> dict[str, str]:
     return parts
 
 
+def split_file(data: Path) -> Path:
+    """Return where the split of a prepared folder, or of its file of interactions, is kept."""
+    return (data if data.is_dir() else data.parent) / SPLIT_FILE
+
+
 def keep_split(folder: Path, table: pa.Table, countries: Sequence[str]) -> dict[str, str]:
     """Return the split of some countries that a folder keeps, that of `split_users` at first.
 
@@ -173,7 +178,7 @@ def keep_split(folder: Path, table: pa.Table, countries: Sequence[str]) -> dict[
         ValueError: As of `split_users`; the folder's file is damaged; users have gone, and a side
             has none left; or users who validate or test are not vetted any more.
     """
-    file = (folder if folder.is_dir() else folder.parent) / SPLIT_FILE
+    file = split_file(folder)
     kept = _read_kept(file)
     before = json.dumps(kept)
     parts: dict[str, str] = {}

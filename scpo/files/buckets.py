@@ -133,12 +133,14 @@ class RemoteFolder:
             ) from error
 
 
-def put_folder(folder: Path, remote: RemoteFolder) -> None:
-    """Replace a remote folder by a local one; the manifest is written last."""
+def put_folder(folder: Path, remote: RemoteFolder) -> bytes:
+    """Replace a remote folder by a local one; the manifest is written last, and returned."""
     files = describe_files(folder, files_below(folder))
     remote.remove_all()
     put_files(folder, files, remote)
-    remote.write(MANIFEST, json.dumps({"files": files}, sort_keys=True).encode())
+    manifest = json.dumps({"files": files}, sort_keys=True).encode()
+    remote.write(MANIFEST, manifest)
+    return manifest
 
 
 def put_files(folder: Path, names: Iterable[str], remote: RemoteFolder) -> None:
@@ -208,9 +210,8 @@ def local_copy(uri: str) -> Path:
     return target
 
 
-def keep_copy(folder: Path, uri: str) -> None:
-    """Let this node's processes find what `put_folder` wrote from here without fetching it."""
-    manifest = RemoteFolder(uri).read(MANIFEST)
+def keep_copy(folder: Path, uri: str, manifest: bytes) -> None:
+    """Let this node's processes find a folder that lies at a URI too without fetching it."""
     with _locked_copy(uri, manifest) as target:
         if not target.is_dir():
             with atomic_folder(target, "fetched") as temporary:

@@ -96,12 +96,13 @@ class Mirror:
         target = self.remote / ("global" if own else "base")
         described = describe_files(model, files_below(model))
         try:
-            same = json.loads(target.read(MANIFEST))["files"] == described
+            manifest = target.read(MANIFEST)
+            same = json.loads(manifest)["files"] == described
         except FileNotFoundError:
             same = False
         if not same:
-            put_folder(model, target)
-        keep_copy(model, target.uri)
+            manifest = put_folder(model, target)
+        keep_copy(model, target.uri, manifest)
         return target.uri
 
     def fetch_models(self) -> None:

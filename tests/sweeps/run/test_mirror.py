@@ -169,9 +169,9 @@ def test_a_model_is_put_once(
 ) -> None:
     puts = []
 
-    def count(folder: Path, remote: RemoteFolder) -> None:
+    def count(folder: Path, remote: RemoteFolder) -> bytes:
         puts.append(remote.uri)
-        put_folder(folder, remote)
+        return put_folder(folder, remote)
 
     monkeypatch.setattr("sweeps.run.mirror.put_folder", count)
     assert mirror.share_model(tiny_backbone) == mirror.share_model(tiny_backbone)

@@ -125,7 +125,7 @@ class CountrySearch(JobSource):
             return
         record = TrialRecord.model_validate_json(result["record"])
         self.spent_s += record.devices * float(result.get("time_total_s", 0.0))
-        if not result.get("pruned") and reaches_target(record, self.limits):
+        if reaches_target(record, self.limits):
             target = self.limits.target_accuracy
             self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
             self.remaining[country] = 0

@@ -8,7 +8,7 @@ import numpy as np
 
 from scpo.countries.scoring import score_texts
 from scpo.data.reading.conversations import Message, render_messages
-from scpo.models.export import export_reward_model
+from scpo.models.export.model_folder import export_reward_model
 from scpo.models.folder.contract import ModelFacts
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from scpo.files.atomic import atomic_folder
-from scpo.models.export import write_model_files
+from scpo.models.export.model_folder import write_model_files
 from scpo.models.reward_model import LoadedModel
 
 

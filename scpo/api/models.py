@@ -24,9 +24,9 @@ from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
 from scpo.models.devices import named_device
-from scpo.models.export import write_model_files
+from scpo.models.export.model_folder import write_model_files
+from scpo.models.export.readers import tell_readers
 from scpo.models.folder.contract import ModelFacts, write_facts
-from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import LoadedModel, content_hash

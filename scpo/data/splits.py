@@ -15,37 +15,15 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import ArrayLike, NDArray
 
-from scpo.arrays import IntArray
 from scpo.files.atomic import hash_values, write_json
+from scpo.statistics.user_folds import deal_users, shuffle_users
 from scpo.text.json_text import load_json
 
 SIDES = ("train", "validation", "test")
 _SHARE = 0.15  # of users that test, and of those that validate
 _READ_ONLY = (errno.EACCES, errno.EPERM, errno.EROFS)  # a folder that others own
 SPLIT_FILE = "split.json"  # beside interactions: the side of each user by country
-
-
-def shuffle_users(users: ArrayLike, *, seed: int) -> list[str]:
-    """Return the distinct users in the random order of a seed."""
-    shuffled: list[str] = np.random.default_rng(seed).permutation(np.unique(users)).tolist()
-    return shuffled
-
-
-def deal_users(user: NDArray[np.str_], num_folds: int, *, seed: int) -> IntArray:
-    """Return the fold of each row, 0..k-1: users are dealt in random order, sizes differ by one.
-
-    `user` is that of each row, shape (P,).
-
-    Raises:
-        ValueError: `2 <= k <= users` does not hold.
-    """
-    users = shuffle_users(user, seed=seed)
-    if not 2 <= num_folds <= len(users):
-        raise ValueError(f"`2 <= folds <= {len(users)}`, the users, must hold, got {num_folds}.")
-    fold_of = {name: position % num_folds for position, name in enumerate(users)}
-    return np.array([fold_of[name] for name in user.tolist()], dtype=np.int64)
 
 
 def split_users(

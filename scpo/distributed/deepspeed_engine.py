@@ -15,10 +15,10 @@ from torch import Tensor
 from scpo.choices import Offload, ResolvedPrecision, ZeroStage, check_offload
 from scpo.distributed.deepspeed_internals import release_engine
 from scpo.distributed.shard_weights import shard_weights
+from scpo.files.pulse import pulse
 from scpo.models.classifier import compute_rewards
 from scpo.models.devices import autocast, trim_memory
 from scpo.models.reward_model import LoadedModel
-from scpo.pulse import pulse
 from scpo.training.engines import Optimization, gather_from_ranks
 
 STATE_TAG = "state"

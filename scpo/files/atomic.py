@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 MARKER = ".scpo.json"  # in a folder that a command wrote: kind, format, what it was made from
 MARKER_FORMAT = 1

@@ -24,7 +24,7 @@ from pyarrow.fs import FileSelector, LocalFileSystem, copy_files
 
 from scpo.files.atomic import atomic_folder, atomic_path, hash_file
 from scpo.files.places import Place, first_line, home, is_remote, open_store
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 MANIFEST = "MANIFEST.json"
 _THREADS = 8

@@ -24,7 +24,7 @@ from typing import Any, TextIO
 
 from scpo.files.atomic import MARKER, MARKER_FORMAT, read_marker, refuse_other_files, write_json
 from scpo.files.provenance import utc_now
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 LOCK = ".scpo.lock"
 _BEAT_S = 10.0

@@ -29,7 +29,7 @@ from scipy.special import log_expit
 from torch import Tensor
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 Heads = NDArray[np.floating]
 

@@ -13,10 +13,10 @@ import numpy as np
 from scipy.special import log_expit
 
 from scpo.arrays import FloatArray
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs, head_margins, train_heads
 from scpo.method.user_weights import default_user_strength, user_agreement, user_weights
 from scpo.statistics.lower_bound import means_by_user
+from scpo.statistics.user_folds import deal_users
 
 NUM_FOLDS = 5  # of users
 MIN_USERS = 2 * NUM_FOLDS

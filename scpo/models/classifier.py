@@ -30,7 +30,7 @@ from transformers.modeling_layers import (
 )
 from transformers.modeling_outputs import SequenceClassifierOutputWithPast
 
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 # Exactly these classes: a subclass may pool otherwise. DeBERTa's convolution over all tokens comes
 # after its first layer.

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from typing import TypedDict, Unpack
 
 from scpo.choices import Offload, ZeroStage, check_offload
-from scpo.models.export import size_of_file
 from scpo.models.model_cost import ModelCost
 
 FLOAT_BYTES = 4
+FILE_BYTES = 5 * 10**9  # of a file of weights, at most
+_LEAST_FILE_BYTES = 100 * 10**6
 MOMENT_BYTES = 8  # AdamW's two
 BACKWARD_SHARE = 0.9  # of a layer's activations, measured: what its backward pass adds to them
 RUNTIME_BYTES = 10**9  # a process with Ray, torch and transformers; and a CUDA context with NCCL
@@ -24,6 +25,12 @@ RUNTIME_BYTES = 10**9  # a process with Ray, torch and transformers; and a CUDA 
 # weights that stage 3 keeps. A GPU reserves a whole bucket, a CPU what is touched.
 BUCKET_ELEMENTS = 5 * 10**8
 LIVE_ELEMENTS = 10**9
+
+
+def size_of_file(num_weights: int, num_ranks: int) -> int:
+    """Return the bytes of a file of float32 weights: half a rank's shard, as saving copies it."""
+    shard_bytes = FLOAT_BYTES * num_weights // num_ranks
+    return min(FILE_BYTES, max(_LEAST_FILE_BYTES, shard_bytes // 2))
 
 
 class Sharding(TypedDict, total=False):

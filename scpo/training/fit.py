@@ -20,10 +20,11 @@ from scpo.files.places import Place
 from scpo.files.provenance import installed_versions
 from scpo.models.classifier import enable_activation_checkpointing, head_digest
 from scpo.models.devices import resolve_precision
-from scpo.models.export import FILE_BYTES, export_reward_model, size_of_file
+from scpo.models.export.model_folder import export_reward_model
 from scpo.models.folder.contract import ModelFacts
 from scpo.models.lora import add_lora, merge_lora
 from scpo.models.reward_model import LoadedModel
+from scpo.models.training_memory import FILE_BYTES, size_of_file
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoint_storage import remove_checkpoints
 from scpo.training.checkpoints import Checkpoints, TrainingStopped

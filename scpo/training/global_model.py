@@ -24,11 +24,12 @@ from scpo.data.prefixes import UNNAMED, prefix_of, prefix_prompts
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.countries import base_country, find_countries, tell_near_names
 from scpo.data.sources.pairs_file import read_pairs_file
-from scpo.data.splits import shuffle_users, vetted_users
+from scpo.data.splits import vetted_users
 from scpo.models.devices import pick_device
 from scpo.models.fit_together import check_lengths
 from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
+from scpo.statistics.user_folds import shuffle_users
 from scpo.statistics.wording import format_accuracy
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts, encode_texts

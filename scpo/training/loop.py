@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from scpo.arrays import IntArray
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 from scpo.tokens.batches import TrainingSet, plan_epoch, plan_steps, shard_step
 from scpo.training.checkpoints import (
     Checkpoints,

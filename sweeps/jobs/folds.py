@@ -12,8 +12,8 @@ import numpy as np
 
 from scpo.arrays import FloatArray
 from scpo.countries.country_data import CountryData
-from scpo.data.splits import deal_users
 from scpo.statistics.bootstrap import Interval, interval
+from scpo.statistics.user_folds import deal_users
 from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
 from sweeps.ledger.records import AccuracyRecord, EvaluationRecord, TrialRecord, UserCounts
 from sweeps.ledger.user_counts import align_by_user, evaluation_of

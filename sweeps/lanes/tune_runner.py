@@ -16,8 +16,8 @@ from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
 from scpo.files.places import absolute
+from scpo.files.pulse import pulse
 from scpo.interrupts import Stopped
-from scpo.pulse import pulse
 from scpo.text.terminal import one_line, warn
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.job import Job

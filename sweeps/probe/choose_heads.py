@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scpo.arrays import FloatArray, IntArray
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import Heads, ProbedPairs, head_margins, train_heads
 from scpo.heads.user_margins import MIN_USERS, agreement_of_users, gated_strength
 from scpo.method.arms import Selection, select_arm, select_setting
 from scpo.method.user_weights import default_user_strength
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import BASELINE, HEAD_ARMS, KEPT_GLOBAL, TUNED_ARM, USER
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins

@@ -15,7 +15,6 @@ from scpo.distributed.ray_scoring import score_on_ray
 from scpo.distributed.ray_start import start_ray
 from scpo.distributed.sharded_scoring import score_sharded
 from scpo.files.atomic import write_json
-from scpo.files.shared_cache import local_cache, shared_cache
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
@@ -24,6 +23,7 @@ from sweeps.config import Say, SweepConfig
 from sweeps.run.mirror import Mirror
 from sweeps.run.pins import pin_file, pin_rewards
 from sweeps.run.run_folder import split_of_run
+from sweeps.run.shared_cache import local_cache, shared_cache
 from sweeps.run.table_and_model import prepare_table_and_model, ray_files
 from sweeps.run.workspace import Workspace, worker_group
 

@@ -12,7 +12,6 @@ from scpo.countries.build import divide_users
 from scpo.data.interactions import read_interactions
 from scpo.evaluation.labelled_models import ModelsToJudge
 from scpo.evaluation.reporting.card_facts import CardFacts, DataSource
-from scpo.files.shared_cache import local_cache
 from scpo.models.model_source import PIN_FILE, ModelSource, pin_model
 from scpo.models.reward_model import content_hash
 from sweeps.config import SweepConfig
@@ -20,6 +19,7 @@ from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.words import KEPT_GLOBAL
 from sweeps.run.pins import check_pins, compare_pin
 from sweeps.run.run_folder import read_run_config, split_of_run
+from sweeps.run.shared_cache import local_cache
 
 UNKNOWN_LICENSE = "unknown"
 SETTING = ("retention", "strength", "user_strength", "learning_rate", "epochs", "lora_rank")

@@ -31,10 +31,10 @@ from scpo.countries.features import KeptFeatures
 from scpo.countries.pooling import reward_head
 from scpo.data.interactions import INTERACTIONS_SCHEMA
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
 from scpo.models.reward_model import LoadedModel, content_hash
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points

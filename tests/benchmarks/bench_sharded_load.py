@@ -87,9 +87,10 @@ def run_rank(model: Path, out: Path) -> dict[str, float]:
     from scpo.distributed.deepspeed_internals import skip_compilation
     from scpo.distributed.ray_training import load_everywhere
     from scpo.distributed.sharded_scoring import ShardedScorer, rewards_of_all
-    from scpo.models.export import export_reward_model, size_of_file
+    from scpo.models.export.model_folder import export_reward_model
     from scpo.models.model_source import find_model
     from scpo.models.reward_model import fresh_model
+    from scpo.models.training_memory import size_of_file
     from scpo.training.forward_passes import model_inputs
 
     torch.set_num_threads(1)

@@ -32,7 +32,7 @@ from scpo.data.pairs import Pairs, build_pairs
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.prism import read_prism
 from scpo.data.sources.synthetic import make_synthetic
-from scpo.models.export import write_model_files
+from scpo.models.export.model_folder import write_model_files
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
 from scpo.tokens.batches import TrainingSet

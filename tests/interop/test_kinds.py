@@ -1,6 +1,6 @@
 """Exports of many kinds of models in transformers 4.51, rewardbench and OpenRLHF.
 
-`scpo.models.folder.transformers4` names the kinds that are equal: each is held here, with other
+`scpo.models.export.transformers4` names the kinds that are equal: each is held here, with other
 rotary settings than version 4 takes when it finds none.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scpo.models.folder.transformers4 import EQUAL
+from scpo.models.export.transformers4 import EQUAL
 from tests.dialogues import export_model
 from tests.interop.conftest import assert_equal, our_rewards
 from tests.interop.old_readers import run_old

@@ -20,7 +20,7 @@ from scpo.evaluation.pair_scores import GLOBAL, LENGTH
 from scpo.evaluation.reporting.card_facts import SETTING_WORDS, CardFacts
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import MARKER, write_text
-from scpo.models.folder.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
+from scpo.models.export.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
 from scpo.models.folder.contract import FACTS_FILE, verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference

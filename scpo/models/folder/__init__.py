@@ -1,6 +1,5 @@
-"""A model's folder as files: what may come in, and what goes out beside the weights.
+"""A model's folder as files: what may come in, and scpo.json beside the weights.
 
-In: folders of files. Out: errors that name a file, scpo.json, the fields that other programs
-read, the card. No model is loaded.
-May import: `scpo.files`, `scpo.tokens`.
+In: folders of files. Out: errors that name a file, and the facts of scpo.json. No model is loaded.
+May import: `scpo.files`, `scpo.text`.
 """

@@ -1,7 +1,7 @@
 """Signs of life: what each process of a lane sends every second while it is there.
 
-A thread sends them, but what they tell, `scpo.pulse`, is raised by the thread that computes: a
-process that is stopped sends none, and the count of one in an endless loop stands still.
+A thread sends them, but what they tell, `scpo.files.pulse`, is raised by the thread that computes:
+a process that is stopped sends none, and the count of one in an endless loop stands still.
 """
 
 import os
@@ -16,7 +16,7 @@ import psutil
 import ray
 from ray.exceptions import RayError
 
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 
 _EVERY_S = 1.0
 _ANSWER_S = 60.0  # of an actor that is about to start
@@ -38,7 +38,7 @@ class Sign(NamedTuple):
     process: Process
     rank: int | None  # of a worker; None for the actor of a lane
     job: str | None  # the trial that it computes; None while it starts or waits
-    steps: int  # counted by `scpo.pulse`
+    steps: int  # counted by `scpo.files.pulse`
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from scpo.arrays import FeatureArray, FloatArray
 from scpo.config import parse_config
 from scpo.countries.country_data import CountryData, build_country, pair_margins, rows_of
 from scpo.data.reading.countries import find_countries
-from scpo.data.splits import deal_users
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.heads.user_margins import MIN_USERS
 from scpo.method.strength import margin_scale
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import Say
 from sweeps.jobs.folds import mean_if_known
 from sweeps.jobs.job_records import margin_record

@@ -3,20 +3,12 @@ import json
 import random
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pytest
 
 from scpo.data import splits
 from scpo.data.interactions import INTERACTIONS_SCHEMA
-from scpo.data.splits import (
-    SPLIT_FILE,
-    deal_users,
-    fold_users,
-    keep_split,
-    shuffle_users,
-    split_users,
-)
+from scpo.data.splits import SPLIT_FILE, fold_users, keep_split, split_users
 
 
 def make_table(num_users: dict[str, int], prompt: str = "Sky?") -> pa.Table:
@@ -138,32 +130,6 @@ def test_bad_folds() -> None:
         fold_users(table, "A", num_folds=5)
     with pytest.raises(ValueError, match=r"\['B'\] must be among"):
         fold_users(table, "B", num_folds=3)
-
-
-def test_users_are_dealt_whole_and_evenly() -> None:
-    user = np.array(list("aabbbccdeeefg"))
-    fold = deal_users(user, 3, seed=4)
-    by_user = {name: set(fold[user == name].tolist()) for name in user.tolist()}
-    assert all(len(folds) == 1 for folds in by_user.values())
-    sizes = np.bincount([next(iter(folds)) for folds in by_user.values()])
-    assert sorted(sizes.tolist()) == [2, 2, 3]
-    assert np.array_equal(fold, deal_users(user, 3, seed=4))
-    assert any(not np.array_equal(fold, deal_users(user, 3, seed=seed)) for seed in range(4))
-
-
-def test_every_third_user_of_the_shuffled_order_is_in_one_fold() -> None:
-    user = np.array(list("gfedcbagfedcba"))  # rows in any order
-    shuffled = np.random.default_rng(5).permutation(list("abcdefg"))
-    assert shuffle_users(user, seed=5) == shuffled.tolist()
-    fold = deal_users(user, 3, seed=5)
-    for number in range(3):
-        assert set(user[fold == number]) == set(shuffled[number::3])
-
-
-@pytest.mark.parametrize("folds", [1, 3])
-def test_as_many_folds_as_users_at_most(folds: int) -> None:
-    with pytest.raises(ValueError, match=rf"`2 <= folds <= 2`, the users, must hold, got {folds}"):
-        deal_users(np.array(["a", "b", "b"]), folds, seed=0)
 
 
 def users_of(*names: str, country: str = "Chile") -> pa.Table:

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from scpo.arrays import FloatArray
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import head_margins, train_heads
 from scpo.heads.user_margins import (
     UserGate,
@@ -16,6 +15,7 @@ from scpo.heads.user_margins import (
     out_of_fold_margins,
 )
 from scpo.method.user_weights import user_weights
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.research.worlds.world_arms import judge_world

@@ -7,7 +7,7 @@ from safetensors import SafetensorError
 
 from scpo.config import LoraConfig, TrainingConfig
 from scpo.countries.scoring import score_texts
-from scpo.models import export
+from scpo.models.export import model_folder as export
 from scpo.models.loading import load_reward_model
 from scpo.training import fit
 from scpo.training.checkpoints import TrainingStopped

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.method.arms import select_arm
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import HeadsConfig
 from sweeps.ledger.words import HEAD_ARMS
 from sweeps.probe.choose_heads import (

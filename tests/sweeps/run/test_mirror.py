@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from scpo.files.buckets import RemoteFolder, local_copy, put_folder
-from scpo.files.shared_cache import local_cache, shared_cache
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import content_hash
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, read_records
 from sweeps.run.mirror import RECORDS_FOLDER, Mirror, working_folder
+from sweeps.run.shared_cache import local_cache, shared_cache
 from tests.saved_model import save_reward_model
 
 Make = Callable[..., TrialRecord]

@@ -9,7 +9,7 @@ import psutil
 import pytest
 import ray
 
-from scpo.pulse import pulse
+from scpo.files.pulse import pulse
 from sweeps.config import LanesConfig
 from sweeps.lanes.hangs.lane_watch import LaneWatch
 from sweeps.lanes.hangs.signs import Signs, Watched

@@ -12,9 +12,9 @@ import pytest
 from scpo.arrays import FeatureArray
 from scpo.config import FeaturesConfig, load_config
 from scpo.countries.country_data import CountryData
-from scpo.data.splits import deal_users
 from scpo.heads.linear_heads import ProbedPairs, head_margins
 from scpo.statistics.bootstrap import Interval, interval
+from scpo.statistics.user_folds import deal_users
 from sweeps.config import HeadsConfig
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.research.study.annotators import simulate_annotators

@@ -5,8 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from scpo.data.splits import deal_users
 from scpo.method.arms import TRAINED_ARMS, select_arm
+from scpo.statistics.user_folds import deal_users
 from sweeps.probe.choose_heads import train_selections
 from sweeps.research.worlds.world_arms import (
     MEASURES,

@@ -20,26 +20,19 @@ from transformers.utils import logging as transformers_logging
 
 from scpo.arrays import FloatArray
 from scpo.files.atomic import atomic_folder, write_json
+from scpo.files.pulse import pulse
 from scpo.models.classifier import compute_rewards, plain_model
 from scpo.models.devices import trim_memory
-from scpo.models.folder.card import write_export_card
+from scpo.models.export.card import write_export_card
+from scpo.models.export.readers import tell_readers
 from scpo.models.folder.contract import ModelFacts, write_facts
-from scpo.models.folder.readers import tell_readers
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import has_lora, merge_state
 from scpo.models.reward_model import LoadedModel, takes_token_types
-from scpo.pulse import pulse
+from scpo.models.training_memory import FILE_BYTES
 from scpo.tokens.encoding import TokenizedTexts, pad_texts
 
-FILE_BYTES = 5 * 10**9  # of a file of weights, at most
-_LEAST_FILE_BYTES = 100 * 10**6
 _TOLERANCE = 1e-3
-
-
-def size_of_file(num_weights: int, num_ranks: int) -> int:
-    """Return the bytes of a file of float32 weights: half a rank's shard, as saving copies it."""
-    shard_bytes = 4 * num_weights // num_ranks
-    return min(FILE_BYTES, max(_LEAST_FILE_BYTES, shard_bytes // 2))
 
 
 def export_reward_model(

@@ -12,9 +12,9 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from scpo.files.atomic import write_json, write_text
+from scpo.models.export.transformers4 import old_fields, old_note
 from scpo.models.folder.checks import CONFIG_FILE, read_object
 from scpo.models.folder.contract import ModelFacts
-from scpo.models.folder.transformers4 import old_fields, old_note
 from scpo.tokens.pair_layout import pair_template, reads_pairs
 
 TOKENIZER_CONFIG = "tokenizer_config.json"

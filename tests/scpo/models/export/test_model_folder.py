@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from transformers import AutoModelForSequenceClassification
 
 from scpo.countries.scoring import score_texts
-from scpo.models import export
-from scpo.models.export import export_reward_model
+from scpo.models.export import model_folder as written
+from scpo.models.export.model_folder import export_reward_model
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora, has_lora
 from scpo.models.reward_model import content_hash
@@ -115,13 +115,13 @@ def test_a_lost_head_is_refused(model_folder, tmp_path, monkeypatch, lora):
     spoilt = state | {name: -state[name]}
     with pytest.raises(RuntimeError, match="those of the exported folder differ by up to"):
         export_reward_model(reward, tmp_path / "out", **wanted, weights=spoilt.items())
-    write = export.write_model_files
+    write = written.write_model_files
 
     def lose_the_head(reward, folder, weights=None, **sizes):
         kept = [(n, t) for n, t in reward.model.state_dict().items() if "score" not in n]
         write(reward, folder, kept)
 
-    monkeypatch.setattr(export, "write_model_files", lose_the_head)
+    monkeypatch.setattr(written, "write_model_files", lose_the_head)
     with pytest.raises(RuntimeError, match=r"must load, but .* lacks score\.weight"):
         export_reward_model(reward, tmp_path / "out", **wanted)
     assert list(tmp_path.iterdir()) == []
@@ -133,7 +133,7 @@ def test_plain_transformers_must_agree(model_folder, tmp_path, monkeypatch):
     def load_another(folder, **named):
         return move(load_reward_model(str(folder)), seed=2).model
 
-    monkeypatch.setattr(export, "_load_plain", load_another)
+    monkeypatch.setattr(written, "_load_plain", load_another)
     with pytest.raises(RuntimeError, match="those of plain transformers differ by up to"):
         export_reward_model(reward, tmp_path / "out", **expect(reward))
 
@@ -176,7 +176,7 @@ def test_weights_go_into_files_of_a_size_with_an_index(model_folder, tmp_path):
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     largest = max(tensor.nbytes for tensor in weights.values())
-    export.write_weights(weights.items(), folder, largest)
+    written.write_weights(weights.items(), folder, largest)
     files = sorted(path.name for path in folder.glob("*.safetensors"))
     assert len(files) > 2
     assert files[0] == f"model-00001-of-{len(files):05}.safetensors"

@@ -8,8 +8,8 @@ from pathlib import Path
 from huggingface_hub import ModelCardData
 
 from scpo.files.atomic import write_text
+from scpo.models.export.readers import reader_notes
 from scpo.models.folder.contract import ModelFacts
-from scpo.models.folder.readers import reader_notes
 
 CARD_FILE = "README.md"
 TESTED_BEFORE = "other settings that the test users judged before"

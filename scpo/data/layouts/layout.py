@@ -6,7 +6,7 @@ and `rejected`, whose texts and messages `scpo.data.reading.trl_columns` takes a
 
 import math
 import reprlib
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, TypeAlias
@@ -18,6 +18,8 @@ RawRow: TypeAlias = Mapping[str, Any]
 NumberedRows: TypeAlias = Iterable[tuple[int, dict[str, Any]]]
 
 SCORES = ("score_chosen", "score_rejected")  # in a pair whose layout scores both responses
+FLAGS = {"1": True, "true": True, "0": False, "false": False}  # choices of `take_choice`
+RATED = "responses of this judgement"  # in a row that stands for several, of which each has one
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,8 @@ class Layout:
         needs: Columns that all of its rows have, and by which it is recognised.
         read_pairs: Returns the pairs of a row, none for a tie; raises RowFault.
         reads: Further columns that it reads.
-        gather: Joins rows that belong together before that; None where each stands alone.
+        rate: Returns the response of a row and its score, where rows of a prompt, user and
+            country belong together; `read_pairs` then finds all of them under `RATED`.
         user: Its own column of users, "" where it has none.
         country: Its own column of countries, "" where it has none.
         is_only_named: Never recognised: another layout with these columns is the usual one.
@@ -39,7 +42,7 @@ class Layout:
     needs: frozenset[str]
     read_pairs: Callable[[RawRow], list[dict[str, Any]]]
     reads: frozenset[str] = frozenset()
-    gather: Callable[[NumberedRows], Iterator[tuple[int, dict[str, Any]]]] | None = None
+    rate: Callable[[RawRow], tuple[Any, float]] | None = None
     user: str = ""
     country: str = ""
     is_only_named: bool = False
@@ -109,16 +112,17 @@ def take_items(row: RawRow, field: str) -> list[RawRow]:
     return value
 
 
-def take_choice(row: RawRow, field: str, choices: Mapping[Any, Any]) -> Any:
-    """Return what a field's value stands for.
+def take_choice(row: RawRow, field: str, choices: Mapping[str, Any]) -> Any:
+    """Return what a field's value stands for; the choices are in lower case.
+
+    A number or a truth value is what its text is: a CSV file has texts only.
 
     Raises:
         RowFault: The field is absent, or its value is none of the choices.
     """
     value = take_given(row, field)
-    key = value.strip() if isinstance(value, str) else value
-    if not isinstance(key, Hashable) or key not in choices:
-        known = ", ".join(str(choice) for choice in choices)
-        message = f"One of {known} must stand here, got {reprlib.repr(value)}."
+    key = str(value).strip().lower().removesuffix(".0")
+    if key not in choices:
+        message = f"One of {', '.join(choices)} must stand here, got {reprlib.repr(value)}."
         raise RowFault("wrong_type", message, field)
     return choices[key]

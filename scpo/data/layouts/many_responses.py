@@ -1,26 +1,21 @@
 """Layouts of several scored responses: every two with different scores give a pair.
 
 Nectar (ranks) and UltraFeedback hold all responses of a prompt in one row. HelpSteer2 and TRL's
-unpaired layout hold one response a row; rows of one prompt (and user and country) belong together.
+unpaired layout hold one response a row.
 """
 
-import json
-from collections.abc import Iterator
 from typing import Any
 
 from scpo.data.layouts.layout import (
+    FLAGS,
+    RATED,
     Layout,
-    NumberedRows,
     RawRow,
     make_rated_pairs,
     take_choice,
     take_items,
     take_number,
 )
-
-_LABELS = {True: 1.0, False: 0.0, "true": 1.0, "false": 0.0, "True": 1.0, "False": 0.0}
-_GATHERED = "responses of this prompt"
-_WITHIN = ("prompt", "user", "country")  # rows that agree in these are of one judgement
 
 
 def nectar(row: RawRow) -> list[dict[str, Any]]:
@@ -41,25 +36,13 @@ def ultrafeedback(row: RawRow) -> list[dict[str, Any]]:
 
 
 def helpsteer_2_ratings(row: RawRow) -> list[dict[str, Any]]:
-    """Return the pairs of gathered HelpSteer2 rows by `helpfulness`."""
-    rated = [(each["response"], take_number(each, "helpfulness")) for each in row[_GATHERED]]
-    return make_rated_pairs(row["prompt"], rated)
+    """Return the pairs of HelpSteer2 rows that belong together, by `helpfulness`."""
+    return make_rated_pairs(row["prompt"], row[RATED])
 
 
 def unpaired(row: RawRow) -> list[dict[str, Any]]:
-    """Return the pairs of gathered rows of TRL's unpaired layout: each good with each bad one."""
-    rated = [(each["completion"], take_choice(each, "label", _LABELS)) for each in row[_GATHERED]]
-    return [_without_scores(pair) for pair in make_rated_pairs(row["prompt"], rated)]
-
-
-def gather_prompts(rows: NumberedRows) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield one row for all that ask one prompt, with them in it, under the line of the first."""
-    gathered: dict[str, tuple[int, dict[str, Any]]] = {}
-    for line, row in rows:
-        key = json.dumps([row.get(name) for name in _WITHIN], default=str)
-        first = gathered.setdefault(key, (line, {**row, _GATHERED: []}))
-        first[1][_GATHERED].append(row)
-    yield from gathered.values()
+    """Return the pairs of TRL's unpaired rows that belong together: each good, each bad one."""
+    return [_without_scores(pair) for pair in make_rated_pairs(row["prompt"], row[RATED])]
 
 
 MANY_RESPONSES = (
@@ -69,13 +52,13 @@ MANY_RESPONSES = (
         "helpsteer2",
         frozenset({"prompt", "response", "helpfulness"}),
         helpsteer_2_ratings,
-        gather=gather_prompts,
+        rate=lambda row: (row["response"], take_number(row, "helpfulness")),
     ),
     Layout(
         "unpaired",
         frozenset({"prompt", "completion", "label"}),
         unpaired,
-        gather=gather_prompts,
+        rate=lambda row: (row["completion"], take_choice(row, "label", FLAGS)),
     ),
 )
 

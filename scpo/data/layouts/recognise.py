@@ -4,6 +4,7 @@ A layout is recognised by its columns; where several fit, or the prompt may be i
 that is refused by name. A layout or a column that is named is taken at its word.
 """
 
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -15,11 +16,13 @@ from scpo.data.layouts.chosen_rejected import (
     join_prompt,
 )
 from scpo.data.layouts.community_alignment import COMMUNITY
-from scpo.data.layouts.layout import SCORES, Layout, NumberedRows, RawRow, take_number
+from scpo.data.layouts.layout import RATED, SCORES, Layout, NumberedRows, RawRow, take_number
 from scpo.data.layouts.many_responses import MANY_RESPONSES
 from scpo.data.layouts.two_responses import TWO_RESPONSES
 from scpo.data.reading.bad_rows import BadRows, RowFault
-from scpo.data.reading.fields import take_given
+from scpo.data.reading.conversations import tidy
+from scpo.data.reading.countries import canonical_country
+from scpo.data.reading.fields import is_absent, take_given, take_id
 
 PLAIN = "chosen_rejected"
 LAYOUTS = (*TWO_RESPONSES, *MANY_RESPONSES, COMMUNITY)
@@ -137,7 +140,7 @@ def _read_all(
     """Yield number, row and pairs of every row that can be read."""
     own = {"user": layout.user, "country": layout.country}
     whole = _with_needed(rows, layout, reject)
-    for line, row in layout.gather(whole) if layout.gather else whole:
+    for line, row in _gather(whole, layout.rate, names, reject) if layout.rate else whole:
         try:
             pairs = layout.read_pairs(row)
         except RowFault as fault:
@@ -153,6 +156,34 @@ def _read_all(
             if column in row:
                 kept[names[field]] = row[column]
         yield line, row, [{**kept, **_rename(pair, names)} for pair in pairs]
+
+
+def _gather(
+    rows: NumberedRows,
+    rate: Callable[[RawRow], tuple[Any, float]],
+    names: Mapping[str, str],
+    reject: Callable[[RowFault, int, RawRow], None],
+) -> NumberedRows:
+    """Return one row for all of one judgement, with their responses, by the line of the first."""
+    gathered: dict[str, tuple[int, dict[str, Any]]] = {}
+    for line, row in rows:
+        try:
+            rated, key = rate(row), _judgement_key(row, names)
+        except RowFault as fault:
+            reject(fault, line, row)
+        else:
+            _, first = gathered.setdefault(key, (line, {**row, RATED: []}))
+            first[RATED].append(rated)
+    return gathered.values()
+
+
+def _judgement_key(row: RawRow, names: Mapping[str, str]) -> str:
+    """Return what rows of one judgement share, however it is spelt: prompt, user and country."""
+    prompt, country = row["prompt"], row.get(names["country"])
+    user = None if is_absent(row.get(names["user"])) else take_id(row, names["user"])
+    named = canonical_country(country) if isinstance(country, str) else None
+    asked = tidy(prompt) if isinstance(prompt, str) else prompt
+    return json.dumps([asked, user, named or country], default=str)
 
 
 def _rename(pair: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:

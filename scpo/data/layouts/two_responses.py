@@ -5,19 +5,18 @@ HelpSteer2 (preferences) and HelpSteer3, PKU-SafeRLHF, SHP, and the comparisons 
 
 from typing import Any
 
-from scpo.data.layouts.layout import Layout, RawRow, make_pair, take_choice, take_number
+from scpo.data.layouts.layout import FLAGS, Layout, RawRow, make_pair, take_choice, take_number
 from scpo.data.reading.bad_rows import RowFault
 from scpo.text.json_text import load_json
 
 FIRST, SECOND, TIE = "first", "second", "tie"
-_BY_NUMBER = {0: FIRST, 1: SECOND, "0": FIRST, "1": SECOND}
-_BY_LABEL = {1: FIRST, 0: SECOND, "1": FIRST, "0": SECOND}
+_BY_NUMBER = {"0": FIRST, "1": SECOND}
+_BY_LABEL = {said: FIRST if is_first else SECOND for said, is_first in FLAGS.items()}
 _WINNERS = {
     "model_a": FIRST,
     "model_b": SECOND,
     **dict.fromkeys(("tie", "tie (bothbad)", "both_bad", "bothbad"), TIE),
 }
-_TRUE = {1: True, 0: False, "1": True, "0": False, "True": True, "False": False}
 
 
 def helpsteer_3(row: RawRow) -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ def arena(row: RawRow) -> list[dict[str, Any]]:
 def arena_lists(row: RawRow) -> list[dict[str, Any]]:
     """Return the pair of an arena row that holds its turns as printed JSON lists."""
     first, second, tie = (
-        take_choice(row, f"winner_{name}", _TRUE) for name in ("model_a", "model_b", "tie")
+        take_choice(row, f"winner_{name}", FLAGS) for name in ("model_a", "model_b", "tie")
     )
     if first + second + tie != 1:
         message = "One of winner_model_a, winner_model_b and winner_tie must be 1."

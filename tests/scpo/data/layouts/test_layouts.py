@@ -201,6 +201,34 @@ def test_one_response_a_row_is_gathered_by_prompt() -> None:
     assert {row["user_id"] for row in rows} == {"u"}
 
 
+def test_rows_are_gathered_within_the_columns_that_are_named() -> None:
+    rows, bad_rows = read(
+        [
+            {"prompt": asked, "completion": text, "label": label, "who": who, "where": where}
+            for asked, text, label, who, where in (
+                ("Sky?", "blue", True, 1, "MX"),
+                ("Sky?", "red", False, 2, "MX"),
+                ("Sky?", "grey", False, 1, "Peru"),
+                ("Sky?\n", "wet", False, 1.0, "Mexico"),
+            )
+        ],
+        columns=PairColumns(user="who", country="where"),
+    )
+    assert pairs_of(rows) == {("Sky?", "blue", "wet", None)}
+    assert [(row["user_id"], row["country"]) for row in rows] == [("1", "Mexico")]
+    assert bad_rows.notes == {"no_preference": 2}
+
+
+def test_a_row_with_no_label_is_refused_alone_where_rows_are_gathered() -> None:
+    labels = {"blue": "1", "red": "0.0", "grey": "maybe", "wet": " FALSE"}
+    rows, bad_rows = read(
+        [{"prompt": "Sky?", "completion": text, "label": said} for text, said in labels.items()]
+    )
+    assert pairs_of(rows) == {("Sky?", "blue", "red", None), ("Sky?", "blue", "wet", None)}
+    assert [(entry["line"], entry["field"]) for entry in bad_rows.rejected] == [(3, "label")]
+    assert bad_rows.rejected[0]["message"].startswith("One of 1, true, 0, false must stand here")
+
+
 def test_a_row_without_a_response_is_refused_alone_where_rows_are_gathered() -> None:
     rows, bad_rows = read(
         [

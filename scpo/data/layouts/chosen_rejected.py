@@ -1,15 +1,13 @@
 """Rows with `chosen` and `rejected`, whatever their prompt and their scores are called.
 
 The prompt is `prompt`, or what chosen and rejected begin with; Orca's `question`, distilabel's
-`input`, Alpaca's `instruction` (and `input`), ShareGPT's `conversations`. A `system` column is
-the system message. Two scores, where a data set has them, are those of UltraFeedback binarized.
+`input`, Alpaca's `instruction` (and `input`), ShareGPT's `conversations`. Two scores, where a data set has them, are those of UltraFeedback binarized.
 """
 
 from collections.abc import Collection
 from typing import Any
 
 from scpo.data.layouts.layout import SCORES, RawRow
-from scpo.data.reading.conversations import is_transcript
 from scpo.data.reading.fields import is_absent
 
 PROMPTS = ("question", "instruction", "input", "conversations")
@@ -43,24 +41,14 @@ def find_prompt(present: Collection[str], prompt: str) -> str:
 
 
 def join_prompt(row: RawRow, column: str, prompt: str) -> dict[str, Any]:
-    """Return a row with its whole prompt under the name `prompt`.
-
-    Alpaca's input follows the instruction; a system message comes first.
-    """
+    """Return a row with its prompt under the name `prompt`; Alpaca's input follows it."""
     made = dict(row)
     if column not in row:
         return made
     asked = made[column]
     if column == "instruction" and isinstance(asked, str) and not is_absent(row.get("input")):
         asked = f"{asked}\n{row['input']}"
-    system = row.get("system")
-    if isinstance(system, str) and system.strip():
-        if isinstance(asked, str) and not is_transcript(asked):
-            asked = [{"role": "user", "content": asked}]
-        if isinstance(asked, list) and asked and _role(asked[0]) != "system":
-            asked = [{"role": "system", "content": system}, *asked]
-    if asked is not made.get(prompt):
-        made[prompt] = asked
+    made[prompt] = asked
     return made
 
 
@@ -70,7 +58,3 @@ def find_scores(row: RawRow) -> tuple[Any, Any] | None:
         if not any(is_absent(row.get(name)) for name in names):
             return row[names[0]], row[names[1]]
     return None
-
-
-def _role(turn: Any) -> Any:
-    return (turn.get("role") or turn.get("from")) if isinstance(turn, dict) else None

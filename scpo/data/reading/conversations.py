@@ -50,7 +50,7 @@ class Message(NamedTuple):
 
 
 def take_messages(value: list[Any] | dict[str, Any], field: str) -> list[Message]:
-    """Return the messages of a list, or the one of an object.
+    """Return the messages of a list, or the one of an object; a system message of nothing is none.
 
     Raises:
         RowFault: No message, another role, no text, or something besides text.
@@ -58,7 +58,8 @@ def take_messages(value: list[Any] | dict[str, Any], field: str) -> list[Message
     listed = value if isinstance(value, list) else [value]
     if not listed:
         raise RowFault("empty_text", "At least one message must stand here, got none.", field)
-    return [_take_message(item, field) for item in listed]
+    taken = [_take_message(item, field) for item in listed]
+    return [message for message in taken if message != ("system", "")]
 
 
 def is_transcript(text: str) -> bool:

@@ -3,6 +3,7 @@
 Explicit prompt (`prompt`, `chosen`, `rejected`), implicit prompt (`chosen` and `rejected` begin
 alike), or a prompt that both repeat; as texts, HH-RLHF's transcripts or lists of messages
 (`scpo.data.reading.conversations`). The same dialogue gives the same prompt and responses in each.
+A column `system` is its system message.
 The responses must be one turn of the assistant each, to the same turns before it: conversations
 that part earlier are refused, since a preference between them judges more than one response.
 
@@ -39,6 +40,7 @@ _ANSWERED = (
     "prompt_answered",
     "The turn before the response must not be the assistant's own, as that of this prompt is.",
 )
+_SYSTEM = "system"  # the column of a system message
 _PROMPTS_DIFFER = ("prompts_differ", "Chosen and rejected must answer one prompt, got several.")
 
 
@@ -88,6 +90,7 @@ def extract_texts(
     turns, answers = _split_turns(
         asked, _as_turns(first, "assistant"), _as_turns(second, "assistant"), (chosen, rejected)
     )
+    turns = _with_system(turns, row.get(_SYSTEM))
     if turns[-1].role == "assistant":
         raise RowFault(*_ANSWERED, prompt)
     clean_text(turns[-1].content, prompt)
@@ -197,6 +200,8 @@ def _join_turns(before: list[Message], shared: list[Message], field: str) -> lis
     """
     spoken = [message for message in before if message.role != "system"]
     system = before[: len(before) - len(spoken)]
+    if shared[: len(before)] == before:
+        return shared
     has_system = bool(shared) and shared[0].role == "system"
     heard = shared[1:] if has_system else shared
     if has_system and system and shared[:1] != system:
@@ -208,6 +213,17 @@ def _join_turns(before: list[Message], shared: list[Message], field: str) -> lis
     if has_system or (heard and (heard[0].role == spoken[-1].role or heard[0] in spoken)):
         raise RowFault(*_PROMPTS_DIFFER, field)
     return before + shared
+
+
+def _with_system(turns: list[Message], given: object) -> list[Message]:
+    """Return turns that begin with the system message which a column gives, if any."""
+    said = {"role": "system", "content": given}
+    system = take_messages([said], _SYSTEM) if isinstance(given, str) else []
+    if turns[0].role != "system":
+        return system + turns
+    if system not in ([], turns[:1]):
+        raise RowFault(*_PROMPTS_DIFFER, _SYSTEM)
+    return turns
 
 
 def _refuse_user_last(turns: list[Message], before: list[Message], field: str) -> None:

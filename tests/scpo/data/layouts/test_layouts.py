@@ -360,6 +360,34 @@ def test_ambiguous_rows_are_refused_by_name() -> None:
 def test_system_messages_and_inputs_are_part_of_the_prompt() -> None:
     rows, _ = read([ORCA | {"system": "Be brief."}])
     assert rows[0]["messages"] == [{"role": "system", "content": "Be brief."}, ASKED[0]]
+    brief = {"system": "Be brief."}
+    transcript = "\n\nHuman: Sky?\n\nAssistant:"
+    for row in (
+        SKYWORK | brief,
+        {"chosen": "Sky? blue", "rejected": "Sky? red"} | brief,
+        {"prompt": transcript, "chosen": "blue", "rejected": "red"} | brief,
+        {"chosen": f"{transcript} blue", "rejected": f"{transcript} red"} | brief,
+        {"prompt": ASKED[0], "chosen": "blue", "rejected": "red"} | brief,
+        {"prompt": "Sky?", "chosen": "Sky? blue", "rejected": "Sky? red"} | brief,
+        {"prompt": {"role": "system", "content": "Be brief."}} | SKYWORK,
+    ):
+        again, bad_rows = read([row])
+        assert again == rows, (row, bad_rows.rejected)
+    _, bad_rows = read([SKYWORK | {"prompt": [{"role": "system", "content": "Be long."}]} | brief])
+    assert [(each["reason"], each["field"]) for each in bad_rows.rejected] == [
+        ("prompts_differ", "system")
+    ]
+    plain, _ = read([ORCA])
+    silent = {"role": "system", "content": " "}
+    for row in (
+        SKYWORK | {"prompt": [silent, *ASKED]},
+        {"chosen": [silent, *SKYWORK["chosen"]], "rejected": SKYWORK["rejected"]},
+    ):
+        assert read([row])[0] == plain
+    late = [*ASKED, {"role": "system", "content": "Be brief."}]
+    answers = {name: [*late, SKYWORK[name][-1]] for name in ("chosen", "rejected")}
+    rows, _ = read([answers | {"prompt": late}])
+    assert rows[0]["messages"] == late
     rows, _ = read([DISTILABEL | {"instruction": "Answer.", "input": "Sky?"}])
     assert rows[0]["prompt"] == "Answer.\nSky?"
     rows, _ = read([DISTILABEL | {"instruction": "Sky?", "input": ""}])

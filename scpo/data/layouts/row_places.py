@@ -4,6 +4,7 @@ Shards are read in the order of their names, their rows numbered through. Of a f
 of several splits those of "train" are read, and the others counted.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from pathlib import Path
@@ -21,7 +22,9 @@ from scpo.files.hub import is_data_set_name
 
 SAVED = ("state.json", "dataset_dict.json")  # of `save_to_disk`
 _ENDINGS = ("jsonl", "ndjson", "json", "csv", "tsv", "parquet")
-_OTHER_SPLITS = ("test", "validation", "valid", "val", "dev", "eval")
+_SPLITS = "(train|test|valid|val|dev|eval)"
+# A name begins with that of a split, or has it as a word of its own: "pairs_train.jsonl".
+_SPLIT = re.compile(rf"^{_SPLITS}|[^a-z]{_SPLITS}(?:ing|set|idation|uation)?(?![a-z])")
 _BESIDE = ("dataset_info.json", "dataset_infos.json", "summary.json", "split.json")
 
 
@@ -93,8 +96,9 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
         and file.name not in _BESIDE
         and not file.name.startswith(".")
     ]
-    train = [file for file in files if file.name.lower().startswith("train")]
-    if train and any(file.name.lower().startswith(_OTHER_SPLITS) for file in files):
+    splits = [_split_of(file) for file in files]
+    train = [file for file, split in zip(files, splits, strict=True) if split == "train"]
+    if train and set(splits) - {"train", None}:
         if bad_rows is not None:
             bad_rows.note("other_split", len(files) - len(train))
         files = train
@@ -159,6 +163,11 @@ def _read_file(path: Path, bad_rows: BadRows, columns: Sequence[str]) -> Numbere
 
 def _ending(path: Path) -> str:
     return path.name.lower().removesuffix(".gz").rpartition(".")[2]
+
+
+def _split_of(path: Path) -> str | None:
+    found = _SPLIT.search(path.name.lower())
+    return None if found is None else found[1] or found[2]
 
 
 def _number_through(

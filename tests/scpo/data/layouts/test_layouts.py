@@ -433,6 +433,27 @@ def test_files_folders_and_saved_data_sets_give_the_same(tmp_path: Path) -> None
     assert all(table.equals(tables["rows.jsonl"]) for table in tables.values())
 
 
+@pytest.mark.parametrize(
+    ("train", "other"),
+    [
+        ("train.jsonl", "test.jsonl"),
+        ("traindata.jsonl", "devdata.jsonl"),
+        ("pairs_train.jsonl", "pairs_test.jsonl"),
+        ("chile-training-0.jsonl", "chile-validation-0.jsonl"),
+        ("v1.train.jsonl", "v1.eval.jsonl"),
+    ],
+)
+def test_files_of_other_splits_are_not_read(tmp_path: Path, train: str, other: str) -> None:
+    for name, asked in ((train, "Sky?"), (other, "Sea?"), ("latest_values.jsonl", "Sun?")):
+        (tmp_path / name).write_text(json.dumps(ORCA | {"question": asked}) + "\n")
+    bad_rows = BadRows()
+    table = read_pairs_file(tmp_path, bad_rows, default_country="Chile")
+    assert table["prompt"].to_pylist() == ["Sky?"]
+    assert bad_rows.notes == {"other_split": 2}
+    (tmp_path / other).unlink()
+    assert read_pairs_file(tmp_path, BadRows(), default_country="Chile").num_rows == 2
+
+
 def test_hidden_files_are_no_shards_and_endings_may_be_in_capitals(tmp_path: Path) -> None:
     line = json.dumps(ORCA) + "\n"
     (tmp_path / "a.jsonl.GZ").write_bytes(gzip.compress(line.encode()))

@@ -5,8 +5,7 @@ of several splits those of "train" are read, and the others counted.
 """
 
 import re
-from collections.abc import Iterator, Sequence
-from itertools import chain
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,8 @@ def open_rows(
         if any((place / name).is_file() for name in SAVED):
             return number_rows(_load_saved(place), bad_rows)
         files = list_shards(place, bad_rows)
-        return _number_through(_read_file(file, bad_rows, columns) for file in files)
+        shards = ((file, _read_file(file, bad_rows, columns)) for file in files)
+        return _number_through(shards, bad_rows.shards.setdefault(place, []))
     if is_data_set_name(path):
         return read_hub_rows(str(path), bad_rows, subset)
     return _read_file(place, bad_rows, columns)
@@ -171,7 +171,13 @@ def _split_of(path: Path) -> str | None:
 
 
 def _number_through(
-    shards: Iterator[NumberedRows],
+    shards: Iterable[tuple[Path, NumberedRows]], places: list[tuple[int, Path, int]]
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    rows = chain.from_iterable(shards)
-    return ((number, row) for number, (_, row) in enumerate(rows, start=1))
+    """Yield the rows of all shards with their numbers from 1; `places` as of `BadRows.shards`."""
+    lines = ((file, line, row) for file, rows in shards for line, row in rows)
+    before = None
+    for number, (file, line, row) in enumerate(lines, start=1):
+        if before != (file, line - 1):
+            places.append((number, file, line))
+        before = file, line
+        yield number, row

@@ -7,10 +7,12 @@ quarantine.jsonl, or under the policy "stop" a ValueError at the first such row.
 
 import json
 import math
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
@@ -121,7 +123,9 @@ class BadRows:
 
     The policy "quarantine" collects rows as they are written to quarantine.jsonl, "stop" raises at
     the first. `rejected` lists the first `MAX_LISTED`; `counts` counts all by reason, `notes` by
-    code of `NOTES`; `num_rows_read` counts good and bad rows, but no blank lines.
+    code of `NOTES`; `num_rows_read` counts good and bad rows, but no blank lines. `shards` tells
+    where the rows of a folder lie that are numbered through: (number, file, line) wherever the
+    lines do not just go on.
     """
 
     policy: BadRowPolicy = "quarantine"
@@ -129,6 +133,7 @@ class BadRows:
     counts: Counter[str] = field(default_factory=Counter)
     notes: Counter[str] = field(default_factory=Counter)
     num_rows_read: int = 0
+    shards: dict[Path, list[tuple[int, Path, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.policy not in get_args(BadRowPolicy):
@@ -139,8 +144,8 @@ class BadRows:
     def reject(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:
         """Refuse one row of a file or a hub data set.
 
-        `line` counts from 1 (row number in a Parquet file or a data set); `row` is the row as far
-        as it could be read: dict, text or bytes.
+        `line` counts from 1 (row number in a Parquet file, a data set or the `shards` of a
+        folder); `row` is the row as far as it could be read: dict, text or bytes.
 
         Raises:
             ValueError: The fault's reason is none of `REASONS`; the policy is "stop", then
@@ -149,6 +154,9 @@ class BadRows:
         """
         if fault.reason not in REASONS:
             raise ValueError(f"`reason` must be one of {list(REASONS)}, but got {fault.reason!r}.")
+        if shards := self.shards.get(Path(file)):
+            first, file, start = shards[bisect_right(shards, line, key=itemgetter(0)) - 1]
+            line += start - first
         if self.policy == "stop":
             where = f"{file}:{line}: " + (f"field {fault.field!r}: " if fault.field else "")
             raise ValueError(where + fault.message)

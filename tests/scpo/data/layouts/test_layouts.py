@@ -454,6 +454,19 @@ def test_files_of_other_splits_are_not_read(tmp_path: Path, train: str, other: s
     assert read_pairs_file(tmp_path, BadRows(), default_country="Chile").num_rows == 2
 
 
+def test_a_refused_row_is_named_by_its_shard_and_line(tmp_path: Path) -> None:
+    good, bad = (json.dumps(ORCA | {"rejected": text}) for text in ("red", "blue"))
+    (tmp_path / "a.jsonl").write_text(f"{good}\n\n{bad}\n{{oops\n{bad}\n")
+    (tmp_path / "b.jsonl").write_text(f"{bad}\n{good}\n{bad}\n")
+    bad_rows = BadRows()
+    read_pairs_file(tmp_path, bad_rows, default_country="Chile")
+    found = {(Path(entry["file"]).name, entry["line"]) for entry in bad_rows.rejected}
+    assert found == {("a.jsonl", 3), ("a.jsonl", 4), ("a.jsonl", 5), ("b.jsonl", 1), ("b.jsonl", 3)}
+    (tmp_path / "a.jsonl").write_text(good + "\n")
+    with pytest.raises(ValueError, match=r"b\.jsonl:1: field 'rejected': Two different"):
+        read_pairs_file(tmp_path, BadRows("stop"), default_country="Chile")
+
+
 def test_hidden_files_are_no_shards_and_endings_may_be_in_capitals(tmp_path: Path) -> None:
     line = json.dumps(ORCA) + "\n"
     (tmp_path / "a.jsonl.GZ").write_bytes(gzip.compress(line.encode()))

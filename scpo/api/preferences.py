@@ -212,9 +212,8 @@ class Preferences:
     @classmethod
     def _checked(cls, table: pa.Table, origin: str, bad_rows: BadRows) -> "Preferences":
         if table.num_rows == 0:
-            reasons = ", ".join(
-                f"{count} {REASONS[reason]}" for reason, count in bad_rows.counts.items()
-            )
+            told, counts = REASONS | NOTES, bad_rows.counts + bad_rows.notes
+            reasons = ", ".join(f"{count} {told[code]}" for code, count in counts.items())
             first = f" The first: {bad_rows.rejected[0]['message']}" if bad_rows.rejected else ""
             raise ValueError(
                 f"{origin} must hold at least one usable preference, but of "

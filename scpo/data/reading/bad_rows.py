@@ -222,11 +222,12 @@ class BadRows:
         """Return why a source gave no interaction, for an error; the refused rows lie there."""
         message = (
             f"At least one usable interaction must be there, but {origin} has none: "
-            f"{self.num_rows_read} rows read, refused {join_counts(self.counts)}."
+            f"{self.num_rows_read} rows read, refused {join_counts(self.counts)}"
+            + (f"; {', '.join(NOTES[code] for code in self.notes)}." if self.notes else ".")
         )
         if self.rejected:
             first = self.rejected[0]
-            message += f" The first: line {first['line']}, {first['message']}"
+            message += f" The first: {first['file']}:{first['line']}: {first['message']}"
         return f"{message} See {quarantine}."
 
     def write(self, path: Path) -> None:

@@ -86,7 +86,8 @@ def read_parquet(
     line = 0
     for batch in read_batches(path, columns):
         present = batch.schema.names
-        for scalars in zip(*batch.columns, strict=True):
+        for number in range(len(batch)):  # where none of the columns is there too
+            scalars = [column[number] for column in batch.columns]
             line += 1
             bad_rows.num_rows_read += 1
             try:

@@ -234,6 +234,9 @@ def test_columns_by_other_names(tmp_path: Path) -> None:
 def test_absent_columns_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\['rejected'\] are in no row; found \['chosen'\]"):
         read(tmp_path, [{"chosen": "a"}])
+    pq.write_table(pa.table({"Prompt": ["a"], "Chosen": ["b"]}), tmp_path / "capital.parquet")
+    with pytest.raises(ValueError, match=r"in no row; found \['Prompt', 'Chosen'\]"):
+        read_pairs_file(tmp_path / "capital.parquet", BadRows())
     with pytest.raises(ValueError, match=r"\['who'\] are in no row"):
         read(tmp_path, [pair("a", "b")], columns=PairColumns(user="who"))
     with pytest.raises(ValueError, match=r"\['place'\] are in no row"):

@@ -114,10 +114,14 @@ def test_stop_writes_nothing(tmp_path: Path) -> None:
 def test_nothing_usable_says_why_and_keeps_the_quarantine(tmp_path: Path) -> None:
     rows = [{"prompt": "p", "chosen": "a", "rejected": "b"}] * 2
     path = write(tmp_path / "pairs.jsonl", rows)
-    match = r"2 rows read, refused 2 \(user_without_country 2\)\. The first: line 1, A country"
+    match = r"2 rows read, refused 2 \(user_without_country 2\)\. The first: \S+:1: A country"
     with pytest.raises(ValueError, match=match):
         prepare("pairs", path, tmp_path / "out")
     assert len((tmp_path / "out" / "quarantine.jsonl").read_text().splitlines()) == 2
+    tie = {"prompt": "p", "answers": [{"answer": text, "rank": 1} for text in "ab"]}
+    ties = write(tmp_path / "ties.jsonl", [tie])
+    with pytest.raises(ValueError, match=r"refused 0; rows in which no response is preferred"):
+        prepare("pairs", ties, tmp_path / "out")
     empty = write(tmp_path / "empty.jsonl", [])
     with pytest.raises(ValueError, match="0 rows read, refused 0"):
         prepare("pairs", empty, tmp_path / "out")

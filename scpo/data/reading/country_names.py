@@ -19,9 +19,10 @@ COUNTRY_ALIASES = {
     "British Virgin Islands": ("Virgin Islands, British",),
     "Brunei": ("Brunei Darussalam",),
     "Cabo Verde": ("Cape Verde",),
-    "China": ("Mainland China",),
+    "Central African Republic": ("CAR",),
+    "China": ("Mainland China", "PRC"),
     "Czechia": ("Czech Republic",),
-    "Democratic Republic of the Congo": ("CD", "DRC", "Congo-Kinshasa", "Zaire"),
+    "Democratic Republic of the Congo": ("CD", "DRC", "Congo DRC", "Congo-Kinshasa", "Zaire"),
     "Eswatini": ("Swaziland",),
     "Falkland Islands": ("Falkland Islands (Malvinas)",),
     "Greece": ("EL",),
@@ -29,8 +30,9 @@ COUNTRY_ALIASES = {
     "India": ("India (Current national sample)",),
     "Ireland": ("Republic of Ireland", "Eire"),
     "Ivory Coast": ("Côte d'Ivoire", "Cote d Ivoire"),
-    "Kosovo": ("XK", "XKX"),
+    "Kosovo": ("XK", "XKX", "Republic of Kosovo"),
     "Macau": ("Macao", "Macao SAR", "Macau SAR", "Macao, China", "Macau SAR China"),
+    "Mexico": ("Méjico",),
     "Micronesia": ("FM", "Micronesia, Fed. Sts."),
     "Myanmar": ("Burma",),
     "Netherlands": ("The Netherlands", "Holland"),
@@ -49,6 +51,7 @@ COUNTRY_ALIASES = {
     "Russia": ("Russian Federation",),
     "Saudi Arabia": ("KSA",),
     "Slovakia": ("Slovak Republic",),
+    "South Africa": ("RSA",),
     "South Korea": ("ROK",),
     "Taiwan": ("Taiwan ROC", "Taiwan, China"),
     "Timor-Leste": ("East Timor",),
@@ -56,9 +59,10 @@ COUNTRY_ALIASES = {
     "U.S. Virgin Islands": ("Virgin Islands, U.S.", "United States Virgin Islands"),
     "United Arab Emirates": ("UAE", "Emirates"),
     "United Kingdom": ("UK", "Britain", "Great Britain", "England"),
-    "United States": ("US", "USA"),
+    "United States": ("US", "USA", "EE. UU.", "EEUU", "EUA"),
     "Vatican City": ("Holy See (Vatican City State)", "Holy See", "Vatican"),
     "Venezuela": ("VE", "Venezuela, RB"),
+    "Vietnam": ("Socialist Republic of Vietnam",),
 }
 NO_COUNTRY = (
     *("", "nan", "nil", "na", "null", "none", "no", "false", "true", "xx", "xxx", "zz", "zzz"),
@@ -84,7 +88,10 @@ _APOSTROPHES = re.compile("['\u2019\u2018\u02bc\u00b4`]")  # Côte d'Ivoire has 
 _BETWEEN_WORDS, _INITIALS = re.compile(r"[\W_]+"), re.compile(r"\b(\w) (?=\w\b)")
 _LETTERS = str.maketrans({"\u0131": "i", "ł": "l", "ø": "o", "đ": "d", "æ": "ae", "œ": "oe"})
 # Languages whose names are taken too; of all 159, some have "Toga" for Togo.
-_LATIN = ("cs", "da", "de", "es", "fi", "fr", "hu", "it", "nb", "nl", "pl", "pt", "ro", "sv")
+_LATIN = (
+    *("cs", "da", "de", "es", "et", "fi", "fr", "hr", "hu", "id", "it", "lt", "lv", "nb"),
+    *("nl", "pl", "pt", "ro", "sl", "sv", "tr"),
+)
 _OTHER_LETTERS = ("ar", "el", "fa", "he", "hi", "ja", "ko", "ru", "th", "uk", "zh_CN", "zh_TW")
 _MIN_TRANSLATED = 4  # letters of a name in another language; a shorter one may be anything
 _NO_TRANSLATION = frozenset({"island", "korea"})  # German for Iceland; either Korea

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from scpo.data.reading.conversations import Message, render_messages
+from scpo.data.reading.conversations import ROLES, Message, render_messages, unread_fields
 from scpo.tokens.prompts import Dialogue, Prompt
 
 Said: TypeAlias = str | Sequence[Mapping[str, Any]]  # a text, or messages of role and content
@@ -81,7 +81,7 @@ def _role(turn: Mapping[str, Any]) -> str:
     role = turn.get("role") if isinstance(turn, Mapping) else None
     if not isinstance(role, str):
         raise ValueError(f"A message must have a role and a content, but got {turn!r:.80}.")
-    return check_text(role)
+    return check_text(ROLES.get(role.strip().lower(), role))
 
 
 def _content(turn: Mapping[str, Any]) -> str:
@@ -90,5 +90,10 @@ def _content(turn: Mapping[str, Any]) -> str:
         raise ValueError(
             f"The content of a message must be text, but is a {type(content).__name__}: parts and "
             "tool calls are not scored."
+        )
+    if unread := unread_fields(turn):
+        raise ValueError(
+            f"A message must be of text alone, but has {', '.join(unread)}, which no reward "
+            "counts. Leave the field out, or write it into the content."
         )
     return check_text(content)

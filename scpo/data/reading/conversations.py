@@ -8,6 +8,7 @@ text) or of `from` and `value` (ShareGPT). An HH-RLHF transcript is one text,
 import re
 import reprlib
 import unicodedata
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from scpo.data.reading.bad_rows import RowFault
@@ -17,7 +18,6 @@ ROLES = {
     **dict.fromkeys(("user", "human", "prompter"), "user"),
     **dict.fromkeys(("assistant", "gpt", "chatgpt", "bot", "chatbot", "model", "ai"), "assistant"),
 }
-# Fields of a message that say something which its text does not.
 _UNREAD_FIELDS = (
     *("tool_calls", "function_call", "tool_call_id", "reasoning_content", "reasoning"),
     *("thinking", "refusal", "audio", "image", "images", "video", "videos"),
@@ -114,6 +114,11 @@ def refuse_rendered(text: str, field: str) -> None:
         )
 
 
+def unread_fields(message: Mapping[str, Any]) -> list[str]:
+    """Return the fields of a message that say something which its text does not."""
+    return [name for name in _UNREAD_FIELDS if message.get(name) not in (None, "", [], {})]
+
+
 def tidy(text: str) -> str:
     """Return a text in NFC without white space around it, so that equal turns are equal."""
     return unicodedata.normalize("NFC", text).strip()
@@ -121,7 +126,7 @@ def tidy(text: str) -> str:
 
 def _take_message(item: Any, field: str) -> Message:
     fields = item if isinstance(item, dict) else {}
-    unread = [name for name in _UNREAD_FIELDS if fields.get(name) not in (None, "", [], {})]
+    unread = unread_fields(fields)
     given = _first(fields, ("role", "from"))
     role = ROLES.get(given.strip().lower()) if isinstance(given, str) else None
     if isinstance(given, str) and role is None and not unread:

@@ -91,11 +91,20 @@ def test_ranking_choosing_and_preferring_follow_the_scores(models):
         (["a", "b"], ["good"], "there are 2 prompts and 1 responses"),
         ([[]], ["good"], "A prompt must hold a message"),
         ([[{"from": "user"}]], ["good"], "must have a role"),
+        (["a"], [[{"role": "assistant", "content": "b", "tool_calls": [1]}]], "has tool_calls"),
+        ([[{"role": "user", "content": "b", "images": ["c"]}]], ["good"], "has images"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(models, prompts, responses, match):
     with pytest.raises(ValueError, match=match):
         models["bert"].score(prompts, responses)
+
+
+def test_a_role_by_another_name_is_that_role(models):
+    said = [[{"role": "Human", "content": "a b"}], [{"role": "user", "content": "a b"}]]
+    answers = [[{"role": "gpt", "content": "good", "tool_calls": None}], "good"]
+    first, second = models["llama"].score(said, answers)
+    assert first == second
 
 
 def test_nothing_to_choose_from_is_refused(models):

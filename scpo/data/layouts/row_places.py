@@ -120,15 +120,17 @@ def number_rows(rows: Any, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, A
 
 
 def train_split(dataset: Any, origin: object) -> Any:
-    """Return a data set, of several splits that named "train".
+    """Return a data set, of several splits that named "train", with Python's own values.
 
     Raises:
         ValueError: There are several, and none of that name.
     """
+    if isinstance(dataset, datasets.Dataset):
+        return dataset.with_format(None)
     if not isinstance(dataset, dict):
         return dataset
     if "train" in dataset:
-        return dataset["train"]
+        return train_split(dataset["train"], origin)
     raise ValueError(
         f"{origin} must have a split 'train', but has {', '.join(map(str, dataset))}. Give one of "
         "them."

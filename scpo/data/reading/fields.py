@@ -9,6 +9,7 @@ import re
 import reprlib
 import unicodedata
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 
 from scpo.data.reading.bad_rows import RowFault
@@ -74,6 +75,8 @@ def take_id(row: Mapping[str, Any], field: str) -> str:
     value = take_given(row, field)
     if isinstance(value, float) and value.is_integer() and abs(value) <= _MAX_EXACT:
         value = int(value)
+    if isinstance(value, Decimal):  # the whole numbers of many databases
+        value = f"{value:f}"
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     text = "nan" if value != value else clean_text(value, field)
@@ -128,7 +131,7 @@ def take_margin(row: Mapping[str, Any], field: str) -> float | None:
     if value is None or value == "":
         return None
     try:
-        number = float(value) if isinstance(value, str) else value
+        number = float(value) if isinstance(value, str | Decimal) else value
     except ValueError:
         number = None
     if not isinstance(number, int | float) or isinstance(number, bool):

@@ -32,6 +32,11 @@ def test_a_frame_a_file_and_a_data_set_give_the_same(tmp_path):
         ).table,
         scpo.Preferences.from_records(iter(ROWS)).table,
     ]
+    for kind in ("numpy", "pandas", "arrow"):
+        formatted = datasets.Dataset.from_list(ROWS).with_format(kind)
+        formatted.save_to_disk(str(tmp_path / kind))
+        tables.append(scpo.Preferences.from_dataset(formatted).table)
+        tables.append(scpo.Preferences.from_file(tmp_path / kind).table)
     assert all(table.equals(tables[0]) for table in tables)
     assert tables[0]["comparisons"].to_pylist() == [[[0, 1]], [[0, 1], [0, 2]]] or tables[0][
         "comparisons"

@@ -1,3 +1,4 @@
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -59,9 +60,10 @@ def test_score_in_range(value: float) -> None:
     assert take_score({"s": value}, "s") == float(value)
 
 
-@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", " 1.00 "])
+@pytest.mark.parametrize("value", [1, 1.0, "1", "1.0", " 1.00 ", Decimal("1.00")])
 def test_whole_numbers_as_identifiers_are_one(value: object) -> None:
     assert take_id({"u": value}, "u") == "1"
+    assert take_id({"u": Decimal("1E+30")}, "u") == f"1{30 * '0'}"
 
 
 @pytest.mark.parametrize(
@@ -113,6 +115,7 @@ def test_bad_turn_is_refused(value: Any) -> None:
         ({"m": 0}, 0.0),
         ({"m": -1.5}, -1.5),
         ({"m": "0.5"}, 0.5),  # of a CSV file
+        ({"m": Decimal("0.50")}, 0.5),
         ({"m": 10_000}, 1e4),
     ],
 )

@@ -1,6 +1,6 @@
 """What a caller says, a text or messages, as prompts and responses of a reward model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any, TypeAlias
 
 from scpo.data.reading.conversations import ROLES, Message, render_messages, unread_fields
@@ -37,6 +37,7 @@ def read_prompt(prompt: Said) -> Prompt:
     """Return a prompt; one message of the user is its text."""
     if isinstance(prompt, str):
         return check_text(prompt)
+    _refuse_number(prompt, "prompt")
     turns = [Message(_role(turn), _content(turn)) for turn in prompt]
     if not turns:
         raise ValueError("A prompt must hold a message at least, but has none.")
@@ -52,6 +53,7 @@ def read_response(response: Said) -> str:
         raise ValueError(
             "A response must be a text, or a list of one message, but is one message."
         )
+    _refuse_number(response, "response")
     if len(response) != 1 or _role(response[0]) != "assistant":
         roles = ", ".join(map(_role, response)) or "none"
         raise ValueError(
@@ -75,6 +77,12 @@ def check_text(text: str) -> str:
             f"surrogate pair, at position {error.start}. Repair or leave out the text."
         ) from error
     return text
+
+
+def _refuse_number(said: object, name: str) -> None:
+    """Refuse what is neither a text nor a list, such as the NaN of a table's gap."""
+    if not isinstance(said, Sized):
+        raise ValueError(f"A {name} must be a text or a list of messages, but is {said!r:.40}.")
 
 
 def _role(turn: Mapping[str, Any]) -> str:

@@ -91,6 +91,8 @@ def test_ranking_choosing_and_preferring_follow_the_scores(models):
         (["a", "b"], ["good"], "there are 2 prompts and 1 responses"),
         ([[]], ["good"], "A prompt must hold a message"),
         ([[{"from": "user"}]], ["good"], "must have a role"),
+        ([float("nan")], ["good"], "A prompt must be a text or a list of messages, but is nan"),
+        (["a"], [None], "A response must be a text or a list of messages, but is None"),
         (["a"], [[{"role": "assistant", "content": "b", "tool_calls": [1]}]], "has tool_calls"),
         ([[{"role": "user", "content": "b", "images": ["c"]}]], ["good"], "has images"),
     ],

@@ -124,7 +124,7 @@ def opinions(
     out: Out,
     model: Models = None,
     path: Annotated[
-        Path | None, Option(help="GlobalOpinionQA as CSV; default: the hub.", callback=in_home)
+        Path | None, Option(help="GlobalOpinionQA as a file; default: the hub.", callback=in_home)
     ] = None,
     countries: Annotated[str, Option(help="Comma-separated; default: those with a model.")] = "",
     min_questions: Annotated[int, Option(help="Fewest questions of a country.")] = 100,

@@ -77,7 +77,7 @@ def run_opinions(
     """Judge reward models by a survey and write the outcome to a folder.
 
     `models` are folders or hub names by label, as of `scpo.opinions.model_answers`, perhaps none;
-    `source` is a CSV file of GlobalOpinionQA, None for the hub.
+    `source` is a file of GlobalOpinionQA, None for the hub.
 
     Raises:
         FileNotFoundError: No such file or model.
@@ -162,7 +162,7 @@ def _describe(
 ) -> dict[str, Any]:
     return {
         "source": str(place),
-        "sha256": None if place == OPINIONS_HUB_NAME else hash_file(Path(place)),
+        "sha256": hash_file(Path(place)) if Path(place).is_file() else None,
         "rows_read": bad_rows.num_rows_read,
         "rejected": dict(sorted(bad_rows.counts.items())),
         "notes": dict(sorted(bad_rows.notes.items())),

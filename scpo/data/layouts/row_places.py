@@ -158,7 +158,7 @@ def _read_file(path: Path, bad_rows: BadRows, columns: Sequence[str]) -> Numbere
     if path.suffix.lower() == ".parquet":
         return read_parquet(path, columns, bad_rows)
     raise ValueError(
-        "A pairs file must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, or be a "
+        "A file of rows must end in .jsonl, .json, .csv, .tsv (all also .gz) or .parquet, or be a "
         f"folder or a name on the hub, but got {path}."
     )
 

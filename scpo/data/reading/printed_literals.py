@@ -35,7 +35,8 @@ def parse_printed(text: str, field: str) -> Any:
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise RowFault(
             "invalid_literal",
-            f"A printed list or dict must stand here, got {reprlib.repr(text)}: {error}.",
+            f"A printed list or dict must stand here, got {reprlib.repr(text)}: "
+            f"{str(error).partition(': <ast.')[0]}.",
             field,
         ) from error
 

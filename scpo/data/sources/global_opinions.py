@@ -18,14 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from scpo.data.layouts.hub_rows import read_hub_rows
+from scpo.data.layouts.row_places import open_rows
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault
 from scpo.data.reading.countries import canonical_country
 from scpo.data.reading.fields import clean_text, take_text
 from scpo.data.reading.printed_literals import parse_printed
-from scpo.data.reading.tabular import read_csv
 
 OPINIONS_HUB_NAME = "Anthropic/llm_global_opinions"
+_COLUMNS = ("question", "selections", "options")
 SUM_TOLERANCE = 0.02  # four shares, each rounded to a whole per cent
 EXACT_TOLERANCE = 1e-9
 
@@ -51,25 +51,21 @@ class _Answer(ParsedRow):
 
 
 def read_global_opinions(source: str | Path, bad_rows: BadRows) -> list[SurveyQuestion]:
-    """Read GlobalOpinionQA, or a .csv file (or .csv.gz) with its question, selections and options.
+    """Read GlobalOpinionQA, or a file with its question, selections and options.
 
-    `source` is the file, or `OPINIONS_HUB_NAME`. `bad_rows` collects the rows, and single
-    countries' answers, that cannot be used.
+    `source` is the file, a place as of `open_rows`, or `OPINIONS_HUB_NAME`. `bad_rows` collects
+    the rows, and single countries' answers, that cannot be used.
 
     Returns:
         Questions sorted by text and options, each with one country's answer at least.
 
     Raises:
         FileNotFoundError: No such file.
-        OSError: The hub does not answer or refuses, as of `read_hub_rows`.
+        OSError: The hub does not answer or refuses, as of `open_rows`.
         ValueError: A damaged file; or a bad row under the policy "stop".
     """
-    if source == OPINIONS_HUB_NAME:
-        rows = read_hub_rows(OPINIONS_HUB_NAME, bad_rows)
-    else:
-        rows = read_csv(Path(source), bad_rows)
     answers: list[_Answer] = []
-    for line, row in rows:
+    for line, row in open_rows(source, bad_rows, columns=_COLUMNS):
         try:
             question, options, selections = _parse_row(row)
         except RowFault as fault:

@@ -37,7 +37,7 @@ def test_labels_name_countries_in_any_spelling():
     [
         (["Kenya/scpo"], "A label with an arm is COUNTRY/ARM, but 'Kenya' is no country"),
         (["South Korea/x", "S. Korea/x"], "One model a label must hold"),
-        (["Peruu"], "A label must be a country or unlike one, but 'Peruu' is close to 'Peru'"),
+        (["Perru"], "A label must be a country or unlike one, but 'Perru' is close to 'Peru'"),
         (["uniform"], r"Models must not be called \['uniform'\]"),
         (["Peru/scpo", "own scpo"], r"Models must not be called \['own scpo'\]"),
     ],

@@ -41,3 +41,4 @@ def test_what_is_no_literal_is_refused(text: str) -> None:
     with pytest.raises(RowFault, match="A printed list or dict must stand here") as caught:
         parse_printed(text, "options")
     assert (caught.value.reason, caught.value.field) == ("invalid_literal", "options")
+    assert " object at 0x" not in caught.value.message

@@ -6,6 +6,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scpo.data.reading.bad_rows import BadRows
@@ -169,6 +171,17 @@ def test_stop_ends_at_the_first_bad_row(tmp_path: Path) -> None:
     file = write_csv(tmp_path / "x.csv", [GOOD, row])
     with pytest.raises(ValueError, match=r"x\.csv:3: field 'selections': The sum of shares"):
         read_global_opinions(file, BadRows("stop"))
+
+
+def test_other_kinds_of_files_and_folders_give_the_same(tmp_path: Path) -> None:
+    expected, _ = read(tmp_path, GOOD)
+    (tmp_path / "rows.jsonl").write_text(json.dumps(GOOD) + "\n")
+    (tmp_path / "shards").mkdir()
+    pq.write_table(pa.Table.from_pylist([GOOD]), tmp_path / "shards" / "train-0.parquet")
+    for name in ("rows.jsonl", "shards", "shards/train-0.parquet"):
+        assert read_global_opinions(tmp_path / name, BadRows("stop")) == expected
+    with pytest.raises(ValueError, match="A file of rows must end in"):
+        read_global_opinions(write_csv(tmp_path / "opinions.txt", [GOOD]), BadRows())
 
 
 def test_no_such_file(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Rows with `chosen` and `rejected`, whatever their prompt and their scores are called.
 
 The prompt is `prompt`, or what chosen and rejected begin with; Orca's `question`, distilabel's
-`input`, Alpaca's `instruction` (and `input`), ShareGPT's `conversations`. Two scores, where a data set has them, are those of UltraFeedback binarized.
+`input`, Alpaca's `instruction` (and `input`), ShareGPT's `conversations`. Two scores, where a data
+set has them, are those of UltraFeedback binarized.
 """
 
 from collections.abc import Collection

@@ -460,8 +460,8 @@ def test_a_refused_row_is_named_by_its_shard_and_line(tmp_path: Path) -> None:
     (tmp_path / "b.jsonl").write_text(f"{bad}\n{good}\n{bad}\n")
     bad_rows = BadRows()
     read_pairs_file(tmp_path, bad_rows, default_country="Chile")
-    found = {(Path(entry["file"]).name, entry["line"]) for entry in bad_rows.rejected}
-    assert found == {("a.jsonl", 3), ("a.jsonl", 4), ("a.jsonl", 5), ("b.jsonl", 1), ("b.jsonl", 3)}
+    found = sorted((Path(entry["file"]).stem, entry["line"]) for entry in bad_rows.rejected)
+    assert found == [("a", 3), ("a", 4), ("a", 5), ("b", 1), ("b", 3)]
     (tmp_path / "a.jsonl").write_text(good + "\n")
     with pytest.raises(ValueError, match=r"b\.jsonl:1: field 'rejected': Two different"):
         read_pairs_file(tmp_path, BadRows("stop"), default_country="Chile")

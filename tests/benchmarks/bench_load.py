@@ -1,7 +1,8 @@
 """From a pairs file to a plan, at ten thousand, a hundred thousand and a million interactions.
 
-Each row of the file is an interaction of its own, with one pair; a user has six. Every stage runs
-in a process of its own, on the files that the stage before it wrote:
+Each row of the file is an interaction of its own, with one pair; a user has six. The numbers in
+the texts have as many digits at every size. Every round of a stage runs in a process of its own (a
+tokenizer keeps the words that it has met), on the files that the stage before it wrote:
 
     prepare     the pairs file becomes interactions.parquet
     split       users become train, validation and test
@@ -66,7 +67,7 @@ def write_pairs(file: Path, num_rows: int, *, num_bad: int = 0) -> None:
         for row in range(num_rows):
             user = row // ROWS_PER_USER
             line = {
-                "prompt": f"Question {row}: what would you say to a neighbour?",
+                "prompt": f"Question {row:07d}: what would you say to a neighbour?",
                 "chosen": f"I would say that {row % 997} plain words go a long way.",
                 "rejected": f"I would say nothing, for the {row % 991}th time.",
                 "user": f"user-{user}",
@@ -93,7 +94,7 @@ def run_split(folder: Path, num_rows: int) -> Callable[[], object]:
 
 
 def run_score(folder: Path, num_rows: int) -> Callable[[], object]:
-    """Return the stage `score`; every round has a cache of its own, and the last one stays."""
+    """Return the stage `score`; every round has a cache of its own."""
     table, parts = read_interactions(folder / "data"), read_split(folder / SPLIT_FILE)
     reward = load_minilm()
 
@@ -151,13 +152,12 @@ STAGES = {
 
 def measure_one(stage: str, folder: Path, num_rows: int) -> dict[str, float]:
     """Return CPU seconds of a stage in this process, and the peak of its memory in GiB."""
-    run, took_s = STAGES[stage](folder, num_rows), []
-    for _ in range(SIZES.get(num_rows, 1)):
-        started = time.process_time()
-        run()
-        took_s.append(time.process_time() - started)
+    run = STAGES[stage](folder, num_rows)
+    started = time.process_time()
+    run()
+    took_s = time.process_time() - started
     peak = getrusage(RUSAGE_SELF).ru_maxrss / KIB_PER_GIB  # Linux counts it in KiB
-    return {"seconds": statistics.median(took_s), "peak_gib": peak}
+    return {"seconds": took_s, "peak_gib": peak}
 
 
 def main() -> None:
@@ -202,14 +202,16 @@ def _rows_of(stage: str, size: int) -> int:
 
 
 def _measure_apart(stage: str, folder: Path, num_rows: int) -> dict[str, float]:
-    """Return what a process of its own measured."""
+    """Return the median of what each round measured, in a process of its own."""
     folder.mkdir(exist_ok=True)
     words = ["--stage", stage, "--folder", str(folder), "--rows", str(num_rows)]
     command = [sys.executable, __file__, *words]
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    print(f"{stage}, {num_rows:,} rows: {found}", file=sys.stderr, flush=True)
-    return found
+    rounds: list[dict[str, float]] = []
+    for _ in range(SIZES[num_rows]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        rounds.append(json.loads(done.stdout.splitlines()[-1]))
+    print(f"{stage}, {num_rows:,} rows: {rounds}", file=sys.stderr, flush=True)
+    return {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
 
 
 def _steer(

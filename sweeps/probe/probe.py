@@ -161,7 +161,7 @@ def probe_pair_sets(
 def _choose(counts: FoldCounts, settings: HeadSettings, search: SearchConfig) -> int | None:
     """Return the setting to use; the most accurate plain one is the base, where there is one."""
     order = counts.order(search.max_consensus_drop)
-    is_plain = (settings.retention == 1.0) & (settings.strength == 0.0)
+    is_plain = (settings.retention == 1.0) & (settings.strength + settings.user_strength == 0.0)
     plain = order[is_plain[order]]
     return choose_in_folds(
         counts,
@@ -233,8 +233,11 @@ def _describe_chosen(result: ProbeResult) -> str:
     """Return what a country's heads say to use."""
     if result.chosen is None:
         return "keep the global model"
-    retention = float(result.settings.retention[result.chosen])
-    strength = float(result.settings.strength[result.chosen])
-    if (retention, strength) == (1.0, 0.0):
+    columns = vars(result.settings)
+    retention, strength, of_users = (
+        float(columns[name][result.chosen]) for name in ("retention", "strength", "user_strength")
+    )
+    if (retention, strength, of_users) == (1.0, 0.0, 0.0):
         return "plain fine-tuning"
-    return f"{retention:.0%} of the pairs at strength {strength:.2g}"
+    users = f", user strength {of_users:.2g}" if of_users else ""
+    return f"{retention:.0%} of the pairs at strength {strength:.2g}{users}"

@@ -111,6 +111,21 @@ def test_the_rule_of_the_search_chooses_among_heads() -> None:
     assert "keep the global model; " in describe_probe(kept)
 
 
+def test_a_setting_that_weighs_users_is_not_plain() -> None:
+    ones = np.ones(2)
+    settings = HeadSettings(ones, 0 * ones, np.array([2.0, 0.0]), 0.1 * ones, np.array([8, 8]))
+    train = replace(make_probed(60, 0), user=np.arange(60) % 12)
+    validation = replace(make_probed(25, 1), user=USER)
+    search = SearchConfig(max_consensus_drop=1.0, caution=np.inf)
+    base = probe_pair_sets("Chile", train, validation, settings, search)
+    assert base.judged.accuracy[0] >= base.judged.accuracy[1]  # it would be the base
+    assert base.chosen == 1
+    weighed = probe_pair_sets("Chile", train, validation, settings.take(np.array([0])), search)
+    assert weighed.chosen is None
+    said = describe_probe(replace(weighed, chosen=0))
+    assert "Chile: 1 heads; 100% of the pairs at strength 0, user strength 2; " in said
+
+
 def test_counts_constraint_and_front_of_a_country() -> None:
     result = run_pair_sets()
     selections = SETTINGS.select(make_probed(60, 0).by_margin())

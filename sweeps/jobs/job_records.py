@@ -13,7 +13,8 @@ from sweeps.ledger.words import LENGTH, UNTRAINED
 def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
     """Return the record of a trial that ended at a rung, given that rung's record.
 
-    It has no objectives and no evaluation, so that it is never mixed with trials of all pairs.
+    It has no objectives and no evaluation, so that it is never mixed with trials of all pairs, and
+    no times but its start: the rung's record has them.
     """
     return record.model_copy(
         update={
@@ -25,6 +26,7 @@ def pruned_record(record: TrialRecord, job: Job) -> TrialRecord:
             "objectives": {},
             "constraints": {},
             "evaluation": None,
+            "times": _start_of(record),
         }
     )
 
@@ -40,7 +42,7 @@ def same_training_record(record: TrialRecord, job: Job) -> TrialRecord:
             "arm": job.arm,
             "config": job.config,
             "config_hash": job.config_hash,
-            "times": {name: t for name, t in record.times.items() if name == "started"},
+            "times": _start_of(record),
             "model_path": None,
             "model_hash": None,
             "tested_before": job.tested_before,
@@ -128,3 +130,7 @@ def new_record(
         commit=source_commit(),
         tested_before=job.tested_before,
     )
+
+
+def _start_of(record: TrialRecord) -> dict[str, float | str]:
+    return {name: time for name, time in record.times.items() if name == "started"}

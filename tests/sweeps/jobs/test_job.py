@@ -16,6 +16,7 @@ from scpo.models.reward_model import LoadedModel
 from sweeps.jobs.job import Job, labelled_pairs, select_pairs
 from sweeps.jobs.job_records import (
     failed_record,
+    pruned_record,
     same_training_record,
     untrained_record,
 )
@@ -162,6 +163,15 @@ def test_untrained_record_is_wrong_on_every_distinctive_pair(country: CountryDat
     assert record.evaluation is not None
     assert record.evaluation.distinctive.accuracy == 0.0
     assert record.evaluation.overall == record.evaluation.global_overall
+
+
+def test_the_time_of_a_pruned_trial_is_that_of_its_rungs(country: CountryData) -> None:
+    rung = untrained_record(make_job(arm="length"), country).model_copy(
+        update={"purpose": "rung", "rung": 8, "times": {"started": "2026", "wall_s": 3.0}}
+    )
+    pruned = pruned_record(rung, make_job())
+    assert (pruned.state, pruned.purpose, pruned.rung) == ("pruned", "search", 8)
+    assert pruned.times == {"started": "2026"}
 
 
 def test_failed_record_keeps_the_reason() -> None:

@@ -9,6 +9,7 @@ their seeds are averaged.
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,19 +49,25 @@ class SharedSettings:
             return float(self.pairs_trained[row])
         return 0.0 if chosen is None else chosen.pairs_trained
 
+    @cached_property
+    def rows(self) -> FloatArray:
+        """Right pairs of its settings and the global model, as of `Candidates.rows`.
+
+        Where a setting is a shared one too, seeds are averaged as there.
+        """
+        rows = self.candidates.rows
+        for setting in self.ranking.settings:
+            if (row := self._shared_row(setting)) is not None:
+                rows[setting.rank - 1] = self.shared[row]
+        return rows
+
     def right_pairs(self, common: int) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Return right pairs by user of the recommended, the best and a shared setting, (U,)."""
-        tuned, best = map(self._right_pairs, (self.ranking.recommended, self.ranking.best))
+        tuned, best = (
+            self.rows[GLOBAL_ROW if setting is None else setting.rank - 1]
+            for setting in (self.ranking.recommended, self.ranking.best)
+        )
         return tuned, best, self.shared[common]
-
-    def _right_pairs(self, setting: RankedSetting | None) -> FloatArray:
-        """Return those of an own setting, seeds averaged as of the shared one that it equals."""
-        rows, row = self.shared, self._shared_row(setting)
-        if row is None:
-            rows = self.candidates.rows
-            row = GLOBAL_ROW if setting is None else setting.rank - 1
-        found: FloatArray = rows[row]
-        return found
 
     def _shared_row(self, setting: RankedSetting | None) -> int | None:
         identity = None if setting is None else setting_identity(setting.record)

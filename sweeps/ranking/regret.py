@@ -133,7 +133,7 @@ def _held_out(countries: Sequence[SharedSettings]) -> list[tuple[float, float]]:
     sums = []
     for country, drawn, chosen in zip(countries, draws, tuned, strict=True):
         left_out = drawn == 0
-        gain = country.candidates.rows[chosen] - country.shared[common]
+        gain = country.rows[chosen] - country.shared[common]
         sums.append((float((left_out * gain).sum()), float((left_out @ country.pairs).sum())))
     return sums
 

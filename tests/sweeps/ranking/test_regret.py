@@ -96,6 +96,7 @@ def test_a_recommended_setting_that_is_the_common_one_loses_nothing_to_it(trial)
     assert table.setting.startswith("full")
     assert [row.regret.value for row in table.rows] == [0.0] * 3
     assert table.rows[1].pairs_tuned == table.rows[1].pairs_common == 95
+    assert [row.held_out for row in table.rows] == [0.0] * 3  # not the luck of the search's seed
 
 
 def test_the_common_setting_keeps_the_constraint_of_the_run(records):

@@ -86,7 +86,8 @@ def final_and_curve_jobs(config: SweepConfig, country: str) -> tuple[list[Job], 
     """
     final = [arm_job(config, country, arm, f"final-{arm}") for arm in config.final.arms]
     middle = search_jobs(config, country)[_NUM_RETENTIONS // 2]
-    tuned = replace(middle, purpose="final", trial_id=f"{slug(country)}-final-{TUNED_ARM}")
+    name = f"{slug(country)}-final-{TUNED_ARM}"
+    tuned = replace(middle, purpose="final", folds=1, trial_id=name)
     curves = [job for job in curve_jobs(config) if job.country == country]
     return [*final, tuned] * len(config.final.seeds), curves
 

@@ -148,6 +148,16 @@ def test_work_and_hours_by_hand() -> None:
     assert rows["total"].train_tokens == 2100 + 630 + 210
 
 
+def test_a_final_is_trained_once_whatever_the_folds_of_the_search() -> None:
+    search = {"num_trials": 1, "retention": [1.0, 1.0], "epochs": [2.0, 2.0], "folds": 2}
+    kinds = {
+        row.kind: (row.train_tokens, row.judge_tokens)
+        for row in work_rows(make_config(search=search), {"Chile": COUNTRY}, RATE, 1)
+    }
+    assert kinds["final"] == (210 + 420, 2 * 150)
+    assert kinds["search"] == (2 * (210 + 150), 210 + 150)  # a, b, c and d, each judged once
+
+
 def test_retentions_of_a_search_are_averaged() -> None:
     wide = {"num_trials": 1, "retention": [0.2, 1.0], "epochs": [1.0, 1.0]}
     mean = search_tokens(make_config(search=wide), COUNTRY)

@@ -38,7 +38,7 @@ _NUM_RETENTIONS = 8  # that stand for a search
 
 @dataclass(frozen=True)
 class Rate:
-    """How fast one lane works."""
+    """How fast one device of a lane works."""
 
     train_tokens_per_s: float  # forward and backward
     judge_tokens_per_s: float  # forward only
@@ -53,7 +53,7 @@ class WorkRow:
     trainings: int
     train_tokens: float  # repeats included
     judge_tokens: float
-    device_h: float  # hours of lanes
+    device_h: float  # hours of devices
     wall_h: float  # hours on the clock, with all lanes busy
 
 
@@ -154,7 +154,7 @@ def rate_of_records(
         if not (isinstance(trained, float) and isinstance(judged, float)):
             continue
         tokens += job_tokens(_job_of(record), data)
-        seconds += (trained, judged)
+        seconds += (record.devices * trained, record.devices * judged)
         num += 1
     if num == 0 or min(seconds) <= 0.0:
         return None

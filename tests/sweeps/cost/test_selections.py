@@ -229,6 +229,10 @@ def test_the_rate_of_a_ledger_by_hand() -> None:
     assert rate.judge_tokens_per_s == pytest.approx(300 / 1.0)
     assert "measured over 2 trainings" in rate.source
     assert rate_of_records(skipped, {"Chile": COUNTRY}) is None
+    sharded = rate_of_records([make_record(devices=2)], {"Chile": COUNTRY})  # of each of the two
+    assert sharded is not None
+    assert sharded.train_tokens_per_s == pytest.approx(420 / (2 * 4.0))
+    assert sharded.judge_tokens_per_s == pytest.approx(150 / (2 * 0.5))
 
 
 def test_lanes_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,12 @@ def rung_job(job: Job, data: CountryData, rung: int) -> Job:
     """Return the training of a job at one of its rungs: as many labelled pairs, or few more."""
     return replace(
         job,
-        trial_id=f"{job.trial_id}@{rung}",
+        trial_id=rung_id(job.trial_id, rung),
         budget=rung / len(data.pairs_in("train")),
         min_pairs=1,
     )
+
+
+def rung_id(trial_id: str, rung: int) -> str:
+    """Return the trial id of a trial's rung."""
+    return f"{trial_id}@{rung}"

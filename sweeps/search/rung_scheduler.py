@@ -18,6 +18,7 @@ from typing import Any
 from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
+from sweeps.jobs.job import rung_id
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import OBJECTIVES
 
@@ -32,26 +33,28 @@ class RungScheduler(FIFOScheduler):
 
     Args:
         reduction: One trial in so many continues.
-        known: Records of earlier sessions; those of rungs count.
+        known: Records of earlier sessions; those of rungs count, until the rung is done again.
     """
 
     def __init__(self, reduction: int, known: Sequence[TrialRecord] = ()) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.reduction = reduction
-        self.accuracies: dict[tuple[str, int], list[float]] = defaultdict(list)
+        # by country and rung, then by the rung's trial id
+        self.accuracies: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
         for record in known:
             if record.purpose == "rung" and record.rung is not None:
                 accuracy = record.objectives[OBJECTIVES[0]]
-                self.accuracies[record.country, record.rung].append(accuracy)
+                self.accuracies[record.country, record.rung][record.trial_id] = accuracy
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """Return whether a trial continues."""
         if not result.get("pruned"):
             return str(TrialScheduler.CONTINUE)
-        accuracies = self.accuracies[trial.config["country"], result["rung"]]
-        accuracies.append(float(result[OBJECTIVES[0]]))
+        rung, accuracy = result["rung"], float(result[OBJECTIVES[0]])
+        accuracies = self.accuracies[trial.config["country"], rung]
+        accuracies[rung_id(trial.config["trial_id"], rung)] = accuracy
         continues = trial.config["exempt"] or is_among_best(
-            accuracies[-1], accuracies, self.reduction
+            accuracy, [*accuracies.values()], self.reduction
         )
         return str(TrialScheduler.CONTINUE if continues else TrialScheduler.STOP)
 

@@ -281,8 +281,10 @@ def _is_final(record: TrialRecord, country: str, arm: str) -> bool:
 
 def _trial_row(record: TrialRecord) -> Row:
     row: Row = {name: getattr(record, name) for name in (*_TRIAL_FIRST, "error")}
-    for part in (record.config, record.setting, record.constraints, record.counts, record.times):
+    for part in (record.config, record.setting, record.counts, record.times):
         row |= part
+    if record.constraints:  # their values are not the drop that `leaderboard` has
+        row["feasible"] = record.feasible
     if record.evaluation is not None:
         row |= {**record.evaluation.overall.model_dump(), "part": record.evaluation.part}
     return row

@@ -74,6 +74,8 @@ def test_every_training_is_a_trial(run):
             assert row["accuracy"] == record.evaluation.overall.accuracy
             assert row["part"] == record.evaluation.part
             assert row["retention"] == record.config["retention"]
+            assert row["feasible"] == (record.constraints["consensus_drop"] <= 0)
+    assert "consensus_drop" not in trials  # of the leaderboard: what is lost, not by how much more
     assert trials["error"].notna().sum() == 1
 
 

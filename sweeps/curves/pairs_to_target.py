@@ -62,7 +62,7 @@ def pairs_to_reach(
 
 
 def reach_target(own: Trace, base: Trace | None, target: float | None) -> Reached | None:
-    """Return what a target takes; without one, it is what `base` has with all its pairs.
+    """Return what a target takes; without one, it is what `base` has at its end.
 
     The users of `base`, the curve compared with, must be the same for a ratio. None is returned
     where neither a target nor a curve to take it from is given.

@@ -1,7 +1,7 @@
 """What the curves amount to: `curve_summary.csv`, one row per country, arm, axis and target.
 
     area             mean accuracy over log2 pairs, from the fewest to the most (trapezoids)
-    pairs to target  where an arm's fitted curve first has the accuracy of `full` with all pairs
+    pairs to target  where an arm's fitted curve first has what that of `full` ends with
     ratio            pairs to target of `full` / pairs to target of the arm: 2 is half the pairs
 
 Nothing is read off a curve outside its points. A target reached nowhere, or by the first point

@@ -67,7 +67,7 @@ def target_tables(rows: Sequence[Row]) -> list[Table]:
 def describe_target(rows: Sequence[Row], target_of: str) -> str:
     """Return what the pairs of a table lead to, in sentences."""
     if target_of == BASELINE:
-        target = "the accuracy that full has with all its pairs"
+        target = "the accuracy that full has with the most pairs of its curve"
     else:
         given = next(row["target"] for row in rows if row["target_of"] == target_of)
         target = f"an accuracy of {format_accuracy(given)}"

@@ -80,7 +80,7 @@ def test_every_target_has_a_table(rows, tmp_path):
     text = (tmp_path / "curves.tex").read_text(encoding="utf-8")
     assert text.count(r"\begin{tabular}") == 2
     comments = [line for line in text.splitlines() if line.startswith("%")]
-    assert comments[0].startswith("% Pairs to the accuracy that full has with all its pairs")
+    assert comments[0].startswith("% Pairs to the accuracy that full has with the most pairs")
     assert comments[1].startswith("% Pairs to an accuracy of 70.0 %")
     assert all(not line.startswith("%") or "Needs booktabs" in line for line in text.splitlines())
 

@@ -58,7 +58,8 @@ def _summary(tables: Tables) -> str:
         )
         for row in shown
     ]
-    least = min(tables["accuracy"], key=lambda row: row["users"])
+    whole = (row for row in tables["accuracy"] if row["layer"] == "overall")
+    least = min(whole, key=lambda row: row["users"])
     few = ""
     if least["users"] < FEW_USERS:
         few = warning(

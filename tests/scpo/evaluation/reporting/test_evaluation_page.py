@@ -33,3 +33,10 @@ def test_few_users_are_told_once(scored_countries):
         row["users"] = 3
     html = evaluation_page(tables, name="e", part="test")
     assert html.count('<p class="warning">Chile is judged by 3 users only') == 1
+
+
+def test_users_without_distinctive_pairs_judge_all_the_same(scored_countries):
+    tables = evaluate_models(scored_countries(("Chile",), arms=("scpo",)))
+    for row in tables["accuracy"]:
+        row["users"] = 3 if row["layer"] == "distinctive" else 12
+    assert '<p class="warning">' not in evaluation_page(tables, name="e", part="test")

@@ -184,7 +184,6 @@ def pooled_rows(
     order: Sequence[str] = ARM_ORDER,
     bases: Sequence[str] = (BASELINE,),
     name_user: NameUser = user_of_country,
-    everywhere: bool = False,
 ) -> list[PooledRow]:
     """Return pooled rows, where there are two countries, then those of each country.
 
@@ -193,7 +192,6 @@ def pooled_rows(
         order: Arms in the order of the rows; others follow by name.
         bases: Arms to compare with; "global" needs no cell, every record counts it.
         name_user: Users of one name are drawn as one.
-        everywhere: Whether a difference needs all countries of the arm, not just one.
     """
     by_arm: dict[str, dict[str, Cell]] = defaultdict(dict)
     for cell in cells:
@@ -214,9 +212,7 @@ def pooled_rows(
         for arm in sort_arms(by_arm, order):
             chosen = [by_arm[arm][country] for country in members if country in by_arm[arm]]
             if chosen:
-                rows.append(
-                    pool_cells(name, chosen, right, name_user=name_user, everywhere=everywhere)
-                )
+                rows.append(pool_cells(name, chosen, right, name_user=name_user))
     return rows
 
 
@@ -236,7 +232,6 @@ def pool_cells(
     bases: Mapping[str, Mapping[str, FloatArray]] | None = None,
     *,
     name_user: NameUser = user_of_country,
-    everywhere: bool = False,
 ) -> PooledRow:
     """Return the row of one arm over its cells, one a country; see `pooled_rows`.
 
@@ -265,7 +260,7 @@ def pool_cells(
         num_seeds=min(len(cell.records) for cell in cells),
         num_countries=len(cells),
         country_mean=float(np.mean(countries)) if country == POOLED and countries else None,
-        against=_differences(cells, bases or {}, join, everywhere=everywhere),
+        against=_differences(cells, bases or {}, join),
         distinctive=layers["distinctive"][0],
         distinctive_pairs=layers["distinctive"][1],
         consensus=layers["consensus"][0],
@@ -279,21 +274,14 @@ def pool_cells(
 
 
 def _differences(
-    cells: Sequence[Cell],
-    bases: Mapping[str, Mapping[str, FloatArray]],
-    join: Join,
-    *,
-    everywhere: bool,
+    cells: Sequence[Cell], bases: Mapping[str, Mapping[str, FloatArray]], join: Join
 ) -> dict[str, Interval]:
-    """Return the paired difference to each other arm, over the countries that have both."""
+    """Return the paired difference to each other arm that all countries of the row have."""
     against = {}
+    pairs = join(cell.counts.pairs for cell in cells)
     for base, right in bases.items():
-        shared = [cell.country in right for cell in cells]
-        if base == cells[0].arm or not (all if everywhere else any)(shared):
-            continue
-        pairs = join(cell.counts.pairs * here for cell, here in zip(cells, shared, strict=True))
-        gains = join(cell.right - right.get(cell.country, cell.right) for cell in cells)
-        against[base] = interval(gains, pairs)
+        if base != cells[0].arm and all(cell.country in right for cell in cells):
+            against[base] = interval(join(c.right - right[c.country] for c in cells), pairs)
     return against
 
 

@@ -53,7 +53,6 @@ def study_rows(records: Sequence[TrialRecord], unit: str) -> list[PooledRow]:
         order=STUDY_ARMS,
         bases=STUDY_BASELINES,
         name_user=user_of_country if unit == "user" else name_question,
-        everywhere=True,
     )
 
 

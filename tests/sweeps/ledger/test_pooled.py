@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from scpo.statistics.bootstrap import Interval, intervals_by_user
-from sweeps.ledger.pooled import gather_cells, pooled_rows
+from sweeps.ledger.pooled import find_row, gather_cells, pooled_rows
 from sweeps.ledger.records import TrialRecord, UserCounts
 
 
@@ -77,15 +77,18 @@ def test_other_distinctive_pairs_are_refused(records):
         gather_cells([one, other], "test")
 
 
-def test_a_difference_needs_one_country_or_all(records):
+def test_a_difference_needs_all_countries_of_its_row(records):
+    """Beside the row's pairs and users, which are those of all its countries."""
     chosen = [final(records, country, "scpo") for country in ("Chile", "Mexico")]
-    cells = gather_cells([*chosen, final(records, "Chile", "full")], "test")
-    pooled, alone = (pooled_rows(cells, everywhere=everywhere) for everywhere in (False, True))
-    chile = next(r for r in pooled if (r.country, r.arm) == ("Chile", "scpo"))
-    scpo = next(r for r in pooled if (r.country, r.arm) == ("pooled", "scpo"))
-    assert scpo.difference("full") == chile.difference("full")
-    assert scpo.difference("filter") == Interval(None, None, None, 0)
-    assert all("full" not in row.against for row in alone if row.country == "pooled")
+    half = pooled_rows(gather_cells([*chosen, final(records, "Chile", "full")], "test"))
+    assert [row.country for row in half if "full" in row.against] == ["Chile"]
+    pooled = next(r for r in half if (r.country, r.arm) == ("pooled", "scpo"))
+    assert pooled.difference("full") == Interval(None, None, None, 0)
+    both = [final(records, country, "full") for country in ("Chile", "Mexico")]
+    found = pooled_rows(gather_cells([*chosen, *both], "test"))
+    pooled, full = (find_row(found, "pooled", arm) for arm in ("scpo", "full"))
+    gain = pooled.accuracy.value - full.accuracy.value
+    assert pooled.difference("full").value == pytest.approx(gain)
 
 
 def test_users_of_one_name_are_drawn_as_one_if_asked(records):

@@ -108,7 +108,7 @@ def run_plan(
     say(f"rate: {rate.source}")
     say(describe_power_before(countries.values(), config.search.num_folds))
     selections = [row for data in countries.values() for row in selection_rows(data)]
-    users = write_weights_of(countries, run)
+    users = write_weights_of(config, countries, run)
     plan = SweepPlan(selections, work_rows(config, countries, rate, lanes), rate, lanes, users)
     write_plan(plan, run)
     return plan

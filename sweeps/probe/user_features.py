@@ -76,17 +76,19 @@ def weigh_users(
         ValueError: As of `with_user_features`.
     """
     countries = with_user_features(config, workspace.countries, workspace.model, say, arms=arms)
-    write_weights_of(countries, run)
+    write_weights_of(config, countries, run)
     return replace(workspace, countries=countries)
 
 
-def write_weights_of(countries: Mapping[str, CountryData], run: Path) -> list[UserWeight]:
+def write_weights_of(
+    config: SweepConfig, countries: Mapping[str, CountryData], run: Path
+) -> list[UserWeight]:
     """Write and return the weights of all users that can be weighed, where there are any."""
     rows = [
         row
         for data in countries.values()
         if data.differences is not None
-        for row in user_weight_rows(data)
+        for row in user_weight_rows(data, config.user_strength)
     ]
     if rows:
         with made_file(run, "weights of users", run / WEIGHTS_FILE):
@@ -94,12 +96,15 @@ def write_weights_of(countries: Mapping[str, CountryData], run: Path) -> list[Us
     return rows
 
 
-def user_weight_rows(data: CountryData) -> list[UserWeight]:
-    """Return the weight of each training user in the arm `user`, the least first."""
+def user_weight_rows(data: CountryData, strength: float | None = None) -> list[UserWeight]:
+    """Return the weight of each training user in the arm `user`, the least first.
+
+    Without a `strength`, as of the arm, it is the default one.
+    """
     which = data.pairs_in("train")
     agreement = country_agreement(data, which)
     users, first, counts = np.unique(data.user[which], return_index=True, return_counts=True)
-    weights = user_weights(agreement, default_user_strength(len(users)))
+    weights = user_weights(agreement, strength or default_user_strength(len(users)))
     rows = [
         UserWeight(data.country, str(user), int(count), float(agreement[at]), float(weights[at]))
         for user, at, count in zip(users, first.tolist(), counts.tolist(), strict=True)

@@ -161,7 +161,8 @@ def first_points(config: SweepConfig, data: CountryData) -> list[Point]:
     kept = float(select_arm("scpo", margin, tau=config.tau, beta=config.beta).keep.mean())
     full = {"retention": 1.0, "strength": 0.0, "user_strength": 0.0, **numbers}
     paper = {**full, "retention": kept, "strength": margin_scale(margin) / config.beta}
-    users = {**full, "user_strength": default_user_strength(len(np.unique(data.user[train])))}
+    default = default_user_strength(len(np.unique(data.user[train])))
+    users = {**full, "user_strength": config.user_strength or default}
     points: list[Point] = []
     for wanted in (full, paper, users):
         point = clip_to_space(wanted, search)

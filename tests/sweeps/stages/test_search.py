@@ -95,6 +95,8 @@ def test_the_arm_user_is_a_first_trial_where_users_are_weighed() -> None:
     full, paper, users = first_points(config, data)
     assert (full["user_strength"], paper["user_strength"]) == (0.0, 0.0)
     assert users == {**full, "user_strength": 0.5}  # few users
+    *_, asked = first_points(config.model_copy(update={"user_strength": 1.5}), data)
+    assert asked == {**full, "user_strength": 1.5}
 
 
 def test_a_point_of_before_weighs_no_users() -> None:

@@ -209,7 +209,7 @@ def leaderboard_table(rankings: Sequence[CountryRanking]) -> Table:
 
 def _table_lines(ranking: CountryRanking) -> Iterator[tuple[object, ...]]:
     if not ranking.settings:
-        yield ranking.country, f"none: {ranking.num_failed} trials failed"
+        yield ranking.country, f"none: {ranking.num_failed} failed, {ranking.num_pruned} pruned"
         return
     baseline = ranking.settings[0].evaluation.global_overall
     yield _line(

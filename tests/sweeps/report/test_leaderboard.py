@@ -150,13 +150,14 @@ def test_csv_has_every_setting_and_empty_cells(tmp_path, records):
 
 def test_table_has_fronts_recommendations_and_failures(records, trial):
     failed = trial("f", [1], 5, state="failed", country="[red]Peru[/red]")
-    rankings = rank_records([*records, failed])
+    pruned = trial("p", [1], 5, state="pruned", country="[red]Peru[/red]")
+    rankings = rank_records([*records, failed, pruned])
     text = printed(leaderboard_table(rankings))
     shown = sum(bool(s.on_front or s.answers or s.is_base) for r in rankings for s in r.settings)
     assert text.count(" % of the pairs") == shown
     assert text.count("the global model") == text.count("accuracy, thrift") + 1 == 3
     assert "[red]Peru[/red]" in text
-    assert "none: 1 trials failed" in text
+    assert "none: 1 failed, 1 pruned" in text
 
 
 def test_table_says_what_breaks_the_constraint(trial):

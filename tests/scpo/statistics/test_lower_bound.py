@@ -158,3 +158,15 @@ def test_one_user_or_no_error_needs_two_users() -> None:
 
 def test_a_bound_of_nothing_is_no_gain() -> None:
     assert choose_over_base([[3.0, 1.0]], [1.0, 3.0], [4.0, 4.0], caution=0.0) is None
+
+
+def test_means_over_deals_that_round_are_what_they_stand_for() -> None:
+    """A gain alike for all users has no error, and all right pairs are no more than all."""
+    pairs, base = np.array([3.0, 7.0, 10.0, 9.0]), np.array([1.0, 3.0, 4.0, 2.0])
+    alike = base + 0.1 * pairs
+    assert np.ptp((alike - base) / pairs) > 0  # by rounding
+    assert means_by_user((alike - base)[None], pairs)[1].tolist() == [0.0]
+    assert lower_bounds(alike[None], base, pairs).tolist() == [-np.inf]
+    whole = np.array([0.1 * 3 * 10, 7.0, 10.0, 9.0])
+    assert whole[0] > pairs[0]  # by rounding
+    assert np.isfinite(lower_bounds(whole[None], base, pairs)).all()

@@ -262,6 +262,13 @@ def test_a_country_without_validation_pairs_has_no_recommendation(trial):
     assert ranking.recommended is None
 
 
+def test_equal_settings_are_ranked_by_name_whatever_ended_first(trial):
+    given = [trial("b", [8, 8], 9), trial("a", [8, 8], 9), trial("c", [8, 8], 5)]
+    for records in (given, given[::-1]):
+        ranking = rank_country(records, "Mexico")
+        assert [s.record.trial_id for s in ranking.settings] == ["c", "a", "b"]
+
+
 def test_of_two_records_with_one_id_the_last_counts(trial):
     ranking = rank_country([trial("a", [5, 5], 10), trial("a", [6, 6], 20)], "Mexico")
     assert [s.accuracy for s in ranking.settings] == [0.6]

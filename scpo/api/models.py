@@ -30,6 +30,7 @@ from scpo.models.folder.contract import ModelFacts, write_facts
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import LoadedModel, content_hash
+from scpo.tokens.chat_layout import text_bos
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.tokens.flat_tokens import flatten_tokens
 from scpo.tokens.pair_layout import reads_pairs
@@ -150,8 +151,8 @@ class RewardModel(RewardScorer):
     def score_rendered(self, texts: Sequence[str]) -> Rewards:
         """Return the reward of conversations that a chat template has rendered, shape (U,).
 
-        They are tokenised as they stand, special tokens of theirs included; a longer one loses
-        its left.
+        They are tokenised as they stand, special tokens of theirs included, after BOS where
+        plain text begins with it and they do not; a longer one loses its left.
 
         Raises:
             ValueError: The model reads pairs, or a text has half of a surrogate pair.
@@ -172,7 +173,9 @@ class RewardModel(RewardScorer):
             )
         whole = [check_text(text) for text in texts]
         encoded = self.loaded.tokenizer(whole, add_special_tokens=False, verbose=False)
-        lists = encoded["input_ids"]
+        bos = text_bos(self.loaded.tokenizer)
+        start = [] if bos is None else [bos]
+        lists = [ids if ids[:1] == start else start + ids for ids in encoded["input_ids"]]
         overlong = np.array([len(ids) > self.max_tokens for ids in lists], dtype=np.bool_)
         ids, offsets = flatten_tokens([ids[-self.max_tokens :] for ids in lists])
         return self._score(TokenizedTexts(ids, np.zeros(len(ids), np.int8), offsets, overlong))

@@ -6,7 +6,7 @@ at the end belong to the template: those are never cut. A dialogue over the budg
 oldest turns whole, then its system message, and the template renders what is left; only of a last
 message that is too long tokens go. A template that stamps a date is given a fixed one, or tokens
 would change from day to day; a conversation begins with exactly one BOS where the tokenizer uses
-one.
+one. Both are put into the template (`read_template`), which exports carry to other programs.
 
 A template is a program of whoever made the model: it runs apart, within bounds
 (`scpo.tokens.chat_template`), and what it raises becomes one line.
@@ -28,6 +28,12 @@ from scpo.tokens.prompts import Prompt, prompt_turns, shorter_prompt
 
 TEMPLATE_DATE = datetime(2024, 7, 26)  # the date that Llama's templates fall back on
 DATE_CODES = ("%a", "%A", "%b", "%B", "%d", "%j", "%m", "%y", "%Y", "%H", "%M", "%S")
+_CLOCK_NAMES = ("strftime_now", "date_string")
+_FORMATTED = "format" + "".join(f"|replace('{c}', '{TEMPLATE_DATE:{c}}')" for c in DATE_CODES)
+_CLOCK = (
+    f"{{% set date_string = '{TEMPLATE_DATE:%d %b %Y}' %}}"
+    f"{{% macro strftime_now(format) %}}{{{{ {_FORMATTED} }}}}{{% endmacro %}}"
+)
 PROBES = ("a", "b", "1", "?")
 
 
@@ -36,14 +42,14 @@ class ChatLayout:
     """Tokens that belong to a tokenizer's chat template.
 
     Attributes:
-        bos: Token id to put in front, because the template gives none; None for none.
+        template: What renders a conversation, of `read_template`.
         num_start: Template tokens before the prompt, BOS included.
         num_between: Template tokens between prompt and response.
         num_end: Template tokens after the response.
         num_probe_reply: Tokens of the first probe as a response, with the template's end.
     """
 
-    bos: int | None
+    template: str
     num_start: int
     num_between: int
     num_end: int
@@ -75,11 +81,11 @@ class ChatLayout:
             ours, lengths = self._leave_out_turns(tokenizer, given, replies, max_tokens)
             new = [prompt for prompt in dict.fromkeys(ours) if prompt not in heads]
             if new:
-                _, offsets = _chat_tokens(tokenizer, new, [PROBES[0]] * len(new), self.bos)
+                _, offsets = _chat_tokens(tokenizer, new, [PROBES[0]] * len(new), self.template)
                 heads.update(
                     zip(new, (np.diff(offsets) - self.num_probe_reply).tolist(), strict=True)
                 )
-            ids, offsets = _chat_tokens(tokenizer, ours, replies, self.bos)
+            ids, offsets = _chat_tokens(tokenizer, ours, replies, self.template)
             segments = self._segments(np.diff(offsets), np.array([heads[text] for text in ours]))
             sides = np.repeat(np.tile(SIDE_ORDER, len(ours)), segments.ravel())
             types = np.zeros(len(ids), dtype=np.int8)
@@ -98,7 +104,7 @@ class ChatLayout:
         waiting = [n for n, prompt in enumerate(kept) if shorter_prompt(prompt) is not None]
         while waiting:
             ours, replies = [kept[n] for n in waiting], [responses[n] for n in waiting]
-            lengths = np.diff(_chat_tokens(tokenizer, ours, replies, self.bos)[1])
+            lengths = np.diff(_chat_tokens(tokenizer, ours, replies, self.template)[1])
             before[waiting] = np.maximum(before[waiting], lengths)
             still = []
             for number, length in zip(waiting, lengths.tolist(), strict=True):
@@ -133,16 +139,10 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
             one BOS, or does not show the prompt and then the response; or of several none is the
             default.
     """
-    named = tokenizer.chat_template
-    if isinstance(named, dict) and "default" not in named:
-        raise ValueError(
-            f"One chat template of {_name_of(tokenizer)} must be named default, but there are "
-            f"{', '.join(named)}. Name one so in tokenizer_config.json."
-        )
-    bos = _missing_bos(tokenizer)
+    template = read_template(tokenizer)
     fixed = [PROBES[0]] * len(PROBES)
-    by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, bos))
-    by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, bos))
+    by_prompt = _split(*_chat_tokens(tokenizer, PROBES, fixed, template))
+    by_response = _split(*_chat_tokens(tokenizer, fixed, PROBES, template))
     length = len(by_prompt[0])
     num_start, num_end = _num_shared(by_prompt), _num_shared(by_response, from_end=True)
     num_head, num_after = _num_shared(by_response), _num_shared(by_prompt, from_end=True)
@@ -153,45 +153,64 @@ def learn_chat_layout(tokenizer: PreTrainedTokenizerBase) -> ChatLayout:
             "the assistant's, but other texts change nothing or in another order. Mend the "
             "template."
         )
-    return ChatLayout(bos, num_start, num_between, num_end, length - num_head)
+    return ChatLayout(template, num_start, num_between, num_end, length - num_head)
 
 
-def _missing_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return BOS where the tokenizer begins plain text with it and the template does not."""
-    bos: int | None = tokenizer.bos_token_id
+def read_template(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the chat template by which conversations are read, here and by whom an export tells.
+
+    It has a fixed date, and begins with BOS where the tokenizer begins plain text with it.
+
+    Raises:
+        ValueError: The template raises, or begins with more than one BOS; or of several none is
+            the default.
+    """
+    named = tokenizer.chat_template
+    if isinstance(named, dict) and "default" not in named:
+        raise ValueError(
+            f"One chat template of {_name_of(tokenizer)} must be named default, but there are "
+            f"{', '.join(named)}. Name one so in tokenizer_config.json."
+        )
+    template = _with_fixed_clock(tokenizer.get_chat_template())
+    bos = tokenizer.bos_token_id
     if bos is None:
-        return None
-    ids, _ = _chat_tokens(tokenizer, PROBES[:1], PROBES[:1], None)
-    first = ids[:2].tolist()
+        return template
+    first = _chat_tokens(tokenizer, PROBES[:1], PROBES[:1], template)[0][:2].tolist()
     if first == [bos, bos]:
         raise ValueError(
             f"A conversation must begin with one {tokenizer.bos_token}, but the chat template of "
             f"{_name_of(tokenizer)} begins with two or more. Remove it from the template."
         )
-    begins_text = tokenizer(PROBES[0])["input_ids"][:1] == [bos]
-    return bos if begins_text and first[:1] != [bos] else None
+    if first[:1] == [bos] or text_bos(tokenizer) is None:
+        return template
+    return f"{{{{ bos_token }}}}{{# as plain text begins #}}\n{template}"
+
+
+def text_bos(tokenizer: PreTrainedTokenizerBase) -> int | None:
+    """Return BOS where the tokenizer begins plain text with it."""
+    bos: int | None = tokenizer.bos_token_id
+    return bos if bos in tokenizer(PROBES[0])["input_ids"][:1] else None
 
 
 def _chat_tokens(
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[Prompt],
     responses: Sequence[str],
-    bos: int | None,
+    template: str,
 ) -> tuple[NDArray[np.int32], IntArray]:
-    """Return the tokens of conversations, after `bos` if there is one, and their offsets."""
+    """Return the tokens of conversations as a template renders them, and their offsets."""
     turns = [
         [*prompt_turns(prompt), ("assistant", response)]
         for prompt, response in zip(prompts, responses, strict=True)
     ]
     try:
         texts = render_conversations(
-            _with_fixed_clock(tokenizer.get_chat_template()),
+            template,
             {
                 **tokenizer.special_tokens_map,
                 "tools": None,
                 "documents": None,
                 "add_generation_prompt": False,
-                "date_string": TEMPLATE_DATE.strftime("%d %b %Y"),
             },
             [[{"role": role, "content": content} for role, content in each] for each in turns],
         )
@@ -203,10 +222,7 @@ def _chat_tokens(
             "out of the data."
         ) from error
     encoded = tokenizer(texts, add_special_tokens=False, verbose=False)
-    ids, offsets = flatten_tokens(encoded["input_ids"])
-    if bos is None:
-        return ids, offsets
-    return np.insert(ids, offsets[:-1], bos), offsets + np.arange(len(offsets))
+    return flatten_tokens(encoded["input_ids"])
 
 
 def _name_of(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -215,14 +231,14 @@ def _name_of(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def _with_fixed_clock(template: str) -> str:
-    """Return a template whose `strftime_now` returns the fixed date.
+    """Return a template whose `date_string` and `strftime_now` say the fixed date.
 
-    Some templates call it whatever `date_string` says; a macro of that name goes before them.
+    Some templates call the latter whatever the former says; a macro of that name goes before
+    them.
     """
-    if "strftime_now" not in template:
+    if template.startswith(_CLOCK) or not any(name in template for name in _CLOCK_NAMES):
         return template
-    dates = "".join(f"|replace('{code}', '{TEMPLATE_DATE:{code}}')" for code in DATE_CODES)
-    return f"{{% macro strftime_now(format) %}}{{{{ format{dates} }}}}{{% endmacro %}}\n{template}"
+    return f"{_CLOCK}\n{template}"
 
 
 def _split(ids: NDArray[np.int32], offsets: IntArray) -> list[list[int]]:

@@ -1,8 +1,8 @@
 """What makes an exported folder say the same in other programs that read it.
 
-Fields of config.json and tokenizer_config.json, files readable to whom the umask allows, and for
-encoders a chat template that gives conversations the layout of a text pair. Where a program
-cannot be equal, `reader_notes` says so for the card.
+Fields of config.json and tokenizer_config.json, files readable to whom the umask allows, and a
+chat template: the one that conversations are read by, and for encoders one that gives them the
+layout of a text pair. Where a program cannot be equal, `reader_notes` says so for the card.
 """
 
 import shutil
@@ -15,10 +15,11 @@ from scpo.files.atomic import write_json, write_text
 from scpo.models.export.transformers4 import old_fields, old_note
 from scpo.models.folder.checks import CONFIG_FILE, read_object
 from scpo.models.folder.contract import ModelFacts
+from scpo.tokens.chat_layout import read_template
 from scpo.tokens.pair_layout import pair_template, reads_pairs
 
 TOKENIZER_CONFIG = "tokenizer_config.json"
-TEMPLATE_FILE = "chat_template.jinja"
+TEMPLATE_FILE, OTHER_TEMPLATES = "chat_template.jinja", "additional_chat_templates"
 # sentence-transformers renders text pairs by the chat template if nothing tells it not to.
 CROSS_ENCODER: dict[str, Any] = {
     "modules.json": [
@@ -60,11 +61,13 @@ def tell_readers(folder: Path, tokenizer: PreTrainedTokenizerBase, facts: ModelF
         config["additional_special_tokens"] = special
     elif special:
         config["extra_special_tokens"] = special
-    template = tokenizer.chat_template or pair_template(tokenizer)
-    if isinstance(template, str):
+    is_pair = reads_pairs(tokenizer.chat_template)
+    template = pair_template(tokenizer) if is_pair else read_template(tokenizer)
+    if template is not None:
         config["chat_template"] = template  # transformers 4 knows no file of it
         write_text(folder / TEMPLATE_FILE, template)
-    if reads_pairs(template) and written.is_file():
+    shutil.rmtree(folder / OTHER_TEMPLATES, ignore_errors=True)  # rewards are of one
+    if is_pair and written.is_file():
         for name, content in CROSS_ENCODER.items():
             write_json(folder / name, content)
     write_json(folder / TOKENIZER_CONFIG, config)

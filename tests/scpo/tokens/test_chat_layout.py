@@ -70,7 +70,7 @@ def test_the_template_is_never_cut(chat_tokenizer):
 def test_the_parts_of_a_template_are_learned(chat_tokenizer):
     layout = learn_chat_layout(chat_tokenizer)
     assert (layout.num_start, layout.num_between, layout.num_end) == (3, 3, 1)
-    assert (layout.bos, layout.num_special) == (None, 7)
+    assert (layout.template, layout.num_special) == (chat_tokenizer.chat_template, 7)
 
 
 def test_a_reply_header_that_the_generation_prompt_lacks_is_kept(with_template):

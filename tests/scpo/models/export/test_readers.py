@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -26,6 +27,10 @@ from tests.dialogues import (
 from tests.model_kinds import write_kind
 
 HALF = {"partial_rotary_factor": 0.5}
+TURNS = (
+    "{% for message in messages %}{{ message['role'] }} : {{ message['content'] }} <eos> "
+    "{% endfor %}"
+)
 
 
 def read(file):
@@ -49,6 +54,43 @@ def test_plain_transformers_gives_our_rewards_of_conversations(exports, kind):
         theirs = model(**inputs).logits[:, 0].numpy()
     np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
     assert np.ptp(ours) > 0.01
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        TURNS,
+        "<bos> {{ strftime_now('%Y').replace('2024', 'good') }} " + TURNS,
+        "<bos> {{ date_string }} " + TURNS,
+        {"default": TURNS, "tool_use": "good " + TURNS},
+    ],
+    ids=["no BOS", "a clock", "a date", "several"],
+)
+def test_conversations_go_out_as_they_are_read(model_folder, tmp_path, template):
+    base = shutil.copytree(model_folder("llama"), tmp_path / "base")
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    tokenizer.chat_template = template
+    tokenizer.save_pretrained(base)
+    reward = scpo.RewardModel.from_pretrained(base)
+    out = reward.save_pretrained(tmp_path / "out")
+    assert not [file for file in out.iterdir() if file.is_dir()]
+    again = scpo.RewardModel.from_pretrained(out)
+    twice = again.save_pretrained(tmp_path / "twice") / "chat_template.jinja"
+    assert (out / twice.name).read_text() == twice.read_text()
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    inputs = tokenizer.apply_chat_template(
+        CONVERSATIONS, padding=True, return_dict=True, return_tensors="pt"
+    )
+    model = AutoModelForSequenceClassification.from_pretrained(out).eval()
+    with torch.no_grad():
+        theirs = model(**inputs).logits[:, 0].numpy()
+    ours = reward(PROMPTS, COMPLETIONS)
+    np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=0)
+    np.testing.assert_array_equal(ours, again(PROMPTS, COMPLETIONS))
+    rendered = tokenizer.apply_chat_template(CONVERSATIONS, tokenize=False)
+    policys = [text.removeprefix("<bos>") for text in rendered]  # of a template without BOS
+    for texts in (rendered, policys):
+        np.testing.assert_allclose(ours, again.score_rendered(texts), atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("kind", ["bert", "deberta"])

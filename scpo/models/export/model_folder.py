@@ -117,6 +117,7 @@ def write_model_files(
     if isinstance(reward.model, PreTrainedModel):
         # Its own save_pretrained would import DeepSpeed where accelerate is installed.
         reward.model.config.architectures = [type(reward.model).__name__]
+        reward.model.config.dtype = torch.float32  # in which others load it
         reward.model.config.save_pretrained(folder)
         write_weights(on_cpu, folder, file_bytes)
     else:  # never ask the hub whether the vocabulary grew
@@ -164,7 +165,7 @@ def write_weights(weights: Iterable[tuple[str, Tensor]], folder: Path, file_byte
 def _load_plain(folder: Path, *, trust_remote_code: bool) -> Any:
     """Return the model as anybody without this package loads it."""
     model = AutoModelForSequenceClassification.from_pretrained(
-        folder, dtype=torch.float32, use_safetensors=True, trust_remote_code=trust_remote_code
+        folder, use_safetensors=True, trust_remote_code=trust_remote_code
     )
     return model.eval()
 

@@ -11,7 +11,7 @@ from scpo.models.export import model_folder as written
 from scpo.models.export.model_folder import export_reward_model
 from scpo.models.loading import load_reward_model
 from scpo.models.lora import add_lora, has_lora
-from scpo.models.reward_model import content_hash
+from scpo.models.reward_model import content_hash, fresh_model
 from scpo.tokens.encoding import encode_texts
 from tests.saved_model import save_reward_model
 
@@ -151,6 +151,17 @@ def test_padding_with_the_end_token_is_exported_as_it_is_scored(model_folder, tm
     out = export_reward_model(reward, tmp_path / "out", **wanted)
     again = load_reward_model(str(out))
     np.testing.assert_allclose(expect(again)["expected"], wanted["expected"], atol=1e-5)
+
+
+def test_what_continues_bf16_weights_is_read_in_float32(model_folder, tmp_path):
+    base = shutil.copytree(model_folder("llama"), tmp_path / "base")
+    AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.bfloat16).save_pretrained(
+        base
+    )
+    stored = load_reward_model(str(base), as_stored=True)
+    reward = move(fresh_model(stored, torch.device("cpu"), stays_mapped=False))
+    out = export_reward_model(reward, tmp_path / "out", **expect(reward))
+    assert AutoModelForSequenceClassification.from_pretrained(out).dtype == torch.float32
 
 
 def test_texts_and_rewards_must_match(tiny_bert, tmp_path):

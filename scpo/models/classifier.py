@@ -188,7 +188,14 @@ def is_backbone(model: PreTrainedModel, name: str) -> bool:
     return name.startswith(f"{model.base_model_prefix}.")
 
 
-class _Float32Head(nn.Module):
+class _Mixed(nn.Module):
+    """A module of a class that `_mixed_class` made: pickle finds no such class by its name."""
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        return _unpickled, type(self).__bases__, self.__dict__
+
+
+class _Float32Head(_Mixed):
     """A module above the backbone: floating inputs become float32, autocast is off inside.
 
     Rewards of bf16 collapse into ties.
@@ -199,7 +206,7 @@ class _Float32Head(nn.Module):
             return super().forward(hidden.float(), *rest, **named)
 
 
-class _FirstTokenOnly(nn.Module):
+class _FirstTokenOnly(_Mixed):
     """The output of an encoder's last attention, for position 0 alone, which the reward reads.
 
     Behind that attention no token sees another; a seventh of MiniLM's work is spared.
@@ -214,7 +221,7 @@ class _FirstTokenOnly(nn.Module):
         return states
 
 
-class _MaskPooling(nn.Module):
+class _MaskPooling(_Mixed):
     """A decoder that scores the right-most token that is not padding, as transformers does.
 
     By its id and by the attention mask: a text that ends with the padding token, as where that is
@@ -264,7 +271,7 @@ class _MaskPooling(nn.Module):
         return added.masked_fill(~mask, torch.finfo(added.dtype).min)
 
 
-class _Checkpointed(nn.Module):
+class _Checkpointed(_Mixed):
     """A layer that keeps its inputs and computes the rest again in the backward pass."""
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -279,6 +286,12 @@ class _Checkpointed(nn.Module):
 def _mixed_class(mixin: type, base: type) -> type:
     """Return `base` with the mixin's forward around its own, under the name of `base`."""
     return type(base.__name__, (mixin, base), {"__module__": base.__module__})
+
+
+def _unpickled(mixin: type, base: type) -> nn.Module:
+    """Return a module of a mixed class, without its state yet."""
+    kind: type[nn.Module] = _mixed_class(mixin, base)
+    return kind.__new__(kind)
 
 
 def _mix_in(mixin: Any, module: Any) -> None:

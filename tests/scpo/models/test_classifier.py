@@ -1,3 +1,5 @@
+import pickle
+
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, BertForSequenceClassification
@@ -6,6 +8,7 @@ from scpo.models.classifier import (
     adapt_classes,
     compute_rewards,
     enable_activation_checkpointing,
+    head_digest,
 )
 from scpo.models.loading import load_reward_model
 
@@ -64,3 +67,13 @@ def test_a_module_with_a_forward_pass_of_its_own_is_refused(tiny_bert):
     layer.forward = layer.forward  # as accelerate's hooks set it
     with pytest.raises(RuntimeError, match=r"BertLayer must take its forward pass from its class"):
         enable_activation_checkpointing(tiny_bert.model)
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_pickle_takes_a_model_to_another_process(model_folder, kind):
+    reward = load_reward_model(str(model_folder(kind)))
+    again = pickle.loads(pickle.dumps(reward))
+    assert head_digest(again.model) == head_digest(reward.model)
+    batch = {"input_ids": torch.tensor([[4, 12, 13]]), "attention_mask": torch.ones(1, 3).long()}
+    assert torch.equal(compute_rewards(again.model, batch), compute_rewards(reward.model, batch))
+    assert type(again.model) is type(reward.model)

@@ -32,7 +32,7 @@ from scpo.models.folder.checks import (
     in_one_line,
 )
 from scpo.models.folder.contract import verify_folder
-from scpo.models.model_source import ModelSource, find_model
+from scpo.models.model_source import ADAPTER_CONFIG, ModelSource, find_model
 from scpo.models.reward_model import LoadedModel, quiet_peft, quiet_transformers, require_peft
 
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
@@ -62,8 +62,8 @@ def load_reward_model(
         RuntimeError: It is an adapter, and peft is not installed.
         ValueError: The checkpoint lacks weights (such as the head), or has another number of
             outputs than one, or no padding token; a file is damaged or not the one that was
-            exported; tokenizer and model do not fit; a new head was asked of an adapter, or on a
-            mean that transformers would not load back.
+            exported; tokenizer and model do not fit; an adapter has learned tokens; a new head
+            was asked of an adapter, or on a mean that transformers would not load back.
     """
     source = find_model(model, revision=revision)
     if source.base is not None:
@@ -194,7 +194,14 @@ def _load_adapter(
     base.name_or_path = base_source.name
     with in_one_line(f"{folder}: peft cannot put the adapter on {base_source}"):
         config = lora.PeftConfig.from_pretrained(folder)
-        config.inference_mode = False  # the adapter trains on
+    if config.is_prompt_learning:
+        raise ValueError(
+            f"{source}: an adapter must change weights, as LoRA does, but "
+            f"{config.peft_type.value} ({ADAPTER_CONFIG}) puts learned tokens before a text. "
+            "Train one of another type."
+        )
+    config.inference_mode = False  # the adapter trains on
+    with in_one_line(f"{folder}: peft cannot put the adapter on {base_source}"):
         with torch.random.fork_rng(devices=[]), quiet_peft():
             model = lora.get_peft_model(base, config)
         weights = load_file(folder / ADAPTER_WEIGHTS)

@@ -4,9 +4,11 @@ import shutil
 import sys
 
 import numpy as np
+import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import AutoModelForSequenceClassification
 
 from scpo.models.classifier import (
     compute_rewards,
@@ -22,7 +24,7 @@ from scpo.models.lora import (
     merge_lora,
     merge_state,
 )
-from scpo.models.reward_model import content_hash, takes_token_types
+from scpo.models.reward_model import content_hash, quiet_peft, takes_token_types
 from scpo.tokens.encoding import encode_texts, pad_texts
 from tests.saved_model import save_reward_model
 
@@ -214,6 +216,16 @@ def test_an_adapter_that_lacks_weights_is_refused(model_folder, tmp_path, lost):
     edit_tensors(out / "adapter_model.safetensors", drop=(lost,))
     with pytest.raises(ValueError, match=rf"the adapter lacks .*{lost}.*would be random"):
         load_reward_model(str(out))
+
+
+@pytest.mark.parametrize("kind", ["bert", "llama"])
+def test_an_adapter_of_learned_tokens_is_refused(model_folder, tmp_path, kind):
+    base = AutoModelForSequenceClassification.from_pretrained(model_folder(kind))
+    config = peft.PromptTuningConfig(task_type="SEQ_CLS", num_virtual_tokens=2)
+    with quiet_peft():
+        peft.get_peft_model(base, config).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"must change weights.*but PROMPT_TUNING \(adapter_conf"):
+        load_reward_model(str(tmp_path))
 
 
 def test_pickled_adapters_are_not_read(model_folder, tmp_path):

@@ -155,7 +155,7 @@ class RewardModel(RewardScorer):
         plain text begins with it and they do not; a longer one loses its left.
 
         Raises:
-            ValueError: The model reads pairs, or a text has half of a surrogate pair.
+            ValueError: The model reads pairs, or a text is empty or has half of a surrogate pair.
             RuntimeError: A reward is not finite.
 
         Example:
@@ -176,6 +176,11 @@ class RewardModel(RewardScorer):
         bos = text_bos(self.loaded.tokenizer)
         start = [] if bos is None else [bos]
         lists = [ids if ids[:1] == start else start + ids for ids in encoded["input_ids"]]
+        if [] in lists:
+            raise ValueError(
+                f"A text must have a token at least, but text {lists.index([])} (from 0) has "
+                "none. Leave it out."
+            )
         overlong = np.array([len(ids) > self.max_tokens for ids in lists], dtype=np.bool_)
         ids, offsets = flatten_tokens([ids[-self.max_tokens :] for ids in lists])
         return self._score(TokenizedTexts(ids, np.zeros(len(ids), np.int8), offsets, overlong))

@@ -180,3 +180,9 @@ def test_examples_run(module, models, model_folder, tmp_path, monkeypatch):
     found = doctest.testmod(module, extraglobs=names)
     assert found.failed == 0
     assert found.attempted >= 3
+
+
+def test_a_rendered_text_without_tokens_is_refused(models, monkeypatch):
+    monkeypatch.setattr("scpo.api.models.text_bos", lambda _: None)
+    with pytest.raises(ValueError, match=r"text 1 \(from 0\) has none. Leave it out"):
+        models["llama"].score_rendered(["a b", ""])

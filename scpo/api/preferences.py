@@ -6,7 +6,7 @@ and told by `report`; nothing is dropped without being counted.
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,6 @@ from scpo.data.sources.pairs_file import PairColumns, read_pair_rows, read_pairs
 from scpo.data.sources.prepare import count_countries
 
 _REFUSED = ("reason", "message", "file", "line", "field", "row")
-
-
-class Records(Protocol):
-    """A DataFrame, of pandas."""
-
-    def to_dict(self, orient: Literal["records"]) -> list[dict[Any, Any]]:
-        """Return a dict a row."""
 
 
 class Reading(TypedDict, total=False):
@@ -70,8 +63,10 @@ class Preferences:
         self._bad_rows = bad_rows or BadRows()
 
     @classmethod
-    def from_pandas(cls, frame: Records, **reading: Unpack[Reading]) -> "Preferences":
+    def from_pandas(cls, frame: pd.DataFrame, **reading: Unpack[Reading]) -> "Preferences":
         """Read a DataFrame, one row a pair or in another known layout.
+
+        Levels of the index that have names are columns too.
 
         Raises:
             ValueError: Columns are missing, the layout is not clear, or no row can be used.
@@ -81,7 +76,9 @@ class Preferences:
             >>> scpo.Preferences.from_pandas(pd.DataFrame(rows))
             Preferences(a DataFrame: 1 pair of 1 user in Peru)
         """
-        return cls.from_records(map(_plain, frame.to_dict("records")), "a DataFrame", **reading)
+        named = [name for name in frame.index.names if name is not None and name not in frame]
+        rows = frame.reset_index(level=named).to_dict("records")
+        return cls.from_records(map(_plain, rows), "a DataFrame", **reading)
 
     @classmethod
     def from_records(
@@ -214,7 +211,14 @@ class Preferences:
         if table.num_rows == 0:
             told, counts = REASONS | NOTES, bad_rows.counts + bad_rows.notes
             reasons = ", ".join(f"{count} {told[code]}" for code, count in counts.items())
-            first = f" The first: {bad_rows.rejected[0]['message']}" if bad_rows.rejected else ""
+            first = ""
+            if bad_rows.rejected:
+                field, message = (bad_rows.rejected[0][name] for name in ("field", "message"))
+                first = (
+                    f" The first: field {field!r}: {message}"
+                    if field
+                    else f" The first: {message}"
+                )
             raise ValueError(
                 f"{origin} must hold at least one usable preference, but of "
                 f"{bad_rows.num_rows_read} rows none is ({reasons or 'no row is refused'}).{first}"

@@ -23,14 +23,27 @@ ROWS = [
 def test_a_frame_a_file_and_a_data_set_give_the_same(tmp_path):
     file = tmp_path / "rows.jsonl"
     file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    frame = pd.DataFrame(ROWS)
+    indexed = [
+        frame.set_index("user"),
+        frame.set_index(["country", "user"]),
+        frame.set_index("user", drop=False),
+    ]
     tables = [
-        scpo.Preferences.from_pandas(pd.DataFrame(ROWS)).table,
+        scpo.Preferences.from_pandas(frame).table,
         scpo.Preferences.from_file(file).table,
         scpo.Preferences.from_dataset(datasets.Dataset.from_list(ROWS)).table,
         scpo.Preferences.from_dataset(
             datasets.DatasetDict({"train": datasets.Dataset.from_list(ROWS)})
         ).table,
         scpo.Preferences.from_records(iter(ROWS)).table,
+        *(scpo.Preferences.from_pandas(frame).table for frame in indexed),
+        *(
+            scpo.Preferences.from_dataset(
+                datasets.Dataset.from_list(ROWS).with_format(kind, columns=["prompt", "chosen"])
+            ).table
+            for kind in ("torch", "pandas")
+        ),
     ]
     for kind in ("numpy", "pandas", "arrow"):
         formatted = datasets.Dataset.from_list(ROWS).with_format(kind)
@@ -73,6 +86,8 @@ def test_what_is_refused_is_reported():
         scpo.Preferences.from_pandas(pd.DataFrame(ROWS + bad), on_bad_rows="stop")
     with pytest.raises(ValueError, match=r"of 1 rows none is \(1 a pair whose two texts"):
         scpo.Preferences.from_records(bad[:1])
+    with pytest.raises(ValueError, match=r"The first: field 'country': A text must stand here"):
+        scpo.Preferences.from_records([{**ROWS[0], "country": 1}])
 
 
 def test_messages_of_a_parquet_file_through_pandas(tmp_path):

@@ -213,12 +213,9 @@ class Preferences:
             reasons = ", ".join(f"{count} {told[code]}" for code, count in counts.items())
             first = ""
             if bad_rows.rejected:
-                field, message = (bad_rows.rejected[0][name] for name in ("field", "message"))
-                first = (
-                    f" The first: field {field!r}: {message}"
-                    if field
-                    else f" The first: {message}"
-                )
+                row = bad_rows.rejected[0]
+                where = f"field {row['field']!r}: " if row["field"] else ""
+                first = f" The first: {where}{row['message']}"
             raise ValueError(
                 f"{origin} must hold at least one usable preference, but of "
                 f"{bad_rows.num_rows_read} rows none is ({reasons or 'no row is refused'}).{first}"

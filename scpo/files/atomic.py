@@ -172,8 +172,23 @@ def hash_name(name: str) -> str:
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:10]
 
 
+def refuse_endless(path: Path) -> None:
+    """Refuse a pipe or a device, which would be read without end, and a folder.
+
+    Raises:
+        ValueError: It is one.
+    """
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is no file, but a folder, a pipe or a device. Put a file there.")
+
+
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file's bytes as 64 hexadecimal digits."""
+    """Return the sha256 of a file's bytes as 64 hexadecimal digits.
+
+    Raises:
+        ValueError: It is a folder, a pipe or a device.
+    """
+    refuse_endless(path)
     with path.open("rb") as handle:
         digest = hashlib.file_digest(handle, "sha256").hexdigest()
     pulse.beat()

@@ -11,6 +11,7 @@ from typing import Any
 
 from safetensors import SafetensorError, safe_open
 
+from scpo.files.atomic import refuse_endless
 from scpo.text.json_text import load_json
 
 CONFIG_FILE = "config.json"
@@ -149,6 +150,7 @@ def _refuse_huge(file: Path, most: int) -> None:
 
 
 def _refuse_pointer(file: Path) -> None:
+    refuse_endless(file)
     with file.open("rb") as handle:
         if handle.read(len(POINTER)) == POINTER:
             raise ValueError(

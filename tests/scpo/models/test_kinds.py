@@ -143,6 +143,10 @@ ANY_KIND = {
         lambda f: write(f / "tokenizer.json", POINTER),
         r"tokenizer\.json is a p",
     ),
+    "device for a template": (  # a pipe would wait here for its writer
+        lambda f: (f / "chat_template.jinja").symlink_to("/dev/null"),
+        r"chat_template\.jinja is no file, but a folder, a pipe or a device",
+    ),
     "cut weights": (lambda f: cut(f / WEIGHTS, 3000), r"model\.safetensors must be a whole"),
     "empty weights": (
         lambda f: cut(f / WEIGHTS, 0),

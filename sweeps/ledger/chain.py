@@ -44,6 +44,8 @@ def check_line(line: bytes, where: str) -> bytes:
     """
     found = _TAIL.search(line) or _OLD_TAIL.search(line)
     if found is None:
+        if line.endswith(b"\r"):
+            raise ValueError(f"{where}: the line ends as on Windows, and was not written so.")
         return line
     body = line[: found.start()] + b"}"
     if _digest(body) != found.group(1).decode():

@@ -31,11 +31,13 @@ class SalvagedLedger:
 def salvage_lines(file: Path, end: LedgerEnd | None = None) -> SalvagedLedger:
     """Return what is sound of a ledger, which is only read; `end` is what it had at least.
 
+    Line ends of Windows, which git may have made, cost no line.
+
     Raises:
         ValueError: The end is that of another run.
     """
     content = file.read_bytes()
-    lines = content.split(b"\n")
+    lines = content.replace(b"\r\n", b"\n").split(b"\n")
     runs = Counter(run for line in lines if (run := run_of_line(line)) is not None)
     own = runs.most_common(1)[0][0] if runs else None
     if end is not None:
@@ -54,7 +56,7 @@ def salvage_lines(file: Path, end: LedgerEnd | None = None) -> SalvagedLedger:
         b"".join(line + b"\n" for line in sound),
         len(sound),
         tuple(set_aside),
-        fault=set_aside[0][1] if set_aside else _fault_of_order(lines[:-1], file, end),
+        fault=set_aside[0][1] if set_aside else _fault_of_order(content, file, end),
         end=LedgerEnd(own, len(sound), chain.link),
     )
 
@@ -79,12 +81,12 @@ def _chain_or_keep(chain: Chain, body: bytes) -> bytes:
     return body if chain.run is None else chain.add(body)
 
 
-def _fault_of_order(lines: list[bytes], file: Path, end: LedgerEnd | None) -> str | None:
-    """Return why sound lines are not all, or not in their order; None where they are."""
+def _fault_of_order(content: bytes, file: Path, end: LedgerEnd | None) -> str | None:
+    """Return why sound lines are not all, or not as they were written; None where they are."""
     chain = Chain()
     links = []
     try:
-        for number, line in enumerate(lines, 1):
+        for number, line in enumerate(content.split(b"\n")[:-1], 1):
             chain.follow(line, f"{file.name}:{number}")
             links.append(chain.link)
         if end is not None:

@@ -101,6 +101,19 @@ def test_what_cannot_be_made_again_is_named_with_exit_code_1(tmp_path, trial):
     assert "Restore split.json, or start a new run" in result.output
 
 
+def test_line_ends_of_windows_cost_no_record(tmp_path, trial):
+    make_run(tmp_path, trial)
+    ledger = tmp_path / LEDGER_NAME
+    before = ledger.read_bytes()
+    ledger.write_bytes(before.replace(b"\n", b"\r\n"))
+    with pytest.raises(ValueError, match=r"jsonl:1: the line ends as on Windows.*scpo repair"):
+        read_records(tmp_path)
+    part = repair_run(tmp_path)[0]
+    assert part.state == "repaired"
+    assert "2 records kept, 0 lines set aside: trials.jsonl:1: the line ends as on" in part.word
+    assert ledger.read_bytes() == before
+
+
 def test_lines_lost_at_the_ledgers_end_are_told_and_no_longer_missed(tmp_path, trial):
     make_run(tmp_path, trial)
     ledger = tmp_path / LEDGER_NAME

@@ -87,7 +87,7 @@ def parse_yaml(content: bytes | str, origin: str) -> list[YamlValue]:
 
     Raises:
         ValueError: It is no YAML; a key is given twice or is no text; values are within
-            themselves, nested too deep, or more than 20,000.
+            themselves, nested too deep, or more than 20,000; a text is none of a file's name.
     """
     try:
         loader = _Loader(content)
@@ -181,6 +181,10 @@ def _build(
         )
     try:
         value = loader.construct_object(node)
+        if isinstance(value, str):
+            value.encode()  # which half a surrogate pair has not
+            if "\0" in value:
+                raise ValueError("a text must hold no NUL")
         if isinstance(value, int) and abs(value) > _LARGEST:
             raise ValueError("a number must be smaller than 2 to the power of 63")
         return value

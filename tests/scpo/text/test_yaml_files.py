@@ -70,6 +70,8 @@ def test_places_are_lines() -> None:
         ("[" * 3000, "is nested too deep"),
         (b"a: \xff", "not readable YAML: invalid start byte at position 3. Write it as UTF-8"),
         (b"a: \x00", "not readable YAML: special characters"),
+        ('a:\n  b: "x\\0y"', "line 2: a text must hold no NUL"),
+        ('a:\n  b: "\\ud800"', "line 2: 'utf-8' codec can't encode"),
     ],
 )
 def test_what_is_refused(text: str | bytes, message: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,9 +28,9 @@ def local_path(path: Any) -> Any:
     """Refuse a URI where a local path is needed: it would become a folder named `s3:`.
 
     Raises:
-        ValueError: The path is of s3:// or gs://.
+        ValueError: The path is one.
     """
-    if path is not None and path.parts and path.parts[0] in ("s3:", "gs:"):
+    if path is not None and path.parts and re.fullmatch(r"[A-Za-z][\w+.-]+:", path.parts[0]):
         raise ValueError(
             f"This command writes to a local folder or file, but got the URI {path.parts[0]}//"
             f"{'/'.join(path.parts[1:])}. Only `scpo sweep`, `rank`, `curves` and `report` take "

@@ -5,6 +5,7 @@ imports the standard library only, and pyarrow where a place is opened.
 """
 
 import os
+import re
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 SCHEMES = ("s3", "gs")
 Place = Path | str  # a local folder, or the URI of a remote one
 
+_URI = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _CONNECT_S, _SILENCE_S = 3, 4  # of a quick attempt: until a connection, and between bytes
 _RETRY_S = 5
 _SOCKET = "/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.10"
@@ -20,8 +22,18 @@ _LONGEST = 300  # characters of a store's or hub's own words
 
 
 def is_remote(place: Place) -> bool:
-    """Return whether a place is a URI of an object store."""
-    return str(place).split("://")[0] in SCHEMES and "://" in str(place)
+    """Return whether a place is a URI of an object store.
+
+    Raises:
+        ValueError: It is a URI of another kind, which would become a folder named `http:`.
+    """
+    uri = _URI.match(str(place))
+    if uri and uri[1] not in SCHEMES:
+        raise ValueError(
+            f"{place} must be a folder of this machine, s3:// or gs://; a model may be OWNER/NAME "
+            "of the hub."
+        )
+    return uri is not None
 
 
 def below(place: Place, *names: str) -> Place:

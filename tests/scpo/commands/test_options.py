@@ -44,7 +44,7 @@ def test_a_uri_is_refused_where_a_local_path_is_written(command: Callable[..., A
             get_args(kinds[name])[0],
             *get_args(get_args(kinds[name])[0]),
         ):
-            for uri in ("s3://bucket/a", "gs://bucket/a"):
+            for uri in ("s3://bucket/a", "gs://bucket/a", "https://bucket/a", "S3://b"):
                 with pytest.raises(
                     ValueError, match=f"local folder or file, but got the URI {uri}"
                 ):

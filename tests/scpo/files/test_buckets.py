@@ -131,7 +131,10 @@ def test_what_fails_while_it_is_written_is_not_put(bucket: str, folder: Path) ->
 
 def test_places_are_folders_or_uris(tmp_path: Path) -> None:
     assert all(map(is_remote, ("s3://b", "gs://b/x")))
-    assert not any(map(is_remote, ("/s3", "s3:/b", "hdfs://b", tmp_path)))
+    assert not any(map(is_remote, ("/s3", "s3:/b", "a/b://c", tmp_path)))
+    for uri in ("hdfs://b", "S3://b/x", "file:///x", "http://b/x"):  # no folders named so
+        with pytest.raises(ValueError, match=f"{uri} must be a folder of this machine, s3://"):
+            is_remote(uri)
     assert below("s3://b/x/", "y", "z") == "s3://b/x/y/z"
     assert below(tmp_path, "y") == tmp_path / "y"
     assert absolute("gs://b/x") == "gs://b/x"
@@ -152,7 +155,7 @@ def test_credentials_in_a_uri_are_refused_and_not_repeated(uri: str) -> None:
     assert "word" not in str(caught.value)
 
 
-@pytest.mark.parametrize("uri", ["s3://", "/runs", "http://bucket/x"])
+@pytest.mark.parametrize("uri", ["s3://", "/runs"])
 def test_what_is_no_bucket_is_refused(uri: str) -> None:
     with pytest.raises(ValueError, match="Must be s3://BUCKET"):
         RemoteFolder(uri)

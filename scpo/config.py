@@ -229,7 +229,9 @@ class LoraConfig(Config):
 class TrainingConfig(Config):
     """One training; the defaults are the paper's where it has them."""
 
-    pairs_per_step: Count = Field(8, description="pairs of an optimizer step, over all devices")
+    pairs_per_step: int = Field(
+        8, ge=1, le=10**6, description="pairs of an optimizer step, over all devices"
+    )
     learning_rate: Positive = Field(1e-6, description="of AdamW, at its highest")
     epochs: Positive = Field(1.0, description="passes over the pairs trained on")
     weight_decay: float = Field(0.0, ge=0, description="of AdamW")
@@ -248,6 +250,15 @@ class TrainingConfig(Config):
         None, description="padded tokens of a forward pass; none: 4096, on a GPU 16384"
     )
     checkpoint_every: Count = Field(100, description="steps between checkpoints, where kept")
+
+    @model_validator(mode="after")
+    def _each_pass_has_a_pair(self) -> "TrainingConfig":
+        if self.accumulation > self.pairs_per_step:
+            raise ValueError(
+                f"`accumulation <= pairs_per_step` must hold, but got {self.accumulation} and "
+                f"{self.pairs_per_step}"
+            )
+        return self
 
 
 ConfigType = TypeVar("ConfigType", bound=Config)

@@ -116,6 +116,16 @@ def test_nan_and_infinity_are_refused(write, key, value):
         (DataConfig, {"on_bad_rows": "skip"}, "on_bad_rows: Input should be 'quarantine' or"),
         (GlobalModelConfig, {"max_pairs": 0}, "max_pairs: Input should be greater"),
         (Whole, {"names": "a"}, r"names: Input should be a list, such as \[a, b\] \(got 'a'\)"),
+        (
+            TrainingConfig,
+            {"pairs_per_step": 2**62},
+            "pairs_per_step: .*less than or equal to 1000000",
+        ),
+        (
+            TrainingConfig,
+            {"pairs_per_step": 8, "accumulation": 9},
+            "`accumulation <= pairs_per_step` must hold, but got 9 and 8",
+        ),
     ],
 )
 def test_values_out_of_range_are_refused(kind, values, message):

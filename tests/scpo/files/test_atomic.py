@@ -92,7 +92,9 @@ def test_json_is_exact_and_refuses_what_json_has_not(tmp_path):
 def test_what_may_have_no_end_is_not_hashed(tmp_path):
     (tmp_path / "null").symlink_to("/dev/null")  # a pipe would wait here for its writer
     for path in (tmp_path, tmp_path / "null"):
-        with pytest.raises(ValueError, match=f"{path} is no file, but a folder, a pipe or a device"):
+        with pytest.raises(
+            ValueError, match=f"{path} is no file, but a folder, a pipe or a device"
+        ):
             hash_file(path)
 
 

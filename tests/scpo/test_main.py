@@ -105,7 +105,7 @@ def test_a_training_killed_goes_on_by_the_same_command(
     prepared: Path, global_model: Path, run_cli: RunCli, tmp_path: Path
 ) -> None:
     command = ["--data", prepared, "--global-model", global_model, "--country", "Arvandia"]
-    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "epochs=20"]
+    command += ["--cache", tmp_path / "cache", "--max-tokens", 96, "--set", "epochs=8"]
     command += ["--set", "pairs_per_step=2", "--set", "checkpoint_every=30"]
     code, whole, _ = run_cli("train", *command, "--out", tmp_path / "whole")
     assert code == 0

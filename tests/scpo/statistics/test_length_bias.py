@@ -136,3 +136,16 @@ def test_what_is_left_beside_length_has_an_interval_of_its_own():
     everything = length_share(length, -length, length, user)  # right for long ones, wrong before
     assert (everything["rest"], everything["rest_low"], everything["rest_high"]) == (0, 0, 0)
     assert everything["share"] is None
+
+
+def test_the_rest_of_a_gain_has_the_interval_of_the_rest():
+    # Gained on every pair of both sides: nothing is put down to length in any resample, so the
+    # rest is the gain and surely so.
+    found = cases(60, 40)
+    assert found["rest"] == pytest.approx(1.0)
+    assert (found["rest_low"], found["rest_high"]) == (pytest.approx(1.0), pytest.approx(1.0))
+    # Of length alone: the rest is nothing, and its interval lies about 0 as that of the part
+    # lies about the gain.
+    only = cases(30, -20)
+    assert only["rest_low"] <= 0.0 <= only["rest_high"]
+    assert only["rest_high"] - only["rest_low"] < only["length_high"] - only["length_low"]

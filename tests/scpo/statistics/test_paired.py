@@ -4,7 +4,7 @@ from scipy.stats import binomtest, chi2
 
 from scpo.statistics.accuracy import pair_accuracy
 from scpo.statistics.bootstrap import Interval, widened_tail
-from scpo.statistics.paired import mcnemar, paired_differences
+from scpo.statistics.paired import McNemar, mcnemar, paired_differences
 
 
 @pytest.mark.parametrize(("b", "c"), [(0, 1), (3, 9), (9, 3), (5, 5), (40, 61), (0, 12)])
@@ -28,7 +28,7 @@ def test_mcnemar_is_that_of_statsmodels(b, c):
 
 
 def test_mcnemar_without_a_difference_shows_nothing():
-    assert mcnemar(0, 0).exact_p == mcnemar(0, 0).chi_square_p == 1.0
+    assert mcnemar(0, 0) == McNemar(exact_p=1.0, statistic=0.0, chi_square_p=1.0)
     assert mcnemar(4, 4).chi_square_p == 1.0
     with pytest.raises(ValueError, match="`b >= 0` and `c >= 0` must hold, but got b=-1, c=2"):
         mcnemar(-1, 2)
@@ -110,3 +110,11 @@ def test_shapes_and_values_are_checked():
         paired_differences({"m": [1.0, 2.0]}, [1.0, 2.0], ["a"])
     with pytest.raises(ValueError, match="Margins must be finite"):
         paired_differences({"m": [1.0, np.inf]}, [1.0, 2.0], ["a", "b"])
+
+
+def test_a_row_of_a_table_names_the_difference_and_both_intervals():
+    user = np.repeat(np.arange(6), 5)
+    ours = np.random.default_rng(0).normal(size=30)
+    row = paired_differences({"own": ours}, -ours, user)["own"].as_dict()
+    assert {"difference", "low", "high", "t_low", "t_high"} <= set(row)
+    assert row["difference"] == pytest.approx(2 * np.mean(ours > 0) - 1)

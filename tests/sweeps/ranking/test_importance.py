@@ -50,7 +50,9 @@ def test_few_trials_are_not_interpreted(trial):
     found = country_importance(few)
     assert found.parameters == ()
     assert found.missing == f"7 complete trials, but at least {MIN_TRIALS} are needed"
-    assert country_importance(search(trial, [50], strength=[1])).missing.startswith("1 complete")
+    one = country_importance(search(trial, [50], strength=[1]))
+    assert one.missing == f"1 complete trial, but at least {MIN_TRIALS} are needed"
+    assert one.country == "Mexico"
     failed = rank_country([trial("f", [1], 5, state="failed")], "Mexico")
     assert country_importance(failed).missing.startswith("0 complete trials")
 
@@ -83,6 +85,8 @@ def test_what_never_varies_or_is_not_searched_has_no_importance(trial):
 def test_equal_accuracies_are_not_interpreted(trial):
     ranking = search(trial, [50] * 6 + [60, 61], strength=list(range(8)))
     assert country_importance(ranking).missing == "too many trials are equally accurate"
+    two_values = search(trial, [50] * 4 + [60, 61, 62, 63], strength=[0.0, 1.0] * 4)
+    assert country_importance(two_values).missing is None
 
 
 def test_the_best_spread_as_all_do_is_said(trial, monkeypatch):

@@ -61,6 +61,7 @@ def test_a_base_that_stays_is_not_flattered() -> None:
 
 def test_one_user_tells_nothing() -> None:
     assert estimate(candidates_of([[3], [5]], [10]), 0) is None
+    assert estimate(candidates_of([[3, 4], [5, 5]], [10, 10]), 0) is not None  # two do
 
 
 def test_equal_settings_under_noise_are_brought_back_to_their_mean() -> None:

@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -195,7 +196,9 @@ def test_one_user_each_gives_a_pooled_interval_alone(trial):
 
 
 def test_the_table_in_words(two_countries):
-    words = describe_regret(table_of(two_countries))
+    table = table_of(two_countries)
+    words = describe_regret(table)
+    assert f"points on it; {100 * table.rows[0].held_out:+.1f} on users" in words
     assert words.startswith(
         "One setting for all, the best of 2 tried everywhere: full (all pairs, no weighting), "
         "epochs 2, learning rate 1e-05. Tuned per country gains +10.0 ("
@@ -224,3 +227,15 @@ def test_contradicting_pairs_of_one_user_are_refused(trial, two_countries):
     odd = odd.model_copy(update={"arm": "full", "purpose": "curve", "config": NUMBERS})
     with pytest.raises(ValueError, match="but trial odd differs from"):
         table_of([*two_countries, odd])
+
+
+def test_the_noise_floor_counts_its_repeats(two_countries):
+    table = table_of(two_countries)
+    for repeats, told in ((1, "1 repeat)."), (3, "3 repeats).")):
+        pooled = replace(table.rows[0], seed_deviation=0.012, num_repeats=repeats)
+        words = describe_regret(replace(table, rows=(pooled, *table.rows[1:])))
+        assert words.endswith(
+            f"Noise floor: 1.2 points, the standard deviation between seeds of one setting ({told}"
+        )
+    unknown = replace(table.rows[0], held_out=None)
+    assert "neither choice" not in describe_regret(replace(table, rows=(unknown,)))

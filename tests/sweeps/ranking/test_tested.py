@@ -61,3 +61,23 @@ def test_a_test_figure_of_another_answer_does_not_stand_beside_the_recommended_o
 def test_looks_at_test_users_before_are_told(records: list[TrialRecord]) -> None:
     again = change_final(records, tested_before=2)
     assert "judged 2 other settings before" in describe_tests(again, rank_records(again))["Chile"]
+
+
+def test_one_country_is_told_alone_and_one_look_in_the_singular(
+    records: list[TrialRecord],
+) -> None:
+    once = change_final(records, tested_before=1)
+    assert "judged 1 other setting before" in describe_tests(once, rank_records(once))["Chile"]
+    final = next(r for r in records if r.arm == "scpo_tuned" and r.purpose == "final")
+    stale = change_final(records, config={**final.config, "retention": 0.9})
+    chile = [ranking for ranking in rank_records(stale) if ranking.country == "Chile"]
+    assert list(describe_tests(stale, chile)) == ["Chile"]
+
+
+def test_a_final_of_whole_weights_is_not_of_another_setting(records: list[TrialRecord]) -> None:
+    final = next(r for r in records if r.arm == "scpo_tuned" and r.purpose == "final")
+    for rank in (0, 8):  # the search has none
+        config = {**final.config, "learning_rate": 1e-9, "lora_rank": rank}
+        changed = change_final(records, config=config)
+        [chile] = [one for one in rank_records(changed) if one.country == "Chile"]
+        assert not is_stale(changed, chile)

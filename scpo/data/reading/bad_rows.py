@@ -73,6 +73,7 @@ REASONS = {
 NOTES = {
     "unlisted_row": f"refused rows beyond the first {MAX_LISTED:,}, not in quarantine.jsonl",
     "no_preference": "rows in which no response is preferred to another, left out",
+    "unread_column": "columns that may name users, countries or prompts, but are not named",
     "other_split": "files of other splits than train, not read",
     "ignored_tools": "rows with tools, documents or options of a template, which are not read",
     "blank_line": "blank lines skipped",

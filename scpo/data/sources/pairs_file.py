@@ -22,6 +22,7 @@ from scpo.data.interactions import INTERACTIONS_SCHEMA, PROMPT_USER
 from scpo.data.layouts.layout import Layout, NumberedRows
 from scpo.data.layouts.recognise import KNOWN_COLUMNS, find_layout, lay_out
 from scpo.data.layouts.row_places import open_rows
+from scpo.data.layouts.unread_columns import LOOKALIKES, tell_unread
 from scpo.data.reading.bad_rows import BadRows, ParsedRow, RowFault, group_rows
 from scpo.data.reading.conversations import Message
 from scpo.data.reading.countries import canonical_country
@@ -113,7 +114,8 @@ def read_pairs_file(
     """
     names = options.get("columns") or PairColumns()
     wanted = [name.partition(".")[0] for name in names.named().values()]
-    columns = list(dict.fromkeys([*wanted, *_IGNORED, *_NO_TEXT, *sorted(KNOWN_COLUMNS)]))
+    known = sorted(KNOWN_COLUMNS.union(*LOOKALIKES.values()))
+    columns = list(dict.fromkeys([*wanted, *_IGNORED, *_NO_TEXT, *known]))
     rows = open_rows(path, bad_rows, columns=columns, subset=subset)
     return read_pair_rows(rows, path, bad_rows, **options)
 
@@ -135,6 +137,7 @@ def read_pair_rows(
     layout = find_layout(present, texts, options.get("layout"), path)
     if layout is None:
         _check_columns(present, list(texts) if first_rows else [], path)
+    tell_unread(present, layout, names.named(), bad_rows)
     strips_prompt = _strips_prompt(first_rows, layout, present, names)
     found = set(present)
     laid_out = lay_out(

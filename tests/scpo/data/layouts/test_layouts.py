@@ -514,3 +514,44 @@ def test_every_layout_has_its_own_columns() -> None:
 def test_the_page_lists_every_layout() -> None:
     page = (Path(__file__).parents[4] / "docs" / "layouts.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in page for name in recognise.NAMES)
+
+
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        *(("User", "user"), ("userId", "user"), ("annotator_id", "user"), ("WorkerID", "user")),
+        *(("Country", "country"), ("country_code", "country"), ("location", "country")),
+        *(("query", "prompt"), ("User Prompt", "prompt"), ("PROMPT", "prompt")),
+    ],
+)
+@pytest.mark.parametrize("ending", ["jsonl", "parquet"])
+def test_columns_that_look_like_unnamed_ones_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, column: str, field: str, ending: str
+) -> None:
+    whole = {"prompt": "Sky?", "chosen": "It is blue", "rejected": "It is red"}
+    whole |= {"user": "u1", "country": "Peru"}
+    row = {name: text for name, text in whole.items() if name != field} | {column: whole[field]}
+    file = tmp_path / f"rows.{ending}"
+    if ending == "jsonl":
+        file.write_text(json.dumps(row) + "\n")
+    else:
+        pq.write_table(pa.Table.from_pylist([row]), file)
+    bad_rows = BadRows()
+    read_pairs_file(file, bad_rows, default_country="Chile")
+    assert bad_rows.notes == {"unread_column": 1}
+    assert f"No column is named {field}, so " in caplog.text
+    assert f"If {column} is it, name it by --{field}-column ({field}= in Python)." in caplog.text
+    bad_rows = BadRows()
+    table = read_pairs_file(file, bad_rows, columns=PairColumns(**{field: column}))
+    assert table.select(["user_id", "country", "prompt"]).to_pylist() == [
+        {"user_id": "u1", "country": "Peru", "prompt": "Sky?"}
+    ]
+    assert bad_rows.notes == {}
+
+
+def test_columns_beside_those_that_are_read_are_not_told(caplog: pytest.LogCaptureFixture) -> None:
+    row = {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "user": "u1", "country": "Peru"}
+    beside = {"user_id": 1, "Country": "Chile", "query": "Sea?", "input": "x"}
+    assert read([row | beside])[1].notes == {}
+    assert read([ORCA | {"query": "Sea?"}])[1].notes == {}
+    assert caplog.text == ""

@@ -84,7 +84,7 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     Hidden files, whose names begin with a dot, are none, nor is what a command wrote to `data`.
 
     Raises:
-        ValueError: There is none, or they are of several kinds.
+        ValueError: There is none, they are of several kinds, or of other splits than train.
     """
     files = [
         file
@@ -98,7 +98,12 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     ]
     splits = [_split_of(file) for file in files]
     train = [file for file, split in zip(files, splits, strict=True) if split == "train"]
-    if train and set(splits) - {"train", None}:
+    if others := sorted({split for split in splits if split} - {"train"}):
+        if not train:
+            raise ValueError(
+                f"{folder} must hold files of the split 'train', but has {', '.join(others)}. "
+                "Name one file."
+            )
         if bad_rows is not None:
             bad_rows.note("other_split", len(files) - len(train))
         files = train

@@ -452,6 +452,9 @@ def test_files_of_other_splits_are_not_read(tmp_path: Path, train: str, other: s
     assert bad_rows.notes == {"other_split": 2}
     (tmp_path / other).unlink()
     assert read_pairs_file(tmp_path, BadRows(), default_country="Chile").num_rows == 2
+    (tmp_path / train).rename(tmp_path / other)
+    with pytest.raises(ValueError, match="must hold files of the split 'train', but has "):
+        read_pairs_file(tmp_path, BadRows(), default_country="Chile")
 
 
 def test_a_refused_row_is_named_by_its_shard_and_line(tmp_path: Path) -> None:

@@ -13,7 +13,8 @@ import pandas as pd
 import pyarrow as pa
 
 from scpo.data.interactions import read_interactions, write_interactions
-from scpo.data.layouts.row_places import number_rows, train_split
+from scpo.data.layouts.hub_rows import number_rows
+from scpo.data.layouts.row_places import train_split
 from scpo.data.reading.bad_rows import NOTES, REASONS, BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pair_rows, read_pairs_file
 from scpo.data.sources.prepare import count_countries

@@ -1,9 +1,9 @@
-"""Rows of a data set on the Hugging Face hub, numbered as those of a file are."""
+"""Rows of data sets, those on the Hugging Face hub too, numbered as those of a file are."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from datasets import load_dataset
+from datasets import ClassLabel, load_dataset
 from datasets.exceptions import DatasetGenerationError
 
 from scpo.data.reading.bad_rows import BadRows
@@ -32,6 +32,29 @@ def read_hub_rows(
             if isinstance(cause, OSError):
                 raise cause from error
             raise ValueError(f"The data set {name} is damaged: {first_line(cause)}") from error
-    for line, row in enumerate(rows, start=1):
+    yield from number_rows(name_labels(rows), bad_rows)
+
+
+def number_rows(
+    rows: Iterable[Mapping[str, Any]], bad_rows: BadRows
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Yield the rows of an iterable of mappings with their numbers from 1."""
+    for number, row in enumerate(rows, start=1):
         bad_rows.num_rows_read += 1
-        yield line, row
+        yield number, dict(row)
+
+
+def name_labels(dataset: Any) -> Iterable[Mapping[str, Any]]:
+    """Return the rows of a data set with the names of its class labels, None where unlabelled."""
+    features = getattr(dataset, "features", None) or {}
+    labels = {name: kind for name, kind in features.items() if isinstance(kind, ClassLabel)}
+    if not labels:
+        return dataset  # type: ignore[no-any-return]
+    return (
+        row
+        | {
+            name: None if row[name] in (None, -1) else kind.int2str(row[name])
+            for name, kind in labels.items()
+        }
+        for row in dataset
+    )

@@ -11,7 +11,7 @@ from typing import Any
 
 import datasets
 
-from scpo.data.layouts.hub_rows import read_hub_rows
+from scpo.data.layouts.hub_rows import name_labels, number_rows, read_hub_rows
 from scpo.data.layouts.layout import NumberedRows
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.reading.jsonl import read_json, read_jsonl
@@ -117,23 +117,16 @@ def list_shards(folder: Path, bad_rows: BadRows | None = None) -> list[Path]:
     return files
 
 
-def number_rows(rows: Any, bad_rows: BadRows) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Yield the rows of an iterable of mappings with their numbers from 1."""
-    for number, row in enumerate(rows, start=1):
-        bad_rows.num_rows_read += 1
-        yield number, dict(row)
-
-
 def train_split(dataset: Any, origin: object) -> Any:
-    """Return a data set, of several splits that named "train", with Python's own values.
+    """Return the rows of a data set, of several splits that named "train", with Python's values.
 
     Raises:
-        ValueError: There are several, and none of that name.
+        ValueError: There are splits, and none of that name.
     """
     if isinstance(dataset, datasets.Dataset):
-        return dataset.with_format(None)
+        dataset = dataset.with_format(None)
     if not isinstance(dataset, dict):
-        return dataset
+        return name_labels(dataset)
     if "train" in dataset:
         return train_split(dataset["train"], origin)
     raise ValueError(

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from scpo.data.layouts import recognise
+from scpo.api.preferences import Preferences
+from scpo.data.layouts import hub_rows, recognise
 from scpo.data.reading.bad_rows import BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pair_rows, read_pairs_file
 
@@ -455,6 +456,26 @@ def test_files_of_other_splits_are_not_read(tmp_path: Path, train: str, other: s
     (tmp_path / train).rename(tmp_path / other)
     with pytest.raises(ValueError, match="must hold files of the split 'train', but has "):
         read_pairs_file(tmp_path, BadRows(), default_country="Chile")
+
+
+@pytest.mark.parametrize("kind", ["saved", "hub", "memory", "stream"])
+def test_class_labels_are_read_by_their_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    label = datasets.ClassLabel(names=["Chile", "Peru"])
+    dataset = datasets.Dataset.from_list([ORCA | {"country": 1}, ORCA | {"country": -1}])
+    dataset = dataset.cast_column("country", label)
+    dataset.save_to_disk(str(tmp_path / "saved"))
+    monkeypatch.setattr(hub_rows, "load_dataset", lambda *_, **__: dataset)
+    bad_rows = BadRows()
+    if kind in ("saved", "hub"):
+        place = tmp_path / "saved" if kind == "saved" else "owner/name"
+        table = read_pairs_file(place, bad_rows)
+        assert bad_rows.counts == {"user_without_country": 1}
+    else:
+        given = dataset if kind == "memory" else dataset.to_iterable_dataset()
+        table = Preferences.from_dataset(given).table
+    assert table["country"].to_pylist() == ["Peru"]
 
 
 def test_a_refused_row_is_named_by_its_shard_and_line(tmp_path: Path) -> None:

@@ -20,9 +20,8 @@ from scpo.data.layouts.layout import RATED, SCORES, Layout, NumberedRows, RawRow
 from scpo.data.layouts.many_responses import MANY_RESPONSES
 from scpo.data.layouts.two_responses import TWO_RESPONSES
 from scpo.data.reading.bad_rows import BadRows, RowFault
-from scpo.data.reading.conversations import tidy
 from scpo.data.reading.countries import canonical_country
-from scpo.data.reading.fields import is_absent, take_given, take_id
+from scpo.data.reading.fields import is_absent, take_given, take_id, tidy
 
 PLAIN = "chosen_rejected"
 LAYOUTS = (*TWO_RESPONSES, *MANY_RESPONSES, COMMUNITY)

@@ -7,11 +7,11 @@ text) or of `from` and `value` (ShareGPT). An HH-RLHF transcript is one text,
 
 import re
 import reprlib
-import unicodedata
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from scpo.data.reading.bad_rows import RowFault
+from scpo.data.reading.fields import tidy
 
 ROLES = {
     **dict.fromkeys(("system", "developer"), "system"),
@@ -117,11 +117,6 @@ def refuse_rendered(text: str, field: str) -> None:
 def unread_fields(message: Mapping[str, Any]) -> list[str]:
     """Return the fields of a message that say something which its text does not."""
     return [name for name in _UNREAD_FIELDS if message.get(name) not in (None, "", [], {})]
-
-
-def tidy(text: str) -> str:
-    """Return a text in NFC without white space around it, so that equal turns are equal."""
-    return unicodedata.normalize("NFC", text).strip()
 
 
 def _take_message(item: Any, field: str) -> Message:

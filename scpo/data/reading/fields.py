@@ -1,6 +1,6 @@
 """Checks of single fields: a row and a field name come in, the clean value goes out.
 
-Texts leave in Unicode NFC without surrounding white space, so that equal texts are equal strings.
+Texts leave `tidy`, so that equal texts are equal strings.
 Everything else raises `RowFault` with the reason, the field and what must hold.
 """
 
@@ -24,8 +24,18 @@ _WHOLE_FLOAT = re.compile(r"-?\d+\.0+")
 EMPTY_LITERAL = "EMPTY STRING"  # what PRISM stores where a model answered nothing
 
 
+def same_form(text: str) -> str:
+    """Return a text in NFC with line ends of LF, however it was typed."""
+    return unicodedata.normalize("NFC", text).replace("\r\n", "\n")
+
+
+def tidy(text: str) -> str:
+    """Return a text in the one form, without white space around it: equal ones are equal."""
+    return same_form(text).strip()
+
+
 def clean_text(value: object, field: str) -> str:
-    """Return a text in NFC without surrounding white space.
+    """Return a `tidy` text.
 
     Raises:
         RowFault: Not a string, a NUL, a lone surrogate, U+FFFD, no visible character, or the
@@ -45,7 +55,7 @@ def clean_text(value: object, field: str) -> str:
                 f"at character {position}.",
                 field,
             )
-    text = unicodedata.normalize("NFC", value).strip()
+    text = tidy(value)
     if text == EMPTY_LITERAL or not any(_is_visible(character) for character in text):
         raise RowFault("empty_text", f"Visible text must stand here, got {value[:40]!r}.", field)
     return text

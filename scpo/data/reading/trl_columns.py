@@ -25,9 +25,8 @@ from scpo.data.reading.conversations import (
     render_messages,
     split_transcript,
     take_messages,
-    tidy,
 )
-from scpo.data.reading.fields import clean_text
+from scpo.data.reading.fields import clean_text, same_form, tidy
 from scpo.data.reading.printed_literals import MAX_LITERAL
 
 _SAME_TEXTS = ("chosen_equals_rejected", "Two different responses must stand here.")
@@ -81,7 +80,7 @@ def extract_texts(
         raise RowFault(*_SAME_TEXTS, rejected)
     if isinstance(first, str) and isinstance(second, str):
         if asked is None:
-            asked, first, second = _split_shared(first, second)
+            asked, first, second = _split_shared(same_form(first), same_form(second))
         elif strips_prompt and (rests := _rests(asked, first, second)) is not None:
             first, second = rests
             for rest, field in ((first, chosen), (second, rejected)):
@@ -96,7 +95,7 @@ def extract_texts(
     clean_text(turns[-1].content, prompt)
     prompt_text = clean_text(render_messages(turns), prompt)
     texts = clean_text(answers[0], chosen), clean_text(answers[1], rejected)
-    if texts[0].replace("\r\n", "\n") == texts[1].replace("\r\n", "\n"):
+    if texts[0] == texts[1]:
         raise RowFault(*_SAME_TEXTS, rejected)
     alone = len(turns) == 1 and turns[0].role == "user"
     return PairTexts(prompt_text, *texts, None if alone else tuple(turns))

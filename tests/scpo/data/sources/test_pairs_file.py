@@ -137,6 +137,14 @@ def test_contradicting_rows_are_all_refused(tmp_path: Path) -> None:
     assert [entry["line"] for entry in bad_rows.rejected] == [1, 3, 4]
 
 
+def test_line_ends_make_no_other_prompt_nor_response(tmp_path: Path) -> None:
+    rows = [pair("a\nb", "c", prompt="x\ny"), pair("c", "a\r\nb", prompt="x\r\ny")]
+    _, bad_rows = read(tmp_path, rows)
+    assert bad_rows.counts == {"contradiction": 2}
+    shared = {"chosen": "Up\r\nor down? up", "rejected": "Up\nor down? down", "country": "Peru"}
+    assert read(tmp_path, [shared])[0][0]["prompt"] == "Up\nor down?"
+
+
 def test_margins_go_with_their_comparisons(tmp_path: Path) -> None:
     rows, bad_rows = read(
         tmp_path,

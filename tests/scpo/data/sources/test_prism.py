@@ -186,6 +186,21 @@ def test_same_text_with_another_score_is_refused(tmp_path: Path) -> None:
     assert bad_rows.counts == {"contradiction": 2, "one_response": 1}
 
 
+def test_texts_that_differ_in_line_ends_or_accents_typed_otherwise_are_one(tmp_path: Path) -> None:
+    asked = {"user_prompt": "caf\u00e9\nopen?"}
+    other = {"user_prompt": "cafe\u0301\r\nopen?"}
+    rows, bad_rows = read(
+        tmp_path,
+        [
+            utterance(1, "yes\nno", 80, **asked),
+            utterance(2, "yes\r\nno", 80, **other),
+            utterance(3, "no", 20, **asked),
+        ],
+    )
+    assert (rows[0]["prompt"], rows[0]["responses"]) == ("caf\u00e9\nopen?", ["yes\nno", "no"])
+    assert bad_rows.notes["repeated_response"] == 1
+
+
 def test_repeated_interaction_is_merged(tmp_path: Path) -> None:
     copies = [
         utterance(8, "red", 20, interaction_id="int0"),

@@ -160,6 +160,7 @@ def _fit_tokenizer(
         )
     with in_one_line(f"{folder}: its tokenizer (tokenizer.json) cannot be read"):
         tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=trust_remote_code)
+        tokenizer("")  # some values of tokenizer_config.json are read at the first text only
     if tokenizer.pad_token_id is None:
         raise ValueError(
             f"{source}: a padding token must be set, but the tokenizer has none. "

@@ -116,6 +116,22 @@ def test_pickled_weights(model: Path, canary: Path, name: str, tell: Tell) -> No
     told(f"pickled weights, {name}", canary, str(raised.value)[-120:], tell)
 
 
+def test_weights_of_another_name(model: Path, canary: Path, tell: Tell) -> None:
+    (model / "other.safetensors.index.json").write_text('{"weight_map": {"x": "x.bin"}}')
+    change_json(model / "config.json", transformers_weights="other.safetensors.index.json")
+    (model / "x.bin").write_bytes(pickle.dumps(Bomb(canary)))
+    with pytest.raises(ValueError, match=r"transformers_weights names 'other\.") as raised:
+        load_reward_model(model)
+    told("weights that config.json names otherwise", canary, str(raised.value)[-120:], tell)
+
+
+def test_a_length_that_is_no_number(model: Path, canary: Path, tell: Tell) -> None:
+    change_json(model / "tokenizer_config.json", model_max_length="long")
+    with pytest.raises(ValueError, match=r"its tokenizer .* cannot be read: TypeError") as raised:
+        load_reward_model(model)
+    told("model_max_length that is a text", canary, str(raised.value)[-120:], tell)
+
+
 def test_a_pickled_adapter_and_a_base_with_code(model: Path, canary: Path, tell: Tell) -> None:
     adapter = model.with_name("adapter")
     adapter.mkdir()

@@ -31,7 +31,8 @@ def check_model_files(folder: Path) -> None:
 
     Raises:
         FileNotFoundError: A file is missing; or the weights are pickled.
-        ValueError: A file is a pointer, damaged or no JSON, or the weights are quantized.
+        ValueError: A file is a pointer, damaged or no JSON, or the weights are quantized or
+            of another name.
     """
     check_texts(folder)
     config = read_object(folder / CONFIG_FILE)
@@ -40,6 +41,12 @@ def check_model_files(folder: Path) -> None:
             f"{folder / CONFIG_FILE}: the weights are quantized (quantization_config), which is "
             "not read: rewards would differ and they cannot be trained. Take the model that is "
             "not quantized."
+        )
+    if other := config.get("transformers_weights"):
+        raise ValueError(
+            f"{folder / CONFIG_FILE}: the weights must be in {WEIGHTS_FILE} or the files of its "
+            f"index, but transformers_weights names {other!r:.80}. Rename the file, and leave the "
+            "setting out."
         )
     for file in _weight_files(folder):
         check_weights(file)

@@ -70,7 +70,7 @@ class LastLine:
         """Run the command of the arguments, and keep its exit code.
 
         Raises:
-            ValueError: An argument carries a secret.
+            ValueError: An argument carries a secret, or is not UTF-8.
             RuntimeError: Another package stands in the way of one of this project's.
         """
         _check_arguments(self.arguments)
@@ -131,6 +131,13 @@ def _check_arguments(arguments: list[str]) -> None:
                 "lists of processes and logs show it. Set the variables that their reader knows "
                 "(AWS_ACCESS_KEY_ID, HF_TOKEN)."
             )
+        try:
+            word.encode()  # how names are written in records
+        except UnicodeEncodeError as error:
+            raise ValueError(
+                f"{ascii(word)}: an argument must be UTF-8, since records name files in it. "
+                "Rename the file or folder, or set a locale of UTF-8 (LC_ALL=C.UTF-8)."
+            ) from error
 
 
 def _check_packages() -> None:

@@ -165,6 +165,7 @@ def test_exit_codes_of_commands_stay(capsys: pytest.CaptureFixture[str]) -> None
         (["rank", "x", "--nope"], "No such option: --nope"),
         (["score", "--data"], "Option '--data' requires an argument"),
         (["rank", "s3://K:SECRETSECRET@b/x"], "s3://***@b/x: an argument must carry no credent"),
+        (["rank", "r\udcff"], r"'r\udcff': an argument must be UTF-8"),
     ],
 )
 def test_a_wrong_command_line_is_one_line(

@@ -71,8 +71,10 @@ class LastLine:
 
         Raises:
             ValueError: An argument carries a secret, or is not UTF-8.
+            FileNotFoundError: The current directory has been removed.
             RuntimeError: Another package stands in the way of one of this project's.
         """
+        _check_directory()
         _check_arguments(self.arguments)
         _check_packages()
         given = self.arguments or ["--help"]
@@ -123,6 +125,16 @@ def _explain_usage(error: typer.TyperException, command: str) -> str:
     return f"{said} Try `scpo {command} --help`." if command else f"{said} Try `scpo --help`."
 
 
+def _check_directory() -> None:
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            "The current directory is not there any more. Change to another (cd) and run the "
+            "command again."
+        ) from error
+
+
 def _check_arguments(arguments: list[str]) -> None:
     for word in arguments:
         if has_secret(word):
@@ -135,7 +147,7 @@ def _check_arguments(arguments: list[str]) -> None:
             word.encode()  # how names are written in records
         except UnicodeEncodeError as error:
             raise ValueError(
-                f"{ascii(word)}: an argument must be UTF-8, since records name files in it. "
+                f"{word!a}: an argument must be UTF-8, since records name files in it. "
                 "Rename the file or folder, or set a locale of UTF-8 (LC_ALL=C.UTF-8)."
             ) from error
 

@@ -183,6 +183,20 @@ def test_a_wrong_command_line_is_one_line(
     assert said.count("\n") == 1
 
 
+def test_a_current_directory_that_was_removed_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    monkeypatch.setattr(sys, "argv", ["scpo", "prepare", "synthetic", "--out", "/x"])
+    with pytest.raises(SystemExit) as caught:
+        command_line.main()
+    assert caught.value.code == 2
+    said = "scpo: The current directory is not there any more. Change to another (cd) and run the "
+    assert capsys.readouterr().err == f"{said}command again.\n"
+
+
 def test_the_version_is_shown(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

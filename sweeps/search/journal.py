@@ -22,8 +22,8 @@ JOURNAL = "optuna.journal"  # in a run's folder
 def new_storage(run: Path) -> JournalStorage:
     """Return the empty storage of a run's studies, in place of an older one."""
     journal = run / JOURNAL
-    for file in run.glob(f"{journal.name}*"):
-        file.unlink()  # the locks of older versions too
+    for file in (journal, *run.glob(f"{journal.name}.lock*")):  # locks of older versions
+        file.unlink(missing_ok=True)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     return JournalStorage(_OneWriter(journal))
 
@@ -32,7 +32,7 @@ class _OneWriter(BaseJournalBackend):
     """Appends to a new file, in the form of Optuna's `JournalFileBackend`."""
 
     def __init__(self, file: Path) -> None:
-        self._file = file.open("xb", buffering=0)
+        self._file = file.open("ab", buffering=0)  # others may add notes
         weakref.finalize(self, self._file.close)  # a storage has no end of its own
         self._lines: deque[bytes] = deque()  # written, and not read yet
         self._num_read = 0

@@ -116,7 +116,10 @@ def test_shellcheck_finds_nothing() -> None:
     subprocess.run([shellcheck, str(SLURM)], check=True)
 
 
-def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("gpus", "expected"), [("4", "4"), ("a100:4", "4"), (None, "0")])
+def test_slurm_runs_one_resumable_sweep_on_locked_nodes(
+    tmp_path: Path, gpus: str | None, expected: str
+) -> None:
     """The script runs with stand-ins that print how they are called."""
     (tmp_path / ".ray").mkdir()
     (tmp_path / ".ray" / "auth_token").write_text("t")
@@ -130,7 +133,7 @@ def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:
     environment = {
         **{"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOME": str(tmp_path)},
         **{"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_JOB_NUM_NODES": "2"},
-        **{"SLURM_CPUS_PER_TASK": "16", "SLURM_GPUS_PER_TASK": "4"},
+        **{"SLURM_CPUS_PER_TASK": "16", **({"SLURM_GPUS_PER_TASK": gpus} if gpus else {})},
     }
     done = subprocess.run(
         ["bash", str(SLURM), "sweeps/configs/prism.yaml", "/shared/runs/prism"],
@@ -142,14 +145,25 @@ def test_slurm_runs_one_resumable_sweep_on_locked_nodes(tmp_path: Path) -> None:
     assert done.stdout.split() == [
         *("--nodes=2", "--ntasks=2", "--cpus-per-task=16"),
         *("ray", "symmetric-run", "--address", "10.0.0.1:6379"),
-        *("--min-nodes", "2", "--num-cpus=16", "--num-gpus=4", "--", "python", "-u", "-m"),
+        *(
+            "--min-nodes",
+            "2",
+            "--num-cpus=16",
+            f"--num-gpus={expected}",
+            "--",
+            "python",
+            "-u",
+            "-m",
+        ),
         *("scpo", "sweep", "sweeps/configs/prism.yaml", "--out", "/shared/runs/prism"),
         *("--resume", "--set", "cache=/shared/runs/cache"),
     ]
     assert (tmp_path / ".ray" / "auth_token").stat().st_mode & 0o777 == 0o600
     text = SLURM.read_text(encoding="utf-8")
     assert "export RAY_AUTH_MODE=token" in text
-    assert {"#SBATCH --exclusive", "#SBATCH --ntasks-per-node=1"} <= set(text.splitlines())
+    whole = {"#SBATCH --exclusive", "#SBATCH --mem=0", "#SBATCH --ntasks-per-node=1"}
+    assert whole <= set(text.splitlines())
+    assert {"#SBATCH --requeue", "#SBATCH --open-mode=append"} <= set(text.splitlines())
     refused = subprocess.run(["bash", str(SLURM)], env=environment, capture_output=True, text=True)
     assert refused.returncode != 0
     assert "give a sweep configuration" in refused.stderr

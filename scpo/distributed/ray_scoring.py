@@ -6,7 +6,7 @@ own, so nodes need not share the cache. A dead actor is restarted and scores its
 dead driver loses only the shards in flight, at most one an actor.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -20,7 +20,13 @@ from scpo.choices import Pooling, Precision
 from scpo.countries.features import KeptFeatures, score_and_pool
 from scpo.countries.reference_cache import ScoringReport, keep_rewards, plan_scoring
 from scpo.countries.scoring import score_texts
-from scpo.distributed.ray_start import CPUS_PER_WORKER, start_ray
+from scpo.distributed.ray_start import (
+    CPUS_PER_WORKER,
+    START_TIMEOUT_S,
+    can_grow,
+    describe_needs,
+    start_ray,
+)
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
@@ -72,9 +78,10 @@ def score_on_ray(
         return plan.report(keys)
     start_ray()
     num_actors = min(_count_devices(workers, use_gpu=use_gpu), len(plan.shards))
+    needs = {"GPU": 1.0} if use_gpu else {"CPU": CPUS_PER_WORKER}
     make_actor = ray.remote(Scorer).options(
-        num_gpus=1 if use_gpu else 0,
-        num_cpus=0 if use_gpu else CPUS_PER_WORKER,
+        num_gpus=needs.get("GPU", 0),
+        num_cpus=needs.get("CPU", 0),
         max_restarts=_MAX_RESTARTS,
         max_task_retries=_MAX_RESTARTS,
         runtime_env={
@@ -99,6 +106,7 @@ def score_on_ray(
         keep_rewards(plan, folder, [keys[number] for number in shard], rewards)
 
     try:
+        _wait_for_one(actors, needs)
         _score_shards(actors, plan.shards, keep)
     finally:
         for actor in actors:
@@ -141,16 +149,36 @@ class Scorer:
 
 
 def _count_devices(workers: int | None, *, use_gpu: bool) -> int:
-    """Return how many actors to start: as asked, or one for each device of the cluster."""
+    """Return how many actors to start: as asked, or one for each device of the cluster.
+
+    Where nodes can come, one more than none: an autoscaler sees it wait.
+    """
     name = "GPU" if use_gpu else "CPU"
     have = int(ray.cluster_resources().get(name, 0.0))
     wanted = have if workers is None else workers
     if wanted > have or have == 0:
+        if can_grow():
+            return max(wanted, 1)
         raise RuntimeError(
             f"{max(wanted, 1)} workers need as many {name}s, but the cluster has {have}. "
             "Ask for fewer workers, or add nodes."
         )
     return wanted
+
+
+def _wait_for_one(actors: Sequence[Any], needs: Mapping[str, float]) -> None:
+    """Wait until one of the actors has started: Ray would wait for ever for taken devices.
+
+    Raises:
+        RuntimeError: None has in time; the message shows what is free.
+    """
+    started = [actor.__ray_ready__.remote() for actor in actors]
+    if not ray.wait(started, timeout=START_TIMEOUT_S)[0]:
+        raise RuntimeError(
+            f"No scoring worker started in {START_TIMEOUT_S:g} s. It needs "
+            f"{describe_needs(needs)}. End the jobs that hold the rest, or add nodes; `ray "
+            "status` shows them."
+        )
 
 
 def _score_shards(

@@ -22,7 +22,8 @@ CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a frac
 # Records and errors say it better; Tune logs a traceback for every lane that dies.
 _LOGS = {"ray": logging.ERROR, "ray.train": logging.ERROR, "ray.tune": logging.CRITICAL}
 _ANSWER_S = 5.0  # for a connection, and again for Ray's protocol
-START_TIMEOUT = ("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "120")  # of a group, twice
+NODE_GROUP = "ray.io/node-group"  # a label of `ray up` and KubeRay, whose clusters may grow
+START_TIMEOUT_S = 900.0  # an autoscaler may need minutes for a node
 
 
 def start_ray() -> None:
@@ -40,7 +41,6 @@ def start_ray() -> None:
         logging.getLogger(name).setLevel(level)
     # Ray must leave CUDA_VISIBLE_DEVICES alone for actors without GPUs (its coming default).
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    os.environ.setdefault(*START_TIMEOUT)
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # verbose=0 is silent only without it
     check_cluster()
     with keep_handlers():  # Ray's own ends the process without a word
@@ -148,6 +148,11 @@ def alive_nodes() -> list[dict[str, Any]]:
     return [node for node in ray.nodes() if node["Alive"]]
 
 
+def can_grow() -> bool:
+    """Tell whether the cluster is one of `ray up` or KubeRay, which may add nodes."""
+    return any(NODE_GROUP in node["Labels"] for node in alive_nodes())
+
+
 def places_by_node(each: Mapping[str, float]) -> list[int]:
     """Return how many processes with these needs, by Ray's names, each living node holds."""
     return [
@@ -189,11 +194,13 @@ def describe_processes(workers: int, each: Mapping[str, float]) -> str:
 def check_capacity(workers: int, each: Mapping[str, float]) -> None:
     """Refuse a group of workers that the nodes could never hold: Ray would wait forever.
 
+    Where nodes can come, the group waits for them, and an autoscaler sees it wait.
+
     Raises:
         RuntimeError: The nodes have room for fewer; the message shows the arithmetic.
     """
     room = sum(places_by_node(each))
-    if room < workers:
+    if room < workers and not can_grow():
         have = ray.cluster_resources()
         cluster = " and ".join(f"{have.get(name, 0.0):g} {name}s" for name in each)
         raise RuntimeError(

@@ -4,6 +4,7 @@ gloo on CPUs, NCCL on GPUs. This module imports none of the training stack, whic
 only starts workers does not need; the loop is named, and found in the workers themselves.
 """
 
+import os
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from scpo.choices import Offload, ZeroStage, check_workers
 from scpo.distributed.ray_start import (
     CPUS_PER_WORKER,
+    START_TIMEOUT_S,
+    can_grow,
     check_capacity,
     places_by_node,
     start_ray,
@@ -26,6 +29,8 @@ from scpo.distributed.worker_loop import call_by_name
 from scpo.files.places import Place, absolute
 from scpo.interrupts import keep_handlers
 from scpo.models.devices import pick_device
+
+_START_S = 120.0  # for a group whose nodes are there
 
 
 @dataclass(frozen=True)
@@ -117,6 +122,9 @@ def make_trainer(
         failures: How often workers are restarted.
         callbacks: Ray Train's.
     """
+    # Of a start of the group; Ray Train's controller takes it from here.
+    start_s = START_TIMEOUT_S if can_grow() else _START_S
+    os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", f"{start_s:.0f}")
     on_one_node = max(places_by_node(group.needs), default=0) >= group.number
     environment = {"TOKENIZERS_PARALLELISM": "false"}
     if not group.use_gpu:

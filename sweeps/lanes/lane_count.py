@@ -1,8 +1,7 @@
 """How many lanes the cluster holds, while nodes come and go.
 
-`ray up` and KubeRay label every node with its group, and their autoscaler adds nodes on request.
-Ray's request is one for the whole cluster and outlives its driver, so it is withdrawn as soon as
-the nodes are there, and at the end.
+The autoscaler of `ray up` and KubeRay adds nodes on request. Ray's request is one for the whole
+cluster and outlives its driver, so it is withdrawn as soon as the nodes are there, and at the end.
 """
 
 import time
@@ -16,7 +15,8 @@ from ray.tune.experiment import Trial
 from ray.tune.search import ConcurrencyLimiter
 
 from scpo.distributed.ray_start import (
-    alive_nodes,
+    START_TIMEOUT_S,
+    can_grow,
     count_groups,
     describe_needs,
     describe_processes,
@@ -24,14 +24,7 @@ from scpo.distributed.ray_start import (
 )
 from sweeps.config import LanesConfig
 
-NODE_GROUP = "ray.io/node-group"
 CHECK_S = 3.0
-START_TIMEOUT_S = 900.0  # an autoscaler may need minutes for a node
-
-
-def can_grow() -> bool:
-    """Tell whether the cluster is one of `ray up` or KubeRay, which may add nodes."""
-    return any(NODE_GROUP in node["Labels"] for node in alive_nodes())
 
 
 def count_lanes(config: LanesConfig, *, num_jobs: int) -> int:

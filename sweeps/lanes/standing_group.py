@@ -4,7 +4,6 @@ A group is one Ray Train run, whose workers load the model once and then take jo
 queue (`sharded_worker`). Workers that die are restarted and resume from the job's checkpoints.
 """
 
-import os
 import threading
 import uuid
 from concurrent.futures import Future
@@ -19,7 +18,6 @@ from ray.train.torch import TorchTrainer
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from scpo.distributed.ray_start import (
-    START_TIMEOUT,
     check_capacity,
     describe_needs,
     start_ray,
@@ -58,7 +56,6 @@ class StandingGroup:
         self, workspace: Workspace, group: WorkerGroup, run: Place, watched: Watched | None = None
     ) -> None:
         start_ray()
-        os.environ.setdefault(*START_TIMEOUT)  # Ray Train's controller takes it from here
         try:
             check_capacity(group.number, group.needs)
         except RuntimeError as error:

@@ -15,6 +15,7 @@ from ray import tune
 from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
+from scpo.distributed.ray_start import can_grow
 from scpo.files.places import absolute
 from scpo.files.pulse import pulse
 from scpo.interrupts import Stopped
@@ -25,7 +26,7 @@ from sweeps.jobs.job_records import failed_record, pruned_record, untrained_reco
 from sweeps.lanes.device_lane import DeviceLane
 from sweeps.lanes.hangs.lane_watch import LaneWatch
 from sweeps.lanes.lane import RECORD_KEY, LaneNotStarted
-from sweeps.lanes.lane_count import LaneCount, StartTimeout, can_grow, count_lanes
+from sweeps.lanes.lane_count import LaneCount, StartTimeout, count_lanes
 from sweeps.lanes.sharded_lane import ACTOR_NEEDS, ShardedLane
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace

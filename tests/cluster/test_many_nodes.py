@@ -18,9 +18,11 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import ray
 from ray.cluster_utils import Cluster as RayCluster
@@ -28,6 +30,7 @@ from ray.cluster_utils import Cluster as RayCluster
 from scpo.config import SplitConfig, SyntheticConfig, TrainingConfig, parse_config
 from scpo.countries.build import steer_countries
 from scpo.data.sources.synthetic import make_synthetic
+from scpo.distributed.ray_scoring import score_on_ray
 from scpo.distributed.ray_training import train_on_ray
 from scpo.distributed.worker_group import WorkerGroup
 from scpo.models.loading import load_reward_model
@@ -160,16 +163,19 @@ def autoscaling_config(address: str) -> dict[str, Any]:
     }
 
 
+def make_world() -> pa.Table:
+    return make_synthetic(
+        SyntheticConfig(num_countries=2, users_per_country=10, interactions_per_user=3)
+    ).interactions
+
+
 @pytest.fixture(scope="module")
 def workspace(tiny_backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     folder = tmp_path_factory.mktemp("workspace")
     reward = load_reward_model(str(tiny_backbone), new_head=True)
     model = save_reward_model(reward, folder / "model")
-    world = make_synthetic(
-        SyntheticConfig(num_countries=2, users_per_country=10, interactions_per_user=3)
-    )
     steered = steer_countries(
-        world.interactions,
+        make_world(),
         list(COUNTRIES),
         reward,
         content_hash(model),
@@ -263,6 +269,35 @@ def test_an_empty_cluster_grows_to_the_lanes_that_are_asked_for(
     while ray.cluster_resources().get("CPU") and time.monotonic() < deadline:
         time.sleep(0.5)
     assert not ray.cluster_resources().get("CPU")
+
+
+@pytest.mark.exhaustive
+def test_an_empty_cluster_grows_to_score_and_then_to_train_in_a_group(
+    growing: None, workspace: Workspace, tmp_path: Path
+) -> None:
+    alone = workspace.countries["Arvandia"]
+    steered = steer_countries(
+        make_world(),
+        list(COUNTRIES),
+        load_reward_model(workspace.model),
+        content_hash(workspace.model),
+        split=SplitConfig(),
+        max_tokens=96,
+        cache=tmp_path / "cache",
+        precision="fp32",
+        score=partial(score_on_ray, workspace.model, precision="fp32"),
+    )
+    assert steered.scoring.num_scored > 0
+    found = steered.countries["Arvandia"].reference_margin
+    assert found == pytest.approx(alone.reference_margin, abs=1e-5)
+    result = train_on_ray(
+        workspace.model,
+        pairs_of(workspace),
+        workspace.training,
+        WorkerGroup(2),
+        out=tmp_path / "m",
+    )
+    assert len(result.losses) > 0
 
 
 def search_and_lose_a_node(workspace: Workspace, run: Path) -> None:

@@ -4,11 +4,13 @@ import numpy as np
 import pytest
 import ray
 import torch
+from ray.util.placement_group import placement_group, remove_placement_group
 
 from scpo.countries.features import KeptFeatures, features_with_cache
 from scpo.countries.reference_cache import score_with_cache, text_keys
 from scpo.countries.scoring import score_texts
-from scpo.distributed.ray_scoring import score_on_ray
+from scpo.distributed.ray_scoring import _count_devices, score_on_ray
+from scpo.distributed.ray_start import NODE_GROUP
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 from tests.saved_model import save_reward_model
@@ -170,5 +172,31 @@ def test_less_than_one_worker_is_refused(texts, keys, tmp_path, workers):
 def test_more_workers_than_devices_are_refused(texts, keys, tmp_path, monkeypatch, named, message):
     monkeypatch.setattr("scpo.distributed.ray_scoring.start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
+    monkeypatch.setattr(ray, "nodes", list)
     with pytest.raises(RuntimeError, match=message):
         score_on_ray(tmp_path, texts, keys, tmp_path / "cache", **named)
+
+
+@pytest.mark.parametrize(
+    ("have", "workers", "expected"), [({}, None, 1), ({}, 3, 3), ({"GPU": 2.0}, None, 2)]
+)
+def test_a_cluster_that_can_grow_is_waited_for(monkeypatch, have, workers, expected):
+    monkeypatch.setattr(ray, "cluster_resources", lambda: have)
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": True, "Labels": {NODE_GROUP: "head"}}])
+    assert _count_devices(workers, use_gpu=True) == expected
+
+
+@pytest.mark.slow
+def test_devices_that_stay_taken_end_the_call(
+    cluster, model_folder, texts, keys, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("scpo.distributed.ray_scoring.START_TIMEOUT_S", 1.0)
+    taken = placement_group([{"CPU": 2}])
+    try:
+        ray.get(taken.ready())
+        with pytest.raises(
+            RuntimeError, match=r"No scoring worker started in 1 s\. It needs 0\.9"
+        ):
+            score_on_ray(model_folder("bert"), texts, keys, tmp_path / "cache")
+    finally:
+        remove_placement_group(taken)

@@ -7,13 +7,11 @@ from typing import Any
 import pytest
 import ray
 
-from scpo.distributed.ray_start import places_by_node
+from scpo.distributed.ray_start import NODE_GROUP, can_grow, check_capacity, places_by_node
 from sweeps.config import LanesConfig
 from sweeps.lanes import lane_count
 from sweeps.lanes.lane_count import (
-    NODE_GROUP,
     LaneCount,
-    can_grow,
     count_lanes,
     describe_lanes,
 )
@@ -166,6 +164,7 @@ def test_lanes_are_shown_with_what_they_take(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_cluster_that_can_grow_may_be_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     set_nodes(monkeypatch, {"CPU": 0.0}, group="head")
+    check_capacity(2, {"GPU": 1.0})
     said = "0 lanes now, {} requested from the autoscaler, each 1 of 0 CPUs"
     assert describe_lanes(LanesConfig(), num_jobs=20) == said.format(1)
     assert describe_lanes(LanesConfig(num_lanes=8), num_jobs=20) == said.format(8)

@@ -224,7 +224,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(
 ) -> None:
     monkeypatch.setattr(standing_group, "start_ray", lambda: None)
     monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 2.0})
-    nodes = [{"Alive": True, "Resources": {"CPU": 2.0}}]
+    nodes = [{"Alive": True, "Labels": {}, "Resources": {"CPU": 2.0}}]
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     with pytest.raises(
         LaneNotStarted,

@@ -57,17 +57,24 @@ class NodeCapacity:
 
     def num_placed(self, needs: Processes) -> int:
         """Return how many of these processes Ray would start here."""
-        shares = ((self.cpus, needs.cpus), (self.gpus, needs.gpus))
-        return min(int(have / need + 1e-9) for have, need in shares if need > 0)
+        places = [int(self.cpus / needs.cpus + 1e-9)] if needs.cpus > 0 else []
+        if needs.gpus > 0:
+            places.append(int(self.gpus / max(1.0, needs.gpus) + 1e-9) * _num_on_one_gpu(needs))
+        return min(places)
 
     def num_fitting(self, needs: Processes) -> int:
         """Return how many of those that Ray would start here fit in memory."""
         fitting = int(_USABLE_SHARE * self.free_bytes / max(1, sum(needs.host.values())))
         if needs.gpus > 0 and self.gpu_bytes:
             on_one = int(_USABLE_SHARE * self.gpu_bytes / max(1, sum(needs.device.values())))
-            on_one = min(on_one, max(1, int(1 / needs.gpus + 1e-9)))  # as many as Ray puts on one
+            on_one = min(on_one, _num_on_one_gpu(needs))
             fitting = min(fitting, on_one * int(self.gpus))
         return min(fitting, self.num_placed(needs))
+
+
+def _num_on_one_gpu(needs: Processes) -> int:
+    """Return how many of these processes Ray puts on one GPU, from which it takes a fraction."""
+    return max(1, int(1 / needs.gpus + 1e-9))
 
 
 def judge_capacity(needs: Processes, nodes: Sequence[NodeCapacity]) -> Finding:

@@ -157,12 +157,18 @@ def places_by_node(each: Mapping[str, float]) -> list[int]:
     """Return how many processes with these needs, by Ray's names, each living node holds."""
     return [
         min(
-            int(node["Resources"].get(name, 0.0) / need + 1e-9)
+            _places_of(name, node["Resources"].get(name, 0.0), need)
             for name, need in each.items()
             if need > 0
         )
         for node in alive_nodes()
     ]
+
+
+def _places_of(name: str, have: float, need: float) -> int:
+    if name == "GPU" and need < 1:  # Ray takes a fraction from one GPU
+        return int(have) * int(1 / need + 1e-9)
+    return int(have / need + 1e-9)
 
 
 def count_groups(workers: int, each: Mapping[str, float]) -> int:

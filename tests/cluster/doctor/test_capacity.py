@@ -43,6 +43,12 @@ def test_more_than_ray_could_place_fails(changes):
     assert "but the nodes have 4 CPUs and 0 GPUs" in finding.found
 
 
+@pytest.mark.parametrize(("gpus", "places"), [(0.25, 8), (0.4, 4), (0.6, 2), (1.0, 2), (2.0, 1)])
+def test_a_fraction_of_a_gpu_lies_on_one_gpu(gpus, places):
+    node = NodeCapacity("node", cpus=64, gpus=2, free_bytes=64 * GIB)
+    assert node.num_placed(replace(LANE, gpus=gpus)) == places
+
+
 def test_places_of_several_nodes_add_up():
     worker = replace(LANE, name="worker of ZeRO stage 3", number=6)
     assert judge_capacity(worker, [SMALL]).level == "failure"

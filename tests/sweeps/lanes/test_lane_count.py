@@ -121,6 +121,8 @@ def lanes(
         ({"CPU": 8.0}, {"num_lanes": 3}, 20, 3),
         ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 0.25}, 20, 8),
         ({"CPU": 64.0, "GPU": 2.0}, {"cpus": 4, "gpus": 1}, 20, 2),
+        ({"CPU": 64.0, "GPU": 2.0}, {"gpus": 0.4}, 20, 4),  # two a GPU, not five on both
+        ({"CPU": 64.0, "GPU": 2.0}, {"gpus": 0.6}, 20, 2),
         ({"CPU": 1.0}, {"cpus": 0.1}, 20, 10),
     ],
 )

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,6 +19,9 @@ _TOKEN_ADVICE = (  # nosec B105  # advice
     "Start Ray with RAY_AUTH_MODE=token and a token in ~/.ray/auth_token (mode 0600) on every "
     "node: anyone who reaches a cluster without a token can run code on it."
 )
+
+_NODE_GROUP = "ray.io/node-group"  # as in `scpo.distributed.ray_start`
+_GROWING_ADVICE = "To check one, have it there: min_workers (KubeRay: minReplicas) 1; ask again."
 
 
 def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Finding]:
@@ -64,6 +68,7 @@ def judge_nodes(
     if not answered:
         return found
     found.append(judge.judge_versions(answered, code_is_sent=code_is_sent))
+    wants_gpus = wants_gpus and not _can_grow(collected)
     found.append(judge.judge_devices(answered, wants_gpus=wants_gpus))
     names = {node["id"]: name_of(node) for node in answered}
     known = _nodes_known(collected)
@@ -134,7 +139,11 @@ def _judge_places(
     if silent and places < max(1, needs.number or 1):
         text = f"not checked: {LATE['error']} from {', '.join(silent)}"
         return Finding(f"fit: {needs.name}", "warning", text, RETRY_ADVICE)
-    return judge_capacity(needs, nodes)
+    found = judge_capacity(needs, nodes)
+    if places < max(1, needs.number or 1) and _can_grow(collected):
+        text = f"{found.found} now; those that an autoscaler adds are not checked"
+        return replace(found, level="warning", found=text, advice=_GROWING_ADVICE)
+    return found
 
 
 def node_capacities(collected: Collected) -> list[NodeCapacity]:
@@ -212,6 +221,11 @@ def _nodes_known(collected: Collected) -> list[dict[str, Any]]:
     """Return the nodes that Ray lists as alive."""
     nodes: list[dict[str, Any]] = collected.facts.get("ray", {}).get("value", {}).get("nodes", [])
     return nodes
+
+
+def _can_grow(collected: Collected) -> bool:
+    """Return whether the cluster is one of `ray up` or KubeRay, which may add nodes."""
+    return any(_NODE_GROUP in node.get("labels", {}) for node in _nodes_known(collected))
 
 
 def _nodes_silent(collected: Collected) -> list[dict[str, Any]]:

@@ -137,10 +137,13 @@ def _join_ray(address: str) -> tuple[list[dict[str, Any]], str]:
     except (*EXPECTED, RayError) as error:
         _print("ray", {"error": f"{type(error).__name__}: {error}"})
         return [], ""
-    known = [
-        {"id": n["NodeID"], "ip": n["NodeManagerAddress"], "resources": n["Resources"]}
-        for n in nodes
-    ]
+    told = {
+        "id": "NodeID",
+        "ip": "NodeManagerAddress",
+        "resources": "Resources",
+        "labels": "Labels",
+    }
+    known = [{name: node[key] for name, key in told.items()} for node in nodes]
     _print("ray", {"value": {"nodes": known, "dashboard": context.dashboard_url}})
     return known, context.dashboard_url or ""
 

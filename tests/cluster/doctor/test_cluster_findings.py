@@ -239,3 +239,15 @@ def test_a_dashboard_that_does_not_answer_warns():
     finding = by_name(judge_cluster(url, {}, collected()))["authentication"]
     assert finding.level == "warning"
     assert f"must answer at {url}" in finding.found
+
+
+def test_a_cluster_that_grows_may_have_no_room_yet():
+    labels = {"ray.io/node-group": "head"}
+    head = {"id": "id-a", "ip": "10.0.0.1", "resources": {"CPU": 0.0}, "labels": labels}
+    lane = ProcessNeeds("lane", None, cpus=4.0, gpus=1.0, host={"weights": 1}, device={})
+    empty = collected(answer("a"), ray={"value": {"nodes": [head], "dashboard": ""}})
+    (finding,) = judge_fit({"value": ([lane], 0)}, empty)
+    assert finding.level == "warning"
+    assert finding.found.endswith("0 GPUs now; those that an autoscaler adds are not checked")
+    found = judge_nodes(empty, wants_gpus=True, needed_bytes=0, code_is_sent=True)
+    assert {each.level for each in found if each.name == "devices"} == {"ok"}

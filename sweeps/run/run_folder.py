@@ -2,7 +2,8 @@
 
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -76,17 +77,20 @@ def keep_config(config: Config, run: Path) -> bool:
         return True
     check_pins(run)
     changed = _changed_keys(_read_again(config, file, run), config)
-    fixed = [key for key in changed if not _is_free(key)]
-    if fixed:
-        words = "; ".join(f"{k}: {changed[k][0]} there, {changed[k][1]} here" for k in fixed)
-        raise ValueError(
-            f"{file} differs from the configuration given ({words}), and a run has one "
-            "configuration. Choose another --out, or resume with the same settings."
-        )
+    _refuse_changed(file, {key: both for key, both in changed.items() if not _is_free(key)})
     if changed:
         write_text(file, dump_config(config))
         _pin_config(run)
     return False
+
+
+def _refuse_changed(file: Path, changed: Mapping[str, tuple[Any, Any]]) -> None:
+    if changed:
+        words = "; ".join(f"{key}: {old} there, {new} here" for key, (old, new) in changed.items())
+        raise ValueError(
+            f"{file} differs from the configuration given ({words}), and a run has one "
+            "configuration. Choose another --out, or resume with the same settings."
+        )
 
 
 def _is_free(key: str) -> bool:
@@ -143,7 +147,13 @@ def one_run_writer(out: str | Path, config: SweepConfig) -> AbstractContextManag
     """Let this process alone write a run's folder; all that write into it read the same inputs."""
     if is_remote(out):
         return nullcontext()  # the mirror has a lock in the store
-    return output_folder(Path(out), "run", shared_inputs(config), overwrite=None)
+    inputs, file = shared_inputs(config), Path(out) / _CONFIG_FILE
+    changed: dict[str, tuple[Any, Any]] = {}
+    with suppress(ValueError, OSError):  # of a file that is not there or damaged: told later
+        changed = _changed_keys(load_config(type(config), file, is_own=True), config)
+    shared = dotted_keys(inputs)
+    _refuse_changed(file, {key: both for key, both in changed.items() if key in shared})
+    return output_folder(Path(out), "run", inputs, overwrite=None)
 
 
 def shared_inputs(config: SweepConfig) -> dict[str, Any]:

@@ -178,7 +178,7 @@ def plan_submission(
     settings = _read_settings(config, overrides)
     out = _choose_out(out, run_name or config.stem, profile)
     command = ["python", "-m", "scpo", "sweep", relative.as_posix(), "--out", out, "--resume"]
-    for override in (*_share_cache(settings, out, overrides), *overrides):
+    for override in (*overrides, *_share_cache(settings, out)):
         command += ["--set", override]
     return Submission(
         submission_id=PurePosixPath(out).name if run_name is None else run_name,
@@ -278,14 +278,13 @@ def _files_read(settings: Mapping[str, Any]) -> list[str]:
     return named
 
 
-def _share_cache(settings: Mapping[str, Any], out: str, overrides: Sequence[str]) -> list[str]:
+def _share_cache(settings: Mapping[str, Any], out: str) -> list[str]:
     """Return an override that puts a relative cache beside the run, where every node sees it.
 
     In the working directory, each node would have its own cache, deleted after the job.
     """
     cache = str(settings.get("cache", ""))
-    is_given = any(override.startswith("cache=") for override in overrides)
-    if is_given or is_shared(cache) or cache.startswith("$"):
+    if is_shared(cache) or cache.startswith("$"):
         return []
     return [f"cache={out.rpartition('/')[0]}/cache"]
 

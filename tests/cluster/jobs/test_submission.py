@@ -62,7 +62,7 @@ def test_overrides_and_variables_are_passed_on(config: Path, tmp_path: Path) -> 
         overrides=["seed=3", "name=a b; rm"],
         env_names=["HF_HOME"],
     )
-    assert submission.entrypoint[-4:] == ("--set", "seed=3", "--set", "name=a b; rm")
+    assert submission.entrypoint[-6:-2] == ("--set", "seed=3", "--set", "name=a b; rm")
     assert submission.env_names == ("HF_HOME",)
 
 
@@ -241,6 +241,7 @@ def test_missing_requirements_or_folder_are_refused(config: Path, tmp_path: Path
         ("cache: /mnt/fast", [], []),
         ("cache: ${CACHE}", [], []),
         ("cache: runs/cache", ["cache=/mnt/own"], ["cache=/mnt/own"]),
+        ("cache: /mnt/fast", ["cache=own"], ["cache=own", "cache=/mnt/runs/cache"]),
         ("- no mapping", [], ["cache=/mnt/runs/cache"]),
     ],
 )

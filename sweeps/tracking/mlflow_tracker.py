@@ -41,8 +41,9 @@ class MlflowTracker:
         parents = self._runs_with(_RUN, sweep.run)
         if parents:
             self.parent = parents[0].info.run_id
-            children = self._runs_with(_PARENT, self.parent)
-            self.children = {run.data.tags[_TRIAL]: run.info.run_id for run in children}
+            for run in self._runs_with(_PARENT, self.parent):
+                if trial := run.data.tags.get(_TRIAL):  # others may have runs below the sweep's
+                    self.children[trial] = run.info.run_id
             self.client.update_run(self.parent, status="RUNNING")
             return
         name = f"{sweep.name} {sweep.run}"

@@ -1,15 +1,18 @@
 """Records reach trackers by a thread each; one that fails or hangs costs the sweep nothing."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.tracking import delivery, reporting
 from sweeps.tracking.delivery import check_installed, lock_of, run_id, send_run
+from sweeps.tracking.mlflow_tracker import MlflowTracker
 from sweeps.tracking.reporting import Reporting
 from sweeps.tracking.sent_values import SentSweep, SentTrial
 
@@ -212,3 +215,25 @@ def test_the_run_is_named_by_its_ledger(tmp_path: Path, trial: Callable[..., Tri
     ledger.path.write_text(trial("mexico-0000", [3, 4], 30.0).model_dump_json() + "\n")
     assert len(run_id(tmp_path)) == 8  # of a version without ids
     assert run_id(tmp_path) == run_id(tmp_path) != ledger.run
+
+
+def test_runs_of_others_below_the_sweeps_are_passed_over_in_mlflow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def found(run_id: str, **tags: str) -> SimpleNamespace:
+        return SimpleNamespace(
+            info=SimpleNamespace(run_id=run_id), data=SimpleNamespace(tags=tags)
+        )
+
+    tags = {"mlflow.parentRunId": "p", "scpo.trial": "chile-0000"}
+    runs = {"scpo.run": [found("p")], "mlflow.parentRunId": [found("x"), found("c", **tags)]}
+    client = SimpleNamespace(
+        get_experiment_by_name=lambda name: SimpleNamespace(experiment_id="1"),
+        update_run=lambda run_id, status: None,
+    )
+    package = SimpleNamespace(MlflowClient=lambda: client)
+    monkeypatch.setitem(sys.modules, "mlflow", package)  # type: ignore[arg-type]
+    monkeypatch.setattr(MlflowTracker, "_runs_with", lambda self, tag, value: runs[tag])
+    tracker = MlflowTracker()
+    tracker.open(SentSweep("0a", "demo", Path(), {}))
+    assert (tracker.parent, tracker.children) == ("p", {"chile-0000": "c"})

@@ -25,7 +25,7 @@ from scpo.countries.country_data import CountryData
 from scpo.distributed.ray_training import NoticeOfLoss, load_everywhere, start_deepspeed
 from scpo.distributed.sharded_scoring import rewards_of_all
 from scpo.distributed.worker_group import WorkerGroup
-from scpo.files.places import Place
+from scpo.files.places import Place, below
 from scpo.models.reward_model import LoadedModel, fresh_model
 from scpo.tokens.batches import TrainingSet
 from scpo.training.checkpoints import TrainingStopped
@@ -100,6 +100,11 @@ class JobWorker:
     make_notice: Callable[[], Callable[[], bool]] | None = None  # of a job; as `Checkpoints.ask`
     engine: Any = None  # of the job in flight
 
+    @property
+    def engine_name(self) -> str:
+        """Return the name of the engine and its size, for records."""
+        return f"deepspeed-zero{self.group.zero_stage}-x{self.group.number}"
+
     def run(self, job: Job, fold: int = 0) -> dict[str, str]:
         """Return the outcome of a job on a fold, as of `JobQueue.report`; every rank must call."""
         try:
@@ -150,7 +155,7 @@ class JobWorker:
             self.workspace.training,
             fit,
             lambda: score_part(trained[0], data, job.part),
-            engine=f"deepspeed-zero{self.group.zero_stage}-x{self.group.number}",
+            engine=self.engine_name,
         )
 
     def checkpoints_for(
@@ -158,14 +163,15 @@ class JobWorker:
     ) -> Place | None:
         """Return the folder of a job's checkpoints; None where saving costs more than a repeat.
 
-        A training always saves its last step, for the export.
+        A training always saves its last step, for the export. Lanes of another size, as of a
+        sweep that is resumed, start anew: shards do not fit them.
         """
         num_steps = count_steps(
             pairs, epochs=config.epochs, pairs_per_step=config.pairs_per_step, seed=config.seed
         )
         if job.save_to is None and num_steps <= config.checkpoint_every:
             return None
-        return checkpoints_of(job, fold, self.folder)
+        return below(checkpoints_of(job, fold, self.folder), self.engine_name)
 
 
 def score_part(fitted: Fitted[Any], data: CountryData, part: str) -> FloatArray:

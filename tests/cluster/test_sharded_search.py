@@ -158,7 +158,7 @@ def search_sharded(
 
 def kill_in_mid_trial(kind: str, run: Path, cluster: RayCluster, others: list[Any]) -> None:
     """End a rank, a lane's actor with its whole group, or a node, once a checkpoint is there."""
-    while not list((run / ".sharded" / "checkpoints").glob("*/step-*")):
+    while not list((run / ".sharded" / "checkpoints").glob("*/*/step-*")):
         threading.Event().wait(0.01)
     if kind == "node":
         cluster.remove_node(others[0], allow_graceful=False)

@@ -14,6 +14,7 @@ from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
 from cluster.doctor.node_findings import LATE, RETRY_ADVICE, Finding, Severity, name_of, value_of
 from cluster.doctor.probes import Outcome, is_hub_name
 from cluster.doctor.transport import Collected
+from scpo.text.counts import format_count
 
 _TOKEN_ADVICE = (  # nosec B105  # advice
     "Start Ray with RAY_AUTH_MODE=token and a token in ~/.ray/auth_token (mode 0600) on every "
@@ -36,7 +37,7 @@ def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Fi
     if address == "local":
         return [Finding("Ray on this machine", "ok", "a short-lived Ray without dashboard starts")]
     num_nodes = len(ray["value"]["nodes"])
-    text = f"{address}: {num_nodes} nodes"
+    text = f"{address}: {format_count(num_nodes, 'node')}"
     found = [Finding("cluster", "ok", text)]
     if not collected.has_ended:
         text = f"{text}, but some facts are missing: {error}"
@@ -54,9 +55,9 @@ def judge_cluster(address: str, asked: Outcome, collected: Collected) -> list[Fi
     if "error" in state:
         return [*found, Finding("state API", "failure", state["error"], advice)]
     if state["value"] < num_nodes:
-        text = f"lists only {state['value']} of {num_nodes} nodes"
+        text = f"lists only {state['value']} of {format_count(num_nodes, 'node')}"
         return [*found, Finding("state API", "failure", text, advice)]
-    return [*found, Finding("state API", "ok", f"lists {state['value']} nodes")]
+    return [*found, Finding("state API", "ok", f"lists {format_count(state['value'], 'node')}")]
 
 
 def judge_nodes(

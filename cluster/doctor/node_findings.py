@@ -11,6 +11,8 @@ from typing import Any, Literal
 
 from packaging.requirements import Requirement
 
+from scpo.text.counts import format_count
+
 Severity = Literal["ok", "warning", "failure"]
 Facts = Mapping[str, Any]
 GIB = 2**30
@@ -93,7 +95,7 @@ def judge_versions(nodes: Sequence[Facts], *, code_is_sent: bool = False) -> Fin
     if silent := tell_silent("versions", nodes):
         return Finding("versions", "warning", silent, RETRY_ADVICE)
     same = ", ".join(f"{package} {next(iter(on))}" for package, on in by_package.items())
-    return Finding("versions", "ok", f"{same}, on {_count_nodes(len(nodes))}")
+    return Finding("versions", "ok", f"{same}, on {format_count(len(nodes), 'node')}")
 
 
 def judge_devices(nodes: Sequence[Facts], *, wants_gpus: bool) -> Finding:
@@ -208,7 +210,7 @@ def judge_storage(
         found.append(Finding("storage", "warning", text, RETRY_ADVICE))
     if found:
         return found
-    text = f"{folder}: written and read from {_count_nodes(len(nodes))} and the driver"
+    text = f"{folder}: written and read from {format_count(len(nodes), 'node')} and the driver"
     return [Finding("storage", "ok", text)]
 
 
@@ -227,13 +229,9 @@ def judge_reduction(backend: str, ranks: Sequence[Facts], names: Mapping[str, st
             return Finding(backend, "warning", f"not checked: {'; '.join(faults)}", advice)
         return Finding(backend, "failure", "; ".join(faults), advice)
     slowest = max(rank["value"] for rank in ranks)
-    num_nodes = len({rank["id"] for rank in ranks})
-    text = f"all-reduce over {len(ranks)} ranks on {_count_nodes(num_nodes)} in {slowest:.2f} s"
+    nodes = format_count(len({rank["id"] for rank in ranks}), "node")
+    text = f"all-reduce over {len(ranks)} ranks on {nodes} in {slowest:.2f} s"
     return Finding(backend, "ok", text)
-
-
-def _count_nodes(number: int) -> str:
-    return "1 node" if number == 1 else f"{number} nodes"
 
 
 def _unsupported(package: str, version: str) -> str:

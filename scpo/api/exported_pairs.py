@@ -37,6 +37,7 @@ from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import content_hash
+from scpo.text.counts import format_count
 from scpo.tokens.prompts import Prompt, prompt_turns
 
 _COLUMNS = ("prompt", "chosen", "rejected", "weight", "margin", "country", "user", "part")
@@ -176,7 +177,7 @@ def _join(
     tables = [schema.empty_table()]
     for block in blocks:
         kept = [n for n, own in enumerate(block.part) if part in (None, own)]
-        say(f"{block.country}: {len(kept):,} pairs")
+        say(f"{block.country}: {format_count(len(kept), 'pair')}")
         columns = _columns(block, kept, has_turns=has_turns)
         tables.append(pa.Table.from_pydict(columns, schema=schema))
     return pa.concat_tables(tables)

@@ -18,6 +18,7 @@ from scpo.data.layouts.row_places import train_split
 from scpo.data.reading.bad_rows import NOTES, REASONS, BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pair_rows, read_pairs_file
 from scpo.data.sources.prepare import count_countries
+from scpo.text.counts import format_count
 
 _REFUSED = ("reason", "message", "file", "line", "field", "row")
 
@@ -217,9 +218,10 @@ class Preferences:
                 row = bad_rows.rejected[0]
                 where = f"field {row['field']!r}: " if row["field"] else ""
                 first = f" The first: {where}{row['message']}"
+            rows = format_count(bad_rows.num_rows_read, "row")
             raise ValueError(
-                f"{origin} must hold at least one usable preference, but of "
-                f"{bad_rows.num_rows_read} rows none is ({reasons or 'no row is refused'}).{first}"
+                f"{origin} must hold at least one usable preference, but of {rows} none is "
+                f"({reasons or 'no row is refused'}).{first}"
             )
         return cls(table, origin, bad_rows)
 
@@ -228,8 +230,8 @@ class Preferences:
         pairs, users = (sum(getattr(each, name) for each in counts) for name in ("pairs", "users"))
         names = ", ".join(self.countries[:3]) + (", ..." if len(self.countries) > 3 else "")
         refused = self._bad_rows.counts.total()
-        lost = f"; {_count(refused, 'row')} refused" if refused else ""
-        judged = f"{_count(pairs, 'pair')} of {_count(users, 'user')}"
+        lost = f"; {format_count(refused, 'row')} refused" if refused else ""
+        judged = f"{format_count(pairs, 'pair')} of {format_count(users, 'user')}"
         return f"Preferences({self.origin}: {judged} in {names}{lost})"
 
 
@@ -251,7 +253,3 @@ def _plain(value: Any) -> Any:
         value = value.item()
     is_gap = value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value)
     return None if is_gap else value
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -10,6 +10,7 @@ import typer
 from typer import Argument, Option
 
 from scpo.commands.options import Set, in_home, local_path
+from scpo.text.counts import format_count
 from scpo.text.terminal import console, warn
 
 Address = Annotated[str | None, Option(metavar="URL", help="Ray dashboard, http://host:8265.")]
@@ -164,7 +165,7 @@ def fetch(
     to = to or Path("runs") / name
     with output_folder(to, "fetched run", name, overwrite=None):
         source, num_files = fetch_run(address, name, to, with_models=models)
-    console.print(f"{num_files} files of {source}: {to}")
+    console.print(f"{format_count(num_files, 'file')} of {source}: {to}")
 
 
 def doctor(

@@ -24,6 +24,7 @@ from scpo.commands.options import (
     show_json,
     stop_if_dry_run,
 )
+from scpo.text.counts import format_count
 from scpo.text.terminal import console
 
 if TYPE_CHECKING:
@@ -326,8 +327,9 @@ def train(
     if result.resumed_from:
         console.print(f"Resumed from step {result.resumed_from}.")
     console.print(
-        f"{ready.pairs.country}, {arm}: {len(ready.pairs.chosen)} of {ready.num_available} pairs "
-        f"({ready.effective_pairs:.0f} effective), {len(result.losses)} steps, "
+        f"{ready.pairs.country}, {arm}: {len(ready.pairs.chosen)} of "
+        f"{format_count(ready.num_available, 'pair')} ({ready.effective_pairs:.0f} effective), "
+        f"{format_count(len(result.losses), 'step')}, "
         f"{result.train_s:.1f} s, last loss {result.losses[-1]:.4f}"
     )
     if ready.user_strength:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from typer import Argument, Option
 
 from scpo.commands.options import Json, in_home, local_path, show_json
+from scpo.text.counts import format_count
 from scpo.text.terminal import console, warn
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def export(
         part=None if part == "all" else part,
         say=console.print,
     )
-    console.print(f"Written: {rows:,} pairs, {out}")
+    console.print(f"Written: {format_count(rows, 'pair')}, {out}")
     show_json(as_json, {"pairs": rows, "out": str(out)})
 
 
@@ -216,6 +217,6 @@ def _load(name: str, device: str, precision: str, *, trust_remote_code: bool) ->
 
 def _tell_written(written: "Written", max_tokens: int, out: Path, *, as_json: bool) -> None:
     rows, num_cut = written
-    cut = f", {num_cut:,} texts cut to {max_tokens} tokens" if num_cut else ""
-    console.print(f"Written: {out}: {rows:,} rows{cut}")
+    cut = f", {format_count(num_cut, 'text')} cut to {max_tokens} tokens" if num_cut else ""
+    console.print(f"Written: {out}: {format_count(rows, 'row')}{cut}")
     show_json(as_json, {"rows": rows, "texts_cut": num_cut, "out": str(out)})

@@ -20,6 +20,7 @@ from scpo.data.pairs import Pairs, build_pairs, response_counts, utterance_inter
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import SIDES, vetted_users
 from scpo.heads.linear_heads import Heads
+from scpo.text.counts import format_count
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.tokens.prompts import Prompt, make_prompt
@@ -80,12 +81,12 @@ class CountryData:
     @property
     def losses(self) -> str:
         """Return how many texts were cut and pairs dropped, as text; empty for none."""
-        counts = {
-            "texts truncated": self.num_truncated,
-            "pairs dropped as overlong": self.num_overlong,
-            "pairs dropped as identical": self.num_identical,
-        }
-        return ", ".join(f"{count} {what}" for what, count in counts.items() if count)
+        counts = (
+            (self.num_truncated, "text", "truncated"),
+            (self.num_overlong, "pair", "dropped as overlong"),
+            (self.num_identical, "pair", "dropped as identical"),
+        )
+        return ", ".join(f"{format_count(num, what)} {lost}" for num, what, lost in counts if num)
 
     def pairs_in(self, part: str) -> IntArray:
         """Return the numbers of a part's pairs.

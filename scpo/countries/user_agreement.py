@@ -19,6 +19,7 @@ from scpo.data.interactions import PROMPT_USER
 from scpo.heads.linear_heads import ProbedPairs
 from scpo.heads.user_margins import MIN_USERS, agreement_of_users, gate_users
 from scpo.method.user_weights import default_user_strength
+from scpo.text.counts import format_count
 
 FeaturesOf = Callable[[CountryData, IntArray], FeatureArray]  # of named texts, shape (B, D)
 
@@ -30,7 +31,7 @@ def why_no_user_weights(data: CountryData) -> str | None:
         unit = "prompt" if data.unit == "user" else data.unit
         return f"its pairs name no users, each {unit} stands for one"
     if len(users) < MIN_USERS:
-        return f"it has {len(users)} training users, fewer than {MIN_USERS}"
+        return f"it has {format_count(len(users), 'training user')}, fewer than {MIN_USERS}"
     return None
 
 

@@ -16,6 +16,7 @@ import scpo
 from scpo.files.places import shorten_ray_temp
 from scpo.interrupts import keep_handlers
 from scpo.lost_cluster import ClusterWatch
+from scpo.text.counts import format_count
 from scpo.text.terminal import warn
 
 CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a fraction of one
@@ -211,6 +212,6 @@ def check_capacity(workers: int, each: Mapping[str, float]) -> None:
         cluster = " and ".join(f"{have.get(name, 0.0):g} {name}s" for name in each)
         raise RuntimeError(
             f"{workers} workers need {describe_processes(workers, each)}, but the cluster has "
-            f"{cluster} on {len(alive_nodes())} nodes: room for {room}. Ask for fewer workers, "
-            "or add nodes."
+            f"{cluster} on {format_count(len(alive_nodes()), 'node')}: room for {room}. "
+            "Ask for fewer workers, or add nodes."
         )

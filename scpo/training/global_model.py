@@ -31,6 +31,7 @@ from scpo.models.loading import load_reward_model
 from scpo.statistics.accuracy import Accuracy, pair_accuracy
 from scpo.statistics.user_folds import shuffle_users
 from scpo.statistics.wording import format_accuracy
+from scpo.text.counts import format_count
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.training.fit import fit_on_device
@@ -62,10 +63,11 @@ class GlobalTraining:
     def in_words(self) -> str:
         """Return the outcome in a line for people."""
         return (
-            f"global model: {self.pairs} pairs, {self.train_s:.0f} s; "
-            f"{format_accuracy(self.held_out.interval)} of {self.held_out.pairs} held-out pairs "
-            f"of {self.held_out.interval.users} users; the longer response wins "
-            f"{format_accuracy(self.length.interval.value)}"
+            f"global model: {format_count(self.pairs, 'pair')}, {self.train_s:.0f} s; "
+            f"{format_accuracy(self.held_out.interval)} of "
+            f"{format_count(self.held_out.pairs, 'held-out pair')} of "
+            f"{format_count(self.held_out.interval.users, 'user')}; "
+            f"the longer response wins {format_accuracy(self.length.interval.value)}"
         )
 
 

@@ -22,6 +22,7 @@ from scpo.countries.scoring import score_texts
 from scpo.models.devices import pick_device
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import ModelSource
+from scpo.text.counts import format_count
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.folds import folds_of
 from sweeps.jobs.job import RECORDED, Job, rung_job, select_pairs
@@ -159,9 +160,8 @@ def rate_of_records(
     if num == 0 or min(seconds) <= 0.0:
         return None
     train, judge = (tokens / seconds).tolist()
-    source = (
-        f"{train:,.0f} tokens/s trained and {judge:,.0f} judged, measured over {num} trainings"
-    )
+    over = format_count(num, "training")
+    source = f"{train:,.0f} tokens/s trained and {judge:,.0f} judged, measured over {over}"
     return Rate(train, judge, source)
 
 

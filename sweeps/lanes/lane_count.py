@@ -22,6 +22,7 @@ from scpo.distributed.ray_start import (
     describe_processes,
     places_by_node,
 )
+from scpo.text.counts import format_count
 from sweeps.config import LanesConfig
 
 CHECK_S = 3.0
@@ -56,7 +57,7 @@ def describe_lanes(config: LanesConfig, *, num_jobs: int) -> str:
     size = ""
     if config.workers > 1:
         size = f" of {config.workers} workers (ZeRO stage {config.zero_stage})"
-    return f"{lanes} lanes{size}{more}, each {' and '.join(shares)}"
+    return f"{format_count(lanes, 'lane')}{size}{more}, each {' and '.join(shares)}"
 
 
 class LaneCount(Callback):
@@ -159,6 +160,7 @@ def _no_room(config: LanesConfig) -> str:
     advice = "lanes.cpus or lanes.gpus" if config.workers == 1 else "lanes.workers or lanes.cpus"
     return (
         f"A lane needs {describe_processes(config.workers, config.needs)}{where}, but the cluster "
-        f"has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs on {len(room)} nodes, "
-        f"room for {sum(room)} workers. Lower {advice}, or add nodes."
+        f"has {have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs on "
+        f"{format_count(len(room), 'node')}, room for {format_count(sum(room), 'worker')}. "
+        f"Lower {advice}, or add nodes."
     )

@@ -20,6 +20,7 @@ from optuna.importance import PedAnovaImportanceEvaluator
 
 from scpo.arrays import FloatArray
 from scpo.statistics.rank_correlation import rank_correlation
+from scpo.text.counts import format_count
 from sweeps.ranking.ranking import CountryRanking
 
 MIN_TRIALS = 8
@@ -82,8 +83,7 @@ def _varied_parameters(ranking: CountryRanking) -> dict[str, FloatArray]:
 def _missing_reason(accuracy: FloatArray, values: dict[str, FloatArray]) -> str | None:
     num = len(accuracy)
     if num < MIN_TRIALS:
-        word = "trial" if num == 1 else "trials"
-        return f"{num} complete {word}, but at least {MIN_TRIALS} are needed"
+        return f"{format_count(num, 'complete trial')}, but at least {MIN_TRIALS} are needed"
     if not values:
         return "no parameter varied"
     worst_of_best = np.sort(accuracy)[::-1][math.ceil(_top_share(num) * num) - 1]

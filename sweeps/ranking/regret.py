@@ -15,6 +15,7 @@ import numpy as np
 from scpo.files.csv_files import write_csv
 from scpo.statistics.bootstrap import Interval, interval
 from scpo.statistics.wording import format_difference
+from scpo.text.counts import format_count
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.same_setting import describe_identity, seed_deviation
 from sweeps.ledger.words import POOLED
@@ -107,10 +108,9 @@ def describe_regret(table: RegretTable) -> str:
     if pooled.seed_deviation is None:
         noise = "No setting was repeated with another seed, so the noise floor is not known."
     else:
-        plural = "" if pooled.num_repeats == 1 else "s"
         noise = (
             f"Noise floor: {100 * pooled.seed_deviation:.1f} points, the standard deviation "
-            f"between seeds of one setting ({pooled.num_repeats} repeat{plural})."
+            f"between seeds of one setting ({format_count(pooled.num_repeats, 'repeat')})."
         )
     return (
         f"One setting for all, the best of {table.num_candidates} tried everywhere: "

@@ -8,6 +8,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from scpo.files.figure_style import BLUE, MUTED, VERMILLION, drawing_style
 from scpo.statistics.wording import country_title, format_accuracy
+from scpo.text.counts import format_count
 from sweeps.ledger.pooled import PooledRow
 from sweeps.ledger.words import BASELINE, POOLED
 
@@ -45,7 +46,7 @@ def _draw_country(panel: Axes, rows: Sequence[PooledRow]) -> None:
     panel.tick_params(axis="y", length=0)
     panel.set_title(
         f"{country_title(base.country)}\n{BASELINE} {format_accuracy(base.accuracy)}\n"
-        f"{base.users} users, {base.pairs:,} pairs",
+        f"{format_count(base.users, 'user')}, {format_count(base.pairs, 'pair')}",
         fontsize=8.5,
         loc="left",
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.counts import format_count
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Answer
 from sweeps.ledger.pooled import write_columns
@@ -71,7 +72,8 @@ def describe_evidence(ranking: CountryRanking) -> str:
         )
     chosen, evaluation = ranking.recommended, ranking.settings[0].evaluation
     overall = evaluation.global_overall if chosen is None else chosen.evaluation.overall
-    result = f"{format_accuracy(overall.interval)} on {overall.pairs} validation pairs"
+    pairs = format_count(overall.pairs, "validation pair")
+    result = f"{format_accuracy(overall.interval)} on {pairs}"
     if overall.users < 2:
         return f"{result} of 1 user. One user shows no difference, so the base stands."
     base = "the global model" if ranking.base is None else PLAIN

@@ -14,6 +14,7 @@ from scpo.files.atomic import write_text
 from scpo.page.charts import ForestRow, draw_forest
 from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
 from scpo.statistics.wording import country_title
+from scpo.text.counts import format_count
 from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
@@ -177,7 +178,7 @@ def _gains(rows: Sequence[PooledRow]) -> Markup:
         ForestRow(
             country_title(row.country),
             row.difference(against),
-            f"{row.pairs:,} pairs of {row.users} test users",
+            f"{format_count(row.pairs, 'pair')} of {format_count(row.users, 'test user')}",
         )
         for row in tuned
         if row.difference(against).value is not None

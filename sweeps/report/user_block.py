@@ -6,6 +6,7 @@ from markupsafe import Markup
 
 from scpo.method.user_weights import USER_WARNING
 from scpo.page.sorted_tables import Table, TableCell, draw_table
+from scpo.text.counts import format_count
 from sweeps.ledger.weights_file import NUM_BINS, UserWeight, count_weights
 
 USERS_LEAD = (
@@ -42,13 +43,13 @@ def _histogram(users: Sequence[UserWeight]) -> TableCell:
         height = round(_HEIGHT * count / max(counts), 1)
         bars += Markup(
             '<rect x="{}" y="{}" width="{}" height="{}" fill="currentColor">'
-            "<title>{} users of weight {:.1f} to {:.1f}</title></rect>"
+            "<title>{} of weight {:.1f} to {:.1f}</title></rect>"
         ).format(
             number * _BAR,
             _HEIGHT - height,
             _BAR - 2,
             height,
-            count,
+            format_count(count, "user"),
             number / NUM_BINS,
             (number + 1) / NUM_BINS,
         )

@@ -19,6 +19,7 @@ from scpo.files.atomic import write_json
 from scpo.files.places import Place, absolute, below
 from scpo.models.model_source import PIN_FILE, ModelSource, find_model, pin_model
 from scpo.models.reward_model import content_hash
+from scpo.text.counts import format_count
 from scpo.tokens.batches import TrainingSet
 from scpo.tokens.encoding import TokenizedTexts
 from scpo.training.global_model import TrainElsewhere, pool_interactions, train_global_model
@@ -74,8 +75,10 @@ def prepare_interactions(config: DataConfig, out: Path, say: Say) -> pa.Table:
         summary = prepare_source(config, out)
         counts = summary.countries.values()
         say(
-            f"data: {sum(c.pairs for c in counts)} pairs of {sum(c.users for c in counts)} users "
-            f"in {len(counts)} countries; {sum(summary.rejected.values())} bad rows in "
+            f"data: {format_count(sum(c.pairs for c in counts), 'pair')} of "
+            f"{format_count(sum(c.users for c in counts), 'user')} "
+            f"in {format_count(len(counts), 'country')}; "
+            f"{format_count(sum(summary.rejected.values()), 'bad row')} in "
             f"{out / 'quarantine.jsonl'}"
         )
     return read_interactions(out)

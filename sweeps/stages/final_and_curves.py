@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from scpo.files.atomic import adopt_folder
 from scpo.files.places import Place, absolute, below
+from scpo.text.counts import format_count
 from sweeps.config import LanesConfig, Say, SweepConfig
 from sweeps.curves.runs import curve_numbers, full_of_search
 from sweeps.jobs.job import Job
@@ -103,8 +104,8 @@ class FinalTrainings:
             models = sum(job.purpose == "final" for job in jobs)
             which = ", ".join(sorted({job.country for job in jobs}))
             self.say(
-                f"final: {models} models of {which}, tested once; "
-                f"curves: {len(jobs) - models} trainings"
+                f"final: {format_count(models, 'model')} of {which}, tested once; "
+                f"curves: {format_count(len(jobs) - models, 'training')}"
             )
         return jobs
 

@@ -16,6 +16,7 @@ from scpo.countries.country_data import CountryData
 from scpo.countries.user_agreement import why_no_user_weights
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.heads.linear_heads import ProbedPairs, head_margins
+from scpo.text.counts import format_count
 from sweeps.config import HeadsConfig, Say, SweepConfig
 from sweeps.jobs.job_records import margin_record
 from sweeps.ledger.records import Ledger, TrialRecord
@@ -48,7 +49,7 @@ def check_heads(config: SweepConfig, countries: Mapping[str, CountryData]) -> No
         users = len(np.unique(data.user[_seen(data)]))
         if users < folds:
             raise ValueError(
-                f"{country} has {users} users beside the test users, but "
+                f"{country} has {format_count(users, 'user')} beside the test users, but "
                 f"final.heads.inner_folds is {folds}. Lower it, or leave final.heads out."
             )
 

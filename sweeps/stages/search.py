@@ -12,6 +12,7 @@ from scpo.method.arms import select_arm, select_setting
 from scpo.method.strength import margin_scale
 from scpo.method.user_weights import default_user_strength
 from scpo.method.weighting import effective_pairs
+from scpo.text.counts import format_count
 from sweeps.config import LanesConfig, Say, SearchConfig, SweepConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes.lane_count import describe_lanes
@@ -109,7 +110,8 @@ def search_countries(
             if (trials := sum(counts.values())) == 0:
                 continue
             which = describe_lanes(lanes, num_jobs=trials)
-            say(f"search: {trials} trials of {len(counts)} countries in {which}")
+            countries = format_count(len(counts), "country")
+            say(f"search: {format_count(trials, 'trial')} of {countries} in {which}")
             own = {country: studies[country] for country in counts}
             search = CountrySearch(own, counts, make_job, config.search, spent_s, started)
             if finals is not None:

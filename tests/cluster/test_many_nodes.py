@@ -242,7 +242,7 @@ def test_a_sweep_on_three_nodes_finds_what_one_node_finds(
     config = make_config(6, 4.0)
     said: list[str] = []
     alone = search(config, workspace, tmp_path / "one", said.append)
-    assert "in 1 lanes" in said[0]
+    assert "in 1 lane," in said[0]
     for _ in range(2):
         nodes.add_node(num_cpus=1, **NODE)
     nodes.wait_for_nodes()

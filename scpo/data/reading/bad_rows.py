@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 from scpo.files.atomic import atomic_path, may_write_over
+from scpo.text.counts import format_count
 from scpo.text.json_text import refuse_deep
 
 MAX_LISTED = 100_000
@@ -223,7 +224,7 @@ class BadRows:
         """Return why a source gave no interaction, for an error; the refused rows lie there."""
         message = (
             f"At least one usable interaction must be there, but {origin} has none: "
-            f"{self.num_rows_read} rows read, refused {join_counts(self.counts)}"
+            f"{format_count(self.num_rows_read, 'row')} read, refused {join_counts(self.counts)}"
             + (f"; {', '.join(NOTES[code] for code in self.notes)}." if self.notes else ".")
         )
         if self.rejected:

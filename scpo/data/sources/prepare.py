@@ -30,6 +30,7 @@ from scpo.data.sources.prism import PRISM_HUB_NAME, find_prism_file, read_prism
 from scpo.data.sources.synthetic import make_synthetic
 from scpo.data.sources.vetted import count_vetted, mark_vetted
 from scpo.files.atomic import hash_file, write_json
+from scpo.text.counts import format_count
 
 _HUB_NAMES = {
     "prism": PRISM_HUB_NAME,
@@ -166,7 +167,7 @@ def summary_table(summary: PrepareSummary) -> Table:
     table.add_row("all", *(f"{total:,}" for total in totals))
     table.caption_justify = "left"
     lines = [
-        f"{summary.num_rows_read:,} rows read",
+        f"{format_count(summary.num_rows_read, 'row')} read",
         f"refused (quarantine.jsonl): {join_counts(summary.rejected)}",
         f"harmless: {join_counts(summary.notes)}",
     ]

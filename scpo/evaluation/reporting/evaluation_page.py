@@ -16,6 +16,7 @@ from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, war
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval, read_interval
 from scpo.statistics.wording import format_accuracy
+from scpo.text.counts import format_count
 
 
 def write_evaluation_page(tables: Tables, out: Path, *, part: str) -> Path:
@@ -54,7 +55,7 @@ def _summary(tables: Tables) -> str:
         ForestRow(
             f"{row['country']}, {row['arm']}",
             read_interval(row, "difference"),
-            f"{row['pairs']:,} pairs",
+            format_count(row["pairs"], "pair"),
         )
         for row in shown
     ]
@@ -63,8 +64,8 @@ def _summary(tables: Tables) -> str:
     few = ""
     if least["users"] < FEW_USERS:
         few = warning(
-            f"{least['country']} is judged by {least['users']} {least['unit']}s only: intervals "
-            "are rough, and differences of a few points cannot be seen."
+            f"{least['country']} is judged by {format_count(least['users'], least['unit'])} only: "
+            "intervals are rough, and differences of a few points cannot be seen."
         )
     return join([few, draw_forest(lines, f"Accuracy against {baseline}, points")])
 
@@ -207,7 +208,7 @@ def _length(tables: Tables) -> Section | None:
 
 def _point(row: Row, x: float, name: str) -> PlotPoint:
     figure: Interval = read_interval(row, "accuracy")
-    tip = f"{name}\n{format_accuracy(figure)}\n{row['pairs']:,} pairs"
+    tip = f"{name}\n{format_accuracy(figure)}\n{format_count(row['pairs'], 'pair')}"
     return PlotPoint(x, float(row["accuracy"]), tip, figure.low, figure.high)
 
 

@@ -32,6 +32,7 @@ from scpo.files.figure_style import (
 )
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.wording import country_title
+from scpo.text.counts import format_count
 
 LAYER_COLOURS = dict(zip(LAYERS, (BLUE, VERMILLION, GREEN), strict=True))
 _NUM_COLUMNS = 3
@@ -215,4 +216,4 @@ def _name_outer(panels: Sequence[Axes], x: str, y: str) -> None:
 def _whose_pairs(country: str, rows: Sequence[Row]) -> str:
     arm = rows[0]["arm"]
     pairs = sum(row["pairs"] for row in rows if row["arm"] == arm)
-    return f"{country_title(country)}: {pairs:,} pairs"
+    return f"{country_title(country)}: {format_count(pairs, 'pair')}"

@@ -24,6 +24,7 @@ from scpo.models.export.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
 from scpo.models.folder.contract import FACTS_FILE, verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.counts import format_count
 
 _log = logging.getLogger(__name__)
 ANY_ANNOTATORS = "the annotators who happened to take part"
@@ -62,7 +63,10 @@ def model_card(
         lstrip_blocks=True,
     )
     environment.filters.update(
-        accuracy=format_accuracy, difference=format_difference, interval=read_interval
+        accuracy=format_accuracy,
+        count=format_count,
+        difference=format_difference,
+        interval=read_interval,
     )
     of_model = {"country": country, "arm": arm}
     paired = _rows(tables["paired"], **of_model, layer="overall")

@@ -12,6 +12,7 @@ from scpo.evaluation.tables import Tables
 from scpo.statistics.accuracy import LAYERS
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.counts import format_count
 from scpo.text.terminal_table import terminal_table
 
 _accuracy = partial(format_accuracy, missing="-")
@@ -41,7 +42,11 @@ def accuracy_summary(tables: Tables) -> Table:
     for country in dict.fromkeys(country for country, _, _ in by_layer):
         arms = list(dict.fromkeys(arm for name, arm, _ in by_layer if name == country))
         counts = by_layer[country, arms[0], "overall"]
-        heads = [country, f"{counts['pairs']:,} pairs", f"{counts['users']:,} {counts['unit']}s"]
+        heads = [
+            country,
+            format_count(counts["pairs"], "pair"),
+            format_count(counts["users"], counts["unit"]),
+        ]
         lines = [
             (
                 head,

@@ -21,6 +21,7 @@ from scpo.files.figure_style import (
     show_percent,
     spread_positions,
 )
+from scpo.text.counts import format_count
 from sweeps.curves.points import Axis, CurvePoint, pairs_of
 
 ARM_COLOURS = {
@@ -64,7 +65,7 @@ def count_seeds(means: Sequence[CurvePoint]) -> str:
     least, most = min(numbers), max(numbers)
     if least < most:
         return f"{least} to {most} seeds"
-    return f"{most} seed" if most == 1 else f"{most} seeds"
+    return format_count(most, "seed")
 
 
 def place_panels(

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from scpo.files.figure_style import MUTED, drawing_style
 from scpo.statistics.wording import country_title
+from scpo.text.counts import format_count
 from sweeps.curves.fitted_curves import trace_line
 from sweeps.curves.output.curve_panels import (
     LABEL_GAP,
@@ -136,7 +137,7 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
 
 def _title(means: list[CurvePoint], is_layer: bool) -> str:
     first = means[0]
-    counts = f"{first.pairs:,} pairs of {first.users} users"
+    counts = f"{format_count(first.pairs, 'pair')} of {format_count(first.users, 'user')}"
     if is_layer:
         counts = f"{first.consensus_pairs:,} consensus and {first.distinctive_pairs:,} distinctive"
         counts += " pairs"

@@ -84,7 +84,7 @@ def test_what_is_refused_is_reported():
     assert "3 rows refused" in repr(data)
     with pytest.raises(ValueError, match="a DataFrame:4: field 'rejected'"):
         scpo.Preferences.from_pandas(pd.DataFrame(ROWS + bad), on_bad_rows="stop")
-    with pytest.raises(ValueError, match=r"of 1 rows none is \(1 a pair whose two texts"):
+    with pytest.raises(ValueError, match=r"of 1 row none is \(1 a pair whose two texts"):
         scpo.Preferences.from_records(bad[:1])
     with pytest.raises(ValueError, match=r"The first: field 'country': A text must stand here"):
         scpo.Preferences.from_records([{**ROWS[0], "country": 1}])

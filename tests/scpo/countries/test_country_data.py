@@ -226,7 +226,7 @@ def test_losses_are_said_where_there_are_some(data):
     assert replace(data, num_identical=0).losses == ""
     lossy = replace(data, num_truncated=3, num_overlong=2, num_identical=1)
     assert lossy.losses == (
-        "3 texts truncated, 2 pairs dropped as overlong, 1 pairs dropped as identical"
+        "3 texts truncated, 2 pairs dropped as overlong, 1 pair dropped as identical"
     )
     with pytest.raises(ValueError, match=r"users gave no pair \(3 texts truncated"):
         replace(lossy, part=np.full(len(lossy.part), "train")).pairs_in("test")

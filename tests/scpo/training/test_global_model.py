@@ -70,7 +70,7 @@ def test_further_pairs_file_is_added_and_its_bad_rows_kept(
 def test_a_pairs_file_of_bad_rows_only_is_refused(table: pa.Table, tmp_path: Path) -> None:
     file = tmp_path / "extra.jsonl"
     file.write_text('{"prompt": "Which?", "chosen": "this", "rejected": "this"}\n')
-    with pytest.raises(ValueError, match=r"extra\.jsonl has none: 1 rows.*bad\.jsonl"):
+    with pytest.raises(ValueError, match=r"extra\.jsonl has none: 1 row .*bad\.jsonl"):
         pool(table, tmp_path, "Arvandia", extra_pairs=str(file))
     assert "chosen_equals_rejected" in (tmp_path / "bad.jsonl").read_text()
 

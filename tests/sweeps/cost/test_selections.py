@@ -297,7 +297,7 @@ def test_a_whole_plan_times_the_model_or_reads_a_ledger(
 
     Ledger(tmp_path / "old").append(make_record(country="Arvandia"))
     measured = run_plan(tiny_config, tmp_path / "run", said.append, ledger=tmp_path / "old")
-    assert "measured over 1 trainings" in measured.rate.source
+    assert "measured over 1 training" in measured.rate.source
 
     Ledger(tmp_path / "other").append(make_record(country="Peru"))
     run_plan(tiny_config, tmp_path / "run", said.append, ledger=tmp_path / "other")

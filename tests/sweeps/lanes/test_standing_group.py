@@ -228,7 +228,7 @@ def test_more_workers_than_the_cluster_holds_are_refused(
     monkeypatch.setattr(ray, "nodes", lambda: nodes)
     with pytest.raises(
         LaneNotStarted,
-        match=r"need 3 x \(0\.9 CPUs\), but the cluster has 2 CPUs on 1 nodes: room for 2",
+        match=r"need 3 x \(0\.9 CPUs\), but the cluster has 2 CPUs on 1 node: room for 2",
     ):
         StandingGroup(workspace, WorkerGroup(3), tmp_path)
 

@@ -45,5 +45,5 @@ def test_the_block_names_who_has_least_and_warns() -> None:
     assert "u&lt;1&gt; 0.25 (12)" in block
     assert "u2 1.00" not in block  # of full weight
     assert block.count("<rect") == 20
-    assert "1 users of weight 0.2 to 0.3" in block
+    assert "1 user of weight 0.2 to 0.3" in block
     assert user_block({}) is None

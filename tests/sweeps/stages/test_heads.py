@@ -108,5 +108,5 @@ def test_too_few_users_are_refused_before_the_search(
     check_heads(config, workspace.countries)
     data: CountryData = workspace.countries["Arvandia"]
     one = replace(data, user=np.full(len(data.user), "u"))
-    with pytest.raises(ValueError, match=r"has 1 users beside .* final\.heads\.inner_folds is 2"):
+    with pytest.raises(ValueError, match=r"has 1 user beside .* final\.heads\.inner_folds is 2"):
         check_heads(config, {"Arvandia": one})

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scpo.statistics.lower_bound import means_by_user, users_needed
+from scpo.text.counts import format_count
 from sweeps.ranking.ranking import CountryRanking, candidates_of
 from sweeps.ranking.recommendation import GLOBAL_ROW
 
@@ -47,11 +48,11 @@ def describe_power(ranking: CountryRanking) -> str:
     if power is None:
         return ""
     shown = [
-        f"{100 * each:g} point{'s' * (each > 0.01)} {needed:,}"
+        f"{needed:,} users to show {format_count(round(100 * each), 'point')}"
         for each, needed in zip(DIFFERENCES, power.needed, strict=True)
     ]
     return (
-        f"Power: with {power.num_users} users the gain of a setting has a standard error of "
-        f"{100 * power.error:.1f} points (median); to show {' and '.join(shown)} users are needed "
-        "(95 % interval, four times in five)."
+        f"Power: with {format_count(power.num_users, 'user')} the gain of a setting has a "
+        f"standard error of {100 * power.error:.1f} points (median); it takes "
+        f"{' and '.join(shown)} (95 % interval, four times in five)."
     )

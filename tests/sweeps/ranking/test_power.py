@@ -16,7 +16,7 @@ def test_users_needed_come_from_the_variance_seen(trial):
     assert power.needed == (785, 88)  # 4 * (2.8016 * 5 / 1)^2 and a ninth
     words = describe_power(rank_country(trials, "Mexico"))
     assert "with 4 users the gain of a setting has a standard error of 5.0 points" in words
-    assert "to show 1 point 785 and 3 points 88 users are needed" in words
+    assert "it takes 785 users to show 1 point and 88 users to show 3 points" in words
 
 
 def test_one_user_or_settings_that_agree_tell_nothing(trial):

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Sequence
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -17,7 +18,8 @@ def terminal_table(
     """Return a table of sections of lines, a rule between two sections.
 
     The columns named in `left` stand left, others right. Cells are shown as they stand, without
-    markup; one that is a `Text` keeps its style, and a line may lack its last cells.
+    markup, and a word too long for its column goes on in the next line. A cell that is a `Text`
+    keeps its style, and a line may lack its last cells.
     """
     table = Table(
         title=Text(title),
@@ -26,7 +28,8 @@ def terminal_table(
         caption_justify="left",
     )
     for name in columns:
-        table.add_column(Text(name), justify="left" if name in left else "right")
+        side: JustifyMethod = "left" if name in left else "right"
+        table.add_column(Text(name), justify=side, overflow="fold")
     for lines in sections:
         for cells in lines:
             table.add_row(*(cell if isinstance(cell, Text) else Text(str(cell)) for cell in cells))

@@ -150,9 +150,10 @@ def judge_disk(nodes: Sequence[Facts], needed_bytes: int = 0) -> list[Finding]:
             needs = needed_bytes if name == "the storage" else 0
             advice = "Free space, or use another disk: --out, or --temp-dir of `ray start`."
             if free < max(needs, GIB) or share > _RAY_DISK_SHARE:
-                why = f"; the run writes {needs / GIB:.1f} GiB" if free < needs else ""
-                why += "; Ray stops at 95% used" if share > _RAY_DISK_SHARE else ""
-                found.append(Finding("disk", "failure", f"{text}, {share:.0%} used{why}", advice))
+                why = f", {100 * share:.0f} % used"
+                why += f"; the run writes {needs / GIB:.1f} GiB" if free < needs else ""
+                why += "; Ray stops at 95 % used" if share > _RAY_DISK_SHARE else ""
+                found.append(Finding("disk", "failure", f"{text}{why}", advice))
             elif free < _LITTLE_DISK_BYTES:
                 found.append(Finding("disk", "warning", text, advice))
     if not found and least is not None:

@@ -32,7 +32,7 @@ def describe_power_before(countries: Iterable[CountryData], num_folds: int) -> s
             )
     return (
         f"power, users (95 % interval, four times in five): {'; '.join(lines)}. Assumed: two "
-        f"settings order {ASSUMED_SHARE:.0%} of the pairs differently, a user's pairs are "
+        f"settings order {100 * ASSUMED_SHARE:.0f} % of the pairs differently, a user's pairs are "
         "independent"
     )
 

@@ -179,9 +179,9 @@ def selection_table(plan: SweepPlan) -> Table:
             f"{row.tau:g}",
             "none" if math.isinf(row.beta) else f"{row.beta:g}",
             f"{row.strength:.2g}",
-            f"{row.pairs_kept} of {row.pairs_available} ({row.retention:.0%})",
+            f"{row.pairs_kept} of {row.pairs_available} ({100 * row.retention:.0f} %)",
             f"{row.effective_pairs:.0f}",
-            f"{row.share_of_weight_1:.0%}",
+            f"{100 * row.share_of_weight_1:.0f} %",
             f"|{histogram_bars(row.histogram)}|",
         )
         for row in plan.selections

@@ -18,6 +18,8 @@ from scpo.countries.user_agreement import why_no_user_weights
 from scpo.heads.linear_heads import JudgedHeads, ProbedPairs, head_margins, judge_heads
 from scpo.method.weighting import effective_pairs
 from scpo.models.model_source import ModelSource
+from scpo.statistics.wording import format_accuracy
+from scpo.text.counts import format_count
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
@@ -220,12 +222,13 @@ def describe_probe(result: ProbeResult) -> str:
         best = result.judged.accuracy[result.on_front].max()
         outcome = (
             f"{_describe_chosen(result)}; {int(result.feasible.sum())} keep the constraint, "
-            f"{int(result.on_front.sum())} on the front, best {best:.1%} "
-            f"(global {result.global_accuracy:.1%})"
+            f"{int(result.on_front.sum())} on the front, best {format_accuracy(best)} "
+            f"(global {format_accuracy(result.global_accuracy)})"
         )
     return (
-        f"{result.country}: {len(result.settings)} heads{skipped}; {outcome} on "
-        f"{result.num_validation} validation pairs of {result.num_users} users"
+        f"{result.country}: {format_count(len(result.settings), 'head')}{skipped}; {outcome} on "
+        f"{format_count(result.num_validation, 'validation pair')} of "
+        f"{format_count(result.num_users, 'user')}"
     )
 
 
@@ -240,4 +243,4 @@ def _describe_chosen(result: ProbeResult) -> str:
     if (retention, strength, of_users) == (1.0, 0.0, 0.0):
         return "plain fine-tuning"
     users = f", user strength {of_users:.2g}" if of_users else ""
-    return f"{retention:.0%} of the pairs at strength {strength:.2g}{users}"
+    return f"{100 * retention:.0f} % of the pairs at strength {strength:.2g}{users}"

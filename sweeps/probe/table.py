@@ -12,6 +12,7 @@ from typing import Any
 from rich.table import Table
 
 from scpo.method.arms import select_setting
+from scpo.statistics.wording import format_accuracy
 from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import write_columns
 from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
@@ -49,14 +50,14 @@ def _front_lines(result: ProbeResult) -> Iterator[tuple[object, ...]]:
         beta = "" if row["beta"] is None else f" (beta {row['beta']:.2g})"
         yield (
             result.country,
-            f"{row['pairs_trained']} ({row['retention']:.0%}, tau {row['tau']:.2g})",
+            f"{row['pairs_trained']} ({100 * row['retention']:.0f} %, tau {row['tau']:.2g})",
             f"{row['strength']:.2g}{beta}",
             f"{row['user_strength']:.2g}",
             f"{row['l2']:.1e}",
             row["steps"],
-            f"{row['accuracy']:.1%}",
-            "" if row["distinctive"] is None else f"{row['distinctive']:.1%}",
-            f"{result.global_accuracy:.1%}",
+            format_accuracy(row["accuracy"]),
+            format_accuracy(row["distinctive"], missing=""),
+            format_accuracy(result.global_accuracy),
         )
 
 

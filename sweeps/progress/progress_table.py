@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from scpo.statistics.wording import format_accuracy
 from scpo.text.terminal import TextConsole
 from sweeps.ledger.records import TrialRecord
 from sweeps.ranking.pareto import pareto_front
@@ -73,7 +74,7 @@ def progress_table(
         table.add_row(
             country,
             f"{len(mine)}/{count}",
-            f"{max(value[0] for value in values):.1%}" if values else "-",
+            format_accuracy(max(value[0] for value in values)) if values else "-",
             str(front),
             str(sum(record.state == "pruned" for record in mine)),
             str(sum(record.state == "failed" for record in mine)),
@@ -94,9 +95,8 @@ def describe_record(record: TrialRecord) -> str:
     if record.evaluation is None:
         return f"{name}: {record.state}: {record.error}"
     overall = record.evaluation.overall
-    accuracy = "no pairs" if overall.accuracy is None else f"{overall.accuracy:.1%}"
     return (
-        f"{name}: {accuracy} on {record.evaluation.part}, "
+        f"{name}: {format_accuracy(overall.accuracy)} on {record.evaluation.part}, "
         f"{record.counts.get('pairs_trained', 0):.0f} pairs, "
         f"{record.times.get('train_s', 0):.1f} s"
     )

@@ -82,7 +82,7 @@ def describe_state(run: Path) -> str:
     """Return whether a run's folder is being written, and whether its process hangs."""
     writer = find_writer(run)
     if writer is None or (writer.silent_s > STALE_S and not writer.owner):
-        return "does not run"
+        return "is not running"
     who = "its process"
     if writer.owner:
         who = "process {pid} of {user} on {host}".format(**writer.owner)

@@ -11,6 +11,7 @@ from typing import Any
 
 from optuna.trial import Trial
 
+from scpo.statistics.wording import format_accuracy
 from sweeps.config import SearchConfig
 from sweeps.jobs.job import Job
 from sweeps.ledger.records import TrialRecord
@@ -127,7 +128,9 @@ class CountrySearch(JobSource):
         self.spent_s += record.devices * float(result.get("time_total_s", 0.0))
         if reaches_target(record, self.limits):
             target = self.limits.target_accuracy
-            self.ended[country] = f"{record.trial_id} reached the target of {target:.1%}"
+            self.ended[country] = (
+                f"{record.trial_id} reached the target of {format_accuracy(target)}"
+            )
             self.remaining[country] = 0
 
     def _limit_reached(self) -> str | None:

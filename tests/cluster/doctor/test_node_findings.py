@@ -112,7 +112,7 @@ def test_nvcc_matters_on_a_gpu_node_only():
         (100, 50, 51, "failure", "the run writes 51.0 GiB"),
         (100, 8, 0, "warning", "8.0 GiB free"),
         (10, 0.5, 0, "failure", "0.5 GiB free"),
-        (1000, 40, 0, "failure", "96% used; Ray stops at 95% used"),
+        (1000, 40, 0, "failure", "96 % used; Ray stops at 95 % used"),
     ],
 )
 def test_a_full_disk_fails(total, free, needed, level, words):

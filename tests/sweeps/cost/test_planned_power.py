@@ -23,4 +23,4 @@ def test_folds_judge_by_the_users_of_training_too() -> None:
     one, three = (describe_power_before([data], folds) for folds in (1, 3))
     assert "Chile: 1 judge its settings, 785 would show 1 point and 88 3" in one
     assert "Chile: 3 judge its settings" in three
-    assert "two settings order 10% of the pairs differently" in one
+    assert "two settings order 10 % of the pairs differently" in one

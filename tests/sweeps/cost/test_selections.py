@@ -262,7 +262,7 @@ def test_tables_and_csv(tmp_path: Path) -> None:
         console.print(selection_table(plan))
         console.print(work_table(plan))
     text = capture.get()
-    assert "2 of 3 (67%)" in text
+    assert "2 of 3 (67 %)" in text
     assert "|   █     █|" in text
     assert "2,940" in text
     assert "Work, 2 at a time" in text

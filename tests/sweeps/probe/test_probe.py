@@ -123,7 +123,7 @@ def test_a_setting_that_weighs_users_is_not_plain() -> None:
     weighed = probe_pair_sets("Chile", train, validation, settings.take(np.array([0])), search)
     assert weighed.chosen is None
     said = describe_probe(replace(weighed, chosen=0))
-    assert "Chile: 1 heads; 100% of the pairs at strength 0, user strength 2; " in said
+    assert "Chile: 1 head; 100 % of the pairs at strength 0, user strength 2; " in said
 
 
 def test_counts_constraint_and_front_of_a_country() -> None:
@@ -210,10 +210,10 @@ def test_csv_and_table(tmp_path: Path) -> None:
     assert float(rows[1]["beta"]) == pytest.approx(selection.beta, rel=1e-5)
     assert float(rows[1]["tau"]) == pytest.approx(selection.tau, rel=1e-5)
     text = printed(probe_table([result]))
-    assert "90 (90%, tau" in text
-    assert "80.0%" in text
+    assert "90 (90 %, tau" in text
+    assert "80.0 %" in text
     assert text.count("(beta ") == 1  # the other has no weighting
-    assert "2 keep the constraint, 2 on the front, best 80.0% (global 60.0%)" in (
+    assert "2 keep the constraint, 2 on the front, best 80.0 % (global 60.0 %)" in (
         describe_probe(result)
     )
 

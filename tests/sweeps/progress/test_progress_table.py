@@ -61,7 +61,7 @@ def test_a_terminal_gets_a_table() -> None:
     with follow_progress(said.append, {"Mexico": 2}, console) as listen:
         listen(complete(0, 0.61, 40.0))
     assert said == []
-    assert "61.0%" in out.getvalue()
+    assert "61.0 %" in out.getvalue()
     assert "1/2" in out.getvalue()
 
 
@@ -79,7 +79,7 @@ def test_the_table_counts_front_pruned_and_failed() -> None:
     assert "7 of 14 trainings, 70 s left" in text
     (mexico,) = (line for line in text.splitlines() if "Mexico" in line)
     cells = [cell.strip() for cell in mexico.strip("\u2502").split("\u2502")]
-    assert cells == ["Mexico", "6/12", "64.0%", "2", "1", "1"]
+    assert cells == ["Mexico", "6/12", "64.0 %", "2", "1", "1"]
     (israel,) = (line for line in text.splitlines() if "Israel" in line)
     assert [cell.strip() for cell in israel.strip("\u2502").split("\u2502")] == [
         "Israel", "1/2", "-", "0", "0", "1",

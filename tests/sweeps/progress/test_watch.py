@@ -62,11 +62,11 @@ def test_once_it_shows_every_stage_and_what_failed(
     assert "3 of 10 trainings, 210 s left" in text
     (mexico,) = (line for line in text.splitlines() if "Mexico" in line)
     cells = [cell.strip() for cell in mexico.strip("\u2502").split("\u2502")]
-    assert cells == ["Mexico", "3/5", "35.0%", "2", "0", "1"]
+    assert cells == ["Mexico", "3/5", "35.0 %", "2", "0", "1"]
     assert "curves: 1 of 8 trainings" in text
     assert "final: 0 of 10 models" in text  # global, and full and tuned with two seeds, of two
     assert "mexico-0002 scpo_tuned: failed: boom" in text
-    assert "demo does not run" in text
+    assert "demo is not running" in text
 
 
 def test_a_sweep_that_has_not_trained_yet_is_shown(run: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_driver_that_hangs_is_told(run: Path) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     lock.write_text(json.dumps({**own, "host": socket.gethostname(), "pid": ended.pid}))
-    assert describe_state(run) == "does not run"
+    assert describe_state(run) == "is not running"
 
 
 def test_a_stopped_sweep_is_told_once_its_lock_is_old(
@@ -135,7 +135,7 @@ def test_a_stopped_sweep_is_told_once_its_lock_is_old(
     os.kill(writer.pid, signal.SIGCONT)
     writer.stdin.close()
     assert writer.wait(30) == 0
-    assert describe_state(run) == "does not run"
+    assert describe_state(run) == "is not running"
     writer.stdout.close()
 
 
@@ -161,10 +161,10 @@ def test_it_follows_until_the_sweep_ends(
     assert not thread.is_alive()
     text = out.getvalue()
     assert "2 of 10 trainings" in text
-    assert text.rstrip().endswith("demo does not run") or terminal
+    assert text.rstrip().endswith("demo is not running") or terminal
     if not terminal:
-        assert text.count("mexico-0000 scpo_tuned: 35.0% on validation") == 1
-        assert text.count("mexico-0001 scpo_tuned: 35.0% on validation") == 1
+        assert text.count("mexico-0000 scpo_tuned: 35.0 % on validation") == 1
+        assert text.count("mexico-0001 scpo_tuned: 35.0 % on validation") == 1
 
 
 def test_a_folder_that_is_no_run_is_refused(tmp_path: Path) -> None:

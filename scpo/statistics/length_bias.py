@@ -102,7 +102,7 @@ def _split_gain(sums: FloatArray) -> tuple[FloatArray, FloatArray]:
     longer, shorter, gain_longer, gain_shorter, gain, pairs = sums.T
     lean = divide_draws(gain_longer, longer) - divide_draws(gain_shorter, shorter)
     part = (longer - shorter) / pairs * lean / 2
-    return gain / pairs, np.where(np.isnan(part), 0.0, part)
+    return gain / pairs, np.where(np.isnan(part), 0.0, part) + 0.0  # which turns -0.0 into 0
 
 
 def _checked(

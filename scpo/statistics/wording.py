@@ -47,7 +47,7 @@ def _format(figure: Interval | float | None, value: str, ends: str, missing: str
     given = figure if isinstance(figure, Interval) else Interval(figure, None, None, 0)
     if given.value is None:
         return missing
-    words = value.format(100 * given.value)
+    words = value.format(100 * given.value + 0.0)  # which takes the sign of -0.0
     if given.low is None or given.high is None:
         return words
     return words + ends.format(100 * given.low, 100 * given.high)

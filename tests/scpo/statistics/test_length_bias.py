@@ -149,3 +149,8 @@ def test_the_rest_of_a_gain_has_the_interval_of_the_rest():
     only = cases(30, -20)
     assert only["rest_low"] <= 0.0 <= only["rest_high"]
     assert only["rest_high"] - only["rest_low"] < only["length_high"] - only["length_low"]
+
+
+def test_no_part_of_a_gain_is_zero_without_a_sign():
+    row = length_share([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [-2, -3, 4], ["a", "a", "b"])
+    assert str(row["length_part"]) == "0.0"

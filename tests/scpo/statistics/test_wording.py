@@ -11,7 +11,7 @@ def test_figures_with_and_without_an_interval():
     assert format_accuracy(None, missing="-") == "-"
     assert format_difference(Interval(0.012, -0.008, 0.03, 9)) == "+1.2 (-0.8 to +3.0)"
     assert format_difference(Interval(-0.05, None, None, 1)) == format_difference(-0.05) == "-5.0"
-    assert format_difference(None) == ""
+    assert (format_difference(None), format_difference(-0.0)) == ("", "+0.0")
 
 
 def test_what_is_pooled_is_named():

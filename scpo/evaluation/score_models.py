@@ -43,8 +43,8 @@ def score_models(
     countries = find_countries(judged.countries, present) or owners_of(named, present)
     if not countries:
         raise ValueError(
-            "Countries must be given, or labels that name them such as Mexico/scpo, but got "
-            f"the labels {', '.join(judged.models) or 'none'}."
+            "Countries must be given, or labels that name those of the data, such as "
+            f"{min(present)}/scpo, but got the labels {', '.join(judged.models) or 'none'}."
         )
     sources = find_models(named)
     source = find_model(judged.global_model, revision=judged.revision)

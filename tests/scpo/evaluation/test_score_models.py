@@ -100,8 +100,9 @@ def test_models_of_folders_are_scored_and_told(prepared, model_writer):
 
 def test_labels_and_countries_must_be_there(prepared, model_writer):
     folder = str(model_writer(prepared.parent / "global", "bert"))
-    with pytest.raises(ValueError, match="Countries must be given, or labels that name them"):
-        evaluate(prepared, {"full": folder})
+    message = "labels that name those of the data, such as Chile/scpo, but got the labels Kenya"
+    with pytest.raises(ValueError, match=message):
+        evaluate(prepared, {"Kenya": folder})
     with pytest.raises(ValueError, match="No interactions of Kenya; there are some of Chile"):
         evaluate(prepared, {"full": folder}, countries=["Kenya"])
     with pytest.raises(FileNotFoundError, match=r"Peru/scpo: .* holds no config\.json"):

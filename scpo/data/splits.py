@@ -240,7 +240,7 @@ def _users_to_split(
         numbers = ", ".join(f"{name} has {count}" for name, count in small.items())
         raise ValueError(
             f"At least {min_users} users a country must hold, but {numbers}. Leave these "
-            "countries out, or lower the minimum."
+            "countries out, or lower split.min_users of a sweep."
         )
     for user in sorted(user for country in countries for user in users_of[country]):
         if len(countries_of[user]) > 1:

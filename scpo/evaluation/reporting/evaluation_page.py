@@ -201,8 +201,8 @@ def _length(tables: Tables) -> Section | None:
     return Section(
         "What length explains",
         draw_table(Table("Share of the gain that length explains, points", columns, rows)),
-        "A model that has only learned to prefer longer responses has all of its gain in the "
-        "second column.",
+        "The rest is the gain that would be left if people chose the longer response as often as "
+        "the shorter one.",
     )
 
 

@@ -108,10 +108,11 @@ def _describe_consensus(ranking: CountryRanking) -> str:
         return words
     layers, drop = chosen.evaluation, chosen.consensus.drop
     if drop.value is not None and layers.distinctive.accuracy is not None:
+        pairs = format_count(layers.distinctive.pairs, "pair")
         words += (
-            f" Where the global model is wrong it is right in "
-            f"{format_accuracy(layers.distinctive.accuracy)} of {layers.distinctive.pairs} pairs, "
-            f"for {format_accuracy(drop)} of {layers.consensus.pairs} lost where that is right."
+            f" It is right in {format_accuracy(layers.distinctive.accuracy)} of the {pairs} that "
+            f"the global model gets wrong, and loses {format_accuracy(drop)} of the "
+            f"{layers.consensus.pairs} that it gets right."
         )
     return words + ("" if chosen.consensus.told else f" {chosen.consensus.words.capitalize()}.")
 
@@ -157,8 +158,8 @@ def describe_front(ranking: CountryRanking) -> str:
     if ranking.hypervolume is not None:
         accuracy, share = REFERENCE
         words += (
-            f", hypervolume {ranking.hypervolume:.3f} (accuracy x share of the pairs, up to "
-            f"{100 * accuracy:.0f} % with {100 * share:.0f} % of the pairs)"
+            f", hypervolume {ranking.hypervolume:.3f} (accuracy above {100 * accuracy:.0f} % "
+            f"x share of the pairs under {100 * share:.0f} %)"
         )
     return f"{words}."
 

@@ -67,8 +67,8 @@ def test_the_answer_that_is_trained_is_named(trial):
 
 def test_gain_and_loss_by_layer_are_said(records):
     words = describe(rank_country(records, "South Africa"))
-    assert "Where the global model is wrong it is right in 47.4 % of 19 pairs" in words
-    assert "for 9.4 % (0.0-26.3) of 32 lost where that is right" in words
+    assert "right in 47.4 % of the 19 pairs that the global model gets wrong, and" in words
+    assert "and loses 9.4 % (0.0-26.3) of the 32 that it gets right." in words
     assert "Whether it keeps the consensus cannot be told." in words
     strict = rank_country(records, "Chile", rule=ChoiceRule(max_consensus_drop=0.0))
     broken = sum(not setting.feasible for setting in strict.settings)
@@ -91,8 +91,8 @@ def test_front_knee_and_hypervolume_are_said(trial):
     trials = [trial("top", [9, 9], 100), trial("knee", [8, 8], 30), trial("low", [6, 6], 10)]
     known = [t.model_copy(update={"counts": {"pairs_available": 100.0}}) for t in trials]
     assert describe_front(rank_country(known, "Mexico")) == (
-        "Front of 3 settings, knee at 30 pairs (80.0 %), hypervolume 0.270 (accuracy x share of "
-        "the pairs, up to 50 % with 110 % of the pairs)."
+        "Front of 3 settings, knee at 30 pairs (80.0 %), hypervolume 0.270 (accuracy above "
+        "50 % x share of the pairs under 110 %)."
     )
     assert describe_front(rank_country(trials[:1], "Mexico")) == "Front of 1 setting."
     assert "knee" in printed(leaderboard_table([rank_country(known, "Mexico")]))

@@ -126,8 +126,12 @@ def opinions(
     path: Annotated[
         Path | None, Option(help="GlobalOpinionQA as a file; default: the hub.", callback=in_home)
     ] = None,
-    countries: Annotated[str, Option(help="Comma-separated; default: those with a model.")] = "",
-    min_questions: Annotated[int, Option(help="Fewest questions of a country.")] = 100,
+    countries: Annotated[
+        str, Option(help="Comma-separated; default: those with a model, else by --min-questions.")
+    ] = "",
+    min_questions: Annotated[
+        int, Option(help="Of a country, where none is named or has a model.")
+    ] = 100,
     part: Annotated[str, Option(help="Questions: all, validation or test.")] = "all",
     temperature: Annotated[float, Option(help="T of softmax(reward / T).")] = 1.0,
     fit_temperature: Annotated[

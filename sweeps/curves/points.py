@@ -65,10 +65,10 @@ def missing_curve(points: Sequence[CurvePoint]) -> str | None:
     budgets = sorted({point.budget for point in points})
     if len(budgets) > 1:
         return None
-    found = f"only {budgets[0]:g}" if budgets else "none"
+    found = f"only those at {budgets[0]:g}" if budgets else "none"
     return (
-        f"A curve needs at least two budgets, but the run has {found}. "
-        "Give `curves.budgets` several shares of the labelled pairs and run again."
+        f"A curve needs trainings at two budgets or more, but the run has {found} so far. "
+        "Resume the sweep, with several shares of the labelled pairs in `curves.budgets`."
     )
 
 

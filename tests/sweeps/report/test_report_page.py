@@ -188,7 +188,7 @@ def test_a_run_of_failures_only_is_still_a_page(records):
     assert "no setting to recommend" in page
     assert "This run has no final models yet." in page
     assert "This run has no searched setting to draw." in page
-    assert "A curve needs at least two budgets, but the run has none." in page
+    assert "trainings at two budgets or more, but the run has none so far." in page
 
 
 def test_a_run_without_search_is_still_a_page(records):

@@ -191,8 +191,9 @@ def test_groups_are_counted_by_node(
     set_nodes(monkeypatch, *({"CPU": cpus} for cpus in nodes))
     config = LanesConfig(workers=2)
     assert count_lanes(config, num_jobs=20) == expected
+    lanes = "1 lane" if expected == 1 else f"{expected} lanes"
     assert describe_lanes(config, num_jobs=20) == (
-        f"{expected} lanes of 2 workers (ZeRO stage 2), each 2 of {sum(nodes):g} CPUs"
+        f"{lanes} of 2 workers (ZeRO stage 2), each 2 of {sum(nodes):g} CPUs"
     )
 
 
@@ -203,7 +204,7 @@ def test_a_group_that_never_fits_is_refused_with_the_numbers(
     with pytest.raises(
         RuntimeError,
         match=r"needs 2 x \(1 CPU and 1 GPU\), but the cluster has 65 CPUs and 1 GPUs on 2 nodes, "
-        r"room for 1 workers\. Lower lanes\.workers",
+        r"room for 1 worker\. Lower lanes\.workers",
     ):
         count_lanes(LanesConfig(workers=2, gpus=1), num_jobs=20)
 

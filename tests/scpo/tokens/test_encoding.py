@@ -92,8 +92,8 @@ def test_one_function_serves_scoring_and_training():
                 name = ast.unparse(node.func).split(".")[-1]
                 if name in ("tokenizer", "apply_chat_template", "encode_plus"):
                     calls.append(file.name)
-    # asks for the token types of a probe; takes conversations that are rendered already
-    probes = {"fit_together.py", "models.py"}
+    # token types of a probe; conversations that are rendered already; a try of the settings
+    probes = {"fit_together.py", "models.py", "loading.py"}
     assert set(calls) - probes == {"chat_layout.py", "pair_layout.py"}  # called by encoding.py
 
 

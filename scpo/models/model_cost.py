@@ -28,7 +28,7 @@ from scpo.choices import ResolvedPrecision
 from scpo.config import LoraConfig
 from scpo.models.classifier import adapt_classes, enable_activation_checkpointing
 from scpo.models.devices import autocast
-from scpo.models.folder.checks import CONFIG_FILE, in_one_line
+from scpo.models.folder.checks import CONFIG_FILE, check_layers, in_one_line, read_object
 from scpo.models.lora import add_lora
 from scpo.models.model_source import ModelSource, find_model
 from scpo.models.reward_model import LoadedModel, quiet_transformers
@@ -158,6 +158,7 @@ def _read_config(source: ModelSource, *, trust_remote_code: bool) -> Any:
     folder = (source.base or source).config_folder()
     if not (folder / CONFIG_FILE).is_file():
         raise FileNotFoundError(f"{source} holds no {CONFIG_FILE}, so it is no model.")
+    check_layers(read_object(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
     with in_one_line(str(folder / CONFIG_FILE)):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust_remote_code)
     config.num_labels = 1

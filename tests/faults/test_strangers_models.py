@@ -8,6 +8,7 @@ import pickle
 import re
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,6 +19,7 @@ import scpo
 from scpo.files.atomic import hash_values
 from scpo.models.folder.contract import FACTS_FILE
 from scpo.models.loading import load_reward_model
+from scpo.models.model_cost import measure_model
 from scpo.tokens import chat_template
 from scpo.tokens.chat_template import TemplateFailure, render_conversations
 from scpo.training.checkpoints import _restore_random_states
@@ -123,6 +125,16 @@ def test_weights_of_another_name(model: Path, canary: Path, tell: Tell) -> None:
     with pytest.raises(ValueError, match=r"transformers_weights names 'other\.") as raised:
         load_reward_model(model)
     told("weights that config.json names otherwise", canary, str(raised.value)[-120:], tell)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_layers_without_end(model: Path, canary: Path, nested: bool, tell: Tell) -> None:
+    layers = {"num_hidden_layers": 10_000_000}
+    change_json(model / "config.json", **({"text_config": layers} if nested else layers))
+    for read in (load_reward_model, partial(measure_model, max_tokens=64, precision="fp32")):
+        with pytest.raises(ValueError, match=r"num_hidden_layers must be 1,024 at most") as raised:
+            read(str(model))
+    told("layers without end in config.json", canary, str(raised.value)[-120:], tell)
 
 
 def test_a_length_that_is_no_number(model: Path, canary: Path, tell: Tell) -> None:

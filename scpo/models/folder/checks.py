@@ -4,7 +4,8 @@ transformers answers a pointer file or a cut one with a traceback, and missing t
 with a tokenizer that knows no words. Here each is one line that names the file.
 """
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ JSON_FILES = (
 TOKENIZER_FILES = ("tokenizer.json", "*.model", "vocab.*", "*.tiktoken", "*.vocab")
 MAX_OBJECT_BYTES = 1 << 25  # of a file that is read as an object
 MAX_WORDS_BYTES = 1 << 28  # of any other text; the largest tokenizers take 40 MB
+MAX_LAYERS = 1024  # and experts; each is built before its weights are missed
+_LAYERS = re.compile(r"(num|n)_(\w+_)?(layers?|experts)|(en|de)coder_layers")
 POINTER = b"version https://git-lfs"
 
 
@@ -31,11 +34,12 @@ def check_model_files(folder: Path) -> None:
 
     Raises:
         FileNotFoundError: A file is missing; or the weights are pickled.
-        ValueError: A file is a pointer, damaged or no JSON, or the weights are quantized or
-            of another name.
+        ValueError: A file is a pointer, damaged or no JSON; the weights are quantized or of
+            another name; or there are layers without end.
     """
     check_texts(folder)
     config = read_object(folder / CONFIG_FILE)
+    check_layers(config, str(folder / CONFIG_FILE))
     if config.get("quantization_config") is not None:
         raise ValueError(
             f"{folder / CONFIG_FILE}: the weights are quantized (quantization_config), which is "
@@ -50,6 +54,22 @@ def check_model_files(folder: Path) -> None:
         )
     for file in _weight_files(folder):
         check_weights(file)
+
+
+def check_layers(config: Mapping[str, Any], origin: str) -> None:
+    """Refuse a configuration of more layers or experts than any model has, nested ones too.
+
+    Raises:
+        ValueError: It has over `MAX_LAYERS`.
+    """
+    for name, value in config.items():
+        if isinstance(value, Mapping):
+            check_layers(value, origin)
+        elif isinstance(value, int) and value > MAX_LAYERS and _LAYERS.fullmatch(str(name)):
+            raise ValueError(
+                f"{origin}: {name} must be {MAX_LAYERS:,} at most, but is {value:,}. Copy or "
+                "download the model again."
+            )
 
 
 def check_texts(folder: Path) -> None:

@@ -6,7 +6,9 @@ than the budget is a policy (`scpo.tokens.flat_tokens.positions_within`). All to
 set lie in one flat array; padding happens a batch at a time.
 """
 
-from collections.abc import Sequence
+import gc
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,6 +102,18 @@ def encode_texts(
             f"{'pair' if is_pair else 'chat template'} alone takes "
             f"{layout.num_special} tokens, but got {max_tokens}."
         )
+    with _no_collection():
+        return _encode(layout, tokenizer, prompts, responses, max_tokens, overlong)
+
+
+def _encode(
+    layout: ChatLayout | PairLayout,
+    tokenizer: PreTrainedTokenizerBase,
+    prompts: Sequence[Prompt],
+    responses: Sequence[str],
+    max_tokens: int,
+    overlong: Overlong,
+) -> TokenizedTexts:
     ids, types = [np.zeros(0, np.int32)], [np.zeros(0, np.int8)]
     lengths, before = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     progress = ProgressLines(f"tokenising {len(prompts):,} texts", len(prompts))
@@ -118,6 +132,18 @@ def encode_texts(
         offsets_of(np.concatenate(lengths)),
         np.concatenate(before) > max_tokens,
     )
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Pause Python's garbage collector: it would go through all texts again after every few."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def pad_texts(

@@ -1,5 +1,7 @@
 import ast
 import copy
+import gc
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +168,22 @@ def test_taking_texts_keeps_them(pair_tokenizer):
     assert taken.overlong.tolist() == [True, False, True]
     assert taken.num_truncated == 2
     assert len(texts.take(np.zeros(0, dtype=np.int64))) == 0
+
+
+def test_no_garbage_is_collected_while_many_texts_are_tokenised(pair_tokenizer):
+    """It would go through all texts again and again, so that a million took half as long more."""
+    collected = []
+
+    def note(phase, info):
+        collected.append(any(frame.name == "_encode" for frame in traceback.extract_stack()))
+
+    before = gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    gc.callbacks.append(note)
+    try:
+        encode_texts(pair_tokenizer, ["a b"] * 50, ["c"] * 50, max_tokens=16)
+    finally:
+        gc.callbacks.remove(note)
+        gc.set_threshold(*before)
+    assert not any(collected)
+    assert gc.isenabled()

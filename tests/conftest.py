@@ -43,8 +43,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path not in slow)
 
 
+def pytest_collection() -> None:
+    """Collect tests without looking for garbage."""
+    gc.disable()
+
+
 def pytest_collection_finish() -> None:
-    """Start the server of forked processes before a test changes what it would inherit."""
+    """Look for garbage among what tests make, not among all that was imported for them.
+
+    The server of forked processes starts before a test changes what it would inherit.
+    """
+    gc.freeze()
+    gc.enable()
     if "tests.forked" in sys.modules:
         with pytest.MonkeyPatch.context() as patch:
             patch.setenv("RAY_AUTH_MODE", "disabled")

@@ -3,6 +3,7 @@
 from typing import Literal, TypeAlias
 
 POOLED = "pooled"  # in place of a country: the pairs of all countries, joined
+NODE_GROUP = "ray.io/node-group"  # a label of `ray up` and KubeRay, whose clusters may grow
 
 Precision = Literal["auto", "fp32", "bf16"]
 ResolvedPrecision = Literal["fp32", "bf16"]

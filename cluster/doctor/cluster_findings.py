@@ -14,6 +14,7 @@ from cluster.doctor.capacity import NodeCapacity, Processes, judge_capacity
 from cluster.doctor.node_findings import LATE, RETRY_ADVICE, Finding, Severity, name_of, value_of
 from cluster.doctor.probes import Outcome, is_hub_name
 from cluster.doctor.transport import Collected
+from scpo.choices import NODE_GROUP
 from scpo.text.counts import format_count
 
 _TOKEN_ADVICE = (  # nosec B105  # advice
@@ -21,7 +22,6 @@ _TOKEN_ADVICE = (  # nosec B105  # advice
     "node: anyone who reaches a cluster without a token can run code on it."
 )
 
-_NODE_GROUP = "ray.io/node-group"  # as in `scpo.distributed.ray_start`
 _GROWING_ADVICE = "To check one, have it there: min_workers (KubeRay: minReplicas) 1; ask again."
 
 
@@ -226,7 +226,7 @@ def _nodes_known(collected: Collected) -> list[dict[str, Any]]:
 
 def _can_grow(collected: Collected) -> bool:
     """Return whether the cluster is one of `ray up` or KubeRay, which may add nodes."""
-    return any(_NODE_GROUP in node.get("labels", {}) for node in _nodes_known(collected))
+    return any(NODE_GROUP in node.get("labels", {}) for node in _nodes_known(collected))
 
 
 def _nodes_silent(collected: Collected) -> list[dict[str, Any]]:

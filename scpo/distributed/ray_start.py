@@ -13,6 +13,7 @@ import ray.util.client
 from ray.job_config import JobConfig
 
 import scpo
+from scpo.choices import NODE_GROUP
 from scpo.files.places import shorten_ray_temp
 from scpo.interrupts import keep_handlers
 from scpo.lost_cluster import ClusterWatch
@@ -23,7 +24,6 @@ CPUS_PER_WORKER = 0.9  # leaves room on two cores for a driver that holds a frac
 # Records and errors say it better; Tune logs a traceback for every lane that dies.
 _LOGS = {"ray": logging.ERROR, "ray.train": logging.ERROR, "ray.tune": logging.CRITICAL}
 _ANSWER_S = 5.0  # for a connection, and again for Ray's protocol
-NODE_GROUP = "ray.io/node-group"  # a label of `ray up` and KubeRay, whose clusters may grow
 START_TIMEOUT_S = 900.0  # an autoscaler may need minutes for a node
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from scpo.text.counts import format_count
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import KEPT_GLOBAL, POOLED, TUNED_ARM
 from sweeps.ranking.ranking import CountryRanking
@@ -41,7 +42,7 @@ def describe_tests(
             )
         elif before:
             notes[ranking.country] = (
-                f"The test users judged {before} other setting{'s' * (before > 1)} before this "
+                f"The test users judged {format_count(before, 'other setting')} before this "
                 "one, so its test figure is not of a first look."
             )
     return notes

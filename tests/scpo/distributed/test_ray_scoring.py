@@ -6,11 +6,11 @@ import ray
 import torch
 from ray.util.placement_group import placement_group, remove_placement_group
 
+from scpo.choices import NODE_GROUP
 from scpo.countries.features import KeptFeatures, features_with_cache
 from scpo.countries.reference_cache import score_with_cache, text_keys
 from scpo.countries.scoring import score_texts
 from scpo.distributed.ray_scoring import _count_devices, score_on_ray
-from scpo.distributed.ray_start import NODE_GROUP
 from scpo.models.loading import load_reward_model
 from scpo.tokens.encoding import encode_texts
 from tests.saved_model import save_reward_model

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import ray
 
-from scpo.distributed.ray_start import NODE_GROUP, can_grow, check_capacity, places_by_node
+from scpo.choices import NODE_GROUP
+from scpo.distributed.ray_start import can_grow, check_capacity, places_by_node
 from sweeps.config import LanesConfig
 from sweeps.lanes import lane_count
 from sweeps.lanes.lane_count import (

@@ -30,7 +30,7 @@ from sweeps.lanes.lane_count import LaneCount, StartTimeout, count_lanes
 from sweeps.lanes.sharded_lane import ACTOR_NEEDS, ShardedLane
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
-from sweeps.search.job_source import JobList, JobSource
+from sweeps.search.job_source import MAX_LOSSES, JobList, JobSource
 from sweeps.search.rung_scheduler import RungScheduler
 
 
@@ -137,6 +137,7 @@ class LedgerCallback(Callback):
         self.on_record = on_record
         self.source = source
         self.has_result = False
+        self.num_given_up = 0  # jobs that lost their lane too often
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         """Tell that the driver goes on."""
@@ -170,18 +171,26 @@ class LedgerCallback(Callback):
         """Append a trial that lost its lane, unless another lane does it.
 
         Raises:
-            RuntimeError: Not one lane has worked so far, and this one could not start.
+            RuntimeError: Not one lane has worked so far, and this one could not start, or two
+                jobs lost every lane that they were given.
         """
         file = Path(trial.error_file or "")
         text = file.read_text(encoding="utf-8").strip() if file.is_file() else ""
         error = text.splitlines()[-1] if text else "the lane died without an error message"
-        if not self.has_result and (unstarted := f"{LaneNotStarted.__name__}: ") in error:
-            raise RuntimeError(error.partition(unstarted)[2])
+        if not self.has_result:
+            _refuse_unstarted(text, error)
         job = Job(**trial.config)
         if self.source.is_given_again(job.trial_id):
             warn(f"{job.trial_id}: its lane died ({one_line(error)}), so it is trained again.")
-        else:
-            self._add(failed_record(job, error, lane_lost=True))
+            return
+        self._add(failed_record(job, error, lane_lost=True))
+        self.num_given_up += 1
+        if self.num_given_up > 1 and not self.has_result:
+            raise RuntimeError(
+                f"No lane finished a training: {self.num_given_up} trainings lost "
+                f"{MAX_LOSSES + 1} lanes each, the last because of: {one_line(error)}. Mend that, "
+                "then run the same command with --resume."
+            )
 
     def _add(self, record: TrialRecord) -> None:
         self.ledger.append(record)
@@ -189,3 +198,18 @@ class LedgerCallback(Callback):
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # the ledger is the state, so Tune's snapshot holds none
+
+
+def _refuse_unstarted(text: str, error: str) -> None:
+    """Refuse a lane that can never work, by the error it died of.
+
+    Raises:
+        RuntimeError: It said so itself, or its node cannot import it.
+    """
+    if (unstarted := f"{LaneNotStarted.__name__}: ") in error:
+        raise RuntimeError(error.partition(unstarted)[2])
+    if "failed to import on the worker" in text:
+        raise RuntimeError(
+            f"A lane could not start: its node cannot import it ({one_line(error)}). Install "
+            "scpo, of this version, on every node; `scpo doctor` compares them."
+        )

@@ -83,6 +83,36 @@ def test_a_lane_that_never_started_ends_the_experiment(tmp_path: Path) -> None:
     assert [record.state for record in Ledger(tmp_path).read()] == ["failed"]
 
 
+def test_lanes_that_cannot_be_imported_end_the_experiment(tmp_path: Path) -> None:
+    file = tmp_path / "error.txt"
+    file.write_text(
+        "The actor with name ResourceTrainable failed to import on the worker.\n  Traceback\n"
+        "ModuleNotFoundError: No module named 'sweeps'\n"
+    )
+    job = Job("a", "search", "Mexico", "full", 1e-5, 1.0, seed=0)
+    trial: Any = SimpleNamespace(config=vars(job), error_file=str(file))
+    callback = LedgerCallback(Ledger(tmp_path), lambda record: None, JobList([job]))
+    with pytest.raises(RuntimeError, match=r"No module named 'sweeps'\)\. Install scpo, of this"):
+        callback.on_trial_error(0, [], trial)
+
+
+def test_a_search_of_which_every_lane_dies_ends_after_two_trainings(tmp_path: Path) -> None:
+    jobs = [Job(name, "search", "Mexico", "full", 1e-5, 1.0, seed=0) for name in "abc"]
+    failing, passing = (
+        LedgerCallback(Ledger(tmp_path / name), lambda record: None, JobList([]))
+        for name in ("failing", "passing")
+    )
+    passing.has_result = True  # of a lane before
+    trials: list[Any] = [SimpleNamespace(config=vars(job), error_file=None) for job in jobs]
+    failing.on_trial_error(0, [], trials[0])
+    with pytest.raises(RuntimeError, match="2 trainings lost 5 lanes each.*without an error mess"):
+        failing.on_trial_error(0, [], trials[1])
+    for trial in trials:
+        passing.on_trial_error(0, [], trial)
+    for callback, num in ((failing, 2), (passing, 3)):
+        assert [record.lane_lost for record in callback.ledger.read()] == [True] * num
+
+
 def test_a_lane_that_died_is_told_where_its_job_is_trained_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

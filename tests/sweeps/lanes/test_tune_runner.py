@@ -105,7 +105,9 @@ def test_a_search_of_which_every_lane_dies_ends_after_two_trainings(tmp_path: Pa
     passing.has_result = True  # of a lane before
     trials: list[Any] = [SimpleNamespace(config=vars(job), error_file=None) for job in jobs]
     failing.on_trial_error(0, [], trials[0])
-    with pytest.raises(RuntimeError, match=r"2 trainings lost 5 lanes each.*without an error mess"):
+    with pytest.raises(
+        RuntimeError, match=r"2 trainings lost 5 lanes each.*without an error mess"
+    ):
         failing.on_trial_error(0, [], trials[1])
     for trial in trials:
         passing.on_trial_error(0, [], trial)

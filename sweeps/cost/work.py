@@ -25,7 +25,8 @@ from scpo.models.model_source import ModelSource
 from scpo.text.counts import format_count
 from sweeps.config import LanesConfig, SweepConfig
 from sweeps.jobs.folds import folds_of
-from sweeps.jobs.job import RECORDED, Job, rung_job, select_pairs
+from sweeps.jobs.job import RECORDED, Job
+from sweeps.jobs.job_inputs import rung_job, select_pairs
 from sweeps.jobs.planned_jobs import arm_job, curve_jobs
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, TUNED_ARM, USER, slug

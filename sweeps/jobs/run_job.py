@@ -18,7 +18,8 @@ from scpo.tokens.batches import TrainingSet
 from scpo.training.fit import fit_on_device
 from scpo.training.loop import TrainingResult
 from scpo.training.warm_start import ProvenStarts
-from sweeps.jobs.job import Job, job_training, select_pairs, training_set
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import job_training, select_pairs, training_set
 from sweeps.jobs.job_records import new_record
 from sweeps.ledger.consensus_drop import CONSENSUS_DROP, shown_excess
 from sweeps.ledger.records import EvaluationRecord, TrialRecord

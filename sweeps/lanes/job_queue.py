@@ -1,22 +1,18 @@
 """The queue between a driver and the workers of a sharded lane.
 
-Jobs and outcomes are plain values, so that the actor imports no training stack. All ranks take
-the same job by its index. Workers that died are restarted and take the job in flight once more;
-if they die again, the job has failed.
+Jobs and outcomes are plain values, and this module imports neither torch nor Ray: each process
+that holds the queue's handle imports it. All ranks take the same job by its index. Workers that
+died are restarted and take the job in flight once more; if they die again, the job has failed.
 """
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
 from typing import Any
-
-from ray.train import UserCallback
 
 from scpo.files.places import Place, below
 from sweeps.jobs.job import Job
 
 _MAX_ATTEMPTS = 2  # of a job
-_ERROR_CHARS = 160  # of a rank
 
 
 class JobQueue:
@@ -104,28 +100,6 @@ class JobQueue:
     async def count_starts(self) -> int:
         """Return how often workers started."""
         return self.num_starts
-
-
-class DeathNotes(UserCallback):
-    """Sends the errors of workers that died to the queue; Ray Train's controller calls it."""
-
-    def __init__(self, queue: Any) -> None:
-        self.queue = queue
-
-    def after_exception(
-        self, run_context: Any, worker_exceptions: Mapping[int, Exception]
-    ) -> None:
-        """Send the first line of every rank's error."""
-        self.queue.note_death.remote(describe_deaths(worker_exceptions))
-
-
-def describe_deaths(errors: Mapping[int, Exception]) -> str:
-    """Return the first line of each rank's error, in one line."""
-    lines = {rank: str(error).strip().splitlines() for rank, error in errors.items()}
-    return "; ".join(
-        f"rank {rank}: {first[0][:_ERROR_CHARS] if first else type(errors[rank]).__name__}"
-        for rank, first in sorted(lines.items())
-    )
 
 
 def checkpoints_of(job: Job, fold: int, folder: Place) -> Place:

@@ -15,7 +15,8 @@ from ray.tune import Trainable
 from scpo.files.places import Place
 from sweeps.config import LanesConfig
 from sweeps.jobs.folds import folds_of, pool_folds
-from sweeps.jobs.job import Job, rung_job
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import rung_job
 from sweeps.jobs.job_records import failed_record
 from sweeps.lanes.hangs.signs import Signs, Watched
 from sweeps.ledger.records import TrialRecord

@@ -26,8 +26,9 @@ from scpo.distributed.worker_group import WorkerGroup, make_trainer
 from scpo.files.buckets import remove_place
 from scpo.files.places import Place, absolute, below
 from sweeps.jobs.job import Job
+from sweeps.lanes.death_notes import DeathNotes
 from sweeps.lanes.hangs.signs import Watched
-from sweeps.lanes.job_queue import DeathNotes, JobQueue, checkpoints_of
+from sweeps.lanes.job_queue import JobQueue, checkpoints_of
 from sweeps.lanes.lane import JobFailed, LaneLost, LaneNotStarted
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace

@@ -17,7 +17,7 @@ from scpo.files.atomic import write_text
 from scpo.files.provenance import installed_versions, source_commit
 from scpo.heads.linear_heads import ProbedPairs, head_margins
 from sweeps.config import CurvesConfig, HeadsConfig, Say, SweepConfig
-from sweeps.jobs.job import labelled_pairs
+from sweeps.jobs.job_inputs import labelled_pairs
 from sweeps.jobs.job_records import margin_record
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord, encode_records
 from sweeps.ledger.words import slug

@@ -48,7 +48,8 @@ from workload import load_minilm, load_plain_minilm, make_countries, save_model
 
 from scpo.arrays import IntArray
 from scpo.countries.country_data import CountryData
-from sweeps.jobs.job import Job, select_pairs
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import select_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.run.workspace import Workspace
 

@@ -38,7 +38,7 @@ from scpo.statistics.user_folds import deal_users
 from sweeps.config import CurvesConfig, HeadsConfig
 from sweeps.curves.output.files import write_curve_files
 from sweeps.curves.points import curve_points
-from sweeps.jobs.job import labelled_pairs
+from sweeps.jobs.job_inputs import labelled_pairs
 from sweeps.ledger.records import TrialRecord
 from sweeps.probe.choose_heads import choose_heads
 from sweeps.probe.curves import curve_records

@@ -30,7 +30,8 @@ from scpo.evaluation.held_out import evaluate_margins
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
 from scpo.models.reward_model import content_hash
-from sweeps.jobs.job import Job, job_training, select_pairs, training_set
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import job_training, select_pairs, training_set
 from sweeps.lanes.standing_group import StandingGroup
 from sweeps.run.workspace import Workspace
 

@@ -39,7 +39,8 @@ from scpo.models.reward_model import content_hash
 from scpo.tokens.batches import TrainingSet
 from scpo.training.loop import TrainingResult
 from sweeps.config import SweepConfig
-from sweeps.jobs.job import Job, select_pairs, training_set
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import select_pairs, training_set
 from sweeps.lanes import lane_count
 from sweeps.ledger.records import Ledger, TrialRecord, read_records
 from sweeps.run.workspace import Workspace

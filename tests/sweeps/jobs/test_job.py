@@ -13,7 +13,8 @@ from scpo.countries.user_agreement import country_agreement
 from scpo.method.user_weights import user_weights
 from scpo.models.loading import load_reward_model
 from scpo.models.reward_model import LoadedModel
-from sweeps.jobs.job import Job, labelled_pairs, select_pairs
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import labelled_pairs, select_pairs
 from sweeps.jobs.job_records import (
     failed_record,
     pruned_record,

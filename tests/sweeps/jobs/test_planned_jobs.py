@@ -8,7 +8,8 @@ import pytest
 
 from scpo.config import LoraConfig, parse_config
 from sweeps.config import LanesConfig, SweepConfig
-from sweeps.jobs.job import Job, job_training
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import job_training
 from sweeps.jobs.job_records import failed_record
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import Ledger, TrialRecord

@@ -1,10 +1,13 @@
 """The queue of a sharded lane, without Ray: who gets which job, and when a job has failed."""
 
 import asyncio
+import subprocess
+import sys
 
 import pytest
 
-from sweeps.lanes.job_queue import DeathNotes, JobQueue, describe_deaths
+from sweeps.lanes.death_notes import DeathNotes, describe_deaths
+from sweeps.lanes.job_queue import JobQueue
 
 DONE = {"record": "{}"}
 
@@ -132,3 +135,12 @@ def test_deaths_are_told_in_one_line() -> None:
     handle = Handle()
     DeathNotes(handle).after_exception(None, errors)
     assert handle.said == ["rank 0: MemoryError; rank 1: The actor died."]
+
+
+def test_a_process_that_holds_the_queue_imports_no_training_stack() -> None:
+    code = (
+        "import sys, sweeps.lanes.job_queue; "
+        "print({'ray', 'torch', 'transformers', 'pandas'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

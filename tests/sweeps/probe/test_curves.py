@@ -15,7 +15,7 @@ from scpo.method.arms import select_arm
 from scpo.statistics.accuracy import counts_by_user
 from sweeps.config import CurvesConfig, HeadsConfig, SweepConfig
 from sweeps.curves.points import curve_points
-from sweeps.jobs.job import labelled_pairs
+from sweeps.jobs.job_inputs import labelled_pairs
 from sweeps.jobs.planned_jobs import curve_jobs
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.probe import curves

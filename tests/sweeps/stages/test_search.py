@@ -9,7 +9,8 @@ from optuna.distributions import IntDistribution
 
 from scpo.config import LoraConfig, TrainingConfig, parse_config
 from sweeps.config import SearchConfig, SweepConfig
-from sweeps.jobs.job import Job, job_training
+from sweeps.jobs.job import Job
+from sweeps.jobs.job_inputs import job_training
 from sweeps.jobs.job_records import failed_record
 from sweeps.search.space import describe_base, point_of, search_of, search_space, space_hash
 from sweeps.stages.search import first_points, reason_to_refuse

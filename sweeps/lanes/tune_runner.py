@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
-from ray.tune import Callback, FailureConfig, RunConfig, TuneConfig
+from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
 from ray.tune.search import ConcurrencyLimiter
 
 from scpo.distributed.ray_start import can_grow
@@ -109,6 +109,8 @@ def run_trials(
         run_config = RunConfig(
             storage_path=storage,
             callbacks=callbacks,
+            # Tune would save each trial at its end, one more call to its lane.
+            checkpoint_config=CheckpointConfig(checkpoint_at_end=False),
             failure_config=FailureConfig(max_failures=0),  # the source gives a lost job again
             verbose=0,
         )

@@ -14,6 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 from scpo.page.page import page_templates
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
+from scpo.text.counts import format_number
 
 COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")  # of page.css
 _TONES = {1: "up", -1: "down", 0: ""}  # colours, by the interval's side of 0
@@ -110,7 +111,7 @@ class _Drawn:
         places = LogLocator(subs=(1.0, 2.0, 5.0)) if plot.log_x else MaxNLocator(4)
         ends = (10**self.left, 10**self.right) if plot.log_x else (self.left, self.right)
         xs = [float(tick) for tick in places.tick_values(*ends) if ends[0] <= tick <= ends[1]]
-        self.x_ticks = [(self.x(tick), f"{tick:,.4g}") for tick in _thinned(xs, 6)]
+        self.x_ticks = [(self.x(tick), format_number(tick)) for tick in _thinned(xs, 6)]
         self.y_ticks = [(self.y(tick), _percent(tick)) for tick in _ticks(self.low, self.high)]
 
     def x(self, value: float) -> float:

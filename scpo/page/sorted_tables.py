@@ -8,6 +8,7 @@ from markupsafe import Markup
 from scpo.page.page import page_templates
 from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_accuracy, format_difference
+from scpo.text.counts import format_number
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,8 @@ def _cell(value: TableCell | str | float | int | None) -> TableCell:
         return TableCell("")
     if isinstance(value, str):
         return TableCell(value)
-    return TableCell(f"{value:,}" if isinstance(value, int) else f"{value:,.4g}", float(value))
+    words = f"{value:,}" if isinstance(value, int) else format_number(value)
+    return TableCell(words, float(value))
 
 
 def _value(figure: Interval | float | None) -> float | None:

@@ -17,6 +17,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
 from scpo.arrays import FloatArray
+from scpo.text.counts import format_number
 from sweeps.curves.shapes import (
     EXPONENTS,
     NUM_PARAMETERS,
@@ -81,7 +82,7 @@ def fit_curve(pairs: ArrayLike, error: ArrayLike, weights: ArrayLike | None = No
 
 def describe_fit(fit: CurveFit) -> str:
     """Return the formula of a fitted curve, n being the number of pairs."""
-    least = f"{fit.sizes[0]:.4g}"
+    least = format_number(fit.sizes[0])
     if fit.shape == "power":
         c, a, b = fit.parameters
         return f"error = {c:.4f} + {a:.4f} (n / {least})^-{b:.3f}"

@@ -19,7 +19,7 @@ from scpo.heads.linear_heads import JudgedHeads, ProbedPairs, head_margins, judg
 from scpo.method.weighting import effective_pairs
 from scpo.models.model_source import ModelSource
 from scpo.statistics.wording import format_accuracy
-from scpo.text.counts import format_count
+from scpo.text.counts import format_below, format_count
 from sweeps.config import Say, SearchConfig, SweepConfig
 from sweeps.probe.choose_heads import train_selections
 from sweeps.probe.fold_choice import FoldCounts, choose_in_folds, count_margins
@@ -243,4 +243,5 @@ def _describe_chosen(result: ProbeResult) -> str:
     if (retention, strength, of_users) == (1.0, 0.0, 0.0):
         return "plain fine-tuning"
     users = f", user strength {of_users:.2g}" if of_users else ""
-    return f"{100 * retention:.0f} % of the pairs at strength {strength:.2g}{users}"
+    kept = format_below(100 * retention, 2, whole=100)
+    return f"{kept} % of the pairs at strength {strength:.2g}{users}"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from scpo.method.arms import select_setting
 from scpo.statistics.wording import format_accuracy
+from scpo.text.counts import format_below, format_number
 from scpo.text.terminal_table import terminal_table
 from sweeps.ledger.pooled import write_columns
 from sweeps.probe.probe import NUM_POINTS, ProbeResult, front_settings
@@ -47,10 +48,11 @@ def _front_lines(result: ProbeResult) -> Iterator[tuple[object, ...]]:
         yield result.country, "none beats the global model"
     for number in numbers:
         row = _row(result, number)
-        beta = "" if row["beta"] is None else f" (beta {row['beta']:.2g})"
+        beta = "" if row["beta"] is None else f" (beta {format_number(row['beta'], 2)})"
+        kept = format_below(100 * row["retention"], 2, whole=100)
         yield (
             result.country,
-            f"{row['pairs_trained']} ({100 * row['retention']:.0f} %, tau {row['tau']:.2g})",
+            f"{row['pairs_trained']} ({kept} %, tau {format_below(row['tau'], 2, whole=1)})",
             f"{row['strength']:.2g}{beta}",
             f"{row['user_strength']:.2g}",
             f"{row['l2']:.1e}",

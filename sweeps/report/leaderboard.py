@@ -13,7 +13,7 @@ from rich.text import Text
 
 from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
-from scpo.text.counts import format_count
+from scpo.text.counts import format_below, format_count, format_number
 from scpo.text.terminal_table import terminal_table
 from sweeps.config import Answer
 from sweeps.ledger.pooled import write_columns
@@ -170,18 +170,18 @@ def describe_setting(setting: RankedSetting) -> str:
     retention, tau = record.config.get("retention"), record.setting.get("tau")
     strength, beta = record.config.get("strength"), record.setting.get("beta")
     if isinstance(retention, float | int):
-        share = f"{100 * retention:.0f} % of the pairs"
+        share = f"{format_below(100 * retention, 2, whole=100)} % of the pairs"
     else:
         share = f"{setting.pairs_trained:.0f} pairs"
     if tau is not None and tau < 1:
-        share += f" (tau {tau:.2g})"
+        share += f" (tau {format_below(tau, 2, whole=1)})"
     of_users = record.config.get("user_strength")
     users = f", user strength {of_users:.2g}" if isinstance(of_users, float) and of_users else ""
     if beta is None:
         return f"{share}{users or ', no weighting'}"
     if isinstance(strength, float | int):
-        return f"{share}, strength {strength:.2g} (beta {beta:.2g}){users}"
-    return f"{share}, beta {beta:.2g}{users}"
+        return f"{share}, strength {strength:.2g} (beta {format_number(beta, 2)}){users}"
+    return f"{share}, beta {format_number(beta, 2)}{users}"
 
 
 def write_leaderboard(rankings: Sequence[CountryRanking], path: Path) -> None:

@@ -14,7 +14,7 @@ from scpo.files.atomic import write_text
 from scpo.page.charts import ForestRow, draw_forest
 from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
 from scpo.statistics.wording import country_title
-from scpo.text.counts import format_count
+from scpo.text.counts import format_count, format_number
 from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
 from sweeps.ledger.pooled import PooledRow
@@ -202,7 +202,7 @@ def _facts(records: Sequence[TrialRecord]) -> list[tuple[str, str]]:
     if started:
         last = "" if started[0] == started[-1] else f" to {_minute(started[-1])}"
         facts.append(("Started", f"{_minute(started[0])}{last} UTC"))
-    facts.append(("Training time", f"{hours:.2g} h over all trials"))
+    facts.append(("Training time", f"{format_number(hours, 2)} h over all trials"))
     facts.append(("Engine", ", ".join(sorted({r.engine for r in records if r.engine}))))
     facts.append(("Commit", ", ".join(sorted({r.commit[:12] for r in records if r.commit}))))
     facts.append(("Versions", ", ".join(versions)))

@@ -7,6 +7,7 @@ from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_f
 from scpo.page.page import Section, join, paragraph
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.wording import country_title, format_accuracy
+from scpo.text.counts import format_number
 from sweeps.curves.points import CurvePoint, missing_curve, pairs_of
 from sweeps.ledger.pooled import PooledRow, find_row
 from sweeps.ledger.records import TrialRecord
@@ -280,7 +281,7 @@ def cost_section(records: Sequence[TrialRecord]) -> Section:
         mine = [record for record in records if record.country == country]
         hours = sum(r.devices * float(r.times.get("wall_s", 0.0)) for r in mine) / 3600
         states = [sum(r.state == state for r in mine) for state in ("pruned", "failed")]
-        lines.append((country, len(mine), *states, TableCell(f"{hours:.3g}", hours)))
+        lines.append((country, len(mine), *states, TableCell(format_number(hours, 3), hours)))
     columns = ("<country", "trainings", "pruned", "failed", "device-hours")
     return Section(
         "Cost by country", draw_table(Table("Cost by country", columns, lines)), is_open=False

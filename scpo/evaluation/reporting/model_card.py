@@ -24,7 +24,7 @@ from scpo.models.export.card import CARD_FILE, TAGS, TESTED_BEFORE, use_section
 from scpo.models.folder.contract import FACTS_FILE, verify_folder
 from scpo.statistics.bootstrap import read_interval
 from scpo.statistics.wording import format_accuracy, format_difference
-from scpo.text.counts import format_count
+from scpo.text.counts import format_count, format_number
 
 _log = logging.getLogger(__name__)
 ANY_ANNOTATORS = "the annotators who happened to take part"
@@ -196,7 +196,7 @@ def _training(facts: CardFacts, tested_before: int | None) -> list[tuple[str, st
 
 
 def _number(value: object) -> str:
-    return f"{value:,.4g}" if isinstance(value, float) else str(value)
+    return format_number(value) if isinstance(value, float) else str(value)
 
 
 def _rows(table: Iterable[Row], **keys: str) -> list[Row]:

@@ -102,3 +102,12 @@ def test_a_logarithmic_axis_is_even_in_ratios():
     html = draw_plots([Plot("p", "x", "y", [Series("", points)], log_x=True)])
     first, middle, last = map(float, re.findall(r'cx="([\d.]+)%"', html))
     assert middle - first == pytest.approx(last - middle, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "shown"), [(9_999.0, "9,999"), (48_000.0, "48,000"), (123_456, "123,456")]
+)
+def test_a_large_count_is_written_out(pairs, shown):
+    assert f">{shown}</td>" in draw_table(Table("t", ["pairs"], [[pairs]]))
+    plot = Plot("p", "pairs", "y", [Series("s", [PlotPoint(0.5, 0.5), PlotPoint(pairs, 0.6)])])
+    assert "e+0" not in draw_plots([plot])

@@ -38,6 +38,7 @@ VERMILLION = "#d55e00"
 GREEN = "#009e73"
 PURPLE = "#cc79a7"
 ORANGE = "#e69f00"
+SKY = "#56b4e9"
 
 _SVG_DPI = 72  # the unit of Matplotlib's SVG is a point
 _PNG_DPI = 160

@@ -16,7 +16,7 @@ from scpo.statistics.bootstrap import Interval
 from scpo.statistics.wording import format_difference
 from scpo.text.counts import format_number
 
-COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey")  # of page.css
+COLOURS = ("blue", "vermillion", "green", "purple", "orange", "grey", "ink")  # of page.css
 _TONES = {1: "up", -1: "down", 0: ""}  # colours, by the interval's side of 0
 _PAD = 0.06  # of the range, beyond the outermost values
 

@@ -17,6 +17,7 @@ from scpo.files.figure_style import (
     INK,
     ORANGE,
     PURPLE,
+    SKY,
     VERMILLION,
     show_percent,
     spread_positions,
@@ -31,8 +32,16 @@ ARM_COLOURS = {
     "filter": PURPLE,
     "weight": INK,
     "inverse": ORANGE,
+    "user": SKY,
 }
-ARM_MARKERS = {"full": "o", "scpo": "s", "random_k": "^", "filter": "D", "weight": "v"}
+ARM_MARKERS = {
+    "full": "o",
+    "scpo": "s",
+    "random_k": "^",
+    "filter": "D",
+    "weight": "v",
+    "user": "X",
+}
 _AXIS_NAMES: dict[Axis, str] = {
     "trained": "pairs trained on (log scale)",
     "labelled": "pairs labelled (log scale)",

@@ -45,6 +45,7 @@ _BASELINES = ("global model", "longer wins")
 _TITLE_INCHES, _NAME_INCHES, _GAP_INCHES = 0.28, 0.52, 0.2  # above a row and below it
 _LAYER_SHARE = 0.62  # height of a layer's panel against one of all pairs
 _NOTE_STYLE = {"ha": "left", "va": "bottom", "fontsize": 7.5, "color": MUTED}
+_LONGEST_NAME = 40  # characters of a country, so that its counts are not cut
 _BEYOND = 2.0  # how far past the last point a fitted line is drawn, dashed
 
 
@@ -126,7 +127,8 @@ def _draw_row(panels: list[Axes], points: list[CurvePoint], measure: str) -> Non
         finish_pairs_axis(axes, axis, means, reach, named=_is_named(measure))
     panels[0].set_ylabel(f"accuracy, {measure if is_layer else 'validation pairs'}")
     if _is_titled(measure):
-        panels[0].set_title(_title(means, is_layer), loc="left", fontweight="bold", fontsize=9.5)
+        title = _title(means, is_layer)
+        panels[0].set_title(title, loc="left", fontweight="bold", fontsize=9.5, pad=8.0)
     baselines: list[Label] = [
         (name, 0.0, accuracy, MUTED) for name, accuracy in zip(_BASELINES, known, strict=True)
     ]
@@ -141,7 +143,9 @@ def _title(means: list[CurvePoint], is_layer: bool) -> str:
     if is_layer:
         counts = f"{first.consensus_pairs:,} consensus and {first.distinctive_pairs:,} distinctive"
         counts += " pairs"
-    return f"{country_title(first.country)}: {counts}, {count_seeds(means)}"
+    name = country_title(first.country)
+    name = name if len(name) <= _LONGEST_NAME else f"{name[: _LONGEST_NAME - 1]}…"
+    return f"{name}: {counts}, {count_seeds(means)}"
 
 
 def _draw_fit(axes: Axes, axis: Axis, points: list[CurvePoint], measure: str) -> Label:

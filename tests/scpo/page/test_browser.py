@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from markupsafe import Markup
 
 from scpo.evaluation.reporting.evaluation_page import evaluation_page
 from scpo.evaluation.tables import evaluate_models
@@ -85,6 +86,19 @@ def test_axe_finds_nothing_serious(browser, pages, name, scheme):
 def test_the_page_itself_never_scrolls_sideways(browser, pages, width):
     page = open_page(browser, pages["evaluation"], viewport={"width": width, "height": 800})
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("width", [700, 1200])
+def test_a_long_name_leaves_room_for_what_stands_beside_it(browser, tmp_path, width):
+    name = "The Democratic Republic of the Congo " * 3
+    verdict = f'<dl class="verdicts"><dt>{name}</dt><dd>{"all is well " * 20}</dd></dl>'
+    forest = draw_forest([ForestRow(name, Interval(0.1, 0.0, 0.2, 9), "12 pairs")], "gain")
+    file = tmp_path / "page.html"
+    file.write_text(render_page("t", join([Markup(verdict), forest]), []))
+    page = open_page(browser, file, viewport={"width": width, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for beside in ("dd", ".track"):
+        assert page.locator(beside).first.bounding_box()["width"] > width / 4
 
 
 def test_a_click_on_a_heading_sorts_by_number_or_name(browser, pages):

@@ -10,6 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 
 from scpo.files.figure_style import save_figure
+from scpo.method.arms import TRAINED_ARMS
 from scpo.statistics.bootstrap import Interval
 from sweeps.curves.output.curve_panels import (
     ARM_COLOURS,
@@ -120,7 +121,8 @@ def test_too_few_budgets_are_refused_with_what_to_do(chile):
     assert missing_curve(chile) is None
 
 
-ARMS = ("full", "scpo", "random_k", "filter", "weight", "inverse")
+ARMS = ("full", "scpo", "random_k", "filter", "weight", "inverse", "user")
+LONG = "The Democratic Republic of the Congo and all that was ever a part of it"
 
 
 def crowded(num_budgets, num_seeds, arms=ARMS, **about):
@@ -155,7 +157,7 @@ def overlapping(boxes):
 @pytest.mark.parametrize("draw", [curves_figure, layers_figure])
 @pytest.mark.parametrize(("num_budgets", "num_seeds"), [(2, 1), (3, 5), (6, 5)])
 def test_nothing_written_overlaps_or_is_cut(draw, num_budgets, num_seeds):
-    figure = draw(crowded(num_budgets, num_seeds))
+    figure = draw(crowded(num_budgets, num_seeds, country=LONG))
     texts = []
     for axes in figure.axes:
         ticks = axes.xaxis.get_ticklabels() if axes.get_xlabel() else []
@@ -207,6 +209,7 @@ def test_a_fit_ends_at_twice_the_pairs_and_is_dashed_beyond_the_last():
 
 
 def test_colours_and_markers_are_told_apart_by_the_colour_blind_and_in_grey():
+    assert set(ARM_COLOURS) == set(TRAINED_ARMS)
     markers = [arm_marker(arm) for arm in ARM_COLOURS]
     assert len(set(markers)) == len(markers)
     assert set(ARM_MARKERS) <= set(ARM_COLOURS)

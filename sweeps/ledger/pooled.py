@@ -221,6 +221,13 @@ def sort_arms(arms: Iterable[str], order: Sequence[str]) -> list[str]:
     return sorted(arms, key=lambda arm: (order.index(arm) if arm in order else len(order), arm))
 
 
+def note_countries(row: PooledRow, rows: Iterable[PooledRow]) -> str:
+    """Return e.g. "2 of 3 countries" of a pooled row that lacks some of the rows' countries."""
+    total = len({each.country for each in rows} - {POOLED})
+    lacks = row.country == POOLED and row.num_countries < total
+    return f"{row.num_countries} of {total} countries" if lacks else ""
+
+
 def find_row(rows: Sequence[PooledRow], country: str, arm: str) -> PooledRow | None:
     """Return the row of an arm in a country, None where there is none."""
     return next((row for row in rows if (row.country, row.arm) == (country, arm)), None)

@@ -15,7 +15,13 @@ from rich.table import Table
 from scpo.arrays import Row
 from scpo.statistics.wording import format_accuracy, format_difference
 from scpo.text.terminal_table import terminal_table
-from sweeps.ledger.pooled import PooledRow, gather_cells, pooled_rows, write_columns
+from sweeps.ledger.pooled import (
+    PooledRow,
+    gather_cells,
+    note_countries,
+    pooled_rows,
+    write_columns,
+)
 from sweeps.ledger.records import Purpose, TrialRecord
 from sweeps.ledger.words import ARMS, BASELINE, GLOBAL, TUNED_ARM
 
@@ -110,10 +116,15 @@ def ablation_table(rows: Sequence[PooledRow], part: str) -> Table:
 def _table(title: str, rows: Sequence[PooledRow], left_out: Sequence[str]) -> Table:
     names = [name for name in _SHOWN if name not in left_out]
     sections = (
-        [[_SHOWN[name](row) for name in names] for row in group]
+        [[_cell(name, row, rows) for name in names] for row in group]
         for _, group in groupby(rows, key=lambda row: row.country)
     )
     return terminal_table(title, names, sections)
+
+
+def _cell(name: str, row: PooledRow, rows: Sequence[PooledRow]) -> str | int:
+    note = note_countries(row, rows) if name == "country" else ""
+    return f"{_SHOWN[name](row)} ({note})" if note else _SHOWN[name](row)
 
 
 def _with_seeds(row: PooledRow) -> Row:

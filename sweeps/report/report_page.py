@@ -17,7 +17,7 @@ from scpo.statistics.wording import country_title
 from scpo.text.counts import format_count, format_number
 from scpo.text.terminal import printable
 from sweeps.curves.points import curve_points
-from sweeps.ledger.pooled import PooledRow
+from sweeps.ledger.pooled import PooledRow, note_countries
 from sweeps.ledger.records import TrialRecord, read_records
 from sweeps.ledger.weights_file import UserWeight, read_user_weights
 from sweeps.ledger.words import BASELINE, GLOBAL, POOLED, TUNED_ARM
@@ -178,7 +178,7 @@ def _gains(rows: Sequence[PooledRow]) -> Markup:
         ForestRow(
             country_title(row.country),
             row.difference(against),
-            f"{format_count(row.pairs, 'pair')} of {format_count(row.users, 'test user')}",
+            _judged_by(row, rows),
         )
         for row in tuned
         if row.difference(against).value is not None
@@ -187,6 +187,11 @@ def _gains(rows: Sequence[PooledRow]) -> Markup:
         return Markup("")
     base = "plain fine-tuning" if against == BASELINE else "the global model"
     return draw_forest(lines, f"Gain of the chosen setting on {base}, test users, points")
+
+
+def _judged_by(row: PooledRow, rows: Sequence[PooledRow]) -> str:
+    judged = f"{format_count(row.pairs, 'pair')} of {format_count(row.users, 'test user')}"
+    return ", ".join(filter(None, [judged, note_countries(row, rows)]))
 
 
 def _config_section(config: str) -> Section:

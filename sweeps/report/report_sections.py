@@ -9,7 +9,7 @@ from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_
 from scpo.statistics.wording import country_title, format_accuracy
 from scpo.text.counts import format_number
 from sweeps.curves.points import CurvePoint, missing_curve, pairs_of
-from sweeps.ledger.pooled import PooledRow, find_row
+from sweeps.ledger.pooled import PooledRow, find_row, note_countries
 from sweeps.ledger.records import TrialRecord
 from sweeps.ledger.words import BASELINE, GLOBAL, TUNED_ARM
 from sweeps.ranking.importance import CountryImportance
@@ -62,7 +62,7 @@ def _arms_table(title: str, rows: Sequence[PooledRow]) -> Table:
         [
             (
                 country_title(row.country),
-                TableCell(row.arm, note=f"{row.num_seeds} seeds" if row.num_seeds > 1 else ""),
+                TableCell(row.arm, note=_behind_arm(row, rows)),
                 row.pairs_trained,
                 accuracy_cell(row.accuracy),
                 difference_cell(row.difference(BASELINE)),
@@ -78,6 +78,11 @@ def _arms_table(title: str, rows: Sequence[PooledRow]) -> Table:
         ],
         marked=[number for number, row in enumerate(rows) if row.arm == TUNED_ARM],
     )
+
+
+def _behind_arm(row: PooledRow, rows: Sequence[PooledRow]) -> str:
+    seeds = f"{row.num_seeds} seeds" if row.num_seeds > 1 else ""
+    return ", ".join(filter(None, [seeds, note_countries(row, rows)]))
 
 
 def search_section(rankings: Sequence[CountryRanking], run: str) -> Section:

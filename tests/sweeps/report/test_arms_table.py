@@ -5,8 +5,10 @@ import pytest
 
 from scpo.statistics.bootstrap import intervals_by_user
 from scpo.text.terminal import TextConsole
+from sweeps.ledger.pooled import note_countries
 from sweeps.ledger.words import ARM_ORDER, POOLED, TUNED_USER, USER
 from sweeps.report.arms_table import arm_rows, arms_rich_table, write_arms
+from sweeps.report.report_page import render_report
 
 
 def final(records, country: str, arm: str):
@@ -170,3 +172,17 @@ def test_the_table_shows_names_as_they_are(records):
 
 def test_without_a_final_the_table_has_no_line() -> None:
     assert arms_rich_table([]).row_count == 0
+
+
+def test_a_pooled_row_says_which_countries_it_lacks(records):
+    lacking = [r for r in records if (r.purpose, r.country, r.arm) != ("final", "Chile", "scpo")]
+    rows = arm_rows(lacking)
+    pooled = [row for row in rows if row.country == POOLED]
+    notes = {row.arm: note_countries(row, rows) for row in pooled}
+    assert notes.pop("scpo") == "2 of 3 countries"
+    assert set(notes.values()) == {""}
+    console = TextConsole(file=io.StringIO(), width=250)
+    console.print(arms_rich_table(rows))
+    assert console.file.getvalue().count("pooled (2 of 3 countries)") == 1
+    page = render_report(lacking, name="run", config=None)
+    assert page.count("2 of 3 countries") == 1

@@ -6,7 +6,7 @@ nothing else: a text of the data that looks like markup or script is shown, neve
 
 import base64
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -17,6 +17,7 @@ from scpo.statistics.wording import open_templates
 from scpo.text.terminal import printable
 
 FEW_USERS = 10  # a country judged by fewer has rough intervals
+_FEW_SHOWN = 10  # of these countries
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,13 @@ def paragraph(text: str) -> Markup:
 def warning(text: str) -> Markup:
     """Return a text as a paragraph that stands out."""
     return Markup('<p class="warning">{}</p>').format(printable(text))
+
+
+def list_few(users: Mapping[str, int]) -> str:
+    """Return the countries of few users, fewest first, e.g. "Chile 3, Peru 9"; "" for none."""
+    few = sorted((number, name) for name, number in users.items() if number < FEW_USERS)
+    shown = ", ".join(f"{name} {number}" for number, name in few[:_FEW_SHOWN])
+    return f"{shown} and {len(few) - _FEW_SHOWN} more" if len(few) > _FEW_SHOWN else shown
 
 
 def _script(refresh_s: int | None) -> str:

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from scpo.files.atomic import write_text
 from scpo.page.charts import ForestRow, draw_forest
-from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
+from scpo.page.page import Section, join, list_few, paragraph, render_page, warning
 from scpo.statistics.wording import country_title
 from scpo.text.counts import format_count, format_number
 from scpo.text.terminal import printable
@@ -158,12 +158,10 @@ def _few_users(rankings: Sequence[CountryRanking]) -> Markup:
         for each in rankings
         if each.settings
     }
-    few = {country: users for country, users in counts.items() if users < FEW_USERS}
-    if not few:
+    if not (few := list_few(counts)):
         return Markup("")
-    listed = ", ".join(f"{country} {users}" for country, users in few.items())
     return warning(
-        f"Few validation users ({listed}): intervals are rough, and settings cannot be told "
+        f"Few validation users ({few}): intervals are rough, and settings cannot be told "
         "apart by a few points. Give more users, or search.folds."
     )
 

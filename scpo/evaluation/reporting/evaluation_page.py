@@ -8,11 +8,12 @@ from itertools import cycle
 from pathlib import Path
 
 from scpo.arrays import Row
+from scpo.choices import POOLED
 from scpo.evaluation.pair_scores import GLOBAL
 from scpo.evaluation.tables import Tables
 from scpo.files.atomic import write_text
 from scpo.page.charts import COLOURS, ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
-from scpo.page.page import FEW_USERS, Section, join, paragraph, render_page, warning
+from scpo.page.page import Section, join, list_few, paragraph, render_page, warning
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval, read_interval
 from scpo.statistics.wording import format_accuracy
@@ -59,15 +60,15 @@ def _summary(tables: Tables) -> str:
         )
         for row in shown
     ]
-    whole = (row for row in tables["accuracy"] if row["layer"] == "overall")
-    least = min(whole, key=lambda row: row["users"])
-    few = ""
-    if least["users"] < FEW_USERS:
-        few = warning(
-            f"{least['country']} is judged by {format_count(least['users'], least['unit'])} only: "
-            "intervals are rough, and differences of a few points cannot be seen."
+    whole = [row for row in tables["accuracy"] if row["layer"] == "overall"]
+    few = list_few({row["country"]: row["users"] for row in whole if row["country"] != POOLED})
+    said = ""
+    if few:
+        said = warning(
+            f"Few {whole[0]['unit']}s ({few}): intervals are rough, and differences of a few "
+            "points cannot be seen."
         )
-    return join([few, draw_forest(lines, f"Accuracy against {baseline}, points")])
+    return join([said, draw_forest(lines, f"Accuracy against {baseline}, points")])
 
 
 def _arms(tables: Tables) -> Section:

@@ -8,7 +8,7 @@ import pytest
 from markupsafe import Markup
 
 from scpo.page.charts import ForestRow, Plot, PlotPoint, Series, draw_forest, draw_plots
-from scpo.page.page import Section, join, paragraph, render_page
+from scpo.page.page import Section, join, list_few, paragraph, render_page
 from scpo.page.sorted_tables import Table, TableCell, accuracy_cell, difference_cell, draw_table
 from scpo.statistics.bootstrap import Interval
 
@@ -111,3 +111,9 @@ def test_a_large_count_is_written_out(pairs, shown):
     assert f">{shown}</td>" in draw_table(Table("t", ["pairs"], [[pairs]]))
     plot = Plot("p", "pairs", "y", [Series("s", [PlotPoint(0.5, 0.5), PlotPoint(pairs, 0.6)])])
     assert "e+0" not in draw_plots([plot])
+
+
+def test_countries_of_few_users_are_listed_fewest_first_and_not_without_end():
+    assert list_few({"Chile": 9, "Peru": 3, "Fiji": 10}) == "Peru 3, Chile 9"
+    assert list_few({"Fiji": 10}) == ""
+    assert list_few({f"Land {n:02d}": 2 for n in range(30)}).endswith("Land 09 2 and 20 more")

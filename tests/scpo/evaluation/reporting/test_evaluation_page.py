@@ -28,11 +28,11 @@ def test_the_page_holds_every_arm_and_each_country_s_gain(tmp_path, scored_count
 
 
 def test_few_users_are_told_once(scored_countries):
-    tables = evaluate_models(scored_countries(("Chile",), arms=("scpo",)))
+    tables = evaluate_models(scored_countries(("Chile", "Peru"), arms=("scpo",)))
     for row in tables["accuracy"]:
         row["users"] = 3
     html = evaluation_page(tables, name="e", part="test")
-    assert html.count('<p class="warning">Chile is judged by 3 users only') == 1
+    assert html.count('<p class="warning">Few users (Chile 3, Peru 3):') == 1
 
 
 def test_users_without_distinctive_pairs_judge_all_the_same(scored_countries):

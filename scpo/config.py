@@ -27,7 +27,13 @@ from pydantic_core import PydanticCustomError
 from scpo.choices import Overlong, Pooling, Precision, ScheduleKind
 from scpo.text.near_words import nearest
 from scpo.text.prompt_prefix import check_template
-from scpo.text.settings import apply_override, expand_variables, place_of, refuse_secrets
+from scpo.text.settings import (
+    apply_override,
+    expand_variables,
+    place_of,
+    plain_values,
+    refuse_secrets,
+)
 from scpo.text.yaml_files import KeyPath, YamlValue, read_yaml
 
 Fraction = Annotated[float, Field(gt=0, lt=1)]
@@ -308,7 +314,7 @@ def parse_options(
     Raises:
         ValueError: As of `load_config`.
     """
-    return _parse(kind, YamlValue(dict(values), {}), overrides or (), "options")
+    return _parse(kind, YamlValue(plain_values(values), {}), overrides or (), "options")
 
 
 def dump_config(config: Config) -> str:
@@ -367,7 +373,7 @@ def _explain(kind: type[Config], fault: Any, places: Mapping[KeyPath, str]) -> s
     fields: Mapping[str, Any] = kind.model_fields
     for key in location[:-1]:
         if key in fields:  # else it is the key of a dictionary of such fields
-            fields = _fields_of(fields[key].annotation)
+            fields = fields_of(fields[key].annotation)
     parent = ".".join(location[:-1])
     if near := nearest(location[-1], fields):
         whole = ".".join([*location[:-1], near])
@@ -376,8 +382,8 @@ def _explain(kind: type[Config], fault: Any, places: Mapping[KeyPath, str]) -> s
     return f"{line}unknown key {where!r}; valid keys{of_parent} are {', '.join(fields)}."
 
 
-def _fields_of(annotation: Any) -> Mapping[str, Any]:
+def fields_of(annotation: Any) -> Mapping[str, Any]:
     """Return the fields of the configuration within an annotation such as `Lanes | None`."""
     if hasattr(annotation, "model_fields"):
         return dict(annotation.model_fields)
-    return next(filter(None, map(_fields_of, get_args(annotation))), {})
+    return next(filter(None, map(fields_of, get_args(annotation))), {})

@@ -10,6 +10,8 @@ import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from scpo.text.secrets import has_secret, is_random, is_secret_name
 from scpo.text.yaml_files import KeyPath, YamlValue, parse_yaml
 
@@ -47,6 +49,17 @@ def apply_override(read: YamlValue, override: str) -> None:
     for old in [old for old in read.places if old[: len(place)] == place]:
         del read.places[old]
     read.places[place] = f"--set {override}"
+
+
+def plain_values(value: Any) -> Any:
+    """Return a copy of settings as YAML would hold them, which shares nothing with them."""
+    if isinstance(value, Mapping):
+        return {key: plain_values(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_values(each) for each in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def dotted_keys(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:

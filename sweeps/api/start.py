@@ -1,14 +1,14 @@
 """Run a sweep from Python, as `scpo sweep` does, and get its results back."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import ray
 
-from scpo.config import load_config, parse_options
-from scpo.text.settings import dotted_keys
+from scpo.config import fields_of, load_config, parse_options
+from scpo.text.settings import dotted_keys, plain_values
 from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
@@ -114,7 +114,26 @@ def resolve_configuration(
         FileNotFoundError: No such configuration.
         ValueError: A setting is unknown or out of range.
     """
-    texts = [f"{key}={json.dumps(value)}" for key, value in dotted_keys(overrides or {}).items()]
+    plain = plain_values(overrides or {})
+    given = {key: value for key, value in _empty_keys(plain) if _is_none_by_default(key)}
+    given |= dotted_keys(plain)
+    texts = [f"{key}={json.dumps(value, default=str)}" for key, value in given.items()]
     if isinstance(config, Mapping):
         return parse_options(SweepConfig, config, texts)
     return load_config(SweepConfig, find_configuration(config), texts)
+
+
+def _empty_keys(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the mappings without a key, such as that of `{"final": {"heads": {}}}`."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _empty_keys(value, f"{above}{key}.") if value else [(f"{above}{key}", {})]
+
+
+def _is_none_by_default(key: str) -> bool:
+    """Tell whether {} asks for a section's defaults; elsewhere it changes nothing."""
+    fields: Mapping[str, Any] = SweepConfig.model_fields
+    *parents, name = key.split(".")
+    for parent in parents:
+        fields = fields_of(fields[parent].annotation) if parent in fields else {}
+    return name not in fields or fields[name].default is None

@@ -1,14 +1,16 @@
 """`scpo.sweep` without a cluster: what it makes of its arguments, and what it gives back."""
 
 import doctest
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import scpo
 from scpo.config import dump_config, load_config
 from sweeps.api import configurations, start
 from sweeps.api.configurations import CONFIGURATIONS, find_configuration
-from sweeps.config import SweepConfig
+from sweeps.config import HeadsConfig, SweepConfig
 from sweeps.ledger.end_file import END_NAME
 from sweeps.ledger.records import Ledger
 from sweeps.tracking import delivery
@@ -112,3 +114,16 @@ def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
 def test_examples_run():
     assert doctest.testmod(configurations).failed == 0
     assert doctest.testmod(start).failed == 0
+
+
+def test_overrides_leave_the_callers_values_alone_and_may_be_of_numpy_or_empty():
+    values = {**VALUES, "search": {"num_trials": 8}}
+    given = {"search.seed": np.int64(3), "cache": Path("kept"), "final": {"heads": {}}}
+    config = start.resolve_configuration(values, {**given, "search.num_trials": 4, "curves": {}})
+    assert (config.search.num_trials, config.search.seed, config.cache) == (4, 3, "kept")
+    assert config.final.heads == HeadsConfig()
+    assert values == {**VALUES, "search": {"num_trials": 8}}
+    demo = start.resolve_configuration("demo")
+    assert start.resolve_configuration("demo", {"search": {}}) == demo
+    with pytest.raises(ValueError, match=r"countries: Input should be a list"):
+        start.resolve_configuration(VALUES, {"countries": {"Chile"}})

@@ -11,19 +11,21 @@ decoders, cut as the folder's scpo.json says.
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from scpo.api.said import Said, check_text, read_said
+from scpo.api.said import Said, check_text, read_list, read_said
 from scpo.api.scorer import Rewards, RewardScorer
 from scpo.choices import Overlong, Precision
+from scpo.config import EncoderConfig, parse_config
 from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
-from scpo.models.devices import named_device
+from scpo.models.devices import named_device, resolve_precision
 from scpo.models.export.model_folder import write_model_files
 from scpo.models.export.readers import tell_readers
 from scpo.models.folder.contract import ModelFacts, write_facts
@@ -34,8 +36,6 @@ from scpo.tokens.chat_layout import text_bos
 from scpo.tokens.encoding import TokenizedTexts, encode_texts
 from scpo.tokens.flat_tokens import flatten_tokens
 from scpo.tokens.pair_layout import reads_pairs
-
-MAX_TOKENS = 512  # of a model that does not say
 
 
 class RewardModel(RewardScorer):
@@ -64,14 +64,20 @@ class RewardModel(RewardScorer):
         self.loaded = loaded
         self.source = source
         self.facts = loaded.facts or ModelFacts()
-        self.max_tokens = max_tokens or self.facts.max_tokens or MAX_TOKENS
-        policy: Any = overlong or self.facts.overlong or "truncate_prompt"
-        self.overlong: Overlong = policy
+        of_model = {"max_tokens": self.facts.max_tokens, "overlong": self.facts.overlong}
+        given = {"max_tokens": max_tokens, "overlong": overlong}
+        named = {name: value for name, value in given.items() if value is not None}
+        known = {name: value for name, value in of_model.items() if value is not None}
+        encoder = parse_config(EncoderConfig, known | named, "RewardModel")
+        self.max_tokens = encoder.max_tokens
+        self.overlong: Overlong = encoder.overlong
         self.precision: Precision = precision
         self.evaluation = evaluation
         self.country = self.facts.country or country
         self.num_cut = 0
-        prefixed_prompts(self.facts, [""], self.country)  # refuses now, not at the first score
+        # What follows refuses now, not at the first score.
+        resolve_precision(precision, loaded.model.device)
+        prefixed_prompts(self.facts, [""], self.country)
 
     @classmethod
     def from_pretrained(
@@ -171,7 +177,9 @@ class RewardModel(RewardScorer):
                 f"{self!r} was trained with the prompt prefix {self.facts.prompt_prefix!r}, which "
                 "cannot be put into rendered texts. Use score(prompts, responses)."
             )
-        whole = [check_text(text) for text in texts]
+        whole = [check_text(text) for text in read_list("texts", texts)]
+        if not whole:
+            return np.zeros(0, dtype=np.float32)
         encoded = self.loaded.tokenizer(whole, add_special_tokens=False, verbose=False)
         bos = text_bos(self.loaded.tokenizer)
         start = [] if bos is None else [bos]
@@ -252,10 +260,13 @@ class Mixture(RewardScorer):
         parts = [(self.global_model, rest)]
         parts += [(self.models[name], weight) for name, weight in self.weights.items()]
         # A part of weight 0 is left out, so that weight 1 gives that model to the bit.
-        total = np.zeros(len(responses))
+        asked, answers = read_list("prompts", prompts), read_list("responses", responses)
+        total = np.zeros(len(answers))
         for model, weight in parts:
             if weight:
-                total += weight * model.score(prompts, responses).astype(np.float64)
+                total += weight * model.score(asked, answers).astype(np.float64)
+        if not (np.abs(total) <= np.finfo(np.float32).max).all():
+            raise RuntimeError(f"The rewards of {self} are not finite. Give smaller weights.")
         return total.astype(np.float32)
 
     def __repr__(self) -> str:
@@ -288,8 +299,13 @@ def mix(
         >>> bool(half.score(["a"], ["good"]) == model.score(["a"], ["good"]))
         True
     """
-    if not weights or not all(map(math.isfinite, weights.values())):
-        raise ValueError(f"Weights must be given and be finite, but got {dict(weights)}.")
+    is_given = isinstance(weights, Mapping) and len(weights) > 0
+    if not is_given or not all(
+        isinstance(each, Real) and math.isfinite(each) for each in weights.values()
+    ):
+        raise ValueError(
+            f"Weights must be a finite number by each country or model, but got {weights!r:.80}."
+        )
     shared = _loaded(global_model)
     given = {name: (models or {}).get(name, name) for name in weights}
     found = {name: _loaded(model) for name, model in given.items()}

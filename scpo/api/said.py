@@ -1,6 +1,6 @@
 """What a caller says, a text or messages, as prompts and responses of a reward model."""
 
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Iterable, Mapping, Sequence, Set, Sized
 from typing import Any, TypeAlias
 
 from scpo.data.reading.conversations import ROLES, Message, render_messages, unread_fields
@@ -18,19 +18,32 @@ def read_said(
         ValueError: One text or one conversation stands where a list of them must, the lists
             differ in length, or a message is not of text that UTF-8 can hold.
     """
-    for name, given in (("prompts", prompts), ("responses", responses)):
-        if isinstance(given, str) or any(isinstance(each, Mapping) for each in given):
-            raise ValueError(
-                f"`{name}` must be a list, one entry for each response, but is one "
-                f"{'text' if isinstance(given, str) else 'conversation'}. For one prompt and "
-                "several responses use rank(prompt, responses)."
-            )
-    if len(prompts) != len(responses):
+    asked, answers = read_list("prompts", prompts), read_list("responses", responses)
+    if len(asked) != len(answers):
         raise ValueError(
-            f"As many prompts as responses must be given, but there are {len(prompts)} prompts "
-            f"and {len(responses)} responses."
+            f"As many prompts as responses must be given, but there are {len(asked)} prompts "
+            f"and {len(answers)} responses."
         )
-    return [read_prompt(each) for each in prompts], [read_response(each) for each in responses]
+    return [read_prompt(each) for each in asked], [read_response(each) for each in answers]
+
+
+def read_list(name: str, given: Iterable[Said]) -> list[Said]:
+    """Return texts or conversations as a list, by position whatever index they have.
+
+    Raises:
+        ValueError: One text, one conversation or no list stands there.
+    """
+    if isinstance(given, Set | Mapping | bytes) or not isinstance(given, Iterable):
+        raise ValueError(f"`{name}` must be a list, but is a {type(given).__name__}.")
+    listed = list(given)
+    if isinstance(given, str) or any(isinstance(each, Mapping) for each in listed):
+        one = "text" if isinstance(given, str) else "conversation"
+        advice = " For one prompt and several responses use rank(prompt, responses)."
+        raise ValueError(
+            f"`{name}` must be a list of texts or of conversations, but is one {one}."
+            f"{advice if name == 'prompts' else ''}"
+        )
+    return listed
 
 
 def read_prompt(prompt: Said) -> Prompt:
@@ -63,12 +76,14 @@ def read_response(response: Said) -> str:
     return _content(response[0])
 
 
-def check_text(text: str) -> str:
+def check_text(text: object) -> str:
     """Return a text that can be tokenised.
 
     Raises:
-        ValueError: It has half of a surrogate pair, which no UTF-8 can hold.
+        ValueError: It is none, or has half of a surrogate pair, which no UTF-8 can hold.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"A text must stand here, but got {text!r:.40}.")
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:

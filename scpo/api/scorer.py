@@ -8,12 +8,13 @@ Legend: U texts.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, NamedTuple, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
 
-from scpo.api.said import Said
+from scpo.api.said import Said, read_list
 
 Rewards: TypeAlias = NDArray[np.float32]
 
@@ -77,14 +78,15 @@ class RewardScorer(ABC):
             >>> ranked[0]["score"] >= ranked[1]["score"]
             True
         """
-        if top_k is not None and top_k < 1:
-            raise ValueError(f"`top_k >= 1` must hold, but got {top_k}.")
-        rewards = self.score([prompt] * len(responses), responses)
+        if top_k is not None and not (isinstance(top_k, Integral) and top_k >= 1):
+            raise ValueError(f"`top_k >= 1` must hold of a whole number, but got {top_k!r}.")
+        answers = read_list("responses", responses)
+        rewards = self.score([prompt] * len(answers), answers)
         ranked: list[RankedResponse] = []
         for index in np.argsort(-rewards, kind="stable")[:top_k].tolist():
             entry = RankedResponse(corpus_id=index, score=float(rewards[index]))
             if return_documents:
-                entry["text"] = responses[index]
+                entry["text"] = answers[index]
             ranked.append(entry)
         return ranked
 
@@ -99,9 +101,10 @@ class RewardScorer(ABC):
             >>> best.reward == float(model.score(["a b"] * 3, ["bad", "good", "fine"]).max())
             True
         """
-        if not len(responses):
+        answers = read_list("responses", responses)
+        if not answers:
             raise ValueError("At least one response must be given to choose from, but got none.")
-        (best,) = self.rank(prompt, responses, top_k=1)
+        (best,) = self.rank(prompt, answers, top_k=1)
         return BestResponse(best["corpus_id"], best["score"])
 
     def prefer(self, prompt: Said, first: Said, second: Said) -> float:

@@ -1,7 +1,7 @@
 """Which device and which precision a run uses, decided once and written into its record."""
 
 import ctypes
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -26,7 +26,7 @@ def named_device(name: str | torch.device) -> torch.device:
     try:
         place = torch.device(name)
         torch.empty(0, device=place)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         raise ValueError(
             f"device is {str(name)!r}, but torch finds no such device here. Use auto or cpu."
         ) from error
@@ -64,8 +64,8 @@ def resolve_precision(precision: Precision, device: torch.device) -> ResolvedPre
 
 def autocast(device: torch.device, precision: ResolvedPrecision) -> AbstractContextManager[object]:
     """Return the context in which forward passes run."""
-    if precision == "fp32":
-        return nullcontext()
+    if precision == "fp32":  # also where the caller has set another
+        return torch.autocast(device.type, enabled=False)
     return torch.autocast(device.type, dtype=torch.bfloat16)
 
 

@@ -4,6 +4,7 @@ import doctest
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
@@ -85,8 +86,8 @@ def test_ranking_choosing_and_preferring_follow_the_scores(models):
 @pytest.mark.parametrize(
     ("prompts", "responses", "match"),
     [
-        ("a", ["good"], "`prompts` must be a list, .* but is one text"),
-        (["a"], "good", "`responses` must be a list, .* but is one text"),
+        ("a", ["good"], "`prompts` must be a list .* but is one text"),
+        (["a"], "good", "`responses` must be a list .* but is one text"),
         (DIALOGUE, ["a"], "is one conversation"),
         (["a", "b"], ["good"], "there are 2 prompts and 1 responses"),
         ([[]], ["good"], "A prompt must hold a message"),
@@ -160,7 +161,7 @@ def test_a_mixture_is_the_global_model_and_a_share_of_each_way(models, country_f
 def test_a_mixture_of_two_scales_is_refused(models, country_folders):
     with pytest.raises(ValueError, match="Peru continues another global model"):
         scpo.mix(models["bert"], {"Peru": 0.5}, {"Peru": country_folders / "Peru"})
-    with pytest.raises(ValueError, match="must be given and be finite"):
+    with pytest.raises(ValueError, match="must be a finite number"):
         scpo.mix(models["bert"], {"Mexico": float("nan")})
     with pytest.raises(FileNotFoundError, match="No model folder at Mexiko"):
         scpo.mix(models["bert"], {"Mexiko": 0.5})
@@ -186,3 +187,48 @@ def test_a_rendered_text_without_tokens_is_refused(models, monkeypatch):
     monkeypatch.setattr("scpo.api.models.text_bos", lambda _: None)
     with pytest.raises(ValueError, match=r"text 1 \(from 0\) has none. Leave it out"):
         models["llama"].score_rendered(["a b", ""])
+
+
+def test_rows_of_a_table_are_ranked_by_position_and_sets_are_refused(models):
+    model = models["bert"]
+    answers = pd.Series(RESPONSES, index=[4, 3, 2, 1, 0])
+    told = model.rank("a b", answers, return_documents=True)
+    assert told == model.rank("a b", RESPONSES, return_documents=True)
+    assert model.best_of_n("a b", iter(RESPONSES)).index == told[0]["corpus_id"]
+    for given, kind in (({"good", "bad"}, "set"), ({"good": 1}, "dict"), (None, "NoneType")):
+        with pytest.raises(ValueError, match=f"`responses` must be a list, but is a {kind}"):
+            model.best_of_n("a b", given)
+    assert models["llama"].score_rendered([]).shape == (0,)
+    for given, fault in (("abc", "is one text"), ([None], "A text must stand here, but got None")):
+        with pytest.raises(ValueError, match=fault):
+            models["llama"].score_rendered(given)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"max_tokens": 0}, "max_tokens: Input should be greater than or equal to 8"),
+        ({"max_tokens": 12.5}, "max_tokens: Input should be a valid integer"),
+        ({"overlong": "truncate-left"}, "overlong: .*did you mean 'truncate_left'"),
+        ({"precision": "fp16"}, "precision must be auto, fp32 or bf16"),
+        ({"device": None}, "device is 'None'"),
+    ],
+)
+def test_settings_are_checked_before_the_first_score(model_folder, options, fault):
+    with pytest.raises(ValueError, match=fault):
+        scpo.RewardModel.from_pretrained(model_folder("bert"), **options)
+
+
+def test_rewards_are_of_the_models_precision_within_the_callers_autocast(models):
+    rewards = models["bert"].score(PROMPTS, RESPONSES)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        np.testing.assert_array_equal(models["bert"].score(PROMPTS, RESPONSES), rewards)
+
+
+def test_weights_that_are_no_numbers_or_overflow_are_refused(models, model_folder):
+    for weights in ({"a": "0.5"}, {"a": None}, ["a"], None):
+        with pytest.raises(ValueError, match="must be a finite number by each country or model"):
+            scpo.mix(models["bert"], weights)
+    huge = scpo.mix(models["bert"], {"a": 1e300}, {"a": models["llama"]})
+    with pytest.raises(RuntimeError, match="are not finite"):
+        huge.score(["a"], ["good"])

@@ -25,6 +25,7 @@ from scpo.config import EncoderConfig, parse_config
 from scpo.countries.prefixed import prefixed_prompts
 from scpo.countries.scoring import score_texts
 from scpo.files.atomic import atomic_folder
+from scpo.files.places import local_folder
 from scpo.models.devices import named_device, resolve_precision
 from scpo.models.export.model_folder import write_model_files
 from scpo.models.export.readers import tell_readers
@@ -197,13 +198,13 @@ class RewardModel(RewardScorer):
         """Write the model as a folder that transformers and this package load; return it.
 
         Raises:
-            ValueError: The folder holds something else than such a model.
+            ValueError: The folder holds something else than such a model, or is a URI.
 
         Example:
             >>> model.save_pretrained("copy").name
             'copy'
         """
-        out = Path(folder)
+        out = local_folder(folder)
         with atomic_folder(out) as temporary:
             write_model_files(self.loaded, temporary)
             tell_readers(temporary, self.loaded.tokenizer, self.facts)

@@ -18,7 +18,10 @@ from scpo.data.layouts.row_places import train_split
 from scpo.data.reading.bad_rows import NOTES, REASONS, BadRows
 from scpo.data.sources.pairs_file import PairColumns, read_pair_rows, read_pairs_file
 from scpo.data.sources.prepare import count_countries
+from scpo.files.output_folder import output_folder
+from scpo.files.places import local_folder
 from scpo.text.counts import format_count
+from scpo.text.near_words import nearest
 
 _REFUSED = ("reason", "message", "file", "line", "field", "row")
 
@@ -78,6 +81,13 @@ class Preferences:
             >>> scpo.Preferences.from_pandas(pd.DataFrame(rows))
             Preferences(a DataFrame: 1 pair of 1 user in Peru)
         """
+        if not isinstance(frame, pd.DataFrame):
+            kind = type(frame).__name__
+            raise ValueError(
+                f"A DataFrame must be given, but got a {kind}. Read mappings by from_records."
+            )
+        if twice := sorted(map(str, frame.columns[frame.columns.duplicated()])):
+            raise ValueError(f"Each column must come once, but {', '.join(twice)} do not.")
         named = [name for name in frame.index.names if name is not None and name not in frame]
         rows = frame.reset_index(level=named).to_dict("records")
         return cls.from_records(map(_plain, rows), "a DataFrame", **reading)
@@ -120,6 +130,11 @@ class Preferences:
             Preferences(rows.csv: 1 pair of 1 user in Peru)
         """
         if Path(path).is_dir() and (Path(path) / "interactions.parquet").is_file():
+            if given := [*reading, *(["subset"] if subset is not None else [])]:
+                raise ValueError(
+                    f"{path} is prepared already, so {', '.join(given)} would have no effect. "
+                    "Give these when the rows are read for the first time."
+                )
             return cls(read_interactions(Path(path)), str(path))
         bad_rows, options = _options(reading)
         table = read_pairs_file(path, bad_rows, subset=subset, **options)
@@ -199,13 +214,17 @@ class Preferences:
     def save(self, folder: str | Path) -> Path:
         """Write the interactions to a folder that `scpo train --data` reads; return it.
 
+        Raises:
+            ValueError: The folder holds what this has not written, or is a URI.
+
         Example:
             >>> row = {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "country": "Peru"}
             >>> scpo.Preferences.from_records([row]).save("data").name
             'data'
         """
-        out = Path(folder)
-        write_interactions(self.table, out / "interactions.parquet")
+        out = local_folder(folder)
+        with output_folder(out, "data", "Preferences.save", overwrite=None):
+            write_interactions(self.table, out / "interactions.parquet")
         return out
 
     @classmethod
@@ -237,10 +256,29 @@ class Preferences:
 
 def _options(reading: Reading) -> tuple[BadRows, dict[str, Any]]:
     given: dict[str, Any] = dict(reading)
+    _check_options(given)
     bad_rows = BadRows(given.pop("on_bad_rows", "quarantine"))
     names = ("prompt", "chosen", "rejected", "country", "user", "margin")
     columns = PairColumns(**{name: given.pop(name) for name in names if name in given})
     return bad_rows, {"columns": columns, **given}
+
+
+def _check_options(given: Mapping[str, Any]) -> None:
+    """Refuse keyword arguments that are not read, and values of another kind.
+
+    Raises:
+        TypeError: There is no such argument, as Python says it.
+        ValueError: A value is of another kind.
+    """
+    for name, value in given.items():
+        if name not in Reading.__annotations__:
+            near = nearest(name, Reading.__annotations__)
+            hint = f" Did you mean {near}?" if near else ""
+            raise TypeError(f"Preferences are read without an argument {name}.{hint}")
+        is_of_kind = isinstance(value, bool if name == "margin_from_scores" else str)
+        if not is_of_kind and not (name in ("layout", "default_country") and value is None):
+            kind = "True or False" if name == "margin_from_scores" else "a text"
+            raise ValueError(f"{name} must be {kind}, but got {value!r:.40}.")
 
 
 def _plain(value: Any) -> Any:

@@ -5,6 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import torch
+
 from scpo.api.models import RewardModel
 from scpo.api.preferences import Preferences
 from scpo.config import EncoderConfig, TrainingConfig, parse_config
@@ -12,10 +14,10 @@ from scpo.countries.one_country import CountryTraining, ready_training
 from scpo.countries.scoring import score_pairs
 from scpo.data.interactions import hash_interactions
 from scpo.data.reading.countries import one_names
-from scpo.data.splits import name_users
+from scpo.data.splits import SIDES, name_users
 from scpo.evaluation.held_out import evaluate_margins
 from scpo.files.output_folder import output_folder
-from scpo.files.places import home
+from scpo.files.places import home, local_folder
 from scpo.method.weighting import PAPER_BETA, PAPER_TAU
 from scpo.models.loading import load_reward_model
 from scpo.models.model_source import find_model
@@ -81,10 +83,19 @@ def train(
         SCPO, arXiv 2606.18606, section 3.
     """
     name = _name_of(global_model)
+    _check_arguments(data, country, part)
     encoder, training, user_strength = _read_settings(settings or {}, arm)
-    with TemporaryDirectory(prefix="scpo-train-") as temporary:
+    if out is not None:
+        out = local_folder(out)
+    devices = range(torch.cuda.device_count())
+    with (
+        TemporaryDirectory(prefix="scpo-train-") as temporary,
+        torch.random.fork_rng(devices),  # the caller's draws go on as if nothing had been
+        torch.inference_mode(False),
+        torch.enable_grad(),
+    ):
         folder = data.save(Path(temporary) / "data") if isinstance(data, Preferences) else data
-        model = Path(temporary) / "model" if out is None else Path(out)
+        model = Path(temporary) / "model" if out is None else out
         earlier = {
             "data": hash_interactions(Path(folder)),
             "global_model": name,
@@ -120,6 +131,23 @@ def train(
             fit_on_device(ready.reward, ready.pairs, training, out=model, report=report)
             marker["trained_on"] = name_users(ready.users)
         return _read_back(model, ready, part, is_kept=out is not None)
+
+
+def _check_arguments(data: object, country: object, part: str) -> None:
+    """Refuse what would be refused after hours.
+
+    Raises:
+        ValueError: An argument is of another kind, or there is no such part.
+    """
+    if not isinstance(data, Preferences | str | Path):
+        raise ValueError(
+            f"data must be Preferences or a folder, but is a {type(data).__name__}. Read it by "
+            "Preferences.from_pandas, from_records or from_dataset."
+        )
+    if not isinstance(country, str):
+        raise ValueError(f"country must be one country's name, but got {country!r:.40}.")
+    if part not in SIDES:
+        raise ValueError(f"part must be one of {', '.join(SIDES)}, but got {part!r}.")
 
 
 def _read_settings(

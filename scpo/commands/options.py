@@ -3,7 +3,6 @@
 import json
 import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
+from scpo.files.places import begins_as_uri
 from scpo.text.terminal import console
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def local_path(path: Any) -> Any:
     Raises:
         ValueError: The path is one.
     """
-    if path is not None and path.parts and re.fullmatch(r"[A-Za-z][\w+.-]+:", path.parts[0]):
+    if path is not None and begins_as_uri(path):
         raise ValueError(
             f"This command writes to a local folder or file, but got the URI {path.parts[0]}//"
             f"{'/'.join(path.parts[1:])}. Only `scpo sweep`, `rank`, `curves` and `report` take "

@@ -29,7 +29,7 @@ from scpo.countries.user_agreement import (
 from scpo.data.interactions import read_interactions
 from scpo.data.reading.countries import find_countries
 from scpo.data.splits import keep_split
-from scpo.method.arms import select_arm
+from scpo.method.arms import check_setting, select_arm
 from scpo.method.weighting import effective_pairs
 from scpo.models.devices import pick_device, resolve_precision
 from scpo.models.loading import load_reward_model
@@ -136,6 +136,7 @@ def ready_training(
         ValueError: The country is absent or too small, a setting is out of range, no pair is
             kept, or its users cannot be weighed.
     """
+    check_setting(setting["arm"], setting["tau"], setting["beta"])
     source, reward = _load(global_model, is_sharded=score_on is not None)
     encoder = encoder_of(reward, encoder)
     table = read_interactions(data)

@@ -36,6 +36,26 @@ def is_remote(place: Place) -> bool:
     return uri is not None
 
 
+def local_folder(place: Place) -> Path:
+    """Return a folder that is written on this machine.
+
+    Raises:
+        ValueError: It is a URI, which would become a folder named `s3:`.
+    """
+    path = Path(place)
+    if begins_as_uri(path):
+        raise ValueError(
+            f"A local folder must be given, but got the URI {place}. Write to a folder and copy "
+            "it there."
+        )
+    return path
+
+
+def begins_as_uri(path: Path) -> bool:
+    """Tell whether a path was made of a URI, of whose `//` it has kept one slash."""
+    return bool(path.parts) and re.fullmatch(r"[A-Za-z][\w+.-]+:", path.parts[0]) is not None
+
+
 def below(place: Place, *names: str) -> Place:
     """Return the path or URI of what is inside a place."""
     if is_remote(place):

@@ -15,6 +15,7 @@ weights; no text, no model. A point of the search multiplies SCPO's weights and 
 
 import math
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -101,6 +102,18 @@ def select_arm(
     keep = np.zeros_like(filtered)
     keep[chosen] = True
     return _selection(keep, ones, None, None)
+
+
+def check_setting(arm: str, tau: float, beta: float) -> None:
+    """Refuse an arm's setting before rewards are computed for it.
+
+    Raises:
+        ValueError: No such arm, or a number is none, not finite or out of range.
+    """
+    for name, value in (("tau", tau), ("beta", beta)):
+        if not isinstance(value, Real) or not math.isfinite(value):
+            raise ValueError(f"{name} must be a finite number, but got {value!r:.40}.")
+    select_arm(arm, np.zeros(1), tau=tau, beta=beta)
 
 
 def select_setting(

@@ -40,6 +40,11 @@ def number_rows(
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Yield the rows of an iterable of mappings with their numbers from 1."""
     for number, row in enumerate(rows, start=1):
+        if not isinstance(row, Mapping):
+            raise ValueError(
+                f"Rows must be mappings of columns to values, but row {number} is a "
+                f"{type(row).__name__}. A DataFrame is read by from_pandas."
+            )
         bad_rows.num_rows_read += 1
         yield number, dict(row)
 

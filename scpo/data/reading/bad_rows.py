@@ -140,7 +140,8 @@ class BadRows:
     def __post_init__(self) -> None:
         if self.policy not in get_args(BadRowPolicy):
             raise ValueError(
-                f"`policy` must be one of {list(get_args(BadRowPolicy))}, but got {self.policy!r}."
+                f"`on_bad_rows` must be one of {list(get_args(BadRowPolicy))}, but got "
+                f"{self.policy!r}."
             )
 
     def reject(self, fault: RowFault, file: str | Path, line: int, row: object) -> None:

@@ -11,7 +11,10 @@ import pytest
 
 import scpo
 import scpo.api.preferences
+from scpo.config import DataConfig
 from scpo.data.interactions import read_interactions
+from scpo.data.sources.prepare import prepare_source
+from scpo.files.output_folder import output_folder
 
 ROWS = [
     {"prompt": "Sky?", "chosen": "blue", "rejected": "red", "user": 1, "country": "MX"},
@@ -124,3 +127,49 @@ def test_examples_run(tmp_path, monkeypatch):
     found = doctest.testmod(scpo.api.preferences, extraglobs=names)
     assert found.failed == 0
     assert found.attempted > 3
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "fault"),
+    [
+        ({"promt": "question"}, TypeError, "without an argument promt"),
+        ({"user": None}, ValueError, "user must be a text, but got None"),
+        ({"prompt": 5}, ValueError, "prompt must be a text, but got 5"),
+        ({"margin_from_scores": "no"}, ValueError, "must be True or False, but got 'no'"),
+        ({"on_bad_rows": "raise"}, ValueError, "`on_bad_rows` must be one of"),
+    ],
+)
+def test_arguments_that_would_not_be_read_are_refused(given, kind, fault):
+    with pytest.raises(kind, match=fault):
+        scpo.Preferences.from_records([ROWS[0]], **given)
+
+
+def test_what_is_no_table_is_refused_by_what_it_is():
+    with pytest.raises(ValueError, match="A DataFrame must be given, but got a list"):
+        scpo.Preferences.from_pandas([ROWS[0]])
+    with pytest.raises(ValueError, match="row 1 is a str"):
+        scpo.Preferences.from_records(pd.DataFrame([ROWS[0]]))
+    twice = pd.DataFrame([[*ROWS[0].values(), "green"]], columns=[*ROWS[0], "chosen"])
+    with pytest.raises(ValueError, match="Each column must come once, but chosen do not"):
+        scpo.Preferences.from_pandas(twice)
+
+
+def test_a_folder_of_something_else_is_not_written_over(tmp_path):
+    data = scpo.Preferences.from_records([ROWS[0]])
+    folder = data.save(tmp_path / "data")
+    scpo.Preferences.from_records([ROWS[0] | {"country": "Chile"}]).save(folder)
+    assert scpo.Preferences.from_file(folder).countries == ["Chile"]
+    with pytest.raises(ValueError, match="prepared already, so prompt, subset would have no"):
+        scpo.Preferences.from_file(folder, prompt="question", subset="a")
+    config = DataConfig(source="synthetic")
+    with output_folder(tmp_path / "prepared", "data", "settings"):
+        prepare_source(config, tmp_path / "prepared")
+    (tmp_path / "notes").mkdir()
+    (tmp_path / "notes" / "mine.txt").write_text("kept")
+    for name, fault in (("prepared", "holds prepared data"), ("notes", "holds other files")):
+        before = {path.name for path in (tmp_path / name).iterdir()}
+        with pytest.raises(ValueError, match=fault):
+            data.save(tmp_path / name)
+        assert {path.name for path in (tmp_path / name).iterdir()} == before
+    with pytest.raises(ValueError, match="got the URI s3://bucket/data"):
+        data.save("s3://bucket/data")

@@ -4,6 +4,7 @@ import doctest
 
 import numpy as np
 import pytest
+import torch
 
 import scpo
 import scpo.api.training
@@ -105,3 +106,35 @@ def test_examples_run(model_folder):
     names = {"scpo": scpo, "folder": str(model_folder("bert"))}
     found = doctest.testmod(scpo.api.training, extraglobs=names)
     assert (found.failed, found.attempted > 5) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"part": "tset"}, "part must be one of train, validation, test"),
+        ({"arm": "scop"}, "arm must be one of full"),
+        ({"tau": "0.7"}, "tau must be a finite number, but got '0.7'"),
+        ({"beta": float("inf")}, "beta must be a finite number, but got inf"),
+        ({"country": None}, "country must be one country's name"),
+        ({"data": [{"prompt": "a"}]}, "data must be Preferences or a folder, but is a list"),
+        ({"out": "s3://bucket/model"}, "got the URI s3://bucket/model"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_before_the_global_model_scores(
+    data, model_folder, monkeypatch, given, fault
+):
+    monkeypatch.setattr(one_country, "load_reward_model", None)
+    arguments = {"data": data, "country": "Mexico", "global_model": model_folder("bert")}
+    with pytest.raises(ValueError, match=fault):
+        scpo.train(**{**arguments, **given})
+
+
+def test_a_training_leaves_the_callers_draws_alone_and_needs_no_mode_of_torch(data, model_folder):
+    arguments = {"arm": "full", "settings": {"max_tokens": 48, "learning_rate": 1e-3}}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = scpo.train(data, "Mexico", model_folder("bert"), **arguments)
+    assert torch.equal(torch.get_rng_state(), state)
+    with torch.no_grad():
+        second = scpo.train(data, "Mexico", model_folder("bert"), **arguments)
+    assert first.score(["a"], ["good"]) == second.score(["a"], ["good"])

@@ -115,7 +115,7 @@ def test_codes_and_policy_are_checked() -> None:
         BadRows().reject(RowFault("nonsense", "m"), "f", 1, {})
     with pytest.raises(ValueError, match="`code` must be one of"):
         BadRows().note("nonsense")
-    with pytest.raises(ValueError, match="`policy` must be one of"):
+    with pytest.raises(ValueError, match="`on_bad_rows` must be one of"):
         BadRows("ignore")  # type: ignore[arg-type]
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Linear
 from transformers import PreTrainedModel
 
 from scpo.models.classifier import plain_model
@@ -52,9 +53,21 @@ def add_lora(
         modules_to_save=head_modules(reward.model),
         revision=reward.revision,
     )
-    with quiet_peft():
-        model = peft.get_peft_model(reward.model, config)
+    try:
+        with quiet_peft():
+            model = peft.get_peft_model(reward.model, config)
+    except ValueError as error:
+        raise ValueError(
+            f"target_modules is {target_modules!r}, which peft cannot adapt in this model. Use "
+            f"all-linear, or of its linear layers: {', '.join(_linear_names(reward.model))}."
+        ) from error
     return replace(reward, model=model.eval())
+
+
+def _linear_names(model: PreTrainedModel) -> list[str]:
+    """Return the last parts of the names of the backbone's linear layers."""
+    named = model.base_model.named_modules()
+    return sorted({name.rpartition(".")[2] for name, each in named if isinstance(each, Linear)})
 
 
 def has_lora(reward: LoadedModel) -> bool:

@@ -174,6 +174,20 @@ class SplitConfig(Config):
     )
     fold: int = Field(0, ge=0, description="which of the folds tests; the next one validates")
 
+    @model_validator(mode="after")
+    def _can_be_dealt(self) -> "SplitConfig":
+        if self.validation_share + self.test_share >= 1:
+            raise ValueError(
+                "`validation_share + test_share < 1` must hold, but got "
+                f"{self.validation_share} + {self.test_share}"
+            )
+        if self.fold >= (self.folds or 1):
+            folds = "no folds" if self.folds is None else f"folds {self.folds}"
+            raise ValueError(
+                f"`fold < folds` must hold, counted from 0, but got fold {self.fold} and {folds}"
+            )
+        return self
+
 
 class GlobalModelConfig(Config):
     """The model that represents everybody: a finished one, or one to train here."""
@@ -365,8 +379,10 @@ def _explain(kind: type[Config], fault: Any, places: Mapping[KeyPath, str]) -> s
         choices = re.findall(r"'([^']*)'", str(fault.get("ctx", {}).get("expected", "")))
         near = nearest(given, choices) if isinstance(given, str) else None
         said = str(fault["msg"]).replace("a valid tuple", "a list, such as [a, b]")
+        said = said.removeprefix("Value error, ")
+        said = re.sub("a valid dictionary or .*", "keys and values, such as {key: value}", said)
         if not where:  # of several settings together, which the message names
-            return said.removeprefix("Value error, ")
+            return said
         said = f"{where}: {said}"
         hint = f"; did you mean {near!r}?" if near else ""
         return f"{line}{said} (got {reprlib.repr(given)}){hint}"

@@ -138,12 +138,8 @@ def divide_users(table: pa.Table, countries: Sequence[str], split: SplitConfig) 
     """Return the part of each user of some countries, by shares or as one of k folds.
 
     Raises:
-        ValueError: A country is absent or has too few users, or there is no such fold.
+        ValueError: A country is absent or has too few users.
     """
-    if split.fold >= (split.folds or 1):
-        raise ValueError(
-            f"`split.fold < split.folds` must hold, but got fold={split.fold} of {split.folds}."
-        )
     if split.folds is not None:
         folds = {"num_folds": split.folds, "seed": split.seed}
         by_country = [fold_users(table, name, **folds)[split.fold] for name in countries]

@@ -220,3 +220,21 @@ def test_a_file_that_a_run_keeps_reads_no_variables(tmp_path, monkeypatch):
     file.write_text("path: s3://K:SECRETSECRET@bucket\n")
     with pytest.raises(ValueError, match="must carry no credentials"):
         load_config(DataConfig, file, is_own=True)
+
+
+@pytest.mark.parametrize(
+    ("given", "fault"),
+    [
+        ({"validation_share": 0.6, "test_share": 0.5}, r"validation_share \+ test_share < 1"),
+        ({"folds": 3, "fold": 3}, "but got fold 3 and folds 3"),
+        ({"fold": 2}, "but got fold 2 and no folds"),
+    ],
+)
+def test_a_split_that_cannot_be_dealt_is_refused_before_data_are_read(given, fault):
+    with pytest.raises(ValueError, match=fault):
+        parse_config(SplitConfig, given, "made up")
+
+
+def test_a_section_without_keys_is_told_in_words():
+    with pytest.raises(ValueError, match=r"lora: Input should be keys and values, such as"):
+        parse_config(TrainingConfig, {"lora": 3}, "made up")

@@ -139,5 +139,3 @@ def test_folds_test_every_user_once(interactions):
         assert set(parts.values()) == {"train", "validation", "test"}
         tested += [user for user, part in parts.items() if part == "test"]
     assert sorted(tested) == sorted(set(table["user_id"].to_pylist()))
-    with pytest.raises(ValueError, match=r"`split\.fold < split\.folds` must hold, but got"):
-        divide_users(table, ["A"], SplitConfig(folds=3, fold=3))

@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
@@ -159,6 +159,29 @@ def keep_handlers() -> Iterator[None]:
         for number, handler in kept.items():
             if handler not in (signal.SIG_DFL, None):
                 signal.signal(number, handler)
+
+
+@contextmanager
+def restored_process(variables: Sequence[str]) -> Iterator[None]:
+    """Put handlers of signals and variables of the environment back as the caller had them.
+
+    For a call from a notebook, which goes on: Ray Tune's handler would swallow its next Ctrl-C.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+    kept = {number: signal.getsignal(number) for number in numbers}
+    values = {name: os.environ.get(name) for name in variables}
+    try:
+        yield
+    finally:
+        for name, value in values.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in kept.items():
+                if handler is not None:  # else it is not Python's
+                    signal.signal(number, handler)
 
 
 def _descendants() -> list[psutil.Process]:

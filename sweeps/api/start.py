@@ -8,6 +8,7 @@ from typing import Any
 import ray
 
 from scpo.config import fields_of, load_config, parse_options
+from scpo.interrupts import restored_process
 from scpo.text.settings import dotted_keys, plain_values
 from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
@@ -21,6 +22,9 @@ from sweeps.run.pins import made_file
 from sweeps.run.run_folder import one_run_writer
 from sweeps.stages.whole_sweep import run_sweep
 from sweeps.tracking.reporting import Reporting
+
+# Variables that Ray and a sweep set for this process, and which the caller's own code reads.
+_CHANGED = ("PYTHONBREAKPOINT", "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "TUNE_GLOBAL_CHECKPOINT_S")
 
 
 def sweep(
@@ -62,6 +66,7 @@ def sweep(
     was_there = ray.is_initialized()
     try:
         with (
+            restored_process(_CHANGED),
             one_run_writer(out, resolved),
             working_folder(out, writes=True) as (folder, mirror),
         ):

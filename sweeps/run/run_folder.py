@@ -40,7 +40,8 @@ def open_run(config: SweepConfig, run: Path, *, resume: bool) -> Ledger:
     """
     if not resume and (run / _CONFIG_FILE).is_file():
         raise ValueError(
-            f"{run} holds a run already. Resume it with --resume, or choose another --out."
+            f"{run} holds a run already. Resume it with --resume (resume=True in Python), or "
+            "choose another --out."
         )
     if keep_config(config, run):
         update_run_file(

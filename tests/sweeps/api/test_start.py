@@ -1,6 +1,8 @@
 """`scpo.sweep` without a cluster: what it makes of its arguments, and what it gives back."""
 
 import doctest
+import os
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -127,3 +129,23 @@ def test_overrides_leave_the_callers_values_alone_and_may_be_of_numpy_or_empty()
     assert start.resolve_configuration("demo", {"search": {}}) == demo
     with pytest.raises(ValueError, match=r"countries: Input should be a list"):
         start.resolve_configuration(VALUES, {"countries": {"Chile"}})
+
+
+def test_a_sweep_leaves_signals_and_variables_to_the_caller(swept, monkeypatch, tmp_path):
+    run_sweep = start.run_sweep
+
+    def as_tune_does(*args, **options):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+            signal.signal(number, lambda *_: None)
+        os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = os.environ["PYTHONBREAKPOINT"] = "other"
+        return run_sweep(*args, **options)
+
+    monkeypatch.setattr(start, "run_sweep", as_tune_does)
+    monkeypatch.delenv("TUNE_GLOBAL_CHECKPOINT_S", raising=False)
+    monkeypatch.setenv("PYTHONBREAKPOINT", "mine")
+    before = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    scpo.sweep(VALUES, tmp_path / "run", say=lambda _: None)
+    after = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)]
+    assert after == before
+    assert "TUNE_GLOBAL_CHECKPOINT_S" not in os.environ
+    assert os.environ["PYTHONBREAKPOINT"] == "mine"

@@ -6,13 +6,15 @@ continues in another, from its last rung. Tune's own snapshots are never read ba
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from ray import tune
 from ray.tune import Callback, CheckpointConfig, FailureConfig, RunConfig, TuneConfig
+from ray.tune.error import TuneError
 from ray.tune.search import ConcurrencyLimiter
 
 from scpo.distributed.ray_start import can_grow
@@ -82,6 +84,7 @@ def run_trials(
     Raises:
         RuntimeError: Not one lane fits, or none started in time.
         Stopped: Tune was interrupted: it ends without an error, and jobs are left.
+        Exception: What the ledger, a listener of it or `on_record` raised.
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # the ledger is the log
     os.environ["TUNE_GLOBAL_CHECKPOINT_S"] = "inf"  # and the state: a snapshot copies all trials
@@ -118,7 +121,7 @@ def run_trials(
             tune.with_resources(lane, needs), tune_config=tune_config, run_config=run_config
         )
         try:
-            with watch:
+            with watch, own_errors():
                 tuner.fit()
         finally:
             lane_count.release()
@@ -127,6 +130,18 @@ def run_trials(
             "Stopped by an interrupt: finished trainings are kept, and nothing further was "
             "trained or tested. Run the same command with --resume to go on."
         )
+
+
+@contextmanager
+def own_errors() -> Iterator[None]:
+    """Raise what a callback raised, where Tune raises its own error with that one's traceback."""
+    try:
+        yield
+    except TuneError as error:
+        cause: BaseException = error
+        while isinstance(cause, TuneError) and cause.__context__ is not None:
+            cause = cause.__context__
+        raise cause from None
 
 
 class LedgerCallback(Callback):

@@ -8,6 +8,7 @@ they need neither Ray nor torch.
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from uuid import uuid4
@@ -177,13 +178,18 @@ class Ledger:
         if end is not None:
             end.check(self.path, self._chain.run, links)
         self._num_lines = len(links)
+        self._size = self.path.stat().st_size if self.path.exists() else 0
         if self._chain.run is None:
             self._chain.run = uuid4().hex[:8]
         self.run = self._chain.run
         self.listeners: list[Listener] = []
 
     def append(self, record: TrialRecord) -> None:
-        """Add one record and make it durable, then tell the listeners."""
+        """Add one record and make it durable, then tell the listeners.
+
+        Raises:
+            RuntimeError: The file is not as this process left it.
+        """
         self._write(self._chain.add(_encode(record)) + b"\n")
         self._num_lines += 1
         end = LedgerEnd(self.run, self._num_lines, self._chain.link)
@@ -196,10 +202,19 @@ class Ledger:
         return read_records(self.path) if self.path.exists() else []
 
     def _write(self, line: bytes) -> None:
-        with self.path.open("ab") as handle:
-            handle.write(line)
-            handle.flush()
-            os.fsync(handle.fileno())
+        mode = "rb+" if self._size else "ab"  # one that has lines is not begun anew
+        with suppress(FileNotFoundError), self.path.open(mode) as handle:
+            if handle.seek(0, os.SEEK_END) == self._size:
+                handle.write(line)
+                handle.flush()
+                os.fsync(handle.fileno())
+                self._size += len(line)
+                return
+        raise RuntimeError(
+            f"{self.path} was removed, moved or written by somebody else while this process "
+            "records in it, so it records no more. If the folder was moved, resume there with "
+            "--resume; a new run needs an --out that no other process writes."
+        )
 
 
 def encode_records(records: Iterable[TrialRecord]) -> bytes:

@@ -1,16 +1,18 @@
 """What the driver writes while Tune runs trials."""
 
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ray.tune.error import TuneError
 
 from sweeps.config import LanesConfig
 from sweeps.jobs.job import Job
 from sweeps.lanes import tune_runner
-from sweeps.lanes.tune_runner import LedgerCallback, run_jobs
+from sweeps.lanes.tune_runner import LedgerCallback, own_errors, run_jobs
 from sweeps.ledger.records import Ledger, TrialRecord
 from sweeps.run.workspace import Workspace
 from sweeps.search.job_source import MAX_LOSSES, JobList
@@ -156,3 +158,17 @@ def test_what_trains_nothing_is_recorded_and_the_rest_goes_to_its_lanes(
     assert [record.trial_id for record in told] == ["final-global", "curve-global"]
     assert {(record.state, record.engine) for record in told} == {("complete", "none")}
     assert Ledger(tmp_path).read() == told
+
+
+def _fail_as_tune_does() -> None:
+    try:
+        raise RuntimeError("the folder was moved")
+    except RuntimeError:
+        raise TuneError(traceback.format_exc())  # noqa: B904  # as Tune does
+
+
+def test_what_a_callback_raised_is_told_not_the_error_that_tune_makes_of_it() -> None:
+    with pytest.raises(RuntimeError, match=r"^the folder was moved$"), own_errors():
+        _fail_as_tune_does()
+    with pytest.raises(TuneError, match=r"^of Tune itself$"), own_errors():
+        raise TuneError("of Tune itself")

@@ -48,6 +48,24 @@ def test_a_torn_line_is_skipped_by_readers_and_moved_by_the_writer(tmp_path, rec
     assert (tmp_path / "trials.torn").read_bytes() == b'{"trial_id": "to\n'
 
 
+@pytest.mark.parametrize("is_begun_anew", [False, True])
+def test_a_ledger_whose_folder_was_moved_is_not_written_into_another_run(
+    tmp_path, records, is_begun_anew
+):
+    ledger = Ledger(tmp_path / "run")
+    ledger.append(records[0])
+    (tmp_path / "run").rename(tmp_path / "moved")
+    if is_begun_anew:
+        Ledger(tmp_path / "run").append(records[1])
+    with pytest.raises(RuntimeError, match=r"run/trials\.jsonl was removed, moved or written by"):
+        ledger.append(records[2])
+    assert read_records(tmp_path / "moved") == [records[0]]
+    if is_begun_anew:
+        assert read_records(tmp_path / "run") == [records[1]]
+    else:
+        assert not (tmp_path / "run").exists()
+
+
 def test_a_missing_ledger_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"No ledger at .*trials\.jsonl"):
         read_records(tmp_path)

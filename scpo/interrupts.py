@@ -2,7 +2,8 @@
 
 Ray puts handlers of its own in the place of others, and some of them end the process without a
 word. So every signal is also seen through Python's wakeup file: whatever a handler makes of it,
-`Interruption` knows that it came, and after 8 s ends the process and its children by force.
+`Interruption` knows that it came, and after 8 s ends the process and its children by force. So
+further signals, as of Ctrl-C pressed again, are let pass: they would cut short what cleans up.
 """
 
 import os
@@ -40,6 +41,7 @@ class Interruption:
         self._ended = threading.Event()
         self._owner = os.getpid()
         self._children: frozenset[int] = frozenset()
+        self._is_stopping = False
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is not threading.main_thread():
@@ -51,9 +53,9 @@ class Interruption:
         self._wakeup = signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         os.register_at_fork(after_in_child=self._forget)
         self._handlers = {
-            number: signal.signal(number, self._terminate)
-            for number in (signal.SIGTERM, signal.SIGHUP)
-            if signal.getsignal(number) is signal.SIG_DFL
+            number: signal.signal(number, self._stop)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler)
         }
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -62,14 +64,17 @@ class Interruption:
     def __exit__(self, *_: object) -> None:
         if threading.current_thread() is not threading.main_thread():
             return
+        self._is_stopping = True
+        for number in self._handlers:
+            signal.signal(number, self._stop)
         _running.remove(self)
         signal.set_wakeup_fd(self._wakeup)
         os.write(self._writing, b"\0")
         self._watcher.join()  # what came before is known now
         if self.signal_number is not None:
             self.end_children()
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
+        for number, handler in self._handlers.items():  # after a signal the process ends
+            signal.signal(number, handler if self.signal_number is None else signal.SIG_IGN)
         self._ended.set()
         os.close(self._writing)
         os.close(self._reading)
@@ -93,15 +98,20 @@ class Interruption:
                 if child.is_running():  # and is no later process of the same number
                     os.kill(child.pid, signal.SIGKILL)
 
-    def _terminate(self, number: int, _: FrameType | None) -> None:
+    def _stop(self, number: int, _: FrameType | None) -> None:
         if os.getpid() != self._owner:  # a forked worker, whose parent ends it
             os._exit(128 + number)
         self.signal_number = self.signal_number or number
-        raise Terminated
+        if self._is_stopping:
+            return
+        self._is_stopping = True
+        raise KeyboardInterrupt if number == signal.SIGINT else Terminated
 
     def _watch(self) -> None:
+        is_first = True
         while number := os.read(self._reading, 1)[0]:
-            if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) and is_first:
+                is_first = False
                 self.signal_number = self.signal_number or number
                 threading.Thread(target=self._force, args=(number,), daemon=True).start()
 

@@ -19,6 +19,7 @@ from scpo.interrupts import Stopped
 
 PROGRAM = """
 import signal, subprocess, sys, time
+from types import SimpleNamespace
 import typer
 from scpo.commands.endings import LastLine
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
@@ -32,10 +33,16 @@ def sweep() -> None:
     if how == "deaf":
         signal.signal(signal.SIGINT, lambda *_: None)
         signal.signal(signal.SIGTERM, lambda *_: None)
+        sys.modules["ray"] = SimpleNamespace(shutdown=lambda: time.sleep(0.5))
     child = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    print(child.pid, flush=True)
-    while True:
-        time.sleep(0.1)
+    try:
+        print(child.pid, flush=True)
+        while True:
+            time.sleep(0.1)
+    finally:
+        print("cleaning", flush=True)
+        time.sleep(0.3)
+        print("clean", flush=True)
 
 app = typer.Typer()
 app.callback()(lambda: None)
@@ -79,6 +86,45 @@ def test_a_signal_ends_a_command_and_its_children(how: str, number: signal.Signa
     deadline = time.monotonic() + 10
     while child.is_running() and child.status() != "zombie":
         assert time.monotonic() < deadline
+
+
+def test_a_deaf_command_is_ended_with_one_line_however_many_signals_came() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "deaf"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(3):
+            process.send_signal(signal.SIGTERM)
+            time.sleep(0.1)
+        said = process.communicate()[1]
+    assert process.returncode == 143
+    assert said.count("stopped by SIGTERM") == 1
+
+
+def test_signals_that_follow_the_first_do_not_cut_short_what_cleans_up() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "plain"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        assert process.stdout.readline() == "cleaning\n"
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
+        written, said = process.communicate()
+    assert written == "clean\n"
+    assert process.returncode == 130
+    assert said.startswith("scpo: stopped by Ctrl-C. Finished trials are kept")
+    assert said.count("\n") == 1
 
 
 def end_with(

@@ -155,9 +155,7 @@ def track(
 
     names = check_trackers(tuple(to))
     with working_folder(run) as (folder, _):
-        records = read_records(folder)
-        for name, count in send_run(names, folder, records).items():
-            console.print(f"{name}: {count} of {len(records)} trainings sent, the others before.")
+        send_run(names, folder, read_records(folder), console.print)
 
 
 def repair(

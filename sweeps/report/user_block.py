@@ -1,4 +1,4 @@
-"""The weights of a run's users as a block of the page: a histogram a country, and the least."""
+"""The weights of a run's users as a block of the page: a histogram a country, nobody's own."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,28 +11,18 @@ from sweeps.ledger.weights_file import NUM_BINS, UserWeight, count_weights
 
 USERS_LEAD = (
     "The arm user and the searched user strength trust a user less whose choices other users' "
-    f"models do not predict. {USER_WARNING}"
+    f"models do not predict. user_weights.csv names all, the least trusted first. {USER_WARNING}"
 )
-_NUM_NAMED = 5
 _BAR, _HEIGHT = 14, 36  # pixels of a bar of the histogram
 
 
 def user_block(users: Mapping[str, Sequence[UserWeight]]) -> Markup | None:
-    """Return the block of users by country, None without any; ids are escaped."""
+    """Return the block of users by country, None without any."""
     if not users:
         return None
-    columns = ("<country", "users", "weights, 0 to 1", "<least weight (user id, pairs)")
-    rows = [
-        (country, len(mine), _histogram(mine), _least(mine)) for country, mine in users.items()
-    ]
+    columns = ("<country", "users", "weights, 0 to 1")
+    rows = [(country, len(mine), _histogram(mine)) for country, mine in users.items()]
     return draw_table(Table("Weights of users", columns, rows))
-
-
-def _least(users: Sequence[UserWeight]) -> str:
-    least = sorted((user for user in users if user.weight < 1), key=lambda user: user.agreement)
-    return "; ".join(
-        f"{user.user} {user.weight:.2f} ({user.pairs})" for user in least[:_NUM_NAMED]
-    )
 
 
 def _histogram(users: Sequence[UserWeight]) -> TableCell:

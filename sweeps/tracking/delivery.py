@@ -3,16 +3,20 @@
 import importlib.util
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+from types import TracebackType
 
 from scpo.files.atomic import hash_values
 from scpo.files.output_folder import one_writer
+from scpo.text.counts import format_count
 from scpo.text.secrets import mask_secrets
 from sweeps.ledger.chain import run_of_line
 from sweeps.ledger.records import LEDGER_NAME, TrialRecord
+from sweeps.ledger.weights_file import WEIGHTS_FILE
 from sweeps.tracking.mlflow_tracker import MlflowTracker
 from sweeps.tracking.sent_memory import MEMORY_FOLDER, SentMemory
-from sweeps.tracking.sent_values import sent_sweep, sent_trial
+from sweeps.tracking.sent_values import masked, sent_sweep, sent_trial
 from sweeps.tracking.tensorboard_tracker import TensorboardTracker
 from sweeps.tracking.tracker import Tracker
 from sweeps.tracking.trackio_tracker import TrackioTracker
@@ -82,23 +86,60 @@ class Delivery:
         return self.tracker
 
 
-def send_run(names: Iterable[str], folder: Path, records: Sequence[TrialRecord]) -> dict[str, int]:
+def send_run(
+    names: Iterable[str],
+    folder: Path,
+    records: Sequence[TrialRecord],
+    say: Callable[[str], None] = lambda line: None,
+) -> dict[str, int]:
     """Send a run to trackers now, and return how many trainings each lacked.
 
+    Where one tracker fails, the others are sent to; `say` takes lines of progress.
+
     Raises:
-        RuntimeError: A package is not installed.
+        RuntimeError: A package is not installed, or a tracker failed; it is named.
         ValueError: Another process sends the run to this tracker.
         FileNotFoundError: The folder has no configuration.
     """
-    names, files = list(names), result_files(folder)
+    names, files, run = list(names), result_files(folder), run_id(folder)
     counts: dict[str, int] = {}
+    failed: list[str] = []
     check_installed(names)
+    sent_sweep(run, folder)  # refused before anything is opened
     for name in names:
-        with one_writer(lock_of(folder, name), f"What {name} has of {folder}"):
-            delivery = Delivery(name, folder, run_id(folder))
+        lock = one_writer(lock_of(folder, name), f"What {name} has of {folder}")
+        with lock, Told(name, failed.append):
+            delivery = Delivery(name, folder, run)
+            lacking = sum(delivery.memory.lacks(record) for record in records)
+            trainings = format_count(len(records), "training")
+            say(f"{name}: sending {lacking} of {trainings}, all it lacks.")
             counts[name] = sum(delivery.send(record) for record in records)
             delivery.end(files, finished=any(file.suffix == ".html" for file in files))
+            say(f"{name}: sent.")
+    if failed:
+        again = "What arrived is remembered: mend that and run the same command again"
+        raise RuntimeError(f"{'; '.join(failed)}. {again}.")
     return counts
+
+
+class Told(AbstractContextManager[None]):
+    """Ends a block at any error, which it tells: what a tracker's package raises is not known."""
+
+    def __init__(self, tracker: str, tell: Callable[[str], None]) -> None:
+        self.tracker = tracker
+        self.tell = tell
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        if error is None or isinstance(error, KeyboardInterrupt):
+            return False
+        said = f"{type(error).__name__}: {error}".rstrip(". ")
+        self.tell(f"{self.tracker}: {masked(said)}")
+        return True
 
 
 def lock_of(folder: Path, name: str) -> Path:
@@ -114,9 +155,10 @@ def run_id(folder: Path) -> str:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """Return the page, tables and figures of a run."""
+    """Return the page, tables and figures of a run, none of single users."""
     kinds = (*_TEXTS, *_FIGURES)
-    return sorted(file for file in folder.iterdir() if file.suffix in kinds and file.is_file())
+    files = (file for file in folder.iterdir() if file.suffix in kinds and file.is_file())
+    return sorted(file for file in files if file.name != WEIGHTS_FILE)
 
 
 def _without_secrets(file: Path, folder: Path) -> Path:

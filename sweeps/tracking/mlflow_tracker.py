@@ -6,6 +6,7 @@ were made with, so nothing of MLflow's need be kept.
 Reference: https://mlflow.org/docs/latest/ml/tracking/, tried with mlflow 3.17.
 """
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,6 +25,8 @@ class MlflowTracker:
     """Sends by MLflow's client, which leaves the process's active run alone."""
 
     def __init__(self) -> None:
+        # Else two lines a run on standard output, in the midst of what --json writes there.
+        os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
         import mlflow
 
         self.mlflow = mlflow

@@ -16,8 +16,7 @@ from types import TracebackType
 
 from scpo.files.output_folder import one_writer
 from sweeps.ledger.records import Ledger, TrialRecord
-from sweeps.tracking.delivery import Delivery, check_installed, lock_of, result_files
-from sweeps.tracking.sent_values import masked
+from sweeps.tracking.delivery import Delivery, Told, check_installed, lock_of, result_files
 
 _PATIENCE_S = 30.0  # at the end, for a tracker that takes nothing
 _MOST_S = 300.0  # at the end, for one that takes something
@@ -121,10 +120,11 @@ class Courier:
             if now - last > patience_s or now - start > most_s:
                 break
             self.thread.join(_STEP_S)
-        self._leave(f"does not answer; not waited for after {time.monotonic() - start:.0f} s")
+        waited = f"does not answer; not waited for after {time.monotonic() - start:.0f} s"
+        self._leave(f"{self.delivery.name}: {waited}")
 
     def _run(self) -> None:
-        with _Told(self._leave):
+        with Told(self.delivery.name, self._leave):
             while True:
                 item = self.waiting.get()
                 if isinstance(item, _End):
@@ -140,23 +140,6 @@ class Courier:
             self.is_over = True
             name, run = self.delivery.name, self.delivery.folder
             self.say(
-                f"{name}: {why}. The sweep goes on without; send it later: "
+                f"{why}. The sweep does not wait for it; send it later: "
                 f"scpo track {run} --to {name}"
             )
-
-
-class _Told(AbstractContextManager[None]):
-    """Ends a block at any error, which it tells: what a tracker's package raises is not known."""
-
-    def __init__(self, tell: Callable[[str], None]) -> None:
-        self.tell = tell
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> bool:
-        if error is not None:
-            self.tell(masked(f"{type(error).__name__}: {error}").rstrip("."))
-        return True

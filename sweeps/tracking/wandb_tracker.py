@@ -21,6 +21,8 @@ class WandbTracker:
     def __init__(self) -> None:
         import wandb
 
+        # Else, without a login, it asks on the terminal, in the midst of a sweep.
+        wandb.setup(wandb.Settings(silent=True))
         self.wandb = wandb
         self.sweep: SentSweep | None = None
         self.parent: Any = None

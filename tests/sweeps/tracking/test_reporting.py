@@ -1,5 +1,6 @@
 """Records reach trackers by a thread each; one that fails or hangs costs the sweep nothing."""
 
+import os
 import sys
 import threading
 import time
@@ -75,6 +76,7 @@ def test_every_record_reaches_every_tracker_and_files_come_last(
         ledger.append(trial("mexico-0001", [], 0.0, state="failed"))
         (run / "report.html").write_text("<p> token=abcdefgh </p>")
         (run / "notes.txt").write_text("not a result")
+        (run / "user_weights.csv").write_text("country,user\nMexico,m-17\n")
     for fake in trackers.values():
         assert end_of(fake) == (["mexico-0000", "mexico-0001"], [True])
         assert [trial.number for trial in fake.trials] == [0, 1]
@@ -100,7 +102,7 @@ def test_one_that_fails_is_told_once_and_the_other_goes_on(
         for number in range(3):
             ledger.append(trial(f"mexico-{number:04d}", [3, 4], 30.0))
     (line,) = said
-    assert line.startswith("mlflow: ConnectionError: no route to host; token=***. The sweep goes")
+    assert line.startswith("mlflow: ConnectionError: no route to host; token=***. The sweep does")
     assert line.endswith(f"scpo track {run} --to mlflow")
     assert len(trackers["wandb"].trials) == 3
     assert len(ledger.read()) == 3
@@ -197,6 +199,29 @@ def test_two_do_not_send_a_run_to_one_tracker(
     assert not lock_of(run, "mlflow").exists()
 
 
+def test_one_that_fails_is_named_and_the_other_is_sent_to(
+    run: Path, trial: Callable[..., TrialRecord], trackers: dict[str, FakeTracker]
+) -> None:
+    def fail(sent: SentTrial) -> None:
+        raise ConnectionError("no route to\nhost; token=abcdefghijkl")
+
+    trackers["mlflow"].on_trial = fail
+    ledger = Ledger(run)
+    ledger.append(trial("mexico-0000", [3, 4], 30.0))
+    said: list[str] = []
+    expected = r"^mlflow: ConnectionError: no route to host; token=\*\*\*\. What arrived is"
+    with pytest.raises(RuntimeError, match=expected):
+        send_run(["mlflow", "wandb"], run, ledger.read(), said.append)
+    assert end_of(trackers["wandb"]) == (["mexico-0000"], [False])  # no page yet
+    assert said == [
+        "mlflow: sending 1 of 1 training, all it lacks.",
+        "wandb: sending 1 of 1 training, all it lacks.",
+        "wandb: sent.",
+    ]
+    trackers["mlflow"].on_trial = lambda sent: None
+    assert send_run(["mlflow"], run, ledger.read()) == {"mlflow": 1}
+
+
 def test_a_package_that_is_missing_is_refused_with_the_command(
     monkeypatch: pytest.MonkeyPatch, run: Path
 ) -> None:
@@ -234,6 +259,8 @@ def test_runs_of_others_below_the_sweeps_are_passed_over_in_mlflow(
     package = SimpleNamespace(MlflowClient=lambda: client)
     monkeypatch.setitem(sys.modules, "mlflow", package)  # type: ignore[arg-type]
     monkeypatch.setattr(MlflowTracker, "_runs_with", lambda self, tag, value: runs[tag])
+    monkeypatch.delenv("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", raising=False)
     tracker = MlflowTracker()
+    assert os.environ["MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"] == "true"  # --json writes there
     tracker.open(SentSweep("0a", "demo", Path(), {}))
     assert (tracker.parent, tracker.children) == ("p", {"chile-0000": "c"})

@@ -18,28 +18,33 @@ _FOLDER = "tensorboard"
 
 
 class TensorboardTracker:
-    """Writes event files of tensorboardX, which needs neither torch nor TensorFlow."""
+    """Writes event files of tensorboardX, which needs neither torch nor TensorFlow.
+
+    Each is closed at once, for `flush` leaves what waits in a queue, which a kill would lose.
+    """
 
     def __init__(self) -> None:
         import tensorboardX
 
         self.make_writer: Any = tensorboardX.SummaryWriter
         self.folder = Path()
-        self.writer: Any = None
 
     def open(self, sweep: SentSweep) -> None:
-        """Begin the sweep's own event file."""
+        """Write the configuration."""
         self.folder = sweep.folder / _FOLDER
-        self.writer = self.make_writer(str(self.folder))
         lines = ["| setting | value |", "|---|---|"]
         lines += [f"| {key} | {value} |" for key, value in sweep.settings.items()]
-        self.writer.add_text("configuration", "\n".join(lines))
+        with self._write("") as writer:
+            writer.add_text("configuration", "\n".join(lines))
 
     def send_trial(self, trial: SentTrial) -> None:
         """Write the events of a training, in place of earlier ones."""
         shutil.rmtree(self.folder / trial.name, ignore_errors=True)
         metrics = {name: trial.metrics[name] for name in OBJECTIVES if name in trial.metrics}
-        self.writer.add_hparams(trial.settings, metrics, name=trial.name, global_step=0)
+        with self._write(f".{trial.number:06d}") as writer:
+            writer.add_hparams(trial.settings, metrics, name=trial.name, global_step=0)
+            for name, value in metrics.items():
+                writer.add_scalar(f"{name}/{trial.country}", value, trial.number)
         # Without a suffix its file would have the name of the one that `add_hparams` wrote.
         with self.make_writer(str(self.folder / trial.name), filename_suffix=".more") as writer:
             for name, value in trial.metrics.items():
@@ -47,20 +52,21 @@ class TensorboardTracker:
                     writer.add_scalar(name, value, 0)
             for name, text in trial.tags.items():
                 writer.add_text(name, text)
-        for name, value in metrics.items():
-            self.writer.add_scalar(f"{name}/{trial.country}", value, trial.number)
-        self.writer.flush()
 
     def send_files(self, files: Sequence[Path]) -> None:
         """Write figures as images."""
         import numpy as np
         from matplotlib.image import imread
 
-        for file in files:
-            if file.suffix == ".png":
-                image = np.asarray(imread(file))[..., :3]
-                self.writer.add_image(file.stem, image, 0, dataformats="HWC")
+        with self._write(".results") as writer:
+            for file in files:
+                if file.suffix == ".png":
+                    image = np.asarray(imread(file))[..., :3]
+                    writer.add_image(file.stem, image, 0, dataformats="HWC")
 
     def close(self, *, finished: bool) -> None:
-        """End the sweep's own event file."""
-        self.writer.close()
+        """Do nothing: no file is open."""
+
+    def _write(self, suffix: str) -> Any:
+        """Open one of the own event files, which TensorBoard reads in the order of names."""
+        return self.make_writer(str(self.folder), filename_suffix=suffix)

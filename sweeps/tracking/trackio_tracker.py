@@ -42,6 +42,9 @@ class TrackioTracker:
         """Attach files to the parent as one artifact."""
         assert self.sweep is not None
         run = self._start("sweep", dict(self.sweep.settings))
+        run.log(
+            {"files": len(files)}, step=0
+        )  # a run without a value has no settings, nor is found
         artifact = self.trackio.Artifact(f"results-{self.sweep.run}", type="results")
         for file in files:
             artifact.add_file(str(file))

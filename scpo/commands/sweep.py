@@ -165,6 +165,10 @@ def ablate(
         write_ablation(rows, out / "ablation.csv")
     console.print(ablation_table(rows, part))
     console.print(f"Written: {out / 'ablation.csv'}")
+    for name in resolved.report_to:
+        console.print(
+            f"Not sent, for report_to is of sweeps: scpo track {out}/ablation --to {name}"
+        )
     if _tell_failed(records, "ablation"):
         raise typer.Exit(1)
 

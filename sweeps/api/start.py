@@ -10,6 +10,7 @@ import ray
 from scpo.config import fields_of, load_config, parse_options
 from scpo.interrupts import restored_process
 from scpo.text.settings import dotted_keys, plain_values
+from scpo.text.terminal import warn
 from sweeps.api.configurations import find_configuration
 from sweeps.api.run_results import Run
 from sweeps.config import Say, SweepConfig
@@ -97,7 +98,7 @@ def run_and_write(
         RuntimeError: The package of a tracker is missing. See also `run_sweep`.
         ValueError: Another process sends this run to a tracker. See also `run_sweep`.
     """
-    with Reporting(config.report_to, folder, say) as trackers:
+    with Reporting(config.report_to, folder, warn) as trackers:
 
         def listen(ledger: Ledger) -> None:
             ledger.listeners += listeners

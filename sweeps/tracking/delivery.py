@@ -29,6 +29,7 @@ _TRACKERS: dict[str, tuple[str, Callable[[], Tracker]]] = {  # package, adapter
     "trackio": ("trackio", TrackioTracker),
 }
 _TEXTS = (".html", ".csv", ".tex")
+_LAST = ("report.html", "ablation.csv")  # what a sweep and an ablation write last
 _FIGURES = (".png", ".pdf", ".svg")
 
 
@@ -114,7 +115,7 @@ def send_run(
             trainings = format_count(len(records), "training")
             say(f"{name}: sending {lacking} of {trainings}, all it lacks.")
             counts[name] = sum(delivery.send(record) for record in records)
-            delivery.end(files, finished=any(file.suffix == ".html" for file in files))
+            delivery.end(files, finished=any(file.name in _LAST for file in files))
             say(f"{name}: sent.")
     if failed:
         again = "What arrived is remembered: mend that and run the same command again"
@@ -155,10 +156,16 @@ def run_id(folder: Path) -> str:
 
 
 def result_files(folder: Path) -> list[Path]:
-    """Return the page, tables and figures of a run, none of single users."""
+    """Return the page, tables and figures of a run, none of single users.
+
+    The table of an ablation lies beside its folder.
+    """
     kinds = (*_TEXTS, *_FIGURES)
-    files = (file for file in folder.iterdir() if file.suffix in kinds and file.is_file())
-    return sorted(file for file in files if file.name != WEIGHTS_FILE)
+    files = [*folder.iterdir()]
+    if folder.name == "ablation":
+        files.append(folder.parent / "ablation.csv")
+    found = [file for file in files if file.suffix in kinds and file.is_file()]
+    return sorted(file for file in found if file.name != WEIGHTS_FILE)
 
 
 def _without_secrets(file: Path, folder: Path) -> Path:

@@ -94,6 +94,17 @@ def test_a_sweep_that_stopped_says_so_and_trackers_take_every_record_and_the_fil
     assert {"report.html", "leaderboard.csv", True} <= set(kept.sent[3:])
 
 
+def test_a_tracker_that_fails_is_told_of_where_no_line_is_said(
+    swept, tmp_path, monkeypatch, capsys
+):
+    kept = KeptTracker()
+    monkeypatch.setitem(delivery._TRACKERS, "mlflow", ("json", lambda: kept))
+    monkeypatch.setattr(kept, "open", lambda sweep: 1 / 0)
+    scpo.sweep({**VALUES, "report_to": ["mlflow"]}, tmp_path / "run", say=lambda line: None)
+    (line,) = capsys.readouterr().err.splitlines()  # as with --json
+    assert line.startswith("scpo: mlflow: ZeroDivisionError: division by zero. ")
+
+
 def test_names_files_and_values_are_configurations(tmp_path, monkeypatch):
     named = start.resolve_configuration("demo")
     assert named == load_config(SweepConfig, CONFIGURATIONS / "demo.yaml")

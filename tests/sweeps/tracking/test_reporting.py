@@ -222,6 +222,22 @@ def test_one_that_fails_is_named_and_the_other_is_sent_to(
     assert send_run(["mlflow"], run, ledger.read()) == {"mlflow": 1}
 
 
+def test_an_ablation_is_sent_with_its_table_which_ends_it(
+    run: Path, trial: Callable[..., TrialRecord], trackers: dict[str, FakeTracker]
+) -> None:
+    folder = run / "ablation"
+    folder.mkdir()
+    (run / "config.yaml").rename(folder / "config.yaml")
+    ledger = Ledger(folder)
+    ledger.append(trial("mexico-ablate-0", [3, 4], 30.0))
+    send_run(["mlflow"], folder, ledger.read())
+    (run / "ablation.csv").write_text("country,arm\n")
+    (run / "mine.csv").write_text("user,text\n")
+    send_run(["mlflow"], folder, ledger.read())
+    assert end_of(trackers["mlflow"]) == (["mexico-ablate-0"], [False, True])
+    assert trackers["mlflow"].texts == {"ablation.csv": "country,arm\n"}
+
+
 def test_a_package_that_is_missing_is_refused_with_the_command(
     monkeypatch: pytest.MonkeyPatch, run: Path
 ) -> None:

@@ -238,7 +238,7 @@ def _parse_row(
         named = "" if is_absent(label) else f", but got {label!r:.40}"
         raise RowFault(
             "user_without_country",
-            f"A country must be named, here or as the default country{named}.",
+            f"A country must be named, here or by default_country (--default-country){named}.",
             names.country,
         )
     user = "" if is_absent(row.get(names.user)) else take_id(row, names.user)

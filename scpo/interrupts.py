@@ -157,17 +157,21 @@ def name_of_signal(number: int) -> str:
 
 
 @contextmanager
-def keep_handlers() -> Iterator[None]:
-    """Put the handlers of signals back that a library replaces in this block."""
+def keep_handlers(*further: signal.Signals, defaults: bool = False) -> Iterator[None]:
+    """Put the handlers of Ctrl-C, SIGTERM and `further` signals back that a library replaces.
+
+    With `defaults` also where none was set, so that the library's does not stay.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = (signal.SIGINT, signal.SIGTERM, *further)
+    kept = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
     finally:
         for number, handler in kept.items():
-            if handler not in (signal.SIG_DFL, None):
+            if handler is not None and (defaults or handler != signal.SIG_DFL):
                 signal.signal(number, handler)
 
 
@@ -177,21 +181,16 @@ def restored_process(variables: Sequence[str]) -> Iterator[None]:
 
     For a call from a notebook, which goes on: Ray Tune's handler would swallow its next Ctrl-C.
     """
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
-    kept = {number: signal.getsignal(number) for number in numbers}
     values = {name: os.environ.get(name) for name in variables}
     try:
-        yield
+        with keep_handlers(signal.SIGUSR1, defaults=True):
+            yield
     finally:
         for name, value in values.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
-        if threading.current_thread() is threading.main_thread():
-            for number, handler in kept.items():
-                if handler is not None:  # else it is not Python's
-                    signal.signal(number, handler)
 
 
 def _descendants() -> list[psutil.Process]:

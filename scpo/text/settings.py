@@ -7,10 +7,9 @@ refused before anything is written, and is not repeated.
 import os
 import re
 import reprlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
-
-import numpy as np
 
 from scpo.text.secrets import has_secret, is_random, is_secret_name
 from scpo.text.yaml_files import KeyPath, YamlValue, parse_yaml
@@ -57,7 +56,8 @@ def plain_values(value: Any) -> Any:
         return {key: plain_values(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
         return [plain_values(each) for each in value]
-    if isinstance(value, np.generic | np.ndarray):
+    numpy = sys.modules.get("numpy")  # who gives its values has imported it
+    if numpy is not None and isinstance(value, numpy.generic | numpy.ndarray):
         return value.tolist()
     return os.fspath(value) if isinstance(value, os.PathLike) else value
 

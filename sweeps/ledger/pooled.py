@@ -223,9 +223,10 @@ def sort_arms(arms: Iterable[str], order: Sequence[str]) -> list[str]:
 
 def note_countries(row: PooledRow, rows: Iterable[PooledRow]) -> str:
     """Return e.g. "2 of 3 countries" of a pooled row that lacks some of the rows' countries."""
+    if row.country != POOLED:
+        return ""
     total = len({each.country for each in rows} - {POOLED})
-    lacks = row.country == POOLED and row.num_countries < total
-    return f"{row.num_countries} of {total} countries" if lacks else ""
+    return f"{row.num_countries} of {total} countries" if row.num_countries < total else ""
 
 
 def find_row(rows: Sequence[PooledRow], country: str, arm: str) -> PooledRow | None:

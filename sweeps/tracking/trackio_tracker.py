@@ -42,9 +42,8 @@ class TrackioTracker:
         """Attach files to the parent as one artifact."""
         assert self.sweep is not None
         run = self._start("sweep", dict(self.sweep.settings))
-        run.log(
-            {"files": len(files)}, step=0
-        )  # a run without a value has no settings, nor is found
+        # Of a run without a value trackio keeps no settings, and does not find it again.
+        run.log({"files": len(files)}, step=0)
         artifact = self.trackio.Artifact(f"results-{self.sweep.run}", type="results")
         for file in files:
             artifact.add_file(str(file))

@@ -54,6 +54,11 @@ with LastLine(["sweep"]) as ending:
 """
 
 
+def start_program(how: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, how]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
 @pytest.mark.parametrize(
     ("how", "number"),
     [
@@ -65,13 +70,7 @@ with LastLine(["sweep"]) as ending:
     ],
 )
 def test_a_signal_ends_a_command_and_its_children(how: str, number: signal.Signals) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, how],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with start_program(how) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         child = psutil.Process(int(process.stdout.readline()))
@@ -89,13 +88,7 @@ def test_a_signal_ends_a_command_and_its_children(how: str, number: signal.Signa
 
 
 def test_a_deaf_command_is_ended_with_one_line_however_many_signals_came() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "deaf"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with start_program("deaf") as process:
         assert process.stdout is not None
         process.stdout.readline()
         for _ in range(3):
@@ -107,13 +100,7 @@ def test_a_deaf_command_is_ended_with_one_line_however_many_signals_came() -> No
 
 
 def test_signals_that_follow_the_first_do_not_cut_short_what_cleans_up() -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-c", PROGRAM, "plain"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    with process:
+    with start_program("plain") as process:
         assert process.stdout is not None
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
